@@ -1,0 +1,15 @@
+# base/: libc only.
+noinst_LIBRARIES += libbase.a
+libbase_a_SOURCES = \
+	base/arena.c base/arena.h \
+	base/buf.c base/buf.h \
+	base/clock.c base/clock.h \
+	base/crc32c.c base/crc32c.h \
+	base/err.c base/err.h base/err.def \
+	base/heap.c base/heap.h \
+	base/list.h \
+	base/log.c base/log.h \
+	base/map.c base/map.h \
+	base/obj.h \
+	base/str.c base/str.h \
+	base/util.h

@@ -1,0 +1,1 @@
+# io/: see doc/architecture.md, section layers.

@@ -1,0 +1,1 @@
+# orchestrator/: see doc/architecture.md, section layers.

@@ -1,0 +1,1 @@
+# proto/: see doc/architecture.md, section layers.

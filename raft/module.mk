@@ -1,0 +1,1 @@
+# raft/: see doc/architecture.md, section layers.

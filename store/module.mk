@@ -1,0 +1,1 @@
+# store/: see doc/architecture.md, section layers.

@@ -1,0 +1,2 @@
+# tests/: unit tests mirror the tree; a unit test links only what its folder may use.
+include tests/unit/module.mk

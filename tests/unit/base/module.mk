@@ -1,0 +1,4 @@
+UNIT_TESTS += tests/unit/base/test_base
+tests_unit_base_test_base_SOURCES = tests/unit/base/test_base.c
+tests_unit_base_test_base_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_base_test_base_LDADD = libbase.a $(CMOCKA_LIBS)

@@ -1,0 +1,7 @@
+# cmocka programs, one per tested module: tests/unit/<folder>/test_<module>.c.
+if HAVE_CMOCKA
+UNIT_TESTS =
+include tests/unit/base/module.mk
+check_PROGRAMS += $(UNIT_TESTS)
+TESTS += $(UNIT_TESTS)
+endif
