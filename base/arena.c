@@ -1,0 +1,205 @@
+#include "base/arena.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+
+#define ALIGN 16u
+#define FIRST_BLOCK 1024u
+#define MAX_BLOCK (64u * 1024u)
+
+struct arena_block {
+	struct arena_block *next;
+	size_t size; /* usable bytes */
+	size_t used;
+	_Alignas(ALIGN) char data[];
+};
+
+struct arena_hook {
+	struct arena_hook *next;
+	void (*fn)(void *);
+	void *data;
+};
+
+void arena_init(struct arena *a)
+{
+	memset(a, 0, sizeof(*a));
+}
+
+void arena_fini(struct arena *a)
+{
+	while (a->hooks) {
+		struct arena_hook *h = a->hooks;
+
+		a->hooks = h->next;
+		h->fn(h->data);
+	}
+	while (a->blocks) {
+		struct arena_block *b = a->blocks;
+
+		a->blocks = b->next;
+		free(b);
+	}
+	a->used = 0;
+}
+
+struct arena *arena_new(void)
+{
+	struct arena *a = xmalloc(sizeof(*a));
+
+	arena_init(a);
+	return a;
+}
+
+void arena_free(struct arena *a)
+{
+	if (a == NULL)
+		return;
+	arena_fini(a);
+	free(a);
+}
+
+static struct arena_block *block_new(size_t size)
+{
+	struct arena_block *b = xmalloc(sizeof(*b) + size);
+
+	b->next = NULL;
+	b->size = size;
+	b->used = 0;
+	return b;
+}
+
+void *arena_alloc(struct arena *a, size_t size)
+{
+	size_t want = (MAX(size, 1u) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+	struct arena_block *b = a->blocks;
+	void *p;
+
+	ASSERT(want >= size);
+	if (b == NULL || b->size - b->used < want) {
+		size_t next = b ? MIN(b->size * 2, MAX_BLOCK) : FIRST_BLOCK;
+
+		if (b != NULL && want > next / 2) {
+			/* A big one goes behind the block in use, whose room is kept. */
+			struct arena_block *big = block_new(want);
+
+			big->used = want;
+			big->next = b->next;
+			b->next = big;
+			a->used += want;
+			return big->data;
+		}
+		b = block_new(MAX(next, want));
+		b->next = a->blocks;
+		a->blocks = b;
+	}
+	p = b->data + b->used;
+	b->used += want;
+	a->used += want;
+	return p;
+}
+
+void *arena_zalloc(struct arena *a, size_t size)
+{
+	return memset(arena_alloc(a, size), 0, size);
+}
+
+void *arena_grow(struct arena *a, void *old, size_t old_size, size_t new_size)
+{
+	struct arena_block *b = a->blocks;
+	size_t have = (MAX(old_size, 1u) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+	size_t want = (MAX(new_size, 1u) + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+	void *p;
+
+	if (old != NULL && want <= have)
+		return old;
+	if (old != NULL && b != NULL && (char *)old + have == b->data + b->used &&
+			b->size - b->used >= want - have) {
+		b->used += want - have;
+		a->used += want - have;
+		return old;
+	}
+	p = arena_alloc(a, new_size);
+	if (old != NULL && old_size > 0)
+		memcpy(p, old, old_size);
+	return p;
+}
+
+struct str arena_str(struct arena *a, struct str s)
+{
+	char *p = arena_alloc(a, s.n + 1);
+
+	if (s.n > 0)
+		memcpy(p, s.p, s.n);
+	p[s.n] = '\0';
+	return (struct str){p, s.n};
+}
+
+char *arena_cstr(struct arena *a, struct str s)
+{
+	return (char *)arena_str(a, s).p;
+}
+
+char *arena_strdup(struct arena *a, const char *s)
+{
+	return arena_cstr(a, str_from(s));
+}
+
+void *arena_memdup(struct arena *a, const void *p, size_t size)
+{
+	void *q = arena_alloc(a, size);
+
+	if (size > 0)
+		memcpy(q, p, size);
+	return q;
+}
+
+char *arena_vprintf(struct arena *a, const char *fmt, va_list ap)
+{
+	va_list again;
+	char *p;
+	int n;
+
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, again);
+	va_end(again);
+	ASSERT(n >= 0);
+	p = arena_alloc(a, (size_t)n + 1);
+	vsnprintf(p, (size_t)n + 1, fmt, ap);
+	return p;
+}
+
+char *arena_printf(struct arena *a, const char *fmt, ...)
+{
+	va_list ap;
+	char *p;
+
+	va_start(ap, fmt);
+	p = arena_vprintf(a, fmt, ap);
+	va_end(ap);
+	return p;
+}
+
+struct str arena_sprintf(struct arena *a, const char *fmt, ...)
+{
+	va_list ap;
+	char *p;
+
+	va_start(ap, fmt);
+	p = arena_vprintf(a, fmt, ap);
+	va_end(ap);
+	return str_from(p);
+}
+
+void arena_on_free(struct arena *a, void (*fn)(void *), void *data)
+{
+	struct arena_hook *h = arena_alloc(a, sizeof(*h));
+
+	h->fn = fn;
+	h->data = data;
+	h->next = a->hooks;
+	a->hooks = h;
+}

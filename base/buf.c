@@ -1,0 +1,125 @@
+#include "base/buf.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+
+void buf_init(struct buf *b, size_t limit)
+{
+	*b = (struct buf)BUF_INIT;
+	b->limit = MIN(limit, BUF_NO_LIMIT);
+}
+
+void buf_fini(struct buf *b)
+{
+	size_t limit = b->limit;
+
+	free(b->p);
+	buf_init(b, limit);
+}
+
+void buf_clear(struct buf *b)
+{
+	b->n = 0;
+	b->failed = false;
+	if (b->p)
+		b->p[0] = '\0';
+}
+
+char *buf_reserve(struct buf *b, size_t size)
+{
+	size_t cap;
+
+	if (b->failed || size > b->limit || b->n > b->limit - size) {
+		b->failed = true;
+		return NULL;
+	}
+	if (b->p != NULL && b->cap - b->n > size)
+		return b->p + b->n;
+	cap = MAX(b->cap * 2, (size_t)64);
+	cap = MAX(cap, b->n + size + 1);
+	b->p = xrealloc(b->p, cap);
+	b->cap = cap;
+	return b->p + b->n;
+}
+
+void buf_advance(struct buf *b, size_t size)
+{
+	ASSERT(b->cap - b->n > size);
+	b->n += size;
+	b->p[b->n] = '\0';
+}
+
+void buf_add(struct buf *b, const void *p, size_t size)
+{
+	char *to = buf_reserve(b, size);
+
+	if (to == NULL)
+		return;
+	if (size > 0)
+		memcpy(to, p, size);
+	buf_advance(b, size);
+}
+
+void buf_adds(struct buf *b, struct str s)
+{
+	buf_add(b, s.p, s.n);
+}
+
+void buf_addc(struct buf *b, const char *s)
+{
+	buf_add(b, s, strlen(s));
+}
+
+void buf_add1(struct buf *b, char c)
+{
+	buf_add(b, &c, 1);
+}
+
+void buf_vprintf(struct buf *b, const char *fmt, va_list ap)
+{
+	va_list again;
+	char *to;
+	int n;
+
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, again);
+	va_end(again);
+	ASSERT(n >= 0);
+	to = buf_reserve(b, (size_t)n);
+	if (to == NULL)
+		return;
+	vsnprintf(to, (size_t)n + 1, fmt, ap);
+	buf_advance(b, (size_t)n);
+}
+
+void buf_printf(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	buf_vprintf(b, fmt, ap);
+	va_end(ap);
+}
+
+void buf_consume(struct buf *b, size_t size)
+{
+	ASSERT(size <= b->n);
+	if (size == 0)
+		return;
+	memmove(b->p, b->p + size, b->n - size + 1);
+	b->n -= size;
+}
+
+char *buf_take(struct buf *b, size_t *ret_size)
+{
+	char *p = b->p ? b->p : xstrdup("");
+	size_t limit = b->limit;
+
+	if (ret_size)
+		*ret_size = b->n;
+	buf_init(b, limit);
+	return p;
+}

@@ -1,0 +1,95 @@
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/util.h"
+
+uint64_t clock_mono_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t clock_mono_ms(void)
+{
+	return clock_mono_ns() / 1000000u;
+}
+
+int64_t clock_wall_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+int64_t clock_wall_s(void)
+{
+	return clock_wall_ns() / 1000000000;
+}
+
+void clock_rfc3339(int64_t unix_s, char out[CLOCK_RFC3339_SIZE])
+{
+	time_t t = (time_t)unix_s;
+	struct tm tm;
+
+	gmtime_r(&t, &tm);
+	strftime(out, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}
+
+void clock_rfc3339_micro(int64_t unix_s, int32_t ns, char out[CLOCK_RFC3339_SIZE])
+{
+	time_t t = (time_t)unix_s;
+	struct tm tm;
+	size_t n;
+
+	gmtime_r(&t, &tm);
+	n = strftime(out, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + n, CLOCK_RFC3339_SIZE - n, ".%06dZ", (int)(ns / 1000) % 1000000);
+}
+
+void random_bytes(void *p, size_t size)
+{
+	char *q = p;
+
+	while (size > 0) {
+		ssize_t n = getrandom(q, MIN(size, (size_t)256), 0);
+
+		ASSERT(n > 0);
+		q += n;
+		size -= (size_t)n;
+	}
+}
+
+uint64_t random_u64(void)
+{
+	uint64_t v;
+
+	random_bytes(&v, sizeof(v));
+	return v;
+}
+
+void random_uuid(char out[37])
+{
+	unsigned char b[16];
+
+	random_bytes(b, sizeof(b));
+	b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
+	b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
+	snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+			b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
+			b[14], b[15]);
+}
+
+void random_suffix(char *out, size_t n)
+{
+	static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = alphabet[random_u64() % (sizeof(alphabet) - 1)];
+	out[n] = '\0';
+}
