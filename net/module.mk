@@ -1,1 +1,6 @@
-# net/: see doc/architecture.md, section layers.
+# net/: node data plane; base and libnl, no Kubernetes.
+noinst_LIBRARIES += libnet.a
+libnet_a_CFLAGS = $(KT_CFLAGS) $(NL_CFLAGS)
+libnet_a_SOURCES = \
+	net/link.c net/link.h \
+	net/netns.c net/netns.h
