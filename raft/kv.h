@@ -1,0 +1,221 @@
+/*
+ * struct kv: one member of the replicated store, as everything above raft/ sees it.
+ *
+ * A member is a thread with a loop of its own (raft, write-ahead log, apply) and the local MVCC store. A write
+ * is a proposal: an encoded raftpb.Command that the leader appends, a majority makes durable and every member
+ * applies in the same order; its answer is the encoded etcd response. A read is local (store_view on kv_store());
+ * for a linearizable one pass a barrier first.
+ *
+ *	kv_start(&cfg, &kv, &e);
+ *	req->command = bytes; req->done = on_done; kv_propose(kv, req);      any loop; done runs on that loop
+ *	b->done = on_read; kv_barrier(kv, b);                                 then open a view and read
+ *	kv_stop(kv);
+ *
+ * What an error of a proposal means. Definite, it did not and will not happen: ERR_TOO_LARGE, ERR_TOO_MANY (queue
+ * full), ERR_INVALID, ERR_BAD_REQUEST, ERR_NOT_LEADER, and every error that the store itself answered. Unknown, it
+ * may have happened or may still happen: ERR_UNAVAILABLE, ERR_TIMEOUT. A caller never retries an unknown one blindly.
+ *
+ * Threads: every function here may be called from any thread unless it says otherwise. A request and the bytes it
+ * borrows belong to kv from the call until its done has run; done runs exactly once, never inside the call, on the
+ * loop that was current at the call (on the raft loop if there was none: then it must be short).
+ */
+#ifndef RAFT_KV_H
+#define RAFT_KV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/str.h"
+#include "io/loop.h"
+
+struct kv;
+struct store;
+struct tls_ctx;
+
+#define KV_MAX_MEMBERS 16
+#define KV_NAME_MAX 64
+#define KV_ADDR_MAX 256
+/* One command may be this large; larger ones answer ERR_TOO_LARGE. */
+#define KV_MAX_COMMAND (3u << 20)
+
+/* --- A member's start ------------------------------------------------------------------------------ */
+
+struct kv_peer {
+	const char *name; /* unique in the cluster, a DNS label */
+	const char *addr; /* "ip:port" or "[ip6]:port" where the peers reach it */
+	const char *url;  /* where clients reach its API, "https://ip:6443"; may be NULL */
+};
+
+struct kv_cfg {
+	const char *data_dir; /* uses <data_dir>/raft and <data_dir>/store; made when missing */
+	const char *name;
+
+	/* The peers' side. listen NULL: no transport, which only a cluster of one member may have. */
+	const char *listen;    /* "ip:port"; port 0 lets the kernel choose (tests) */
+	const char *advertise; /* NULL: same as listen */
+	const char *url;       /* this member's API URL, told to the others; may be NULL */
+	struct tls_ctx *tls_server, *tls_client; /* certificates O=kontiki:peers; must outlive the kv */
+
+	/*
+	 * On a fresh data directory exactly one of: `initial` (the whole first cluster, this member among them, the
+	 * same list on every one of them; NULL: a cluster of this member alone), or `join` (peer addresses of a running
+	 * cluster). A directory that already has a member ignores both.
+	 */
+	const struct kv_peer *initial;
+	size_t n_initial;
+	const char *const *join;
+	size_t n_join;
+
+	/* 0 takes the default. */
+	unsigned election_ms;     /* 300 */
+	unsigned heartbeat_ms;    /* 50 */
+	unsigned request_ms;      /* 10000: a proposal or barrier without an own deadline */
+	unsigned compact_keep_ms; /* 300000: history that is kept; UINT_MAX: no automatic compaction */
+	uint64_t checkpoint_bytes; /* 32 MiB: log bytes between two checkpoints */
+	uint64_t store_quota;      /* bytes; 0: the store's default */
+	bool nosync;               /* tests only: no fdatasync, so a power loss may lose acknowledged writes */
+
+	/*
+	 * The member cannot go on (disk error, corrupt file, removed from the cluster). Runs once, on the raft loop; from
+	 * then on every request answers ERR_UNAVAILABLE. NULL: log the error and abort the process.
+	 */
+	void (*on_fatal)(void *arg, const struct err *);
+	void *on_fatal_arg;
+};
+
+/*
+ * Opens the files, starts the thread, returns when the member takes part (not: when there is a leader). A join waits
+ * until the cluster has admitted this member, or fails with the reason. Errors name the file or address and the cure.
+ */
+int kv_start(const struct kv_cfg *, struct kv **ret, struct err *);
+/* Hand leadership over if this is the leader (at most one election timeout), answer what is pending, stop, free.
+ * Not from the raft loop. No done runs after it has returned (those for other loops have been posted before). */
+void kv_stop(struct kv *);
+
+/* The local state, for views and watch hubs. The same pointer for the whole life of the kv. */
+struct store *kv_store(struct kv *);
+
+/* --- Requests ----------------------------------------------------------------------------------------- */
+
+struct kv_req {
+	/* in */
+	struct str command;         /* encoded raftpb.Command; borrowed until done */
+	uint32_t timeout_ms;        /* 0: cfg.request_ms */
+	void (*done)(struct kv_req *);
+	/* out: err.code == ERR_OK, or why not */
+	struct err err;
+	char *response;             /* encoded response, heap; the caller frees it (free) */
+	size_t response_size;
+	uint64_t revision;          /* store revision after the command */
+	/* private */
+	struct loop *loop;
+	struct loop_msg msg;
+	struct list link;
+	uint64_t deadline, id;
+	struct kv *kv;
+};
+
+void kv_propose(struct kv *, struct kv_req *);
+
+struct kv_barrier {
+	uint32_t timeout_ms; /* 0: cfg.request_ms */
+	void (*done)(struct kv_barrier *);
+	/* out: ERR_OK: a view opened now sees every write that was acknowledged before the call */
+	struct err err;
+	/* private */
+	struct loop *loop;
+	struct loop_msg msg;
+	struct list link;
+	uint64_t deadline, index;
+	struct kv *kv;
+};
+
+void kv_barrier(struct kv *, struct kv_barrier *);
+
+/* --- Leadership and status ----------------------------------------------------------------------------- */
+
+struct kv_role {
+	bool leader;        /* this member leads and has applied an entry of its term */
+	uint64_t term;
+	uint64_t leader_id; /* 0: unknown at the moment */
+	char leader_name[KV_NAME_MAX];
+	char leader_url[KV_ADDR_MAX];
+};
+
+struct kv_role_watch {
+	/* in */
+	void (*changed)(struct kv_role_watch *, const struct kv_role *);
+	/* private */
+	struct loop *loop;
+	struct list link;
+	struct kv *kv;
+};
+
+/*
+ * `changed` runs on the current loop: soon after the call with the role as it is, then at every change, in order.
+ * kv_role_unwatch (same loop) is immediate: nothing fires after it.
+ */
+void kv_role_watch(struct kv *, struct kv_role_watch *);
+void kv_role_unwatch(struct kv_role_watch *);
+
+enum kv_member_role { KV_VOTER, KV_LEARNER, KV_SPARE };
+
+struct kv_member {
+	uint64_t id;
+	char name[KV_NAME_MAX];
+	char addr[KV_ADDR_MAX];
+	char url[KV_ADDR_MAX];
+	enum kv_member_role role;
+	bool self, leader;
+	bool reachable;       /* heard from within the last election timeouts (leader and self: always) */
+	uint64_t match_index; /* known on the leader only */
+};
+
+struct kv_status {
+	uint64_t cluster_id, member_id;
+	char name[KV_NAME_MAX];
+	char addr[KV_ADDR_MAX]; /* where this member listens for peers, with the real port */
+	struct kv_role role;
+	const char *state;      /* "leader", "follower", "candidate", "joining", "stopped" */
+	uint64_t commit_index, applied_index, last_index, first_index;
+	uint64_t revision;
+	uint64_t wal_bytes;
+	size_t n_members;
+	struct kv_member members[KV_MAX_MEMBERS];
+};
+
+/* A copy of the latest published status; never blocks on the raft loop. */
+void kv_status(struct kv *, struct kv_status *);
+
+/* --- Membership ------------------------------------------------------------------------------------------ */
+
+struct kv_admin {
+	/* in */
+	uint32_t timeout_ms; /* 0: 60 s */
+	void (*done)(struct kv_admin *);
+	/* out */
+	struct err err;
+	uint64_t id; /* add: the new member's id */
+	/* private */
+	int op;
+	struct kv_peer peer;
+	uint64_t target;
+	struct loop *loop;
+	struct loop_msg msg;
+	struct list link;
+	uint64_t deadline, req_id;
+	struct kv *kv;
+};
+
+/* Reserve a place for a new member (a learner); it becomes a voter by itself when it has caught up. A member that
+ * starts with `join` does this on its own; the call is for operators. `peer` and its strings are borrowed until done. */
+void kv_member_add(struct kv *, struct kv_admin *, const struct kv_peer *peer);
+/* Done when the removal is committed. The removed member stops with ERR_FAILED_PRECONDITION. */
+void kv_member_remove(struct kv *, struct kv_admin *, uint64_t id);
+/* Hand leadership to member `id` (0: the best one). Done when another leader is known, or with an error. */
+void kv_transfer(struct kv *, struct kv_admin *, uint64_t id);
+
+#endif
