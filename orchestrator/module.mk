@@ -1,1 +1,2 @@
 # orchestrator/: see doc/architecture.md, section layers.
+include orchestrator/client/module.mk
