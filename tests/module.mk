@@ -1,2 +1,3 @@
 # tests/: unit tests mirror the tree; a unit test links only what its folder may use.
 include tests/unit/module.mk
+include tests/fuzz/module.mk

@@ -2,6 +2,7 @@
 if HAVE_CMOCKA
 UNIT_TESTS =
 include tests/unit/base/module.mk
+include tests/unit/io/module.mk
 include tests/unit/net/module.mk
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
