@@ -1,1 +1,92 @@
-# proto/: see doc/architecture.md, section layers.
+# proto/: the wire formats. *.proto are the source: protoc-c makes the C structs from them.
+PROTO_FILES = \
+	proto/admission.proto \
+	proto/admissionregistration.proto \
+	proto/apidiscovery.proto \
+	proto/apiextensions.proto \
+	proto/apiregistration.proto \
+	proto/apiruntime.proto \
+	proto/apps.proto \
+	proto/authentication.proto \
+	proto/authorization.proto \
+	proto/autoscaling_v1.proto \
+	proto/autoscaling_v2.proto \
+	proto/batch.proto \
+	proto/certificates.proto \
+	proto/coordination.proto \
+	proto/core.proto \
+	proto/cri.proto \
+	proto/discovery.proto \
+	proto/dra.proto \
+	proto/etcd_auth.proto \
+	proto/etcd_election.proto \
+	proto/etcd_kv.proto \
+	proto/etcd_lock.proto \
+	proto/etcd_rpc.proto \
+	proto/events.proto \
+	proto/flowcontrol.proto \
+	proto/intstr.proto \
+	proto/meta.proto \
+	proto/metrics.proto \
+	proto/networking.proto \
+	proto/node.proto \
+	proto/policy.proto \
+	proto/quantity.proto \
+	proto/raft.proto \
+	proto/rbac.proto \
+	proto/scheduling.proto \
+	proto/storage.proto
+PROTO_PB_C = $(PROTO_FILES:.proto=.pb-c.c)
+PROTO_PB_H = $(PROTO_FILES:.proto=.pb-c.h)
+
+# One pattern with two targets: one run makes both files, also under -j.
+proto/%.pb-c.c proto/%.pb-c.h: proto/%.proto
+	$(AM_V_GEN)$(MKDIR_P) proto && $(PROTOC_C) -I$(top_srcdir) -I$(PROTOBUFC_INCLUDEDIR) \
+		--c_out=. $(top_srcdir)/proto/$*.proto
+
+noinst_LIBRARIES += libproto.a
+libproto_a_SOURCES =
+nodist_libproto_a_SOURCES = \
+	proto/admission.pb-c.c proto/admission.pb-c.h \
+	proto/admissionregistration.pb-c.c proto/admissionregistration.pb-c.h \
+	proto/apidiscovery.pb-c.c proto/apidiscovery.pb-c.h \
+	proto/apiextensions.pb-c.c proto/apiextensions.pb-c.h \
+	proto/apiregistration.pb-c.c proto/apiregistration.pb-c.h \
+	proto/apiruntime.pb-c.c proto/apiruntime.pb-c.h \
+	proto/apps.pb-c.c proto/apps.pb-c.h \
+	proto/authentication.pb-c.c proto/authentication.pb-c.h \
+	proto/authorization.pb-c.c proto/authorization.pb-c.h \
+	proto/autoscaling_v1.pb-c.c proto/autoscaling_v1.pb-c.h \
+	proto/autoscaling_v2.pb-c.c proto/autoscaling_v2.pb-c.h \
+	proto/batch.pb-c.c proto/batch.pb-c.h \
+	proto/certificates.pb-c.c proto/certificates.pb-c.h \
+	proto/coordination.pb-c.c proto/coordination.pb-c.h \
+	proto/core.pb-c.c proto/core.pb-c.h \
+	proto/cri.pb-c.c proto/cri.pb-c.h \
+	proto/discovery.pb-c.c proto/discovery.pb-c.h \
+	proto/dra.pb-c.c proto/dra.pb-c.h \
+	proto/etcd_auth.pb-c.c proto/etcd_auth.pb-c.h \
+	proto/etcd_election.pb-c.c proto/etcd_election.pb-c.h \
+	proto/etcd_kv.pb-c.c proto/etcd_kv.pb-c.h \
+	proto/etcd_lock.pb-c.c proto/etcd_lock.pb-c.h \
+	proto/etcd_rpc.pb-c.c proto/etcd_rpc.pb-c.h \
+	proto/events.pb-c.c proto/events.pb-c.h \
+	proto/flowcontrol.pb-c.c proto/flowcontrol.pb-c.h \
+	proto/intstr.pb-c.c proto/intstr.pb-c.h \
+	proto/meta.pb-c.c proto/meta.pb-c.h \
+	proto/metrics.pb-c.c proto/metrics.pb-c.h \
+	proto/networking.pb-c.c proto/networking.pb-c.h \
+	proto/node.pb-c.c proto/node.pb-c.h \
+	proto/policy.pb-c.c proto/policy.pb-c.h \
+	proto/quantity.pb-c.c proto/quantity.pb-c.h \
+	proto/raft.pb-c.c proto/raft.pb-c.h \
+	proto/rbac.pb-c.c proto/rbac.pb-c.h \
+	proto/scheduling.pb-c.c proto/scheduling.pb-c.h \
+	proto/storage.pb-c.c proto/storage.pb-c.h
+
+BUILT_SOURCES += $(PROTO_PB_H)
+CLEANFILES += $(PROTO_PB_C) $(PROTO_PB_H)
+EXTRA_DIST += $(PROTO_FILES) proto/options.proto
+
+# So that building one object alone, before `make all`, finds the headers too.
+$(libproto_a_OBJECTS) $(libstore_a_OBJECTS) $(libraft_a_OBJECTS) $(liborchestrator_a_OBJECTS): | $(PROTO_PB_H)
