@@ -1,0 +1,230 @@
+# shellcheck shell=bash
+# What the system tests share; sourced by tests/system/test-*.sh.
+#
+# A test makes a cluster of its own (`cluster_up`), shows things with `t NAME COMMAND...` and leaves nothing behind: the
+# exit trap takes the cluster down and checks that no process, mount, namespace, link or control group of it is left.
+# Output: "ok - NAME", "not ok - NAME" and "skip - NAME" are results, "# ..." is worth the reader's attention, the
+# rest is narration. Nothing sleeps and hopes: `until_ok SECONDS COMMAND...` polls.
+#
+# From the environment: KONTIKI (the program; default build/kontiki), KONTIKI_KEEP=1 (leave a failed cluster up),
+# KUBECTL (default: the first kubectl in the PATH).
+set -uo pipefail
+export LC_ALL=C
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+KONTIKI=${KONTIKI:-$root/build/kontiki}
+KUBECTL=${KUBECTL:-kubectl}
+tmp=$(mktemp -d /tmp/kontiki-test.XXXXXX)
+n_failed=0
+cluster=
+
+note() { echo "# $*"; }
+ok() { echo "ok - $*"; }
+not_ok() {
+	echo "not ok - $*"
+	n_failed=$((n_failed + 1))
+}
+skip() { echo "skip - $*"; }
+
+# t NAME COMMAND...: ok when the command succeeds. Its output is shown when it does not.
+t() {
+	local name=$1 rc
+	shift
+	"$@" >"$tmp/t.out" 2>&1
+	rc=$?
+	if [ $rc -eq 0 ]; then
+		ok "$name"
+	else
+		not_ok "$name"
+		echo "  command: $* (status $rc)"
+		head -c 4000 "$tmp/t.out" | sed 's/^/  | /'
+	fi
+	return $rc
+}
+
+# t_out NAME REGEX COMMAND...: the command succeeds and its output has a line that matches the extended REGEX.
+t_out() {
+	local name=$1 regex=$2
+	shift 2
+	t "$name" has_line "$regex" "$@"
+}
+has_line() {
+	local regex=$1 out rc
+	shift
+	out=$("$@" 2>&1)
+	rc=$?
+	printf '%s\n' "$out"
+	[ $rc -eq 0 ] || return $rc
+	printf '%s\n' "$out" | grep -Eq -- "$regex" || { echo "(no line matches: $regex)"; return 1; }
+}
+
+# t_err NAME REGEX COMMAND...: the command fails, and says something that matches.
+t_err() {
+	local name=$1 regex=$2
+	shift 2
+	t "$name" fails_with "$regex" "$@"
+}
+fails_with() {
+	local regex=$1 out rc
+	shift
+	out=$("$@" 2>&1)
+	rc=$?
+	printf '%s\n' "$out"
+	[ $rc -ne 0 ] || { echo "(it succeeded, and should have failed)"; return 1; }
+	[ $rc -lt 128 ] || { echo "(ended by a signal: $rc)"; return 1; }
+	printf '%s\n' "$out" | grep -Eq -- "$regex" || { echo "(no line matches: $regex)"; return 1; }
+}
+
+# until_ok SECONDS COMMAND...: true as soon as the command succeeds.
+until_ok() {
+	local limit=$((SECONDS + $1))
+	shift
+	until "$@" >"$tmp/until.out" 2>&1; do
+		if [ $SECONDS -ge $limit ]; then
+			cat "$tmp/until.out"
+			echo "(not within the time)"
+			return 1
+		fi
+		sleep 0.1
+	done
+	cat "$tmp/until.out"
+}
+# is VALUE COMMAND...: the command prints exactly VALUE.
+is() {
+	local want=$1 got
+	shift
+	got=$("$@" 2>&1)
+	[ "$got" = "$want" ] || { echo "got: $got"; echo "want: $want"; return 1; }
+}
+
+k() { "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" --request-timeout="${K_TIMEOUT:-10s}" "$@"; }
+kk() { "$KONTIKI" "$@"; }
+node() { "$KONTIKI" node "$@" --name "$cluster"; }
+
+# cluster_up [UP-ARGUMENTS...]: a cluster with a name and network of its own; kubeconfig in $tmp/kubeconfig.
+cluster_up() {
+	[ "$(id -u)" = 0 ] || { skip "everything: needs root"; exit 0; }
+	[ -x "$KONTIKI" ] || { not_ok "no program $KONTIKI"; exit 1; }
+	"$root/tools/images" >"$tmp/images.log" 2>&1 || { cat "$tmp/images.log"; not_ok "demo images"; exit 1; }
+	cluster=t$$
+	cluster_dir=$tmp/c
+	subnet=10.$((200 + $$ % 50)).$(($$ / 50 % 250)).0/24
+	leftovers_before=$(leftovers)
+	local at=${EPOCHREALTIME/./}
+	if ! t "kontiki up $*" "$KONTIKI" up --name "$cluster" --dir "$cluster_dir" --subnet "$subnet" "$@"; then
+		exit 1
+	fi
+	note "kontiki up took $(((${EPOCHREALTIME/./} - at) / 1000)) ms"
+	"$KONTIKI" kubeconfig --name "$cluster" --dir "$cluster_dir" >"$tmp/kubeconfig"
+}
+
+# What a cluster leaves on the machine when `kontiki down` forgets it.
+leftovers() {
+	{
+		pgrep -af "$tmp/" | grep -v "^$$ " | grep -vE 'pgrep|bash .*/test-'
+		grep -o " $tmp/c[^ ]*" /proc/self/mountinfo
+		find /run/netns -name "*-${cluster:-no-cluster}-*" 2>/dev/null
+		find /sys/fs/cgroup -maxdepth 4 -type d -path "*/kontiki/${cluster:-no-cluster}*" 2>/dev/null
+		ip -br link | grep -E "${cluster:-no-cluster}"
+		iptables-save 2>/dev/null | grep -i kontiki
+	} 2>/dev/null
+}
+
+cluster_down() {
+	local left
+	[ -n "$cluster" ] || return 0
+	if [ -n "${KONTIKI_KEEP:-}" ] && [ $n_failed -gt 0 ]; then
+		note "the cluster stays: $KONTIKI down --name $cluster --dir $cluster_dir; kubeconfig $tmp/kubeconfig"
+		return 0
+	fi
+	t "kontiki down" "$KONTIKI" down --name "$cluster" --dir "$cluster_dir"
+	left=$(leftovers)
+	if [ "$left" = "$leftovers_before" ] && [ ! -e "$cluster_dir" ]; then
+		ok "kontiki down leaves no trace"
+	else
+		not_ok "kontiki down leaves no trace"
+		echo "$left"
+		ls -d "$cluster_dir" 2>/dev/null
+	fi
+	cluster=
+}
+
+background=()
+on_exit() {
+	local rc=$?
+	trap - EXIT
+	local pid
+	for pid in ${background[@]+"${background[@]}"}; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done
+	if [ $n_failed -gt 0 ] && [ -n "$cluster" ]; then
+		echo "--- state at the end"
+		k get nodes,pods,svc -A -o wide 2>&1 | head -n 60
+		local log
+		for log in "$cluster_dir"/*/*.log "$cluster_dir"/*.log; do
+			[ -f "$log" ] && { echo "--- $log"; tail -n 15 "$log"; }
+		done
+	fi
+	cluster_down
+	if [ $n_failed -eq 0 ] || [ -z "${KONTIKI_KEEP:-}" ]; then rm -rf "$tmp"; fi
+	[ $rc -eq 0 ] || exit $rc
+	[ $n_failed -eq 0 ]
+	exit
+}
+trap on_exit EXIT
+trap 'exit 130' INT TERM
+
+# --- questions about the cluster
+
+nodes_ready() { # N
+	[ "$(k get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" = "$1" ] || { k get nodes; return 1; }
+}
+pods_ready() { # N SELECTOR [NAMESPACE]
+	local n
+	n=$(k -n "${3:-default}" get pods -l "$2" --no-headers 2>/dev/null |
+		awk '{ split($2, r, "/") } $3 == "Running" && r[1] == r[2]' | wc -l)
+	[ "$n" = "$1" ] || { k -n "${3:-default}" get pods -l "$2" -o wide; return 1; }
+}
+leader() { node list | awk '/leader/ { print $1; exit }'; }
+has_leader() { [ -n "$(leader)" ]; }
+new_leader() { # OLD
+	local l
+	l=$(leader)
+	[ -n "$l" ] && [ "$l" != "$1" ]
+}
+servers() { node list | awk '/^server-/ { print $1 }'; }
+addr_of() { node list | awk -v n="$1" '$1 == n { for (i = 2; i <= NF; i++) if ($i ~ /^[0-9]+(\.[0-9]+){3}$/) { print $i; exit } }'; }
+in_node() { # NODE COMMAND...
+	local n=$1
+	shift
+	nsenter --net="/run/netns/kontiki-$cluster-$n" "$@"
+}
+in_switch() { nsenter --net="/run/netns/kontiki-$cluster-switch" "$@"; }
+
+# --- the write loop (writer.py)
+
+writer() { /usr/bin/python3 "$root/tests/system/writer.py" "$@"; }
+now() { echo "$EPOCHREALTIME"; }
+acks() { awk '$4 == "ack"' "$1" 2>/dev/null | wc -l; }
+has_acks() { [ "$(acks "$1")" -ge "$2" ] || { tail -n 3 "$1"; return 1; }; }
+acked_after() { awk -v t="$2" -v n="${3:-20}" '$4 == "ack" && $2 > t { c++ } END { exit c < n }' "$1" || { tail -n 3 "$1"; return 1; }; }
+
+# start_writer PREFIX [WRITER-ARGUMENTS...]: its log is $tmp/PREFIX.log. With --in-switch first it runs in the cluster's own network.
+start_writer() {
+	local prefix=$1 enter=
+	shift
+	if [ "${1:-}" = --in-switch ]; then
+		enter="nsenter --net=/run/netns/kontiki-$cluster-switch"
+		shift
+	fi
+	: >"$tmp/$prefix.log"
+	$enter /usr/bin/python3 "$root/tests/system/writer.py" write --kubeconfig "$tmp/kubeconfig" --out "$tmp/$prefix.log" \
+		--prefix "$prefix" "$@" >"$tmp/$prefix.err" 2>&1 &
+	background+=($!)
+}
+stop_writers() {
+	local pid
+	for pid in ${background[@]+"${background[@]}"}; do
+		kill "$pid" 2>/dev/null
+		wait "$pid" 2>/dev/null
+	done
+	background=()
+}
