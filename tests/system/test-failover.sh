@@ -14,7 +14,7 @@ node_port_answers_on() { in_switch curl -sSf -m 2 "http://$(addr_of "$1"):30080/
 # A read that this server answers from its own state.
 local_read() { # SERVER CONFIGMAP
 	in_switch "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --server "https://$(addr_of "$1"):6443" --insecure-skip-tls-verify \
-		--certificate-authority= --request-timeout=5s get --raw "/api/v1/namespaces/default/configmaps/$2?resourceVersion=0"
+		--request-timeout=5s get --raw "/api/v1/namespaces/default/configmaps/$2?resourceVersion=0"
 }
 other_servers() { servers | grep -vx "$1"; }
 
@@ -96,7 +96,7 @@ k create configmap fence --from-literal=side=before >/dev/null
 t "partition: $old is cut off" node partition "$old"
 at=$(now)
 as_client_of_old() {
-	in_node "$old" "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --server https://127.0.0.1:6443 --insecure-skip-tls-verify --certificate-authority= \
+	in_node "$old" "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --server https://127.0.0.1:6443 --insecure-skip-tls-verify \
 		--request-timeout=4s "$@"
 }
 # The old leader may answer reads only until it knows that it is none; what matters is after the others went on.
