@@ -242,13 +242,13 @@ int link_set_up(struct link_sock *s, const char *name, bool up, struct err *e)
 
 int link_set_master(struct link_sock *s, const char *name, const char *bridge, struct err *e)
 {
-	int port = link_index(s, name), master = link_index(s, bridge);
+	int port = link_index(s, name), master = bridge ? link_index(s, bridge) : 0;
 	int rv;
 
-	if (port == 0 || master == 0)
+	if (port == 0 || (bridge && master == 0))
 		return err_set(e, ERR_NOT_FOUND, "no link %s", port == 0 ? name : bridge);
-	rv = rtnl_link_enslave_ifindex(s->nl, master, port);
-	return rv < 0 ? nl_err(e, rv, "put into a bridge link", name) : 0;
+	rv = bridge ? rtnl_link_enslave_ifindex(s->nl, master, port) : rtnl_link_release_ifindex(s->nl, port);
+	return rv < 0 ? nl_err(e, rv, bridge ? "put into a bridge link" : "take out of its bridge link", name) : 0;
 }
 
 int link_set_hairpin(struct link_sock *s, const char *name, bool on, struct err *e)

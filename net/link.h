@@ -49,6 +49,7 @@ int link_add_vxlan(struct link_sock *, const char *name, uint32_t id, uint16_t p
 int link_add_veth(struct link_sock *, const char *name, const char *peer, int peer_ns, uint32_t mtu, struct err *e);
 int link_del(struct link_sock *, const char *name, struct err *e);
 int link_set_up(struct link_sock *, const char *name, bool up, struct err *e);
+/* bridge NULL: take it out. */
 int link_set_master(struct link_sock *, const char *name, const char *bridge, struct err *e);
 /* Hairpin and learning of a bridge port. */
 int link_set_hairpin(struct link_sock *, const char *name, bool on, struct err *e);
