@@ -2,12 +2,14 @@
 noinst_LIBRARIES += libio.a
 libio_a_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NGHTTP2_CFLAGS)
 libio_a_SOURCES = \
+	io/balancer.c io/balancer.h \
 	io/grpc.h \
 	io/http.c io/http.h \
 	io/http_client.h \
 	io/http_server.h \
 	io/loop.h \
 	io/process.h \
+	io/splice.c io/splice.h \
 	io/stream.h \
 	io/tls.h \
 	io/websocket.h \
