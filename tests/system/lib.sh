@@ -97,7 +97,8 @@ is() {
 	[ "$got" = "$want" ] || { echo "got: $got"; echo "want: $want"; return 1; }
 }
 
-k() { "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" --request-timeout="${K_TIMEOUT:-10s}" "$@"; }
+# No --request-timeout: it would also end the watches of `wait` and `rollout status`.
+k() { timeout "${K_TIMEOUT:-100}" "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" "$@"; }
 kk() { "$KONTIKI" "$@"; }
 node() { "$KONTIKI" node "$@" --name "$cluster"; }
 
@@ -198,6 +199,24 @@ in_node() { # NODE COMMAND...
 	nsenter --net="/run/netns/kontiki-$cluster-$n" "$@"
 }
 in_switch() { nsenter --net="/run/netns/kontiki-$cluster-switch" "$@"; }
+
+# curl to the API with the administrator's certificate: api PATH [CURL-ARGUMENTS...]; the body, then a line with the status.
+api_files() {
+	server=$(k config view --minify --raw -o 'jsonpath={.clusters[0].cluster.server}')
+	k config view --minify --raw -o 'jsonpath={.clusters[0].cluster.certificate-authority-data}' | base64 -d >"$tmp/ca.crt"
+	k config view --minify --raw -o 'jsonpath={.users[0].user.client-certificate-data}' | base64 -d >"$tmp/admin.crt"
+	k config view --minify --raw -o 'jsonpath={.users[0].user.client-key-data}' | base64 -d >"$tmp/admin.key"
+}
+api() {
+	local path=$1
+	shift
+	curl -sS -m 20 --cacert "$tmp/ca.crt" --cert "$tmp/admin.crt" --key "$tmp/admin.key" -w '\nstatus %{http_code}\n' "$@" "$server$path"
+}
+api_anonymous() {
+	local path=$1
+	shift
+	curl -sS -m 20 --cacert "$tmp/ca.crt" -w '\nstatus %{http_code}\n' "$@" "$server$path"
+}
 
 # --- the write loop (writer.py)
 
