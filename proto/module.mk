@@ -44,9 +44,21 @@ proto/%.pb-c.c proto/%.pb-c.h: proto/%.proto
 	$(AM_V_GEN)$(MKDIR_P) proto && $(PROTOC_C) -I$(top_srcdir) -I$(PROTOBUFC_INCLUDEDIR) \
 		--c_out=. $(top_srcdir)/proto/$*.proto
 
+# The tables of proto/schema.h, from the same files.
+noinst_PROGRAMS += proto/schemagen
+proto_schemagen_SOURCES = proto/schemagen.c
+proto_schemagen_LDADD = libbase.a
+proto/schema.tab.c: $(PROTO_FILES) proto/options.proto proto/schemagen$(EXEEXT)
+	$(AM_V_GEN)$(MKDIR_P) proto && $(PROTOC) -I$(top_srcdir) -I$(PROTOBUFC_INCLUDEDIR) --include_imports \
+		-o proto/schema.pb $(PROTO_FILES:%=$(top_srcdir)/%) && \
+	ASAN_OPTIONS=detect_leaks=0 proto/schemagen < proto/schema.pb > $@.tmp && mv $@.tmp $@
+
 noinst_LIBRARIES += libproto.a
-libproto_a_SOURCES =
+libproto_a_SOURCES = \
+	proto/pb.c proto/pb.h \
+	proto/schema.c proto/schema.h
 nodist_libproto_a_SOURCES = \
+	proto/schema.tab.c \
 	proto/admission.pb-c.c proto/admission.pb-c.h \
 	proto/admissionregistration.pb-c.c proto/admissionregistration.pb-c.h \
 	proto/apidiscovery.pb-c.c proto/apidiscovery.pb-c.h \
@@ -85,7 +97,7 @@ nodist_libproto_a_SOURCES = \
 	proto/storage.pb-c.c proto/storage.pb-c.h
 
 BUILT_SOURCES += $(PROTO_PB_H)
-CLEANFILES += $(PROTO_PB_C) $(PROTO_PB_H)
+CLEANFILES += $(PROTO_PB_C) $(PROTO_PB_H) proto/schema.pb proto/schema.tab.c
 EXTRA_DIST += $(PROTO_FILES) proto/options.proto
 
 # So that building one object alone, before `make all`, finds the headers too.
