@@ -100,7 +100,7 @@ is() {
 # No --request-timeout: it would also end the watches of `wait` and `rollout status`.
 k() { timeout "${K_TIMEOUT:-100}" "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" "$@"; }
 kk() { "$KONTIKI" "$@"; }
-node() { "$KONTIKI" node "$@" --name "$cluster"; }
+node() { "$KONTIKI" node "$@"; }
 
 # cluster_up [UP-ARGUMENTS...]: a cluster with a name and network of its own; kubeconfig in $tmp/kubeconfig.
 cluster_up() {
@@ -110,13 +110,15 @@ cluster_up() {
 	cluster=t$$
 	cluster_dir=$tmp/c
 	subnet=10.$((200 + $$ % 50)).$(($$ / 50 % 250)).0/24
+	# What `kontiki node`, `kubeconfig` and `down` take for --name and --dir.
+	export KONTIKI_CLUSTER=$cluster KONTIKI_CLUSTER_DIR=$cluster_dir
 	leftovers_before=$(leftovers)
 	local at=${EPOCHREALTIME/./}
-	if ! t "kontiki up $*" "$KONTIKI" up --name "$cluster" --dir "$cluster_dir" --subnet "$subnet" "$@"; then
+	if ! t "kontiki up $*" "$KONTIKI" up --subnet "$subnet" "$@"; then
 		exit 1
 	fi
 	note "kontiki up took $(((${EPOCHREALTIME/./} - at) / 1000)) ms"
-	"$KONTIKI" kubeconfig --name "$cluster" --dir "$cluster_dir" >"$tmp/kubeconfig"
+	"$KONTIKI" kubeconfig >"$tmp/kubeconfig"
 }
 
 # What a cluster leaves on the machine when `kontiki down` forgets it.
@@ -138,7 +140,7 @@ cluster_down() {
 		note "the cluster stays: $KONTIKI down --name $cluster --dir $cluster_dir; kubeconfig $tmp/kubeconfig"
 		return 0
 	fi
-	t "kontiki down" "$KONTIKI" down --name "$cluster" --dir "$cluster_dir"
+	t "kontiki down" "$KONTIKI" down
 	left=$(leftovers)
 	if [ "$left" = "$leftovers_before" ] && [ ! -e "$cluster_dir" ]; then
 		ok "kontiki down leaves no trace"
