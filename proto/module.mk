@@ -56,6 +56,7 @@ proto/schema.tab.c: $(PROTO_FILES) proto/options.proto proto/schemagen$(EXEEXT)
 noinst_LIBRARIES += libproto.a
 libproto_a_SOURCES = \
 	proto/pb.c proto/pb.h \
+	proto/resource.c proto/resource.def proto/resource.h \
 	proto/schema.c proto/schema.h
 nodist_libproto_a_SOURCES = \
 	proto/schema.tab.c \

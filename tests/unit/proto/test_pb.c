@@ -8,6 +8,7 @@
 #include "proto/core.pb-c.h"
 #include "proto/etcd_rpc.pb-c.h"
 #include "proto/pb.h"
+#include "proto/resource.h"
 #include "proto/schema.h"
 
 static void build_and_read(void **state)
@@ -143,6 +144,60 @@ static void tables(void **state)
 	}
 }
 
+static void resource_table(void **state)
+{
+	const struct resource *r = resource_find("", "v1", "pods"), *d;
+	const struct resource_sub *subs;
+	const struct resource_column *columns;
+	struct buf b = BUF_INIT;
+	struct str ns, name;
+	size_t n;
+
+	assert_non_null(r);
+	assert_ptr_equal(r, resource_find_kind("v1", "Pod"));
+	assert_ptr_equal(r, resource_by_name("po"));
+	assert_ptr_equal(r, resource_by_name("POD"));
+	assert_null(resource_by_name("pods.apps"));
+	assert_null(resource_by_name(""));
+	d = resource_by_name("deploy.apps");
+	assert_non_null(d);
+	assert_ptr_equal(d, resource_by_name("deployments.v1.apps"));
+	assert_string_equal(d->api_version, "apps/v1");
+	assert_string_equal(resource_by_name("ev")->group, "");
+
+	subs = resource_subs(r, &n);
+	assert_true(n > 5);
+	assert_string_equal(subs[0].name, "attach");
+	assert_string_equal(resource_sub_find(r, "eviction")->api_version, "policy/v1");
+	assert_null(resource_sub_find(r, "scale"));
+	assert_non_null(resource_sub_find(d, "scale"));
+	columns = resource_columns(r, &n);
+	assert_int_equal(n, 9);
+	assert_string_equal(columns[2].name, "Status");
+
+	resource_key(&b, r, "default", "web");
+	assert_string_equal(b.p, "/registry/pods/default/web");
+	assert_true(resource_parse_key(r, buf_str(&b), &ns, &name));
+	assert_true(str_eqc(ns, "default") && str_eqc(name, "web"));
+	assert_false(resource_parse_key(d, buf_str(&b), &ns, &name));
+	buf_clear(&b);
+	resource_key(&b, r, NULL, NULL);
+	assert_string_equal(b.p, "/registry/pods/");
+	buf_clear(&b);
+	resource_key(&b, resource_by_name("node"), NULL, "n1");
+	assert_string_equal(b.p, "/registry/minions/n1");
+	buf_fini(&b);
+
+	/* Every row has its types; only what is created and not kept has no list. */
+	RESOURCE_FOR_EACH (x) {
+		assert_non_null(resource_type(x));
+		assert_string_equal(resource_type(x)->api_version, x->api_version);
+		assert_true(resource_type(x)->root);
+		if (x->verbs & V_LIST)
+			assert_true(resource_list_type(x)->is_list);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -150,6 +205,7 @@ int main(void)
 		cmocka_unit_test(broken_bytes),
 		cmocka_unit_test(deep_nesting),
 		cmocka_unit_test(tables),
+		cmocka_unit_test(resource_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
