@@ -27,7 +27,8 @@
 struct loop;
 struct uv_loop_s;
 
-/* The name shows in logs and as the thread's name (cut at 15 bytes there). */
+/* The name shows in logs and as the thread's name (cut at 15 bytes there). The first loop makes the process
+ * ignore SIGPIPE. */
 struct loop *loop_new(const char *name);
 /* Run callbacks until loop_stop. May be called again afterwards. */
 void loop_run(struct loop *);

@@ -3,15 +3,19 @@ noinst_LIBRARIES += libio.a
 libio_a_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NGHTTP2_CFLAGS)
 libio_a_SOURCES = \
 	io/balancer.c io/balancer.h \
+	io/connect.c \
 	io/grpc.h \
 	io/http.c io/http.h \
 	io/http_client.h \
 	io/http_server.h \
-	io/loop.h \
+	io/io-priv.h \
+	io/listener.c \
+	io/loop.c io/loop.h \
 	io/process.h \
 	io/splice.c io/splice.h \
-	io/stream.h \
-	io/tls.h \
+	io/stream.c io/stream.h io/stream-priv.h \
+	io/stream_tls.c \
+	io/tls.c io/tls.h io/tls-priv.h \
 	io/websocket.h \
-	io/x509.h
+	io/x509.c io/x509.h io/x509-priv.h io/x509_info.c
 IO_LIBS = libio.a libbase.a $(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(UV_LIBS)

@@ -1,0 +1,13 @@
+UNIT_TESTS += \
+	tests/unit/io/test_loop \
+	tests/unit/io/test_stream \
+	tests/unit/io/test_x509
+tests_unit_io_test_loop_SOURCES = tests/unit/io/test_loop.c tests/unit/io/iotest.h
+tests_unit_io_test_loop_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_loop_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
+tests_unit_io_test_stream_SOURCES = tests/unit/io/test_stream.c tests/unit/io/iotest.h
+tests_unit_io_test_stream_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_stream_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
+tests_unit_io_test_x509_SOURCES = tests/unit/io/test_x509.c tests/unit/io/iotest.h
+tests_unit_io_test_x509_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_x509_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
