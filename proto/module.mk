@@ -103,3 +103,5 @@ EXTRA_DIST += $(PROTO_FILES) proto/options.proto
 
 # So that building one object alone, before `make all`, finds the headers too.
 $(libproto_a_OBJECTS) $(libstore_a_OBJECTS) $(libraft_a_OBJECTS) $(liborchestrator_a_OBJECTS): | $(PROTO_PB_H)
+
+include proto/dom.mk

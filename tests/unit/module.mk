@@ -5,6 +5,7 @@ include tests/unit/base/module.mk
 include tests/unit/io/module.mk
 include tests/unit/net/module.mk
 include tests/unit/proto/module.mk
+include tests/unit/proto/dom.mk
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 endif
