@@ -1,0 +1,26 @@
+/*
+ * OpenAPI documents made from the schema and resource tables: v2 (JSON, and the protobuf that older kubectl asks for) and
+ * v3 by group-version. Nothing is kept: the caller caches the bytes.
+ */
+#ifndef PROTO_OPENAPI_H
+#define PROTO_OPENAPI_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/str.h"
+
+/* Content types of v2. */
+#define OPENAPI_V2_JSON "application/json"
+#define OPENAPI_V2_PROTO "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+
+/* version: info.version, "v1.36.0". Every type that a served resource reaches has a definition. */
+void openapi_v2_json(struct buf *, const char *version);
+/* gnostic's openapi.v2.Document. */
+void openapi_v2_proto(struct buf *, const char *version);
+/* The index {"paths": {"api/v1": {"serverRelativeURL": "/openapi/v3/api/v1?hash=..."}}}. */
+void openapi_v3_index(struct buf *, const char *version);
+/* One group-version: "api/v1", "apis/apps/v1". False when nothing is served under it. */
+bool openapi_v3_json(struct buf *, struct str group_version, const char *version);
+
+#endif
