@@ -3,6 +3,7 @@ noinst_LIBRARIES += libnet.a
 libnet_a_CFLAGS = $(KT_CFLAGS) $(NL_CFLAGS)
 libnet_a_SOURCES = \
 	net/attach.c net/attach.h \
+	net/cni.c net/cni.h \
 	net/ipam.c net/ipam.h \
 	net/link.c net/link.h \
 	net/netns.c net/netns.h

@@ -1,2 +1,4 @@
 # orchestrator/: see doc/architecture.md, section layers.
 include orchestrator/client/module.mk
+include orchestrator/controllers/module.mk
+include orchestrator/informer/module.mk

@@ -1,0 +1,165 @@
+/*
+ * Controllers: rows {name, watches, reconcile}, and the one runner that drives them on the leader.
+ *
+ * A reconcile is a pure function of what the informers show and the time: it looks at one key ("ns/name") and appends
+ * actions to a plan; it does no I/O and keeps no state. The runner owns everything that waits: a queue for each controller with
+ * one entry a key, the execution of plans, back-off after errors, and the wait until the informers show what a plan wrote -
+ * so a reconcile never acts twice on the same old view (what upstream needs "expectations" for):
+ *
+ *	change of an object --map--> key --queue--> reconcile --plan--> API writes --wait until visible--> next round
+ *
+ * All of it runs on one loop, started when this member becomes leader and stopped when it ceases to be.
+ *
+ *	static void reconcile_x(struct reconcile *r)
+ *	{
+ *		const struct informer_obj *o = view_get(r->view, VIEW_X, r->ns, r->name);
+ *		if (o == NULL) return;
+ *		...
+ *		plan_create(r, VIEW_PODS, r->ns, pod);
+ *		plan_stage(r);                       what follows waits for what came before
+ *		plan_update_status(r, VIEW_X, copy);
+ *	}
+ */
+#ifndef ORCHESTRATOR_CONTROLLERS_CONTROLLER_H
+#define ORCHESTRATOR_CONTROLLERS_CONTROLLER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "orchestrator/informer/informer.h"
+
+struct client;
+struct controllers;
+struct loop;
+
+/* --- What controllers see ------------------------------------------------------------------------------ */
+
+/* id, group, version, plural, protobuf-c prefix */
+#define VIEW_TABLE(X)                                                                              \
+	X(PODS, "", "v1", "pods", core__pod)                                                       \
+	X(NODES, "", "v1", "nodes", core__node)                                                    \
+	X(NAMESPACES, "", "v1", "namespaces", core__namespace)                                     \
+	X(SERVICES, "", "v1", "services", core__service)                                           \
+	X(ENDPOINTS, "", "v1", "endpoints", core__endpoints)                                       \
+	X(CONFIGMAPS, "", "v1", "configmaps", core__config_map)                                    \
+	X(SERVICEACCOUNTS, "", "v1", "serviceaccounts", core__service_account)                     \
+	X(REPLICASETS, "apps", "v1", "replicasets", apps__replica_set)                             \
+	X(DEPLOYMENTS, "apps", "v1", "deployments", apps__deployment)                              \
+	X(ENDPOINTSLICES, "discovery.k8s.io", "v1", "endpointslices", discovery__endpoint_slice)   \
+	X(LEASES, "coordination.k8s.io", "v1", "leases", coordination__lease)
+
+enum view_id {
+#define X(id, group, version, plural, prefix) VIEW_##id,
+	VIEW_TABLE(X)
+#undef X
+	VIEW_N,
+};
+
+struct view {
+	struct informer *inf[VIEW_N];
+	struct informer_index *pods_by_owner, *pods_by_namespace, *pods_by_node, *replicasets_by_owner;
+	struct informer_index *slices_by_service; /* "ns/service" */
+};
+
+static inline const struct informer_obj *view_get(const struct view *v, enum view_id id, const char *ns, const char *name)
+{
+	return informer_get(v->inf[id], ns, name);
+}
+
+/* --- Plans --------------------------------------------------------------------------------------------- */
+
+struct plan_action;
+
+struct reconcile {
+	const struct view *view;
+	const char *key, *ns, *name; /* ns is "" for cluster scope */
+	int64_t now_s;               /* wall clock, Unix seconds */
+	uint64_t now_ms;             /* monotonic */
+	struct arena *arena;         /* of this round: build the messages here */
+	const void *arg;             /* the controller's settings (struct controllers_cfg) */
+	struct list actions;         /* the runner's */
+	unsigned stage;
+	uint64_t again_ms;           /* 0: only when something changes */
+};
+
+/* Messages must live in r->arena (or longer) and not be changed afterwards. */
+void plan_create(struct reconcile *, enum view_id, const char *ns, const void *msg);
+/* The message carries the resourceVersion it was based on; a conflict makes the key come again. */
+void plan_update(struct reconcile *, enum view_id, const void *msg);
+void plan_update_status(struct reconcile *, enum view_id, const void *msg);
+/* Only if the uid still fits. grace_s -1: the object's default. propagation NULL: the default. Absent: fine. */
+void plan_delete(struct reconcile *, enum view_id, const struct informer_obj *, int64_t grace_s, const char *propagation);
+/* PUT of a further subresource ("finalize"). */
+void plan_update_sub(struct reconcile *, enum view_id, const char *sub, const void *msg);
+/* A core/v1 Event about an object of this kind. type: "Normal" or "Warning". Best effort: its failure is only logged. */
+void plan_event(struct reconcile *, enum view_id, const struct informer_obj *about, const char *type, const char *reason,
+		const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+/* Actions after this wait until those before have succeeded; within a stage they run side by side. */
+void plan_stage(struct reconcile *);
+/* Come again after ms even if nothing changes; the smallest wish counts. */
+void plan_again(struct reconcile *, uint64_t ms);
+
+/* --- Rows ---------------------------------------------------------------------------------------------- */
+
+/* Maps a changed object (the newest state; also called for the old one) to keys: calls enqueue for each. */
+struct enqueue;
+void enqueue_key(struct enqueue *, struct str key);
+void enqueue_name(struct enqueue *, const char *ns, const char *name);
+typedef void controller_map_fn(struct enqueue *, const struct view *, const struct informer_obj *);
+/* The object itself. */
+void map_self(struct enqueue *, const struct view *, const struct informer_obj *);
+/* The name of its controlling owner of that kind, in the same namespace. */
+void map_owner(struct enqueue *, const struct informer_obj *, const char *kind);
+
+#define CONTROLLER_WATCHES 6
+
+struct controller_row {
+	const char *name;
+	struct {
+		enum view_id view;
+		controller_map_fn *map; /* NULL ends the list */
+	} watches[CONTROLLER_WATCHES];
+	void (*reconcile)(struct reconcile *);
+	unsigned workers;      /* keys in work at one time; 0: 8 */
+	uint64_t resync_ms;    /* every key of the first watch comes again after so long; 0: never */
+};
+
+extern const struct controller_row controller_deployment, controller_replicaset, controller_endpointslice,
+		controller_endpoints, controller_namespace, controller_garbage, controller_node_lifecycle, controller_node_ipam,
+		controller_serviceaccount, controller_root_ca, controller_podgc;
+
+/* --- The runner ------------------------------------------------------------------------------------------ */
+
+struct controllers_cfg {
+	struct client *client;     /* on the loop that controllers_start is called on */
+	struct loop *loop;
+	const char *cluster_cidr;  /* "10.244.0.0/16" */
+	unsigned node_cidr_bits;   /* 24 */
+	struct str root_ca_pem;    /* for kube-root-ca.crt in each namespace */
+	unsigned node_grace_s;     /* without a heartbeat a node is Unknown after so long; 0: 40 */
+	unsigned eviction_s;       /* pods tolerate such a node for so long by default; 0: 300 */
+};
+
+/* Starts the informers and all controllers. The cfg is copied, what it points to is borrowed until stopped. */
+struct controllers *controllers_start(const struct controllers_cfg *);
+/* cb (may be NULL) is the last call. Requests under way are cancelled. */
+void controllers_stop(struct controllers *, void (*cb)(void *arg), void *arg);
+/* The view, for others on the same loop (the scheduler). */
+struct view *controllers_view(struct controllers *);
+
+/* --- Small helpers for reconciles -------------------------------------------------------------------------- */
+
+/* ownerReferences entry with controller and blockOwnerDeletion set. */
+void owner_set(struct arena *, void *msg, const struct informer_obj *owner, const char *api_version, const char *kind);
+/* The controlling owner's reference, or NULL. */
+const Meta__OwnerReference *owner_of(const Meta__ObjectMeta *);
+bool owner_is(const Meta__ObjectMeta *, const struct informer_obj *owner);
+/* metav1.LabelSelector (NULL or empty: matches nothing here) against labels. */
+bool selector_matches(const Meta__LabelSelector *, const Meta__ObjectMeta *);
+Meta__Time *time_now(struct arena *, int64_t now_s);
+int64_t time_s(const Meta__Time *); /* 0 for NULL */
+
+#endif

@@ -1,0 +1,182 @@
+/* A Deployment's limits and status. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "orchestrator/controllers/deployment-priv.h"
+#include "proto/intstr.pb-c.h"
+#include "proto/pb.h"
+
+/* "25%" of n or a plain number; negative or bad text: 0. */
+static int32_t scaled(const Intstr__IntOrString *v, int32_t n, bool round_up)
+{
+	const char *s;
+	int64_t percent;
+
+	if (v == NULL)
+		return round_up ? (n * 25 + 99) / 100 : n * 25 / 100;
+	if (pb_or(v, type, 0) == 0)
+		return MAX(pb_or(v, int_val, 0), 0);
+	s = pb_s(v->str_val);
+	if (!str_has_suffix(str_from(s), STR("%")) || !str_to_i64(str_sub(str_from(s), 0, strlen(s) - 1), &percent) || percent < 0)
+		return 0;
+	percent = MIN(percent, (int64_t)1000000);
+	return (int32_t)((n * percent + (round_up ? 99 : 0)) / 100);
+}
+
+void rollout_limits(struct rollout *d)
+{
+	const Apps__DeploymentStrategy *s = d->spec->strategy;
+	const Apps__RollingUpdateDeployment *ru = s ? s->rolling_update : NULL;
+
+	d->replicas = MAX(pb_or(d->spec, replicas, 1), 0);
+	d->rolling = s == NULL || !pb_streq(s->type, "Recreate");
+	if (!d->rolling)
+		return;
+	d->max_surge = scaled(ru ? ru->max_surge : NULL, d->replicas, true);
+	d->max_unavailable = MIN(scaled(ru ? ru->max_unavailable : NULL, d->replicas, false), d->replicas);
+	/* Both zero could never move. */
+	if (d->max_surge == 0 && d->max_unavailable == 0)
+		d->max_unavailable = 1;
+}
+
+/* --- Templates ------------------------------------------------------------------------------------------ */
+
+
+static int by_key(const void *a, const void *b)
+{
+	/* Each entry message starts with its base, then the key. */
+	const Meta__ObjectMeta__LabelsEntry *const *x = a, *const *y = b;
+
+	return strcmp(pb_s((*x)->key), pb_s((*y)->key));
+}
+
+static void sort_maps(Core__PodTemplateSpec *t)
+{
+	Meta__ObjectMeta *m = t->metadata;
+
+	if (m) {
+		qsort(m->labels, m->n_labels, sizeof(*m->labels), by_key);
+		qsort(m->annotations, m->n_annotations, sizeof(*m->annotations), by_key);
+	}
+	if (t->spec)
+		qsort(t->spec->node_selector, t->spec->n_node_selector, sizeof(*t->spec->node_selector), by_key);
+}
+
+struct str template_canonical(struct arena *a, const Core__PodTemplateSpec *t)
+{
+	Core__PodTemplateSpec *copy = pb_copy(a, t);
+
+	if (copy == NULL)
+		return STR_NULL;
+	sort_maps(copy);
+	return pb_pack_arena(copy, a);
+}
+
+bool template_equal(struct arena *a, Core__PodTemplateSpec *x, Core__PodTemplateSpec *y)
+{
+	return str_eq(template_canonical(a, x), template_canonical(a, y));
+}
+
+/* --- Status ---------------------------------------------------------------------------------------------- */
+
+static Apps__DeploymentCondition *condition(struct rollout *d, Apps__DeploymentStatus *st, const char *type)
+{
+	Apps__DeploymentCondition *c;
+
+	for (size_t i = 0; i < st->n_conditions; i++)
+		if (pb_streq(st->conditions[i]->type, type))
+			return st->conditions[i];
+	c = pb_add(d->r->arena, st, "conditions");
+	c->type = (char *)type;
+	return c;
+}
+
+/* Times move only when something does: lastUpdateTime with the reason, lastTransitionTime with the status. */
+static void set_condition(struct rollout *d, Apps__DeploymentStatus *st, const char *type, const char *status, const char *reason,
+		const char *message, bool touch)
+{
+	Apps__DeploymentCondition *c = condition(d, st, type);
+
+	if (!pb_streq(c->status, status))
+		c->last_transition_time = time_now(d->r->arena, d->r->now_s);
+	if (touch || !pb_streq(c->status, status) || !pb_streq(c->reason, reason))
+		c->last_update_time = time_now(d->r->arena, d->r->now_s);
+	c->status = (char *)status;
+	c->reason = (char *)reason;
+	c->message = arena_strdup(d->r->arena, message);
+}
+
+static const char *current_name(const struct rollout *d)
+{
+	return d->current ? d->current->o->meta->name : "";
+}
+
+static void progressing(struct rollout *d, Apps__DeploymentStatus *st, const Apps__DeploymentStatus *old)
+{
+	int32_t deadline = pb_or(d->spec, progress_deadline_seconds, 600);
+	Apps__DeploymentCondition *c;
+	bool moved;
+	int64_t since;
+
+	if (d->complete) {
+		set_condition(d, st, "Progressing", "True", "NewReplicaSetAvailable",
+				arena_printf(d->r->arena, "ReplicaSet \"%s\" has successfully progressed.", current_name(d)), false);
+		return;
+	}
+	if (d->created) {
+		set_condition(d, st, "Progressing", "True", "NewReplicaSetCreated", "Created new replica set", true);
+		return;
+	}
+	if (pb_or(d->spec, paused, false)) {
+		set_condition(d, st, "Progressing", "Unknown", "DeploymentPaused", "Deployment is paused", false);
+		return;
+	}
+	moved = old == NULL || st->updated_replicas > pb_or(old, updated_replicas, 0) || st->ready_replicas > pb_or(old, ready_replicas, 0) ||
+		st->available_replicas > pb_or(old, available_replicas, 0) ||
+		st->replicas - st->updated_replicas < pb_or(old, replicas, 0) - pb_or(old, updated_replicas, 0);
+	c = condition(d, st, "Progressing");
+	if (moved || c->status == NULL || pb_streq(c->reason, "NewReplicaSetAvailable") || pb_streq(c->reason, "DeploymentPaused")) {
+		set_condition(d, st, "Progressing", "True", "ReplicaSetUpdated",
+				arena_printf(d->r->arena, "ReplicaSet \"%s\" is progressing.", current_name(d)), true);
+		c = condition(d, st, "Progressing");
+	}
+	since = d->r->now_s - time_s(c->last_update_time);
+	if (since >= deadline)
+		set_condition(d, st, "Progressing", "False", "ProgressDeadlineExceeded",
+				arena_printf(d->r->arena, "ReplicaSet \"%s\" has timed out progressing.", current_name(d)), false);
+	else
+		plan_again(d->r, (uint64_t)(deadline - since) * 1000);
+}
+
+void rollout_status(struct rollout *d)
+{
+	const Apps__DeploymentStatus *old = d->dep->status;
+	Apps__Deployment *copy = pb_copy(d->r->arena, d->dep);
+	Apps__DeploymentStatus *st = pb_sub(d->r->arena, copy, "status");
+	int32_t all = 0, ready = 0, available = 0, updated = d->current ? d->current->actual : 0;
+
+	for (size_t i = 0; i < d->n_sets; i++) {
+		all += d->sets[i].actual;
+		ready += d->sets[i].ready;
+		available += d->sets[i].available;
+	}
+#define SET(field, value) (st->has_##field = true, st->field = (value))
+	SET(replicas, all);
+	SET(updated_replicas, updated);
+	SET(ready_replicas, ready);
+	SET(available_replicas, available);
+	SET(unavailable_replicas, MAX(d->replicas - available, 0));
+	SET(observed_generation, pb_or(d->o->meta, generation, 0));
+#undef SET
+	d->complete = d->current && updated == d->replicas && all == d->replicas && available == d->replicas &&
+		      pb_or(d->current->rs->spec, replicas, 1) == d->replicas;
+	if (available >= d->replicas - d->max_unavailable)
+		set_condition(d, st, "Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", false);
+	else
+		set_condition(d, st, "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.",
+				false);
+	progressing(d, st, old);
+	if (!d->meta_changed && !pb_equal(old, st))
+		plan_update_status(d->r, VIEW_DEPLOYMENTS, copy);
+}

@@ -1,0 +1,13 @@
+# The controllers and their runner; they run on the leader.
+noinst_LIBRARIES += libcontrollers.a
+libcontrollers_a_SOURCES = \
+	orchestrator/controllers/controller.h \
+	orchestrator/controllers/deployment-priv.h \
+	orchestrator/controllers/deployment.c \
+	orchestrator/controllers/deployment_status.c \
+	orchestrator/controllers/plan-priv.h \
+	orchestrator/controllers/plan.c \
+	orchestrator/controllers/pods.c orchestrator/controllers/pods.h \
+	orchestrator/controllers/replicaset.c \
+	orchestrator/controllers/runner.c
+libcontrollers_a_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)

@@ -1,0 +1,25 @@
+/* A plan's actions, shared by plan.c (which makes them) and runner.c (which carries them out). */
+#ifndef ORCHESTRATOR_CONTROLLERS_PLAN_PRIV_H
+#define ORCHESTRATOR_CONTROLLERS_PLAN_PRIV_H
+
+#include "base/list.h"
+#include "orchestrator/client/client.h"
+#include "orchestrator/controllers/controller.h"
+
+enum plan_op { PLAN_CREATE, PLAN_UPDATE, PLAN_DELETE, PLAN_EVENT };
+
+struct plan_action {
+	struct list link;   /* in reconcile.actions */
+	struct list flight; /* in the runner's list while its request is under way */
+	enum plan_op op;
+	enum view_id view;
+	unsigned stage;
+	const char *ns, *name, *sub;
+	const void *msg;
+	const char *key, *uid, *propagation; /* delete */
+	int64_t grace_s;
+	struct client_req req;
+	struct work *work;
+};
+
+#endif

@@ -1,0 +1,203 @@
+/* Making plans, and helpers for reconciles; see controller.h. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/util.h"
+#include "orchestrator/controllers/plan-priv.h"
+#include "proto/core.pb-c.h"
+#include "proto/pb.h"
+#include "proto/resource.h"
+
+static struct plan_action *add(struct reconcile *r, enum plan_op op, enum view_id view, const void *msg)
+{
+	struct plan_action *a = arena_new_of(r->arena, struct plan_action);
+
+	a->op = op;
+	a->view = view;
+	a->stage = r->stage;
+	a->msg = msg;
+	a->grace_s = -1;
+	list_init(&a->flight);
+	list_add_tail(&r->actions, &a->link);
+	return a;
+}
+
+static const Meta__ObjectMeta *meta_of(const void *msg)
+{
+	const ProtobufCMessage *m = msg;
+	const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field_by_name(m->descriptor, "metadata");
+
+	ASSERT(f != NULL);
+	return *(Meta__ObjectMeta *const *)((const char *)msg + f->offset);
+}
+
+void plan_create(struct reconcile *r, enum view_id view, const char *ns, const void *msg)
+{
+	add(r, PLAN_CREATE, view, msg)->ns = ns;
+}
+
+void plan_update_sub(struct reconcile *r, enum view_id view, const char *sub, const void *msg)
+{
+	const Meta__ObjectMeta *meta = meta_of(msg);
+	struct plan_action *a = add(r, PLAN_UPDATE, view, msg);
+
+	a->ns = meta->namespace_;
+	a->name = meta->name;
+	a->sub = sub;
+}
+
+void plan_update(struct reconcile *r, enum view_id view, const void *msg)
+{
+	plan_update_sub(r, view, NULL, msg);
+}
+
+void plan_update_status(struct reconcile *r, enum view_id view, const void *msg)
+{
+	plan_update_sub(r, view, "status", msg);
+}
+
+void plan_delete(struct reconcile *r, enum view_id view, const struct informer_obj *o, int64_t grace_s, const char *propagation)
+{
+	struct plan_action *a = add(r, PLAN_DELETE, view, NULL);
+
+	/* The object may be gone from the cache before the plan ends. */
+	a->key = arena_cstr(r->arena, o->key);
+	a->ns = o->meta->namespace_ ? arena_strdup(r->arena, o->meta->namespace_) : NULL;
+	a->name = arena_strdup(r->arena, o->meta->name);
+	a->uid = arena_strdup(r->arena, pb_s(o->meta->uid));
+	a->grace_s = grace_s;
+	a->propagation = propagation;
+}
+
+void plan_stage(struct reconcile *r)
+{
+	r->stage++;
+}
+
+void plan_again(struct reconcile *r, uint64_t ms)
+{
+	ms = MAX(ms, (uint64_t)1);
+	if (r->again_ms == 0 || ms < r->again_ms)
+		r->again_ms = ms;
+}
+
+void plan_event(struct reconcile *r, enum view_id view, const struct informer_obj *about, const char *type, const char *reason,
+		const char *fmt, ...)
+{
+	static const struct {
+		const char *api_version, *kind;
+	} kinds[VIEW_N] = {
+		[VIEW_PODS] = {"v1", "Pod"}, [VIEW_NODES] = {"v1", "Node"}, [VIEW_NAMESPACES] = {"v1", "Namespace"},
+		[VIEW_SERVICES] = {"v1", "Service"}, [VIEW_ENDPOINTS] = {"v1", "Endpoints"},
+		[VIEW_CONFIGMAPS] = {"v1", "ConfigMap"}, [VIEW_SERVICEACCOUNTS] = {"v1", "ServiceAccount"},
+		[VIEW_REPLICASETS] = {"apps/v1", "ReplicaSet"}, [VIEW_DEPLOYMENTS] = {"apps/v1", "Deployment"},
+		[VIEW_ENDPOINTSLICES] = {"discovery.k8s.io/v1", "EndpointSlice"}, [VIEW_LEASES] = {"coordination.k8s.io/v1", "Lease"},
+	};
+	Core__Event *ev = pb_new_of(r->arena, core__event, Core__Event);
+	Core__ObjectReference *ref = pb_sub(r->arena, ev, "involved_object");
+	Meta__ObjectMeta *meta = pb_sub(r->arena, ev, "metadata");
+	Core__EventSource *source = pb_sub(r->arena, ev, "source");
+	struct plan_action *a;
+	va_list ap;
+
+	va_start(ap, fmt);
+	ev->message = arena_vprintf(r->arena, fmt, ap);
+	va_end(ap);
+	meta->namespace_ = arena_strdup(r->arena, pb_s(about->meta->namespace_)[0] ? about->meta->namespace_ : "default");
+	meta->name = arena_printf(r->arena, "%s.%016llx", about->meta->name, (unsigned long long)clock_wall_ns());
+	ref->api_version = (char *)kinds[view].api_version;
+	ref->kind = (char *)kinds[view].kind;
+	ref->name = arena_strdup(r->arena, about->meta->name);
+	ref->namespace_ = arena_strdup(r->arena, pb_s(about->meta->namespace_));
+	ref->uid = arena_strdup(r->arena, pb_s(about->meta->uid));
+	ref->resource_version = arena_strdup(r->arena, pb_s(about->meta->resource_version));
+	ev->type = (char *)type;
+	ev->reason = (char *)reason;
+	source->component = (char *)"kontiki-controller-manager";
+	ev->reporting_component = source->component;
+	ev->first_timestamp = time_now(r->arena, r->now_s);
+	ev->last_timestamp = time_now(r->arena, r->now_s);
+	ev->has_count = true;
+	ev->count = 1;
+	a = add(r, PLAN_EVENT, view, ev);
+	a->ns = meta->namespace_;
+}
+
+void owner_set(struct arena *arena, void *msg, const struct informer_obj *owner, const char *api_version, const char *kind)
+{
+	Meta__ObjectMeta *meta = pb_sub(arena, msg, "metadata");
+	Meta__OwnerReference *r = pb_add(arena, meta, "owner_references");
+
+	r->api_version = arena_strdup(arena, api_version);
+	r->kind = arena_strdup(arena, kind);
+	r->name = arena_strdup(arena, owner->meta->name);
+	r->uid = arena_strdup(arena, pb_s(owner->meta->uid));
+	r->has_controller = r->controller = true;
+	r->has_block_owner_deletion = r->block_owner_deletion = true;
+}
+
+const Meta__OwnerReference *owner_of(const Meta__ObjectMeta *meta)
+{
+	for (size_t i = 0; i < meta->n_owner_references; i++)
+		if (pb_or(meta->owner_references[i], controller, false))
+			return meta->owner_references[i];
+	return NULL;
+}
+
+bool owner_is(const Meta__ObjectMeta *meta, const struct informer_obj *owner)
+{
+	const Meta__OwnerReference *r = owner_of(meta);
+
+	return r && pb_streq(r->uid, owner->meta->uid);
+}
+
+static bool expression_matches(const Meta__LabelSelectorRequirement *q, const char *value)
+{
+	const char *op = pb_s(q->operator_);
+	bool in = false;
+
+	for (size_t i = 0; value && i < q->n_values; i++)
+		in = in || strcmp(q->values[i], value) == 0;
+	if (strcmp(op, "In") == 0)
+		return in;
+	if (strcmp(op, "NotIn") == 0)
+		return !in;
+	if (strcmp(op, "Exists") == 0)
+		return value != NULL;
+	return strcmp(op, "DoesNotExist") == 0 && value == NULL;
+}
+
+bool selector_matches(const Meta__LabelSelector *s, const Meta__ObjectMeta *meta)
+{
+	if (s == NULL || (s->n_match_labels == 0 && s->n_match_expressions == 0))
+		return false;
+	for (size_t i = 0; i < s->n_match_labels; i++) {
+		const char *v = pb_map_get(meta->labels, meta->n_labels, s->match_labels[i]->key);
+
+		if (v == NULL || !pb_streq(v, s->match_labels[i]->value))
+			return false;
+	}
+	for (size_t i = 0; i < s->n_match_expressions; i++) {
+		const Meta__LabelSelectorRequirement *q = s->match_expressions[i];
+
+		if (!expression_matches(q, pb_map_get(meta->labels, meta->n_labels, q->key)))
+			return false;
+	}
+	return true;
+}
+
+Meta__Time *time_now(struct arena *arena, int64_t now_s)
+{
+	Meta__Time *t = pb_new_of(arena, meta__time, Meta__Time);
+
+	t->has_seconds = true;
+	t->seconds = now_s;
+	return t;
+}
+
+int64_t time_s(const Meta__Time *t)
+{
+	return t ? pb_or(t, seconds, 0) : 0;
+}

@@ -1,0 +1,109 @@
+#include "orchestrator/controllers/pods.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "orchestrator/controllers/controller.h"
+#include "proto/pb.h"
+
+bool pod_is_active(const Core__Pod *p)
+{
+	const char *phase = p->status ? pb_s(p->status->phase) : "";
+
+	return strcmp(phase, "Succeeded") != 0 && strcmp(phase, "Failed") != 0 &&
+	       (p->metadata == NULL || p->metadata->deletion_timestamp == NULL);
+}
+
+const Core__PodCondition *pod_condition(const Core__Pod *p, const char *type)
+{
+	for (size_t i = 0; p->status && i < p->status->n_conditions; i++)
+		if (pb_streq(p->status->conditions[i]->type, type))
+			return p->status->conditions[i];
+	return NULL;
+}
+
+bool pod_is_ready(const Core__Pod *p)
+{
+	const Core__PodCondition *c = pod_condition(p, "Ready");
+
+	return c && pb_streq(c->status, "True");
+}
+
+int64_t pod_available_at(const Core__Pod *p, int32_t min_ready_s)
+{
+	const Core__PodCondition *c = pod_condition(p, "Ready");
+
+	if (c == NULL || !pb_streq(c->status, "True"))
+		return INT64_MAX;
+	return min_ready_s > 0 ? time_s(c->last_transition_time) + min_ready_s : 0;
+}
+
+static int phase_rank(const Core__Pod *p)
+{
+	const char *phase = p->status ? pb_s(p->status->phase) : "";
+
+	return strcmp(phase, "Running") == 0 ? 2 : strcmp(phase, "Unknown") == 0 ? 1 : 0;
+}
+
+static int64_t deletion_cost(const Core__Pod *p)
+{
+	const char *text = pb_map_get(p->metadata->annotations, p->metadata->n_annotations, "controller.kubernetes.io/pod-deletion-cost");
+	int64_t v = 0;
+
+	if (text)
+		str_to_i64(str_from(text), &v);
+	return v;
+}
+
+static int64_t restarts(const Core__Pod *p)
+{
+	int64_t most = 0;
+
+	for (size_t i = 0; p->status && i < p->status->n_container_statuses; i++)
+		most = MAX(most, (int64_t)pb_or(p->status->container_statuses[i], restart_count, 0));
+	return most;
+}
+
+static const char *node_of(const Core__Pod *p)
+{
+	return p->spec ? pb_s(p->spec->node_name) : "";
+}
+
+/* What decides, most important first; the smaller one goes first. */
+struct rank {
+	const struct informer_obj *o;
+	int64_t v[7];
+};
+
+static int compare(const void *a, const void *b)
+{
+	const struct rank *x = a, *y = b;
+
+	for (size_t i = 0; i < ARRAY_LEN(x->v); i++)
+		if (x->v[i] != y->v[i])
+			return x->v[i] < y->v[i] ? -1 : 1;
+	return str_cmp(x->o->key, y->o->key);
+}
+
+void pods_sort_for_deletion(const struct informer_obj **pods, size_t n, int64_t now_s)
+{
+	struct rank *ranks = xcalloc(n, sizeof(*ranks));
+
+	for (size_t i = 0; i < n; i++) {
+		const Core__Pod *p = pods[i]->msg;
+		const Core__PodCondition *ready = pod_condition(p, "Ready");
+		int64_t together = 0;
+
+		for (size_t k = 0; k < n; k++)
+			together += strcmp(node_of(p), node_of(pods[k]->msg)) == 0;
+		ranks[i] = (struct rank){pods[i],
+				{node_of(p)[0] != '\0', phase_rank(p), pod_is_ready(p), deletion_cost(p), -together,
+						pod_is_ready(p) ? -time_s(ready->last_transition_time) : 0,
+						-restarts(p) * 4000000000 - time_s(p->metadata->creation_timestamp)}};
+	}
+	qsort(ranks, n, sizeof(*ranks), compare);
+	for (size_t i = 0; i < n; i++)
+		pods[i] = ranks[i].o;
+	free(ranks);
+}

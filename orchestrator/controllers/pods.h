@@ -1,0 +1,23 @@
+/* Questions about pods that several controllers ask. */
+#ifndef ORCHESTRATOR_CONTROLLERS_PODS_H
+#define ORCHESTRATOR_CONTROLLERS_PODS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "orchestrator/informer/informer.h"
+#include "proto/core.pb-c.h"
+
+/* Not Succeeded, not Failed, not being deleted. */
+bool pod_is_active(const Core__Pod *);
+bool pod_is_ready(const Core__Pod *);
+/* The condition of that type, or NULL. */
+const Core__PodCondition *pod_condition(const Core__Pod *, const char *type);
+/* Unix seconds at which a ready pod counts as available; INT64_MAX when it is not ready. */
+int64_t pod_available_at(const Core__Pod *, int32_t min_ready_s);
+/* Those to delete first stand first: not scheduled, pending, not ready, cheaper by the pod-deletion-cost annotation, on
+ * a node with more of them, ready for less long, restarted more, younger. */
+void pods_sort_for_deletion(const struct informer_obj **pods, size_t n, int64_t now_s);
+
+#endif
