@@ -4,6 +4,8 @@ libnet_a_CFLAGS = $(KT_CFLAGS) $(NL_CFLAGS)
 libnet_a_SOURCES = \
 	net/attach.c net/attach.h \
 	net/cni.c net/cni.h \
+	net/iptables.c net/iptables.h \
 	net/ipam.c net/ipam.h \
 	net/link.c net/link.h \
-	net/netns.c net/netns.h
+	net/netns.c net/netns.h \
+	net/ruleset.c net/ruleset.h
