@@ -2,3 +2,4 @@
 include orchestrator/client/module.mk
 include orchestrator/controllers/module.mk
 include orchestrator/informer/module.mk
+include orchestrator/scheduler/module.mk

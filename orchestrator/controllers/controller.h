@@ -158,7 +158,7 @@ void owner_set(struct arena *, void *msg, const struct informer_obj *owner, cons
 const Meta__OwnerReference *owner_of(const Meta__ObjectMeta *);
 bool owner_is(const Meta__ObjectMeta *, const struct informer_obj *owner);
 /* metav1.LabelSelector (NULL or empty: matches nothing here) against labels. */
-bool selector_matches(const Meta__LabelSelector *, const Meta__ObjectMeta *);
+bool label_selector_matches(const Meta__LabelSelector *, const Meta__ObjectMeta *);
 Meta__Time *time_now(struct arena *, int64_t now_s);
 int64_t time_s(const Meta__Time *); /* 0 for NULL */
 

@@ -169,7 +169,7 @@ static bool expression_matches(const Meta__LabelSelectorRequirement *q, const ch
 	return strcmp(op, "DoesNotExist") == 0 && value == NULL;
 }
 
-bool selector_matches(const Meta__LabelSelector *s, const Meta__ObjectMeta *meta)
+bool label_selector_matches(const Meta__LabelSelector *s, const Meta__ObjectMeta *meta)
 {
 	if (s == NULL || (s->n_match_labels == 0 && s->n_match_expressions == 0))
 		return false;

@@ -34,7 +34,7 @@ static void take_pod(struct reconcile *r, const Apps__ReplicaSet *rs, const stru
 	if (!pod_is_active(p))
 		return;
 	ps->active[ps->n_active++] = o;
-	if (selector_matches(rs->spec->selector, o->meta))
+	if (label_selector_matches(rs->spec->selector, o->meta))
 		ps->n_labeled++;
 	if (!pod_is_ready(p))
 		return;
@@ -50,7 +50,7 @@ static void take_pod(struct reconcile *r, const Apps__ReplicaSet *rs, const stru
 static bool adopt_or_release(struct reconcile *r, const struct informer_obj *set, const Apps__ReplicaSet *rs,
 		const struct informer_obj *o)
 {
-	bool ours = owner_is(o->meta, set), matches = selector_matches(rs->spec->selector, o->meta);
+	bool ours = owner_is(o->meta, set), matches = label_selector_matches(rs->spec->selector, o->meta);
 	Core__Pod *copy;
 
 	if (o->meta->deletion_timestamp != NULL || set->meta->deletion_timestamp != NULL || ours == matches ||
@@ -161,7 +161,7 @@ static void map_pod(struct enqueue *q, const struct view *v, const struct inform
 	INFORMER_FOR_EACH (s, sets) {
 		const Apps__ReplicaSet *rs = s->msg;
 
-		if (pb_streq(s->meta->namespace_, o->meta->namespace_) && rs->spec && selector_matches(rs->spec->selector, o->meta))
+		if (pb_streq(s->meta->namespace_, o->meta->namespace_) && rs->spec && label_selector_matches(rs->spec->selector, o->meta))
 			enqueue_key(q, s->key);
 	}
 }

@@ -1,0 +1,26 @@
+/*
+ * Where a pod should run: pure functions over a snapshot. Filters say which nodes are possible, scores which of
+ * these is best; both are tables (decide.c), one row a rule, with the names and messages of upstream's plugins.
+ */
+#ifndef ORCHESTRATOR_SCHEDULER_DECIDE_H
+#define ORCHESTRATOR_SCHEDULER_DECIDE_H
+
+#include "base/arena.h"
+#include "orchestrator/scheduler/snapshot.h"
+
+struct decision {
+	const struct node_info *node; /* NULL: none fits */
+	/* Then why, in upstream's words: "0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint ...". */
+	const char *message;
+	unsigned n_feasible;
+};
+
+/* `seed` breaks ties between equally good nodes. Texts are in the arena. */
+struct decision decide(const struct snapshot *, const struct informer_obj *pod, uint64_t seed, struct arena *);
+
+/* A taint is tolerated by one of the pod's tolerations (Kubernetes: operator Exists or Equal; empty key: all). */
+bool taint_tolerated(const Core__PodSpec *, const Core__Taint *);
+/* nodeSelector and required node affinity. */
+bool node_matches(const Core__PodSpec *, const Core__Node *);
+
+#endif

@@ -1,0 +1,241 @@
+#include "orchestrator/scheduler/snapshot.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "proto/pb.h"
+#include "proto/quantity.h"
+#include "proto/quantity.pb-c.h"
+
+/* --- Amounts ------------------------------------------------------------------------------------------- */
+
+static void add_one(struct resources *r, const char *name, const Resource__Quantity *q)
+{
+	struct quantity v = quantity_of(q ? q->string : NULL);
+
+	if (strcmp(name, "cpu") == 0) {
+		r->milli_cpu += quantity_milli(v);
+		return;
+	}
+	if (strcmp(name, "memory") == 0) {
+		r->memory += quantity_value(v);
+		return;
+	}
+	if (strcmp(name, "ephemeral-storage") == 0) {
+		r->ephemeral += quantity_value(v);
+		return;
+	}
+	for (unsigned i = 0; i < r->n_extra; i++)
+		if (strcmp(r->extra[i].name, name) == 0) {
+			r->extra[i].n += quantity_value(v);
+			return;
+		}
+	if (r->n_extra < RES_EXTRA_MAX)
+		r->extra[r->n_extra++] = (struct res_extra){name, quantity_value(v)};
+}
+
+int64_t resources_extra(const struct resources *r, const char *name)
+{
+	for (unsigned i = 0; i < r->n_extra; i++)
+		if (strcmp(r->extra[i].name, name) == 0)
+			return r->extra[i].n;
+	return 0;
+}
+
+/* sign 1 or -1; `name` pointers must outlive r: they come from the pod that is counted, so extras are re-summed. */
+static void add_all(struct resources *to, const struct resources *r, int sign)
+{
+	to->milli_cpu += sign * r->milli_cpu;
+	to->memory += sign * r->memory;
+	to->ephemeral += sign * r->ephemeral;
+}
+
+static void max_all(struct resources *to, const struct resources *r)
+{
+	to->milli_cpu = MAX(to->milli_cpu, r->milli_cpu);
+	to->memory = MAX(to->memory, r->memory);
+	to->ephemeral = MAX(to->ephemeral, r->ephemeral);
+	for (unsigned i = 0; i < r->n_extra; i++) {
+		bool found = false;
+
+		for (unsigned k = 0; k < to->n_extra; k++)
+			if (strcmp(to->extra[k].name, r->extra[i].name) == 0) {
+				to->extra[k].n = MAX(to->extra[k].n, r->extra[i].n);
+				found = true;
+			}
+		if (!found && to->n_extra < RES_EXTRA_MAX)
+			to->extra[to->n_extra++] = r->extra[i];
+	}
+}
+
+static void add_container(struct resources *r, const Core__Container *c)
+{
+	for (size_t i = 0; c->resources && i < c->resources->n_requests; i++)
+		add_one(r, c->resources->requests[i]->key, c->resources->requests[i]->value);
+}
+
+struct resources pod_requests(const Core__Pod *p)
+{
+	struct resources sum = {0}, sidecars = {0}, peak = {0};
+	const Core__PodSpec *s = p->spec;
+
+	for (size_t i = 0; i < s->n_containers; i++)
+		add_container(&sum, s->containers[i]);
+	/* An init container runs beside the restartable ones that were started before it. */
+	for (size_t i = 0; i < s->n_init_containers; i++) {
+		const Core__Container *c = s->init_containers[i];
+		struct resources now = sidecars;
+
+		add_container(&now, c);
+		max_all(&peak, &now);
+		if (pb_streq(c->restart_policy, "Always")) {
+			add_container(&sidecars, c);
+			add_container(&sum, c);
+		}
+	}
+	max_all(&sum, &peak);
+	for (size_t i = 0; i < s->n_overhead; i++)
+		add_one(&sum, s->overhead[i]->key, s->overhead[i]->value);
+	return sum;
+}
+
+/* --- Nodes and pods ------------------------------------------------------------------------------------ */
+
+static struct node_info *node_get(struct snapshot *s, const char *name)
+{
+	struct node_info *n = map_get(&s->nodes, str_from(name));
+
+	if (n == NULL) {
+		n = xcalloc(1, sizeof(*n));
+		n->name = xstrdup(name);
+		list_init(&n->pods);
+		map_put(&s->nodes, str_from(name), n);
+	}
+	return n;
+}
+
+static void node_settle(struct snapshot *s, struct node_info *n)
+{
+	if (n->node != NULL || !list_empty(&n->pods))
+		return;
+	map_del(&s->nodes, str_from(n->name));
+	free(n->name);
+	free(n);
+}
+
+/* Extended resources are summed afresh: few pods have any. */
+static void sum_extras(struct node_info *n)
+{
+	n->used.n_extra = 0;
+	LIST_FOR_EACH (np, &n->pods, struct node_pod, link)
+		for (unsigned i = 0; i < np->req.n_extra; i++) {
+			bool found = false;
+
+			for (unsigned k = 0; k < n->used.n_extra; k++)
+				if (strcmp(n->used.extra[k].name, np->req.extra[i].name) == 0) {
+					n->used.extra[k].n += np->req.extra[i].n;
+					found = true;
+				}
+			if (!found && n->used.n_extra < RES_EXTRA_MAX)
+				n->used.extra[n->used.n_extra++] = np->req.extra[i];
+		}
+}
+
+void snapshot_init(struct snapshot *s)
+{
+	map_init(&s->nodes);
+	map_init(&s->placed);
+}
+
+void snapshot_set_node(struct snapshot *s, const struct informer_obj *o)
+{
+	const Core__Node *node = o->msg;
+	struct node_info *n = node_get(s, o->meta->name);
+
+	informer_obj_unref(n->node);
+	n->node = informer_obj_ref(o);
+	n->can = (struct resources){0};
+	n->max_pods = 0;
+	for (size_t i = 0; node->status && i < node->status->n_allocatable; i++) {
+		const Core__NodeStatus__AllocatableEntry *e = node->status->allocatable[i];
+
+		if (strcmp(e->key, "pods") == 0)
+			n->max_pods = quantity_value(quantity_of(e->value ? e->value->string : NULL));
+		else
+			add_one(&n->can, e->key, e->value);
+	}
+}
+
+void snapshot_del_node(struct snapshot *s, const char *name)
+{
+	struct node_info *n = map_get(&s->nodes, str_from(name));
+
+	if (n == NULL)
+		return;
+	informer_obj_unref(n->node);
+	n->node = NULL;
+	node_settle(s, n);
+}
+
+void snapshot_place(struct snapshot *s, const struct informer_obj *pod, const char *node)
+{
+	struct node_pod *np = xcalloc(1, sizeof(*np));
+	struct node_info *n;
+
+	snapshot_remove(s, pod->meta->uid);
+	n = node_get(s, node);
+	np->o = informer_obj_ref(pod);
+	np->req = pod_requests(pod->msg);
+	list_add_tail(&n->pods, &np->link);
+	n->n_pods++;
+	add_all(&n->used, &np->req, 1);
+	sum_extras(n);
+	map_put(&s->placed, str_from(pb_s(pod->meta->uid)), n);
+}
+
+static void drop(struct snapshot *s, struct node_info *n, const char *uid)
+{
+	LIST_FOR_EACH_SAFE (np, next, &n->pods, struct node_pod, link) {
+		if (!pb_streq(np->o->meta->uid, uid))
+			continue;
+		list_del(&np->link);
+		n->n_pods--;
+		add_all(&n->used, &np->req, -1);
+		sum_extras(n);
+		informer_obj_unref(np->o);
+		free(np);
+	}
+}
+
+void snapshot_remove(struct snapshot *s, const char *uid)
+{
+	struct node_info *n = map_del(&s->placed, str_from(pb_s(uid)));
+
+	if (n == NULL)
+		return;
+	drop(s, n, uid);
+	node_settle(s, n);
+}
+
+bool snapshot_has(const struct snapshot *s, const char *uid)
+{
+	return map_get(&s->placed, str_from(pb_s(uid))) != NULL;
+}
+
+void snapshot_fini(struct snapshot *s)
+{
+	MAP_FOR_EACH (e, &s->nodes) {
+		struct node_info *n = e->value;
+
+		LIST_FOR_EACH_SAFE (np, next, &n->pods, struct node_pod, link) {
+			informer_obj_unref(np->o);
+			free(np);
+		}
+		informer_obj_unref(n->node);
+		free(n->name);
+		free(n);
+	}
+	map_fini(&s->nodes);
+	map_fini(&s->placed);
+}
