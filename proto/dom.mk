@@ -2,3 +2,8 @@
 libproto_a_SOURCES += \
 	proto/json.c proto/json.h proto/json-priv.h \
 	proto/json_parse.c
+libproto_a_SOURCES += \
+	proto/duration.c proto/duration.h \
+	proto/yaml.c proto/yaml.h proto/yaml-priv.h \
+	proto/yaml_print.c \
+	proto/yaml_resolve.c

@@ -52,17 +52,26 @@ struct json *json_new_int(struct arena *a, int64_t i)
 	return json_new_number(a, str_of(text, (size_t)n));
 }
 
+/* As Go: plain digits between 1e-6 and 1e21, else an exponent without leading zeros. */
 struct json *json_new_double(struct arena *a, double d)
 {
-	char text[40];
+	char sci[40], text[64];
+	int prec, exp;
 
 	if (!isfinite(d))
 		return json_new_null(a);
-	for (int prec = 15; prec <= 17; prec++) {
-		snprintf(text, sizeof(text), "%.*g", prec, d);
-		if (strtod(text, NULL) == d)
+	for (prec = 0; prec < 17; prec++) {
+		snprintf(sci, sizeof(sci), "%.*e", prec, d);
+		if (strtod(sci, NULL) == d)
 			break;
 	}
+	exp = atoi(strchr(sci, 'e') + 1);
+	if (d == 0)
+		snprintf(text, sizeof(text), "%s", signbit(d) ? "-0" : "0");
+	else if (exp >= -6 && exp < 21)
+		snprintf(text, sizeof(text), "%.*f", MAX(prec - exp, 0), d);
+	else
+		snprintf(text, sizeof(text), "%.*se%c%02d", (int)(strchr(sci, 'e') - sci), sci, exp < 0 ? '-' : '+', abs(exp));
 	return json_new_number(a, str_from(text));
 }
 
