@@ -1,1 +1,22 @@
-# store/: see doc/architecture.md, section layers.
+# store/: one member's MVCC state on LMDB; may use base/, io/ and proto/.
+noinst_LIBRARIES += libstore.a
+libstore_a_CFLAGS = $(KT_CFLAGS) $(LMDB_CFLAGS) $(PROTOBUFC_CFLAGS)
+libstore_a_SOURCES = \
+	store/answers.def \
+	store/apply.c \
+	store/batch.c store/batch.h \
+	store/checkpoint.c \
+	store/command.c \
+	store/compact.c \
+	store/env.c \
+	store/hub.c \
+	store/keys.c store/keys.h \
+	store/lessor.c \
+	store/meta.c \
+	store/mvcc.c \
+	store/range.c \
+	store/record.c store/record.h \
+	store/store.c store/store.h store/store-priv.h \
+	store/view.c store/view.h \
+	store/watch.h \
+	store/wire.c store/wire.h

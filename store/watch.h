@@ -29,6 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/list.h"
 #include "base/obj.h"
 #include "base/str.h"
@@ -48,9 +49,14 @@ struct watch_event {
 	struct watch_batch *batch;
 };
 
+/* Events of one or more whole revisions, in order. Immutable once it is published. */
 struct watch_batch {
 	struct ref ref;
-	/* the rest is private to store/ */
+	struct arena arena; /* keys and values */
+	struct watch_event *events;
+	size_t n, cap;
+	size_t bytes;       /* about what it occupies */
+	int64_t first, last; /* revisions */
 };
 /* Any thread. */
 void watch_batch_unref(struct watch_batch *);

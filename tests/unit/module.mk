@@ -4,6 +4,7 @@ UNIT_TESTS =
 include tests/unit/base/module.mk
 include tests/unit/io/module.mk
 include tests/unit/net/module.mk
+include tests/unit/store/module.mk
 include tests/unit/proto/module.mk
 include tests/unit/proto/dom.mk
 check_PROGRAMS += $(UNIT_TESTS)

@@ -1,0 +1,298 @@
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "base/util.h"
+#include "store/keys.h"
+#include "store/store-priv.h"
+
+/* --- Reading ------------------------------------------------------------------------------------------- */
+
+int store__head_get(struct store_view *v, struct str key, struct head *ret, struct err *e)
+{
+	MDB_val d;
+	int rc = keys_get(v->env, v->txn, key, &d);
+
+	if (rc == MDB_NOTFOUND)
+		return -ERR_NOT_FOUND;
+	if (rc != 0)
+		return store__mdb_err(e, rc, "read a key");
+	return head_decode(key, str_of(d.mv_data, d.mv_size), ret, e);
+}
+
+int store__change_get(struct store_view *v, struct rev at, struct change *ret, struct err *e)
+{
+	uint8_t key[REV_KEY_SIZE];
+	MDB_val k = {sizeof(key), key}, d;
+	int rc;
+
+	rev_key(at, key);
+	rc = mdb_get(v->txn, v->env->dbi[DB_LOG], &k, &d);
+	if (rc == MDB_NOTFOUND)
+		return -ERR_NOT_FOUND;
+	if (rc != 0)
+		return store__mdb_err(e, rc, "read the log");
+	return change_decode(at, str_of(d.mv_data, d.mv_size), ret, e);
+}
+
+static void kv_of_head(const struct head *h, struct store_kv *ret)
+{
+	*ret = (struct store_kv){
+			.key = h->key,
+			.value = h->value,
+			.create_revision = h->create,
+			.mod_revision = h->mod.main,
+			.version = h->version,
+			.lease = h->lease,
+	};
+}
+
+static void kv_of_change(const struct change *c, struct store_kv *ret)
+{
+	*ret = (struct store_kv){
+			.key = c->key,
+			.value = c->value,
+			.create_revision = c->create,
+			.mod_revision = c->at.main,
+			.version = c->version,
+			.lease = c->lease,
+	};
+}
+
+static int log_gap(struct rev at, struct err *e)
+{
+	return err_set(e, ERR_CORRUPT, "store: the change at revision %" PRId64 ".%" PRIu32 " is missing from the log", at.main,
+			at.sub);
+}
+
+/*
+ * From the head back along the log. Compaction may have removed a version that nobody can ask for: then the key had no
+ * value that counts. A gap above the compacted revision is damage.
+ */
+int store__version_at(struct store_view *v, const struct head *h, int64_t rev, struct store_kv *ret, uint32_t *ret_crc,
+		struct err *e)
+{
+	struct rev at = h->mod;
+	struct change c;
+	int rc;
+
+	if (at.main <= rev) {
+		if (h->deleted)
+			return -ERR_NOT_FOUND;
+		kv_of_head(h, ret);
+		*ret_crc = h->value_crc;
+		return 0;
+	}
+	do {
+		rc = store__change_get(v, at, &c, e);
+		if (rc == -ERR_NOT_FOUND)
+			return at.main < v->state.compact ? rc : log_gap(at, e);
+		if (rc != 0)
+			return rc;
+		if (at.main <= rev) {
+			if (c.deleted)
+				return -ERR_NOT_FOUND;
+			if (!c.superseded)
+				return log_gap(c.next, e);
+			kv_of_change(&c, ret);
+			*ret_crc = c.value_crc;
+			return 0;
+		}
+		at = c.prev;
+	} while (at.main != 0);
+	return -ERR_NOT_FOUND;
+}
+
+/* --- Writing ------------------------------------------------------------------------------------------- */
+
+static int log_put(struct store *s, const struct change *c, unsigned flags, struct err *e)
+{
+	uint8_t key[REV_KEY_SIZE];
+	MDB_val k = {sizeof(key), key}, d = {change_size(c), NULL};
+	int rc;
+
+	rev_key(c->at, key);
+	rc = mdb_cursor_put(s->log_cursor, &k, &d, MDB_RESERVE | flags);
+	if (rc != 0)
+		return store__mdb_err(e, rc, "write the log");
+	change_encode(c, d.mv_data);
+	return 0;
+}
+
+static int head_put(struct store *s, const struct head *h, struct err *e)
+{
+	struct store_view *w = &s->writer;
+	void *p;
+	int rc = keys_reserve(w->env, w->txn, h->key, head_size(h), &w->state.next_node, &p);
+
+	if (rc != 0)
+		return store__mdb_err(e, rc, "write a key");
+	head_encode(h, p);
+	return 0;
+}
+
+static void lease_key(int64_t lease, struct rev at, uint8_t out[8 + REV_KEY_SIZE])
+{
+	put_be64(out, (uint64_t)lease);
+	rev_key(at, out + 8);
+}
+
+static int lease_attach(struct store_view *w, int64_t lease, struct rev at, struct str key, struct err *e)
+{
+	uint8_t lk[8 + REV_KEY_SIZE];
+	MDB_val k = {sizeof(lk), lk}, d = {key.n + 4, NULL};
+	int rc;
+
+	lease_key(lease, at, lk);
+	rc = mdb_put(w->txn, w->env->dbi[DB_LEASEKEY], &k, &d, MDB_RESERVE);
+	if (rc != 0)
+		return store__mdb_err(e, rc, "attach a key to a lease");
+	put_le32(d.mv_data, crc32c(crc32c(0, lk, sizeof(lk)), key.p, key.n));
+	memcpy((uint8_t *)d.mv_data + 4, key.p, key.n);
+	return 0;
+}
+
+static int lease_detach(struct store_view *w, int64_t lease, struct rev at, struct err *e)
+{
+	uint8_t lk[8 + REV_KEY_SIZE];
+	MDB_val k = {sizeof(lk), lk};
+	int rc;
+
+	lease_key(lease, at, lk);
+	rc = mdb_del(w->txn, w->env->dbi[DB_LEASEKEY], &k, NULL);
+	return rc ? store__mdb_err(e, rc, "detach a key from a lease") : 0;
+}
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+	h ^= v + 0x9e3779b97f4a7c15ULL + (h << 6) + (h >> 2);
+	h ^= h >> 30;
+	h *= 0xbf58476d1ce4e5b9ULL;
+	h ^= h >> 27;
+	h *= 0x94d049bb133111ebULL;
+	return h ^ (h >> 31);
+}
+
+static void hash_change(struct store_state *st, const struct head *h)
+{
+	uint64_t v = st->hash;
+
+	v = mix(v, (uint64_t)h->mod.main);
+	v = mix(v, (uint64_t)h->mod.sub << 1 | h->deleted);
+	v = mix(v, crc32c(0, h->key.p, h->key.n));
+	v = mix(v, crc32c(0, h->value.p, h->value.n) | (uint64_t)h->value.n << 32);
+	st->hash = mix(v, (uint64_t)h->lease);
+}
+
+static struct rev next_rev(struct store *s)
+{
+	if (!s->changed) {
+		s->changed = true;
+		s->sub = 0;
+		s->writer.state.revision++;
+	}
+	return (struct rev){s->writer.state.revision, s->sub++};
+}
+
+/*
+ * The head `old` gives way to the change at `next`: its value moves into the log. `old` must not point into the database.
+ * A change that compaction has removed is made again when it holds a value: reads at the compacted revision need it.
+ */
+static int supersede(struct store *s, const struct head *old, struct rev next, struct err *e)
+{
+	struct change c;
+	int rc = store__change_get(&s->writer, old->mod, &c, e);
+
+	if (rc == -ERR_NOT_FOUND) {
+		if (old->mod.main >= s->writer.state.compact)
+			return log_gap(old->mod, e);
+		if (old->deleted)
+			return 0;
+		c = (struct change){.at = old->mod};
+	} else if (rc != 0) {
+		return rc;
+	}
+	c.key = old->key;
+	c.deleted = old->deleted;
+	c.superseded = true;
+	c.next = next;
+	c.create = old->create;
+	c.version = old->version;
+	c.lease = old->lease;
+	c.value = old->value;
+	return log_put(s, &c, 0, e);
+}
+
+/* The head as it was, copied out of the database; the key is the caller's. */
+static int old_head(struct store *s, struct str key, struct head *ret, bool *ret_found, struct err *e)
+{
+	int rc = store__head_get(&s->writer, key, ret, e);
+
+	*ret_found = rc == 0;
+	if (rc == -ERR_NOT_FOUND)
+		return 0;
+	if (rc != 0)
+		return rc;
+	rc = value_check(key, ret->value, ret->value_crc, e);
+	ret->key = key;
+	ret->value = arena_str(&s->arena, ret->value);
+	return rc;
+}
+
+static int write_version(struct store *s, struct head *h, const struct head *old, bool found, struct err *e)
+{
+	struct store_view *w = &s->writer;
+	struct change c = {.key = h->key, .deleted = h->deleted, .prev = found ? old->mod : REV_NONE};
+	bool was_live = found && !old->deleted;
+	struct store_kv kv, prev;
+	int rc = 0;
+
+	h->mod = c.at = next_rev(s);
+	if (!h->deleted) {
+		h->create = was_live ? old->create : h->mod.main;
+		h->version = was_live ? old->version + 1 : 1;
+	}
+	h->key_inside = keys_is_long(h->key);
+	if (found)
+		rc = supersede(s, old, h->mod, e);
+	if (rc == 0)
+		rc = log_put(s, &c, MDB_APPEND, e);
+	if (rc == 0)
+		rc = head_put(s, h, e);
+	if (rc == 0 && was_live && old->lease != 0)
+		rc = lease_detach(w, old->lease, old->mod, e);
+	if (rc == 0 && h->lease != 0)
+		rc = lease_attach(w, h->lease, h->mod, h->key, e);
+	if (rc != 0)
+		return rc;
+	hash_change(&w->state, h);
+	s->batch_bytes += h->key.n * 2 + h->value.n + (was_live ? old->value.n : 0) + 200;
+	kv_of_head(h, &kv);
+	if (was_live)
+		kv_of_head(old, &prev);
+	store__event(s, h->deleted, &kv, was_live ? &prev : NULL, h->mod);
+	return 0;
+}
+
+int store__put(struct store *s, struct str key, struct str value, int64_t lease, struct err *e)
+{
+	struct head h = {.key = key, .value = value, .lease = lease}, old;
+	bool found;
+	int rc = old_head(s, key, &old, &found, e);
+
+	return rc ? rc : write_version(s, &h, &old, found, e);
+}
+
+int store__delete(struct store *s, struct str key, struct err *e)
+{
+	struct head h = {.key = key, .deleted = true}, old;
+	bool found;
+	int rc = old_head(s, key, &old, &found, e);
+
+	if (rc != 0)
+		return rc;
+	if (!found || old.deleted)
+		return -ERR_NOT_FOUND;
+	return write_version(s, &h, &old, found, e);
+}

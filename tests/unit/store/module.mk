@@ -1,0 +1,10 @@
+# store/ may use base/, io/ and proto/.
+STORE_TEST_LIBS = libstore.a libproto.a libio.a libbase.a $(LMDB_LIBS) $(PROTOBUFC_LIBS) $(UV_LIBS) $(OPENSSL_LIBS) \
+	$(NGHTTP2_LIBS) $(CMOCKA_LIBS) -lpthread
+STORE_TEST_COMMON = tests/unit/store/common.c tests/unit/store/common.h
+STORE_TEST_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+
+UNIT_TESTS += tests/unit/store/test_store
+tests_unit_store_test_store_SOURCES = tests/unit/store/test_store.c $(STORE_TEST_COMMON)
+tests_unit_store_test_store_CFLAGS = $(STORE_TEST_CFLAGS)
+tests_unit_store_test_store_LDADD = $(STORE_TEST_LIBS)
