@@ -118,6 +118,16 @@ void iptables_have_parse(struct iptables_have *h, struct str save)
 	}
 }
 
+bool iptables_have_equal(const struct iptables_have *a, const struct iptables_have *b)
+{
+	if (map_len(&a->lines) != map_len(&b->lines))
+		return false;
+	MAP_FOR_EACH (e, &a->lines)
+		if (map_find(&b->lines, e->key) == NULL)
+			return false;
+	return true;
+}
+
 /* --- Rendering ------------------------------------------------------------------------------------------- */
 
 struct out {

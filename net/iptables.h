@@ -32,6 +32,7 @@ void iptables_have_init(struct iptables_have *);
 void iptables_have_fini(struct iptables_have *);
 /* Read the output of iptables-save, adding to what is known. Lines that are not ours do not matter. */
 void iptables_have_parse(struct iptables_have *, struct str save);
+bool iptables_have_equal(const struct iptables_have *, const struct iptables_have *);
 
 /* The whole input. Afterwards `have` is what will be there once it has been applied. */
 void iptables_render(const struct ruleset *, struct iptables_have *, struct buf *out);

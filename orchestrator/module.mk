@@ -3,3 +3,4 @@ include orchestrator/client/module.mk
 include orchestrator/controllers/module.mk
 include orchestrator/informer/module.mk
 include orchestrator/scheduler/module.mk
+include orchestrator/proxy/module.mk
