@@ -109,8 +109,7 @@ struct http_request {
 
 /*
  * Collect the whole body, at most `limit` bytes (0: the default). done runs once: status 0 and the bytes, in the
- * request's memory; -ERR_TOO_LARGE (answer 413), -ERR_CANCELED (on_cancel comes too), -ERR_TIMEOUT, -ERR_BAD_REQUEST. Also for a
- * request without a body. Nothing comes when the request is ended first.
+ * request's memory; -ERR_TOO_LARGE (answer 413), -ERR_CANCELED (on_cancel comes too). Also for a request without a body. Nothing comes when the request is ended first.
  */
 void http_request_body(struct http_request *, size_t limit, void (*done)(struct http_request *, int status, struct str body));
 /*

@@ -7,7 +7,10 @@ libio_a_SOURCES = \
 	io/grpc.h \
 	io/http.c io/http.h \
 	io/http_client.h \
-	io/http_server.h \
+	io/http1.c io/http1.h \
+	io/http_server.c io/http_server.h io/http_server-priv.h \
+	io/http_server_h1.c \
+	io/http_server_h2.c \
 	io/io-priv.h \
 	io/listener.c \
 	io/loop.c io/loop.h \

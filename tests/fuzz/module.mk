@@ -13,6 +13,10 @@ FUZZ_MAIN = tests/fuzz/standalone.c
 FUZZ_LDFLAGS = $(AM_LDFLAGS)
 endif
 FUZZ_TARGETS =
+FUZZ_TARGETS += tests/fuzz/fuzz_http1
+tests_fuzz_fuzz_http1_SOURCES = tests/fuzz/fuzz_http1.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_http1_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_http1_LDADD = libio.a libbase.a
 check_PROGRAMS += $(FUZZ_TARGETS)
 dist_check_SCRIPTS += tests/fuzz/replay
 TESTS += tests/fuzz/replay

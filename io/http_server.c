@@ -1,0 +1,676 @@
+#include "io/http_server.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "io/http_server-priv.h"
+
+#define DEFAULT_HEADER_MS 10000
+#define DEFAULT_IDLE_MS 120000
+#define DEFAULT_BODY_MS 60000
+#define DEFAULT_WRITE_MS 60000
+#define DEFAULT_CONNECTIONS 10000
+#define FLUSH_MS 2000
+
+/* Requests: what both protocols share. */
+
+static void on_req_kick(struct loop_timer *);
+
+static void kick(struct http_req *r)
+{
+	if (!loop_timer_active(&r->kick))
+		loop_timer_start(&r->kick, r->conn->loop, 0, on_req_kick);
+}
+
+struct http_req *http__req_new(struct http_conn *c)
+{
+	struct http_req *r = xcalloc(1, sizeof(*r));
+
+	r->conn = c;
+	arena_init(&r->pub.arena);
+	r->pub.loop = c->loop;
+	r->pub.content_length = -1;
+	r->pub.remote = str_from(c->remote);
+	r->pub.peer = c->peer && c->peer->present ? &c->peer->info : NULL;
+	r->pub.peer_verified = c->peer_verified;
+	buf_init(&r->body, BUF_NO_LIMIT);
+	r->out_tail = &r->out_head;
+	r->w_tail = &r->w_head;
+	list_add_tail(&c->reqs, &r->link);
+	c->server->stats.requests++;
+	return r;
+}
+
+void http__req_dispatch(struct http_req *r)
+{
+	struct http_server *s = r->conn->server;
+
+	r->is_head = str_eqc(r->pub.method, "HEAD");
+	s->stats.requests_total++;
+	s->handler->on_request(s->handler, &r->pub);
+}
+
+static void req_free(struct http_req *r)
+{
+	struct http_conn *c = r->conn;
+
+	loop_timer_stop(&r->kick);
+	list_del(&r->link);
+	c->server->stats.requests--;
+	if (list_empty(&c->reqs))
+		c->idle_since = clock_mono_ms();
+	buf_fini(&r->body);
+	arena_fini(&r->pub.arena);
+	free(r);
+	http__conn_maybe_free(c);
+}
+
+void http__req_wire_done(struct http_req *r)
+{
+	r->wire_done = true;
+	if (r->over)
+		kick(r);
+}
+
+void http__req_cancel(struct http_req *r)
+{
+	if (r->pub.canceled)
+		return;
+	r->pub.canceled = true;
+	if (!r->over) {
+		r->cancel_due = true;
+		kick(r);
+	}
+}
+
+/* The handler has (or no longer wants) what was kept for it: the peer may send as much again. */
+static void give_back(struct http_req *r)
+{
+	size_t n = r->kept;
+
+	r->kept = 0;
+	if (n > 0)
+		r->conn->ops->consumed(r, n);
+}
+
+/* The handler has let go of the request: nothing of it may be called any more. */
+static void over(struct http_req *r)
+{
+	ASSERT(!r->over);
+	r->over = true;
+	r->reading = false;
+	r->body_done = NULL;
+	r->on_data = NULL;
+	r->waiting_since = 0;
+	buf_clear(&r->body);
+	give_back(r);
+	if (!r->wire_done)
+		r->conn->ops->over(r);
+	if (r->wire_done)
+		kick(r);
+}
+
+/* Collected: tell when complete or too large. */
+static void run_body_done(struct http_req *r)
+{
+	void (*done)(struct http_request *, int, struct str) = r->body_done;
+	bool too_large = r->refuse_body || r->body.n > r->body_limit;
+	int status = too_large ? -ERR_TOO_LARGE : r->body_complete ? 0 : r->pub.canceled ? -ERR_CANCELED : 1;
+	struct str body = STR("");
+
+	if (done == NULL || status > 0)
+		return;
+	r->body_done = NULL;
+	r->reading = false;
+	r->waiting_since = 0;
+	if (status == 0) {
+		size_t n;
+		char *p;
+
+		r->end_told = true;
+		if (r->body.n > 0) {
+			p = buf_take(&r->body, &n);
+			arena_on_free(&r->pub.arena, free, p);
+			body = str_of(p, n);
+		}
+	}
+	done(&r->pub, status, body);
+}
+
+/* Streamed: deliver what is kept, and the end. */
+static void run_on_data(struct http_req *r)
+{
+	if (r->reading && r->on_data != NULL && r->body.n > 0) {
+		struct buf now = r->body;
+
+		buf_init(&r->body, BUF_NO_LIMIT);
+		r->waiting_since = clock_mono_ms();
+		r->on_data(&r->pub, buf_str(&now), false);
+		give_back(r);
+		buf_fini(&now);
+	}
+	if (r->reading && r->on_data != NULL && r->body.n == 0 && r->body_complete && !r->end_told) {
+		r->end_told = true;
+		r->reading = false;
+		r->waiting_since = 0;
+		r->on_data(&r->pub, STR(""), true);
+	}
+}
+
+static void on_req_kick(struct loop_timer *t)
+{
+	struct http_req *r = container_of(t, struct http_req, kick);
+
+	run_body_done(r);
+	run_on_data(r);
+	if (r->cancel_due && !r->over && !r->cancel_told) {
+		r->cancel_told = true;
+		if (r->pub.on_cancel)
+			r->pub.on_cancel(&r->pub);
+	}
+	if (r->over && r->wire_done)
+		req_free(r);
+}
+
+void http__req_body(struct http_req *r, struct str bytes)
+{
+	if (bytes.n == 0)
+		return;
+	if (r->over) {
+		r->conn->ops->consumed(r, bytes.n);
+		return;
+	}
+	if (r->reading && r->on_data != NULL && r->body.n == 0) {
+		r->waiting_since = clock_mono_ms();
+		r->on_data(&r->pub, bytes, false);
+		r->conn->ops->consumed(r, bytes.n);
+		return;
+	}
+	buf_adds(&r->body, bytes);
+	r->kept += bytes.n;
+	if (r->body_done != NULL) {
+		r->waiting_since = clock_mono_ms();
+		give_back(r);
+		if (r->body.n > r->body_limit)
+			kick(r);
+	}
+}
+
+void http__req_body_end(struct http_req *r)
+{
+	r->body_complete = true;
+	r->waiting_since = 0;
+	if (!r->over && r->reading)
+		kick(r);
+}
+
+static void start_reading(struct http_req *r)
+{
+	r->reading = true;
+	if (!r->body_complete)
+		r->waiting_since = clock_mono_ms();
+	if (r->body.n > 0 || r->body_complete || r->pub.canceled)
+		kick(r);
+	if (!r->wire_done)
+		r->conn->ops->want_body(r);
+}
+
+void http_request_body(struct http_request *req, size_t limit, void (*done)(struct http_request *, int, struct str))
+{
+	struct http_req *r = container_of(req, struct http_req, pub);
+
+	ASSERT(!r->over && r->body_done == NULL);
+	r->body_limit = limit ? limit : HTTP_DEFAULT_MAX_BODY;
+	r->body_done = done;
+	if (req->content_length > (int64_t)r->body_limit) {
+		/* Refuse before it is sent. */
+		r->refuse_body = true;
+		kick(r);
+		return;
+	}
+	give_back(r);
+	start_reading(r);
+}
+
+void http_request_read_start(struct http_request *req, void (*on_data)(struct http_request *, struct str, bool))
+{
+	struct http_req *r = container_of(req, struct http_req, pub);
+
+	ASSERT(!r->over && r->body_done == NULL);
+	r->on_data = on_data;
+	start_reading(r);
+}
+
+void http_request_read_stop(struct http_request *req)
+{
+	struct http_req *r = container_of(req, struct http_req, pub);
+
+	r->reading = false;
+	r->waiting_since = 0;
+}
+
+const struct http_headers *http_request_trailers(const struct http_request *req)
+{
+	return &container_of(req, struct http_req, pub)->trailers;
+}
+
+/* Responses. */
+
+static bool may_have_body(const struct http_req *r, int status)
+{
+	return !r->is_head && status >= 200 && status != 204 && status != 304;
+}
+
+static void head(struct http_req *r, int status, const struct http_header *h, size_t n, int64_t length, bool end)
+{
+	ASSERT(!r->over && !r->head_sent);
+	r->head_sent = true;
+	r->no_body = !may_have_body(r, status);
+	if (!r->wire_done)
+		r->conn->ops->head(r, status, h, n, length, end || r->no_body);
+}
+
+void http_respond(struct http_request *req, int status, const struct http_header *h, size_t n, struct str body)
+{
+	struct http_req *r = container_of(req, struct http_req, pub);
+
+	head(r, status, h, n, (int64_t)body.n, body.n == 0);
+	if (!r->wire_done && !r->no_body && body.n > 0)
+		r->conn->ops->body(r, body, NULL);
+	if (!r->wire_done)
+		r->conn->ops->end(r, NULL, 0);
+	over(r);
+}
+
+void http_respond_take(struct http_request *req, int status, const struct http_header *h, size_t n, struct buf *body)
+{
+	struct http_req *r = container_of(req, struct http_req, pub);
+
+	head(r, status, h, n, (int64_t)body->n, body->n == 0);
+	if (!r->wire_done && !r->no_body && body->n > 0)
+		r->conn->ops->body_take(r, body);
+	buf_fini(body);
+	if (!r->wire_done)
+		r->conn->ops->end(r, NULL, 0);
+	over(r);
+}
+
+void http_respond_start(struct http_request *req, int status, const struct http_header *h, size_t n)
+{
+	struct http_req *r = container_of(req, struct http_req, pub);
+	int64_t length = -1;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t v;
+
+		if (str_ieq(h[i].name, STR("content-length")) && str_to_u64(h[i].value, &v))
+			length = (int64_t)v;
+	}
+	head(r, status, h, n, length, false);
+}
+
+/* A write that will never leave; told in the next turn. */
+struct refused {
+	struct loop_timer timer;
+	struct http_write *w;
+};
+
+static void on_refused(struct loop_timer *t)
+{
+	struct refused *f = container_of(t, struct refused, timer);
+	struct http_write *w = f->w;
+
+	free(f);
+	if (w->done)
+		w->done(w, -ERR_CANCELED);
+}
+
+static void refuse(struct loop *l, struct http_write *w)
+{
+	struct refused *f;
+
+	if (w == NULL)
+		return;
+	f = xcalloc(1, sizeof(*f));
+	f->w = w;
+	loop_timer_start(&f->timer, l, 0, on_refused);
+}
+
+void http_respond_write(struct http_request *req, struct str chunk, struct http_write *w)
+{
+	struct http_req *r = container_of(req, struct http_req, pub);
+
+	ASSERT(!r->over && r->head_sent);
+	if (r->wire_done || r->no_body || req->canceled)
+		refuse(r->conn->loop, w);
+	else
+		r->conn->ops->body(r, chunk, w);
+}
+
+size_t http_request_queued_bytes(const struct http_request *req)
+{
+	const struct http_req *r = container_of(req, struct http_req, pub);
+
+	return r->wire_done ? 0 : r->conn->ops->queued(r);
+}
+
+void http_respond_end_trailers(struct http_request *req, const struct http_header *h, size_t n)
+{
+	struct http_req *r = container_of(req, struct http_req, pub);
+
+	ASSERT(r->head_sent);
+	if (!r->wire_done)
+		r->conn->ops->end(r, h, n);
+	over(r);
+}
+
+void http_respond_end(struct http_request *req)
+{
+	http_respond_end_trailers(req, NULL, 0);
+}
+
+void http_respond_abort(struct http_request *req)
+{
+	struct http_req *r = container_of(req, struct http_req, pub);
+
+	ASSERT(!r->over);
+	if (!r->wire_done)
+		r->conn->ops->abort(r);
+	over(r);
+}
+
+struct str http__date(struct http_server *s)
+{
+	time_t now = (time_t)clock_wall_s();
+	struct tm tm;
+
+	if (s->date_at != (unsigned)now) {
+		gmtime_r(&now, &tm);
+		strftime(s->date, sizeof(s->date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+		s->date_at = (unsigned)now;
+	}
+	return str_from(s->date);
+}
+
+/* Connections. */
+
+static void on_conn_kick(struct loop_timer *t)
+{
+	struct http_conn *c = container_of(t, struct http_conn, kick);
+	struct http_server *s = c->server;
+
+	loop_timer_stop(&c->kick);
+	list_del(&c->link);
+	s->n_conns--;
+	s->stats.connections--;
+	c->ops->free(c);
+	if (c->peer != NULL)
+		arena_fini(&c->peer->arena);
+	free(c->peer);
+	free(c->remote);
+	buf_fini(&c->in);
+	free(c);
+	if (s->closing && s->n_conns == 0)
+		loop_timer_start(&s->last, s->loop, 0, s->last.cb);
+}
+
+void http__conn_maybe_free(struct http_conn *c)
+{
+	if (c->stream == NULL && list_empty(&c->reqs))
+		loop_timer_start(&c->kick, c->loop, 0, on_conn_kick);
+}
+
+void http__conn_close(struct http_conn *c, uint64_t flush_ms)
+{
+	struct stream *s = c->stream;
+
+	if (s == NULL)
+		return;
+	c->stream = NULL;
+	c->state = CONN_CLOSING;
+	c->server->stats.bytes_out += s->flushed;
+	if (flush_ms > 0)
+		stream_close_flushed(s, flush_ms);
+	else
+		stream_close(s, NULL, NULL);
+	LIST_FOR_EACH_SAFE (r, next, &c->reqs, struct http_req, link)
+		c->ops->dead(r);
+	http__conn_maybe_free(c);
+}
+
+static void on_data(struct stream_user *u, struct stream *s, struct str bytes)
+{
+	struct http_conn *c = container_of(u, struct http_conn, user);
+
+	c->server->stats.bytes_in += bytes.n;
+	c->ops->data(c, bytes);
+}
+
+static void on_end(struct stream_user *u, struct stream *s, const struct err *why)
+{
+	struct http_conn *c = container_of(u, struct http_conn, user);
+
+	log_debug("http", "connection ended peer=%s why=\"%s\"", c->remote, why ? why->text : "closed");
+	/* A peer that half-closes after its last request is treated as gone, as others do. Bytes queued for it are sent. */
+	http__conn_close(c, why == NULL && list_empty(&c->reqs) ? FLUSH_MS : 0);
+}
+
+static void on_drain(struct stream_user *u, struct stream *s)
+{
+	struct http_conn *c = container_of(u, struct http_conn, user);
+
+	c->ops->drained(c);
+}
+
+static void on_stream(struct listener_user *u, struct stream *stream)
+{
+	struct http_server *s = container_of(u, struct http_server, user);
+	struct http_conn *c;
+
+	if (s->n_conns >= s->config.max_connections) {
+		log_warn("http", "too many connections, closing one limit=%u", s->config.max_connections);
+		stream_close(stream, NULL, NULL);
+		return;
+	}
+	c = xcalloc(1, sizeof(*c));
+	c->server = s;
+	c->loop = s->loop;
+	c->stream = stream;
+	c->user = (struct stream_user){on_data, on_end, on_drain};
+	c->ops = &http__h1_ops;
+	list_init(&c->reqs);
+	list_add_tail(&s->conns, &c->link);
+	s->n_conns++;
+	s->stats.connections++;
+	s->stats.connections_total++;
+	c->remote = xstrdup(stream_peer_address(stream));
+	c->peer_verified = stream_peer_verified(stream);
+	if (stream_peer_cert(stream) != NULL)
+		c->peer = TAKE(stream->tls->peer);
+	c->idle_since = clock_mono_ms();
+	c->head_since = c->idle_since;
+	buf_init(&c->in, BUF_NO_LIMIT);
+	c->state = stream_is_tls(stream) ? CONN_HEAD : CONN_PREFACE;
+	stream_start(stream, &c->user);
+	if (strcmp(stream_alpn(stream), "h2") == 0)
+		http__h2_start(c);
+}
+
+/* Timeouts: one timer a server looks at all connections, so that an idle connection has none of its own. */
+
+static bool since(uint64_t moment, uint64_t now, uint64_t ms)
+{
+	return moment != 0 && now > moment && now - moment >= ms;
+}
+
+static void sweep_requests(struct http_conn *c, uint64_t now)
+{
+	struct http_server *s = c->server;
+
+	LIST_FOR_EACH_SAFE (r, next, &c->reqs, struct http_req, link) {
+		bool stuck = false;
+
+		if (c->stream == NULL)
+			return;
+		if (r->accepted > r->framed && r->framed == r->stuck_at) {
+			if (r->stuck_since == 0)
+				r->stuck_since = now;
+			stuck = since(r->stuck_since, now, s->config.write_timeout_ms);
+		} else {
+			r->stuck_at = r->framed;
+			r->stuck_since = 0;
+		}
+		if (r->wire_done || (!stuck && !since(r->waiting_since, now, s->config.body_timeout_ms)))
+			continue;
+		log_debug("http", "request timed out peer=%s path=%.*s", c->remote, STR_FMT(r->pub.path));
+		r->waiting_since = 0;
+		http__req_cancel(r);
+		c->ops->abort(r);
+	}
+}
+
+static void sweep_conn(struct http_conn *c, uint64_t now)
+{
+	struct http_server *s = c->server;
+
+	if (since(c->head_since, now, s->config.header_timeout_ms)) {
+		http__conn_close(c, 0);
+		return;
+	}
+	if (list_empty(&c->reqs) && since(c->idle_since, now, s->config.idle_timeout_ms)) {
+		c->ops->drain(c);
+		http__conn_close(c, FLUSH_MS);
+		return;
+	}
+	if (stream_queued(c->stream) > 0 && c->stream->flushed == c->stuck_at) {
+		if (c->stuck_since == 0)
+			c->stuck_since = now;
+		if (since(c->stuck_since, now, s->config.write_timeout_ms)) {
+			http__conn_close(c, 0);
+			return;
+		}
+	} else {
+		c->stuck_at = c->stream->flushed;
+		c->stuck_since = 0;
+	}
+	sweep_requests(c, now);
+}
+
+static void on_sweep(struct loop_timer *t)
+{
+	struct http_server *s = container_of(t, struct http_server, sweep);
+	uint64_t now = clock_mono_ms();
+
+	loop_timer_start(&s->sweep, s->loop, s->sweep_ms, on_sweep);
+	LIST_FOR_EACH_SAFE (c, next, &s->conns, struct http_conn, link) {
+		if (c->stream == NULL)
+			continue;
+		if (s->closing && now >= s->deadline)
+			http__conn_close(c, 0);
+		else
+			sweep_conn(c, now);
+	}
+}
+
+/* The server. */
+
+static uint64_t or_default(uint64_t v, uint64_t def)
+{
+	return v ? v : def;
+}
+
+int http_server_new(struct loop *l, const struct http_server_config *c, struct http_handler *h, struct http_server **ret,
+		    struct err *e)
+{
+	struct listener_config lc = {.address = c->address, .fd = c->fd, .netns_fd = c->netns_fd,
+				     .reuseport = c->reuseport, .tls = c->tls};
+	struct http_server *s = xcalloc(1, sizeof(*s));
+	uint64_t least;
+	int rv;
+
+	s->loop = l;
+	s->handler = h;
+	s->user.on_stream = on_stream;
+	list_init(&s->conns);
+	s->config.header_timeout_ms = or_default(c->header_timeout_ms, DEFAULT_HEADER_MS);
+	s->config.idle_timeout_ms = or_default(c->idle_timeout_ms, DEFAULT_IDLE_MS);
+	s->config.body_timeout_ms = or_default(c->body_timeout_ms, DEFAULT_BODY_MS);
+	s->config.write_timeout_ms = or_default(c->write_timeout_ms, DEFAULT_WRITE_MS);
+	s->config.max_connections = c->max_connections ? c->max_connections : DEFAULT_CONNECTIONS;
+	lc.handshake_timeout_ms = s->config.header_timeout_ms;
+	rv = listener_open(l, &lc, &s->user, &s->listener, e);
+	if (rv != 0) {
+		free(s);
+		return rv;
+	}
+	s->port = listener_port(s->listener);
+	least = MIN(MIN(s->config.header_timeout_ms, s->config.idle_timeout_ms),
+		    MIN(s->config.body_timeout_ms, s->config.write_timeout_ms));
+	s->sweep_ms = MAX(MIN(least / 4, 1000u), 1u);
+	loop_timer_start(&s->sweep, l, s->sweep_ms, on_sweep);
+	*ret = s;
+	return 0;
+}
+
+uint16_t http_server_port(const struct http_server *s)
+{
+	return s->port;
+}
+
+static void on_last(struct loop_timer *t)
+{
+	struct http_server *s = container_of(t, struct http_server, last);
+	void (*cb)(void *) = s->close_cb;
+	void *arg = s->close_arg;
+
+	if (s->listener != NULL || s->n_conns > 0)
+		return;
+	loop_timer_stop(&s->sweep);
+	loop_timer_stop(&s->last);
+	free(s);
+	if (cb)
+		cb(arg);
+}
+
+static void on_listener_closed(void *arg)
+{
+	struct http_server *s = arg;
+
+	s->listener = NULL;
+	if (s->n_conns == 0)
+		loop_timer_start(&s->last, s->loop, 0, on_last);
+}
+
+void http_server_close(struct http_server *s, uint64_t drain_ms, void (*cb)(void *arg), void *arg)
+{
+	ASSERT(!s->closing);
+	s->closing = true;
+	s->deadline = clock_mono_ms() + drain_ms;
+	s->close_cb = cb;
+	s->close_arg = arg;
+	s->last.cb = on_last;
+	listener_close(s->listener, on_listener_closed, s);
+	LIST_FOR_EACH_SAFE (c, next, &s->conns, struct http_conn, link) {
+		if (c->stream == NULL)
+			continue;
+		c->ops->drain(c);
+		if (c->stream != NULL && list_empty(&c->reqs))
+			http__conn_close(c, MIN(FLUSH_MS, drain_ms + 1));
+	}
+	s->sweep_ms = MAX(MIN(s->sweep_ms, drain_ms / 4), 1u);
+	loop_timer_start(&s->sweep, s->loop, drain_ms ? s->sweep_ms : 0, on_sweep);
+}
+
+void http_server_stats(const struct http_server *s, struct http_server_stats *ret)
+{
+	*ret = s->stats;
+	LIST_FOR_EACH (c, &s->conns, struct http_conn, link)
+		if (c->stream != NULL)
+			ret->bytes_out += c->stream->flushed;
+}
