@@ -55,9 +55,16 @@ proto/schema.tab.c: $(PROTO_FILES) proto/options.proto proto/schemagen$(EXEEXT)
 
 noinst_LIBRARIES += libproto.a
 libproto_a_SOURCES = \
+	proto/codec.c proto/codec.h proto/codec-priv.h \
+	proto/codec_base64.c \
+	proto/codec_dom.c \
+	proto/codec_encode.c \
+	proto/codec_scan.c \
+	proto/codec_text.c \
 	proto/pb.c proto/pb.h \
 	proto/resource.c proto/resource.def proto/resource.h \
-	proto/schema.c proto/schema.h
+	proto/schema.c proto/schema.h \
+	proto/wire.h
 nodist_libproto_a_SOURCES = \
 	proto/schema.tab.c \
 	proto/admission.pb-c.c proto/admission.pb-c.h \

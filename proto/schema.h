@@ -59,6 +59,7 @@ enum schema_flag {
 	SCHEMA_LIST_MAP = 1 << 10, /* keyed by more->map_keys */
 	SCHEMA_STRUCT_ATOMIC = 1 << 11,
 	SCHEMA_STRUCT_GRANULAR = 1 << 12,
+	SCHEMA_TYPED = 1 << 13, /* messages show kind and apiVersion */
 };
 
 /* Values of a string type. A value of "" says that empty is allowed. */

@@ -30,7 +30,7 @@ enum {
 	FIELD_NAME = 1, FIELD_NUMBER = 3, FIELD_LABEL = 4, FIELD_TYPE = 5, FIELD_TYPE_NAME = 6, FIELD_OPTIONS = 8,
 	FIELD_JSON_NAME = 10,
 	OPT_EMIT = 50001, OPT_POINTER, OPT_REQUIRED, OPT_OPTIONAL, OPT_DEFAULT, OPT_ENUM, OPT_LIST, OPT_MAP_KEY,
-	OPT_GRANULARITY, OPT_PATCH_STRATEGY, OPT_PATCH_MERGE_KEY, OPT_FEATURE_GATE, OPT_DOC,
+	OPT_GRANULARITY, OPT_PATCH_STRATEGY, OPT_PATCH_MERGE_KEY, OPT_FEATURE_GATE, OPT_DOC, OPT_TYPED,
 };
 
 #define MAX_TYPES 2048
@@ -42,7 +42,7 @@ struct gfield {
 	struct str map_keys[MAX_KEYS];
 	size_t n_map_keys;
 	uint64_t number, label, type, emit, list, granularity;
-	bool pointer, required, optional, map;
+	bool pointer, required, optional, map, typed;
 	int more, ref; /* row of the `more` table (0: the empty one); index of the type, or -1 */
 };
 
@@ -163,6 +163,7 @@ static void read_field_options(struct gfield *f, struct str s)
 		case OPT_PATCH_STRATEGY: f->strategy = it.bytes; break;
 		case OPT_PATCH_MERGE_KEY: f->merge_key = it.bytes; break;
 		case OPT_FEATURE_GATE: f->gate = it.bytes; break;
+		case OPT_TYPED: f->typed = it.v; break;
 		case OPT_DOC: f->doc = it.bytes; break;
 		}
 }
@@ -428,7 +429,7 @@ static unsigned flags_of(const struct gfield *f)
 	else if (f->label == 3)
 		flags |= SCHEMA_REPEATED;
 	return flags | (f->pointer ? SCHEMA_POINTER : 0) | (f->required ? SCHEMA_REQUIRED : 0) |
-	       (f->optional ? SCHEMA_OPTIONAL : 0);
+	       (f->optional ? SCHEMA_OPTIONAL : 0) | (f->typed ? SCHEMA_TYPED : 0);
 }
 
 static void write_fields(size_t i)
