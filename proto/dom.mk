@@ -7,3 +7,7 @@ libproto_a_SOURCES += \
 	proto/yaml.c proto/yaml.h proto/yaml-priv.h \
 	proto/yaml_print.c \
 	proto/yaml_resolve.c
+libproto_a_SOURCES += \
+	proto/quantity.c proto/quantity.h \
+	proto/selector.c proto/selector.h \
+	proto/selector_field.c
