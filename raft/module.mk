@@ -1,1 +1,23 @@
-# raft/: see doc/architecture.md, section layers.
+# raft/: consensus: libraft's core behind an adapter, our WAL, transport, membership; kv.h is what others use.
+noinst_LIBRARIES += libraft.a
+libraft_a_CPPFLAGS = $(AM_CPPFLAGS) $(RAFT_CFLAGS) $(UV_CFLAGS) $(PROTOBUFC_CFLAGS)
+libraft_a_SOURCES = \
+	raft/bytes.h \
+	raft/disk.c raft/disk.h \
+	raft/hello.c \
+	raft/join.c \
+	raft/kv.c raft/kv.h \
+	raft/kv_local.c raft/kv_local.h \
+	raft/log.c raft/log.h \
+	raft/member.c raft/member.h raft/member-priv.h \
+	raft/member_apply.c \
+	raft/member_conf.c \
+	raft/member_msg.c \
+	raft/member_propose.c \
+	raft/member_read.c \
+	raft/member_snap.c \
+	raft/msg.c raft/msg.h raft/msg.def \
+	raft/stable.c raft/stable.h \
+	raft/transport.c raft/transport.h raft/transport-priv.h \
+	raft/wal.c raft/wal.h raft/wal-priv.h \
+	raft/wal_load.c

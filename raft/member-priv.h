@@ -1,0 +1,209 @@
+/* What the parts of struct member share: member.c (steps, turns), member_msg.c (messages), member_apply.c, member_propose.c,
+ * member_read.c, member_conf.c, member_snap.c. */
+#ifndef RAFT_MEMBER_PRIV_H
+#define RAFT_MEMBER_PRIV_H
+
+#include <raft.h>
+
+#include "base/list.h"
+#include "raft/log.h"
+#include "raft/member.h"
+
+#define MEMBER_MAX_TAIL 1024                 /* uncommitted entries, see defect D5 */
+#define MEMBER_MAX_TAIL_BYTES (16u << 20)
+#define MEMBER_MAX_QUEUE_BYTES (64u << 20)   /* proposals that wait */
+#define MEMBER_MAX_FORWARD_BYTES (16u << 20) /* proposals that the leader has not answered */
+#define MEMBER_MAX_BARRIERS 65536
+#define MEMBER_SUBMIT_MAX 512                /* entries in one step */
+#define MEMBER_CONF_BLOB "raft.conf"
+
+/* A proposal on its way. Exactly one of: local (req), remote (peer and id), internal (neither). */
+struct proposal {
+	struct list link;
+	struct kv_req *req;
+	uint64_t peer, id;
+	uint64_t deadline;
+	uint64_t index;    /* in the log, once appended */
+	uint64_t sent_to;  /* forwarded to this leader */
+	char *command;
+	uint32_t size;
+};
+
+/* A barrier on its way: local (barrier) or remote (peer and seq). */
+struct read {
+	struct list link;
+	struct kv_barrier *barrier;
+	uint64_t peer, seq;
+	uint64_t deadline;
+	uint64_t index; /* wait until this is applied */
+};
+
+/* A membership request: local (admin), of a peer (peer and id), or of a joiner (conn and id). */
+struct change {
+	struct list link;
+	struct kv_admin *admin;
+	uint64_t peer, conn, id;
+	uint64_t deadline;
+	uint8_t op;
+	uint64_t target;
+	uint64_t index;   /* of its configuration entry */
+	uint64_t sent_to;
+	char name[KV_NAME_MAX], addr[KV_ADDR_MAX], url[KV_ADDR_MAX];
+};
+
+/* What this member knows of another one, also of those that are not in the configuration (yet). */
+struct peer_state {
+	uint64_t id;
+	uint64_t last_heard;
+	struct snap_send *snap;
+	uint64_t snap_retry_at;
+};
+
+struct committed_conf {
+	struct list link;
+	uint64_t index;
+	struct raft_configuration conf;
+};
+
+struct member {
+	void *arg;
+	const struct member_ops *ops;
+	struct member_cfg cfg;
+	uint64_t id, cluster_id;
+	struct raft raft;
+	bool raft_open, stopped;
+	struct stable *stable;
+	struct store *store;
+	struct wal wal;
+	struct log log;
+
+	/* Writing. */
+	bool writing;
+	struct wal_batch batch;
+	unsigned n_work; /* jobs out */
+
+	/* The view after the last step. */
+	int state; /* enum raft_state */
+	uint64_t leader;
+	bool ready;         /* leads, and has applied an entry of its term */
+	bool need_barrier;  /* new leader without an entry of its term */
+	bool dirty;         /* tell the shell */
+	uint64_t commit, applied, applied_term;
+	uint64_t last_contact; /* with the current leader */
+	uint64_t hint_leader, hint_at, hint_until; /* crash hint */
+	bool stepping;
+
+	/* The configuration as of `applied`, encoded as the core does. */
+	struct buf conf;
+	uint64_t conf_index;
+	bool was_member;
+	struct peer_state peers[KV_MAX_MEMBERS * 2];
+	size_t n_peers;
+
+	/* Proposals. */
+	struct list queue, pending, forwarded;
+	size_t queue_bytes, forward_bytes;
+	uint64_t forward_after; /* the supposed leader refused: ask again then */
+	uint64_t next_id;
+	struct proposal **submitting; /* those in the SUBMIT step under way */
+
+	/* Read barriers. */
+	struct list reads;           /* wait for the next round */
+	struct list round;           /* in the round */
+	struct list confirmed;       /* wait for apply */
+	size_t n_reads;
+	uint64_t round_seq, round_term, round_index, round_to, round_sent;
+	uint64_t round_acks[KV_MAX_MEMBERS];
+	size_t n_round_acks;
+
+	/* Membership. */
+	struct list changes;   /* wait for their turn */
+	struct list forwarded_changes;
+	struct change *change; /* the one under way */
+	void (*join_reply)(struct member *, uint64_t conn, struct str frame);
+
+	/* Checkpoints, snapshots, upkeep. */
+	struct checkpoint_work *checkpoint;
+	uint64_t checkpoint_mark; /* WAL bytes at the last one */
+	uint64_t wal_written;     /* bytes appended ever */
+	struct snap_recv *install;
+	uint64_t next_upkeep, lease_retry_at;
+	bool snap_update; /* the core asked for the snapshot to be made durable */
+	struct raft_snapshot_metadata snap_meta;
+	struct {
+		uint64_t at;
+		int64_t revision;
+	} history[16];
+	size_t n_history;
+	uint64_t history_at;
+	bool store_work;
+	struct buf frame; /* scratch for encoding */
+	struct raft_entry *entries; /* scratch for appends */
+	size_t cap_entries;
+};
+
+/* member.c */
+uint64_t member__now(struct member *);
+int member__step(struct member *, struct raft_event *);
+void member__kick(struct member *);
+void member__fatal(struct member *, const struct err *);
+bool member__send(struct member *, uint64_t to, const struct msg *);
+void member__work(struct member *, struct member_work *);
+void member__arm_by(struct member *, uint64_t at);
+
+/* member_msg.c */
+void member__send_raft(struct member *, struct raft_message *);
+
+/* member_apply.c */
+void member__apply(struct member *);
+int member__load_conf(struct member *, struct err *);
+void member__upkeep(struct member *, uint64_t now);
+void member__maybe_checkpoint(struct member *);
+void member__check_ready(struct member *);
+
+/* member_propose.c */
+void member__submit(struct member *);
+void member__answer(struct member *, uint64_t index, struct str result);
+void member__lost_leadership(struct member *);
+void member__leader_changed(struct member *);
+void member__expire(struct member *, uint64_t now);
+void member__fail_all(struct member *, const struct err *);
+void member__forward_lost(struct member *, uint64_t peer);
+void member__propose_frame(struct member *, uint64_t from, const struct msg *);
+void member__propose_result(struct member *, uint64_t from, const struct msg *);
+void member__propose_internal(struct member *, struct str command);
+
+/* member_read.c */
+void member__reads(struct member *);
+void member__reads_applied(struct member *);
+void member__reads_restart(struct member *);
+void member__reads_expire(struct member *, uint64_t now, const struct err *all);
+void member__read_frame(struct member *, uint64_t from, const struct msg *);
+void member__reads_peer_lost(struct member *, uint64_t peer);
+
+/* member_conf.c */
+void member__refresh_peers(struct member *);
+void member__conf_committed(struct member *, uint64_t index, struct raft_configuration *conf);
+void member__changes(struct member *);
+void member__changes_lost(struct member *);
+void member__changes_expire(struct member *, uint64_t now, const struct err *all);
+void member__admin_frame(struct member *, uint64_t from, const struct msg *);
+void member__admin_result(struct member *, uint64_t from, const struct msg *);
+void member__changes_peer_lost(struct member *, uint64_t peer);
+const struct raft_server *member__server(const struct member *, uint64_t id);
+unsigned member__voters(const struct member *);
+bool member__is_voter(const struct member *, uint64_t id);
+void member__parse_address(const char *address, struct kv_member *ret);
+void member__format_address(char out[KV_NAME_MAX + 2 * KV_ADDR_MAX], const char *name, const char *addr, const char *url);
+struct peer_state *member__peer(struct member *, uint64_t id);
+
+/* member_snap.c */
+void member__snap_wanted(struct member *, uint64_t to);
+void member__snap_frame(struct member *, uint64_t from, const struct msg *);
+void member__snap_tick(struct member *, uint64_t now);
+void member__snap_advance(struct member *); /* swap in what is complete, when nothing stands against it */
+void member__snap_stop_sending(struct member *);
+void member__snap_close(struct member *);
+uint64_t member__snap_keep(const struct member *); /* oldest index that a transfer under way still needs after it */
+
+#endif

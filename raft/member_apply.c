@@ -1,0 +1,402 @@
+/* From committed entries to the store, and what follows from having applied: answers, leadership, checkpoints, upkeep. */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "proto/raft.pb-c.h"
+#include "raft/bytes.h"
+#include "raft/member-priv.h"
+
+/* One store transaction; the next one is for the next turn, so that timers and messages are not kept waiting. */
+#define APPLY_MAX_ENTRIES 512
+#define APPLY_MAX_BYTES (4u << 20)
+
+/* --- Apply ------------------------------------------------------------------------------------------------- */
+
+struct answers {
+	struct buf bytes;
+	struct {
+		uint64_t index;
+		size_t start, end;
+	} *at;
+	size_t n;
+};
+
+static bool wanted(const struct proposal *p, uint64_t index)
+{
+	return p && p->index == index;
+}
+
+static int save_conf(struct member *m, uint64_t index, struct str data, struct err *e)
+{
+	uint8_t head[8];
+
+	put_u64(head, index);
+	buf_clear(&m->conf);
+	buf_adds(&m->conf, data);
+	m->conf_index = index;
+	struct buf blob = BUF_INIT;
+	int rc;
+
+	buf_add(&blob, head, sizeof(head));
+	buf_adds(&blob, data);
+	rc = store_blob_put(m->store, true, MEMBER_CONF_BLOB, buf_str(&blob), e);
+	buf_fini(&blob);
+	return rc;
+}
+
+int member__load_conf(struct member *m, struct err *e)
+{
+	struct buf blob = BUF_INIT;
+	struct raft_configuration conf;
+	struct raft_buffer raw;
+	int rc;
+
+	if (m->applied == 0)
+		return 0;
+	rc = store_blob_get(m->store, true, MEMBER_CONF_BLOB, &blob, e);
+	if (rc != 0)
+		return err_prefix(e, "the store has no member configuration");
+	if (blob.n < 8) {
+		buf_fini(&blob);
+		return err_set(e, ERR_CORRUPT, "the store's member configuration is cut short");
+	}
+	m->conf_index = get_u64(blob.p);
+	buf_clear(&m->conf);
+	buf_add(&m->conf, blob.p + 8, blob.n - 8);
+	buf_fini(&blob);
+	raw = (struct raft_buffer){m->conf.p, m->conf.n};
+	if (raft_configuration_decode(&raw, &conf) != 0)
+		return err_set(e, ERR_CORRUPT, "the store's member configuration cannot be read");
+	for (unsigned i = 0; i < conf.n; i++)
+		m->was_member = m->was_member || conf.servers[i].id == m->id;
+	raft_configuration_close(&conf);
+	return 0;
+}
+
+static int note_conf(struct list *confs, uint64_t index, struct str data, struct err *e)
+{
+	struct committed_conf *c = xcalloc(1, sizeof(*c));
+	struct raft_buffer raw = {(void *)(uintptr_t)data.p, data.n};
+
+	c->index = index;
+	if (raft_configuration_decode(&raw, &c->conf) != 0) {
+		free(c);
+		return err_set(e, ERR_CORRUPT, "the configuration in log entry %" PRIu64 " cannot be read", index);
+	}
+	list_add_tail(confs, &c->link);
+	return 0;
+}
+
+static int apply_entry(struct member *m, uint64_t index, struct proposal **next, struct answers *a, struct list *confs,
+		       struct err *e)
+{
+	struct log_entry *le = log_get(&m->log, index);
+	struct str data;
+	size_t start = a->bytes.n;
+	int rc = log_data(&m->log, index, &data, e);
+
+	if (rc != 0)
+		return rc;
+	switch (le->type) {
+	case RAFT_COMMAND:
+		rc = store_apply(m->store, index, le->term, data, wanted(*next, index) ? &a->bytes : NULL, e);
+		break;
+	case RAFT_CHANGE:
+		rc = note_conf(confs, index, data, e);
+		if (rc == 0)
+			rc = save_conf(m, index, data, e);
+		if (rc == 0)
+			rc = store_skip(m->store, index, le->term, e);
+		break;
+	default:
+		rc = store_skip(m->store, index, le->term, e);
+		break;
+	}
+	if (rc != 0)
+		return rc;
+	if (wanted(*next, index)) {
+		a->at[a->n].index = index;
+		a->at[a->n].start = start;
+		a->at[a->n++].end = a->bytes.n;
+		*next = (*next)->link.next == &m->pending ? NULL : container_of((*next)->link.next, struct proposal, link);
+	}
+	m->applied = index;
+	m->applied_term = le->term;
+	return 0;
+}
+
+static int apply_batch(struct member *m, struct answers *a, struct list *confs, struct err *e)
+{
+	struct proposal *next = list_empty(&m->pending) ? NULL : LIST_FIRST(&m->pending, struct proposal, link);
+	int rc = store_begin(m->store, e);
+
+	if (rc != 0)
+		return rc;
+	for (unsigned n = 0; rc == 0 && m->applied < m->commit && n < APPLY_MAX_ENTRIES; n++) {
+		rc = apply_entry(m, m->applied + 1, &next, a, confs, e);
+		if (store_batch_bytes(m->store) > APPLY_MAX_BYTES)
+			break;
+	}
+	if (rc == 0)
+		rc = store_commit(m->store, e);
+	else
+		store_rollback(m->store);
+	return rc;
+}
+
+void member__check_ready(struct member *m)
+{
+	if (m->ready || m->stopped || m->state != RAFT_LEADER || m->applied_term != raft_current_term(&m->raft))
+		return;
+	m->ready = true;
+	m->dirty = true;
+	m->n_history = 0;
+	m->history_at = 0;
+	m->lease_retry_at = 0;
+	store_leases_promote(m->store, member__now(m), m->cfg.election_ms);
+	member__arm_by(m, member__now(m));
+}
+
+void member__apply(struct member *m)
+{
+	struct answers a = {.bytes = BUF_INIT};
+	struct list confs;
+	struct err e = ERR_INIT;
+
+	if (m->applied >= m->commit) {
+		member__check_ready(m);
+		return;
+	}
+	list_init(&confs);
+	a.at = xcalloc(APPLY_MAX_ENTRIES, sizeof(*a.at));
+	if (apply_batch(m, &a, &confs, &e) != 0) {
+		err_prefix(&e, "cannot apply log entry %" PRIu64, m->applied + 1);
+		member__fatal(m, &e);
+	}
+	for (size_t i = 0; i < a.n && !m->stopped; i++)
+		member__answer(m, a.at[i].index, str_of(a.bytes.p + a.at[i].start, a.at[i].end - a.at[i].start));
+	LIST_FOR_EACH_SAFE (c, cnext, &confs, struct committed_conf, link) {
+		list_del(&c->link);
+		if (m->stopped)
+			raft_configuration_close(&c->conf);
+		else
+			member__conf_committed(m, c->index, &c->conf);
+		free(c);
+	}
+	free(a.at);
+	buf_fini(&a.bytes);
+	if (m->stopped)
+		return;
+	m->dirty = true;
+	member__check_ready(m);
+	member__reads_applied(m);
+	if (m->ready && store_leases_next(m->store) != UINT64_MAX)
+		member__arm_by(m, MAX(store_leases_next(m->store), m->lease_retry_at));
+	if (m->applied < m->commit)
+		member__kick(m);
+}
+
+/* --- Checkpoints ----------------------------------------------------------------------------------------------- */
+
+struct checkpoint_work {
+	struct member_work work;
+	struct store_checkpoint *checkpoint;
+	struct raft_snapshot_metadata meta;
+	uint64_t mark;
+};
+
+static void checkpoint_fn(struct member_work *w)
+{
+	struct checkpoint_work *c = container_of(w, struct checkpoint_work, work);
+
+	w->rc = store_checkpoint_sync(c->checkpoint, &w->err);
+}
+
+/* The oldest entry to keep: some bytes for members that lag a little, and what a transfer under way needs. */
+static uint64_t keep_from(const struct member *m, uint64_t index)
+{
+	uint64_t keep = index + 1, bytes = 0;
+
+	while (keep > m->log.first && bytes < m->cfg.trailing_bytes)
+		bytes += log_get(&m->log, --keep)->size + 64;
+	return MIN(keep, member__snap_keep(m));
+}
+
+/* The log before the checkpoint is not needed any more. */
+static void cut_log(struct member *m, struct checkpoint_work *c)
+{
+	struct raft_event ev = {.type = RAFT_SNAPSHOT, .snapshot = {.metadata = c->meta}};
+	uint64_t index = c->meta.index;
+	struct err e = ERR_INIT;
+
+	/* A snapshot was installed meanwhile: the core's log begins behind this checkpoint already. */
+	if (m->stopped || index <= m->raft.trail.snapshot.index || log_term(&m->log, index) != c->meta.term) {
+		raft_configuration_close(&c->meta.configuration);
+		return;
+	}
+	ev.snapshot.trailing = (unsigned)(index + 1 - keep_from(m, index));
+	member__step(m, &ev);
+	log_drop_before(&m->log, m->raft.trail.offset + 1);
+	if (wal_drop_before(&m->wal, m->log.first, &e) != 0)
+		member__fatal(m, &e);
+}
+
+static void checkpoint_done(struct member_work *w)
+{
+	struct checkpoint_work *c = container_of(w, struct checkpoint_work, work);
+	struct member *m = w->member;
+
+	m->checkpoint = NULL;
+	m->n_work--;
+	store_checkpoint_end(c->checkpoint, w->rc == 0);
+	if (w->rc != 0) {
+		err_prefix(&w->err, "cannot checkpoint the store");
+		member__fatal(m, &w->err);
+	}
+	m->checkpoint_mark = c->mark;
+	cut_log(m, c);
+	free(c);
+	member__kick(m);
+}
+
+static void start_checkpoint(struct member *m)
+{
+	struct checkpoint_work *c = xcalloc(1, sizeof(*c));
+	struct raft_buffer raw = {m->conf.p, m->conf.n};
+	struct err e = ERR_INIT;
+
+	if (store_checkpoint_begin(m->store, &c->checkpoint, &e) != 0) {
+		free(c);
+		if (e.code != ERR_UNAVAILABLE)
+			member__fatal(m, &e);
+		return;
+	}
+	c->work = (struct member_work){.fn = checkpoint_fn, .done = checkpoint_done, .member = m};
+	c->mark = m->wal_written;
+	c->meta.index = m->applied;
+	c->meta.term = m->applied_term;
+	c->meta.configuration_index = m->conf_index;
+	ASSERT(raft_configuration_decode(&raw, &c->meta.configuration) == 0);
+	m->checkpoint = c;
+	member__work(m, &c->work);
+}
+
+void member__maybe_checkpoint(struct member *m)
+{
+	/* Not ahead of our own durable log: then a restart finds both in line. */
+	if (m->checkpoint || m->install || m->stopped || m->applied == 0 || m->raft.last_stored < m->applied ||
+	    m->wal_written - m->checkpoint_mark < m->cfg.checkpoint_bytes ||
+	    store_checkpointed(m->store).index == m->applied)
+		return;
+	start_checkpoint(m);
+}
+
+/* --- Upkeep ---------------------------------------------------------------------------------------------------- */
+
+static void propose_command(struct member *m, Raftpb__Command *cmd)
+{
+	struct buf bytes = BUF_INIT;
+	size_t size;
+
+	cmd->origin = m->id;
+	cmd->time_ms = m->ops->wall(m);
+	size = protobuf_c_message_get_packed_size(&cmd->base);
+	protobuf_c_message_pack(&cmd->base, (uint8_t *)buf_reserve(&bytes, size));
+	buf_advance(&bytes, size);
+	member__propose_internal(m, buf_str(&bytes));
+	buf_fini(&bytes);
+}
+
+static void revoke_expired(struct member *m, uint64_t now)
+{
+	int64_t ids[256];
+	size_t n;
+
+	if (now < m->lease_retry_at)
+		return;
+	n = store_leases_expired(m->store, now, ids, ARRAY_LEN(ids));
+	for (size_t i = 0; i < n; i++) {
+		Raftpb__Command cmd = RAFTPB__COMMAND__INIT;
+		Etcdserverpb__LeaseRevokeRequest revoke = ETCDSERVERPB__LEASE_REVOKE_REQUEST__INIT;
+
+		revoke.id = ids[i];
+		cmd.op_case = RAFTPB__COMMAND__OP_LEASE_REVOKE;
+		cmd.lease_revoke = &revoke;
+		propose_command(m, &cmd);
+	}
+	/* A revocation takes one write; ask again for what is still there only after a while. */
+	if (n > 0)
+		m->lease_retry_at = now + (n == ARRAY_LEN(ids) ? 50 : 500);
+}
+
+/* Keep `compact_keep_ms` of history: remember the revision now and then, compact to the newest that is old enough. */
+static void compact_history(struct member *m, uint64_t now)
+{
+	int64_t target = 0;
+	size_t n = m->n_history, old = 0;
+
+	if (m->cfg.compact_keep_ms == UINT_MAX || now < m->history_at)
+		return;
+	m->history_at = now + MAX(m->cfg.compact_keep_ms / 8, 1);
+	while (old < n && m->history[old].at + m->cfg.compact_keep_ms <= now)
+		target = m->history[old++].revision;
+	if (old > 0)
+		memmove(m->history, m->history + old, (n - old) * sizeof(m->history[0]));
+	m->n_history = n - old;
+	if (m->n_history < ARRAY_LEN(m->history)) {
+		m->history[m->n_history].at = now;
+		m->history[m->n_history++].revision = store_revision(m->store);
+	}
+	if (target > 0 && target > store_compact_revision(m->store) && target <= store_revision(m->store)) {
+		Raftpb__Command cmd = RAFTPB__COMMAND__INIT;
+		Etcdserverpb__CompactionRequest compaction = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
+
+		compaction.revision = target;
+		cmd.op_case = RAFTPB__COMMAND__OP_COMPACTION;
+		cmd.compaction = &compaction;
+		propose_command(m, &cmd);
+	}
+}
+
+static void raise_alarm(struct member *m)
+{
+	struct store_stats stats;
+	struct err e = ERR_INIT;
+	Raftpb__Command cmd = RAFTPB__COMMAND__INIT;
+	Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
+
+	if (!store_over_quota(m->store) || store_stats(m->store, &stats, &e) != 0 || stats.alarm_nospace)
+		return;
+	alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+	alarm.alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
+	alarm.memberid = m->id;
+	cmd.op_case = RAFTPB__COMMAND__OP_ALARM;
+	cmd.alarm = &alarm;
+	log_warn("raft", "the store is over its quota: puts are refused from now on bytes=%" PRIu64 " quota=%" PRIu64,
+		 stats.in_use_bytes, stats.quota_bytes);
+	propose_command(m, &cmd);
+}
+
+void member__upkeep(struct member *m, uint64_t now)
+{
+	struct err e = ERR_INIT;
+	bool more = false;
+
+	if (m->ready) {
+		revoke_expired(m, now);
+		compact_history(m, now);
+		raise_alarm(m);
+		if (store_leases_next(m->store) != UINT64_MAX)
+			member__arm_by(m, MAX(store_leases_next(m->store), m->lease_retry_at));
+	}
+	if (store_work(m->store, &more, &e) != 0) {
+		member__fatal(m, &e);
+		return;
+	}
+	if (more)
+		member__arm_by(m, now + 5);
+}

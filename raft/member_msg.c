@@ -1,0 +1,276 @@
+/* The core's messages to and from the wire, with the guards that the core needs. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "raft/member-priv.h"
+
+/* One frame carries at most this much of an append; one append at most so much in all. What is left out counts as lost. */
+#define APPEND_FRAME_BYTES (1u << 20)
+#define APPEND_BYTES (8u << 20)
+
+static void send_frame(struct member *m, uint64_t to)
+{
+	m->ops->send(m, to, MSG_CHANNEL_MAIN, buf_str(&m->frame));
+}
+
+/* The core names the entries; we fill them in from our log, in frames of bounded size. */
+static void send_append(struct member *m, uint64_t to, const struct raft_append_entries *a)
+{
+	struct msg head = {.kind = MSG_APPEND};
+	uint64_t index = a->prev_log_index + 1, end = index + a->n_entries;
+	size_t sent = 0;
+
+	head.append.term = a->term;
+	head.append.commit = a->leader_commit;
+	head.append.prev_index = a->prev_log_index;
+	head.append.prev_term = a->prev_log_term;
+	do {
+		size_t start;
+		uint32_t n = 0;
+
+		buf_clear(&m->frame);
+		msg_append_begin(&m->frame, &head, &start);
+		while (index < end && m->frame.n < APPEND_FRAME_BYTES && n < MSG_MAX_ENTRIES) {
+			struct log_entry *le = log_get(&m->log, index);
+			struct err e = ERR_INIT;
+			struct str data;
+
+			if (!le)
+				return; /* truncated in the same step: the core will ask again */
+			if (log_data(&m->log, index, &data, &e) != 0) {
+				member__fatal(m, &e);
+				return;
+			}
+			msg_append_entry(&m->frame, &(struct msg_entry){le->term, le->type, data});
+			head.append.prev_index = index;
+			head.append.prev_term = le->term;
+			index++;
+			n++;
+		}
+		msg_append_end(&m->frame, start, n);
+		sent += m->frame.n;
+		if (!m->ops->send(m, to, MSG_CHANNEL_MAIN, buf_str(&m->frame)))
+			return;
+	} while (index < end && sent < APPEND_BYTES);
+}
+
+void member__send_raft(struct member *m, struct raft_message *in)
+{
+	struct msg out = {0};
+
+	switch (in->type) {
+	case RAFT_APPEND_ENTRIES:
+		send_append(m, in->server_id, &in->append_entries);
+		return;
+	case RAFT_INSTALL_SNAPSHOT:
+		member__snap_wanted(m, in->server_id);
+		return;
+	case RAFT_REQUEST_VOTE:
+		out.kind = MSG_VOTE;
+		out.vote = in->request_vote;
+		break;
+	case RAFT_REQUEST_VOTE_RESULT:
+		out.kind = MSG_VOTE_RESULT;
+		out.vote_result = in->request_vote_result;
+		/* D3: the core echoes the candidate's term in a refusal, so that one with the best log and a low term would
+		 * never learn that its term is low. */
+		if (out.vote_result.pre_vote && !out.vote_result.vote_granted)
+			out.vote_result.term = MAX(out.vote_result.term, raft_current_term(&m->raft));
+		break;
+	case RAFT_APPEND_ENTRIES_RESULT:
+		out.kind = MSG_APPEND_RESULT;
+		out.append_result = in->append_entries_result;
+		break;
+	case RAFT_TIMEOUT_NOW:
+		out.kind = MSG_TIMEOUT_NOW;
+		out.timeout_now = in->timeout_now;
+		break;
+	default:
+		return;
+	}
+	buf_clear(&m->frame);
+	msg_encode(&out, &m->frame);
+	send_frame(m, in->server_id);
+}
+
+static const char *address_of(const struct member *m, uint64_t id)
+{
+	const struct raft_server *s = member__server(m, id);
+
+	return s ? s->address : "";
+}
+
+static int receive(struct member *m, uint64_t from, struct raft_message *in)
+{
+	struct raft_event ev = {.type = RAFT_RECEIVE, .receive = {in}};
+	char address[KV_NAME_MAX + 2 * KV_ADDR_MAX];
+
+	/* The step may replace the configuration that the string belongs to. */
+	snprintf(address, sizeof(address), "%s", address_of(m, from));
+	in->server_id = from;
+	in->server_address = address;
+	return member__step(m, &ev);
+}
+
+/* Feed one append of `n` decoded entries. */
+static void receive_append_part(struct member *m, uint64_t from, struct raft_append_entries *a)
+{
+	struct raft_message in = {.type = RAFT_APPEND_ENTRIES, .append_entries = *a};
+
+	/* The core frees this block when it takes no entry; when it takes some, handle_entries does. */
+	if (a->n_entries > 0) {
+		void *block = raft_malloc(1);
+
+		for (unsigned i = 0; i < a->n_entries; i++)
+			a->entries[i].batch = block;
+	}
+	receive(m, from, &in);
+}
+
+static void receive_append(struct member *m, uint64_t from, const struct msg *msg)
+{
+	struct raft_append_entries a = {.version = 0, .term = msg->append.term, .leader_commit = msg->append.commit};
+	struct str rest = msg->append.entries;
+	struct msg_entry e;
+	uint32_t n = msg->append.n, i = 0;
+
+	/* While a snapshot is being swapped in nothing is taken; this never spans two turns. */
+	if (m->raft.snapshot.installing)
+		return;
+	if (n > m->cap_entries) {
+		m->cap_entries = n;
+		m->entries = xrealloc(m->entries, n * sizeof(*m->entries));
+	}
+	for (; i < n && msg_entry_next(&rest, &e); i++)
+		m->entries[i] = (struct raft_entry){.term = e.term,
+						    .type = (enum raft_entry_type)e.type,
+						    .buf = {(void *)(uintptr_t)e.data.p, e.data.n}};
+	a.prev_log_index = msg->append.prev_index;
+	a.prev_log_term = msg->append.prev_term;
+	a.entries = m->entries;
+	/* D4: the core takes the first index of an append for that of a configuration in it, so one always begins a part. */
+	for (i = 0;; i++) {
+		if (i < n && !(m->entries[i].type == RAFT_CHANGE && &m->entries[i] != a.entries))
+			continue;
+		a.n_entries = (unsigned)(&m->entries[i] - a.entries);
+		receive_append_part(m, from, &a);
+		if (i >= n || m->stopped)
+			break;
+		a.prev_log_index += a.n_entries;
+		a.prev_log_term = m->entries[i - 1].term;
+		a.entries = &m->entries[i];
+	}
+	if (m->leader == from && raft_current_term(&m->raft) == msg->append.term) {
+		m->last_contact = member__now(m);
+		m->hint_at = 0;
+	}
+}
+
+static void receive_vote(struct member *m, uint64_t from, const struct msg *msg)
+{
+	struct raft_message in = {.type = RAFT_REQUEST_VOTE, .request_vote = msg->vote};
+
+	/* D16: the core refuses for as long as it remembers a leader; the paper says for one election timeout. */
+	if (m->state == RAFT_FOLLOWER && member__now(m) - m->last_contact >= m->cfg.election_ms)
+		in.request_vote.disrupt_leader = true;
+	in.request_vote.candidate_id = from;
+	receive(m, from, &in);
+}
+
+static void heard_from(struct member *m, uint64_t from, const struct msg *msg)
+{
+	struct peer_state *p = member__peer(m, from);
+
+	if (p)
+		p->last_heard = member__now(m);
+	/* Someone who was removed and does not know it (its last messages were lost): the leader tells it. */
+	if (m->ready && msg->kind != MSG_REMOVED && msg->kind != MSG_ADMIN && m->raft.configuration_uncommitted_index == 0 &&
+	    !member__server(m, from)) {
+		struct msg out = {.kind = MSG_REMOVED};
+
+		out.removed.term = raft_current_term(&m->raft);
+		out.removed.member = from;
+		member__send(m, from, &out);
+	}
+}
+
+static void receive_removed(struct member *m, uint64_t from, const struct msg *msg)
+{
+	struct err e;
+
+	if (msg->removed.member != m->id || msg->removed.term < raft_current_term(&m->raft) || !m->was_member)
+		return;
+	err_set(&e, ERR_FAILED_PRECONDITION,
+		"this member (id %016" PRIx64 ") was removed from the cluster, says its leader %016" PRIx64
+		"; to use the machine again, move the data directory away and join anew",
+		m->id, from);
+	member__fatal(m, &e);
+}
+
+void member_receive(struct member *m, uint64_t from, struct str frame)
+{
+	struct raft_message in = {0};
+	struct err e = ERR_INIT;
+	struct msg msg;
+
+	if (m->stopped)
+		return;
+	if (msg_decode(frame, &msg, &e) != 0) {
+		log_warn("raft", "from=%016" PRIx64 " error=\"%s\"", from, e.text);
+		return;
+	}
+	heard_from(m, from, &msg);
+	switch (msg.kind) {
+	case MSG_APPEND:
+		receive_append(m, from, &msg);
+		break;
+	case MSG_VOTE:
+		receive_vote(m, from, &msg);
+		break;
+	case MSG_VOTE_RESULT:
+		in.type = RAFT_REQUEST_VOTE_RESULT;
+		in.request_vote_result = msg.vote_result;
+		receive(m, from, &in);
+		break;
+	case MSG_APPEND_RESULT:
+		in.type = RAFT_APPEND_ENTRIES_RESULT;
+		in.append_entries_result = msg.append_result;
+		receive(m, from, &in);
+		break;
+	case MSG_TIMEOUT_NOW:
+		in.type = RAFT_TIMEOUT_NOW;
+		in.timeout_now = msg.timeout_now;
+		receive(m, from, &in);
+		break;
+	case MSG_REMOVED:
+		receive_removed(m, from, &msg);
+		break;
+	case MSG_PROBE:
+	case MSG_PROBE_RESULT:
+	case MSG_BARRIER:
+	case MSG_BARRIER_RESULT:
+		member__read_frame(m, from, &msg);
+		break;
+	case MSG_PROPOSE:
+		member__propose_frame(m, from, &msg);
+		break;
+	case MSG_PROPOSE_RESULT:
+		member__propose_result(m, from, &msg);
+		break;
+	case MSG_ADMIN:
+		member__admin_frame(m, from, &msg);
+		break;
+	case MSG_ADMIN_RESULT:
+		member__admin_result(m, from, &msg);
+		break;
+	case MSG_SNAP_BEGIN:
+	case MSG_SNAP_CHUNK:
+	case MSG_SNAP_ACK:
+		member__snap_frame(m, from, &msg);
+		break;
+	}
+	member__kick(m);
+}

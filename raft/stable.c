@@ -1,0 +1,197 @@
+#include "raft/stable.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "raft/bytes.h"
+
+#define MEMBER_MAGIC 0x314d544bu /* "KTM1" */
+#define VOTE_MAGIC 0x3156544bu   /* "KTV1" */
+#define STABLE_FORMAT 1u
+#define MEMBER_SIZE (4 + 4 + 4 + 8 + 8 + KV_NAME_MAX) /* magic, crc, format, ids, name */
+#define SLOT_STRIDE 4096
+#define VOTE_SIZE (4 + 4 + 4 + 8 + 8 + 8) /* magic, crc, format, seq, term, vote */
+
+static int fail(struct err *e, int rc, const char *what, const char *file)
+{
+	return err_set_errno(e, -rc, "cannot %s raft/%s", what, file);
+}
+
+static int load_member(struct stable *s, struct err *e)
+{
+	struct disk *d = s->disk;
+	uint8_t b[MEMBER_SIZE];
+	int fd = d->ops->open(d, "member", false);
+	int64_t n;
+	int rc;
+
+	if (fd == -ENOENT)
+		return 0;
+	if (fd < 0)
+		return fail(e, fd, "open", "member");
+	n = d->ops->pread(d, fd, b, sizeof(b), 0);
+	rc = n < 0 ? (int)n : d->ops->sync(d, fd);
+	d->ops->close(d, fd);
+	if (rc < 0)
+		return fail(e, rc, "read", "member");
+	if (n >= 12 && get_u32(b) == MEMBER_MAGIC && get_u32(b + 8) != STABLE_FORMAT)
+		return err_set(e, ERR_FAILED_PRECONDITION,
+			       "raft/member has format %" PRIu32 ", this program knows %u: use a newer program with this data "
+			       "directory",
+			       get_u32(b + 8), STABLE_FORMAT);
+	if (n != MEMBER_SIZE || get_u32(b) != MEMBER_MAGIC || get_u32(b + 4) != crc32c(0, b + 8, MEMBER_SIZE - 8))
+		return err_set(e, ERR_CORRUPT,
+			       "raft/member is damaged: remove this member from the cluster, move its data directory away and "
+			       "join it anew");
+	s->has_member = true;
+	s->cluster_id = get_u64(b + 12);
+	s->member_id = get_u64(b + 20);
+	memcpy(s->name, b + 28, KV_NAME_MAX);
+	s->name[KV_NAME_MAX - 1] = '\0';
+	return 0;
+}
+
+int stable_save_member(struct stable *s, uint64_t cluster_id, uint64_t member_id, const char *name, struct err *e)
+{
+	struct disk *d = s->disk;
+	uint8_t b[MEMBER_SIZE] = {0};
+	int rc, fd;
+
+	ASSERT(strlen(name) < KV_NAME_MAX);
+	put_u32(b, MEMBER_MAGIC);
+	put_u32(b + 8, STABLE_FORMAT);
+	put_u64(b + 12, cluster_id);
+	put_u64(b + 20, member_id);
+	memcpy(b + 28, name, strlen(name));
+	put_u32(b + 4, crc32c(0, b + 8, MEMBER_SIZE - 8));
+	fd = d->ops->open(d, "member.tmp", true);
+	if (fd < 0)
+		return fail(e, fd, "create", "member.tmp");
+	rc = d->ops->pwrite(d, fd, b, sizeof(b), 0);
+	if (rc == 0)
+		rc = d->ops->sync(d, fd);
+	d->ops->close(d, fd);
+	if (rc == 0)
+		rc = d->ops->rename(d, "member.tmp", "member");
+	if (rc == 0)
+		rc = d->ops->sync_dir(d);
+	if (rc < 0)
+		return fail(e, rc, "write", "member");
+	s->has_member = true;
+	s->cluster_id = cluster_id;
+	s->member_id = member_id;
+	memset(s->name, 0, sizeof(s->name));
+	memcpy(s->name, name, strlen(name));
+	return 0;
+}
+
+static bool slot_ok(const uint8_t *b)
+{
+	return get_u32(b) == VOTE_MAGIC && get_u32(b + 4) == crc32c(0, b + 8, VOTE_SIZE - 8);
+}
+
+static int write_slots(struct stable *s, struct err *e)
+{
+	struct disk *d = s->disk;
+	uint8_t b[VOTE_SIZE] = {0};
+
+	put_u32(b, VOTE_MAGIC);
+	put_u32(b + 8, STABLE_FORMAT);
+	put_u64(b + 12, s->vote_seq);
+	put_u64(b + 20, s->term);
+	put_u64(b + 28, s->voted_for);
+	put_u32(b + 4, crc32c(0, b + 8, VOTE_SIZE - 8));
+	for (unsigned i = 0; i < 2; i++) {
+		int rc = d->ops->pwrite(d, s->vote_fd, b, sizeof(b), i * SLOT_STRIDE);
+
+		if (rc == 0)
+			rc = d->ops->sync(d, s->vote_fd);
+		if (rc < 0)
+			return fail(e, rc, "write", "vote");
+	}
+	return 0;
+}
+
+static int load_vote(struct stable *s, struct err *e)
+{
+	struct disk *d = s->disk;
+	uint8_t b[SLOT_STRIDE + VOTE_SIZE] = {0};
+	bool fresh = false, any = false;
+	int64_t n;
+
+	s->vote_fd = d->ops->open(d, "vote", false);
+	if (s->vote_fd == -ENOENT) {
+		fresh = true;
+		s->vote_fd = d->ops->open(d, "vote", true);
+	}
+	if (s->vote_fd < 0)
+		return fail(e, s->vote_fd, "open", "vote");
+	n = d->ops->pread(d, s->vote_fd, b, sizeof(b), 0);
+	if (n < 0)
+		return fail(e, (int)n, "read", "vote");
+	for (unsigned i = 0; i < 2; i++) {
+		const uint8_t *slot = b + i * SLOT_STRIDE;
+
+		if (!slot_ok(slot))
+			continue;
+		if (get_u32(slot + 8) != STABLE_FORMAT)
+			return err_set(e, ERR_FAILED_PRECONDITION,
+				       "raft/vote has format %" PRIu32 ", this program knows %u: use a newer program with this "
+				       "data directory",
+				       get_u32(slot + 8), STABLE_FORMAT);
+		if (!any || get_u64(slot + 12) > s->vote_seq) {
+			s->vote_seq = get_u64(slot + 12);
+			s->term = get_u64(slot + 20);
+			s->voted_for = get_u64(slot + 28);
+		}
+		any = true;
+	}
+	/*
+	 * No slot: the very first save never ended (the file is fresh, or as long as one slot at most, or `member`, which
+	 * comes after it, is not there), or both have rotted, and then a vote that was given would be forgotten.
+	 */
+	if (!any && !fresh && s->has_member)
+		return err_set(e, ERR_CORRUPT,
+			       "raft/vote is damaged: remove this member from the cluster, move its data directory away and join "
+			       "it anew");
+	if (!any) {
+		int rc = d->ops->sync_dir(d);
+
+		if (rc < 0)
+			return fail(e, rc, "sync the directory of", "vote");
+	}
+	/* Repair a torn slot, and make durable what was read. */
+	return write_slots(s, e);
+}
+
+int stable_open(struct stable *s, struct disk *d, struct err *e)
+{
+	int rc;
+
+	*s = (struct stable){.disk = d, .vote_fd = -1};
+	rc = load_member(s, e);
+	if (rc == 0)
+		rc = load_vote(s, e);
+	if (rc != 0)
+		stable_close(s);
+	return rc;
+}
+
+void stable_close(struct stable *s)
+{
+	if (s->vote_fd >= 0)
+		s->disk->ops->close(s->disk, s->vote_fd);
+	s->vote_fd = -1;
+}
+
+int stable_save_vote(struct stable *s, uint64_t term, uint64_t voted_for, struct err *e)
+{
+	s->term = term;
+	s->voted_for = voted_for;
+	s->vote_seq++;
+	return write_slots(s, e);
+}

@@ -1,0 +1,35 @@
+/*
+ * struct stable: the two small files that a member must never forget: who it is, and for whom it voted.
+ *
+ * `member` is written once, when the member is made or admitted: cluster id, member id, name, file format. `vote` holds
+ * the current term and vote in two slots on different blocks, each with a checksum. A save writes and syncs the one
+ * slot, then the other, and only then returns: whatever single block a crash tears or the disk rots, the other slot
+ * has at least all that anybody was ever told. Both files are synced again when they are read, since the process before
+ * may have died between its write and its sync.
+ */
+#ifndef RAFT_STABLE_H
+#define RAFT_STABLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "raft/disk.h"
+#include "raft/kv.h"
+
+struct stable {
+	struct disk *disk;
+	bool has_member; /* false: a fresh directory */
+	uint64_t cluster_id, member_id;
+	char name[KV_NAME_MAX];
+	int vote_fd;
+	uint64_t vote_seq;
+	uint64_t term, voted_for;
+};
+
+int stable_open(struct stable *, struct disk *, struct err *);
+void stable_close(struct stable *);
+int stable_save_member(struct stable *, uint64_t cluster_id, uint64_t member_id, const char *name, struct err *);
+int stable_save_vote(struct stable *, uint64_t term, uint64_t voted_for, struct err *);
+
+#endif

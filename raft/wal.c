@@ -1,0 +1,281 @@
+#include "raft/wal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "base/util.h"
+#include "raft/bytes.h"
+#include "raft/wal-priv.h"
+
+/* One run of bytes for one segment. */
+struct piece {
+	struct list link;
+	struct wal_segment *segment;
+	uint32_t offset;
+	bool create;
+	int fd; /* the segment learns it in wal_batch_done, on the loop */
+	struct buf bytes;
+};
+
+void wal__segment_name(uint32_t seq, char out[WAL_NAME_SIZE])
+{
+	snprintf(out, WAL_NAME_SIZE, "%08" PRIx32 ".wal", seq);
+}
+
+struct wal_segment *wal__segment_new(uint32_t seq, int fd)
+{
+	struct wal_segment *s = xcalloc(1, sizeof(*s));
+
+	list_init(&s->link);
+	s->seq = seq;
+	s->fd = fd;
+	return s;
+}
+
+static struct wal_segment *last_segment(struct wal *w)
+{
+	return list_empty(&w->segments) ? NULL : container_of(w->segments.prev, struct wal_segment, link);
+}
+
+static struct piece *piece_new(struct wal *w, struct wal_segment *s, bool create)
+{
+	struct piece *p = xcalloc(1, sizeof(*p));
+
+	p->segment = s;
+	p->offset = s->used;
+	p->create = create;
+	p->fd = s->fd;
+	buf_init(&p->bytes, BUF_NO_LIMIT);
+	list_add_tail(&w->pieces, &p->link);
+	return p;
+}
+
+static void piece_free(struct piece *p)
+{
+	list_del(&p->link);
+	buf_fini(&p->bytes);
+	free(p);
+}
+
+/* Add one record to the segment that the piece writes. */
+static void encode(struct wal *w, struct piece *p, const struct record *rec)
+{
+	uint8_t head[RECORD_SIZE] = {0};
+	size_t size = PAYLOAD_SIZE + rec->data.n, padded = PAD8(size), start = p->bytes.n;
+	static const char zeros[8];
+
+	put_u32(head + OFF_MAGIC, RECORD_MAGIC);
+	put_u32(head + OFF_PREV, w->crc);
+	put_u32(head + OFF_SIZE, (uint32_t)size);
+	put_u64(head + OFF_LSN, w->next_lsn);
+	put_u64(head + OFF_DURABLE, w->durable_lsn);
+	head[OFF_KIND] = rec->kind;
+	head[OFF_TYPE] = rec->type;
+	put_u64(head + OFF_INDEX, rec->index);
+	put_u64(head + OFF_TERM, rec->term);
+	buf_add(&p->bytes, head, sizeof(head));
+	buf_adds(&p->bytes, rec->data);
+	buf_add(&p->bytes, zeros, padded - size);
+	w->crc = crc32c(0, p->bytes.p + start + OFF_PREV, HEADER_SIZE - OFF_PREV + size);
+	put_u32(p->bytes.p + start + OFF_CRC, w->crc);
+	w->next_lsn++;
+	p->segment->used += (uint32_t)(HEADER_SIZE + padded);
+	w->bytes += HEADER_SIZE + padded;
+}
+
+static struct piece *roll(struct wal *w, size_t need)
+{
+	struct wal_segment *old = last_segment(w), *s = wal__segment_new(old ? old->seq + 1 : 1, -1);
+	size_t head = HEADER_SIZE + PAD8(PAYLOAD_SIZE + SEGMENT_INFO_SIZE);
+	uint8_t info[SEGMENT_INFO_SIZE];
+	struct piece *p;
+
+	s->capacity = (uint32_t)MAX(w->segment_size, head + need);
+	list_add_tail(&w->segments, &s->link);
+	p = piece_new(w, s, true);
+	put_u32(info, WAL_FORMAT);
+	put_u32(info + 4, s->seq);
+	put_u64(info + 8, w->cluster_id);
+	put_u64(info + 16, w->member_id);
+	encode(w, p, &(struct record){.kind = KIND_SEGMENT, .data = str_of(info, sizeof(info))});
+	return p;
+}
+
+static void append(struct wal *w, const struct record *rec, struct wal_pos *ret)
+{
+	size_t need = HEADER_SIZE + PAD8(PAYLOAD_SIZE + rec->data.n);
+	struct wal_segment *s = last_segment(w);
+	struct piece *p = NULL;
+
+	ASSERT(rec->data.n <= WAL_RECORD_MAX);
+	if (!s || s->used + need > s->capacity)
+		p = roll(w, need);
+	else if (list_empty(&w->pieces) || container_of(w->pieces.prev, struct piece, link)->segment != s)
+		p = piece_new(w, s, false);
+	else
+		p = container_of(w->pieces.prev, struct piece, link);
+	if (ret)
+		*ret = (struct wal_pos){p->segment->seq, p->segment->used};
+	encode(w, p, rec);
+	if (rec->kind == KIND_ENTRY)
+		p->segment->max_index = MAX(p->segment->max_index, rec->index);
+}
+
+void wal_append(struct wal *w, uint64_t index, uint64_t term, uint8_t type, struct str data, struct wal_pos *ret)
+{
+	append(w, &(struct record){.kind = KIND_ENTRY, .type = type, .index = index, .term = term, .data = data}, ret);
+}
+
+void wal_append_reset(struct wal *w, uint64_t index, uint64_t term)
+{
+	append(w, &(struct record){.kind = KIND_RESET, .index = index, .term = term}, NULL);
+}
+
+bool wal_take(struct wal *w, struct wal_batch *b)
+{
+	list_init(&b->pieces);
+	if (list_empty(&w->pieces))
+		return false;
+	list_splice(&b->pieces, &w->pieces);
+	b->last_lsn = w->next_lsn - 1;
+	return true;
+}
+
+static int write_piece(struct disk *d, struct piece *p, const char **ret_what)
+{
+	struct wal_segment *s = p->segment;
+	char name[WAL_NAME_SIZE];
+	int rc;
+
+	wal__segment_name(s->seq, name);
+	if (p->create) {
+		*ret_what = "create";
+		p->fd = d->ops->open(d, name, true);
+		if (p->fd < 0)
+			return p->fd;
+		*ret_what = "allocate";
+		rc = d->ops->allocate(d, p->fd, s->capacity);
+		if (rc < 0)
+			return rc;
+	}
+	*ret_what = "write";
+	rc = d->ops->pwrite(d, p->fd, p->bytes.p, p->bytes.n, p->offset);
+	if (rc < 0)
+		return rc;
+	*ret_what = "sync";
+	rc = d->ops->sync(d, p->fd);
+	if (rc == 0 && p->create) {
+		*ret_what = "sync the directory of";
+		rc = d->ops->sync_dir(d);
+	}
+	return rc;
+}
+
+int wal_batch_write(struct disk *d, struct wal_batch *b, struct err *e)
+{
+	LIST_FOR_EACH (p, &b->pieces, struct piece, link) {
+		const char *what = "";
+		int rc = write_piece(d, p, &what);
+
+		if (rc < 0)
+			return err_set_errno(e, -rc, "write-ahead log: cannot %s raft/%08" PRIx32 ".wal", what,
+					     p->segment->seq);
+	}
+	return 0;
+}
+
+void wal_batch_drop(struct wal_batch *b)
+{
+	LIST_FOR_EACH_SAFE (p, next, &b->pieces, struct piece, link)
+		piece_free(p);
+}
+
+void wal_batch_done(struct wal *w, struct wal_batch *b)
+{
+	LIST_FOR_EACH (p, &b->pieces, struct piece, link)
+		p->segment->fd = p->fd;
+	w->durable_lsn = b->last_lsn;
+	wal_batch_drop(b);
+}
+
+static struct wal_segment *find_segment(struct wal *w, uint32_t seq)
+{
+	LIST_FOR_EACH (s, &w->segments, struct wal_segment, link)
+		if (s->seq == seq)
+			return s;
+	return NULL;
+}
+
+int wal_read(struct wal *w, struct wal_pos pos, uint64_t index, uint64_t term, struct buf *out, struct err *e)
+{
+	struct wal_segment *s = find_segment(w, pos.segment);
+	uint8_t head[HEADER_SIZE];
+	struct buf bytes = BUF_INIT;
+	struct record rec;
+	int rc = -1;
+
+	if (!s || s->fd < 0)
+		return err_set(e, ERR_INTERNAL, "write-ahead log: segment %08" PRIx32 " is not there to read", pos.segment);
+	if (w->disk->ops->pread(w->disk, s->fd, head, sizeof(head), pos.offset) == sizeof(head) &&
+	    get_u32(head + OFF_SIZE) >= PAYLOAD_SIZE && get_u32(head + OFF_SIZE) <= WAL_RECORD_MAX + PAYLOAD_SIZE) {
+		size_t size = HEADER_SIZE + get_u32(head + OFF_SIZE);
+		char *p = buf_reserve(&bytes, size);
+
+		if (w->disk->ops->pread(w->disk, s->fd, p, size, pos.offset) == (int64_t)size &&
+		    wal__decode(str_of(p, size), &rec) && rec.kind == KIND_ENTRY && rec.index == index && rec.term == term) {
+			buf_adds(out, rec.data);
+			rc = 0;
+		}
+	}
+	buf_fini(&bytes);
+	if (rc != 0)
+		return err_set(e, ERR_CORRUPT,
+			       "write-ahead log raft/%08" PRIx32 ".wal is damaged at offset %" PRIu32 " (entry %" PRIu64 ")",
+			       pos.segment, pos.offset, index);
+	return 0;
+}
+
+int wal_drop_before(struct wal *w, uint64_t index, struct err *e)
+{
+	while (!list_empty(&w->segments)) {
+		struct wal_segment *s = LIST_FIRST(&w->segments, struct wal_segment, link);
+		char name[WAL_NAME_SIZE];
+		int rc;
+
+		/* The last one is written to; one without a file is about to be made. */
+		if (s == last_segment(w) || s->fd < 0 || s->max_index >= index)
+			break;
+		/* Its last bytes may still be on their way: a segment leaves only when a later one has a file. */
+		if (LIST_FIRST(&s->link, struct wal_segment, link)->fd < 0)
+			break;
+		wal__segment_name(s->seq, name);
+		w->disk->ops->close(w->disk, s->fd);
+		rc = w->disk->ops->unlink(w->disk, name);
+		w->bytes -= s->used;
+		list_del(&s->link);
+		free(s);
+		if (rc < 0)
+			return err_set_errno(e, -rc, "write-ahead log: cannot remove raft/%s", name);
+		/* In order, and each for good before the next: a gap in the middle would read as corruption. */
+		rc = w->disk->ops->sync_dir(w->disk);
+		if (rc < 0)
+			return err_set_errno(e, -rc, "write-ahead log: cannot sync the directory raft");
+	}
+	return 0;
+}
+
+void wal_close(struct wal *w)
+{
+	LIST_FOR_EACH_SAFE (p, next, &w->pieces, struct piece, link)
+		piece_free(p);
+	LIST_FOR_EACH_SAFE (s, snext, &w->segments, struct wal_segment, link) {
+		if (s->fd >= 0)
+			w->disk->ops->close(w->disk, s->fd);
+		list_del(&s->link);
+		free(s);
+	}
+}

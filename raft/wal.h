@@ -1,0 +1,92 @@
+/*
+ * struct wal: the write-ahead log of one member: raft entries in append-only segment files.
+ *
+ * Every record carries its sequence number (lsn), the checksum of the record before it, the highest lsn that was known
+ * to be durable when it was written, and a CRC-32C over all of that and its payload. Nothing is ever overwritten: an entry
+ * whose index is not past the end of the log replaces the old entry and everything behind it; a reset record says
+ * that the log starts anew behind a snapshot. The beginning is dropped by whole segments.
+ *
+ * Writing has three steps, so that one slow fdatasync serves all that has gathered meanwhile: wal_append encodes into
+ * memory (raft loop), wal_take hands the gathered bytes out as a batch, wal_batch_write writes and syncs it (any
+ * thread, one batch at a time), wal_batch_done (raft loop) marks them durable. Any error of a write is final.
+ *
+ * Reading at start: a damaged record is a torn tail only if no intact record behind it says that it had been durable;
+ * then the tail, which nobody was ever told about, is cut off. Anything else is corruption, an error that names file and
+ * offset, and the member must not serve: remove it from the cluster, empty its directory, join anew. What was read is synced
+ * before it counts, since the process before may have died between its write and its sync.
+ */
+#ifndef RAFT_WAL_H
+#define RAFT_WAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "base/str.h"
+#include "raft/disk.h"
+
+#define WAL_SEGMENT_SIZE (8u << 20)
+/* The payload limit of one record, against absurd lengths in damaged files. */
+#define WAL_RECORD_MAX (64u << 20)
+
+/* Where an entry's record lies. */
+struct wal_pos {
+	uint32_t segment, offset;
+};
+
+struct wal_segment {
+	struct list link;
+	uint32_t seq;
+	int fd;             /* -1 until the writer has made the file */
+	uint32_t used;      /* bytes encoded for it, written or not */
+	uint32_t capacity;  /* bytes to allocate */
+	uint64_t max_index; /* of its entries, replaced ones too */
+};
+
+struct wal {
+	struct disk *disk;
+	uint64_t cluster_id, member_id;
+	uint32_t segment_size;
+	struct list segments; /* oldest first; the last one is written to */
+	uint64_t next_lsn, durable_lsn;
+	uint32_t crc; /* of the newest record */
+	struct list pieces; /* encoded, not taken */
+	uint64_t bytes;     /* used in all segments */
+};
+
+/* What a start finds, in order. Bytes are borrowed for the call. */
+struct wal_reader {
+	void (*entry)(struct wal_reader *, uint64_t index, uint64_t term, uint8_t type, struct str data, struct wal_pos);
+	/* All before is void; the log continues behind (index, term). */
+	void (*reset)(struct wal_reader *, uint64_t index, uint64_t term);
+};
+
+/* Open or begin the log. The ids are checked against the files. segment_size 0: WAL_SEGMENT_SIZE. */
+int wal_open(struct wal *, struct disk *, uint64_t cluster_id, uint64_t member_id, uint32_t segment_size,
+	     struct wal_reader *, struct err *);
+/* Closes the files; what was not taken is dropped. No batch may be out. */
+void wal_close(struct wal *);
+
+void wal_append(struct wal *, uint64_t index, uint64_t term, uint8_t type, struct str data, struct wal_pos *ret);
+void wal_append_reset(struct wal *, uint64_t index, uint64_t term);
+
+struct wal_batch {
+	struct list pieces;
+	uint64_t last_lsn;
+};
+/* False: nothing to write. */
+bool wal_take(struct wal *, struct wal_batch *);
+int wal_batch_write(struct disk *, struct wal_batch *, struct err *);
+/* After success; frees the batch. */
+void wal_batch_done(struct wal *, struct wal_batch *);
+/* The batch will not be written. */
+void wal_batch_drop(struct wal_batch *);
+
+/* Append the data of the durable entry at pos to *out; checks everything. */
+int wal_read(struct wal *, struct wal_pos, uint64_t index, uint64_t term, struct buf *out, struct err *);
+/* Entries below `index` are not needed any more: remove segments that hold nothing else. Never the last one. */
+int wal_drop_before(struct wal *, uint64_t index, struct err *);
+
+#endif

@@ -1,0 +1,10 @@
+# raft/ may use base/, io/, proto/ and store/.
+RAFT_TEST_LIBS = libraft.a libstore.a libproto.a libio.a libbase.a $(RAFT_LIBS) $(LMDB_LIBS) $(PROTOBUFC_LIBS) \
+	$(UV_LIBS) $(OPENSSL_LIBS) $(NGHTTP2_LIBS) -lpthread
+RAFT_TEST_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS) $(UV_CFLAGS) $(RAFT_CFLAGS)
+RAFT_TEST_COMMON = tests/unit/raft/raftest.c tests/unit/raft/raftest.h
+
+UNIT_TESTS += tests/unit/raft/test_kv
+tests_unit_raft_test_kv_SOURCES = tests/unit/raft/test_kv.c $(RAFT_TEST_COMMON)
+tests_unit_raft_test_kv_CFLAGS = $(RAFT_TEST_CFLAGS)
+tests_unit_raft_test_kv_LDADD = $(RAFT_TEST_LIBS) $(CMOCKA_LIBS)

@@ -1,0 +1,251 @@
+/* One member and three members in one process: writes, barriers, restart, failover, joining and leaving. */
+#include "tests/unit/raft/raftest.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "io/tls.h"
+#include "store/store.h"
+
+static void check_value(struct kv *kv, const char *key, const char *want)
+{
+	char *value = rt_get(kv, key);
+
+	assert_non_null(value);
+	assert_string_equal(value, want);
+	free(value);
+}
+
+static void test_single(void **state _unused_)
+{
+	char *dir = rt_dir();
+	struct kv_status s;
+	struct kv *kv;
+
+	OK(kv_local_start(dir, &kv, &e));
+	OK(rt_put(kv, "a", "1", &e));
+	OK(kv_barrier_wait(kv, &e));
+	check_value(kv, "a", "1");
+	for (int i = 0; i < 100; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "k%d", i);
+		OK(rt_put(kv, key, "x", &e));
+	}
+	kv_status(kv, &s);
+	assert_true(s.role.leader);
+	assert_int_equal(s.n_members, 1);
+	assert_string_equal(s.role.leader_name, "local");
+	kv_stop(kv);
+
+	OK(kv_local_start(dir, &kv, &e));
+	OK(kv_barrier_wait(kv, &e));
+	check_value(kv, "a", "1");
+	check_value(kv, "k99", "x");
+	OK(rt_put(kv, "a", "2", &e));
+	check_value(kv, "a", "2");
+	kv_stop(kv);
+	rt_dir_free(dir);
+}
+
+static void test_errors(void **state _unused_)
+{
+	char *dir = rt_dir(), *big = xmalloc(KV_MAX_COMMAND + 1);
+	struct kv_cfg cfg = {.data_dir = dir, .name = "other", .nosync = true};
+	struct err why = ERR_INIT;
+	struct kv *kv, *second;
+
+	OK(kv_local_start(dir, &kv, &e));
+	memset(big, 'x', KV_MAX_COMMAND + 1);
+	assert_int_equal(kv_propose_wait(kv, str_of(big, KV_MAX_COMMAND + 1), NULL, NULL, &why), -(int)ERR_TOO_LARGE);
+	assert_int_not_equal(kv_propose_wait(kv, STR("\377\377\377"), NULL, NULL, &why), 0);
+	/* Its directory is in use, and belongs to a member of another name. */
+	assert_int_equal(kv_local_start(dir, &second, &why), -(int)ERR_FAILED_PRECONDITION);
+	kv_stop(kv);
+	assert_int_equal(kv_start(&cfg, &kv, &why), -(int)ERR_FAILED_PRECONDITION);
+	assert_non_null(strstr(why.text, "\"local\""));
+	free(big);
+	rt_dir_free(dir);
+}
+
+/* --- Three members ----------------------------------------------------------------------------------------- */
+
+struct cluster {
+	char *dirs[4], addrs[4][32], names[4][8];
+	struct kv_peer peers[3];
+	struct kv *kv[4];
+	struct tls_ctx *server, *client;
+};
+
+static void free_port(char out[32])
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+	snprintf(out, 32, "127.0.0.1:%d", ntohs(a.sin_port));
+	close(fd);
+}
+
+static void ignore_fatal(void *arg _unused_, const struct err *e _unused_)
+{
+}
+
+static void member_start(struct cluster *c, int i, bool join)
+{
+	const char *seeds[] = {c->addrs[0], c->addrs[1], c->addrs[2]};
+	struct kv_cfg cfg = {.data_dir = c->dirs[i],
+			     .name = c->names[i],
+			     .listen = c->addrs[i],
+			     .tls_server = c->server,
+			     .tls_client = c->client,
+			     .initial = join ? NULL : c->peers,
+			     .n_initial = join ? 0 : 3,
+			     .join = join ? seeds : NULL,
+			     .n_join = join ? 3 : 0,
+			     .nosync = true,
+			     .on_fatal = ignore_fatal};
+
+	OK(kv_start(&cfg, &c->kv[i], &e));
+}
+
+static void cluster_start(struct cluster *c)
+{
+	memset(c, 0, sizeof(*c));
+	rt_tls(&c->server, &c->client, "kontiki:peers");
+	for (int i = 0; i < 4; i++) {
+		c->dirs[i] = rt_dir();
+		free_port(c->addrs[i]);
+		snprintf(c->names[i], sizeof(c->names[i]), "n%d", i + 1);
+	}
+	for (int i = 0; i < 3; i++)
+		c->peers[i] = (struct kv_peer){c->names[i], c->addrs[i], NULL};
+	for (int i = 0; i < 3; i++)
+		member_start(c, i, false);
+}
+
+static void cluster_stop(struct cluster *c)
+{
+	for (int i = 0; i < 4; i++) {
+		kv_stop(c->kv[i]);
+		rt_dir_free(c->dirs[i]);
+	}
+	tls_ctx_unref(c->server);
+	tls_ctx_unref(c->client);
+}
+
+static int leader_of(struct cluster *c)
+{
+	for (int i = 0; i < 4; i++) {
+		struct kv_status s;
+
+		if (!c->kv[i])
+			continue;
+		kv_status(c->kv[i], &s);
+		if (s.role.leader)
+			return i;
+	}
+	return -1;
+}
+
+static bool has_leader(void *arg)
+{
+	return leader_of(arg) >= 0;
+}
+
+struct expect {
+	struct kv *kv;
+	const char *key, *value;
+	size_t voters;
+};
+
+static bool has_value(void *arg)
+{
+	struct expect *x = arg;
+	char *v = rt_get(x->kv, x->key);
+	bool ok = v && strcmp(v, x->value) == 0;
+
+	free(v);
+	return ok;
+}
+
+static bool has_voters(void *arg)
+{
+	struct expect *x = arg;
+	struct kv_status s;
+	size_t n = 0;
+
+	kv_status(x->kv, &s);
+	for (size_t i = 0; i < s.n_members; i++)
+		n += s.members[i].role == KV_VOTER;
+	return n == x->voters && s.n_members == x->voters;
+}
+
+static void test_three(void **state _unused_)
+{
+	struct cluster c;
+	int leader, other;
+
+	cluster_start(&c);
+	assert_true(rt_wait(has_leader, &c, 5000));
+	for (int i = 0; i < 3; i++) {
+		/* Followers forward, and read what they wrote. */
+		OK(rt_put(c.kv[i], "key", c.names[i], &e));
+		OK(kv_barrier_wait(c.kv[i], &e));
+		check_value(c.kv[i], "key", c.names[i]);
+	}
+	leader = leader_of(&c);
+	kv_stop(c.kv[leader]);
+	c.kv[leader] = NULL;
+	assert_true(rt_wait(has_leader, &c, 5000));
+	other = leader_of(&c);
+	assert_int_not_equal(leader, other);
+	OK(rt_put(c.kv[other], "key", "after", &e));
+	member_start(&c, leader, false);
+	assert_true(rt_wait(has_value, &(struct expect){.kv = c.kv[leader], .key = "key", .value = "after"}, 5000));
+	OK(kv_barrier_wait(c.kv[leader], &e));
+	cluster_stop(&c);
+}
+
+static void test_join_and_leave(void **state _unused_)
+{
+	struct cluster c;
+	struct kv_status s;
+	struct err why = ERR_INIT;
+
+	cluster_start(&c);
+	assert_true(rt_wait(has_leader, &c, 5000));
+	OK(rt_put(c.kv[0], "a", "1", &e));
+	member_start(&c, 3, true);
+	for (int i = 0; i < 4; i++)
+		assert_true(rt_wait(has_voters, &(struct expect){.kv = c.kv[i], .voters = 4}, 10000));
+	OK(kv_barrier_wait(c.kv[3], &e));
+	check_value(c.kv[3], "a", "1");
+	kv_status(c.kv[3], &s);
+	OK(kv_transfer_wait(c.kv[leader_of(&c)], s.member_id, &e));
+	assert_true(kv_leader_wait(c.kv[3], 5000));
+	OK(kv_transfer_wait(c.kv[3], 0, &e));
+	OK(kv_member_remove_wait(c.kv[0], s.member_id, &e));
+	assert_true(rt_wait(has_voters, &(struct expect){.kv = c.kv[0], .voters = 3}, 5000));
+	assert_int_equal(kv_member_remove_wait(c.kv[0], s.member_id, &why), -(int)ERR_NOT_FOUND);
+	OK(rt_put(c.kv[1], "a", "2", &e));
+	cluster_stop(&c);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_single),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_three),
+		cmocka_unit_test(test_join_and_leave),
+	};
+
+	log_set_level(getenv("RT_LOG") ? getenv("RT_LOG") : "error");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
