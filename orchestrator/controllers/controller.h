@@ -62,7 +62,14 @@ struct view {
 	struct informer *inf[VIEW_N];
 	struct informer_index *pods_by_owner, *pods_by_namespace, *pods_by_node, *replicasets_by_owner;
 	struct informer_index *slices_by_service; /* "ns/service" */
+	struct informer_index *by_any_owner[VIEW_N]; /* by the uid of each owner, for garbage collection */
 };
+
+/* The view of a kind, VIEW_N when none has it. */
+enum view_id view_of_kind(const char *api_version, const char *kind);
+/* The view that an object came from. */
+enum view_id view_of(const struct informer_obj *);
+const char *view_kind(enum view_id, const char **ret_api_version);
 
 static inline const struct informer_obj *view_get(const struct view *v, enum view_id id, const char *ns, const char *name)
 {
@@ -94,6 +101,12 @@ void plan_update_status(struct reconcile *, enum view_id, const void *msg);
 void plan_delete(struct reconcile *, enum view_id, const struct informer_obj *, int64_t grace_s, const char *propagation);
 /* PUT of a further subresource ("finalize"). */
 void plan_update_sub(struct reconcile *, enum view_id, const char *sub, const void *msg);
+/* Delete everything of a resource in a namespace; not everything is gone when it succeeds. */
+void plan_delete_collection(struct reconcile *, const struct resource *, const char *ns);
+/* Go on only if the API shows nothing of the resource in the namespace; else the key comes again. */
+void plan_expect_empty(struct reconcile *, const struct resource *, const char *ns);
+/* Go on only if the API (not the cache) has no object of that name and uid ("": any). */
+void plan_expect_absent(struct reconcile *, enum view_id, const char *ns, const char *name, const char *uid);
 /* A core/v1 Event about an object of this kind. type: "Normal" or "Warning". Best effort: its failure is only logged. */
 void plan_event(struct reconcile *, enum view_id, const struct informer_obj *about, const char *type, const char *reason,
 		const char *fmt, ...) __attribute__((format(printf, 6, 7)));
@@ -114,7 +127,7 @@ void map_self(struct enqueue *, const struct view *, const struct informer_obj *
 /* The name of its controlling owner of that kind, in the same namespace. */
 void map_owner(struct enqueue *, const struct informer_obj *, const char *kind);
 
-#define CONTROLLER_WATCHES 6
+#define CONTROLLER_WATCHES 12
 
 struct controller_row {
 	const char *name;
@@ -133,14 +146,16 @@ extern const struct controller_row controller_deployment, controller_replicaset,
 
 /* --- The runner ------------------------------------------------------------------------------------------ */
 
+/* Upstream waits 40 s; our nodes renew their leases more often, so a third of it is as safe. */
+#define CONTROLLERS_NODE_GRACE_S 14
+
 struct controllers_cfg {
 	struct client *client;     /* on the loop that controllers_start is called on */
 	struct loop *loop;
 	const char *cluster_cidr;  /* "10.244.0.0/16" */
 	unsigned node_cidr_bits;   /* 24 */
 	struct str root_ca_pem;    /* for kube-root-ca.crt in each namespace */
-	unsigned node_grace_s;     /* without a heartbeat a node is Unknown after so long; 0: 40 */
-	unsigned eviction_s;       /* pods tolerate such a node for so long by default; 0: 300 */
+	unsigned node_grace_s;     /* without a heartbeat a node is Unknown after so long; 0: CONTROLLERS_NODE_GRACE_S */
 };
 
 /* Starts the informers and all controllers. The cfg is copied, what it points to is borrowed until stopped. */

@@ -1,13 +1,22 @@
 # The controllers and their runner; they run on the leader.
 noinst_LIBRARIES += libcontrollers.a
 libcontrollers_a_SOURCES = \
+	orchestrator/controllers/backends.c orchestrator/controllers/backends.h \
 	orchestrator/controllers/controller.h \
 	orchestrator/controllers/deployment-priv.h \
 	orchestrator/controllers/deployment.c \
 	orchestrator/controllers/deployment_status.c \
+	orchestrator/controllers/endpoints.c \
+	orchestrator/controllers/endpointslice.c \
+	orchestrator/controllers/garbage.c \
+	orchestrator/controllers/namespace.c \
+	orchestrator/controllers/node_ipam.c \
+	orchestrator/controllers/node_lifecycle.c \
 	orchestrator/controllers/plan-priv.h \
 	orchestrator/controllers/plan.c \
+	orchestrator/controllers/podgc.c \
 	orchestrator/controllers/pods.c orchestrator/controllers/pods.h \
 	orchestrator/controllers/replicaset.c \
-	orchestrator/controllers/runner.c
+	orchestrator/controllers/runner.c \
+	orchestrator/controllers/serviceaccount.c
 libcontrollers_a_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)

@@ -6,13 +6,14 @@
 #include "orchestrator/client/client.h"
 #include "orchestrator/controllers/controller.h"
 
-enum plan_op { PLAN_CREATE, PLAN_UPDATE, PLAN_DELETE, PLAN_EVENT };
+enum plan_op { PLAN_CREATE, PLAN_UPDATE, PLAN_DELETE, PLAN_DELETE_COLLECTION, PLAN_EXPECT_EMPTY, PLAN_EXPECT_ABSENT, PLAN_EVENT };
 
 struct plan_action {
 	struct list link;   /* in reconcile.actions */
 	struct list flight; /* in the runner's list while its request is under way */
 	enum plan_op op;
 	enum view_id view;
+	const struct resource *resource; /* NULL: the view's */
 	unsigned stage;
 	const char *ns, *name, *sub;
 	const void *msg;

@@ -71,6 +71,31 @@ void plan_delete(struct reconcile *r, enum view_id view, const struct informer_o
 	a->propagation = propagation;
 }
 
+void plan_delete_collection(struct reconcile *r, const struct resource *res, const char *ns)
+{
+	struct plan_action *a = add(r, PLAN_DELETE_COLLECTION, VIEW_N, NULL);
+
+	a->resource = res;
+	a->ns = ns;
+}
+
+void plan_expect_empty(struct reconcile *r, const struct resource *res, const char *ns)
+{
+	struct plan_action *a = add(r, PLAN_EXPECT_EMPTY, VIEW_N, NULL);
+
+	a->resource = res;
+	a->ns = ns;
+}
+
+void plan_expect_absent(struct reconcile *r, enum view_id view, const char *ns, const char *name, const char *uid)
+{
+	struct plan_action *a = add(r, PLAN_EXPECT_ABSENT, view, NULL);
+
+	a->ns = ns;
+	a->name = name;
+	a->uid = uid;
+}
+
 void plan_stage(struct reconcile *r)
 {
 	r->stage++;
@@ -86,15 +111,7 @@ void plan_again(struct reconcile *r, uint64_t ms)
 void plan_event(struct reconcile *r, enum view_id view, const struct informer_obj *about, const char *type, const char *reason,
 		const char *fmt, ...)
 {
-	static const struct {
-		const char *api_version, *kind;
-	} kinds[VIEW_N] = {
-		[VIEW_PODS] = {"v1", "Pod"}, [VIEW_NODES] = {"v1", "Node"}, [VIEW_NAMESPACES] = {"v1", "Namespace"},
-		[VIEW_SERVICES] = {"v1", "Service"}, [VIEW_ENDPOINTS] = {"v1", "Endpoints"},
-		[VIEW_CONFIGMAPS] = {"v1", "ConfigMap"}, [VIEW_SERVICEACCOUNTS] = {"v1", "ServiceAccount"},
-		[VIEW_REPLICASETS] = {"apps/v1", "ReplicaSet"}, [VIEW_DEPLOYMENTS] = {"apps/v1", "Deployment"},
-		[VIEW_ENDPOINTSLICES] = {"discovery.k8s.io/v1", "EndpointSlice"}, [VIEW_LEASES] = {"coordination.k8s.io/v1", "Lease"},
-	};
+	const char *api_version, *kind = view_kind(view, &api_version);
 	Core__Event *ev = pb_new_of(r->arena, core__event, Core__Event);
 	Core__ObjectReference *ref = pb_sub(r->arena, ev, "involved_object");
 	Meta__ObjectMeta *meta = pb_sub(r->arena, ev, "metadata");
@@ -107,8 +124,8 @@ void plan_event(struct reconcile *r, enum view_id view, const struct informer_ob
 	va_end(ap);
 	meta->namespace_ = arena_strdup(r->arena, pb_s(about->meta->namespace_)[0] ? about->meta->namespace_ : "default");
 	meta->name = arena_printf(r->arena, "%s.%016llx", about->meta->name, (unsigned long long)clock_wall_ns());
-	ref->api_version = (char *)kinds[view].api_version;
-	ref->kind = (char *)kinds[view].kind;
+	ref->api_version = (char *)api_version;
+	ref->kind = (char *)kind;
 	ref->name = arena_strdup(r->arena, about->meta->name);
 	ref->namespace_ = arena_strdup(r->arena, pb_s(about->meta->namespace_));
 	ref->uid = arena_strdup(r->arena, pb_s(about->meta->uid));

@@ -96,6 +96,32 @@ static const struct {
 #undef X
 };
 
+const char *view_kind(enum view_id id, const char **ret_api_version)
+{
+	const struct resource *r = resource_find(view_rows[id].group, view_rows[id].version, view_rows[id].plural);
+
+	*ret_api_version = r->api_version;
+	return r->kind;
+}
+
+enum view_id view_of_kind(const char *api_version, const char *kind)
+{
+	const struct resource *r = resource_find_kind(api_version, kind);
+
+	for (int i = 0; r && i < VIEW_N; i++)
+		if (strcmp(r->plural, view_rows[i].plural) == 0 && strcmp(r->group, view_rows[i].group) == 0)
+			return (enum view_id)i;
+	return VIEW_N;
+}
+
+enum view_id view_of(const struct informer_obj *o)
+{
+	for (int i = 0; i < VIEW_N; i++)
+		if (((const ProtobufCMessage *)o->msg)->descriptor == view_rows[i].desc)
+			return (enum view_id)i;
+	return VIEW_N;
+}
+
 static void pump(struct loop_timer *t);
 static void work_run_stage(struct work *w);
 
@@ -293,6 +319,31 @@ static void remember(struct work *w, const struct plan_action *a)
 		pending_free(p);
 }
 
+/* Actions that write nothing the cache would show: they hold or they do not. */
+static void check_done(struct work *w, const struct plan_action *a)
+{
+	struct err e = a->req.err;
+	struct str item;
+	size_t pos = 0;
+
+	if (a->op == PLAN_EXPECT_EMPTY && e.code == ERR_OK && client_list_next(a->req.answer, &pos, &item)) {
+		err_set(&e, ERR_CONFLICT, "%s in %s are not gone yet", a->resource->plural, a->ns);
+	} else if (a->op == PLAN_EXPECT_ABSENT && e.code == ERR_OK) {
+		struct arena tmp;
+		Meta__PartialObjectMetadata *m;
+
+		arena_init(&tmp);
+		m = pb_unpack(&tmp, &meta__partial_object_metadata__descriptor, a->req.answer);
+		if (m && m->metadata && (a->uid[0] == '\0' || pb_streq(m->metadata->uid, a->uid)))
+			err_set(&e, ERR_CONFLICT, "%s is there after all", a->name);
+		arena_fini(&tmp);
+	} else if (e.code == ERR_NOT_FOUND) {
+		err_clear(&e);
+	}
+	if (e.code != ERR_OK && w->err.code == ERR_OK)
+		w->err = e;
+}
+
 static void action_done(struct client_req *req)
 {
 	struct plan_action *a = container_of(req, struct plan_action, req);
@@ -300,7 +351,9 @@ static void action_done(struct client_req *req)
 	enum err_code code = req->err.code;
 
 	list_del(&a->flight);
-	if (a->op == PLAN_EVENT) {
+	if (a->op >= PLAN_DELETE_COLLECTION && a->op <= PLAN_EXPECT_ABSENT) {
+		check_done(w, a);
+	} else if (a->op == PLAN_EVENT) {
 		if (code != ERR_OK && code != ERR_CANCELED)
 			log_debug("controllers", "event dropped: %s", req->err.text);
 	} else if (code == ERR_OK) {
@@ -318,13 +371,15 @@ static void action_done(struct client_req *req)
 static void action_start(struct work *w, struct plan_action *a)
 {
 	static const enum client_verb verbs[] = {
-		[PLAN_CREATE] = CLIENT_CREATE, [PLAN_UPDATE] = CLIENT_UPDATE, [PLAN_DELETE] = CLIENT_DELETE, [PLAN_EVENT] = CLIENT_CREATE,
+		[PLAN_CREATE] = CLIENT_CREATE, [PLAN_UPDATE] = CLIENT_UPDATE, [PLAN_DELETE] = CLIENT_DELETE,
+		[PLAN_DELETE_COLLECTION] = CLIENT_DELETE_COLLECTION, [PLAN_EXPECT_EMPTY] = CLIENT_LIST, [PLAN_EXPECT_ABSENT] = CLIENT_GET,
+		[PLAN_EVENT] = CLIENT_CREATE,
 	};
 	struct controllers *all = w->ctl->all;
 
 	a->work = w;
-	client_req_init(&a->req, verbs[a->op], a->op == PLAN_EVENT
-			? resource_find("", "v1", "events")
+	client_req_init(&a->req, verbs[a->op], a->resource ? a->resource
+			: a->op == PLAN_EVENT ? resource_find("", "v1", "events")
 			: resource_find(view_rows[a->view].group, view_rows[a->view].version, view_rows[a->view].plural));
 	a->req.ns = a->ns;
 	a->req.name = a->name;
@@ -335,6 +390,8 @@ static void action_start(struct work *w, struct plan_action *a)
 		a->req.grace_period_seconds = a->grace_s;
 		a->req.propagation_policy = a->propagation;
 	}
+	if (a->op == PLAN_EXPECT_EMPTY)
+		a->req.limit = 1;
 	a->req.field_manager = w->ctl->row->name;
 	a->req.done = action_done;
 	list_add_tail(&all->in_flight, &a->flight);
@@ -436,6 +493,12 @@ static void by_node(const struct informer_obj *o, struct informer_emit *em)
 		informer_emit(em, str_from(p->spec->node_name));
 }
 
+static void by_any_owner(const struct informer_obj *o, struct informer_emit *em)
+{
+	for (size_t i = 0; i < o->meta->n_owner_references; i++)
+		informer_emit(em, str_from(pb_s(o->meta->owner_references[i]->uid)));
+}
+
 static void by_service(const struct informer_obj *o, struct informer_emit *em)
 {
 	const char *svc = pb_map_get(o->meta->labels, o->meta->n_labels, "kubernetes.io/service-name");
@@ -479,6 +542,8 @@ struct controllers *controllers_start(const struct controllers_cfg *cfg)
 	v->pods_by_namespace = informer_add_index(v->inf[VIEW_PODS], informer_by_namespace);
 	v->pods_by_node = informer_add_index(v->inf[VIEW_PODS], by_node);
 	v->replicasets_by_owner = informer_add_index(v->inf[VIEW_REPLICASETS], informer_by_owner);
+	for (int i = 0; i < VIEW_N; i++)
+		v->by_any_owner[i] = informer_add_index(v->inf[i], by_any_owner);
 	v->slices_by_service = informer_add_index(v->inf[VIEW_ENDPOINTSLICES], by_service);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		controller_init(all, &all->ctl[i], rows[i]);

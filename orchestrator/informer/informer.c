@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "io/loop.h"
@@ -88,6 +89,7 @@ static struct informer_obj *obj_parse(struct informer *inf, struct str bytes)
 	}
 	str_to_u64(str_from(pb_s(o->meta->resource_version)), &rv);
 	o->rv = rv;
+	o->seen_ms = clock_mono_ms();
 	o->key = pb_s(o->meta->namespace_)[0]
 			? arena_sprintf(&o->arena, "%s/%s", o->meta->namespace_, o->meta->name)
 			: str_from(o->meta->name);

@@ -45,6 +45,7 @@ struct informer_obj {
 	Meta__ObjectMeta *meta;   /* never NULL */
 	void *msg;                /* the typed message; read-only */
 	uint64_t rv;
+	uint64_t seen_ms;         /* monotonic clock, when this version came to us */
 };
 
 struct informer_obj *informer_obj_ref(const struct informer_obj *);
