@@ -61,6 +61,8 @@ void watch_batch__add(struct watch_batch *b, bool is_delete, const struct store_
 
 void store__event(struct store *s, bool is_delete, const struct store_kv *kv, const struct store_kv *prev, struct rev at)
 {
+	if (!s->collect)
+		return;
 	if (s->events == NULL)
 		s->events = watch_batch__new();
 	watch_batch__add(s->events, is_delete, kv, prev, at);

@@ -9,13 +9,14 @@ libstore_a_SOURCES = \
 	store/command.c \
 	store/compact.c \
 	store/env.c \
-	store/hub.c \
+	store/hub.c store/hub-priv.h \
 	store/keys.c store/keys.h \
 	store/lessor.c \
 	store/meta.c \
 	store/mvcc.c \
 	store/range.c \
 	store/record.c store/record.h \
+	store/replay.c \
 	store/store.c store/store.h store/store-priv.h \
 	store/view.c store/view.h \
 	store/watch.h \

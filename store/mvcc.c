@@ -104,6 +104,40 @@ int store__version_at(struct store_view *v, const struct head *h, int64_t rev, s
 	return -ERR_NOT_FOUND;
 }
 
+int store__event_of(struct store_view *v, const struct change *c, struct store_kv *ret, bool *ret_has_prev,
+		struct store_kv *ret_prev, struct err *e)
+{
+	uint32_t crc = c->value_crc;
+	struct change before;
+	struct head h;
+	int rc = 0;
+
+	kv_of_change(c, ret);
+	*ret_has_prev = false;
+	if (!c->deleted && !c->superseded) {
+		rc = store__head_get(v, c->key, &h, e);
+		if (rc == -ERR_NOT_FOUND || (rc == 0 && rev_cmp(h.mod, c->at) != 0))
+			return err_set(e, ERR_CORRUPT, "store: the head for revision %" PRId64 " is missing", c->at.main);
+		if (rc == 0)
+			kv_of_head(&h, ret);
+		crc = rc == 0 ? h.value_crc : 0;
+	}
+	if (rc == 0 && c->deleted)
+		*ret = (struct store_kv){.key = c->key, .mod_revision = c->at.main};
+	else if (rc == 0)
+		rc = value_check(c->key, ret->value, crc, e);
+	if (rc != 0 || c->prev.main == 0)
+		return rc;
+	rc = store__change_get(v, c->prev, &before, e);
+	if (rc == -ERR_NOT_FOUND)
+		return c->prev.main < v->state.compact ? 0 : log_gap(c->prev, e);
+	if (rc != 0 || before.deleted)
+		return rc;
+	*ret_has_prev = true;
+	kv_of_change(&before, ret_prev);
+	return value_check(before.key, before.value, before.value_crc, e);
+}
+
 /* --- Writing ------------------------------------------------------------------------------------------- */
 
 static int log_put(struct store *s, const struct change *c, unsigned flags, struct err *e)

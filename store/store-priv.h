@@ -89,6 +89,7 @@ struct store {
 	size_t batch_bytes;
 	unsigned writes_since_quota_check;
 	struct watch_batch *events;   /* of the batch; NULL while there are none */
+	bool collect;                 /* somebody may want the events of this batch */
 	struct buf scratch, response;
 	struct arena arena;           /* of the command that is applied */
 	uint32_t sub;                 /* next sub-revision of the command that is applied */
@@ -165,6 +166,9 @@ int store__change_get(struct store_view *, struct rev at, struct change *ret, st
 /* The version of a head's key that was in force at rev.main (with all its subs); ERR_NOT_FOUND silently if none. */
 int store__version_at(struct store_view *, const struct head *, int64_t rev, struct store_kv *ret, uint32_t *ret_crc,
 		struct err *);
+/* What a watch tells of a change. */
+int store__event_of(struct store_view *, const struct change *, struct store_kv *ret, bool *ret_has_prev,
+		struct store_kv *ret_prev, struct err *);
 /* Writes, in the writer's transaction. The first one of a command advances the revision. The lease exists; key and value
  * are not in the database's memory. */
 int store__put(struct store *, struct str key, struct str value, int64_t lease, struct err *);
@@ -259,8 +263,8 @@ void store__pins_close(struct store *);
 void store__event(struct store *, bool is_delete, const struct store_kv *kv, const struct store_kv *prev, struct rev at);
 /* Drop the events noted since `mark` / all. */
 void store__events_drop(struct store *);
-/* After a commit: hand them to the hubs. */
-void store__publish(struct store *);
+/* After a commit: hand them to the hubs. `advanced`: there is a new revision. */
+void store__publish(struct store *, bool advanced);
 /* After an install: hubs find out for themselves. */
 void store__publish_reset(struct store *);
 

@@ -276,6 +276,9 @@ int store_begin(struct store *s, struct err *e)
 	s->writer = (struct store_view){.env = s->env, .txn = txn, .state = s->state, .member_id = s->local.member_id};
 	s->local_saved = s->local;
 	s->batch_bytes = 0;
+	pthread_mutex_lock(&s->lock);
+	s->collect = !list_empty(&s->hubs);
+	pthread_mutex_unlock(&s->lock);
 	s->in_batch = true;
 	return 0;
 }
@@ -320,6 +323,7 @@ static void check_quota(struct store *s)
 int store_commit(struct store *s, struct err *e)
 {
 	struct store_view *w = &s->writer;
+	bool advanced;
 	int rc = 0;
 
 	ASSERT(s->in_batch);
@@ -343,10 +347,11 @@ int store_commit(struct store *s, struct err *e)
 		store__events_drop(s);
 		return store__mdb_err(e, rc, "commit");
 	}
+	advanced = w->state.revision != s->state.revision;
 	s->state = w->state;
 	store__lessor_commit(s->lessor);
 	publish_figures(s);
-	store__publish(s);
+	store__publish(s, advanced);
 	return 0;
 }
 

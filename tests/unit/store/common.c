@@ -5,12 +5,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Directories of tests that failed half-way go at the end of the program. */
+static char *made[256];
+static size_t n_made;
+
+static void remove_made(void)
+{
+	for (size_t i = 0; i < n_made; i++) {
+		remove_tree(made[i]);
+		free(made[i]);
+	}
+}
+
 char *make_temp_dir(void)
 {
 	const char *base = getenv("TMPDIR");
 	char *dir = xasprintf("%s/kontiki-store.XXXXXX", base ? base : "/tmp");
 
 	assert_non_null(mkdtemp(dir));
+	if (n_made == 0)
+		atexit(remove_made);
+	if (n_made < ARRAY_LEN(made))
+		made[n_made++] = xstrdup(dir);
 	return dir;
 }
 

@@ -4,7 +4,12 @@ STORE_TEST_LIBS = libstore.a libproto.a libio.a libbase.a $(LMDB_LIBS) $(PROTOBU
 STORE_TEST_COMMON = tests/unit/store/common.c tests/unit/store/common.h
 STORE_TEST_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 
-UNIT_TESTS += tests/unit/store/test_store
+UNIT_TESTS += \
+	tests/unit/store/test_store \
+	tests/unit/store/test_watch
 tests_unit_store_test_store_SOURCES = tests/unit/store/test_store.c $(STORE_TEST_COMMON)
 tests_unit_store_test_store_CFLAGS = $(STORE_TEST_CFLAGS)
 tests_unit_store_test_store_LDADD = $(STORE_TEST_LIBS)
+tests_unit_store_test_watch_SOURCES = tests/unit/store/test_watch.c $(STORE_TEST_COMMON)
+tests_unit_store_test_watch_CFLAGS = $(STORE_TEST_CFLAGS)
+tests_unit_store_test_watch_LDADD = $(STORE_TEST_LIBS)
