@@ -151,6 +151,9 @@ static void special_types(void **state)
 		     "{\"renewTime\":\"2024-02-29T22:59:59.123456Z\"}");
 	assert_round("meta.v1.ObjectMeta", "{\"creationTimestamp\":\"1969-12-31T23:59:59Z\"}",
 		     "{\"creationTimestamp\":\"1969-12-31T23:59:59Z\"}");
+	assert_round("meta.v1.ObjectMeta", "{\"creationTimestamp\":\"0001-01-01T00:00:00Z\",\"name\":\"x\"}", "{\"name\":\"x\"}");
+	assert_round("meta.v1.ObjectMeta", "{\"creationTimestamp\":\"0224-01-01T00:00:00Z\"}",
+		     "{\"creationTimestamp\":\"0224-01-01T00:00:00Z\"}");
 	assert_round("core.v1.PodCondition", "{\"type\":\"Ready\",\"status\":\"True\"}",
 		     "{\"type\":\"Ready\",\"status\":\"True\",\"lastProbeTime\":null,\"lastTransitionTime\":null}");
 	assert_round("core.v1.Secret", "{\"data\":{\"k\":\"AP8=\",\"e\":\"\"},\"type\":\"Opaque\"}",
