@@ -4,3 +4,4 @@ include orchestrator/controllers/module.mk
 include orchestrator/informer/module.mk
 include orchestrator/scheduler/module.mk
 include orchestrator/proxy/module.mk
+include orchestrator/dns/module.mk

@@ -28,3 +28,9 @@ check_PROGRAMS += $(FUZZ_TARGETS)
 dist_check_SCRIPTS += tests/fuzz/replay
 TESTS += tests/fuzz/replay
 EXTRA_DIST += tests/fuzz/corpus
+
+FUZZ_TARGETS += tests/fuzz/fuzz_dns
+tests_fuzz_fuzz_dns_SOURCES = tests/fuzz/fuzz_dns.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_dns_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
+tests_fuzz_fuzz_dns_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_dns_LDADD = libdns.a libproto.a libnet.a libbase.a $(PROTOBUFC_LIBS) $(NL_LIBS)
