@@ -21,6 +21,7 @@ FUZZ_TARGETS += tests/fuzz/fuzz_wire tests/fuzz/fuzz_object
 tests_fuzz_fuzz_wire_SOURCES = tests/fuzz/fuzz_wire.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_wire_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_wire_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS)
+$(tests_fuzz_fuzz_wire_OBJECTS): | $(PROTO_PB_H)
 tests_fuzz_fuzz_object_SOURCES = tests/fuzz/fuzz_object.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_object_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_object_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS)

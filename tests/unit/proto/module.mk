@@ -9,3 +9,4 @@ tests_unit_proto_test_codec_CPPFLAGS = $(AM_CPPFLAGS) -DPROTOC='"$(PROTOC) -I$(P
 tests_unit_proto_test_codec_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_proto_test_codec_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += tests/data/proto/objects.jsonl
+$(tests_unit_proto_test_pb_OBJECTS) $(tests_unit_proto_test_codec_OBJECTS): | $(PROTO_PB_H)
