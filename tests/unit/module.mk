@@ -8,7 +8,6 @@ include tests/unit/store/module.mk
 include tests/unit/proto/module.mk
 include tests/unit/proto/dom.mk
 include tests/unit/orchestrator/proxy/module.mk
-include tests/unit/orchestrator/dns/module.mk
 check_PROGRAMS += $(UNIT_TESTS)
 TESTS += $(UNIT_TESTS)
 endif

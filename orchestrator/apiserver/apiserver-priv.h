@@ -1,0 +1,113 @@
+/*
+ * What the files of apiserver/ share: the server, its per-loop contexts, and each file's entry points.
+ */
+#ifndef ORCHESTRATOR_APISERVER_APISERVER_PRIV_H
+#define ORCHESTRATOR_APISERVER_APISERVER_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "io/http_server.h"
+#include "io/loop.h"
+#include "orchestrator/apiserver/apiserver.h"
+#include "orchestrator/apiserver/request.h"
+
+struct api_authn;
+struct http_client;
+struct kv;
+struct store;
+struct tls_ctx;
+struct watch_hub;
+
+/* Counters a row: name, help. Atomic, shown by /metrics. */
+#define API_COUNTERS(X)                                                                                                \
+	X(requests, "apiserver_request_total", "Requests answered or begun")                                           \
+	X(errors_4xx, "apiserver_request_client_errors_total", "Answers with a 4xx status")                            \
+	X(errors_5xx, "apiserver_request_server_errors_total", "Answers with a 5xx status")                            \
+	X(writes, "apiserver_writes_total", "Transactions committed for requests")                                     \
+	X(conflicts, "apiserver_write_retries_total", "Transactions that lost a race and ran again")                   \
+	X(barriers, "apiserver_read_barriers_total", "Linearizable read points asked for")                             \
+	X(watches, "apiserver_watches_started_total", "Watches begun")                                                 \
+	X(events, "apiserver_watch_events_total", "Watch events sent")                                                 \
+	X(event_hits, "apiserver_watch_event_cache_hits_total", "Watch events whose encoding was shared")              \
+	X(authn_failures, "apiserver_authentication_failures_total", "Requests with bad credentials")                  \
+	X(authz_denials, "apiserver_authorization_denials_total", "Requests forbidden")
+
+enum api_counter {
+#define X(id, name, help) COUNT_##id,
+	API_COUNTERS(X)
+#undef X
+	N_COUNTERS,
+};
+
+/* What one loop has of the apiserver: a serve loop (with an HTTP server) or a loop with in-process clients. */
+struct api_loop {
+	struct apiserver *srv;
+	struct loop *loop;
+	struct watch_hub *hub;
+	struct http_handler http_handler;
+	struct http_server *http;   /* NULL without a front */
+	struct list requests;       /* api_request.link: all that are alive on this loop */
+	struct list watches;        /* api_watch.link */
+	struct api_event_cache *events;
+	struct map kubelets;        /* "ip:port" -> struct http_client */
+	struct list link;           /* in srv->loops */
+	unsigned n_clients;         /* in-process clients */
+	unsigned closing;           /* close callbacks outstanding */
+	bool serves, stopping;
+	struct loop_msg msg;
+	struct loop_timer timer;
+};
+
+struct apiserver {
+	struct kv *kv;
+	struct store *store;
+	struct apiserver_cfg cfg; /* strings owned */
+	struct tls_ctx *tls, *kubelet_tls;
+	struct api_authn *authn;
+	struct str ca_pem;
+	pthread_mutex_t lock; /* `loops` and stopping */
+	struct list loops;    /* api_loop.link */
+	struct api_loop *serve[16];
+	unsigned n_serve;
+	uint16_t port;
+	uint32_t service_net, service_mask; /* host byte order */
+	atomic_bool ready, stopping;
+	atomic_uint_fast64_t counters[N_COUNTERS];
+	atomic_int n_requests;
+	struct api_bootstrap *bootstrap;
+	int64_t started_s;
+};
+
+static inline void api_count(struct apiserver *srv, enum api_counter c)
+{
+	atomic_fetch_add_explicit(&srv->counters[c], 1, memory_order_relaxed);
+}
+
+/* http_front.c */
+int api__front_open(struct api_loop *, const struct http_server_config *, struct err *);
+/* apiserver.c: the context of the current loop, made when missing. */
+struct api_loop *api__loop_get(struct apiserver *, struct loop *);
+void api__loop_put(struct api_loop *);
+
+/* watch.c */
+struct api_event_cache *api__event_cache_new(void);
+void api__event_cache_free(struct api_event_cache *);
+/* The server stops: end every watch of the loop in good order. */
+void api__watches_end(struct api_loop *);
+
+/* Steps (request.c lists them). */
+api_step_fn api__authenticate; /* authn.c */
+api_step_fn api__authorize;    /* authz.c */
+api_step_fn api__non_resource; /* paths.c */
+api_step_fn api__decode_object, api__decode_patch, api__decode_delete_options; /* decode.c */
+api_step_fn api__read_point, api__get, api__list;                              /* read.c */
+api_step_fn api__load, api__load_parent, api__create_on_update;                 /* write.c */
+api_step_fn api__update_merge, api__patch_apply;
+api_step_fn api__prepare_create, api__prepare_update, api__commit, api__encode_written;
+api_step_fn api__delete_decide, api__delete_encode, api__delete_collection; /* delete.c */
+api_step_fn api__watch;                                                    /* watch.c */
+
+#endif

@@ -1,0 +1,326 @@
+#include "orchestrator/apiserver/apiserver.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "io/http_client.h"
+#include "io/tls.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/authn.h"
+#include "orchestrator/apiserver/bootstrap.h"
+#include "raft/kv.h"
+#include "store/watch.h"
+
+#define DEFAULT_SERVICE_CIDR "10.96.0.0/12"
+/* Requests get this long to end when the server stops. */
+#define DRAIN_MS 2000
+
+/* --- Loops ------------------------------------------------------------------------------------------------- */
+
+static struct api_loop *loop_context(struct apiserver *srv, struct loop *loop)
+{
+	struct api_loop *al = xcalloc(1, sizeof(*al));
+
+	al->srv = srv;
+	al->loop = loop;
+	al->hub = watch_hub_new(srv->store, loop, 0);
+	al->events = api__event_cache_new();
+	list_init(&al->requests);
+	list_init(&al->watches);
+	map_init(&al->kubelets);
+	list_add_tail(&srv->loops, &al->link);
+	return al;
+}
+
+/* Its requests are over and its HTTP clients closed. */
+static void loop_context_free(struct api_loop *al)
+{
+	ASSERT(list_empty(&al->watches));
+	watch_hub_free(al->hub);
+	api__event_cache_free(al->events);
+	map_fini(&al->kubelets);
+	list_del(&al->link);
+	free(al);
+}
+
+struct api_loop *api__loop_get(struct apiserver *srv, struct loop *loop)
+{
+	struct api_loop *found = NULL;
+
+	pthread_mutex_lock(&srv->lock);
+	LIST_FOR_EACH (al, &srv->loops, struct api_loop, link)
+		if (al->loop == loop)
+			found = al;
+	if (!found)
+		found = loop_context(srv, loop);
+	found->n_clients++;
+	pthread_mutex_unlock(&srv->lock);
+	return found;
+}
+
+void api__loop_put(struct api_loop *al)
+{
+	struct apiserver *srv = al->srv;
+
+	pthread_mutex_lock(&srv->lock);
+	ASSERT(al->n_clients > 0);
+	if (--al->n_clients == 0 && !al->serves)
+		loop_context_free(al);
+	pthread_mutex_unlock(&srv->lock);
+}
+
+/* --- Start --------------------------------------------------------------------------------------------------- */
+
+static int cidr_parse(const char *text, uint32_t *ret_net, uint32_t *ret_mask, struct err *e)
+{
+	struct str ip, bits;
+	char addr[INET_ADDRSTRLEN];
+	struct in_addr in;
+	int64_t n = 0;
+
+	if (!str_cut(str_from(text), '/', &ip, &bits) || !str_to_i64(bits, &n) || n < 8 || n > 30 || ip.n >= sizeof(addr))
+		return err_set(e, ERR_INVALID, "service CIDR %s: must be an IPv4 network such as 10.96.0.0/12", text);
+	snprintf(addr, sizeof(addr), "%.*s", STR_FMT(ip));
+	if (inet_pton(AF_INET, addr, &in) != 1)
+		return err_set(e, ERR_INVALID, "service CIDR %s: not an IPv4 address", text);
+	*ret_mask = ~(uint32_t)0 << (32 - n);
+	*ret_net = ntohl(in.s_addr) & *ret_mask;
+	return 0;
+}
+
+static const char *own(const char *s)
+{
+	return s ? xstrdup(s) : NULL;
+}
+
+#define CFG_STRINGS(X)                                                                                                 \
+	X(listen)                                                                                                      \
+	X(advertise)                                                                                                   \
+	X(name)                                                                                                        \
+	X(cert)                                                                                                        \
+	X(key)                                                                                                         \
+	X(ca)                                                                                                          \
+	X(sa_key)                                                                                                      \
+	X(kubelet_client_cert)                                                                                         \
+	X(kubelet_client_key)                                                                                          \
+	X(token_file)                                                                                                  \
+	X(service_cidr)                                                                                                \
+	X(issuer)
+
+static void cfg_own(struct apiserver_cfg *to, const struct apiserver_cfg *from)
+{
+	*to = *from;
+#define X(m) to->m = own(from->m);
+	CFG_STRINGS(X)
+#undef X
+	if (!to->node_port_min)
+		to->node_port_min = 30000;
+	if (!to->node_port_max)
+		to->node_port_max = 32767;
+	if (!to->n_loops)
+		to->n_loops = (unsigned)MAX(1, MIN(4, sysconf(_SC_NPROCESSORS_ONLN)));
+	to->n_loops = MIN(to->n_loops, (unsigned)ARRAY_LEN(((struct apiserver *)0)->serve));
+}
+
+static void cfg_free(struct apiserver_cfg *c)
+{
+#define X(m) free((void *)(uintptr_t)c->m);
+	CFG_STRINGS(X)
+#undef X
+}
+
+static int tls_open(struct apiserver *srv, struct err *e)
+{
+	const struct apiserver_cfg *c = &srv->cfg;
+	struct tls_config server = {.server = true, .verify = TLS_VERIFY_OPTIONAL, .alpn = "h2,http/1.1"};
+	struct tls_config client = {.verify = TLS_VERIFY_REQUIRED, .alpn = "http/1.1"};
+
+	if (tls_ctx_new_files(&server, c->cert, c->key, c->ca, &srv->tls, e) < 0)
+		return err_prefix(e, "serving certificate");
+	if (c->kubelet_client_cert &&
+			tls_ctx_new_files(&client, c->kubelet_client_cert, c->kubelet_client_key, c->ca, &srv->kubelet_tls,
+					e) < 0)
+		return err_prefix(e, "kubelet client certificate");
+	return 0;
+}
+
+static int serve_open(struct apiserver *srv, unsigned i, const char *address, struct err *e)
+{
+	char name[16];
+	struct http_server_config hc = {.address = address,
+			.netns_fd = srv->cfg.netns_fd,
+			.reuseport = srv->cfg.n_loops > 1,
+			.tls = srv->tls};
+	struct api_loop *al;
+
+	snprintf(name, sizeof(name), "serve/%u", i);
+	al = loop_context(srv, loop_new(name));
+	al->serves = true;
+	srv->serve[srv->n_serve++] = al;
+	return api__front_open(al, &hc, e);
+}
+
+/* All serve loops share one port; the first one finds out which when the kernel chooses. */
+static int listen_all(struct apiserver *srv, struct err *e)
+{
+	struct str listen = str_from(srv->cfg.listen);
+	ptrdiff_t colon = str_rfind(listen, ':');
+	_cleanup_(freep) char *address = NULL;
+
+	if (serve_open(srv, 0, srv->cfg.listen, e) < 0)
+		return -e->code;
+	srv->port = http_server_port(srv->serve[0]->http);
+	address = xasprintf("%.*s:%u", (int)MAX(colon, 0), srv->cfg.listen, srv->port);
+	for (unsigned i = 1; i < srv->cfg.n_loops; i++)
+		if (serve_open(srv, i, address, e) < 0)
+			return -e->code;
+	return 0;
+}
+
+static void free_all(struct apiserver *srv)
+{
+	authn_close(srv->authn);
+	tls_ctx_unref(srv->tls);
+	tls_ctx_unref(srv->kubelet_tls);
+	cfg_free(&srv->cfg);
+	pthread_mutex_destroy(&srv->lock);
+	free(srv);
+}
+
+static void serve_closed(void *arg)
+{
+	struct api_loop *al = arg;
+
+	loop_stop(al->loop);
+}
+
+int apiserver_start(const struct apiserver_cfg *cfg, struct kv *kv, struct apiserver **ret, struct err *e)
+{
+	struct apiserver *srv = xcalloc(1, sizeof(*srv));
+
+	srv->kv = kv;
+	srv->store = kv_store(kv);
+	srv->started_s = clock_wall_s();
+	pthread_mutex_init(&srv->lock, NULL);
+	list_init(&srv->loops);
+	cfg_own(&srv->cfg, cfg);
+	if (cidr_parse(srv->cfg.service_cidr ? srv->cfg.service_cidr : DEFAULT_SERVICE_CIDR, &srv->service_net,
+			    &srv->service_mask, e) < 0 ||
+			authn_open(&srv->cfg, &srv->authn, e) < 0 || tls_open(srv, e) < 0) {
+		free_all(srv);
+		return -e->code;
+	}
+	if (listen_all(srv, e) < 0) {
+		/* Nothing runs yet: close what was opened by turning each loop once or twice. */
+		for (unsigned i = 0; i < srv->n_serve; i++) {
+			struct loop *loop = srv->serve[i]->loop;
+
+			if (srv->serve[i]->http) {
+				http_server_close(srv->serve[i]->http, 0, serve_closed, srv->serve[i]);
+				loop_run(loop);
+			}
+			loop_context_free(srv->serve[i]);
+			loop_free(loop);
+		}
+		free_all(srv);
+		return -e->code;
+	}
+	bootstrap_start(srv);
+	for (unsigned i = 0; i < srv->n_serve; i++)
+		loop_thread_start(srv->serve[i]->loop);
+	log_info("apiserver", "serving on port %u loops=%u", srv->port, srv->n_serve);
+	*ret = srv;
+	return 0;
+}
+
+/* --- Stop ------------------------------------------------------------------------------------------------------ */
+
+static void kubelet_closed(void *arg)
+{
+	struct api_loop *al = arg;
+
+	if (--al->closing == 0)
+		loop_stop(al->loop);
+}
+
+static void front_closed(void *arg)
+{
+	struct api_loop *al = arg;
+
+	al->http = NULL;
+	al->closing = 1;
+	MAP_FOR_EACH (entry, &al->kubelets) {
+		al->closing++;
+		http_client_close(entry->value, kubelet_closed, al);
+	}
+	kubelet_closed(al);
+}
+
+static void loop_closing(void *arg)
+{
+	struct api_loop *al = arg;
+
+	api__watches_end(al);
+	http_server_close(al->http, DRAIN_MS, front_closed, al);
+}
+
+static void stop_run(struct loop_msg *m)
+{
+	struct api_loop *al = container_of(m, struct api_loop, msg);
+
+	/* The bootstrap has a client on the first loop: that goes first. */
+	if (al == al->srv->serve[0])
+		bootstrap_stop(al->srv, loop_closing, al);
+	else
+		loop_closing(al);
+}
+
+void apiserver_stop(struct apiserver *srv)
+{
+	if (!srv)
+		return;
+	atomic_store(&srv->stopping, true);
+	for (unsigned i = 0; i < srv->n_serve; i++) {
+		srv->serve[i]->msg.run = stop_run;
+		loop_post(srv->serve[i]->loop, &srv->serve[i]->msg);
+	}
+	for (unsigned i = 0; i < srv->n_serve; i++) {
+		struct loop *loop = srv->serve[i]->loop;
+
+		loop_thread_join(loop);
+		loop_context_free(srv->serve[i]);
+		loop_free(loop);
+	}
+	ASSERT(list_empty(&srv->loops));
+	free_all(srv);
+}
+
+uint16_t apiserver_port(const struct apiserver *srv)
+{
+	return srv->port;
+}
+
+bool apiserver_ready(const struct apiserver *srv)
+{
+	return atomic_load(&srv->ready);
+}
+
+int apiserver_reload(struct apiserver *srv, struct err *e)
+{
+	const struct apiserver_cfg *c = &srv->cfg;
+	struct tls_config server = {.server = true, .verify = TLS_VERIFY_OPTIONAL, .alpn = "h2,http/1.1"};
+	struct tls_config client = {.verify = TLS_VERIFY_REQUIRED, .alpn = "http/1.1"};
+
+	if (tls_ctx_reload_files(srv->tls, &server, c->cert, c->key, c->ca, e) < 0)
+		return -e->code;
+	if (srv->kubelet_tls && tls_ctx_reload_files(srv->kubelet_tls, &client, c->kubelet_client_cert,
+						c->kubelet_client_key, c->ca, e) < 0)
+		return -e->code;
+	return 0;
+}

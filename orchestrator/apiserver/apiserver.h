@@ -1,0 +1,64 @@
+/*
+ * The Kubernetes API of one server: registry, HTTPS front, in-process clients.
+ *
+ *	apiserver_start(&cfg, kv, &srv, &e);                  // any thread; listens when it returns
+ *	struct client *c = apiserver_client(srv, loop, "system:kube-controller-manager");   // on that loop
+ *	...
+ *	client_close(c, ...);  apiserver_stop(srv);           // after all its clients are closed
+ *
+ * It has `n_loops` threads of its own (serve loops) that share the port; each has its own watch hub. An in-process
+ * client runs its requests on its owner's loop and gets a hub for that loop. All state is in the kv; what the
+ * struct itself holds after start is immutable or atomic.
+ */
+#ifndef ORCHESTRATOR_APISERVER_APISERVER_H
+#define ORCHESTRATOR_APISERVER_APISERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct apiserver;
+struct client;
+struct kv;
+struct loop;
+struct tls_ctx;
+
+struct apiserver_cfg {
+	const char *listen;     /* "0.0.0.0:6443"; port 0: the kernel chooses (apiserver_port) */
+	int netns_fd;           /* 0 or -1: the thread's own namespace */
+	unsigned n_loops;       /* 0: one a core, at most 4 */
+	const char *advertise;  /* this server's IP address, for the Endpoints of the service kubernetes; NULL: none */
+	uint16_t advertise_port; /* 0: as listened */
+	const char *name;       /* this server's name, for its endpoint lease */
+
+	/* PEM files. */
+	const char *cert, *key; /* serving certificate */
+	const char *ca;         /* client certificates chain to it; published as kube-root-ca.crt */
+	const char *sa_key;     /* signs service-account tokens (private key); the public half checks them */
+	const char *kubelet_client_cert, *kubelet_client_key; /* for log, exec, attach, portforward; NULL: no such */
+	const char *token_file; /* "token,user,uid,group|group" lines; NULL: none */
+
+	const char *service_cidr; /* NULL: 10.96.0.0/12 */
+	const char *issuer;       /* NULL: https://kubernetes.default.svc.cluster.local */
+	uint16_t node_port_min, node_port_max; /* 0: 30000-32767 */
+	uint16_t kubelet_port;    /* 0: what the node's status says, else 10250 */
+	uint32_t event_ttl_s;     /* 0: one hour */
+};
+
+int apiserver_start(const struct apiserver_cfg *, struct kv *, struct apiserver **ret, struct err *);
+/* Stops listening, ends watches, waits for requests under way (bounded), joins its threads, frees. */
+void apiserver_stop(struct apiserver *);
+uint16_t apiserver_port(const struct apiserver *);
+/* True once the first objects exist (namespaces, the service kubernetes) and a write has gone through. */
+bool apiserver_ready(const struct apiserver *);
+/* Take up new certificate files (the same paths). */
+int apiserver_reload(struct apiserver *, struct err *);
+
+/*
+ * A client for the current loop, acting as `user` in group system:masters. Requests skip HTTP and JSON.
+ * To be closed with client_close on that loop.
+ */
+struct client *apiserver_client(struct apiserver *, struct loop *, const char *user);
+
+#endif

@@ -1,0 +1,336 @@
+#include "orchestrator/apiserver/authn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/util.h"
+#include "io/x509.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/jwt.h"
+#include "orchestrator/apiserver/storage.h"
+#include "proto/json.h"
+#include "proto/resource.h"
+
+#define DEFAULT_ISSUER "https://kubernetes.default.svc.cluster.local"
+#define TOKEN_FILE_MAX (1 << 20)
+
+struct api_authn {
+	struct x509_key *key;
+	struct str issuer;
+	struct map tokens; /* token -> struct api_user, in the arena */
+	struct arena arena;
+};
+
+static int token_file_load(struct api_authn *an, const char *path, struct err *e)
+{
+	_cleanup_(buf_fini) struct buf text = BUF_INIT;
+	char chunk[4096];
+	size_t n;
+	struct str rest, line;
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		return err_set(e, ERR_IO, "cannot open the token file %s", path);
+	while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0 && text.n < TOKEN_FILE_MAX)
+		buf_add(&text, chunk, n);
+	fclose(f);
+	for (rest = arena_str(&an->arena, buf_str(&text)); rest.n > 0;) {
+		struct api_user *u = arena_new_of(&an->arena, struct api_user);
+		struct str token, group;
+
+		str_cut(rest, '\n', &line, &rest);
+		line = str_trim(line);
+		if (line.n == 0 || line.p[0] == '#')
+			continue;
+		str_cut(line, ',', &token, &line);
+		str_cut(line, ',', &u->name, &line);
+		str_cut(line, ',', &u->uid, &line);
+		u->groups = arena_new_array(&an->arena, struct str, 17);
+		while (line.n > 0 && u->n_groups < 16) {
+			str_cut(line, '|', &group, &line);
+			u->groups[u->n_groups++] = str_trim(group);
+		}
+		u->groups[u->n_groups++] = STR("system:authenticated");
+		u->method = "token";
+		if (token.n == 0 || u->name.n == 0)
+			return err_set(e, ERR_INVALID, "%s: a line must be token,user,uid[,group|group]", path);
+		map_put(&an->tokens, token, u);
+	}
+	return 0;
+}
+
+int authn_open(const struct apiserver_cfg *cfg, struct api_authn **ret, struct err *e)
+{
+	struct api_authn *an = xcalloc(1, sizeof(*an));
+
+	arena_init(&an->arena);
+	map_init(&an->tokens);
+	an->issuer = str_from(cfg->issuer ? cfg->issuer : DEFAULT_ISSUER);
+	if ((cfg->sa_key && x509_key_load(cfg->sa_key, &an->key, e) < 0) ||
+			(cfg->token_file && token_file_load(an, cfg->token_file, e) < 0)) {
+		authn_close(an);
+		return -e->code;
+	}
+	*ret = an;
+	return 0;
+}
+
+void authn_close(struct api_authn *an)
+{
+	if (!an)
+		return;
+	x509_key_free(an->key);
+	map_fini(&an->tokens);
+	arena_fini(&an->arena);
+	free(an);
+}
+
+const struct x509_key *authn_key(const struct api_authn *an)
+{
+	return an->key;
+}
+
+struct str authn_issuer(const struct api_authn *an)
+{
+	return an->issuer;
+}
+
+bool api_user_in_group(const struct api_user *u, const char *group)
+{
+	for (size_t i = 0; i < u->n_groups; i++)
+		if (str_eqc(u->groups[i], group))
+			return true;
+	return false;
+}
+
+static void user_groups(struct arena *a, struct api_user *u, const struct str *groups, size_t n)
+{
+	u->groups = arena_new_array(a, struct str, n + 1);
+	for (size_t i = 0; i < n; i++)
+		u->groups[i] = arena_str(a, groups[i]);
+	u->groups[n] = STR("system:authenticated");
+	u->n_groups = n + 1;
+}
+
+/* --- Service-account tokens ---------------------------------------------------------------------------- */
+
+static bool audience_matches(const struct json *aud, const struct str *wanted, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (str_eq(json_str(aud), wanted[i]) && wanted[i].n > 0)
+			return true;
+		JSON_ITEMS (it, aud)
+			if (str_eq(json_str(it), wanted[i]))
+				return true;
+	}
+	return false;
+}
+
+/* The object must still be the one that the token was bound to. */
+static enum authn_verdict bound_object(struct api_request *req, const char *plural, struct str ns, const struct json *ref,
+		struct err *e)
+{
+	const struct resource *res = resource_find("", "v1", plural);
+	struct str name = json_str(json_getc(ref, "name")), uid = json_str(json_getc(ref, "uid")), raw;
+	struct storage_meta m;
+	uint64_t rv;
+
+	if (!res || name.n == 0)
+		return AUTHN_NO;
+	if (storage_load(req->srv->store, &req->arena, storage_key(&req->arena, res, ns, name), &raw, &rv, e) < 0)
+		return e->code == ERR_NOT_FOUND ? AUTHN_ABSENT : AUTHN_NO;
+	if (!storage_meta(raw, &m) || (uid.n > 0 && !str_eq(m.uid, uid))) {
+		err_set(e, ERR_UNAUTHORIZED, "the %s of the token was replaced", plural);
+		return AUTHN_ABSENT;
+	}
+	return AUTHN_YES;
+}
+
+static enum authn_verdict service_account(struct api_request *req, struct json *claims, const struct str *audiences,
+		size_t n, struct api_user *u, struct err *e)
+{
+	struct json *kube = json_getc(claims, "kubernetes.io"), *sa = json_getc(kube, "serviceaccount");
+	struct str ns = json_str(json_getc(kube, "namespace")), name = json_str(json_getc(sa, "name")), groups[2];
+	const struct api_authn *an = req->srv->authn;
+	int64_t now = clock_wall_s();
+	enum authn_verdict v;
+
+	if (!str_eq(json_strp(claims, "iss"), an->issuer) || ns.n == 0 || name.n == 0) {
+		err_set(e, ERR_UNAUTHORIZED, "the token is of another issuer");
+		return AUTHN_NO;
+	}
+	if (now >= json_i64_or(json_getc(claims, "exp"), 0) || now + 60 < json_i64_or(json_getc(claims, "nbf"), 0)) {
+		err_set(e, ERR_UNAUTHORIZED, "the token has expired");
+		return AUTHN_NO;
+	}
+	if (!audience_matches(json_getc(claims, "aud"), n ? audiences : &an->issuer, n ? n : 1)) {
+		err_set(e, ERR_UNAUTHORIZED, "the token is for another audience");
+		return AUTHN_NO;
+	}
+	v = bound_object(req, "serviceaccounts", ns, sa, e);
+	if (v == AUTHN_YES && json_getc(kube, "pod")) {
+		v = bound_object(req, "pods", ns, json_getc(kube, "pod"), e);
+		u->pod_name = json_strp(kube, "pod.name");
+		u->pod_uid = json_strp(kube, "pod.uid");
+	}
+	if (v == AUTHN_YES && json_getc(kube, "secret"))
+		v = bound_object(req, "secrets", ns, json_getc(kube, "secret"), e);
+	if (v != AUTHN_YES)
+		return v;
+	u->name = arena_sprintf(&req->arena, "system:serviceaccount:%.*s:%.*s", STR_FMT(ns), STR_FMT(name));
+	u->uid = json_str(json_getc(sa, "uid"));
+	u->node_name = json_strp(kube, "node.name");
+	u->jti = json_str(json_getc(claims, "jti"));
+	groups[0] = STR("system:serviceaccounts");
+	groups[1] = arena_sprintf(&req->arena, "system:serviceaccounts:%.*s", STR_FMT(ns));
+	user_groups(&req->arena, u, groups, 2);
+	u->method = "serviceaccount";
+	return AUTHN_YES;
+}
+
+/* --- Bootstrap tokens: "abcdef.0123456789abcdef", kept as Secrets in kube-system ---------------------------- */
+
+static bool bootstrap_form(struct str t)
+{
+	if (t.n != 23 || t.p[6] != '.')
+		return false;
+	for (size_t i = 0; i < t.n; i++)
+		if (i != 6 && !((t.p[i] >= 'a' && t.p[i] <= 'z') || (t.p[i] >= '0' && t.p[i] <= '9')))
+			return false;
+	return true;
+}
+
+static struct str secret_data(struct api_request *req, struct json *secret, const char *key)
+{
+	struct str out;
+
+	if (!api_base64_decode(&req->arena, json_str(json_getc(json_getc(secret, "data"), key)), &out))
+		return STR_NULL;
+	return out;
+}
+
+static enum authn_verdict bootstrap_token(struct api_request *req, struct str token, struct api_user *u, struct err *e)
+{
+	const struct resource *res = resource_find("", "v1", "secrets");
+	struct str id = str_sub(token, 0, 6), raw, expiry, extra, group, groups[17];
+	struct json *secret;
+	size_t n = 0;
+	uint64_t rv;
+	struct str key = storage_key(&req->arena, res, STR("kube-system"),
+			arena_sprintf(&req->arena, "bootstrap-token-%.*s", STR_FMT(id)));
+
+	if (storage_load(req->srv->store, &req->arena, key, &raw, &rv, e) < 0)
+		return e->code == ERR_NOT_FOUND ? AUTHN_ABSENT : AUTHN_NO;
+	if (api_dom_of(&req->arena, res, raw, &secret, e) < 0)
+		return AUTHN_NO;
+	err_set(e, ERR_UNAUTHORIZED, "the bootstrap token is not valid");
+	if (!json_eqc(json_getc(secret, "type"), "bootstrap.kubernetes.io/token") ||
+			!str_eq(secret_data(req, secret, "token-id"), id) ||
+			!x509_equal(secret_data(req, secret, "token-secret"), str_skip(token, 7)) ||
+			!str_eqc(secret_data(req, secret, "usage-bootstrap-authentication"), "true"))
+		return AUTHN_NO;
+	expiry = secret_data(req, secret, "expiration");
+	if (expiry.n > 0) {
+		char now[CLOCK_RFC3339_SIZE];
+
+		clock_rfc3339(clock_wall_s(), now);
+		if (str_cmp(expiry, str_from(now)) <= 0)
+			return AUTHN_NO;
+	}
+	groups[n++] = STR("system:bootstrappers");
+	for (extra = secret_data(req, secret, "auth-extra-groups"); extra.n > 0 && n < ARRAY_LEN(groups);) {
+		str_cut(extra, ',', &group, &extra);
+		group = str_trim(group);
+		if (str_has_prefix(group, STR("system:bootstrappers:")))
+			groups[n++] = group;
+	}
+	u->name = arena_sprintf(&req->arena, "system:bootstrap:%.*s", STR_FMT(id));
+	u->method = "bootstrap";
+	user_groups(&req->arena, u, groups, n);
+	err_clear(e);
+	return AUTHN_YES;
+}
+
+enum authn_verdict authn_token(struct api_request *req, struct str token, const struct str *audiences, size_t n,
+		struct api_user *ret, struct err *e)
+{
+	const struct api_authn *an = req->srv->authn;
+	const struct api_user *fixed = map_get(&an->tokens, token);
+	struct json *claims;
+
+	memset(ret, 0, sizeof(*ret));
+	err_clear(e);
+	if (fixed) {
+		*ret = *fixed;
+		return AUTHN_YES;
+	}
+	if (bootstrap_form(token))
+		return bootstrap_token(req, token, ret, e);
+	if (!an->key || jwt_verify(&req->arena, an->key, token, &claims, e) < 0) {
+		if (!e->code)
+			err_set(e, ERR_UNAUTHORIZED, "unknown token");
+		return AUTHN_NO;
+	}
+	return service_account(req, claims, audiences, n, ret, e);
+}
+
+/* --- The step --------------------------------------------------------------------------------------------- */
+
+static void from_cert(struct api_request *req)
+{
+	const struct x509_info *c = req->peer;
+
+	req->user.name = arena_str(&req->arena, c->cn);
+	req->user.method = "cert";
+	user_groups(&req->arena, &req->user, c->orgs, c->n_orgs);
+}
+
+static void anonymous(struct api_request *req)
+{
+	static struct str groups[] = {STR_INIT("system:unauthenticated")};
+
+	req->user.name = STR("system:anonymous");
+	req->user.groups = groups;
+	req->user.n_groups = 1;
+	req->user.method = "anonymous";
+}
+
+enum step_result api__authenticate(struct api_request *req)
+{
+	struct str header = http_header_get(&req->headers, "authorization"), scheme, token;
+	struct err e = ERR_INIT;
+
+	if (req->local)
+		return STEP_NEXT;
+	if (req->peer && req->peer->cn.n > 0) {
+		from_cert(req);
+		return STEP_NEXT;
+	}
+	if (str_trim(header).n == 0 && !req->bad_peer) {
+		anonymous(req);
+		return STEP_NEXT;
+	}
+	str_cut(str_trim(header), ' ', &scheme, &token);
+	token = str_trim(token);
+	if (str_ieq(scheme, STR("bearer")) && token.n > 0)
+		switch (authn_token(req, token, NULL, 0, &req->user, &e)) {
+		case AUTHN_YES:
+			req->fresh = false;
+			return STEP_NEXT;
+		case AUTHN_ABSENT:
+			if (api_refresh(req))
+				return STEP_WAIT;
+			break;
+		case AUTHN_NO:
+			break;
+		}
+	api_count(req->srv, COUNT_authn_failures);
+	log_info("apiserver", "rejected credentials from %.*s: %s", STR_FMT(req->remote),
+			e.code ? e.text : req->bad_peer ? "client certificate does not verify" : "no usable token");
+	return api_fail(req, ERR_UNAUTHORIZED, "Unauthorized");
+}

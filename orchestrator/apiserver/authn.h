@@ -1,0 +1,34 @@
+/*
+ * Who asks: client certificate, service-account token, bootstrap token, static token, or anonymous; and making
+ * service-account tokens. Keys and the token file are read at start; all else is looked up in the store.
+ */
+#ifndef ORCHESTRATOR_APISERVER_AUTHN_H
+#define ORCHESTRATOR_APISERVER_AUTHN_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/str.h"
+
+struct api_authn;
+struct api_request;
+struct api_user;
+struct apiserver_cfg;
+struct json;
+struct x509_key;
+
+int authn_open(const struct apiserver_cfg *, struct api_authn **ret, struct err *);
+void authn_close(struct api_authn *);
+const struct x509_key *authn_key(const struct api_authn *);
+struct str authn_issuer(const struct api_authn *);
+
+enum authn_verdict {
+	AUTHN_YES,
+	AUTHN_NO,     /* bad credentials; err says why */
+	AUTHN_ABSENT, /* the token speaks of an object that the local state does not have (it may be stale) */
+};
+/* Check a bearer token for one of `audiences` (n 0: the API's own). TokenReview asks it too. */
+enum authn_verdict authn_token(struct api_request *, struct str token, const struct str *audiences, size_t n,
+		struct api_user *ret, struct err *);
+bool api_user_in_group(const struct api_user *, const char *group);
+
+#endif

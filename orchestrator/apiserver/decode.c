@@ -1,0 +1,185 @@
+#include "orchestrator/apiserver/decode.h"
+
+#include <stdlib.h>
+
+#include "base/util.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/strategy.h"
+#include "proto/codec.h"
+#include "proto/json.h"
+#include "proto/resource.h"
+#include "proto/schema.h"
+#include "proto/yaml.h"
+
+#define OBJECT_TYPES "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+#define PATCH_TYPES                                                                                                    \
+	"application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"
+
+const struct schema_type *api_view_type(const struct api_request *req)
+{
+	if (req->subres && req->subres->type)
+		return schema_type_find(req->subres->type);
+	return resource_type(req->res);
+}
+
+const char *api_view_version(const struct api_request *req)
+{
+	return req->subres && req->subres->type ? req->subres->api_version : req->res->api_version;
+}
+
+const char *api_view_kind(const struct api_request *req)
+{
+	return req->subres && req->subres->type ? req->subres->kind : req->res->kind;
+}
+
+static struct str content_type(const struct api_request *req)
+{
+	struct str type, rest;
+
+	str_cut(http_header_get(&req->headers, "content-type"), ';', &type, &rest);
+	return str_trim(type);
+}
+
+enum step_result api_normalize(struct api_request *req, const struct schema_type *type, struct json **io)
+{
+	_cleanup_(buf_fini) struct buf wire = BUF_INIT, text = BUF_INIT;
+	_cleanup_(freep) struct codec_errs *errs = xmalloc(sizeof(*errs));
+	const struct codec_err *hard;
+	struct err e = ERR_INIT;
+	const char *prefix = arena_printf(&req->arena, "%s in version \"%s\" cannot be handled as a %s", type->kind,
+			type->root ? type->api_version : "v1", type->kind);
+
+	codec_errs_init(errs, &req->arena);
+	codec_to_wire(&wire, type, *io, errs);
+	hard = codec_errs_hard(errs);
+	if (hard)
+		return api_fail(req, ERR_BAD_REQUEST, "%s: %s", prefix, hard->message);
+	if (errs->n + req->n_dups > 0 && req->opt.field_validation == FIELDS_STRICT) {
+		codec_errs_strict_message(errs, req->dups, req->n_dups, &text);
+		return api_fail(req, ERR_BAD_REQUEST, "%s: %.*s", prefix, STR_FMT(buf_str(&text)));
+	}
+	if (req->opt.field_validation == FIELDS_WARN) {
+		for (size_t i = 0; i < errs->n; i++)
+			api_warn(req, "%s", errs->items[i].message);
+		for (size_t i = 0; i < req->n_dups; i++)
+			api_warn(req, "duplicate field \"%.*s\"", STR_FMT(req->dups[i]));
+	}
+	req->n_dups = 0;
+	if (codec_wire_to_dom(&req->arena, type, arena_str(&req->arena, buf_str(&wire)), NULL, io, &e) < 0)
+		return api_fail(req, ERR_BAD_REQUEST, "%s: %s", prefix, e.text);
+	return STEP_NEXT;
+}
+
+/* Missing kind and apiVersion are the endpoint's; given ones must be. */
+static enum step_result check_kind(struct api_request *req, const struct schema_type *type, struct str version,
+		struct str kind, bool lenient)
+{
+	struct str want = str_from(type->api_version);
+
+	if (kind.n > 0 && !str_eqc(kind, type->kind))
+		return api_fail(req, ERR_BAD_REQUEST,
+				"%.*s in version \"%.*s\" cannot be handled as a %s: no kind \"%.*s\" is registered for this "
+				"resource",
+				STR_FMT(kind), STR_FMT(version), type->kind, STR_FMT(kind));
+	if (version.n > 0 && !lenient && type->root && !str_eq(version, want))
+		return api_fail(req, ERR_BAD_REQUEST,
+				"the API version in the data (%.*s) does not match the expected API version (%.*s)",
+				STR_FMT(version), STR_FMT(want));
+	return STEP_NEXT;
+}
+
+static enum step_result decode_wire(struct api_request *req, const struct schema_type *type, bool lenient)
+{
+	struct codec_envelope env = {.wire = req->body};
+	struct err e = ERR_INIT;
+
+	/* In-process clients send the plain message. */
+	if (!(req->local && !codec_is_wrapped(req->body))) {
+		if (codec_unwrap(req->body, &env, &e) < 0)
+			return api_fail_err(req, &e);
+		if (check_kind(req, type, env.api_version, env.kind, lenient) != STEP_NEXT)
+			return STEP_FAIL;
+	}
+	if (codec_wire_to_dom(&req->arena, type, env.wire, NULL, &req->sent, &e) < 0)
+		return api_fail(req, ERR_BAD_REQUEST, "%s cannot be decoded: %s", type->kind, e.text);
+	return STEP_NEXT;
+}
+
+static enum step_result decode_text(struct api_request *req, const struct schema_type *type, bool yaml, bool lenient)
+{
+	struct json_opts opts = {0};
+	struct err e = ERR_INIT;
+	enum step_result r;
+
+	if ((yaml ? yaml_parse(&req->arena, req->body, &req->sent, &e) :
+		    json_parse(&req->arena, req->body, &opts, &req->sent, &e)) < 0)
+		return api_fail(req, e.code == ERR_TOO_LARGE ? ERR_TOO_LARGE : ERR_BAD_REQUEST,
+				"the object provided is unrecognized (must be of type %s): couldn't get version/kind; "
+				"%s parse error: %s",
+				type->kind, yaml ? "yaml" : "json", e.text);
+	if (!json_is(req->sent, JSON_OBJECT))
+		return api_fail(req, ERR_BAD_REQUEST,
+				"the object provided is unrecognized (must be of type %s): it is not an object", type->kind);
+	req->dups = opts.dups;
+	req->n_dups = opts.n_dups;
+	r = check_kind(req, type, json_str(json_getc(req->sent, "apiVersion")), json_str(json_getc(req->sent, "kind")),
+			lenient);
+	if (r != STEP_NEXT)
+		return r;
+	if (lenient)
+		req->opt.field_validation = FIELDS_IGNORE;
+	return api_normalize(req, type, &req->sent);
+}
+
+enum step_result api_decode_body(struct api_request *req, const char *type_name, bool lenient)
+{
+	const struct schema_type *type = schema_type_find(type_name);
+	struct str ct = content_type(req);
+
+	ASSERT(type);
+	if (str_eqc(ct, "application/vnd.kubernetes.protobuf"))
+		return decode_wire(req, type, lenient);
+	if (str_eqc(ct, "application/yaml"))
+		return decode_text(req, type, true, lenient);
+	if (ct.n == 0 || str_eqc(ct, "application/json") || str_eqc(ct, "*/*"))
+		return decode_text(req, type, false, lenient);
+	return api_fail(req, ERR_UNSUPPORTED_MEDIA,
+			"the body of the request was in an unknown format - accepted media types include: " OBJECT_TYPES);
+}
+
+enum step_result api__decode_object(struct api_request *req)
+{
+	return api_decode_body(req, api_view_type(req)->name, false);
+}
+
+enum step_result api__decode_patch(struct api_request *req)
+{
+	static const struct {
+		const char *media;
+		enum api_patch_type type;
+	} types[] = {
+			{"application/json-patch+json", PATCH_JSON},
+			{"application/merge-patch+json", PATCH_MERGE},
+			{"application/strategic-merge-patch+json", PATCH_STRATEGIC},
+	};
+	struct str ct = content_type(req);
+	struct err e = ERR_INIT;
+
+	if (str_eqc(ct, "application/apply-patch+yaml"))
+		return api_fail(req, ERR_UNSUPPORTED_MEDIA,
+				"server-side apply is not supported by this server yet; use client-side apply. The accepted "
+				"media types are " PATCH_TYPES);
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		if (!str_eqc(ct, types[i].media))
+			continue;
+		req->patch_type = types[i].type;
+		if (json_parse(&req->arena, req->body, NULL, &req->sent, &e) < 0)
+			return api_fail(req, ERR_BAD_REQUEST, "error decoding patch: %s", e.text);
+		if (!json_is(req->sent, req->patch_type == PATCH_JSON ? JSON_ARRAY : JSON_OBJECT))
+			return api_fail(req, ERR_BAD_REQUEST, "error decoding patch: %s expected",
+					req->patch_type == PATCH_JSON ? "an array of operations" : "an object");
+		return STEP_NEXT;
+	}
+	return api_fail(req, ERR_UNSUPPORTED_MEDIA,
+			"the body of the request was in an unknown format - accepted media types include: " PATCH_TYPES);
+}

@@ -1,0 +1,169 @@
+/* The HTTPS front: io/http_server's requests become api_requests, and their answers go back. Nothing is decided here. */
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/request.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "io/http_server.h"
+
+/* One HTTP request. It outlives the http_request while a write's done is outstanding. */
+struct front_request {
+	struct http_request *http; /* NULL once ended */
+	struct api_request *req;   /* NULL once finished */
+	struct http_write w;
+	bool w_busy;
+};
+
+static void front_release(struct front_request *f)
+{
+	if (!f->http && !f->w_busy)
+		free(f);
+}
+
+static void front_ended(struct api_request *req)
+{
+	struct front_request *f = req->owner;
+
+	f->http = NULL;
+	f->req = NULL;
+	req->owner = NULL;
+	front_release(f);
+}
+
+static void front_respond(struct api_request *req, int status, const struct http_header *h, size_t n, struct buf *body)
+{
+	struct front_request *f = req->owner;
+
+	http_respond_take(f->http, status, h, n, body);
+	front_ended(req);
+}
+
+static void front_begin(struct api_request *req, int status, const struct http_header *h, size_t n)
+{
+	struct front_request *f = req->owner;
+
+	http_respond_start(f->http, status, h, n);
+}
+
+static void front_written(struct http_write *w, int status)
+{
+	struct front_request *f = container_of(w, struct front_request, w);
+
+	(void)status;
+	f->w_busy = false;
+	if (!f->http)
+		front_release(f);
+	else if (f->req && f->req->on_drain && !f->req->canceled)
+		f->req->on_drain(f->req);
+}
+
+static void front_write(struct api_request *req, struct str chunk)
+{
+	struct front_request *f = req->owner;
+
+	/* One write at a time reports back; that is enough to learn that the queue moves. */
+	if (f->w_busy) {
+		http_respond_write(f->http, chunk, NULL);
+		return;
+	}
+	f->w_busy = true;
+	f->w.done = front_written;
+	http_respond_write(f->http, chunk, &f->w);
+}
+
+static size_t front_queued(struct api_request *req)
+{
+	struct front_request *f = req->owner;
+
+	return http_request_queued_bytes(f->http);
+}
+
+static void front_end(struct api_request *req)
+{
+	struct front_request *f = req->owner;
+
+	http_respond_end(f->http);
+	front_ended(req);
+}
+
+static void front_abort(struct api_request *req)
+{
+	struct front_request *f = req->owner;
+
+	http_respond_abort(f->http);
+	front_ended(req);
+}
+
+static struct stream *front_upgrade(struct api_request *req, const struct http_header *h, size_t n, struct err *e)
+{
+	struct front_request *f = req->owner;
+	struct stream *s = http_upgrade(f->http, h, n, e);
+
+	if (s)
+		front_ended(req);
+	return s;
+}
+
+static const struct api_responder front_responder = {
+		.respond = front_respond,
+		.begin = front_begin,
+		.write = front_write,
+		.queued = front_queued,
+		.end = front_end,
+		.abort = front_abort,
+		.upgrade = front_upgrade,
+};
+
+static void front_cancel(struct http_request *r)
+{
+	struct front_request *f = r->user;
+
+	if (f && f->req)
+		api_request_cancel(f->req);
+	else
+		http_respond_abort(r);
+}
+
+static void front_body(struct http_request *r, int status, struct str body)
+{
+	struct front_request *f = r->user;
+
+	if (status == -ERR_CANCELED)
+		return; /* on_cancel comes too */
+	f->req->body = body;
+	if (status == -ERR_TOO_LARGE)
+		api_fail(f->req, ERR_TOO_LARGE, "Request entity too large: limit is %u", API_MAX_BODY);
+	else if (status != 0)
+		api_fail(f->req, (enum err_code)-status, "the request's body broke off");
+	apiserver_handle(f->req);
+}
+
+static void front_request(struct http_handler *h, struct http_request *r)
+{
+	struct api_loop *al = container_of(h, struct api_loop, http_handler);
+	struct front_request *f = xcalloc(1, sizeof(*f));
+	struct api_request *req = api_request_new(al, &front_responder, f);
+
+	f->http = r;
+	f->req = req;
+	r->user = f;
+	r->on_cancel = front_cancel;
+	req->method = r->method;
+	req->target = r->target;
+	req->headers = r->headers;
+	req->remote = r->remote;
+	req->peer = r->peer_verified ? r->peer : NULL;
+	req->bad_peer = r->peer && !r->peer_verified;
+	if (r->has_body)
+		http_request_body(r, API_MAX_BODY, front_body);
+	else
+		apiserver_handle(req);
+}
+
+int api__front_open(struct api_loop *al, const struct http_server_config *cfg, struct err *e)
+{
+	al->http_handler.on_request = front_request;
+	return http_server_new(al->loop, cfg, &al->http_handler, &al->http, e);
+}

@@ -1,0 +1,31 @@
+# The Kubernetes API of one server.
+noinst_LIBRARIES += libapiserver.a
+libapiserver_a_SOURCES = \
+	orchestrator/apiserver/answer.c orchestrator/apiserver/answer.h \
+	orchestrator/apiserver/apiserver.c orchestrator/apiserver/apiserver.h orchestrator/apiserver/apiserver-priv.h \
+	orchestrator/apiserver/attrs.c orchestrator/apiserver/attrs.h \
+	orchestrator/apiserver/authn.c orchestrator/apiserver/authn.h \
+	orchestrator/apiserver/authz.c orchestrator/apiserver/authz.h \
+	orchestrator/apiserver/bootstrap.c orchestrator/apiserver/bootstrap.h \
+	orchestrator/apiserver/client_local.c \
+	orchestrator/apiserver/decode.c orchestrator/apiserver/decode.h \
+	orchestrator/apiserver/delete.c \
+	orchestrator/apiserver/discovery.c \
+	orchestrator/apiserver/http_front.c \
+	orchestrator/apiserver/jwt.c orchestrator/apiserver/jwt.h \
+	orchestrator/apiserver/negotiate.c \
+	orchestrator/apiserver/objects.c orchestrator/apiserver/objects.h \
+	orchestrator/apiserver/openapi.c \
+	orchestrator/apiserver/paths.c orchestrator/apiserver/paths.h \
+	orchestrator/apiserver/read.c orchestrator/apiserver/read.h \
+	orchestrator/apiserver/request.c orchestrator/apiserver/request.h \
+	orchestrator/apiserver/scale.c \
+	orchestrator/apiserver/storage.c orchestrator/apiserver/storage.h \
+	orchestrator/apiserver/strategy.c orchestrator/apiserver/strategy.h orchestrator/apiserver/strategies.h \
+	orchestrator/apiserver/strategy_pod.c \
+	orchestrator/apiserver/strategy_service.c \
+	orchestrator/apiserver/tables.c orchestrator/apiserver/tables.h \
+	orchestrator/apiserver/txn.c orchestrator/apiserver/txn.h \
+	orchestrator/apiserver/watch.c \
+	orchestrator/apiserver/write.c orchestrator/apiserver/write.h
+libapiserver_a_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NGHTTP2_CFLAGS) $(ZLIB_CFLAGS)

@@ -1,0 +1,309 @@
+#include "orchestrator/apiserver/paths.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/util.h"
+#include "io/x509.h"
+#include "orchestrator/apiserver/answer.h"
+#include "orchestrator/apiserver/authn.h"
+#include "orchestrator/apiserver/jwt.h"
+#include "proto/json.h"
+#include "store/store.h"
+
+static enum step_result path_root(struct api_request *, struct str rest);
+static enum step_result path_version(struct api_request *, struct str rest);
+static enum step_result path_health(struct api_request *, struct str rest);
+static enum step_result path_metrics(struct api_request *, struct str rest);
+static enum step_result path_jwks(struct api_request *, struct str rest);
+static enum step_result path_oidc(struct api_request *, struct str rest);
+
+enum access { ACCESS_ALL, ACCESS_AUTHENTICATED, ACCESS_GRANTED };
+
+static const struct path_row {
+	const char *path;
+	bool below; /* also anything under it */
+	enum access access;
+	enum step_result (*answer)(struct api_request *, struct str rest);
+} rows[] = {
+		{"/", false, ACCESS_AUTHENTICATED, path_root},
+		{"/api", true, ACCESS_AUTHENTICATED, api_path_api},
+		{"/apis", true, ACCESS_AUTHENTICATED, api_path_apis},
+		{"/healthz", true, ACCESS_ALL, path_health},
+		{"/livez", true, ACCESS_ALL, path_health},
+		{"/readyz", true, ACCESS_ALL, path_health},
+		{"/version", false, ACCESS_ALL, path_version},
+		{"/version/", false, ACCESS_ALL, path_version},
+		{"/openapi/v2", false, ACCESS_AUTHENTICATED, api_path_openapi_v2},
+		{"/openapi/v3", true, ACCESS_AUTHENTICATED, api_path_openapi_v3},
+		{"/.well-known/openid-configuration", false, ACCESS_AUTHENTICATED, path_oidc},
+		{"/openid/v1/jwks", false, ACCESS_AUTHENTICATED, path_jwks},
+		{"/metrics", false, ACCESS_GRANTED, path_metrics},
+};
+
+static const struct path_row *row_find(struct str path, struct str *ret_rest)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct str p = str_from(rows[i].path);
+
+		if (!str_has_prefix(path, p))
+			continue;
+		*ret_rest = str_skip(path, p.n);
+		if (ret_rest->n == 0 || (rows[i].below && ret_rest->p[0] == '/'))
+			return &rows[i];
+	}
+	return NULL;
+}
+
+bool api_path_public(struct str path)
+{
+	struct str rest;
+	const struct path_row *r = row_find(path, &rest);
+
+	return r && r->access == ACCESS_ALL;
+}
+
+bool api_path_discovery(struct str path)
+{
+	struct str rest;
+	const struct path_row *r = row_find(path, &rest);
+
+	return r && r->access <= ACCESS_AUTHENTICATED;
+}
+
+enum step_result api_path_unknown(struct api_request *req)
+{
+	return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
+}
+
+enum step_result api__non_resource(struct api_request *req)
+{
+	struct str rest;
+	const struct path_row *r = row_find(req->path, &rest);
+
+	if (!r)
+		return api_path_unknown(req);
+	if (!str_eqc(req->method, "GET") && !str_eqc(req->method, "HEAD"))
+		return api_fail(req, ERR_METHOD_NOT_ALLOWED,
+				"the server does not allow this method on the requested resource");
+	return r->answer(req, rest);
+}
+
+static enum step_result answer_text(struct api_request *req, int status, struct buf *text)
+{
+	return api_answer_bytes(req, status, "text/plain; charset=utf-8", text);
+}
+
+static enum step_result answer_json(struct api_request *req, const char *type, const struct json *doc)
+{
+	struct buf out = BUF_INIT;
+
+	json_print(&out, doc, JSON_PRETTY);
+	return api_answer_bytes(req, 200, type, &out);
+}
+
+static enum step_result path_root(struct api_request *req, struct str rest)
+{
+	struct arena *a = &req->arena;
+	struct json *doc = json_new_object(a), *paths = json_new_array(a);
+
+	(void)rest;
+	for (size_t i = 1; i < ARRAY_LEN(rows); i++)
+		json_push(a, paths, json_newc(a, rows[i].path));
+	json_setc(a, doc, "paths", paths);
+	return answer_json(req, "application/json", doc);
+}
+
+static enum step_result path_version(struct api_request *req, struct str rest)
+{
+	static const char *const fields[][2] = {
+			{"major", API_MAJOR},
+			{"minor", API_MINOR},
+			{"gitVersion", API_GIT_VERSION},
+			{"gitCommit", ""},
+			{"gitTreeState", "clean"},
+			{"buildDate", "1970-01-01T00:00:00Z"},
+			{"goVersion", "none"},
+			{"compiler", "gcc"},
+	};
+	struct json *doc = json_new_object(&req->arena);
+	struct utsname u;
+
+	(void)rest;
+	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
+		json_setc(&req->arena, doc, fields[i][0], json_newc(&req->arena, fields[i][1]));
+	if (uname(&u) == 0)
+		json_setc(&req->arena, doc, "platform",
+				json_newf(&req->arena, "linux/%s",
+						strcmp(u.machine, "x86_64") == 0    ? "amd64" :
+						strcmp(u.machine, "aarch64") == 0 ? "arm64" : u.machine));
+	return answer_json(req, "application/json", doc);
+}
+
+/* --- Health -------------------------------------------------------------------------------------------------- */
+
+static bool check_ping(struct apiserver *srv)
+{
+	(void)srv;
+	return true;
+}
+
+/* A leader is known: without one neither writes nor linearizable reads go through. */
+static bool check_quorum(struct apiserver *srv)
+{
+	struct kv_status *st = xmalloc(sizeof(*st));
+	bool ok;
+
+	kv_status(srv->kv, st);
+	ok = st->role.leader_id != 0;
+	free(st);
+	return ok;
+}
+
+static bool check_bootstrap(struct apiserver *srv)
+{
+	return atomic_load(&srv->ready);
+}
+
+static bool check_shutdown(struct apiserver *srv)
+{
+	return !atomic_load(&srv->stopping);
+}
+
+static const struct {
+	const char *name;
+	bool (*ok)(struct apiserver *);
+	bool live, ready; /* part of /livez, of /readyz; /healthz asks all */
+} checks[] = {
+		{"ping", check_ping, true, true},
+		{"etcd", check_quorum, false, true},
+		{"poststarthook/start-system-namespaces-controller", check_bootstrap, false, true},
+		{"shutdown", check_shutdown, false, true},
+};
+
+static enum step_result path_health(struct api_request *req, struct str rest)
+{
+	bool live = str_has_prefix(req->path, STR("/livez"));
+	bool verbose = api_query_has(&req->query, "verbose"), all = true, found = rest.n <= 1;
+	struct str one = str_skip(rest, 1);
+	struct buf text = BUF_INIT;
+
+	for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
+		bool ok;
+
+		if (one.n > 0 ? !str_eqc(one, checks[i].name) : live && !checks[i].live)
+			continue;
+		found = true;
+		ok = checks[i].ok(req->srv);
+		all = all && ok;
+		buf_printf(&text, "[%s]%s %s\n", ok ? "+" : "-", checks[i].name, ok ? "ok" : "failed: reason withheld");
+	}
+	if (!found) {
+		buf_fini(&text);
+		return api_path_unknown(req);
+	}
+	if (all && !verbose) {
+		buf_clear(&text);
+		buf_addc(&text, "ok");
+	} else {
+		buf_printf(&text, "%.*s check %s\n", STR_FMT(str_sub(req->path, 1, req->path.n)), all ? "passed" : "failed");
+	}
+	return answer_text(req, all ? 200 : 500, &text);
+}
+
+/* --- Metrics --------------------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name, *help;
+} counters[] = {
+#define X(id, n, h) {n, h},
+		API_COUNTERS(X)
+#undef X
+};
+
+static void gauge(struct buf *b, const char *name, const char *help, uint64_t v)
+{
+	buf_printf(b, "# HELP %s %s\n# TYPE %s gauge\n%s %" PRIu64 "\n", name, help, name, name, v);
+}
+
+static enum step_result path_metrics(struct api_request *req, struct str rest)
+{
+	struct buf b = BUF_INIT;
+	struct kv_status *st = xmalloc(sizeof(*st));
+
+	(void)rest;
+	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
+		buf_printf(&b, "# HELP %s %s\n# TYPE %s counter\n%s %" PRIu64 "\n", counters[i].name, counters[i].help,
+				counters[i].name, counters[i].name,
+				(uint64_t)atomic_load_explicit(&req->srv->counters[i], memory_order_relaxed));
+	kv_status(req->srv->kv, st);
+	gauge(&b, "apiserver_current_inflight_requests", "Requests under way, watches among them",
+			(uint64_t)atomic_load(&req->srv->n_requests));
+	gauge(&b, "kontiki_raft_term", "Raft term", st->role.term);
+	gauge(&b, "kontiki_raft_is_leader", "1 on the leader", st->role.leader);
+	gauge(&b, "kontiki_raft_has_leader", "1 when a leader is known", st->role.leader_id != 0);
+	gauge(&b, "kontiki_raft_commit_index", "Committed log index", st->commit_index);
+	gauge(&b, "kontiki_raft_applied_index", "Applied log index", st->applied_index);
+	gauge(&b, "kontiki_raft_wal_bytes", "Bytes of log on disk", st->wal_bytes);
+	gauge(&b, "kontiki_store_revision", "Store revision", st->revision);
+	gauge(&b, "process_start_time_seconds", "Start of the API server", (uint64_t)req->srv->started_s);
+	free(st);
+	return api_answer_bytes(req, 200, "text/plain; version=0.0.4; charset=utf-8", &b);
+}
+
+/* --- Keys of the service-account tokens (OpenID Connect Discovery 1.0; RFC 7517) ----------------------------------- */
+
+static enum step_result path_oidc(struct api_request *req, struct str rest)
+{
+	struct arena *a = &req->arena;
+	struct json *doc = json_new_object(a), *list;
+	struct str issuer = authn_issuer(req->srv->authn);
+
+	(void)rest;
+	json_setc(a, doc, "issuer", json_new_str(a, issuer));
+	json_setc(a, doc, "jwks_uri", json_newf(a, "%.*s/openid/v1/jwks", STR_FMT(issuer)));
+	list = json_new_array(a);
+	json_push(a, list, json_newc(a, "id_token"));
+	json_setc(a, doc, "response_types_supported", list);
+	list = json_new_array(a);
+	json_push(a, list, json_newc(a, "public"));
+	json_setc(a, doc, "subject_types_supported", list);
+	list = json_new_array(a);
+	json_push(a, list, json_newc(a, authn_key(req->srv->authn) ? x509_jws_alg(authn_key(req->srv->authn)) : "ES256"));
+	json_setc(a, doc, "id_token_signing_alg_values_supported", list);
+	return answer_json(req, "application/json", doc);
+}
+
+static enum step_result path_jwks(struct api_request *req, struct str rest)
+{
+	_cleanup_(buf_fini) struct buf x = BUF_INIT, y = BUF_INIT, der = BUF_INIT;
+	const struct x509_key *key = authn_key(req->srv->authn);
+	struct arena *a = &req->arena;
+	struct json *doc = json_new_object(a), *keys = json_new_array(a), *k = json_new_object(a);
+	struct err e = ERR_INIT;
+	uint8_t hash[32];
+	bool ec;
+
+	(void)rest;
+	json_setc(a, doc, "keys", keys);
+	if (!key)
+		return answer_json(req, "application/jwk-set+json", doc);
+	if (x509_key_jwk(key, &x, &y, &e) < 0 || x509_key_public_der(key, &der, &e) < 0)
+		return api_fail_err(req, &e);
+	ec = x509_key_is_ec(key);
+	x509_sha256(buf_str(&der), hash);
+	json_setc(a, k, "use", json_newc(a, "sig"));
+	json_setc(a, k, "kty", json_newc(a, ec ? "EC" : "RSA"));
+	json_setc(a, k, "kid", json_new_str(a, jwt_base64url(a, str_of(hash, sizeof(hash)))));
+	json_setc(a, k, "alg", json_newc(a, x509_jws_alg(key)));
+	if (ec)
+		json_setc(a, k, "crv", json_newc(a, "P-256"));
+	json_setc(a, k, ec ? "x" : "n", json_new_str(a, jwt_base64url(a, buf_str(&x))));
+	json_setc(a, k, ec ? "y" : "e", json_new_str(a, jwt_base64url(a, buf_str(&y))));
+	json_push(a, keys, k);
+	return answer_json(req, "application/jwk-set+json", doc);
+}

@@ -1,0 +1,438 @@
+#include "orchestrator/apiserver/read.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/util.h"
+#include "orchestrator/apiserver/answer.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/jwt.h"
+#include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/storage.h"
+#include "orchestrator/apiserver/strategy.h"
+#include "orchestrator/apiserver/tables.h"
+#include "orchestrator/apiserver/decode.h"
+#include "proto/codec.h"
+#include "proto/resource.h"
+#include "proto/schema.h"
+#include "proto/wire.h"
+#include "proto/yaml.h"
+#include "store/store.h"
+#include "store/view.h"
+
+/* --- Selectors on stored bytes -------------------------------------------------------------------------------- */
+
+enum step_result api_selection_parse(struct api_request *req, struct api_selection *sel)
+{
+	struct err e = ERR_INIT;
+
+	sel->res = req->res;
+	sel->labels = SELECTOR_EVERYTHING;
+	sel->fields = (struct field_selector){NULL, 0};
+	sel->all = req->opt.label_selector.n == 0 && req->opt.field_selector.n == 0;
+	if (selector_parse(&req->arena, req->opt.label_selector, &sel->labels, &e) < 0 ||
+			field_selector_parse(&req->arena, req->opt.field_selector, &sel->fields, &e) < 0 ||
+			field_selector_check(&sel->fields, req->res->api_version, req->res->kind, req->res->namespaced,
+					&e) < 0)
+		return api_fail(req, ERR_BAD_REQUEST, "%s", e.text);
+	return STEP_NEXT;
+}
+
+static bool label_of(const void *ctx, struct str key, struct str *ret)
+{
+	return storage_label(*(const struct str *)ctx, key, ret);
+}
+
+struct raw_object {
+	const struct schema_type *type;
+	struct str raw;
+	const struct storage_meta *meta;
+};
+
+/* The text of a scalar field at a dotted path, straight from the bytes. */
+static struct str raw_field(const struct schema_type *t, struct str msg, struct str path)
+{
+	struct str head, rest;
+	const struct schema_field *f;
+	struct wire_reader r;
+	struct wire_item it = {0};
+	bool set = false;
+
+	str_cut(path, '.', &head, &rest);
+	f = schema_field_find(t, head);
+	if (!f)
+		return STR_NULL;
+	if (rest.n > 0)
+		return f->type ? raw_field(f->type, storage_field(msg, f->number), rest) : STR_NULL;
+	if (f->kind != SCHEMA_BOOL)
+		return f->kind == SCHEMA_STRING ? storage_field(msg, f->number) : STR_NULL;
+	r = wire_reader(msg);
+	while (wire_next(&r, &it))
+		if (it.number == f->number && it.type == WIRE_VARINT)
+			set = it.v != 0;
+	return set ? STR("true") : STR("false");
+}
+
+static struct str field_of(const void *ctx, struct str field)
+{
+	const struct raw_object *o = ctx;
+
+	if (str_eqc(field, "metadata.name"))
+		return o->meta->name;
+	if (str_eqc(field, "metadata.namespace"))
+		return o->meta->ns;
+	if (str_eqc(field, "source")) /* Events: the component */
+		return raw_field(o->type, o->raw, STR("source.component"));
+	return raw_field(o->type, o->raw, field);
+}
+
+bool api_selection_matches(const struct api_selection *sel, struct str raw)
+{
+	struct storage_meta m;
+	struct raw_object o = {.raw = raw, .meta = &m};
+
+	if (sel->all)
+		return true;
+	if (!storage_meta(raw, &m) || !selector_matches(&sel->labels, label_of, &m.bytes))
+		return false;
+	o.type = resource_type(sel->res);
+	return field_selector_matches(&sel->fields, field_of, &o);
+}
+
+void api_key_range(struct api_request *req, struct str *ret_key, struct str *ret_end)
+{
+	struct arena *a = &req->arena;
+
+	/* A fixed name and namespace make it one key (the name is a selector's or the path's). */
+	if (req->at.name.n > 0 && (req->at.ns.n > 0 || !req->res->namespaced)) {
+		*ret_key = storage_key(a, req->res, req->at.ns, req->at.name);
+		*ret_end = STR_NULL;
+		return;
+	}
+	*ret_key = storage_prefix(a, req->res, req->at.ns);
+	*ret_end = storage_end(a, *ret_key);
+}
+
+/* --- When to read ------------------------------------------------------------------------------------------------ */
+
+/* Without a resourceVersion reads are linearizable; "0" takes what is here; N waits until N is here. */
+enum step_result api__read_point(struct api_request *req)
+{
+	struct str rv = req->opt.resource_version;
+	uint64_t n = 0;
+
+	if (req->opt.continue_token.n > 0 || str_eqc(rv, "0"))
+		return STEP_NEXT;
+	if (rv.n > 0 && !str_to_u64(rv, &n))
+		return api_fail(req, ERR_BAD_REQUEST, "resourceVersion: Invalid value: \"%.*s\": invalid resource version",
+				STR_FMT(rv));
+	if (n > 0 && (uint64_t)store_revision(req->srv->store) >= n)
+		return STEP_NEXT;
+	if (api_refresh(req))
+		return STEP_WAIT;
+	if (n > 0 && (uint64_t)store_revision(req->srv->store) < n) {
+		api_fail(req, ERR_TIMEOUT, "Timeout: Too large resource version: %" PRIu64 ", current: %" PRId64, n,
+				store_revision(req->srv->store));
+		req->fail.retry_after_s = 1;
+		return STEP_FAIL;
+	}
+	return STEP_NEXT;
+}
+
+enum step_result api__get(struct api_request *req)
+{
+	struct str key = storage_key(&req->arena, req->res, req->at.ns, req->at.name), raw;
+	struct err e = ERR_INIT;
+	uint64_t rv;
+
+	if (storage_load(req->srv->store, &req->arena, key, &raw, &rv, &e) < 0)
+		return e.code == ERR_NOT_FOUND ? api_fail_not_found(req, req->res, req->at.name) : api_fail_err(req, &e);
+	if (req->subres && req->subres->to_view) {
+		struct json *obj, *view;
+
+		if (api_dom_of(&req->arena, req->res, raw, &obj, &e) < 0)
+			return api_fail_err(req, &e);
+		view = req->subres->to_view(req, obj);
+		json_setc(&req->arena, api_meta(&req->arena, view), "resourceVersion",
+				json_newf(&req->arena, "%" PRIu64, rv));
+		return api_answer_dom(req, 200, api_view_type(req), view);
+	}
+	return api_answer_stored(req, 200, raw, rv);
+}
+
+/* --- Continue tokens: {"v":"meta.k8s.io/v1","rv":N,"start":"ns/name"} in base64url --------------------------------- */
+
+static struct str token_make(struct arena *a, int64_t rv, struct str start)
+{
+	struct json *t = json_new_object(a);
+
+	json_setc(a, t, "v", json_newc(a, "meta.k8s.io/v1"));
+	json_setc(a, t, "rv", json_new_int(a, rv));
+	json_setc(a, t, "start", json_new_str(a, start));
+	return jwt_base64url(a, json_text(a, t));
+}
+
+static enum step_result token_read(struct api_request *req, int64_t *ret_rv, struct str *ret_start)
+{
+	struct str text;
+	struct json *t;
+
+	if (!jwt_base64url_decode(&req->arena, req->opt.continue_token, &text) ||
+			json_parse(&req->arena, text, NULL, &t, NULL) < 0 ||
+			!json_eqc(json_getc(t, "v"), "meta.k8s.io/v1") || !json_i64(json_getc(t, "rv"), ret_rv) ||
+			json_str(json_getc(t, "start")).n == 0)
+		return api_fail(req, ERR_BAD_REQUEST, "continue key is not valid: it was not given by this server");
+	*ret_start = json_str(json_getc(t, "start"));
+	return STEP_NEXT;
+}
+
+/* --- Lists ---------------------------------------------------------------------------------------------------------- */
+
+/* A list being written, in whichever form. */
+struct list_out {
+	struct api_request *req;
+	const struct schema_type *type;
+	struct buf items;
+	struct json *table;
+	enum table_include include;
+	int64_t now;
+	bool first;
+	size_t n;
+};
+
+static int list_add(struct list_out *o, struct str raw, uint64_t rv, struct err *e)
+{
+	struct api_request *req = o->req;
+	char text[24];
+	struct codec_opts opts = {.resource_version = str_of(text, (size_t)snprintf(text, sizeof(text), "%" PRIu64, rv))};
+	_cleanup_(buf_fini) struct buf with_rv = BUF_INIT;
+	struct json *doc;
+
+	o->n++;
+	if (req->accept.as == AS_TABLE) {
+		if (codec_wire_to_dom(&req->arena, o->type, raw, &opts, &doc, e) < 0)
+			return -e->code;
+		table_add(&req->arena, o->table, req->res, doc, o->include, o->now);
+		return 0;
+	}
+	if (req->accept.as != AS_OBJECT)
+		raw = api_partial_of(&req->arena, raw);
+	if (req->accept.media >= MEDIA_PROTOBUF) {
+		storage_with_rv(&with_rv, raw, rv);
+		wire_add_bytes(&o->items, 2, buf_str(&with_rv));
+		return 0;
+	}
+	return codec_json_list_item(&o->items, o->type, raw, opts.resource_version, &o->first, e);
+}
+
+static enum step_result list_answer(struct list_out *o, const struct codec_list_meta *meta)
+{
+	struct api_request *req = o->req;
+	const char *kind = req->res->list_kind, *version = req->res->api_version;
+	_cleanup_(buf_fini) struct buf plain = BUF_INIT;
+	struct buf out = BUF_INIT;
+	struct err e = ERR_INIT;
+	struct json *doc;
+
+	if (req->accept.as == AS_TABLE) {
+		api_table_list_meta(&req->arena, o->table, meta);
+		return api_answer_table_doc(req, 200, o->table);
+	}
+	if (req->accept.as != AS_OBJECT) {
+		kind = "PartialObjectMetadataList";
+		version = req->accept.v1beta1 ? "meta.k8s.io/v1beta1" : "meta.k8s.io/v1";
+	}
+	if (req->accept.media == MEDIA_PROTOBUF_RAW) {
+		codec_wire_list_begin(&out, meta);
+		buf_adds(&out, buf_str(&o->items));
+	} else if (req->accept.media == MEDIA_PROTOBUF) {
+		codec_wire_list_begin(&plain, meta);
+		buf_adds(&plain, buf_str(&o->items));
+		codec_wrap(&out, version, kind, buf_str(&plain));
+	} else {
+		codec_json_list_begin(&out, kind, version, meta);
+		buf_adds(&out, buf_str(&o->items));
+		codec_json_list_end(&out);
+		if (req->accept.media == MEDIA_YAML || req->accept.pretty) {
+			int r = json_parse(&req->arena, buf_str(&out), NULL, &doc, &e);
+
+			buf_fini(&out);
+			if (r < 0)
+				return api_fail_err(req, &e);
+			return api_answer_dom(req, 200, NULL, doc);
+		}
+		buf_add1(&out, '\n');
+	}
+	return api_answer_bytes(req, 200, api_media_type(req->accept.media), &out);
+}
+
+static enum step_result expired(struct api_request *req, int64_t now, struct str prefix, struct str start)
+{
+	if (req->opt.continue_token.n == 0)
+		return api_fail(req, ERR_EXPIRED, "The resourceVersion for the provided list is too old.");
+	(void)prefix;
+	api_fail(req, ERR_EXPIRED,
+			"The provided continue parameter is too old to display a consistent list result. You can start a new "
+			"list without the continue parameter, or use the continue token in this response to retrieve the "
+			"remainder of the results. Continuing with the provided token results in an inconsistent list - objects "
+			"that were created, modified, or deleted between the time the first chunk was returned and now may show "
+			"up in the list.");
+	req->fail.continue_token = token_make(&req->arena, now, start);
+	return STEP_FAIL;
+}
+
+struct list_scan {
+	struct str prefix, key, end, start;
+	int64_t rev;
+	bool more;
+	struct str last; /* key of the last object taken */
+};
+
+/* Objects of the range into `o`, until the limit. */
+static enum step_result list_scan(struct list_out *o, struct list_scan *s, struct store_view *v,
+		const struct api_selection *sel)
+{
+	struct api_request *req = o->req;
+	struct view_iter it;
+	struct store_kv kv;
+	struct err e = ERR_INIT;
+	int r;
+
+	view_iter_init(&it, v, s->key, s->end, s->rev, 0);
+	while ((r = view_iter_next(&it, &kv, &e)) > 0) {
+		struct str raw;
+
+		if (!storage_unwrap(kv.value, &raw)) {
+			r = err_set(&e, ERR_CORRUPT, "the value of %.*s is not an object", STR_FMT(kv.key));
+			break;
+		}
+		if (!api_selection_matches(sel, raw))
+			continue;
+		if (req->opt.limit > 0 && o->n >= (size_t)req->opt.limit) {
+			s->more = true;
+			r = 0;
+			break;
+		}
+		s->last = arena_str(&req->arena, kv.key);
+		r = list_add(o, raw, (uint64_t)kv.mod_revision, &e);
+		if (r < 0)
+			break;
+	}
+	view_iter_fini(&it);
+	if (r >= 0)
+		return STEP_NEXT;
+	if (e.code == ERR_EXPIRED)
+		return expired(req, view_revision(v), s->prefix, s->start);
+	return api_fail_err(req, &e);
+}
+
+static enum step_result list_range(struct api_request *req, struct list_scan *s, struct store_view *v)
+{
+	struct str rv = req->opt.resource_version;
+	uint64_t n = 0;
+
+	api_key_range(req, &s->key, &s->end);
+	s->prefix = storage_prefix(&req->arena, req->res, req->at.ns);
+	s->rev = view_revision(v);
+	if (req->opt.continue_token.n > 0) {
+		int64_t at;
+
+		if (rv.n > 0 && !str_eqc(rv, "0"))
+			return api_fail(req, ERR_BAD_REQUEST, "specifying resource version is not allowed when using continue");
+		if (token_read(req, &at, &s->start) != STEP_NEXT)
+			return STEP_FAIL;
+		if (at > 0)
+			s->rev = at;
+		s->key = arena_sprintf(&req->arena, "%.*s%.*s", STR_FMT(s->prefix), STR_FMT(s->start));
+		s->key.n++; /* with its NUL: the first key behind */
+		s->end = storage_end(&req->arena, s->prefix);
+	} else if (str_eqc(req->opt.resource_version_match, "Exact") && str_to_u64(rv, &n) && n > 0) {
+		s->rev = (int64_t)n;
+	} else if (req->opt.resource_version_match.n > 0 && rv.n == 0) {
+		return api_fail(req, ERR_BAD_REQUEST,
+				"resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is "
+				"provided");
+	}
+	return STEP_NEXT;
+}
+
+enum step_result api__list(struct api_request *req)
+{
+	struct list_out o = {.req = req, .items = BUF_INIT, .first = true, .now = clock_wall_s()};
+	struct codec_list_meta meta = CODEC_LIST_META_INIT;
+	struct list_scan s = {0};
+	struct api_selection sel;
+	struct store_view *v;
+	struct err e = ERR_INIT;
+	enum step_result r = api_selection_parse(req, &sel);
+	int64_t left;
+
+	if (r != STEP_NEXT)
+		return r;
+	if (!table_include_parse(api_query_get(&req->query, "includeObject"), &o.include))
+		return api_fail(req, ERR_BAD_REQUEST, "includeObject must be None, Metadata or Object");
+	o.type = req->accept.as == AS_PARTIAL || req->accept.as == AS_PARTIAL_LIST ?
+				 schema_type_find("meta.v1.PartialObjectMetadata") : resource_type(req->res);
+	if (req->accept.as == AS_TABLE)
+		o.table = table_new(&req->arena, req->res, NULL);
+	if (store_view_open(req->srv->store, &v, &e) < 0)
+		return api_fail_err(req, &e);
+	r = list_range(req, &s, v);
+	if (r == STEP_NEXT)
+		r = list_scan(&o, &s, v, &sel);
+	if (r == STEP_NEXT && s.more) {
+		struct str start = str_skip(s.last, s.prefix.n);
+		struct str behind = arena_str(&req->arena, s.last);
+
+		behind.n++;
+		meta.continue_token = token_make(&req->arena, s.rev, start);
+		if (sel.all && view_count(v, behind, s.end, s.rev, &left, &e) == 0)
+			meta.remaining = left;
+	}
+	store_view_close(v);
+	if (r == STEP_NEXT) {
+		meta.resource_version = arena_sprintf(&req->arena, "%" PRId64, s.rev);
+		r = list_answer(&o, &meta);
+	}
+	buf_fini(&o.items);
+	return r;
+}
+
+enum step_result api_select_names(struct api_request *req, struct api_names *ret)
+{
+	struct api_selection sel;
+	struct str key, end, raw;
+	struct store_view *v;
+	struct view_iter it;
+	struct store_kv kv;
+	struct storage_meta m;
+	struct err e = ERR_INIT;
+	size_t cap = 0;
+	int r;
+
+	if (api_selection_parse(req, &sel) != STEP_NEXT)
+		return STEP_FAIL;
+	if (store_view_open(req->srv->store, &v, &e) < 0)
+		return api_fail_err(req, &e);
+	api_key_range(req, &key, &end);
+	*ret = (struct api_names){NULL, NULL, 0};
+	view_iter_init(&it, v, key, end, 0, 0);
+	while ((r = view_iter_next(&it, &kv, &e)) > 0) {
+		if (!storage_unwrap(kv.value, &raw) || !api_selection_matches(&sel, raw) || !storage_meta(raw, &m))
+			continue;
+		if (ret->n == cap) {
+			size_t more = cap ? cap * 2 : 16;
+
+			ret->names = arena_grow(&req->arena, ret->names, cap * sizeof(struct str), more * sizeof(struct str));
+			ret->spaces = arena_grow(&req->arena, ret->spaces, cap * sizeof(struct str),
+					more * sizeof(struct str));
+			cap = more;
+		}
+		ret->names[ret->n] = arena_str(&req->arena, m.name);
+		ret->spaces[ret->n++] = arena_str(&req->arena, m.ns);
+	}
+	view_iter_fini(&it);
+	store_view_close(v);
+	return r < 0 ? api_fail_err(req, &e) : STEP_NEXT;
+}

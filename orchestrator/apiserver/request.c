@@ -1,0 +1,375 @@
+#include "orchestrator/apiserver/request.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "orchestrator/apiserver/answer.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/strategy.h"
+#include "proto/resource.h"
+
+/*
+ * The programs. Every request begins with `entry`, whose last step finds the program for its verb:
+ *
+ *	read      read_point > get | list            write     decode > load > merge > prepare > commit > encode
+ *	watch     watch (stays, as a stream)         delete    decode > load > decide > commit > encode
+ *
+ * `load` is where a lost race starts again.
+ */
+static api_step_fn route;
+
+static const struct api_step entry[] = {
+		{"authenticate", api__authenticate}, {"authorize", api__authorize}, {"route", route}, {NULL, NULL}};
+static const struct api_step non_resource[] = {{"path", api__non_resource}, {NULL, NULL}};
+static const struct api_step get[] = {{"read-point", api__read_point}, {"get", api__get}, {NULL, NULL}};
+static const struct api_step list[] = {{"read-point", api__read_point}, {"list", api__list}, {NULL, NULL}};
+static const struct api_step watch[] = {{"watch", api__watch}, {NULL, NULL}};
+static const struct api_step create[] = {{"decode", api__decode_object}, {"load", api__load_parent},
+		{"prepare", api__prepare_create}, {"commit", api__commit}, {"encode", api__encode_written}, {NULL, NULL}};
+static const struct api_step update[] = {{"decode", api__decode_object}, {"load", api__load},
+		{"merge", api__update_merge}, {"prepare", api__prepare_update}, {"commit", api__commit},
+		{"encode", api__encode_written}, {NULL, NULL}};
+static const struct api_step patch[] = {{"decode", api__decode_patch}, {"load", api__load},
+		{"merge", api__patch_apply}, {"prepare", api__prepare_update}, {"commit", api__commit},
+		{"encode", api__encode_written}, {NULL, NULL}};
+static const struct api_step delete[] = {{"decode", api__decode_delete_options}, {"load", api__load},
+		{"decide", api__delete_decide}, {"commit", api__commit}, {"encode", api__delete_encode}, {NULL, NULL}};
+static const struct api_step delete_collection[] = {{"decode", api__decode_delete_options},
+		{"read-point", api__read_point}, {"delete-collection", api__delete_collection}, {NULL, NULL}};
+
+static const struct api_step *const programs[] = {
+		[API_GET] = get,
+		[API_LIST] = list,
+		[API_WATCH] = watch,
+		[API_CREATE] = create,
+		[API_UPDATE] = update,
+		[API_PATCH] = patch,
+		[API_DELETE] = delete,
+		[API_DELETE_COLLECTION] = delete_collection,
+};
+
+struct api_request *api_request_new(struct api_loop *al, const struct api_responder *responder, void *owner)
+{
+	struct api_request *req = xcalloc(1, sizeof(*req));
+
+	req->al = al;
+	req->srv = al->srv;
+	req->responder = responder;
+	req->owner = owner;
+	req->started_ns = clock_mono_ns();
+	arena_init(&req->arena);
+	buf_init(&req->command, BUF_NO_LIMIT);
+	list_add_tail(&al->requests, &req->link);
+	atomic_fetch_add(&al->srv->n_requests, 1);
+	return req;
+}
+
+static void request_free(struct api_request *req)
+{
+	list_del(&req->link);
+	atomic_fetch_sub(&req->srv->n_requests, 1);
+	buf_fini(&req->command);
+	free(req->kvr.response);
+	arena_fini(&req->arena);
+	free(req);
+}
+
+void api_request_finish(struct api_request *req)
+{
+	ASSERT(!req->answered || req->pending > 0 || req->in_step);
+	req->answered = true;
+	if (req->pending == 0 && !req->in_step)
+		request_free(req);
+}
+
+enum step_result api_program(struct api_request *req, const struct api_step *program)
+{
+	req->program = program;
+	req->pc = 0;
+	req->load_pc = 0;
+	for (unsigned i = 0; program[i].run; i++)
+		if (program[i].run == api__load || program[i].run == api__load_parent)
+			req->load_pc = i;
+	return STEP_JUMP;
+}
+
+/* A read point could not be had: without a majority nothing true can be said. */
+static enum step_result no_quorum(struct api_request *req)
+{
+	const struct err *e = &req->barrier.err;
+
+	req->refresh_failed = false;
+	api_fail(req, e->code == ERR_TIMEOUT ? ERR_TIMEOUT : ERR_UNAVAILABLE,
+			"the server is currently unable to handle the request (%s)", e->text);
+	req->fail.retry_after_s = 1;
+	return STEP_FAIL;
+}
+
+/* Run steps until one waits or answers. */
+static void run(struct api_request *req)
+{
+	req->in_step = true;
+	while (!req->answered) {
+		const struct api_step *step = &req->program[req->pc];
+		enum step_result r;
+
+		if (req->canceled) {
+			req->responder->abort(req);
+			req->answered = true;
+			break;
+		}
+		ASSERT(step->run);
+		r = req->refresh_failed ? no_quorum(req) : step->run(req);
+		log_debug("apiserver", "%.*s %.*s step=%s result=%d", STR_FMT(req->method), STR_FMT(req->target),
+				step->name, r);
+		if (r == STEP_NEXT) {
+			req->pc++;
+		} else if (r == STEP_RETRY) {
+			req->pc = req->load_pc;
+		} else if (r == STEP_JUMP) {
+			continue;
+		} else if (r == STEP_WAIT) {
+			req->waiting = true;
+			break;
+		} else {
+			if (r == STEP_FAIL)
+				api_answer_failure(req);
+			break;
+		}
+	}
+	req->in_step = false;
+	if (req->answered && req->pending == 0)
+		request_free(req);
+}
+
+void api_request_resume(struct api_request *req)
+{
+	ASSERT(req->waiting && !req->answered);
+	req->waiting = false;
+	run(req);
+}
+
+void apiserver_handle(struct api_request *req)
+{
+	struct err e = ERR_INIT;
+
+	api_count(req->srv, COUNT_requests);
+	api_program(req, entry);
+	if (api_target_parse(&req->arena, req->target, &req->path, &req->query, &e) == 0)
+		api_attrs_parse(&req->arena, req->method, req->path, &req->query, &req->at);
+	api_accept_default(req);
+	if (e.code == 0 && !req->fail.err.code && api_accept_parse(req, &e) == 0)
+		api_options_parse(&req->query, &req->opt, &e);
+	if (e.code || req->fail.err.code) {
+		if (!req->fail.err.code)
+			api_fail_err(req, &e);
+		req->in_step = true;
+		api_answer_failure(req);
+		req->in_step = false;
+		if (req->answered && req->pending == 0)
+			request_free(req);
+		return;
+	}
+	run(req);
+}
+
+void api_request_cancel(struct api_request *req)
+{
+	if (req->canceled || req->answered)
+		return;
+	req->canceled = true;
+	if (req->on_cancel)
+		req->on_cancel(req);
+	else if (req->waiting && req->pending == 0)
+		api_request_resume(req);
+	/* Else a wait is under way; the step machine sees the flag when it ends. */
+}
+
+static unsigned api_verb_bit(enum api_verb v)
+{
+	static const unsigned bits[] = {
+			[API_GET] = V_GET,
+			[API_LIST] = V_LIST,
+			[API_WATCH] = V_WATCH,
+			[API_CREATE] = V_CREATE,
+			[API_UPDATE] = V_UPDATE,
+			[API_PATCH] = V_PATCH,
+			[API_DELETE] = V_DELETE,
+			[API_DELETE_COLLECTION] = V_DELETECOLLECTION,
+			[API_OTHER] = 0,
+	};
+
+	return bits[v];
+}
+
+static enum step_result not_allowed(struct api_request *req)
+{
+	return api_fail(req, ERR_METHOD_NOT_ALLOWED, "the server does not allow this method on the requested resource");
+}
+
+/* Which resource, and whether it takes this verb. Resources without a name of their own take the path's. */
+static enum step_result route(struct api_request *req)
+{
+	struct api_attrs *at = &req->at;
+
+	if (!at->is_resource) {
+		return api_program(req, non_resource);
+	}
+	req->res = resource_find(arena_cstr(&req->arena, at->group), arena_cstr(&req->arena, at->version),
+			arena_cstr(&req->arena, at->resource));
+	if (!req->res || !req->res->served)
+		return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
+	req->strat = api_strategy_find(req->res);
+	if (at->sub.n > 0) {
+		const struct resource_sub *sub = resource_sub_find(req->res, arena_cstr(&req->arena, at->sub));
+
+		req->subres = sub && sub->served ? api_subresource_find(req->res, at->sub) : NULL;
+		if (!req->subres)
+			return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
+		if (!(sub->verbs & api_verb_bit(at->verb)))
+			return not_allowed(req);
+		if (req->subres->program)
+			return api_program(req, req->subres->program);
+	}
+	if (at->sub.n == 0 && !(req->res->verbs & api_verb_bit(at->verb)))
+		return not_allowed(req);
+	if (req->strat->program)
+		return api_program(req, req->strat->program);
+	if (req->res->namespaced && at->ns.n == 0 && at->verb != API_LIST && at->verb != API_WATCH)
+		return not_allowed(req);
+	if (!req->res->namespaced && at->ns.n > 0 && !str_eqc(at->resource, "namespaces"))
+		return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
+	return api_program(req, programs[at->verb]);
+}
+
+/* --- Failing ----------------------------------------------------------------------------------------- */
+
+enum step_result api_fail(struct api_request *req, enum err_code code, const char *fmt, ...)
+{
+	va_list ap;
+	char *text;
+
+	va_start(ap, fmt);
+	text = arena_vprintf(&req->arena, fmt, ap);
+	va_end(ap);
+	err_set(&req->fail.err, code, "%s", text);
+	req->fail.message = str_from(text);
+	return STEP_FAIL;
+}
+
+enum step_result api_fail_err(struct api_request *req, const struct err *e)
+{
+	req->fail.err = *e;
+	req->fail.message = arena_str(&req->arena, str_from(e->text));
+	return STEP_FAIL;
+}
+
+struct str api_resource_text(struct arena *a, const struct resource *res)
+{
+	if (res->group[0] == '\0')
+		return str_from(res->plural);
+	return arena_sprintf(a, "%s.%s", res->plural, res->group);
+}
+
+static void fail_details(struct api_request *req, const struct resource *res, struct str name)
+{
+	req->fail.has_details = true;
+	req->fail.name = arena_str(&req->arena, name);
+	req->fail.group = str_from(res->group);
+	req->fail.kind = str_from(res->plural);
+}
+
+enum step_result api_fail_not_found(struct api_request *req, const struct resource *res, struct str name)
+{
+	struct str text = api_resource_text(&req->arena, res);
+
+	fail_details(req, res, name);
+	return api_fail(req, ERR_NOT_FOUND, "%.*s \"%.*s\" not found", STR_FMT(text), STR_FMT(name));
+}
+
+enum step_result api_fail_exists(struct api_request *req, const struct resource *res, struct str name)
+{
+	struct str text = api_resource_text(&req->arena, res);
+
+	fail_details(req, res, name);
+	return api_fail(req, ERR_ALREADY_EXISTS, "%.*s \"%.*s\" already exists", STR_FMT(text), STR_FMT(name));
+}
+
+enum step_result api_fail_conflict(struct api_request *req, const struct resource *res, struct str name, const char *why)
+{
+	struct str text = api_resource_text(&req->arena, res);
+
+	fail_details(req, res, name);
+	return api_fail(req, ERR_CONFLICT, "Operation cannot be fulfilled on %.*s \"%.*s\": %s", STR_FMT(text),
+			STR_FMT(name), why);
+}
+
+enum step_result api_fail_forbidden(struct api_request *req, const struct resource *res, struct str name, const char *fmt,
+		...)
+{
+	struct str text = api_resource_text(&req->arena, res);
+	va_list ap;
+	char *why;
+
+	va_start(ap, fmt);
+	why = arena_vprintf(&req->arena, fmt, ap);
+	va_end(ap);
+	fail_details(req, res, name);
+	if (name.n == 0)
+		return api_fail(req, ERR_FORBIDDEN, "%.*s is forbidden: %s", STR_FMT(text), why);
+	return api_fail(req, ERR_FORBIDDEN, "%.*s \"%.*s\" is forbidden: %s", STR_FMT(text), STR_FMT(name), why);
+}
+
+void api_warn(struct api_request *req, const char *fmt, ...)
+{
+	va_list ap;
+	char *text;
+
+	if (req->n_warnings == req->cap_warnings) {
+		size_t cap = req->cap_warnings ? req->cap_warnings * 2 : 4;
+
+		req->warnings = arena_grow(&req->arena, req->warnings, req->cap_warnings * sizeof(struct str),
+				cap * sizeof(struct str));
+		req->cap_warnings = cap;
+	}
+	va_start(ap, fmt);
+	text = arena_vprintf(&req->arena, fmt, ap);
+	va_end(ap);
+	req->warnings[req->n_warnings++] = str_from(text);
+}
+
+/* --- Waiting ----------------------------------------------------------------------------------------- */
+
+void api_wait_over(struct api_request *req)
+{
+	if (!req->answered)
+		api_request_resume(req);
+	else if (req->pending == 0)
+		request_free(req);
+}
+
+static void refreshed(struct kv_barrier *b)
+{
+	struct api_request *req = container_of(b, struct api_request, barrier);
+
+	req->pending--;
+	req->fresh = true;
+	req->refresh_failed = b->err.code != 0;
+	api_wait_over(req);
+}
+
+bool api_refresh(struct api_request *req)
+{
+	if (req->fresh)
+		return false;
+	api_count(req->srv, COUNT_barriers);
+	req->barrier.done = refreshed;
+	req->barrier.timeout_ms = 0;
+	req->pending++;
+	kv_barrier(req->srv->kv, &req->barrier);
+	return true;
+}

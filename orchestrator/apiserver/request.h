@@ -1,0 +1,217 @@
+/*
+ * struct api_request: one request to the API, wherever it came from.
+ *
+ * Who has a request (the HTTP front, the in-process client) makes one with api_request_new, fills in what was asked, and
+ * calls apiserver_handle; all that comes back goes through its struct api_responder. A request is a chain of steps,
+ * one function each, listed in small tables (request.c):
+ *
+ *	authenticate > authorize > route > decode > load > prepare > commit > encode
+ *	                                             ^                  |
+ *	                                             +--- lost a race --+
+ *
+ * A step goes on, waits (for a barrier, a proposal, the body of a kubelet), starts an earlier step again, or answers.
+ * Nothing but a step that waits may return to the loop, and every wait has a deadline. A request belongs to the loop
+ * that made it; it never blocks.
+ */
+#ifndef ORCHESTRATOR_APISERVER_REQUEST_H
+#define ORCHESTRATOR_APISERVER_REQUEST_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/list.h"
+#include "io/http.h"
+#include "orchestrator/apiserver/attrs.h"
+#include "raft/kv.h"
+
+struct api_loop;
+struct api_request;
+struct api_strategy;
+struct apiserver;
+struct json;
+struct resource;
+struct stream;
+struct x509_info;
+
+/* Bodies over this are refused with 413; a stored object may not be larger either. */
+#define API_MAX_BODY (3u << 20)
+/* A lost race (another write between load and commit) is run again this often before the client is told. */
+#define API_MAX_TRIES 12
+
+struct api_user {
+	struct str name, uid;
+	struct str *groups;
+	size_t n_groups;
+	/* From a service-account token: what it is bound to. */
+	struct str pod_name, pod_uid, node_name, jti;
+	const char *method; /* "cert", "token", "serviceaccount", "anonymous", "local": for logs and metrics */
+};
+
+/* How the answer leaves. All run on the request's loop. */
+struct api_responder {
+	/* The whole answer; takes the body's memory. The request is over after it: `owner` must not be touched again. */
+	void (*respond)(struct api_request *, int status, const struct http_header *, size_t n, struct buf *body);
+	/* A streamed answer: begin, write ..., end. `queued` is what has not left yet; `drained` of the request is called
+	 * after it fell below the half of what made the writer stop. */
+	void (*begin)(struct api_request *, int status, const struct http_header *, size_t n);
+	void (*write)(struct api_request *, struct str chunk);
+	size_t (*queued)(struct api_request *);
+	void (*end)(struct api_request *);
+	/* No (further) answer: the client is gone, or must see a broken stream. */
+	void (*abort)(struct api_request *);
+	/* Take the connection over with a 101; NULL: cannot. The request's answer is over on success. */
+	struct stream *(*upgrade)(struct api_request *, const struct http_header *, size_t n, struct err *);
+	/* Watch events as objects instead of framed bytes; NULL for HTTP. type: "ADDED" ... "ERROR". */
+	void (*event)(struct api_request *, const char *type, struct str object, uint64_t rv);
+};
+
+enum api_media { MEDIA_JSON, MEDIA_YAML, MEDIA_PROTOBUF, MEDIA_PROTOBUF_RAW };
+enum api_transform { AS_OBJECT, AS_TABLE, AS_PARTIAL, AS_PARTIAL_LIST };
+
+/* What the Accept header chose. */
+struct api_accept {
+	enum api_media media;
+	enum api_transform as;
+	bool v1beta1; /* of meta.k8s.io */
+	bool pretty, gzip;
+	bool discovery_v2;
+	const char *discovery_version; /* "v2" or "v2beta1" */
+};
+
+enum api_patch_type { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC };
+
+/* Details of a failure beyond struct err, for metav1.Status. */
+struct api_cause {
+	struct str reason, message, field;
+};
+struct api_failure {
+	struct err err;
+	const char *reason; /* NULL: from err.code */
+	int http_status;    /* 0: from err.code */
+	struct str message; /* longer than an err holds; {NULL, 0}: err.text */
+	bool has_details;
+	struct str name, group, kind, uid;
+	struct api_cause *causes;
+	size_t n_causes;
+	int retry_after_s;
+	struct str continue_token; /* of an expired list: goes on at the present */
+};
+
+enum step_result {
+	STEP_NEXT,  /* go on with the next step */
+	STEP_WAIT,  /* api_request_resume will run this step again */
+	STEP_RETRY, /* go back to the program's load step */
+	STEP_JUMP,  /* the step started another program (api_program) */
+	STEP_FAIL,  /* req->fail says why: answer with a Status */
+	STEP_DONE,  /* the answer has been given (or will be by who took the request over) */
+};
+
+typedef enum step_result api_step_fn(struct api_request *);
+struct api_step {
+	const char *name;
+	api_step_fn *run;
+};
+
+struct api_request {
+	/* In: set by who made it. Strings borrowed from `arena` or longer. */
+	struct apiserver *srv;
+	struct api_loop *al;
+	const struct api_responder *responder;
+	void *owner; /* the responder's */
+	struct str method, target;
+	struct http_headers headers;
+	struct str body;
+	struct str remote;
+	const struct x509_info *peer; /* verified client certificate, or NULL */
+	bool bad_peer;                /* it sent a certificate that does not verify */
+	bool local;                   /* user is set already; body and answer may be plain protobuf */
+
+	struct arena arena;
+	/* What it is. */
+	struct str path;
+	struct api_query query;
+	struct api_attrs at;
+	struct api_options opt;
+	struct api_accept accept;
+	struct api_user user;
+	const struct resource *res;       /* the resource of the path */
+	const struct api_strategy *strat; /* its behaviour; never NULL when res is set */
+	const struct api_subresource *subres; /* of at.sub; NULL without one */
+
+	/* The step machine. */
+	const struct api_step *program;
+	unsigned pc, load_pc, n_tries;
+	bool waiting, canceled, answered, fresh, refresh_failed, in_step;
+	uint64_t started_ns;
+	struct list link; /* in al->requests */
+
+	/* Waits. */
+	struct kv_req kvr;
+	struct kv_barrier barrier;
+	struct buf command;
+	unsigned pending; /* kv calls under way: memory stays */
+	bool commit_done;
+
+	/* A write's working set. */
+	struct json *obj;   /* the new object as a document */
+	struct json *old;   /* the stored one; NULL on create */
+	struct json *sent;  /* decoded body: patch, options, review ... */
+	struct str old_bytes; /* stored plain protobuf, in the arena */
+	uint64_t old_rv;
+	struct str new_bytes; /* as stored, plain protobuf */
+	uint64_t new_rv;
+	struct str key;
+	bool fully_deleted; /* the write removes the object */
+	int ok_status;      /* 0: by verb */
+	struct api_txn *txn;
+	enum api_patch_type patch_type;
+	struct str parent_key;   /* the namespace must still exist at commit */
+	int64_t lease;           /* the new value is attached to it; 0: none */
+	struct str *dups;        /* duplicate keys of the body */
+	size_t n_dups;
+	int http_status;         /* of the answer, for logs */
+
+	struct api_failure fail;
+	struct str *warnings;
+	size_t n_warnings, cap_warnings;
+
+	/* Streams: a watch, a kubelet's log. Called on cancel and drain; each may be NULL. */
+	void *stream;
+	void (*on_cancel)(struct api_request *);
+	void (*on_drain)(struct api_request *);
+};
+
+struct api_request *api_request_new(struct api_loop *, const struct api_responder *, void *owner);
+/* Starts the chain. The answer may be given inside this call. */
+void apiserver_handle(struct api_request *);
+/* The client is gone. The request ends by itself; the responder's abort is called when it does. */
+void api_request_cancel(struct api_request *);
+/* For steps: go on with another program (return STEP_JUMP). */
+enum step_result api_program(struct api_request *, const struct api_step *);
+/* For steps that wait and streams that end. */
+void api_request_resume(struct api_request *);
+/* A kv call is over (pending was counted down): go on, or free what was waiting to be freed. */
+void api_wait_over(struct api_request *);
+/* After the last call to the responder; frees when nothing is pending. */
+void api_request_finish(struct api_request *);
+
+/* Failing steps: `return api_fail(req, ERR_BAD_REQUEST, "...")`. */
+enum step_result api_fail(struct api_request *, enum err_code, const char *fmt, ...)
+		__attribute__((format(printf, 3, 4)));
+enum step_result api_fail_err(struct api_request *, const struct err *);
+/* With details {name, group, kind = resource}: NotFound, AlreadyExists, Conflict in upstream's words. */
+enum step_result api_fail_not_found(struct api_request *, const struct resource *, struct str name);
+enum step_result api_fail_exists(struct api_request *, const struct resource *, struct str name);
+enum step_result api_fail_conflict(struct api_request *, const struct resource *, struct str name, const char *why);
+enum step_result api_fail_forbidden(struct api_request *, const struct resource *, struct str name, const char *fmt, ...)
+		__attribute__((format(printf, 4, 5)));
+void api_warn(struct api_request *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* When something was not as expected in the local state: look again after a barrier, once. Gives STEP_WAIT while that
+ * is possible; false when the state is fresh already. */
+bool api_refresh(struct api_request *);
+
+/* "pods" or "deployments.apps" */
+struct str api_resource_text(struct arena *, const struct resource *);
+
+#endif

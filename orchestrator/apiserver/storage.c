@@ -1,0 +1,148 @@
+#include "orchestrator/apiserver/storage.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "proto/wire.h"
+#include "proto/codec.h"
+#include "proto/resource.h"
+#include "store/view.h"
+
+struct str storage_prefix(struct arena *a, const struct resource *res, struct str ns)
+{
+	if (!res->namespaced || ns.n == 0)
+		return arena_sprintf(a, "/registry/%s/", res->prefix);
+	return arena_sprintf(a, "/registry/%s/%.*s/", res->prefix, STR_FMT(ns));
+}
+
+struct str storage_key(struct arena *a, const struct resource *res, struct str ns, struct str name)
+{
+	struct str prefix = storage_prefix(a, res, ns);
+
+	return arena_sprintf(a, "%.*s%.*s", STR_FMT(prefix), STR_FMT(name));
+}
+
+struct str storage_end(struct arena *a, struct str prefix)
+{
+	struct str end = arena_str(a, prefix);
+
+	((char *)end.p)[end.n - 1]++; /* '/' becomes '0' */
+	return end;
+}
+
+struct str storage_field(struct str msg, unsigned number)
+{
+	struct wire_reader r = wire_reader(msg);
+	struct str found = STR_NULL;
+	struct wire_item it = {0};
+
+	while (wire_next(&r, &it))
+		if (it.number == number && it.type == WIRE_BYTES)
+			found = it.bytes;
+	return found;
+}
+
+bool storage_unwrap(struct str value, struct str *ret_raw)
+{
+	struct codec_envelope env;
+
+	if (codec_unwrap(value, &env, NULL) < 0)
+		return false;
+	*ret_raw = env.wire;
+	return true;
+}
+
+void storage_with_rv(struct buf *out, struct str raw, uint64_t rv)
+{
+	char text[24];
+	size_t n = (size_t)snprintf(text, sizeof(text), "%" PRIu64, rv), mark;
+	struct wire_reader r = wire_reader(raw);
+	const uint8_t *from = r.p;
+	struct wire_item it = {0};
+
+	/* Metadata is the first field of what we wrote; whatever stands before it is copied. */
+	while (wire_next(&r, &it)) {
+		if (it.number == 1 && it.type == WIRE_BYTES) {
+			mark = wire_open(out, 1);
+			buf_adds(out, it.bytes);
+			wire_add_bytes(out, 6, str_of(text, n));
+			wire_close(out, mark);
+			buf_add(out, r.p, (size_t)(r.end - r.p));
+			return;
+		}
+		buf_add(out, from, (size_t)(r.p - from));
+		from = r.p;
+	}
+	mark = wire_open(out, 1);
+	wire_add_bytes(out, 6, str_of(text, n));
+	wire_close(out, mark);
+}
+
+bool storage_meta(struct str raw, struct storage_meta *m)
+{
+	struct wire_reader r;
+	struct wire_item it = {0};
+
+	memset(m, 0, sizeof(*m));
+	m->bytes = storage_field(raw, 1);
+	r = wire_reader(m->bytes);
+	while (wire_next(&r, &it))
+		switch (it.number) {
+		case 1:
+			m->name = it.bytes;
+			break;
+		case 3:
+			m->ns = it.bytes;
+			break;
+		case 5:
+			m->uid = it.bytes;
+			break;
+		case 7:
+			m->generation = it.type == WIRE_VARINT ? (int64_t)it.v : 0;
+			break;
+		case 9:
+			m->deleting = true;
+			break;
+		case 14:
+			m->finalizers = true;
+			break;
+		default:
+			break;
+		}
+	return m->bytes.p != NULL && !r.failed;
+}
+
+bool storage_label(struct str meta, struct str key, struct str *ret_value)
+{
+	struct wire_reader r = wire_reader(meta);
+	struct wire_item it = {0};
+
+	while (wire_next(&r, &it))
+		if (it.number == 11 && it.type == WIRE_BYTES && str_eq(storage_field(it.bytes, 1), key)) {
+			*ret_value = storage_field(it.bytes, 2);
+			return true;
+		}
+	return false;
+}
+
+int storage_load(struct store *store, struct arena *a, struct str key, struct str *ret_raw, uint64_t *ret_rv, struct err *e)
+{
+	struct store_view *v;
+	struct store_kv kv;
+	struct str raw;
+	int r;
+
+	if (store_view_open(store, &v, e) < 0)
+		return -e->code;
+	r = view_get(v, key, 0, &kv, e);
+	if (r == 0 && !storage_unwrap(kv.value, &raw))
+		r = err_set(e, ERR_CORRUPT, "the value of %.*s is not an object", STR_FMT(key));
+	if (r == 0) {
+		*ret_raw = arena_str(a, raw);
+		*ret_rv = (uint64_t)kv.mod_revision;
+	}
+	store_view_close(v);
+	return r;
+}

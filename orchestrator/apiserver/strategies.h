@@ -1,0 +1,33 @@
+/*
+ * The hooks and programs of single resources, for the tables in strategy.c; see struct api_strategy for when they run.
+ */
+#ifndef ORCHESTRATOR_APISERVER_STRATEGIES_H
+#define ORCHESTRATOR_APISERVER_STRATEGIES_H
+
+#include "orchestrator/apiserver/authn.h"
+#include "orchestrator/apiserver/strategy.h"
+
+/* strategy_pod.c */
+enum step_result strategy_pod_create(struct api_request *);
+enum step_result strategy_pod_update(struct api_request *);
+enum step_result strategy_pod_admit(struct api_request *);
+int64_t strategy_pod_grace(struct api_request *, int64_t asked);
+extern const struct api_step strategy_bindings[], strategy_eviction[];
+
+/* strategy_service.c */
+enum step_result strategy_service_create(struct api_request *);
+enum step_result strategy_service_admit(struct api_request *);
+enum step_result strategy_service_released(struct api_request *);
+
+/* scale.c */
+struct json *strategy_scale_to_view(struct api_request *, struct json *obj);
+enum step_result strategy_scale_from_view(struct api_request *, struct json *view);
+
+/* kubelet_proxy.c */
+extern const struct api_step strategy_pod_log[], strategy_pod_exec[];
+
+/* reviews.c */
+extern const struct api_step strategy_token_request[], strategy_token_review[], strategy_self_review[],
+		strategy_access_review[];
+
+#endif

@@ -1,0 +1,363 @@
+/*
+ * Pods: what admission adds (service account and its token volume, tolerations, priority), graceful deletion, binding and
+ * eviction.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/util.h"
+#include "orchestrator/apiserver/answer.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/decode.h"
+#include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/storage.h"
+#include "orchestrator/apiserver/strategies.h"
+#include "orchestrator/apiserver/txn.h"
+#include "orchestrator/apiserver/write.h"
+#include "proto/defaults.h"
+#include "proto/resource.h"
+#include "proto/schema.h"
+
+#define TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount"
+#define TOKEN_VOLUME "kube-api-access-"
+#define TOKEN_SECONDS 3607
+#define TOLERATION_SECONDS 300
+#define GRACE_DEFAULT 30
+
+enum step_result strategy_pod_create(struct api_request *req)
+{
+	json_setp(&req->arena, req->obj, "status.phase", json_newc(&req->arena, "Pending"));
+	return STEP_NEXT;
+}
+
+/* --- Quality of service: a pure function of the containers' resources ------------------------------------- */
+
+static bool same_quantity(const struct json *requests, const struct json *limits, const char *what)
+{
+	const struct json *r = json_getc(requests, what), *l = json_getc(limits, what);
+
+	return l && (!r || json_equal(r, l));
+}
+
+static const char *qos_class(const struct json *pod)
+{
+	static const char *const lists[] = {"spec.containers", "spec.initContainers"};
+	bool any = false, guaranteed = true;
+
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		JSON_ITEMS (c, json_getp(pod, lists[i])) {
+			const struct json *req = json_getp(c, "resources.requests"), *lim = json_getp(c, "resources.limits");
+
+			any = any || json_getc(req, "cpu") || json_getc(req, "memory") || json_getc(lim, "cpu") ||
+			      json_getc(lim, "memory");
+			guaranteed = guaranteed && same_quantity(req, lim, "cpu") && same_quantity(req, lim, "memory");
+		}
+	return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
+}
+
+enum step_result strategy_pod_update(struct api_request *req)
+{
+	struct arena *a = &req->arena;
+
+	/* The class is decided once. */
+	if (json_getp(req->old, "status.qosClass") && json_getc(req->obj, "status"))
+		json_setp(a, req->obj, "status.qosClass", json_getp(req->old, "status.qosClass"));
+	return STEP_NEXT;
+}
+
+/* --- Admission -------------------------------------------------------------------------------------------------- */
+
+static struct json *array_at(struct arena *a, struct json *obj, const char *key)
+{
+	struct json *v = json_getc(obj, key);
+
+	if (!json_is(v, JSON_ARRAY)) {
+		v = json_new_array(a);
+		json_setc(a, obj, key, v);
+	}
+	return v;
+}
+
+static void tolerate(struct arena *a, struct json *spec, const char *key)
+{
+	struct json *list = array_at(a, spec, "tolerations"), *t;
+
+	JSON_ITEMS (it, list) {
+		struct str k = json_str(json_getc(it, "key")), effect = json_str(json_getc(it, "effect"));
+
+		if ((str_eqc(k, key) || k.n == 0) && (str_eqc(effect, "NoExecute") || effect.n == 0))
+			return;
+	}
+	t = json_new_object(a);
+	json_setc(a, t, "key", json_newc(a, key));
+	json_setc(a, t, "operator", json_newc(a, "Exists"));
+	json_setc(a, t, "effect", json_newc(a, "NoExecute"));
+	json_setc(a, t, "tolerationSeconds", json_new_int(a, TOLERATION_SECONDS));
+	json_push(a, list, t);
+}
+
+/* A projected volume {serviceAccountToken, kube-root-ca.crt, namespace}. */
+static struct json *token_volume(struct arena *a, const char *name)
+{
+	static const char text[] =
+			"{\"projected\":{\"defaultMode\":420,\"sources\":[{\"serviceAccountToken\":{\"expirationSeconds\":3607,"
+			"\"path\":\"token\"}},{\"configMap\":{\"items\":[{\"key\":\"ca.crt\",\"path\":\"ca.crt\"}],"
+			"\"name\":\"kube-root-ca.crt\"}},{\"downwardAPI\":{\"items\":[{\"fieldRef\":{\"apiVersion\":\"v1\","
+			"\"fieldPath\":\"metadata.namespace\"},\"path\":\"namespace\"}]}}]}}";
+	struct json *v;
+
+	ASSERT(json_parse(a, str_from(text), NULL, &v, NULL) == 0);
+	json_setc(a, v, "name", json_newc(a, name));
+	return v;
+}
+
+static bool mounts_token(const struct json *container)
+{
+	JSON_ITEMS (m, json_getc(container, "volumeMounts"))
+		if (json_eqc(json_getc(m, "mountPath"), TOKEN_PATH))
+			return true;
+	return false;
+}
+
+static void mount_token(struct arena *a, struct json *spec)
+{
+	static const char *const lists[] = {"containers", "initContainers"};
+	char suffix[6], *name = NULL;
+
+	JSON_ITEMS (v, json_getc(spec, "volumes"))
+		if (str_has_prefix(json_str(json_getc(v, "name")), STR(TOKEN_VOLUME)))
+			name = arena_cstr(a, json_str(json_getc(v, "name")));
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		JSON_ITEMS (c, json_getc(spec, lists[i])) {
+			struct json *m;
+
+			if (mounts_token(c))
+				continue;
+			if (!name) {
+				random_suffix(suffix, 5);
+				name = arena_printf(a, TOKEN_VOLUME "%s", suffix);
+				json_push(a, array_at(a, spec, "volumes"), token_volume(a, name));
+			}
+			m = json_new_object(a);
+			json_setc(a, m, "name", json_newc(a, name));
+			json_setc(a, m, "readOnly", json_new_bool(a, true));
+			json_setc(a, m, "mountPath", json_newc(a, TOKEN_PATH));
+			json_push(a, array_at(a, c, "volumeMounts"), m);
+		}
+}
+
+static enum step_result service_account(struct api_request *req, struct json *spec)
+{
+	struct arena *a = &req->arena;
+	struct str name = json_str(json_getc(spec, "serviceAccountName")), raw;
+	const struct json *mount = json_getc(spec, "automountServiceAccountToken");
+	struct json *sa, *pull;
+	struct err e = ERR_INIT;
+	enum step_result r;
+	uint64_t rv;
+
+	/* Mirror pods speak for no account. */
+	if (json_getc(json_getp(req->obj, "metadata.annotations"), "kubernetes.io/config.mirror"))
+		return STEP_NEXT;
+	if (name.n == 0) {
+		name = json_str(json_getc(spec, "serviceAccount"));
+		if (name.n == 0)
+			name = STR("default");
+		json_setc(a, spec, "serviceAccountName", json_new_str(a, name));
+	}
+	json_setc(a, spec, "serviceAccount", json_new_str(a, name));
+	r = api_lookup(req, "", "serviceaccounts", req->at.ns, name, &raw, &rv);
+	if (r != STEP_NEXT)
+		return r;
+	if (!raw.p)
+		return api_fail_forbidden(req, req->res, api_name(req->obj),
+				"error looking up service account %.*s/%.*s: serviceaccount \"%.*s\" not found",
+				STR_FMT(req->at.ns), STR_FMT(name), STR_FMT(name));
+	if (api_dom_of(a, resource_find("", "v1", "serviceaccounts"), raw, &sa, &e) < 0)
+		return api_fail_err(req, &e);
+	if (!mount)
+		mount = json_getc(sa, "automountServiceAccountToken");
+	if (!mount || json_true(mount))
+		mount_token(a, spec);
+	pull = json_getc(sa, "imagePullSecrets");
+	if (json_len(pull) > 0 && json_len(json_getc(spec, "imagePullSecrets")) == 0)
+		json_setc(a, spec, "imagePullSecrets", pull);
+	return STEP_NEXT;
+}
+
+static enum step_result priority(struct api_request *req, struct json *spec)
+{
+	struct arena *a = &req->arena;
+	struct str name = json_str(json_getc(spec, "priorityClassName"));
+	int64_t value = 0;
+
+	if (str_eqc(name, "system-cluster-critical"))
+		value = 2000000000;
+	else if (str_eqc(name, "system-node-critical"))
+		value = 2000001000;
+	else if (name.n > 0) {
+		const struct resource *res = resource_find("scheduling.k8s.io", "v1", "priorityclasses");
+		struct json *pc;
+		struct str raw;
+		struct err e = ERR_INIT;
+		enum step_result r;
+		uint64_t rv;
+
+		r = api_lookup(req, "scheduling.k8s.io", "priorityclasses", STR_NULL, name, &raw, &rv);
+		if (r != STEP_NEXT)
+			return r;
+		if (!raw.p)
+			return api_fail_forbidden(req, req->res, api_name(req->obj),
+					"no PriorityClass with name %.*s was found", STR_FMT(name));
+		if (api_dom_of(a, res, raw, &pc, &e) < 0)
+			return api_fail_err(req, &e);
+		value = json_i64_or(json_getc(pc, "value"), 0);
+		if (json_getc(pc, "preemptionPolicy"))
+			json_setc(a, spec, "preemptionPolicy", json_getc(pc, "preemptionPolicy"));
+	}
+	json_setc(a, spec, "priority", json_new_int(a, value));
+	if (!json_getc(spec, "preemptionPolicy"))
+		json_setc(a, spec, "preemptionPolicy", json_newc(a, "PreemptLowerPriority"));
+	return STEP_NEXT;
+}
+
+enum step_result strategy_pod_admit(struct api_request *req)
+{
+	struct json *spec = json_getc(req->obj, "spec");
+	enum step_result r;
+
+	if (req->old || !json_is(spec, JSON_OBJECT))
+		return STEP_NEXT;
+	r = service_account(req, spec);
+	if (r != STEP_NEXT)
+		return r;
+	r = priority(req, spec);
+	if (r != STEP_NEXT)
+		return r;
+	tolerate(&req->arena, spec, "node.kubernetes.io/not-ready");
+	tolerate(&req->arena, spec, "node.kubernetes.io/unreachable");
+	json_setp(&req->arena, req->obj, "status.qosClass", json_newc(&req->arena, qos_class(req->obj)));
+	return STEP_NEXT;
+}
+
+/* --- Graceful deletion ---------------------------------------------------------------------------------------------- */
+
+int64_t strategy_pod_grace(struct api_request *req, int64_t asked)
+{
+	const struct json *spec = json_getc(req->old, "spec");
+	struct str phase = json_strp(req->old, "status.phase");
+	int64_t grace = asked >= 0 ? asked : json_i64_or(json_getc(spec, "terminationGracePeriodSeconds"), GRACE_DEFAULT);
+
+	if (json_str(json_getc(spec, "nodeName")).n == 0 || str_eqc(phase, "Succeeded") || str_eqc(phase, "Failed"))
+		return 0;
+	/* Negative grace in a spec means at once, but still by way of the kubelet. */
+	return grace < 0 ? 1 : grace;
+}
+
+/* --- Binding ---------------------------------------------------------------------------------------------------------- */
+
+static enum step_result binding_decode(struct api_request *req)
+{
+	struct str target, kind;
+
+	if (api_decode_body(req, "core.v1.Binding", false) != STEP_NEXT)
+		return STEP_FAIL;
+	target = json_strp(req->sent, "target.name");
+	kind = json_strp(req->sent, "target.kind");
+	/* POST .../bindings names the pod in the body. */
+	if (str_eqc(req->at.resource, "bindings"))
+		req->at.name = json_strp(req->sent, "metadata.name");
+	req->res = resource_find("", "v1", "pods");
+	if (target.n == 0 || (kind.n > 0 && !str_eqc(kind, "Node")))
+		return api_fail(req, ERR_BAD_REQUEST, "target.name is required, and target.kind must be Node or empty");
+	return STEP_NEXT;
+}
+
+static void bound_condition(struct arena *a, struct json *pod)
+{
+	struct json *status = json_object_at(a, pod, "status"), *list, *c;
+
+	if (!status)
+		return;
+	list = array_at(a, status, "conditions");
+	JSON_ITEMS (it, list)
+		if (json_eqc(json_getc(it, "type"), "PodScheduled")) {
+			json_setc(a, it, "status", json_newc(a, "True"));
+			json_setc(a, it, "lastTransitionTime", api_now(a));
+			json_delc(it, "reason");
+			json_delc(it, "message");
+			return;
+		}
+	c = json_new_object(a);
+	json_setc(a, c, "type", json_newc(a, "PodScheduled"));
+	json_setc(a, c, "status", json_newc(a, "True"));
+	json_setc(a, c, "lastProbeTime", json_new_null(a));
+	json_setc(a, c, "lastTransitionTime", api_now(a));
+	json_push(a, list, c);
+}
+
+static enum step_result binding_prepare(struct api_request *req)
+{
+	struct str target = json_strp(req->sent, "target.name"), bound = json_strp(req->old, "spec.nodeName");
+	struct str uid = json_strp(req->sent, "metadata.uid");
+
+	if (uid.n > 0 && !str_eq(uid, json_strp(req->old, "metadata.uid")))
+		return api_refresh(req) ? STEP_WAIT :
+					  api_fail_conflict(req, req->res, req->at.name,
+							  "the pod was replaced by another of the same name");
+	if (json_getp(req->old, "metadata.deletionTimestamp"))
+		return api_fail_conflict(req, req->res, req->at.name,
+				arena_printf(&req->arena,
+						"pod %.*s is being deleted, cannot be assigned to a host",
+						STR_FMT(req->at.name)));
+	if (bound.n > 0)
+		return api_refresh(req) ? STEP_WAIT :
+					  api_fail_conflict(req, req->res, req->at.name,
+							  arena_printf(&req->arena,
+									  "pod %.*s is already assigned to node "
+									  "\"%.*s\"",
+									  STR_FMT(req->at.name), STR_FMT(bound)));
+	req->obj = json_copy(&req->arena, req->old);
+	json_setp(&req->arena, req->obj, "spec.nodeName", json_new_str(&req->arena, target));
+	JSON_MEMBERS (m, json_getp(req->sent, "metadata.annotations")) {
+		struct json *ann = json_object_at(&req->arena, api_meta(&req->arena, req->obj), "annotations");
+
+		json_set(&req->arena, ann, m->key, m->value);
+	}
+	bound_condition(&req->arena, req->obj);
+	api_txn_new(req);
+	return api_txn_put_object(req);
+}
+
+static enum step_result created_status(struct api_request *req)
+{
+	struct arena *a = &req->arena;
+	struct json *s = json_new_object(a);
+
+	json_setc(a, s, "kind", json_newc(a, "Status"));
+	json_setc(a, s, "apiVersion", json_newc(a, "v1"));
+	json_setc(a, s, "metadata", json_new_object(a));
+	json_setc(a, s, "status", json_newc(a, "Success"));
+	json_setc(a, s, "code", json_new_int(a, 201));
+	return api_answer_dom(req, 201, schema_type_find("meta.v1.Status"), s);
+}
+
+const struct api_step strategy_bindings[] = {{"decode", binding_decode}, {"load", api__load}, {"bind", binding_prepare},
+		{"commit", api__commit}, {"encode", created_status}, {NULL, NULL}};
+
+/* --- Eviction: a delete in other words (disruption budgets are not kept yet) -------------------------------------------- */
+
+static enum step_result eviction_decode(struct api_request *req)
+{
+	struct json *options;
+
+	if (api_decode_body(req, "policy.v1.Eviction", true) != STEP_NEXT)
+		return STEP_FAIL;
+	options = json_getc(req->sent, "deleteOptions");
+	req->sent = json_is(options, JSON_OBJECT) ? options : json_new_object(&req->arena);
+	req->strat = api_strategy_find(req->res);
+	return STEP_NEXT;
+}
+
+const struct api_step strategy_eviction[] = {{"decode", eviction_decode}, {"load", api__load},
+		{"decide", api__delete_decide}, {"commit", api__commit}, {"encode", created_status}, {NULL, NULL}};

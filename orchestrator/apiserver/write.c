@@ -1,0 +1,580 @@
+#include "orchestrator/apiserver/write.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/util.h"
+#include "orchestrator/apiserver/answer.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/decode.h"
+#include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/storage.h"
+#include "orchestrator/apiserver/strategy.h"
+#include "orchestrator/apiserver/txn.h"
+#include "proto/codec.h"
+#include "proto/defaults.h"
+#include "proto/field_errs.h"
+#include "proto/patch.h"
+#include "proto/resource.h"
+#include "proto/validate.h"
+
+/* A name made from generateName keeps this many bytes of the prefix, and gets five more. */
+#define GENERATED_PREFIX_MAX 58
+#define GENERATED_SUFFIX 5
+
+/* --- Loading ------------------------------------------------------------------------------------------- */
+
+enum step_result api_load_key(struct api_request *req, bool *ret_found)
+{
+	struct err e = ERR_INIT;
+
+	*ret_found = false;
+	/* A lost race: what we saw is old, so look behind a barrier this time. */
+	if (req->n_tries > 0 && api_refresh(req))
+		return STEP_WAIT;
+	if (storage_load(req->srv->store, &req->arena, req->key, &req->old_bytes, &req->old_rv, &e) < 0) {
+		if (e.code != ERR_NOT_FOUND)
+			return api_fail_err(req, &e);
+		req->old = NULL;
+		req->old_rv = 0;
+		return api_refresh(req) ? STEP_WAIT : STEP_NEXT;
+	}
+	if (api_dom_of(&req->arena, req->res, req->old_bytes, &req->old, &e) < 0)
+		return api_fail_err(req, &e);
+	*ret_found = true;
+	return STEP_NEXT;
+}
+
+enum step_result api_lookup(struct api_request *req, const char *group, const char *plural, struct str ns, struct str name,
+		struct str *ret_raw, uint64_t *ret_rv)
+{
+	const struct resource *res = resource_find(group, "v1", plural);
+	struct err e = ERR_INIT;
+
+	*ret_raw = STR_NULL;
+	if (storage_load(req->srv->store, &req->arena, storage_key(&req->arena, res, ns, name), ret_raw, ret_rv, &e) < 0) {
+		if (e.code != ERR_NOT_FOUND)
+			return api_fail_err(req, &e);
+		if (api_refresh(req))
+			return STEP_WAIT;
+	}
+	return STEP_NEXT;
+}
+
+/* New content needs a namespace that exists and is not on its way out. */
+enum step_result api__load_parent(struct api_request *req)
+{
+	struct str ns = req->at.ns, raw;
+	struct storage_meta m;
+	enum step_result r;
+	uint64_t rv;
+
+	if (req->n_tries > 0 && api_refresh(req))
+		return STEP_WAIT;
+	if (!req->res->namespaced || req->subres)
+		return STEP_NEXT;
+	r = api_lookup(req, "", "namespaces", STR_NULL, ns, &raw, &rv);
+	if (r != STEP_NEXT)
+		return r;
+	if (!raw.p)
+		return api_fail_not_found(req, resource_find("", "v1", "namespaces"), ns);
+	storage_meta(raw, &m);
+	if (m.deleting) {
+		struct api_cause *cause = arena_new_of(&req->arena, struct api_cause);
+
+		cause->reason = STR("NamespaceTerminating");
+		cause->message = arena_sprintf(&req->arena, "namespace %.*s is being terminated", STR_FMT(ns));
+		cause->field = STR("metadata.namespace");
+		api_fail_forbidden(req, req->res, api_name(req->sent),
+				"unable to create new content in namespace %.*s because it is being terminated",
+				STR_FMT(ns));
+		req->fail.causes = cause;
+		req->fail.n_causes = 1;
+		return STEP_FAIL;
+	}
+	req->parent_key = storage_key(&req->arena, resource_find("", "v1", "namespaces"), STR_NULL, ns);
+	return STEP_NEXT;
+}
+
+enum step_result api__load(struct api_request *req)
+{
+	enum step_result r;
+	bool found;
+
+	req->key = storage_key(&req->arena, req->res, req->at.ns, req->at.name);
+	r = api_load_key(req, &found);
+	if (r != STEP_NEXT || found)
+		return r;
+	if (req->at.verb == API_UPDATE && !req->subres && req->strat->create_on_update &&
+			json_strp(req->sent, "metadata.resourceVersion").n == 0)
+		return api__create_on_update(req);
+	return api_fail_not_found(req, req->res, req->at.name);
+}
+
+/* --- Metadata that the server owns -------------------------------------------------------------------------- */
+
+static enum step_result check_identity(struct api_request *req, struct json *obj)
+{
+	struct json *meta = api_meta(&req->arena, obj);
+	struct str name = json_str(json_getc(meta, "name")), ns = json_str(json_getc(meta, "namespace"));
+
+	if (req->res->namespaced) {
+		if (ns.n > 0 && !str_eq(ns, req->at.ns))
+			return api_fail(req, ERR_BAD_REQUEST,
+					"the namespace of the provided object does not match the namespace sent on the "
+					"request");
+		json_setc(&req->arena, meta, "namespace", json_new_str(&req->arena, req->at.ns));
+	} else {
+		json_delc(meta, "namespace");
+	}
+	if (req->at.verb != API_CREATE && req->at.name.n > 0) {
+		if (name.n > 0 && !str_eq(name, req->at.name))
+			return api_fail(req, ERR_BAD_REQUEST,
+					"the name of the object (%.*s) does not match the name on the URL (%.*s)",
+					STR_FMT(name), STR_FMT(req->at.name));
+		json_setc(&req->arena, meta, "name", json_new_str(&req->arena, req->at.name));
+	}
+	return STEP_NEXT;
+}
+
+static void generate_name(struct api_request *req, struct json *meta)
+{
+	struct str prefix = json_str(json_getc(meta, "generateName"));
+	char suffix[GENERATED_SUFFIX + 1];
+
+	random_suffix(suffix, GENERATED_SUFFIX);
+	prefix = str_sub(prefix, 0, MIN(prefix.n, GENERATED_PREFIX_MAX));
+	json_setc(&req->arena, meta, "name", json_newf(&req->arena, "%.*s%s", STR_FMT(prefix), suffix));
+}
+
+static void stamp_new(struct api_request *req, struct json *meta)
+{
+	static const char *const owned[] = {"selfLink", "resourceVersion", "deletionTimestamp",
+			"deletionGracePeriodSeconds", "generation"};
+	char uid[37];
+
+	for (size_t i = 0; i < ARRAY_LEN(owned); i++)
+		json_delc(meta, owned[i]);
+	random_uuid(uid);
+	json_setc(&req->arena, meta, "uid", json_newc(&req->arena, uid));
+	json_setc(&req->arena, meta, "creationTimestamp", api_now(&req->arena));
+	if (!req->strat->no_generation)
+		json_setc(&req->arena, meta, "generation", json_new_int(&req->arena, 1));
+}
+
+static void keep_old(struct api_request *req, struct json *meta)
+{
+	static const char *const owned[] = {"uid", "creationTimestamp", "deletionTimestamp", "generateName",
+			"deletionGracePeriodSeconds", "generation"};
+	const struct json *old = json_getc(req->old, "metadata");
+
+	for (size_t i = 0; i < ARRAY_LEN(owned); i++) {
+		struct json *v = json_getc(old, owned[i]);
+
+		if (json_is_null(v))
+			json_delc(meta, owned[i]);
+		else
+			json_setc(&req->arena, meta, owned[i], v);
+	}
+	json_delc(meta, "selfLink");
+	json_delc(meta, "resourceVersion");
+}
+
+/* --- Create ------------------------------------------------------------------------------------------------ */
+
+static enum step_result invalid(struct api_request *req, struct field_errs *errs)
+{
+	return errs->n == 0 ? STEP_NEXT : api_fail_invalid(req, errs);
+}
+
+/* metav1.CauseType of each kind of error, by enum field_err_type. */
+static const char *cause_reason(enum field_err_type t)
+{
+	static const char *const names[] = {
+			[FIELD_NOT_FOUND] = "FieldValueNotFound",
+			[FIELD_REQUIRED] = "FieldValueRequired",
+			[FIELD_DUPLICATE] = "FieldValueDuplicate",
+			[FIELD_INVALID] = "FieldValueInvalid",
+			[FIELD_NOT_SUPPORTED] = "FieldValueNotSupported",
+			[FIELD_FORBIDDEN] = "FieldValueForbidden",
+			[FIELD_TOO_LONG] = "FieldValueTooLong",
+			[FIELD_TOO_MANY] = "FieldValueTooMany",
+			[FIELD_INTERNAL] = "InternalError",
+			[FIELD_TYPE_INVALID] = "FieldValueTypeInvalid",
+	};
+
+	return names[t];
+}
+
+enum step_result api_fail_invalid(struct api_request *req, struct field_errs *errs)
+{
+	_cleanup_(buf_fini) struct buf text = BUF_INIT;
+	struct str name = api_name(req->obj);
+
+	req->fail.causes = arena_new_array(&req->arena, struct api_cause, errs->n);
+	req->fail.n_causes = errs->n;
+	for (size_t i = 0; i < errs->n; i++) {
+		req->fail.causes[i].reason = str_from(cause_reason(errs->items[i].type));
+		req->fail.causes[i].field = errs->items[i].field;
+		req->fail.causes[i].message = errs->items[i].message;
+	}
+	field_errs_print(&text, errs);
+	if (name.n == 0)
+		name = json_strp(req->obj, "metadata.generateName");
+	api_fail(req, ERR_INVALID, "%s%s%s \"%.*s\" is invalid: %.*s", req->res->kind, req->res->group[0] ? "." : "",
+			req->res->group, STR_FMT(name), STR_FMT(buf_str(&text)));
+	req->fail.has_details = true;
+	req->fail.name = arena_str(&req->arena, name);
+	req->fail.group = str_from(req->res->group);
+	req->fail.kind = str_from(req->res->kind);
+	return STEP_FAIL;
+}
+
+/* Defaults, admission, validation: the same for new and changed objects. */
+static enum step_result complete(struct api_request *req)
+{
+	struct field_errs errs;
+	enum step_result r;
+
+	defaults_apply(&req->arena, resource_type(req->res), req->obj);
+	if (req->strat->admit) {
+		r = req->strat->admit(req);
+		if (r != STEP_NEXT)
+			return r;
+	}
+	field_errs_init(&errs, &req->arena);
+	validate_object(req->res, arena_cstr(&req->arena, req->at.sub), req->obj, req->old, &errs);
+	r = invalid(req, &errs);
+	if (r != STEP_NEXT)
+		return r;
+	return req->strat->check ? req->strat->check(req) : STEP_NEXT;
+}
+
+/* Spares the log a transaction that is going to fail. */
+static enum step_result check_absent(struct api_request *req)
+{
+	struct err e = ERR_INIT;
+	struct str raw;
+	uint64_t rv;
+
+	if (storage_load(req->srv->store, &req->arena, req->key, &raw, &rv, &e) < 0)
+		return e.code == ERR_NOT_FOUND ? STEP_NEXT : api_fail_err(req, &e);
+	return api_refresh(req) ? STEP_WAIT : api_fail_exists(req, req->res, api_name(req->obj));
+}
+
+enum step_result api__prepare_create(struct api_request *req)
+{
+	struct json *meta;
+	enum step_result r;
+
+	api_txn_new(req);
+	req->obj = json_copy(&req->arena, req->sent);
+	req->old = NULL;
+	req->old_rv = 0;
+	meta = api_meta(&req->arena, req->obj);
+	r = check_identity(req, req->obj);
+	if (r != STEP_NEXT)
+		return r;
+	if (json_str(json_getc(meta, "resourceVersion")).n > 0)
+		return api_fail(req, ERR_BAD_REQUEST, "resourceVersion should not be set on objects to be created");
+	stamp_new(req, meta);
+	if (json_str(json_getc(meta, "name")).n == 0) {
+		if (json_str(json_getc(meta, "generateName")).n > 0)
+			generate_name(req, meta);
+	}
+	if (!req->strat->no_status)
+		json_delc(req->obj, "status");
+	if (req->strat->prepare_create) {
+		r = req->strat->prepare_create(req);
+		if (r != STEP_NEXT)
+			return r;
+	}
+	r = complete(req);
+	if (r != STEP_NEXT)
+		return r;
+	req->key = storage_key(&req->arena, req->res, req->at.ns, api_name(req->obj));
+	r = check_absent(req);
+	if (r != STEP_NEXT)
+		return r;
+	if (req->parent_key.n > 0)
+		txn_if_exists(req->txn, req->parent_key);
+	return api_txn_put_object(req);
+}
+
+/* PUT of an object that is not there, for the few resources that allow it: go on as a create of that name. */
+enum step_result api__create_on_update(struct api_request *req)
+{
+	static const struct api_step program[] = {{"load", api__load_parent}, {"prepare", api__prepare_create},
+			{"commit", api__commit}, {"encode", api__encode_written}, {NULL, NULL}};
+
+	if (json_strp(req->sent, "metadata.uid").n > 0)
+		return api_fail_conflict(req, req->res, req->at.name,
+				"StorageError: invalid object, Code: 4, Precondition failed: the object does not exist");
+	req->ok_status = 201;
+	return api_program(req, program);
+}
+
+/* --- Update and patch ---------------------------------------------------------------------------------------- */
+
+/* The client's idea of what it changes must match what is stored; a stale local state gets a second look. */
+static enum step_result check_version(struct api_request *req, struct json *view)
+{
+	struct str rv = json_strp(view, "metadata.resourceVersion"), uid = json_strp(view, "metadata.uid");
+	struct str old_uid = json_strp(req->old, "metadata.uid");
+	uint64_t n;
+
+	if (uid.n > 0 && !str_eq(uid, old_uid)) {
+		if (api_refresh(req))
+			return STEP_WAIT;
+		return api_fail_conflict(req, req->res, req->at.name,
+				arena_printf(&req->arena,
+						"Precondition failed: UID in precondition: %.*s, UID in object meta: %.*s",
+						STR_FMT(uid), STR_FMT(old_uid)));
+	}
+	if (rv.n == 0 || str_eqc(rv, "0"))
+		return STEP_NEXT;
+	if (!str_to_u64(rv, &n))
+		return api_fail(req, ERR_BAD_REQUEST, "metadata.resourceVersion: Invalid value: \"%.*s\"", STR_FMT(rv));
+	if (n == req->old_rv)
+		return STEP_NEXT;
+	if (api_refresh(req))
+		return STEP_WAIT;
+	return api_fail_conflict(req, req->res, req->at.name,
+			"the object has been modified; please apply your changes to the latest version and try again");
+}
+
+/* req->obj from the view the client sent or patched. */
+static enum step_result take_view(struct api_request *req, struct json *view)
+{
+	enum step_result r = check_version(req, view);
+
+	if (r == STEP_NEXT)
+		r = check_identity(req, view);
+	if (r != STEP_NEXT)
+		return r;
+	if (req->subres && req->subres->from_view)
+		return req->subres->from_view(req, view);
+	req->obj = view;
+	if (!req->strat->no_status) {
+		struct json *status = json_getc(req->old, "status");
+
+		if (status)
+			json_setc(&req->arena, view, "status", status);
+		else
+			json_delc(view, "status");
+	}
+	return STEP_NEXT;
+}
+
+enum step_result api__update_merge(struct api_request *req)
+{
+	return take_view(req, json_copy(&req->arena, req->sent));
+}
+
+static struct json *view_of_old(struct api_request *req)
+{
+	struct json *view = json_copy(&req->arena, req->old);
+
+	if (req->subres && req->subres->to_view)
+		view = req->subres->to_view(req, view);
+	json_setc(&req->arena, api_meta(&req->arena, view), "resourceVersion",
+			json_newf(&req->arena, "%" PRIu64, req->old_rv));
+	return view;
+}
+
+enum step_result api__patch_apply(struct api_request *req)
+{
+	struct json *view = view_of_old(req), *patched;
+	const struct schema_type *type = api_view_type(req);
+	struct err e = ERR_INIT;
+	int r;
+
+	switch (req->patch_type) {
+	case PATCH_JSON:
+		r = patch_json(&req->arena, view, req->sent, &patched, &e);
+		break;
+	case PATCH_MERGE:
+		patched = patch_merge(&req->arena, view, req->sent);
+		r = 0;
+		break;
+	default:
+		r = patch_strategic(&req->arena, type, view, req->sent, &patched, &e);
+		break;
+	}
+	if (r < 0)
+		return api_fail_err(req, &e);
+	/* A merge may leave anything behind: it must still be an object of this kind. */
+	if (!json_is(patched, JSON_OBJECT))
+		return api_fail(req, ERR_BAD_REQUEST, "the patch does not leave an object");
+	if (api_normalize(req, type, &patched) != STEP_NEXT)
+		return STEP_FAIL;
+	return take_view(req, patched);
+}
+
+static bool spec_changed(const struct json *old, const struct json *new)
+{
+	JSON_MEMBERS (m, new) {
+		if (str_eqc(m->key, "metadata") || str_eqc(m->key, "status"))
+			continue;
+		if (!json_equal(m->value, json_get(old, m->key)))
+			return true;
+	}
+	JSON_MEMBERS (m, old)
+		if (!str_eqc(m->key, "metadata") && !str_eqc(m->key, "status") && !json_get(new, m->key))
+			return true;
+	return false;
+}
+
+/* The last finalizer of an object that is being deleted is gone: this update removes it. */
+static bool ends_deletion(struct api_request *req)
+{
+	const struct json *meta = json_getc(req->obj, "metadata");
+
+	return json_getc(meta, "deletionTimestamp") && json_len(json_getc(meta, "finalizers")) == 0 &&
+	       json_i64_or(json_getc(meta, "deletionGracePeriodSeconds"), 0) == 0 &&
+	       !(req->strat->held && req->strat->held(req->obj));
+}
+
+enum step_result api__prepare_update(struct api_request *req)
+{
+	struct json *meta = api_meta(&req->arena, req->obj);
+	struct err e = ERR_INIT;
+	enum step_result r;
+
+	api_txn_new(req);
+	keep_old(req, meta);
+	if (req->strat->prepare_update) {
+		r = req->strat->prepare_update(req);
+		if (r != STEP_NEXT)
+			return r;
+	}
+	r = complete(req);
+	if (r != STEP_NEXT)
+		return r;
+	if (!req->strat->no_generation && spec_changed(req->old, req->obj))
+		json_setc(&req->arena, meta, "generation",
+				json_new_int(&req->arena, json_i64_or(json_getc(meta, "generation"), 0) + 1));
+	if (ends_deletion(req)) {
+		req->fully_deleted = true;
+		if (api_dom_encode(&req->arena, resource_type(req->res), req->obj, &req->new_bytes, &e) < 0)
+			return api_fail_err(req, &e);
+		if (req->strat->released && (r = req->strat->released(req)) != STEP_NEXT)
+			return r;
+		txn_if_mod(req->txn, req->key, req->old_rv);
+		txn_delete(req->txn, req->key);
+		return STEP_NEXT;
+	}
+	return api_txn_put_object(req);
+}
+
+/* --- Committing ------------------------------------------------------------------------------------------------ */
+
+static void txn_gone(void *t)
+{
+	txn_fini(t);
+}
+
+struct api_txn *api_txn_new(struct api_request *req)
+{
+	if (req->txn) {
+		txn_reset(req->txn);
+		return req->txn;
+	}
+	req->txn = arena_new_of(&req->arena, struct api_txn);
+	txn_init(req->txn);
+	arena_on_free(&req->arena, txn_gone, req->txn);
+	return req->txn;
+}
+
+enum step_result api_txn_put_object(struct api_request *req)
+{
+	_cleanup_(buf_fini) struct buf value = BUF_INIT;
+	struct err e = ERR_INIT;
+
+	if (api_dom_encode(&req->arena, resource_type(req->res), req->obj, &req->new_bytes, &e) < 0)
+		return api_fail_err(req, &e);
+	codec_wrap(&value, req->res->api_version, req->res->kind, req->new_bytes);
+	if (value.n > API_MAX_BODY / 2)
+		return api_fail(req, ERR_TOO_LARGE, "Request entity too large: the object has %zu bytes, the limit is %u",
+				value.n, API_MAX_BODY / 2);
+	txn_if_mod(req->txn, req->key, req->old_rv);
+	txn_put(req->txn, req->key, buf_str(&value), req->lease);
+	return STEP_NEXT;
+}
+
+static void proposed(struct kv_req *kvr)
+{
+	struct api_request *req = container_of(kvr, struct api_request, kvr);
+
+	req->pending--;
+	req->commit_done = true;
+	api_wait_over(req);
+}
+
+static enum step_result commit_failed(struct api_request *req)
+{
+	struct err e = req->kvr.err;
+
+	if (e.code == ERR_TIMEOUT)
+		return api_fail(req, ERR_TIMEOUT,
+				"Timeout: request did not complete within the allotted timeout; whether it took effect is "
+				"unknown");
+	if (e.code == ERR_UNAVAILABLE || e.code == ERR_NOT_LEADER || e.code == ERR_CANCELED) {
+		api_fail(req, ERR_UNAVAILABLE, "the server is currently unable to handle the request (%s)", e.text);
+		req->fail.retry_after_s = 1;
+		return STEP_FAIL;
+	}
+	if (e.code == ERR_TOO_MANY)
+		req->fail.retry_after_s = 1;
+	return api_fail_err(req, &e);
+}
+
+enum step_result api__commit(struct api_request *req)
+{
+	if (req->opt.dry_run || (req->old && !req->fully_deleted && str_eq(req->old_bytes, req->new_bytes) &&
+					     req->txn->n_ops <= 1)) {
+		/* Nothing changes: the stored version is the answer. */
+		req->new_rv = req->old_rv;
+		return STEP_NEXT;
+	}
+	if (!req->commit_done) {
+		buf_clear(&req->command);
+		txn_command(req->txn, &req->command);
+		req->kvr.command = buf_str(&req->command);
+		req->kvr.timeout_ms = 0;
+		req->kvr.done = proposed;
+		err_clear(&req->kvr.err);
+		req->pending++;
+		kv_propose(req->srv->kv, &req->kvr);
+		return STEP_WAIT;
+	}
+	req->commit_done = false;
+	if (req->kvr.err.code)
+		return commit_failed(req);
+	if (txn_succeeded(str_of(req->kvr.response, req->kvr.response_size))) {
+		api_count(req->srv, COUNT_writes);
+		req->new_rv = req->kvr.revision;
+		return STEP_NEXT;
+	}
+	free(TAKE(req->kvr.response));
+	api_count(req->srv, COUNT_conflicts);
+	req->fresh = false;
+	if (++req->n_tries > API_MAX_TRIES)
+		return api_fail_conflict(req, req->res, api_name(req->obj), "it is being changed by many clients at once");
+	return STEP_RETRY;
+}
+
+enum step_result api__encode_written(struct api_request *req)
+{
+	int status = req->ok_status ? req->ok_status : req->at.verb == API_CREATE ? 201 : 200;
+
+	if (req->subres && req->subres->to_view) {
+		struct json *view = req->subres->to_view(req, req->obj);
+
+		json_setc(&req->arena, api_meta(&req->arena, view), "resourceVersion",
+				json_newf(&req->arena, "%" PRIu64, req->new_rv));
+		return api_answer_dom(req, status, api_view_type(req), view);
+	}
+	return api_answer_stored(req, status, req->new_bytes, req->new_rv);
+}
