@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "io/io-priv.h"
 #include "io/stream-priv.h"
+#include "io/tls-priv.h"
 
 #define MAX_ADDRESSES 8
 #define DEFAULT_TIMEOUT_MS 10000
@@ -84,6 +85,7 @@ struct connecting {
 	struct loop *loop;
 	char *address;
 	char *server_name; /* NULL: the host */
+	const char *alpn;
 	struct io__address where;
 	struct tls_ctx *tls;
 	int netns_fd;
@@ -154,6 +156,8 @@ static void connected(struct connecting *c)
 		return;
 	}
 	stream__tls_start(c->stream, c->tls, name, on_handshake, c);
+	if (c->alpn != NULL)
+		tls__set_alpn(c->stream->tls->ssl, c->alpn);
 }
 
 static void try_address(struct connecting *c);
@@ -311,6 +315,7 @@ void stream_connect(struct stream_connect *req)
 	c->loop = req->loop;
 	c->address = xstrdup(req->address);
 	c->server_name = req->server_name ? xstrdup(req->server_name) : NULL;
+	c->alpn = req->alpn;
 	c->tls = tls_ctx_ref(req->tls);
 	c->netns_fd = req->netns_fd;
 	req->priv = c;

@@ -33,6 +33,7 @@
 #include "io/loop.h"
 
 struct http_client;
+struct http_client_conn;
 struct stream;
 struct tls_ctx;
 
@@ -72,7 +73,6 @@ struct http_call {
 	struct str body;    /* content-length is added when not empty or for POST, PUT, PATCH */
 	bool stream_body;   /* the body comes by http_call_write and http_call_end instead */
 	bool upgrade;       /* HTTP/1.1 on a connection of its own; headers carry Upgrade. See http_call_take_stream */
-	bool want_trailers; /* informational: kept in ->trailers anyway */
 	size_t max_body;    /* collected response; 0: HTTP_CALL_MAX_BODY. More fails with ERR_TOO_LARGE */
 	/* Milliseconds from the start; 0: none (but connecting has its own). */
 	uint64_t header_timeout_ms; /* until the response's headers */
@@ -93,24 +93,23 @@ struct http_call {
 	struct buf body_in;
 	bool response_begun;
 	bool sent;        /* bytes of the request went out: the server may have acted on it */
-	struct str local; /* reserved */
 
 	/* Ours while it runs; the arena until http_call_fini. */
 	struct arena arena;
 	struct list link;
 	struct http_client *client;
-	void *conn;
-	struct loop_timer timer, header_timer;
+	struct http_client_conn *conn; /* NULL while it waits for one */
+	struct loop_timer timer, header_timer, kick;
 	struct err err;
-	struct list writes;
+	uint32_t flags;
+	unsigned n_tries;
 	int32_t stream_id;
-	uint16_t flags;
-	uint16_t n_tries;
-	struct buf out;
-	size_t out_off;
-	size_t recv_unacked;
-	uint64_t out_total;
+	struct buf out;            /* streamed request bytes that have not left */
+	size_t out_off;            /* of the whole body: bytes framed */
+	uint64_t accepted, framed; /* streamed request bytes in all */
 	struct http_write *w_head, **w_tail;
+	struct buf held; /* response bytes while paused */
+	size_t header_bytes, n_header_cap, n_trailer_cap;
 	struct stream *stream;
 };
 
@@ -126,7 +125,8 @@ size_t http_call_queued_bytes(const struct http_call *);
 /* Back-pressure for a streamed response: nothing comes while paused (but done with an error may). */
 void http_call_pause(struct http_call *);
 void http_call_resume(struct http_call *);
-/* In done, with status 101: the raw stream is the caller's now; it waits for stream_start. Else NULL. */
+/* In or after done, with status 101: the raw stream is the caller's now; it waits for stream_start. Else NULL. A stream
+ * that is not taken is closed by http_call_fini. */
 struct stream *http_call_take_stream(struct http_call *);
 /* Release the response. Not while it runs. Zeroed memory is allowed. */
 void http_call_fini(struct http_call *);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "io/http-priv.h"
 #include "io/http_server-priv.h"
 
 #define DEFAULT_HEADER_MS 10000
@@ -315,40 +316,13 @@ void http_respond_start(struct http_request *req, int status, const struct http_
 	head(r, status, h, n, length, false);
 }
 
-/* A write that will never leave; told in the next turn. */
-struct refused {
-	struct loop_timer timer;
-	struct http_write *w;
-};
-
-static void on_refused(struct loop_timer *t)
-{
-	struct refused *f = container_of(t, struct refused, timer);
-	struct http_write *w = f->w;
-
-	free(f);
-	if (w->done)
-		w->done(w, -ERR_CANCELED);
-}
-
-static void refuse(struct loop *l, struct http_write *w)
-{
-	struct refused *f;
-
-	if (w == NULL)
-		return;
-	f = xcalloc(1, sizeof(*f));
-	f->w = w;
-	loop_timer_start(&f->timer, l, 0, on_refused);
-}
-
 void http_respond_write(struct http_request *req, struct str chunk, struct http_write *w)
 {
 	struct http_req *r = container_of(req, struct http_req, pub);
 
 	ASSERT(!r->over && r->head_sent);
 	if (r->wire_done || r->no_body || req->canceled)
-		refuse(r->conn->loop, w);
+		http__write_later(r->conn->loop, w, -ERR_CANCELED);
 	else
 		r->conn->ops->body(r, chunk, w);
 }

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "io/http-priv.h"
 #include "io/http_server-priv.h"
 
 /* Pipelined bytes, or body bytes that the handler does not take, kept before reading pauses. */
@@ -293,34 +294,6 @@ static void h1_head(struct http_req *r, int status, const struct http_header *h,
 	buf_fini(&b);
 }
 
-/* http_write's done behind a stream_write. */
-struct relay {
-	struct stream_write w;
-	struct http_write *to;
-};
-
-static void on_relay(struct stream_write *w, int status)
-{
-	struct relay *x = container_of(w, struct relay, w);
-	struct http_write *to = x->to;
-
-	free(x);
-	if (to->done)
-		to->done(to, status);
-}
-
-static struct stream_write *relay(struct http_write *to)
-{
-	struct relay *x;
-
-	if (to == NULL)
-		return NULL;
-	x = xcalloc(1, sizeof(*x));
-	x->w.done = on_relay;
-	x->to = to;
-	return &x->w;
-}
-
 static void h1_body(struct http_req *r, struct str bytes, struct http_write *w)
 {
 	char line[24];
@@ -338,7 +311,7 @@ static void h1_body(struct http_req *r, struct str bytes, struct http_write *w)
 		parts[0] = str_of(line, (size_t)snprintf(line, sizeof(line), "%zx\r\n", bytes.n));
 		parts[2] = STR("\r\n");
 	}
-	stream_writev(r->conn->stream, parts, 3, relay(w));
+	stream_writev(r->conn->stream, parts, 3, http__relay(w));
 }
 
 static void h1_body_take(struct http_req *r, struct buf *bytes)

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "io/http-priv.h"
 #include "io/http_server-priv.h"
 
 #define STREAM_WINDOW (256 << 10)
@@ -47,17 +48,6 @@ static int on_begin_headers(nghttp2_session *ng, const nghttp2_frame *f, void *a
 	return 0;
 }
 
-static void add_header(struct arena *a, struct http_headers *hs, size_t *cap, struct str name, struct str value)
-{
-	if (hs->n == *cap) {
-		size_t now = *cap ? *cap * 2 : 16;
-
-		hs->h = arena_grow(a, hs->h, *cap * sizeof(*hs->h), now * sizeof(*hs->h));
-		*cap = now;
-	}
-	hs->h[hs->n++] = (struct http_header){arena_str(a, name), arena_str(a, value)};
-}
-
 static void pseudo_header(struct http_req *r, struct str name, struct str value)
 {
 	struct http_request *q = &r->pub;
@@ -87,11 +77,11 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t 
 		return 0;
 	}
 	if (trailer)
-		add_header(&r->pub.arena, &r->trailers, &r->n_trailer_cap, k, v);
+		http__add_header(&r->pub.arena, &r->trailers, &r->n_trailer_cap, k, v);
 	else if (k.n > 0 && k.p[0] == ':')
 		pseudo_header(r, k, v);
 	else
-		add_header(&r->pub.arena, &r->pub.headers, &r->n_header_cap, k, v);
+		http__add_header(&r->pub.arena, &r->pub.headers, &r->n_header_cap, k, v);
 	return 0;
 }
 
@@ -203,37 +193,15 @@ static void drop_out(struct http_req *r)
 	r->out_tail = &r->out_head;
 }
 
-/* Writers are told in a later turn, never from inside their own call. */
-struct told {
-	struct loop_timer timer;
-	struct http_write *w;
-	int status;
-};
-
-static void on_told(struct loop_timer *t)
-{
-	struct told *x = container_of(t, struct told, timer);
-	struct http_write *w = x->w;
-	int status = x->status;
-
-	free(x);
-	if (w->done)
-		w->done(w, status);
-}
-
 static void tell_writers(struct http_req *r, bool all)
 {
 	struct http_write *w;
 
 	while ((w = r->w_head) != NULL && (all || w->mark <= r->framed)) {
-		struct told *x = xcalloc(1, sizeof(*x));
-
 		r->w_head = w->next;
 		if (r->w_head == NULL)
 			r->w_tail = &r->w_head;
-		x->w = w;
-		x->status = w->mark <= r->framed ? 0 : -ERR_CANCELED;
-		loop_timer_start(&x->timer, r->conn->loop, 0, on_told);
+		http__write_later(r->conn->loop, w, w->mark <= r->framed ? 0 : -ERR_CANCELED);
 	}
 }
 
@@ -302,51 +270,13 @@ static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *p, size_t siz
 	return (ssize_t)n;
 }
 
-/* Fields that belong to one connection do not exist in HTTP/2 (RFC 9113, 8.2.2). */
-static bool is_connection_field(struct str name)
-{
-	static const struct str names[] = {STR_INIT("connection"), STR_INIT("keep-alive"), STR_INIT("proxy-connection"),
-					   STR_INIT("transfer-encoding"), STR_INIT("upgrade")};
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (str_ieq(name, names[i]))
-			return true;
-	return false;
-}
-
-static nghttp2_nv nv_of(struct str name, struct str value)
-{
-	return (nghttp2_nv){(uint8_t *)name.p, (uint8_t *)(value.p ? value.p : ""), name.n, value.n, NGHTTP2_NV_FLAG_NONE};
-}
-
-static struct str lower(struct arena *a, struct str name)
-{
-	char *p = arena_cstr(a, name);
-
-	for (size_t i = 0; i < name.n; i++)
-		if (p[i] >= 'A' && p[i] <= 'Z')
-			p[i] = (char)(p[i] - 'A' + 'a');
-	return str_of(p, name.n);
-}
-
-/* nghttp2 refuses a whole message for one bad byte; as for h1, control characters become spaces. */
-static struct str clean(struct arena *a, struct str value)
-{
-	char *p = arena_cstr(a, value);
-
-	for (size_t i = 0; i < value.n; i++)
-		if ((unsigned char)p[i] < 0x20 && p[i] != '\t')
-			p[i] = ' ';
-	return str_trim(str_of(p, value.n));
-}
-
 static int submit_trailers(nghttp2_session *ng, struct http_req *r)
 {
 	nghttp2_nv *nv = xcalloc(r->out_trailers.n, sizeof(*nv));
 	int rv;
 
 	for (size_t i = 0; i < r->out_trailers.n; i++)
-		nv[i] = nv_of(r->out_trailers.h[i].name, r->out_trailers.h[i].value);
+		nv[i] = http__nv(r->out_trailers.h[i].name, r->out_trailers.h[i].value);
 	rv = nghttp2_submit_trailer(ng, r->stream_id, nv, r->out_trailers.n);
 	free(nv);
 	return rv;
@@ -361,13 +291,13 @@ static void h2_head(struct http_req *r, int status, const struct http_header *h,
 	size_t n_nv = 0;
 	int rv;
 
-	nv[n_nv++] = nv_of(STR(":status"), str_from(arena_printf(a, "%03d", status)));
+	nv[n_nv++] = http__nv(STR(":status"), str_from(arena_printf(a, "%03d", status)));
 	for (size_t i = 0; i < n; i++)
-		if (!is_connection_field(h[i].name) && !str_ieq(h[i].name, STR("content-length")))
-			nv[n_nv++] = nv_of(lower(a, h[i].name), clean(a, h[i].value));
-	nv[n_nv++] = nv_of(STR("date"), arena_str(a, http__date(c->server)));
+		if (!http__is_connection_field(h[i].name) && !str_ieq(h[i].name, STR("content-length")))
+			nv[n_nv++] = http__nv(http__lower(a, h[i].name), http__clean(a, h[i].value));
+	nv[n_nv++] = http__nv(STR("date"), arena_str(a, http__date(c->server)));
 	if (length >= 0 && status != 204 && status >= 200)
-		nv[n_nv++] = nv_of(STR("content-length"), str_from(arena_printf(a, "%lld", (long long)length)));
+		nv[n_nv++] = http__nv(STR("content-length"), str_from(arena_printf(a, "%lld", (long long)length)));
 	r->submitted = true;
 	rv = nghttp2_submit_response(c->session, r->stream_id, nv, n_nv, end ? NULL : &body);
 	if (rv != 0) {
@@ -434,7 +364,7 @@ static void h2_end(struct http_req *r, const struct http_header *trailers, size_
 	if (n > 0) {
 		r->out_trailers.h = arena_new_array(a, struct http_header, n);
 		for (size_t i = 0; i < n; i++)
-			r->out_trailers.h[i] = (struct http_header){lower(a, trailers[i].name), clean(a, trailers[i].value)};
+			r->out_trailers.h[i] = (struct http_header){http__lower(a, trailers[i].name), http__clean(a, trailers[i].value)};
 		r->out_trailers.n = n;
 	}
 	go_on(r);
@@ -465,7 +395,7 @@ static void h2_want_body(struct http_req *r)
 {
 	if (http_header_has_token(&r->pub.headers, "expect", "100-continue") && !r->head_sent && r->body.n == 0 &&
 	    !r->body_complete) {
-		nghttp2_nv nv = nv_of(STR(":status"), STR("100"));
+		nghttp2_nv nv = http__nv(STR(":status"), STR("100"));
 
 		nghttp2_submit_headers(r->conn->session, NGHTTP2_FLAG_NONE, r->stream_id, NULL, &nv, 1, NULL);
 		pump(r->conn);

@@ -5,8 +5,10 @@ libio_a_SOURCES = \
 	io/balancer.c io/balancer.h \
 	io/connect.c \
 	io/grpc.h \
-	io/http.c io/http.h \
-	io/http_client.h \
+	io/http.c io/http.h io/http-priv.h io/http_priv.c \
+	io/http_client.c io/http_client.h io/http_client-priv.h \
+	io/http_client_h1.c \
+	io/http_client_h2.c \
 	io/http1.c io/http1.h \
 	io/http_server.c io/http_server.h io/http_server-priv.h \
 	io/http_server_h1.c \

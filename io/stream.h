@@ -61,6 +61,8 @@ struct stream_connect {
 	struct tls_ctx *tls;
 	/* Name to verify in the server's certificate and to send as SNI; NULL: the host of the address. Copied. */
 	const char *server_name;
+	/* Protocols to offer instead of the context's, "http/1.1"; NULL: the context's. Must be static. */
+	const char *alpn;
 	/* Over all of resolve, connect and handshake; 0: 10 s. */
 	uint64_t timeout_ms;
 	void (*done)(struct stream_connect *, struct stream *, const struct err *);

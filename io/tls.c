@@ -245,6 +245,14 @@ static int build(const struct tls_config *c, SSL_CTX **ret, struct err *e)
 	return 0;
 }
 
+void tls__set_alpn(SSL *ssl, const char *list)
+{
+	struct alpn a;
+
+	if (alpn_encode(list, &a, NULL) == 0)
+		SSL_set_alpn_protos(ssl, a.p, a.n);
+}
+
 int tls_ctx_new(const struct tls_config *c, struct tls_ctx **ret, struct err *e)
 {
 	SSL_CTX *ssl;
