@@ -5,3 +5,4 @@ include orchestrator/controllers/module.mk
 include orchestrator/informer/module.mk
 include orchestrator/scheduler/module.mk
 include orchestrator/proxy/module.mk
+include orchestrator/kubelet/module.mk

@@ -1,0 +1,231 @@
+/* What the files of the kubelet share. See kubelet.h for how they work together. */
+#ifndef KUBELET_PRIV_H
+#define KUBELET_PRIV_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "orchestrator/client/client.h"
+#include "orchestrator/kubelet/containerd.h"
+#include "orchestrator/kubelet/kubelet.h"
+#include "orchestrator/kubelet/objects.h"
+#include "orchestrator/kubelet/pod-config.h"
+#include "orchestrator/kubelet/pod-status.h"
+#include "orchestrator/kubelet/pod-sync.h"
+#include "orchestrator/kubelet/runtime.h"
+
+struct kubelet_node;
+struct kubelet_server;
+struct kubelet_events;
+struct prober;
+
+struct kubelet {
+	struct kubelet_cfg *cfg;
+	struct loop *loop;
+	struct client *client;
+	struct pod_host host;
+	char *pods_dir, *logs_dir, *containerd_dir;
+	struct containerd *containerd;
+	struct containerd_user containerd_user;
+	struct cri *cri;
+	struct runtime *runtime;
+	struct runtime_user runtime_user;
+	bool runtime_ready;    /* containerd answers */
+	bool network_ready;    /* the CNI configuration is written */
+	bool pods_synced;
+	bool stopping;
+	struct map workers;    /* uid -> struct pod_worker */
+	struct map services;   /* ns/name -> struct kept */
+	struct map service_objects; /* ns/name -> Core__Service, as env.h wants it */
+	struct kubelet_events *events;
+	struct kubelet_node *node;
+	struct kubelet_server *server;
+	struct loop_timer relist_timer, housekeeping_timer;
+	unsigned n_pending;    /* client requests and actions under way, for stop */
+	void (*stopped)(void *arg);
+	void *stopped_arg;
+};
+
+/* A message kept in an arena of its own, refcounted on the loop. */
+struct kept {
+	struct arena arena;
+	unsigned refs;
+	void *msg;
+};
+struct kept *kept_new(const void *msg); /* deep copy */
+struct kept *kept_ref(struct kept *);
+void kept_unref(struct kept *);
+
+/* --- pod-worker.c ------------------------------------------------------------------------------------------------ */
+
+struct work_container {
+	char *name;
+	bool init;
+	struct backoff backoff;
+	bool backoff_known;
+	unsigned busy;             /* actions under way */
+	int64_t not_before_ms;
+	int64_t fail_delay_ms;
+	bool waits_for_images;     /* the next imported archive may bring its image */
+	char *reason, *message;    /* of the last failed start */
+	char *probed_id;           /* the container that the probers look at */
+	struct prober *probers[3]; /* enum probe_kind */
+	char *unhealthy;
+	int64_t unhealthy_grace_s;
+	/* Of the last image look-up. */
+	char *image_id;
+};
+
+struct pod_worker {
+	struct kubelet *k;
+	char *uid, *ns, *name;
+	struct kept *pod;            /* Core__Pod; NULL: nobody wants it */
+	struct kept *status;         /* Core__PodStatus: what we said last */
+	struct kept *saved;          /* the one that the API acknowledged */
+	struct work_container *c;
+	size_t n_c;
+	unsigned sandbox_busy, n_acts;
+	int64_t sandbox_not_before_ms, sandbox_delay_ms;
+	uint64_t need_generation;
+	struct loop_timer kick, wake, refresh;
+	struct objset *objects;      /* NULL until fetched */
+	struct objects_fetch *fetch;
+	bool volumes_ready;
+	char *volumes_error;
+	int64_t volumes_delay_ms;
+	bool deadline_over;
+	bool unwanted;               /* gone from the API */
+	bool all_stopped, gone;      /* from the last sync */
+	bool frozen;                 /* the final status is made; the runtime's records may go */
+	bool status_busy, delete_busy, deleted;
+	int64_t write_delay_ms;
+	struct client_req status_req, delete_req;
+	int64_t first_seen_ms;
+	bool closing;
+};
+
+static inline Core__Pod *worker_pod(const struct pod_worker *w)
+{
+	return w->pod ? w->pod->msg : NULL;
+}
+struct pod_worker *worker_new(struct kubelet *, const char *uid, const char *ns, const char *name);
+void worker_set(struct pod_worker *, const Core__Pod *);
+/* Look at it soon. */
+void worker_kick(struct pod_worker *);
+/* Frees it as soon as nothing of it is under way. */
+void worker_close(struct pod_worker *);
+const struct rt_pod *worker_rt(const struct pod_worker *);
+struct work_container *worker_container(struct pod_worker *, const char *name);
+const Core__Container *worker_spec(const struct pod_worker *, const char *name);
+void worker_set_failed(struct pod_worker *, const char *container, const char *reason, const char *message, int64_t delay_ms);
+/* The pod's address: the sandbox's, or the node's for hostNetwork; "" until known. */
+const char *worker_ip(const struct pod_worker *);
+struct env_ctx worker_env_ctx(const struct pod_worker *, const Core__Pod *);
+int64_t wall_ms(void);
+
+/* --- pod-actions.c: running one action as a series of steps ------------------------------------------------------- */
+
+void act_start(struct pod_worker *, const struct act *);
+
+/* --- pod-objects.c ------------------------------------------------------------------------------------------------ */
+
+/* Fetch all that the pod refers to; done gets a filled set (the worker's to free). */
+struct objects_fetch;
+struct objects_fetch *objects_fetch_start(struct kubelet *, const Core__Pod *, const struct objset *old,
+		void (*done)(void *arg, struct objset *), void *arg);
+void objects_fetch_cancel(struct objects_fetch *);
+
+/* --- images.c ----------------------------------------------------------------------------------------------------- */
+
+struct image_get {
+	struct kubelet *k;
+	const char *image;  /* as in the spec; borrowed until done */
+	const char *policy; /* "" for the default */
+	const struct objset *objects;
+	const Core__Pod *pod;
+	void (*done)(struct image_get *);
+	/* Result: reason NULL is success. */
+	const char *reason;
+	char message[512];
+	char id[256];
+	char user[128];
+	int64_t uid;
+	bool pulled;
+	bool wait_for_archives; /* not there yet, but archives are still being imported */
+	uint64_t pull_ms;
+	struct cri_call call;
+	struct loop_timer later;
+};
+void image_get_start(struct image_get *);
+/* Whether a reference can be one at all. */
+bool image_name_ok(const char *);
+const char *image_pull_policy(const Core__Container *);
+
+/* --- hooks.c: what probes and lifecycle hooks do ------------------------------------------------------------------ */
+
+enum check_kind { CHECK_EXEC, CHECK_HTTP, CHECK_TCP, CHECK_GRPC, CHECK_SLEEP };
+struct check {
+	struct kubelet *k;
+	enum check_kind kind;
+	uint64_t timeout_ms;
+	void (*done)(struct check *);
+	/* Result. */
+	bool ok;
+	bool unsure;      /* it could not be tried at all */
+	char text[512];
+	void *priv;       /* ours while it runs */
+};
+struct check_target {
+	const Core__ExecAction *exec;
+	const Core__HTTPGetAction *http;
+	const Core__TCPSocketAction *tcp;
+	const Core__GRPCAction *grpc;
+	const Core__SleepAction *sleep;
+	const Core__Container *container;
+	const char *container_id, *pod_ip;
+};
+/* done comes once, later. Everything in the target is borrowed until then. False: nothing to do (no handler). */
+bool check_start(struct check *, const struct check_target *);
+void check_cancel(struct check *);
+
+/* --- probe.c ------------------------------------------------------------------------------------------------------ */
+
+enum probe_kind { PROBE_STARTUP, PROBE_READINESS, PROBE_LIVENESS, N_PROBES };
+struct prober *prober_start(struct pod_worker *, const Core__Container *, enum probe_kind, const Core__Probe *,
+		const struct rt_container *);
+void prober_stop(struct prober *);
+/* +1 passed, -1 failed, 0 not known yet. */
+int prober_result(const struct prober *);
+const char *prober_message(const struct prober *);
+
+/* --- events.c ----------------------------------------------------------------------------------------------------- */
+
+struct kubelet_events *events_new(struct kubelet *);
+void events_close(struct kubelet_events *);
+/* `container` may be NULL. warning: type Warning, else Normal. */
+void pod_event(struct kubelet *, const Core__Pod *, const char *container, bool warning, const char *reason,
+		const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+
+/* --- node.c ------------------------------------------------------------------------------------------------------- */
+
+struct kubelet_node *node_new(struct kubelet *);
+void node_close(struct kubelet_node *);
+void node_set(struct kubelet_node *, const Core__Node *);
+void node_set_runtime(struct kubelet_node *, const char *version);
+/* Something of the node's state changed: write it soon. */
+void node_changed(struct kubelet_node *);
+void node_capacity(struct kubelet *); /* fills host.memory_capacity and host.cpu_milli */
+
+/* --- server.c ----------------------------------------------------------------------------------------------------- */
+
+int server_new(struct kubelet *, struct kubelet_server **ret, struct err *e);
+void server_close(struct kubelet_server *, void (*closed)(void *arg), void *arg);
+uint16_t server_port(const struct kubelet_server *);
+
+/* --- kubelet.c ---------------------------------------------------------------------------------------------------- */
+
+/* Count things under way, so that a stop can wait for them. */
+void kubelet_busy(struct kubelet *);
+void kubelet_idle(struct kubelet *);
+void kubelet__runtime_asked(struct kubelet *);
+
+#endif

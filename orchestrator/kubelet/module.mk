@@ -1,0 +1,37 @@
+# orchestrator/kubelet: pods on a node, over CRI.
+noinst_LIBRARIES += libkubelet.a
+libkubelet_a_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(UV_CFLAGS)
+libkubelet_a_SOURCES = \
+	orchestrator/kubelet/atomic-writer.c orchestrator/kubelet/atomic-writer.h \
+	orchestrator/kubelet/cgroup.c orchestrator/kubelet/cgroup.h \
+	orchestrator/kubelet/containerd.c orchestrator/kubelet/containerd.h \
+	orchestrator/kubelet/containerd-config.c orchestrator/kubelet/containerd-priv.h \
+	orchestrator/kubelet/containerd-images.c \
+	orchestrator/kubelet/containerd-teardown.c \
+	orchestrator/kubelet/cri.c orchestrator/kubelet/cri.def orchestrator/kubelet/cri.h \
+	orchestrator/kubelet/crilog.c orchestrator/kubelet/crilog.h \
+	orchestrator/kubelet/env.c orchestrator/kubelet/env.h \
+	orchestrator/kubelet/events.c \
+	orchestrator/kubelet/fsutil.c orchestrator/kubelet/fsutil.h \
+	orchestrator/kubelet/hooks.c \
+	orchestrator/kubelet/images.c \
+	orchestrator/kubelet/kubelet.c orchestrator/kubelet/kubelet.h orchestrator/kubelet/kubelet-priv.h \
+	orchestrator/kubelet/node.c \
+	orchestrator/kubelet/objects.c orchestrator/kubelet/objects.h \
+	orchestrator/kubelet/pbutil.h \
+	orchestrator/kubelet/pod-actions.c \
+	orchestrator/kubelet/pod-objects.c \
+	orchestrator/kubelet/pod-worker.c \
+	orchestrator/kubelet/probe.c \
+	orchestrator/kubelet/pod-config.c orchestrator/kubelet/pod-config.h \
+	orchestrator/kubelet/pod-status.c orchestrator/kubelet/pod-status.h \
+	orchestrator/kubelet/pod-sync.c orchestrator/kubelet/pod-sync.h \
+	orchestrator/kubelet/resources.c orchestrator/kubelet/resources.h \
+	orchestrator/kubelet/runtime.c orchestrator/kubelet/runtime.h \
+	orchestrator/kubelet/runtime-view.c \
+	orchestrator/kubelet/server.c orchestrator/kubelet/server-priv.h \
+	orchestrator/kubelet/server-logs.c \
+	orchestrator/kubelet/server-stats.c \
+	orchestrator/kubelet/server-stream.c \
+	orchestrator/kubelet/volumes.c orchestrator/kubelet/volumes.h
+$(libkubelet_a_OBJECTS): | $(PROTO_PB_H)

@@ -1,0 +1,34 @@
+/*
+ * The status that a pod gets: a pure function from spec, runtime and probe results to a core/v1 PodStatus.
+ */
+#ifndef KUBELET_POD_STATUS_H
+#define KUBELET_POD_STATUS_H
+
+#include "orchestrator/kubelet/pod-sync.h"
+
+struct status_container {
+	bool ready;          /* its readiness probe says so (or it has none) */
+	const char *reason;  /* why the last start failed: ErrImagePull, CreateContainerConfigError ...; NULL: it did not */
+	const char *message;
+};
+
+struct status_in {
+	const struct sync_in *sync; /* as given to pod_sync, with its results */
+	const struct status_container *c; /* the same order */
+	const Core__PodStatus *old; /* what the API has; NULL: nothing */
+	const char *host_ip;
+	int64_t now_s;
+	bool all_stopped, init_failed; /* from sync_out */
+	const char *phase; /* forced, with reason and message: eviction, deadline; else NULL */
+	const char *reason, *message;
+};
+
+/* In the arena; may borrow from all inputs. */
+Core__PodStatus *pod_status(struct arena *, const struct status_in *);
+/* Guaranteed, Burstable or BestEffort. */
+const char *pod_qos(const Core__Pod *);
+/* Equal but for nothing: by their encodings. */
+bool pod_status_equal(const Core__PodStatus *, const Core__PodStatus *);
+bool pod_phase_is_terminal(const char *phase);
+
+#endif

@@ -1,0 +1,200 @@
+#include "orchestrator/kubelet/resources.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "base/util.h"
+#include "orchestrator/kubelet/pbutil.h"
+#include "orchestrator/kubelet/pod-status.h"
+
+#define MIN_SHARES 2
+#define MAX_SHARES 262144
+#define MIN_QUOTA_US 1000
+
+/* The value times 10^9, saturating. Suffixes as in resource.Quantity. */
+static __int128 nano(const char *text)
+{
+	static const struct {
+		const char *suffix;
+		int64_t mul; /* of 10^-9 */
+		int shift;   /* binary */
+	} suffixes[] = {
+		{"n", 1, 0}, {"u", 1000, 0}, {"m", 1000000, 0}, {"", 1000000000, 0}, {"k", 1000000000000, 0},
+		{"M", 1000000000000000, 0}, {"G", 1000000000000000000, 0}, {"Ki", 1000000000, 10},
+		{"Mi", 1000000000, 20}, {"Gi", 1000000000, 30}, {"Ti", 1000000000, 40}, {"Pi", 1000000000, 50},
+	};
+	__int128 digits = 0, scale = 1;
+	const char *p = text;
+	int exponent = 0;
+
+	for (; *p >= '0' && *p <= '9' && digits < ((__int128)1 << 60); p++)
+		digits = digits * 10 + (*p - '0');
+	if (*p == '.')
+		for (p++; *p >= '0' && *p <= '9'; p++)
+			if (scale < 1000000000)
+				digits = digits * 10 + (*p - '0'), scale *= 10;
+	if ((*p == 'e' || *p == 'E') && p[1] >= '0' && p[1] <= '9' && !p[2])
+		exponent = p[1] - '0', p += 2;
+	else if (*p == 'T' && !p[1])
+		exponent = 12, p++;
+	else if (*p == 'P' && !p[1])
+		exponent = 15, p++;
+	for (; exponent > 0; exponent--)
+		digits *= 10;
+	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++)
+		if (strcmp(p, suffixes[i].suffix) == 0)
+			return ((digits << suffixes[i].shift) * suffixes[i].mul + scale - 1) / scale;
+	return 0;
+}
+
+static int64_t rounded(__int128 n, int64_t unit)
+{
+	__int128 v = (n + unit - 1) / unit;
+
+	return v > INT64_MAX ? INT64_MAX : (int64_t)v;
+}
+
+int64_t res_milli(const char *quantity)
+{
+	return quantity ? rounded(nano(quantity), 1000000) : 0;
+}
+
+int64_t res_units(const char *quantity)
+{
+	return quantity ? rounded(nano(quantity), 1000000000) : 0;
+}
+
+#define QUANTITY(map, n, key)                                                                      \
+	({                                                                                         \
+		Resource__Quantity *_q = pb_map_get(map, n, key);                                  \
+		_q ? _q->string : NULL;                                                            \
+	})
+
+void res_of_container(const Core__Container *c, struct res *ret)
+{
+	const Core__ResourceRequirements *r = c->resources;
+
+	memset(ret, 0, sizeof(*ret));
+	if (!r)
+		return;
+	ret->cpu_request = res_milli(QUANTITY(r->requests, r->n_requests, "cpu"));
+	ret->cpu_limit = res_milli(QUANTITY(r->limits, r->n_limits, "cpu"));
+	ret->memory_request = res_units(QUANTITY(r->requests, r->n_requests, "memory"));
+	ret->memory_limit = res_units(QUANTITY(r->limits, r->n_limits, "memory"));
+	if (!ret->cpu_request)
+		ret->cpu_request = ret->cpu_limit;
+	if (!ret->memory_request)
+		ret->memory_request = ret->memory_limit;
+}
+
+static void sum(struct res *s, const struct res *r, bool *cpu_unlimited, bool *memory_unlimited)
+{
+	s->cpu_request += r->cpu_request;
+	s->memory_request += r->memory_request;
+	s->cpu_limit += r->cpu_limit;
+	s->memory_limit += r->memory_limit;
+	*cpu_unlimited = *cpu_unlimited || r->cpu_limit == 0;
+	*memory_unlimited = *memory_unlimited || r->memory_limit == 0;
+}
+
+void res_of_pod(const Core__Pod *pod, struct res *ret)
+{
+	bool cpu_unlimited = false, memory_unlimited = false;
+	struct res s = {0}, r;
+
+	for (size_t i = 0; i < pod->spec->n_containers; i++) {
+		res_of_container(pod->spec->containers[i], &r);
+		sum(&s, &r, &cpu_unlimited, &memory_unlimited);
+	}
+	for (size_t i = 0; i < pod->spec->n_init_containers; i++) {
+		res_of_container(pod->spec->init_containers[i], &r);
+		if (container_is_sidecar(pod->spec->init_containers[i])) {
+			sum(&s, &r, &cpu_unlimited, &memory_unlimited);
+			continue;
+		}
+		s.cpu_request = MAX(s.cpu_request, r.cpu_request);
+		s.memory_request = MAX(s.memory_request, r.memory_request);
+		s.cpu_limit = MAX(s.cpu_limit, r.cpu_limit);
+		s.memory_limit = MAX(s.memory_limit, r.memory_limit);
+		cpu_unlimited = cpu_unlimited || r.cpu_limit == 0;
+		memory_unlimited = memory_unlimited || r.memory_limit == 0;
+	}
+	if (cpu_unlimited)
+		s.cpu_limit = 0;
+	if (memory_unlimited)
+		s.memory_limit = 0;
+	*ret = s;
+}
+
+/* 0: BestEffort, 1: Guaranteed so far, 2: Burstable. */
+static int qos_of(const Core__Container *c)
+{
+	struct res r;
+
+	res_of_container(c, &r);
+	if (!r.cpu_request && !r.cpu_limit && !r.memory_request && !r.memory_limit)
+		return 0;
+	if (r.cpu_limit && r.memory_limit && r.cpu_limit == r.cpu_request && r.memory_limit == r.memory_request)
+		return 1;
+	return 2;
+}
+
+const char *pod_qos(const Core__Pod *pod)
+{
+	unsigned seen = 0; /* bit a class */
+
+	for (size_t i = 0; i < pod->spec->n_containers; i++)
+		seen |= 1u << qos_of(pod->spec->containers[i]);
+	for (size_t i = 0; i < pod->spec->n_init_containers; i++)
+		seen |= 1u << qos_of(pod->spec->init_containers[i]);
+	return seen == 1u << 0 ? "BestEffort" : seen == 1u << 1 ? "Guaranteed" : "Burstable";
+}
+
+int64_t res_cpu_shares(int64_t milli)
+{
+	int64_t s = milli * 1024 / 1000;
+
+	return s < MIN_SHARES ? MIN_SHARES : s > MAX_SHARES ? MAX_SHARES : s;
+}
+
+int64_t res_cpu_quota(int64_t milli)
+{
+	if (milli == 0)
+		return 0;
+	return MAX(milli * 100, MIN_QUOTA_US);
+}
+
+int64_t res_oom_score_adj(const Core__Pod *pod, const Core__Container *c, int64_t capacity)
+{
+	const char *qos = pod_qos(pod);
+	struct res r;
+	int64_t adj;
+
+	if (strcmp(qos, "Guaranteed") == 0)
+		return -997;
+	if (strcmp(qos, "BestEffort") == 0 || capacity <= 0)
+		return 1000;
+	res_of_container(c, &r);
+	adj = 1000 - (int64_t)((__int128)1000 * r.memory_request / capacity);
+	/* Above Guaranteed pods, below BestEffort ones. */
+	return adj < 3 ? 3 : adj > 999 ? 999 : adj;
+}
+
+char *res_cgroup_path(struct arena *a, const char *root, const Core__Pod *pod)
+{
+	const char *qos = pod_qos(pod), *uid = nz(pod->metadata->uid);
+
+	if (strcmp(qos, "Guaranteed") == 0)
+		return arena_printf(a, "%s/pod%s", root, uid);
+	return arena_printf(a, "%s/%s/pod%s", root, strcmp(qos, "Burstable") == 0 ? "burstable" : "besteffort", uid);
+}
+
+char *backoff_text(struct arena *a, int64_t ms)
+{
+	int64_t s = ms / 1000;
+
+	if (s < 60)
+		return arena_printf(a, "%" PRId64 "s", s);
+	return arena_printf(a, "%" PRId64 "m%" PRId64 "s", s / 60, s % 60);
+}
