@@ -32,23 +32,29 @@ int64_t clock_wall_s(void)
 	return clock_wall_ns() / 1000000000;
 }
 
-void clock_rfc3339(int64_t unix_s, char out[CLOCK_RFC3339_SIZE])
-{
-	time_t t = (time_t)unix_s;
-	struct tm tm;
-
-	gmtime_r(&t, &tm);
-	strftime(out, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
-
-void clock_rfc3339_micro(int64_t unix_s, int32_t ns, char out[CLOCK_RFC3339_SIZE])
+/* Four digits for every year: strftime's %Y pads none. */
+static size_t print_seconds(int64_t unix_s, char out[CLOCK_RFC3339_SIZE])
 {
 	time_t t = (time_t)unix_s;
 	struct tm tm;
 	size_t n;
 
 	gmtime_r(&t, &tm);
-	n = strftime(out, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
+	n = (size_t)snprintf(out, CLOCK_RFC3339_SIZE, "%04u", (unsigned)(tm.tm_year + 1900) % 10000);
+	return n + strftime(out + n, CLOCK_RFC3339_SIZE - n, "-%m-%dT%H:%M:%S", &tm);
+}
+
+void clock_rfc3339(int64_t unix_s, char out[CLOCK_RFC3339_SIZE])
+{
+	size_t n = print_seconds(unix_s, out);
+
+	snprintf(out + n, CLOCK_RFC3339_SIZE - n, "Z");
+}
+
+void clock_rfc3339_micro(int64_t unix_s, int32_t ns, char out[CLOCK_RFC3339_SIZE])
+{
+	size_t n = print_seconds(unix_s, out);
+
 	snprintf(out + n, CLOCK_RFC3339_SIZE - n, ".%06dZ", (int)(ns / 1000) % 1000000);
 }
 

@@ -18,7 +18,6 @@ static const struct {
 	{"nat", "PREROUTING", PREFIX "SERVICES", ""},
 	{"nat", "OUTPUT", PREFIX "SERVICES", ""},
 	{"nat", "POSTROUTING", PREFIX "POSTROUTING", ""},
-	{"filter", "INPUT", PREFIX "FILTER", "-m conntrack --ctstate NEW "},
 	{"filter", "OUTPUT", PREFIX "FILTER", "-m conntrack --ctstate NEW "},
 	/* Inserted one after the other at the top, so the last comes first. */
 	{"filter", "FORWARD", PREFIX "FORWARD", ""},
@@ -305,6 +304,8 @@ static void render_filter(struct out *o, const struct ruleset *rs)
 
 	ip4_net_print(rs->pods, pods);
 	ip4_net_print(rs->services, services);
+	/* An address that the node has itself, such as the one of its DNS server, is none of these. */
+	rule(o, PREFIX "FILTER", "-d %s -m addrtype --dst-type LOCAL -j RETURN", services);
 	rule(o, PREFIX "FILTER", "-d %s -p tcp -m tcp -j REJECT --reject-with tcp-reset", services);
 	rule(o, PREFIX "FILTER", "-d %s -j REJECT", services);
 	rule(o, PREFIX "FORWARD", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT");

@@ -10,7 +10,7 @@
  *	                                              > KONTIKI-EXT-x (from outside: masquerade or stay local) > KONTIKI-SVC-x
  *	                                              > KONTIKI-NODEPORTS > KONTIKI-EXT-x
  *	        POSTROUTING > KONTIKI-POSTROUTING (masquerade what is marked, and pods that leave the cluster)
- *	filter  FORWARD, OUTPUT, INPUT > KONTIKI-FILTER (refuse service addresses that were not translated: nothing is behind them)
+ *	filter  FORWARD, OUTPUT > KONTIKI-FILTER (refuse service addresses that were not translated: nothing is behind them)
  *	        FORWARD > KONTIKI-FORWARD (let pods talk, whatever the policy of the chain is)
  *
  * A client that reaches itself through a Service, or comes in through a node port, is masqueraded, so that

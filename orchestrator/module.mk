@@ -6,3 +6,4 @@ include orchestrator/informer/module.mk
 include orchestrator/scheduler/module.mk
 include orchestrator/proxy/module.mk
 include orchestrator/kubelet/module.mk
+include orchestrator/dns/module.mk

@@ -247,6 +247,9 @@ static void put_scalar(struct encode *e, const struct schema_field *f, const str
 
 /* --- Messages that are one value in JSON --------------------------------------------------------------------------- */
 
+/* 0001-01-01T00:00:00Z is the same as no time at all. */
+#define GO_ZERO_TIME (-62135596800)
+
 static void put_time(struct encode *e, const struct schema_type *t, const struct json *v, const struct path *p)
 {
 	int64_t s;
@@ -256,12 +259,14 @@ static void put_time(struct encode *e, const struct schema_type *t, const struct
 		wrong_type(e, p, "string", v, false);
 		return;
 	}
-	if (!time_parse(v->s, &s, &ns)) {
+	if (!time_parse(v->s, &s, &ns) || !codec__time_in_range(s)) {
 		wrong_value(e, p, arena_printf(e->errs->arena,
 					       "parsing time \"%.*s\" as \"2006-01-02T15:04:05%sZ07:00\": cannot parse it",
 					       STR_FMT(v->s), t->json == SCHEMA_TIME ? "" : ".000000"));
 		return;
 	}
+	if (s == GO_ZERO_TIME)
+		return;
 	wire_add_uint(e->out, 1, (uint64_t)s);
 	/* Seconds are all that a Time keeps; a MicroTime keeps microseconds. */
 	wire_add_uint(e->out, 2, t->json == SCHEMA_TIME ? 0 : (uint64_t)(ns / 1000 * 1000));
@@ -467,6 +472,14 @@ static void put_value(struct encode *e, const struct schema_field *f, const stru
 			put_map(e, f, v, p);
 		else
 			wrong_type(e, p, go_type(e->errs->arena, f, false), v, false);
+	} else if (f->kind == SCHEMA_MESSAGE && f->type->json <= SCHEMA_MICRO_TIME && f->type->json >= SCHEMA_TIME) {
+		size_t before = e->out->n, mark = wire_open(e->out, f->number);
+
+		put_time(e, f->type, v, p);
+		if (e->out->n > mark)
+			wire_close(e->out, mark);
+		else
+			wire_undo(e->out, before);
 	} else {
 		put_scalar(e, f, v, p, schema_is(f, SCHEMA_POINTER));
 	}

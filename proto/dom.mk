@@ -11,3 +11,7 @@ libproto_a_SOURCES += \
 	proto/quantity.c proto/quantity.h \
 	proto/selector.c proto/selector.h \
 	proto/selector_field.c
+libproto_a_SOURCES += \
+	proto/patch.c proto/patch.h proto/patch-priv.h \
+	proto/patch_make.c \
+	proto/patch_strategic.c

@@ -152,6 +152,14 @@ static inline size_t wire_open(struct buf *b, uint32_t number)
 	buf_add1(b, 0);
 	return b->n;
 }
+/* Forget all behind `n` bytes. */
+static inline void wire_undo(struct buf *b, size_t n)
+{
+	if (b->n > n) {
+		b->n = n;
+		b->p[n] = '\0';
+	}
+}
 static inline void wire_close(struct buf *b, size_t mark)
 {
 	size_t n, extra;

@@ -17,6 +17,8 @@ libstore_a_SOURCES = \
 	store/range.c \
 	store/record.c store/record.h \
 	store/replay.c \
+	store/snapshot.c store/snapshot.h \
+	store/install.c \
 	store/store.c store/store.h store/store-priv.h \
 	store/view.c store/view.h \
 	store/watch.h \

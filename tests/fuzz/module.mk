@@ -17,7 +17,21 @@ FUZZ_TARGETS += tests/fuzz/fuzz_http1
 tests_fuzz_fuzz_http1_SOURCES = tests/fuzz/fuzz_http1.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_http1_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_http1_LDADD = libio.a libbase.a
+FUZZ_TARGETS += tests/fuzz/fuzz_wire tests/fuzz/fuzz_object
+tests_fuzz_fuzz_wire_SOURCES = tests/fuzz/fuzz_wire.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_wire_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_wire_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS)
+$(tests_fuzz_fuzz_wire_OBJECTS): | $(PROTO_PB_H)
+tests_fuzz_fuzz_object_SOURCES = tests/fuzz/fuzz_object.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_object_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_object_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS)
 check_PROGRAMS += $(FUZZ_TARGETS)
 dist_check_SCRIPTS += tests/fuzz/replay
 TESTS += tests/fuzz/replay
 EXTRA_DIST += tests/fuzz/corpus
+
+FUZZ_TARGETS += tests/fuzz/fuzz_dns
+tests_fuzz_fuzz_dns_SOURCES = tests/fuzz/fuzz_dns.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_dns_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
+tests_fuzz_fuzz_dns_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_dns_LDADD = libdns.a libproto.a libnet.a libbase.a $(PROTOBUFC_LIBS) $(NL_LIBS)

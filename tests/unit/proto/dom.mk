@@ -17,3 +17,7 @@ UNIT_TESTS += tests/unit/proto/test_selector
 tests_unit_proto_test_selector_SOURCES = tests/unit/proto/test_selector.c
 tests_unit_proto_test_selector_CFLAGS = $(DOM_TEST_CFLAGS)
 tests_unit_proto_test_selector_LDADD = $(DOM_TEST_LIBS)
+UNIT_TESTS += tests/unit/proto/test_patch
+tests_unit_proto_test_patch_SOURCES = tests/unit/proto/test_patch.c
+tests_unit_proto_test_patch_CFLAGS = $(DOM_TEST_CFLAGS)
+tests_unit_proto_test_patch_LDADD = $(DOM_TEST_LIBS)

@@ -1,4 +1,12 @@
-UNIT_TESTS += tests/unit/proto/test_pb
+UNIT_TESTS += tests/unit/proto/test_pb tests/unit/proto/test_codec
 tests_unit_proto_test_pb_SOURCES = tests/unit/proto/test_pb.c
 tests_unit_proto_test_pb_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_proto_test_pb_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
+
+# protoc itself is the second opinion on what the codecs write.
+tests_unit_proto_test_codec_SOURCES = tests/unit/proto/test_codec.c
+tests_unit_proto_test_codec_CPPFLAGS = $(AM_CPPFLAGS) -DPROTOC='"$(PROTOC) -I$(PROTOBUFC_INCLUDEDIR)"'
+tests_unit_proto_test_codec_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_proto_test_codec_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS) $(CMOCKA_LIBS)
+EXTRA_DIST += tests/data/proto/objects.jsonl
+$(tests_unit_proto_test_pb_OBJECTS) $(tests_unit_proto_test_codec_OBJECTS): | $(PROTO_PB_H)

@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -61,18 +62,51 @@ static const struct schema_type *type_of(const struct json *j)
 	return t;
 }
 
+static const char *source_dir(void)
+{
+	return getenv("srcdir") ? getenv("srcdir") : ".";
+}
+
+static FILE *open_objects(struct arena *a)
+{
+	FILE *f = fopen(arena_printf(a, "%s/tests/data/proto/objects.jsonl", source_dir()), "r");
+
+	assert_non_null(f);
+	return f;
+}
+
+/* The last of the golden objects of that kind. */
+static struct json *object_of_kind(struct arena *a, const char *kind)
+{
+	FILE *f = open_objects(a);
+	struct json *found = NULL;
+	char *line = NULL;
+	size_t cap = 0;
+	ssize_t n;
+
+	while ((n = getline(&line, &cap, f)) > 0) {
+		struct json *j = parse(a, str_of(line, (size_t)n));
+
+		if (json_eqc(json_getc(j, "kind"), kind))
+			found = j;
+	}
+	assert_non_null(found);
+	free(line);
+	fclose(f);
+	return found;
+}
+
 /* Objects as an upstream API server stored them come back unchanged, as text and as a DOM. */
 static void golden_objects(void **state)
 {
-	const char *dir = getenv("srcdir");
-	char *path = NULL, *line = NULL;
+	struct arena paths;
+	char *line = NULL;
 	size_t cap = 0, n_objects = 0;
 	ssize_t n;
 	FILE *f;
 
-	assert_true(asprintf(&path, "%s/tests/data/proto/objects.jsonl", dir ? dir : ".") > 0);
-	f = fopen(path, "r");
-	assert_non_null(f);
+	arena_init(&paths);
+	f = open_objects(&paths);
 	while ((n = getline(&line, &cap, f)) > 0) {
 		struct arena a;
 		struct json *in, *dom;
@@ -97,8 +131,56 @@ static void golden_objects(void **state)
 	}
 	assert_true(n_objects > 40);
 	free(line);
-	free(path);
+	arena_fini(&paths);
 	fclose(f);
+}
+
+/* Run protoc as a filter from bytes to bytes. */
+static struct str protoc(struct arena *a, const char *src, const char *what, const char *type, struct str in)
+{
+	char in_path[] = "/tmp/kt-codec-in-XXXXXX";
+	int fd = mkstemp(in_path);
+	struct buf out = BUF_INIT;
+	char *command;
+	FILE *f;
+	size_t n;
+	struct str s;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, in.p, in.n), in.n);
+	close(fd);
+	command = arena_printf(a, "cd %s && " PROTOC " -I. --%s=%s proto/*.proto < %s", src, what, type, in_path);
+	f = popen(command, "r");
+	assert_non_null(f);
+	while ((n = fread(buf_reserve(&out, 65536), 1, 65536, f)) > 0)
+		buf_advance(&out, n);
+	if (pclose(f) != 0)
+		fail_msg("failed: %s", command);
+	unlink(in_path);
+	s = arena_str(a, buf_str(&out));
+	buf_fini(&out);
+	return s;
+}
+
+/* protoc reads what we write, and writes what we read. */
+static void against_protoc(void **state)
+{
+	static const char *const kinds[] = {"Pod", "Service", "Deployment", "Lease", "EndpointSlice", "Secret",
+					    "CustomResourceDefinition"};
+	struct arena a;
+
+	arena_init(&a);
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		struct json *in = object_of_kind(&a, kinds[i]);
+		const struct schema_type *t = type_of(in);
+		struct str wire = encode(&a, t, in), text, back;
+
+		text = protoc(&a, source_dir(), "decode", t->full_name, wire);
+		assert_null(strstr(text.p, "\n1: "));
+		back = protoc(&a, source_dir(), "encode", t->full_name, text);
+		assert_true(json_equal(in, parse(&a, to_json(&a, t, back, NULL))));
+	}
+	arena_fini(&a);
 }
 
 static struct str there_and_back(struct arena *a, const char *type, const char *json)
@@ -151,6 +233,9 @@ static void special_types(void **state)
 		     "{\"renewTime\":\"2024-02-29T22:59:59.123456Z\"}");
 	assert_round("meta.v1.ObjectMeta", "{\"creationTimestamp\":\"1969-12-31T23:59:59Z\"}",
 		     "{\"creationTimestamp\":\"1969-12-31T23:59:59Z\"}");
+	assert_round("meta.v1.ObjectMeta", "{\"creationTimestamp\":\"0001-01-01T00:00:00Z\",\"name\":\"x\"}", "{\"name\":\"x\"}");
+	assert_round("meta.v1.ObjectMeta", "{\"creationTimestamp\":\"0224-01-01T00:00:00Z\"}",
+		     "{\"creationTimestamp\":\"0224-01-01T00:00:00Z\"}");
 	assert_round("core.v1.PodCondition", "{\"type\":\"Ready\",\"status\":\"True\"}",
 		     "{\"type\":\"Ready\",\"status\":\"True\",\"lastProbeTime\":null,\"lastTransitionTime\":null}");
 	assert_round("core.v1.Secret", "{\"data\":{\"k\":\"AP8=\",\"e\":\"\"},\"type\":\"Opaque\"}",
@@ -545,6 +630,7 @@ int main(void)
 		cmocka_unit_test(merged_fragments), cmocka_unit_test(envelopes_and_lists),
 		cmocka_unit_test(random_objects),   cmocka_unit_test(broken_wire),
 		cmocka_unit_test(deep_wire),	    cmocka_unit_test(base64),
+		cmocka_unit_test(against_protoc),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

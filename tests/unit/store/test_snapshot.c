@@ -1,0 +1,273 @@
+/* Snapshots: out and in, with chunks lost, repeated, damaged; what views and watches see of the swap. */
+#include <dirent.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "io/loop.h"
+#include "store/watch.h"
+#include "tests/unit/store/common.h"
+
+static char *big_value(size_t n, int seed)
+{
+	char *p = xmalloc(n + 1);
+
+	for (size_t i = 0; i < n; i++)
+		p[i] = (char)('a' + (i * 7 + (size_t)seed) % 26);
+	p[n] = '\0';
+	return p;
+}
+
+/* Keys of all kinds, history, a lease, a tombstone; some values larger than a chunk. */
+static void fill(struct fixture *f)
+{
+	Raftpb__Command c = RAFTPB__COMMAND__INIT;
+	Etcdserverpb__LeaseGrantRequest g = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+	char *value, *key;
+
+	c.op_case = RAFTPB__COMMAND__OP_LEASE_GRANT;
+	c.lease_grant = &g;
+	g.id = 42;
+	g.ttl = 100;
+	(void)apply(f, &c, &etcdserverpb__lease_grant_response__descriptor, NULL);
+	for (int i = 0; i < 300; i++) {
+		char k[32];
+
+		snprintf(k, sizeof(k), "key/%03d", i % 100);
+		value = big_value(10 + (size_t)i * 37, i);
+		put_lease(f, k, value, i % 3 ? 0 : 42, NULL);
+		free(value);
+	}
+	value = big_value(1500000, 1);
+	key = big_value(1800, 2);
+	put(f, "large/1", value);
+	put(f, "large/2", value);
+	put(f, key, "long");
+	del(f, "key/05", "key/06", NULL);
+	assert_null(compact(f, 200));
+	free(value);
+	free(key);
+}
+
+static uint64_t hash(struct fixture *f)
+{
+	struct store_view *v;
+	int64_t rev, compact_rev;
+	uint64_t h;
+
+	OK(store_view_open(f->store, &v, &e));
+	OK(view_hash(v, 0, &h, &rev, &compact_rev, &e));
+	store_view_close(v);
+	return h;
+}
+
+static int files(struct fixture *f, const char *prefix)
+{
+	DIR *d = opendir(f->dir);
+	struct dirent *ent;
+	int n = 0;
+
+	while ((ent = readdir(d)) != NULL)
+		n += strncmp(ent->d_name, prefix, strlen(prefix)) == 0 && strstr(ent->d_name, "lock") == NULL;
+	closedir(d);
+	return n;
+}
+
+/* All chunks; every third one is asked for again, as after a broken connection. */
+static void copy(struct fixture *from, struct store_install *in)
+{
+	struct store_snapshot *sn;
+	struct buf chunk = BUF_INIT, again = BUF_INIT;
+	bool last = false, in_last = false;
+
+	OK(store_snapshot_open(from->store, &sn, &e));
+	for (uint64_t n = 0; !last; n++) {
+		struct str s;
+
+		buf_clear(&chunk);
+		OK(store_snapshot_chunk(sn, n, &chunk, &last, &e));
+		assert_true(chunk.n <= STORE_CHUNK_MAX);
+		if (n % 3 == 2) {
+			bool l;
+
+			buf_clear(&again);
+			OK(store_snapshot_chunk(sn, n - 1, &again, &l, &e));
+			buf_clear(&again);
+			OK(store_snapshot_chunk(sn, n, &again, &l, &e));
+			assert_true(str_eq(buf_str(&again), buf_str(&chunk)));
+		}
+		s = buf_str(&chunk);
+		chunk.p[chunk.n / 2] ^= 1;
+		assert_int_equal(store_install_chunk(in, s, &in_last, NULL), -ERR_CORRUPT);
+		chunk.p[chunk.n / 2] ^= 1;
+		assert_int_equal(store_install_next(in), n);
+		OK(store_install_chunk(in, s, &in_last, &e));
+		assert_int_equal(in_last, last);
+		assert_int_equal(store_install_chunk(in, s, &in_last, NULL), -ERR_OUT_OF_RANGE);
+	}
+	store_snapshot_close(sn);
+	buf_fini(&chunk);
+	buf_fini(&again);
+}
+
+static void test_round_trip(void **state)
+{
+	struct fixture a, b;
+	struct store_install *in;
+	struct store_view *old;
+	struct store_kv kv;
+	struct buf blob = BUF_INIT;
+
+	fixture_open(&a, NULL);
+	fixture_open(&b, NULL);
+	fill(&a);
+	put(&b, "mine", "old");
+	OK(store_begin(b.store, &e));
+	OK(store_blob_put(b.store, false, "local", STR("mine"), &e));
+	OK(store_blob_put(b.store, true, "shared", STR("mine"), &e));
+	OK(store_commit(b.store, &e));
+	OK(store_view_open(b.store, &old, &e));
+	OK(store_install_begin(b.store, &in, &e));
+	copy(&a, in);
+	OK(store_install_sync(in, &e));
+	OK(store_install_finish(in, &e));
+	OK(view_get(old, STR("mine"), 0, &kv, &e)); /* an open view keeps the old state */
+	assert_int_equal(files(&b, "db."), 2);
+	store_view_close(old);
+	assert_int_equal(files(&b, "db."), 1);
+	assert_int_equal(hash(&a), hash(&b));
+	assert_int_equal(store_applied(b.store).index, a.index);
+	assert_int_equal(store_revision(b.store), store_revision(a.store));
+	assert_int_equal(store_rolling_hash(b.store).hash, store_rolling_hash(a.store).hash);
+	assert_int_equal(store_checkpointed(b.store).index, a.index);
+	OK(store_blob_get(b.store, false, "local", &blob, &e));
+	assert_true(str_eqc(buf_str(&blob), "mine"));
+	assert_int_equal(store_blob_get(b.store, true, "shared", &blob, NULL), -ERR_NOT_FOUND);
+	/* Both go on alike, and the copy is what a crash comes back to. */
+	fixture_reopen(&b, false);
+	assert_int_equal(b.index, a.index);
+	for (int i = 0; i < 2; i++) {
+		struct fixture *f = i ? &b : &a;
+		bool more = true;
+
+		put(f, "key/001", "after");
+		del(f, "large/", "large0", NULL);
+		assert_null(compact(f, 250));
+		while (more)
+			OK(store_work(f->store, &more, &e));
+	}
+	assert_int_equal(hash(&a), hash(&b));
+	assert_int_equal(store_rolling_hash(b.store).hash, store_rolling_hash(a.store).hash);
+	buf_fini(&blob);
+	fixture_close(&a);
+	fixture_close(&b);
+}
+
+static void test_refused_and_aborted(void **state)
+{
+	struct store_cfg cfg_a = {.cluster_id = 1, .no_sync = true}, cfg_b = {.cluster_id = 2, .no_sync = true};
+	struct fixture a, b, c;
+	struct store_install *in, *second;
+	struct store_snapshot *sn;
+	struct buf chunk = BUF_INIT;
+	struct err bad = ERR_INIT;
+	bool last;
+
+	fixture_open(&a, &cfg_a);
+	fixture_open(&b, &cfg_b);
+	fixture_open(&c, NULL);
+	fill(&a);
+	put(&c, "c", "1");
+	OK(store_snapshot_open(a.store, &sn, &e));
+	assert_int_equal(store_snapshot_chunk(sn, 1, &chunk, &last, NULL), -ERR_OUT_OF_RANGE);
+	OK(store_snapshot_chunk(sn, 0, &chunk, &last, &e));
+	OK(store_install_begin(b.store, &in, &e));
+	assert_int_equal(store_install_chunk(in, buf_str(&chunk), &last, &bad), -ERR_FAILED_PRECONDITION);
+	assert_non_null(strstr(bad.text, "cluster"));
+	store_install_abort(in);
+	assert_int_equal(files(&b, "db."), 1);
+	/* Half a snapshot cannot be put in force; given up, nothing has happened. */
+	OK(store_install_begin(c.store, &in, &e));
+	assert_int_equal(store_install_begin(c.store, &second, NULL), -ERR_UNAVAILABLE);
+	OK(store_install_chunk(in, buf_str(&chunk), &last, &e));
+	assert_false(last);
+	assert_int_equal(store_install_sync(in, NULL), -ERR_FAILED_PRECONDITION);
+	store_install_abort(in);
+	assert_string_equal(dump(&c, "c", NULL, 0), "c=1");
+	store_snapshot_close(sn);
+	buf_fini(&chunk);
+	fixture_close(&a);
+	fixture_close(&b);
+	fixture_close(&c);
+}
+
+struct seen {
+	struct watcher w;
+	int64_t last, gone;
+	size_t n;
+};
+
+static void seen_events(struct watcher *w, int64_t revision, const struct watch_event *const *ev, size_t n)
+{
+	struct seen *s = container_of(w, struct seen, w);
+
+	for (size_t i = 0; i < n; i++) {
+		assert_true(ev[i]->kv.mod_revision >= s->last);
+		s->last = ev[i]->kv.mod_revision;
+	}
+	s->n += n;
+}
+
+static void seen_gone(struct watcher *w, int64_t compact_revision)
+{
+	container_of(w, struct seen, w)->gone = compact_revision;
+}
+
+static void test_watches_across_install(void **state)
+{
+	struct fixture a, b;
+	struct store_install *in;
+	struct loop *loop = loop_new("test");
+	struct watch_hub *hub;
+	struct seen passed = {.w = {.key = STR("\0"), .end = STR("\0"), .events = seen_events, .gone = seen_gone}};
+	struct seen future = passed;
+
+	fixture_open(&a, NULL);
+	fixture_open(&b, NULL);
+	fill(&a); /* compacted at 200 */
+	hub = watch_hub_new(b.store, loop, 0);
+	watch_start(hub, &passed.w, 0);
+	watch_start(hub, &future.w, 250);
+	OK(store_install_begin(b.store, &in, &e));
+	copy(&a, in);
+	OK(store_install_sync(in, &e));
+	OK(store_install_finish(in, &e));
+	b.index = a.index;
+	for (int i = 0; i < 20; i++)
+		loop_turn(loop, 0);
+	assert_int_equal(passed.gone, 200); /* it would have needed what is compacted */
+	assert_int_equal(passed.n, 0);
+	assert_int_equal(future.gone, 0);
+	assert_int_equal(future.last, store_revision(b.store));
+	assert_int_equal(watch_hub_revision(hub), store_revision(b.store));
+	put(&b, "next", "1");
+	for (int i = 0; i < 20; i++)
+		loop_turn(loop, 0);
+	assert_int_equal(future.last, store_revision(b.store));
+	watch_stop(&future.w);
+	watch_hub_free(hub);
+	loop_turn(loop, 0);
+	loop_free(loop);
+	fixture_close(&a);
+	fixture_close(&b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+			cmocka_unit_test(test_round_trip),
+			cmocka_unit_test(test_refused_and_aborted),
+			cmocka_unit_test(test_watches_across_install),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
