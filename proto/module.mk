@@ -49,7 +49,7 @@ noinst_PROGRAMS += proto/schemagen
 proto_schemagen_SOURCES = proto/schemagen.c
 proto_schemagen_LDADD = libbase.a
 proto/schema.tab.c: $(PROTO_FILES) proto/options.proto proto/schemagen$(EXEEXT)
-	$(AM_V_GEN)$(MKDIR_P) proto && $(PROTOC) -I$(top_srcdir) -I$(PROTOBUFC_INCLUDEDIR) --include_imports \
+	$(AM_V_GEN)$(MKDIR_P) proto && $(PROTOC) -I$(top_srcdir) -I$(PROTOBUFC_INCLUDEDIR) --include_imports --include_source_info \
 		-o proto/schema.pb $(PROTO_FILES:%=$(top_srcdir)/%) && \
 	ASAN_OPTIONS=detect_leaks=0 proto/schemagen < proto/schema.pb > $@.tmp && mv $@.tmp $@
 

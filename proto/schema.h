@@ -78,7 +78,7 @@ struct schema_more {
 	const char *patch_strategy; /* "merge", "merge,retainKeys", ... */
 	const char *patch_merge_key;
 	const char *feature_gate;
-	const char *doc;
+	const char *doc; /* the comment above the field */
 };
 
 struct schema_type;
@@ -104,6 +104,7 @@ struct schema_type {
 	const char *full_name;   /* "k8s.io.api.core.v1.Pod" */
 	const char *kind;        /* "Pod", the last part of the name */
 	const char *api_version; /* "v1": of the kinds in this type's package */
+	const char *doc;         /* the comment above the message, or NULL */
 	const struct schema_field *fields; /* in the order of JSON */
 	const struct schema_key *keys;     /* by JSON key; fields of inlined messages among them */
 	const uint8_t *by_number;          /* field number -> index into fields plus 1; 0: no such field */

@@ -1,7 +1,7 @@
 /*
  * schemagen: makes the schema tables (proto/schema.h) from the .proto files, when the program is built.
  *
- *	protoc --include_imports -o all.pb proto/x.proto ... && schemagen < all.pb > schema.tab.c
+ *	protoc --include_imports --include_source_info -o all.pb proto/x.proto ... && schemagen < all.pb > schema.tab.c
  *
  * The input is a FileDescriptorSet. It is read with a small wire reader instead of descriptor structs, since the
  * options that matter are extensions, which protobuf-c keeps as unknown fields. Only packages k8s.io.* are written:
@@ -22,7 +22,8 @@
 /* The numbers of descriptor.proto and options.proto that are read here. */
 enum {
 	SET_FILE = 1,
-	FILE_NAME = 1, FILE_PACKAGE = 2, FILE_MESSAGE = 4, FILE_OPTIONS = 8,
+	FILE_PACKAGE = 2, FILE_MESSAGE = 4, FILE_OPTIONS = 8, FILE_SOURCE = 9,
+	SOURCE_LOCATION = 1, LOCATION_PATH = 1, LOCATION_LEADING = 3,
 	FILE_OPT_ENUM = 50001, FILE_OPT_API_VERSION = 50002,
 	STRING_ENUM_NAME = 1, STRING_ENUM_VALUES = 2,
 	MSG_NAME = 1, MSG_FIELD = 2, MSG_NESTED = 3, MSG_OPTIONS = 7,
@@ -30,7 +31,7 @@ enum {
 	FIELD_NAME = 1, FIELD_NUMBER = 3, FIELD_LABEL = 4, FIELD_TYPE = 5, FIELD_TYPE_NAME = 6, FIELD_OPTIONS = 8,
 	FIELD_JSON_NAME = 10,
 	OPT_EMIT = 50001, OPT_POINTER, OPT_REQUIRED, OPT_OPTIONAL, OPT_DEFAULT, OPT_ENUM, OPT_LIST, OPT_MAP_KEY,
-	OPT_GRANULARITY, OPT_PATCH_STRATEGY, OPT_PATCH_MERGE_KEY, OPT_FEATURE_GATE, OPT_DOC, OPT_TYPED,
+	OPT_GRANULARITY, OPT_PATCH_STRATEGY, OPT_PATCH_MERGE_KEY, OPT_FEATURE_GATE, OPT_TYPED = 50014,
 };
 
 #define MAX_TYPES 2048
@@ -47,7 +48,7 @@ struct gfield {
 };
 
 struct gtype {
-	struct str full, name, api_version;
+	struct str full, name, api_version, doc;
 	uint64_t json;
 	bool root, map_entry;
 	struct gfield fields[SCHEMA_MAX_FIELDS];
@@ -164,7 +165,6 @@ static void read_field_options(struct gfield *f, struct str s)
 		case OPT_PATCH_MERGE_KEY: f->merge_key = it.bytes; break;
 		case OPT_FEATURE_GATE: f->gate = it.bytes; break;
 		case OPT_TYPED: f->typed = it.v; break;
-		case OPT_DOC: f->doc = it.bytes; break;
 		}
 }
 
@@ -239,9 +239,61 @@ static void read_enum(struct str package, struct str s)
 		}
 }
 
+/* A comment as one line of text. */
+static struct str comment_text(struct str s)
+{
+	char *out = xmalloc(s.n + 1);
+	size_t n = 0;
+
+	for (size_t i = 0; i < s.n; i++) {
+		bool space = s.p[i] == ' ' || s.p[i] == '\n';
+
+		if (!space)
+			out[n++] = s.p[i];
+		else if (n > 0 && out[n - 1] != ' ')
+			out[n++] = ' ';
+	}
+	while (n > 0 && out[n - 1] == ' ')
+		n--;
+	return str_of(out, n);
+}
+
+/* The comments above messages (path 4, i) and their fields (path 4, i, 2, j); `first` is the file's message 0. */
+static void read_comments(struct gtype **first, size_t n, struct str source)
+{
+	struct item location, it;
+
+	while (next_item(&source, &location)) {
+		uint64_t path[4] = {0};
+		size_t depth = 0;
+		struct str comment = STR_NULL;
+
+		if (location.number != SOURCE_LOCATION)
+			continue;
+		while (next_item(&location.bytes, &it))
+			if (it.number == LOCATION_LEADING)
+				comment = comment_text(it.bytes);
+			else if (it.number == LOCATION_PATH)
+				for (; it.bytes.n > 0; depth++) {
+					uint64_t v = varint(&it.bytes);
+
+					if (depth < ARRAY_LEN(path))
+						path[depth] = v;
+				}
+		if (comment.n == 0 || path[0] != FILE_MESSAGE || path[1] >= n)
+			continue;
+		if (depth == 2)
+			first[path[1]]->doc = comment;
+		else if (depth == 4 && path[2] == MSG_FIELD && path[3] < first[path[1]]->n_fields)
+			first[path[1]]->fields[path[3]].doc = comment;
+	}
+}
+
 static void read_file(struct str s)
 {
-	struct str rest = s, package = STR_NULL, options = STR_NULL, api_version = STR_INIT("");
+	struct str rest = s, package = STR_NULL, options = STR_NULL, api_version = STR_INIT(""), source = STR_NULL;
+	struct gtype *outer[MAX_TYPES];
+	size_t n_outer = 0;
 	struct item it;
 
 	while (next_item(&s, &it))
@@ -249,6 +301,8 @@ static void read_file(struct str s)
 			package = it.bytes;
 		else if (it.number == FILE_OPTIONS)
 			options = it.bytes;
+		else if (it.number == FILE_SOURCE)
+			source = it.bytes;
 	if (!str_has_prefix(package, STR("k8s.io.")))
 		return;
 	while (next_item(&options, &it))
@@ -257,8 +311,13 @@ static void read_file(struct str s)
 		else if (it.number == FILE_OPT_API_VERSION)
 			api_version = it.bytes;
 	while (next_item(&rest, &it))
-		if (it.number == FILE_MESSAGE)
+		if (it.number == FILE_MESSAGE) {
+			size_t at = n_types;
+
 			read_message(package, api_version, it.bytes);
+			outer[n_outer++] = types[at];
+		}
+	read_comments(outer, n_outer, source);
 }
 
 /* --- Working out -------------------------------------------------------------------------------------------- */
@@ -553,6 +612,8 @@ static void write_types(void)
 		quoted(str_skip(t->name, (size_t)str_rfind(t->name, '.') + 1));
 		printf(", ");
 		quoted(t->api_version);
+		printf(", ");
+		quoted_or_null(t->doc);
 		if (t->n_fields)
 			printf(", f%zu, k_%zu, n%zu, o%zu, ", i, i, i, i);
 		else

@@ -107,11 +107,13 @@ static void tables(void **state)
 	assert_null(schema_type_find("core.v1.Nothing"));
 	assert_true(pod->root);
 	assert_string_equal(pod->api_version, "v1");
+	assert_non_null(strstr(pod->doc, "containers"));
 	assert_true(schema_type_find("core.v1.PodList")->is_list);
 
 	f = schema_field_find(pod, STR("spec"));
 	assert_non_null(f);
 	assert_string_equal(f->type->name, "core.v1.PodSpec");
+	assert_string_equal(f->more->doc, "What should run.");
 	assert_ptr_equal(schema_field_number(pod, 2), f);
 	assert_null(schema_field_number(pod, 77));
 	assert_null(schema_field_find(pod, STR("spe")));
