@@ -34,7 +34,7 @@ struct dns_cfg {
 
 /* Before the informers are started. */
 struct dns *dns_start(const struct dns_cfg *, struct err *e);
-/* cb (may be NULL) is the last call. The informers may be stopped before or after. */
+/* cb (may be NULL) is the last call. In the same callback in which the informers are stopped, or earlier. */
 void dns_stop(struct dns *, void (*cb)(void *arg), void *arg);
 
 struct dns_stats {

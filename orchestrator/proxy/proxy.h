@@ -32,7 +32,7 @@ struct proxy_cfg {
 
 /* Before the informers are started. Makes the route for service addresses and the sysctls that the rules need. */
 struct proxy *proxy_start(const struct proxy_cfg *, struct err *e);
-/* After the informers have been stopped. cb (may be NULL) is the last call; the proxy is gone. */
+/* Right after informer_stop of both, in the same callback. cb (may be NULL) is the last call; the proxy is gone. */
 void proxy_stop(struct proxy *, void (*cb)(void *arg), void *arg);
 
 struct proxy_stats {
