@@ -15,3 +15,6 @@ libproto_a_SOURCES += \
 	proto/patch.c proto/patch.h proto/patch-priv.h \
 	proto/patch_make.c \
 	proto/patch_strategic.c
+libproto_a_SOURCES += \
+	proto/defaults.c proto/defaults.h \
+	proto/field_errs.c proto/field_errs.h

@@ -21,3 +21,7 @@ UNIT_TESTS += tests/unit/proto/test_patch
 tests_unit_proto_test_patch_SOURCES = tests/unit/proto/test_patch.c
 tests_unit_proto_test_patch_CFLAGS = $(DOM_TEST_CFLAGS)
 tests_unit_proto_test_patch_LDADD = $(DOM_TEST_LIBS)
+UNIT_TESTS += tests/unit/proto/test_defaults
+tests_unit_proto_test_defaults_SOURCES = tests/unit/proto/test_defaults.c
+tests_unit_proto_test_defaults_CFLAGS = $(DOM_TEST_CFLAGS)
+tests_unit_proto_test_defaults_LDADD = $(DOM_TEST_LIBS)
