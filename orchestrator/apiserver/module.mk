@@ -17,6 +17,8 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/objects.c orchestrator/apiserver/objects.h \
 	orchestrator/apiserver/openapi.c \
 	orchestrator/apiserver/paths.c orchestrator/apiserver/paths.h \
+	orchestrator/apiserver/kubelet_proxy.c \
+	orchestrator/apiserver/reviews.c \
 	orchestrator/apiserver/read.c orchestrator/apiserver/read.h \
 	orchestrator/apiserver/request.c orchestrator/apiserver/request.h \
 	orchestrator/apiserver/scale.c \

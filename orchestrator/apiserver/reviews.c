@@ -1,0 +1,293 @@
+/*
+ * Requests that are questions: tokens for service accounts, whose a token is, and who may do what. Nothing is stored.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/util.h"
+#include "orchestrator/apiserver/answer.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/authz.h"
+#include "orchestrator/apiserver/decode.h"
+#include "orchestrator/apiserver/jwt.h"
+#include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/storage.h"
+#include "orchestrator/apiserver/strategies.h"
+#include "orchestrator/apiserver/write.h"
+#include "proto/field_errs.h"
+#include "proto/resource.h"
+#include "proto/schema.h"
+
+#define TOKEN_SECONDS_DEFAULT 3600
+#define TOKEN_SECONDS_MIN 600
+#define TOKEN_SECONDS_MAX (1ll << 32)
+
+/* --- TokenRequest -------------------------------------------------------------------------------------------- */
+
+static enum step_result token_decode(struct api_request *req)
+{
+	return api_decode_body(req, "authentication.v1.TokenRequest", false);
+}
+
+/* {name, uid} of an object, as claims have it. */
+static struct json *ref_claim(struct arena *a, const struct json *obj)
+{
+	struct json *o = json_new_object(a);
+
+	json_setc(a, o, "name", json_getp(obj, "metadata.name"));
+	json_setc(a, o, "uid", json_getp(obj, "metadata.uid"));
+	return o;
+}
+
+static const struct {
+	const char *kind, *plural, *claim;
+} bindable[] = {{"Pod", "pods", "pod"}, {"Secret", "secrets", "secret"}, {"Node", "nodes", "node"}};
+
+/* The object that the token is to die with. */
+static enum step_result token_binding(struct api_request *req, struct json *kube)
+{
+	const struct json *ref = json_getp(req->sent, "spec.boundObjectRef");
+	struct str kind = json_str(json_getc(ref, "kind")), name = json_str(json_getc(ref, "name"));
+	struct str uid = json_str(json_getc(ref, "uid")), raw;
+	struct err e = ERR_INIT;
+	struct json *doc;
+	enum step_result r;
+	uint64_t rv;
+	size_t i = 0;
+
+	if (!ref)
+		return STEP_NEXT;
+	while (i < ARRAY_LEN(bindable) && !str_eqc(kind, bindable[i].kind))
+		i++;
+	if (i == ARRAY_LEN(bindable))
+		return api_fail(req, ERR_BAD_REQUEST, "cannot bind token for object of type %.*s", STR_FMT(kind));
+	r = api_lookup(req, "", bindable[i].plural, req->at.ns, name, &raw, &rv);
+	if (r != STEP_NEXT)
+		return r;
+	if (!raw.p)
+		return api_fail_not_found(req, resource_find("", "v1", bindable[i].plural), name);
+	if (api_dom_of(&req->arena, resource_find("", "v1", bindable[i].plural), raw, &doc, &e) < 0)
+		return api_fail_err(req, &e);
+	if (uid.n > 0 && !str_eq(uid, json_strp(doc, "metadata.uid")))
+		return api_refresh(req) ? STEP_WAIT :
+					  api_fail_conflict(req, req->res, req->at.name,
+							  "the UID in the bound object reference does not match the UID in record. "
+							  "The object might have been deleted and then recreated");
+	json_setc(&req->arena, kube, bindable[i].claim, ref_claim(&req->arena, doc));
+	if (str_eqc(kind, "Pod")) {
+		struct str node = json_strp(doc, "spec.nodeName");
+
+		if (!str_eq(json_strp(doc, "spec.serviceAccountName"), req->at.name))
+			return api_fail(req, ERR_BAD_REQUEST, "cannot bind token for serviceaccount \"%.*s\" to pod running "
+							      "with different serviceaccount name.",
+					STR_FMT(req->at.name));
+		if (node.n > 0) {
+			struct json *n = json_new_object(&req->arena);
+
+			json_setc(&req->arena, n, "name", json_new_str(&req->arena, node));
+			json_setc(&req->arena, kube, "node", n);
+		}
+	}
+	return STEP_NEXT;
+}
+
+static enum step_result token_issue(struct api_request *req)
+{
+	struct arena *a = &req->arena;
+	const struct api_authn *an = req->srv->authn;
+	struct json *claims = json_new_object(a), *kube = json_new_object(a), *aud = json_getp(req->sent, "spec.audiences");
+	int64_t now = clock_wall_s(), seconds = TOKEN_SECONDS_DEFAULT;
+	struct json *asked = json_getp(req->sent, "spec.expirationSeconds");
+	char text[CLOCK_RFC3339_SIZE], jti[37];
+	struct err e = ERR_INIT;
+	struct str token;
+	enum step_result r;
+
+	if (!authn_key(an))
+		return api_fail(req, ERR_UNAVAILABLE, "this server has no key for service-account tokens");
+	if (asked)
+		seconds = json_i64_or(asked, 0);
+	if (seconds < TOKEN_SECONDS_MIN || seconds > TOKEN_SECONDS_MAX) {
+		struct field_errs errs;
+		struct field_path spec = field_child(NULL, "spec"), f = field_child(&spec, "expirationSeconds");
+
+		field_errs_init(&errs, a);
+		field_invalid(&errs, &f, asked, "%s",
+				seconds < TOKEN_SECONDS_MIN ? "may not specify a duration less than 10 minutes" :
+							      "may not specify a duration larger than 2^32 seconds");
+		req->obj = req->sent;
+		return api_fail_invalid(req, &errs);
+	}
+	json_setc(a, kube, "namespace", json_new_str(a, req->at.ns));
+	json_setc(a, kube, "serviceaccount", ref_claim(a, req->old));
+	r = token_binding(req, kube);
+	if (r != STEP_NEXT)
+		return r;
+	if (json_len(aud) == 0) {
+		aud = json_new_array(a);
+		json_push(a, aud, json_new_str(a, authn_issuer(an)));
+		json_setp(a, req->sent, "spec.audiences", aud);
+	}
+	random_uuid(jti);
+	json_setc(a, claims, "aud", aud);
+	json_setc(a, claims, "exp", json_new_int(a, now + seconds));
+	json_setc(a, claims, "iat", json_new_int(a, now));
+	json_setc(a, claims, "iss", json_new_str(a, authn_issuer(an)));
+	json_setc(a, claims, "jti", json_newc(a, jti));
+	json_setc(a, claims, "kubernetes.io", kube);
+	json_setc(a, claims, "nbf", json_new_int(a, now));
+	json_setc(a, claims, "sub",
+			json_newf(a, "system:serviceaccount:%.*s:%.*s", STR_FMT(req->at.ns), STR_FMT(req->at.name)));
+	if (jwt_sign(a, authn_key(an), claims, &token, &e) < 0)
+		return api_fail_err(req, &e);
+	clock_rfc3339(now + seconds, text);
+	json_setp(a, req->sent, "metadata.name", json_new_str(a, req->at.name));
+	json_setp(a, req->sent, "metadata.namespace", json_new_str(a, req->at.ns));
+	json_setp(a, req->sent, "metadata.creationTimestamp", api_now(a));
+	json_setp(a, req->sent, "spec.expirationSeconds", json_new_int(a, seconds));
+	json_setp(a, req->sent, "status.token", json_new_str(a, token));
+	json_setp(a, req->sent, "status.expirationTimestamp", json_newc(a, text));
+	return api_answer_dom(req, 201, schema_type_find("authentication.v1.TokenRequest"), req->sent);
+}
+
+const struct api_step strategy_token_request[] = {{"decode", token_decode}, {"load", api__load}, {"issue", token_issue},
+		{NULL, NULL}};
+
+/* --- TokenReview, SelfSubjectReview --------------------------------------------------------------------------------- */
+
+static struct json *strings(struct arena *a, const struct str *s, size_t n)
+{
+	struct json *list = json_new_array(a);
+
+	for (size_t i = 0; i < n; i++)
+		json_push(a, list, json_new_str(a, s[i]));
+	return list;
+}
+
+static void extra(struct arena *a, struct json *o, const char *key, struct str value)
+{
+	if (value.n > 0)
+		json_setc(a, o, key, strings(a, &value, 1));
+}
+
+static struct json *user_dom(struct arena *a, const struct api_user *u)
+{
+	struct json *o = json_new_object(a), *x = json_new_object(a);
+
+	json_setc(a, o, "username", json_new_str(a, u->name));
+	if (u->uid.n > 0)
+		json_setc(a, o, "uid", json_new_str(a, u->uid));
+	json_setc(a, o, "groups", strings(a, u->groups, u->n_groups));
+	extra(a, x, "authentication.kubernetes.io/pod-name", u->pod_name);
+	extra(a, x, "authentication.kubernetes.io/pod-uid", u->pod_uid);
+	extra(a, x, "authentication.kubernetes.io/node-name", u->node_name);
+	if (json_len(x) > 0)
+		json_setc(a, o, "extra", x);
+	return o;
+}
+
+static enum step_result token_review(struct api_request *req)
+{
+	const struct json *list;
+	struct arena *a = &req->arena;
+	struct str audiences[16], token;
+	struct json *status = json_new_object(a);
+	struct api_user u;
+	struct err e = ERR_INIT;
+	size_t n = 0;
+
+	if (!req->sent && api_decode_body(req, "authentication.v1.TokenReview", false) != STEP_NEXT)
+		return STEP_FAIL;
+	token = json_strp(req->sent, "spec.token");
+	list = json_getp(req->sent, "spec.audiences");
+	JSON_ITEMS (it, list)
+		if (n < ARRAY_LEN(audiences))
+			audiences[n++] = json_str(it);
+	switch (authn_token(req, token, audiences, n, &u, &e)) {
+	case AUTHN_YES:
+		json_setc(a, status, "authenticated", json_new_bool(a, true));
+		json_setc(a, status, "user", user_dom(a, &u));
+		if (n > 0)
+			json_setc(a, status, "audiences", strings(a, audiences, n));
+		break;
+	case AUTHN_ABSENT:
+		if (api_refresh(req))
+			return STEP_WAIT;
+		/* fall through */
+	case AUTHN_NO:
+		json_setc(a, status, "error", json_newf(a, "[invalid bearer token, %s]", e.text));
+		break;
+	}
+	json_setc(a, req->sent, "status", status);
+	return api_answer_dom(req, 201, schema_type_find("authentication.v1.TokenReview"), req->sent);
+}
+
+static enum step_result self_review(struct api_request *req)
+{
+	if (api_decode_body(req, "authentication.v1.SelfSubjectReview", false) != STEP_NEXT)
+		return STEP_FAIL;
+	json_setp(&req->arena, req->sent, "metadata.creationTimestamp", api_now(&req->arena));
+	json_setp(&req->arena, req->sent, "status.userInfo", user_dom(&req->arena, &req->user));
+	return api_answer_dom(req, 201, schema_type_find("authentication.v1.SelfSubjectReview"), req->sent);
+}
+
+const struct api_step strategy_token_review[] = {{"review", token_review}, {NULL, NULL}};
+const struct api_step strategy_self_review[] = {{"review", self_review}, {NULL, NULL}};
+
+/* --- Access reviews ------------------------------------------------------------------------------------------------------ */
+
+static enum api_verb verb_find(struct str name)
+{
+	for (int v = API_GET; v < API_OTHER; v++)
+		if (str_eqc(name, api_verb_name((enum api_verb)v)))
+			return (enum api_verb)v;
+	return API_OTHER;
+}
+
+static void review_attrs(struct json *spec, struct api_attrs *at)
+{
+	const struct json *r = json_getc(spec, "resourceAttributes"), *p = json_getc(spec, "nonResourceAttributes");
+
+	memset(at, 0, sizeof(*at));
+	at->is_resource = r != NULL;
+	at->verb = verb_find(json_str(json_getc(r ? r : p, "verb")));
+	at->group = json_str(json_getc(r, "group"));
+	at->version = json_str(json_getc(r, "version"));
+	at->resource = json_str(json_getc(r, "resource"));
+	at->sub = json_str(json_getc(r, "subresource"));
+	at->ns = json_str(json_getc(r, "namespace"));
+	at->name = json_str(json_getc(r, "name"));
+	at->path = json_str(json_getc(p, "path"));
+}
+
+static enum step_result access_review(struct api_request *req)
+{
+	bool self = str_has_prefix(str_from(req->res->kind), STR("Self")), stale = false, allowed;
+	const char *type = arena_printf(&req->arena, "authorization.v1.%s", req->res->kind);
+	struct arena *a = &req->arena;
+	struct api_user u = req->user;
+	struct api_attrs at;
+	struct json *spec, *status = json_new_object(a), *groups;
+
+	if (!req->sent && api_decode_body(req, type, false) != STEP_NEXT)
+		return STEP_FAIL;
+	spec = json_getc(req->sent, "spec");
+	review_attrs(spec, &at);
+	if (!self) {
+		groups = json_getc(spec, "groups");
+		u = (struct api_user){.name = json_str(json_getc(spec, "user"))};
+		u.groups = arena_new_array(a, struct str, json_len(groups) + 1);
+		JSON_ITEMS (g, groups)
+			u.groups[u.n_groups++] = json_str(g);
+	}
+	allowed = authz_check(req, &u, &at, STR_NULL, &stale) == AUTHZ_ALLOW;
+	if (!allowed && stale && api_refresh(req))
+		return STEP_WAIT;
+	json_setc(a, status, "allowed", json_new_bool(a, allowed));
+	if (!allowed)
+		json_setc(a, status, "reason", json_newc(a, "no rule grants it"));
+	json_setc(a, req->sent, "status", status);
+	return api_answer_dom(req, 201, schema_type_find(type), req->sent);
+}
+
+const struct api_step strategy_access_review[] = {{"review", access_review}, {NULL, NULL}};
