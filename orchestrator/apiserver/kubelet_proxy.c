@@ -232,10 +232,7 @@ static void refuse(struct api_request *req, int status, struct str text)
 
 	api_fail(req, err_from_http(status), "%.*s", STR_FMT(t));
 	req->fail.http_status = status;
-	req->in_step = true;
-	api_answer_failure(req);
-	req->in_step = false;
-	api_request_finish(req);
+	api_request_failed(req);
 }
 
 static void unreachable(struct api_request *req, const struct err *e)
@@ -244,10 +241,7 @@ static void unreachable(struct api_request *req, const struct err *e)
 
 	log_info("apiserver", "kubelet: %.*s: %s", STR_FMT(req->target), copy.text);
 	api_fail(req, ERR_INTERNAL, "error dialing backend: %s", copy.text);
-	req->in_step = true;
-	api_answer_failure(req);
-	req->in_step = false;
-	api_request_finish(req);
+	api_request_failed(req);
 }
 
 /* --- Logs ------------------------------------------------------------------------------------------------------------- */

@@ -86,6 +86,15 @@ void api_request_finish(struct api_request *req)
 		request_free(req);
 }
 
+void api_request_failed(struct api_request *req)
+{
+	req->in_step = true;
+	api_answer_failure(req);
+	req->in_step = false;
+	if (req->pending == 0)
+		request_free(req);
+}
+
 enum step_result api_program(struct api_request *req, const struct api_step *program)
 {
 	req->program = program;
@@ -167,11 +176,7 @@ void apiserver_handle(struct api_request *req)
 	if (e.code || req->fail.err.code) {
 		if (!req->fail.err.code)
 			api_fail_err(req, &e);
-		req->in_step = true;
-		api_answer_failure(req);
-		req->in_step = false;
-		if (req->answered && req->pending == 0)
-			request_free(req);
+		api_request_failed(req);
 		return;
 	}
 	run(req);

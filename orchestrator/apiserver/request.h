@@ -190,6 +190,8 @@ void api_request_cancel(struct api_request *);
 enum step_result api_program(struct api_request *, const struct api_step *);
 /* For steps that wait and streams that end. */
 void api_request_resume(struct api_request *);
+/* Outside of a step: answer with req->fail; the request is gone then. */
+void api_request_failed(struct api_request *);
 /* A kv call is over (pending was counted down): go on, or free what was waiting to be freed. */
 void api_wait_over(struct api_request *);
 /* After the last call to the responder; frees when nothing is pending. */
