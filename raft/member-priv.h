@@ -51,12 +51,23 @@ struct change {
 	char name[KV_NAME_MAX], addr[KV_ADDR_MAX], url[KV_ADDR_MAX];
 };
 
+/*
+ * Which proposals of a peer have arrived: a repeated frame must not become a repeated write. Ids count up from a random
+ * epoch (the high half) that a peer draws when it starts; one further back than the window counts as seen.
+ */
+#define SEEN_WINDOW 4096
+struct seen {
+	uint32_t epoch, max;
+	uint64_t bits[SEEN_WINDOW / 64];
+};
+
 /* What this member knows of another one, also of those that are not in the configuration (yet). */
 struct peer_state {
 	uint64_t id;
 	uint64_t last_heard;
 	struct snap_send *snap;
 	uint64_t snap_retry_at;
+	struct seen seen[3]; /* newest epoch first */
 };
 
 struct committed_conf {
@@ -196,6 +207,8 @@ bool member__is_voter(const struct member *, uint64_t id);
 void member__parse_address(const char *address, struct kv_member *ret);
 void member__format_address(char out[KV_NAME_MAX + 2 * KV_ADDR_MAX], const char *name, const char *addr, const char *url);
 struct peer_state *member__peer(struct member *, uint64_t id);
+/* True the first time. */
+bool member__first_time(struct peer_state *, uint64_t id);
 
 /* member_snap.c */
 void member__snap_wanted(struct member *, uint64_t to);

@@ -16,8 +16,7 @@ uint64_t member__now(struct member *m)
 
 void member__kick(struct member *m)
 {
-	if (!m->stopped)
-		m->ops->kick(m);
+	m->ops->kick(m);
 }
 
 void *member_arg(const struct member *m)

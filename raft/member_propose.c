@@ -287,11 +287,43 @@ void member__leader_changed(struct member *m)
 	member__reads_restart(m);
 }
 
+bool member__first_time(struct peer_state *p, uint64_t id)
+{
+	uint32_t epoch = (uint32_t)(id >> 32), n = (uint32_t)id;
+	struct seen *s = NULL;
+	uint64_t bit;
+
+	for (size_t i = 0; i < ARRAY_LEN(p->seen) && !s; i++)
+		if (p->seen[i].max != 0 && p->seen[i].epoch == epoch)
+			s = &p->seen[i];
+	if (!s) {
+		memmove(p->seen + 1, p->seen, sizeof(p->seen) - sizeof(p->seen[0]));
+		s = &p->seen[0];
+		*s = (struct seen){.epoch = epoch};
+	}
+	if (n + SEEN_WINDOW <= s->max)
+		return false;
+	for (; s->max < n && n - s->max < SEEN_WINDOW; s->max++)
+		s->bits[(s->max + 1) % SEEN_WINDOW / 64] &= ~((uint64_t)1 << (s->max + 1) % 64);
+	if (s->max < n) {
+		memset(s->bits, 0, sizeof(s->bits));
+		s->max = n;
+	}
+	bit = (uint64_t)1 << n % 64;
+	if (s->bits[n % SEEN_WINDOW / 64] & bit)
+		return false;
+	s->bits[n % SEEN_WINDOW / 64] |= bit;
+	return true;
+}
+
 void member__propose_frame(struct member *m, uint64_t from, const struct msg *msg)
 {
+	struct peer_state *peer = member__peer(m, from);
 	struct proposal *p;
 	struct err e = ERR_INIT;
 
+	if (!peer || !member__first_time(peer, msg->propose.id))
+		return;
 	p = proposal_new(m, msg->propose.command, member__now(m) + msg->propose.timeout_ms);
 	p->peer = from;
 	p->id = msg->propose.id;

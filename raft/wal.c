@@ -48,7 +48,7 @@ static struct piece *piece_new(struct wal *w, struct wal_segment *s, bool create
 	p->segment = s;
 	p->offset = s->used;
 	p->create = create;
-	p->fd = s->fd;
+	p->fd = -1;
 	buf_init(&p->bytes, BUF_NO_LIMIT);
 	list_add_tail(&w->pieces, &p->link);
 	return p;
@@ -141,6 +141,9 @@ bool wal_take(struct wal *w, struct wal_batch *b)
 	if (list_empty(&w->pieces))
 		return false;
 	list_splice(&b->pieces, &w->pieces);
+	/* Only now: the batch before may have made the file. */
+	LIST_FOR_EACH (p, &b->pieces, struct piece, link)
+		p->fd = p->segment->fd;
 	b->last_lsn = w->next_lsn - 1;
 	return true;
 }

@@ -1,0 +1,405 @@
+/* One simulated member: its ops, its start and its crashes, and what is checked after each of its events. */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/util.h"
+#include "tests/sim/world.h"
+
+static struct node *of(struct member *m)
+{
+	return member_arg(m);
+}
+
+static struct node *node_by_id(struct world *w, uint64_t id)
+{
+	for (int i = 0; i < SIM_NODES; i++)
+		if (w->nodes[i].id == id)
+			return &w->nodes[i];
+	return NULL;
+}
+
+bool node_serves(const struct node *n)
+{
+	return n->member && !n->gone;
+}
+
+/* --- Ops ----------------------------------------------------------------------------------------------------- */
+
+static uint64_t op_now(struct member *m)
+{
+	/* Each has its own epoch: nobody may compare clocks. */
+	return of(m)->w->now / 1000 + 1000000u * (unsigned)(of(m)->index + 1);
+}
+
+static uint64_t op_wall(struct member *m)
+{
+	return 1700000000000u + of(m)->w->now / 1000;
+}
+
+static uint32_t op_random(struct member *m)
+{
+	return (uint32_t)rng_next(&of(m)->w->rng);
+}
+
+static void ev_timer(struct event *e)
+{
+	e->node->timer = NULL;
+	member_timer(e->node->member);
+}
+
+static void op_arm(struct member *m, uint64_t at)
+{
+	struct node *n = of(m);
+	uint64_t now = op_now(m);
+
+	if (n->timer)
+		event_free(n->w, n->timer);
+	n->timer = event_add(n->w, n, at > now ? (at - now) * 1000 : 1, ev_timer);
+}
+
+static void ev_flush(struct event *e)
+{
+	e->node->flush_due = false;
+	member_flush(e->node->member);
+}
+
+void node_flush_soon(struct node *n)
+{
+	if (n->flush_due)
+		return;
+	n->flush_due = true;
+	event_add(n->w, n, 0, ev_flush);
+}
+
+static void op_kick(struct member *m)
+{
+	node_flush_soon(of(m));
+}
+
+static void ev_frame(struct event *e)
+{
+	member_receive(e->node->member, e->from, str_of(e->bytes, e->size));
+}
+
+static void deliver(struct node *from, struct node *to, struct str frame)
+{
+	struct world *w = from->w;
+	uint64_t delay = w->latency_us + rng_below(&w->rng, w->jitter_us + 1);
+	struct event *e;
+
+	if (rng_chance(&w->rng, w->reorder))
+		delay += rng_below(&w->rng, 20 * MS);
+	e = event_add(w, to, delay, ev_frame);
+	e->from = from->id;
+	e->bytes = xmalloc(frame.n);
+	memcpy(e->bytes, frame.p, frame.n);
+	e->size = frame.n;
+}
+
+static bool op_send(struct member *m, uint64_t to_id, enum msg_channel channel _unused_, struct str frame)
+{
+	struct node *from = of(m), *to = node_by_id(from->w, to_id);
+	struct world *w = from->w;
+
+	if (!to || !to->member || w->cut[from->index][to->index])
+		return to && to->member; /* a cut link swallows, a dead process refuses */
+	w->n_snapshots += frame.p[4] == MSG_SNAP_BEGIN;
+	if (rng_chance(&w->rng, w->loss))
+		return true;
+	deliver(from, to, frame);
+	if (rng_chance(&w->rng, w->dup))
+		deliver(from, to, frame);
+	return true;
+}
+
+static void ev_written(struct event *e)
+{
+	struct node *n = e->node;
+	struct err err = ERR_INIT;
+	struct wal_batch *batch = e->batch;
+	int rc = wal_batch_write(&n->disk.disk, batch, &err);
+
+	n->write = NULL;
+	member_written(n->member, rc ? &err : NULL);
+}
+
+static void op_write(struct member *m, struct wal_batch *batch)
+{
+	struct node *n = of(m);
+	struct event *e = event_add(n->w, n, n->fsync_us / 2 + rng_below(&n->w->rng, n->fsync_us + 1), ev_written);
+
+	e->batch = batch;
+	n->write = e;
+}
+
+/* Work is listed apart, so that a crash can end it. */
+struct job {
+	struct list link;
+	struct member_work *work;
+};
+
+static void ev_work(struct event *e)
+{
+	struct job *job = (struct job *)(void *)e->bytes;
+	struct member_work *work = job->work;
+
+	list_del(&job->link);
+	work->fn(work);
+	work->done(work);
+}
+
+static void op_work(struct member *m, struct member_work *work)
+{
+	struct node *n = of(m);
+	struct event *e = event_add(n->w, n, n->fsync_us + rng_below(&n->w->rng, 20 * MS), ev_work);
+	struct job *job = xcalloc(1, sizeof(*job));
+
+	job->work = work;
+	list_add_tail(&n->works, &job->link);
+	e->bytes = (char *)job;
+}
+
+static void op_peers(struct member *m _unused_, const struct kv_member *list _unused_, size_t n _unused_)
+{
+}
+
+static void op_changed(struct member *m _unused_)
+{
+}
+
+static void op_fatal(struct member *m, const struct err *e)
+{
+	struct node *n = of(m);
+
+	sim_trace(n->w, "%s stops: %s", n->name, e->text);
+	if (e->code == ERR_FAILED_PRECONDITION) /* removed */
+		n->gone = true;
+	else
+		sim_fail(n->w, "%s stopped: %s", n->name, e->text);
+}
+
+void client_req_done(struct member *, struct kv_req *);
+void client_barrier_done(struct member *, struct kv_barrier *);
+
+static void ev_join(struct event *e)
+{
+	if (!e->node->member && e->node->id)
+		node_start(e->node, true, true);
+}
+
+static void op_admin_done(struct member *m, struct kv_admin *a)
+{
+	struct world *w = of(m)->w;
+	struct node *joiner = w->joining >= 0 ? &w->nodes[w->joining] : NULL;
+
+	w->admin_busy = false;
+	sim_trace(w, "admin op=%d code=%d %s", a->op, (int)a->err.code, a->err.text);
+	if (a->err.code == 0)
+		w->n_changes++;
+	if (a->op != MEMBER_ADD || !joiner)
+		return;
+	w->joining = -1;
+	if (a->err.code == 0 && a->id) {
+		joiner->id = a->id;
+		event_add(w, joiner, 1, ev_join);
+	}
+}
+
+static const struct member_ops ops = {
+	.now = op_now,
+	.wall = op_wall,
+	.random = op_random,
+	.arm = op_arm,
+	.kick = op_kick,
+	.send = op_send,
+	.write = op_write,
+	.work = op_work,
+	.peers = op_peers,
+	.changed = op_changed,
+	.fatal = op_fatal,
+	.req_done = client_req_done,
+	.barrier_done = client_barrier_done,
+	.admin_done = op_admin_done,
+};
+
+/* --- Start and crash ------------------------------------------------------------------------------------------ */
+
+void node_start(struct node *n, bool fresh, bool join)
+{
+	struct world *w = n->w;
+	struct store_cfg sc = {.dir = n->store_dir, .cluster_id = w->cluster_id, .member_id = n->id, .no_sync = true,
+			       .map_size = 64u << 20};
+	struct member_cfg mc = {.ops = &ops,
+				.disk = &n->disk.disk,
+				.stable = &n->stable,
+				.election_ms = 300,
+				.heartbeat_ms = 50,
+				.compact_keep_ms = UINT_MAX,
+				.checkpoint_bytes = 10u << 10,
+				.trailing_bytes = 2u << 10,
+				.segment_size = 8u << 10,
+				.log_cache = 4u << 10};
+	struct err e = ERR_INIT;
+
+	if (w->cfg.no_checkpoints)
+		mc.checkpoint_bytes = UINT64_MAX;
+	n->epoch++;
+	n->flush_due = false;
+	n->timer = NULL;
+	n->write = NULL;
+	n->paused_until = 0;
+	if (stable_open(&n->stable, &n->disk.disk, &e) != 0)
+		goto fail;
+	if (!n->stable.has_member && stable_save_member(&n->stable, w->cluster_id, n->id, n->name, &e) != 0)
+		goto fail;
+	if (store_open(&sc, &n->store, &e) != 0)
+		goto fail;
+	mc.store = n->store;
+	/* A member that died before its first entry was durable begins with the list again. */
+	if (!join && n->index < 3) {
+		mc.initial = w->initial;
+		mc.initial_ids = w->initial_ids;
+		mc.n_initial = 3;
+	}
+	(void)fresh;
+	if (member_new(&mc, n, &n->member, &e) != 0)
+		goto fail;
+	return;
+fail:
+	sim_fail(w, "%s does not start: %s", n->name, e.text);
+}
+
+static void lose_work(struct node *n)
+{
+	while (!list_empty(&n->works)) {
+		struct job *job = LIST_FIRST(&n->works, struct job, link);
+
+		list_del(&job->link);
+		err_set(&job->work->err, ERR_CANCELED, "crashed");
+		job->work->rc = -(int)ERR_CANCELED;
+		job->work->done(job->work);
+	}
+}
+
+static void ev_lost(struct event *e)
+{
+	if (e->node->member)
+		member_peer_lost(e->node->member, e->from, e->flag);
+}
+
+void node_crash(struct node *n, bool power)
+{
+	struct world *w = n->w;
+	struct err err;
+
+	member_stop(n->member);
+	if (n->write) {
+		struct wal_batch *batch = n->write->batch;
+
+		/* The batch may be anywhere between the loop and the platter. */
+		if (rng_chance(&w->rng, 60)) {
+			n->disk.fail_after = (int)rng_below(&w->rng, 5);
+			wal_batch_write(&n->disk.disk, batch, &err);
+			n->disk.fail_after = -1;
+		}
+		err_set(&err, ERR_CANCELED, "crashed");
+		member_written(n->member, &err);
+	}
+	lose_work(n);
+	/* What it still had to say to its callers counts as unknown there already; nothing else leaves it. */
+	n->epoch++;
+	n->timer = NULL;
+	n->flush_due = false;
+	n->write = NULL;
+	member_free(n->member);
+	n->member = NULL;
+	n->epoch++;
+	n->timer = NULL;
+	n->flush_due = false;
+	store_abandon(n->store);
+	n->store = NULL;
+	stable_close(&n->stable);
+	n->last_index = 0;
+	w->n_crashes++;
+	if (power)
+		simdisk_power_loss(&n->disk);
+	for (int i = 0; i < SIM_NODES; i++)
+		if (&w->nodes[i] != n && w->nodes[i].member && !power && !w->cut[n->index][i]) {
+			struct event *e = event_add(w, &w->nodes[i], w->latency_us + rng_below(&w->rng, 3 * MS), ev_lost);
+
+			e->from = n->id;
+			e->flag = rng_chance(&w->rng, 80);
+		}
+}
+
+/* --- Checks ------------------------------------------------------------------------------------------------------ */
+
+/* Remember value for key; false when another value is known. */
+#define REMEMBER(w, table, k, v)                                                                   \
+	({                                                                                         \
+		bool same_ = true, found_ = false;                                                 \
+		for (size_t i_ = (w)->n_##table; i_-- > 0 && !found_;)                             \
+			if ((w)->table[i_].key == (k)) {                                           \
+				found_ = true;                                                     \
+				same_ = (w)->table[i_].value == (v);                               \
+			}                                                                          \
+		if (!found_) {                                                                     \
+			if ((w)->n_##table == (w)->cap_##table) {                                  \
+				(w)->cap_##table = (w)->cap_##table ? (w)->cap_##table * 2 : 256;  \
+				(w)->table = xrealloc((w)->table, (w)->cap_##table * sizeof(*(w)->table)); \
+			}                                                                          \
+			(w)->table[(w)->n_##table].key = (k);                                      \
+			(w)->table[(w)->n_##table++].value = (v);                                  \
+		}                                                                                  \
+		same_;                                                                             \
+	})
+
+static void check_hash(struct node *n)
+{
+	struct store_hash h = store_rolling_hash(n->store);
+	struct world *w = n->w;
+
+	if (h.index == n->last_index)
+		return;
+	if (h.index < n->last_index)
+		sim_fail(w, "%s: the applied index went back from %" PRIu64 " to %" PRIu64, n->name, n->last_index, h.index);
+	n->last_index = h.index;
+	/* By index modulo the table: a power of two large enough for any run. */
+	if (h.index >= w->cap_hashes) {
+		size_t cap = MAX(w->cap_hashes * 2, 4096);
+
+		while (cap <= h.index)
+			cap *= 2;
+		w->hashes = xrealloc(w->hashes, cap * sizeof(*w->hashes));
+		memset(w->hashes + w->cap_hashes, 0, (cap - w->cap_hashes) * sizeof(*w->hashes));
+		w->cap_hashes = cap;
+	}
+	if (w->hashes[h.index].key == 0) {
+		w->hashes[h.index].key = h.index;
+		w->hashes[h.index].value = h.hash;
+	} else if (w->hashes[h.index].value != h.hash) {
+		sim_fail(w, "%s: state differs from another member's at index %" PRIu64, n->name, h.index);
+	}
+}
+
+void node_check(struct node *n)
+{
+	struct raft *r = member_raft(n->member);
+	struct world *w = n->w;
+
+	if (w->failure[0])
+		return;
+	check_hash(n);
+	if (member_is_leader(n->member)) {
+		size_t before = w->n_leaders;
+
+		if (!REMEMBER(w, leaders, raft_current_term(r), (uint64_t)n->index + 1))
+			sim_fail(w, "two leaders in term %llu, one is %s", raft_current_term(r), n->name);
+		w->n_elections += w->n_leaders - before;
+		if (w->n_leaders > before)
+			sim_trace(w, "%s leads term %llu", n->name, raft_current_term(r));
+	}
+}

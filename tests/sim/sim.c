@@ -1,0 +1,115 @@
+/*
+ * sim: whole members under simulated faults.
+ *
+ *	tests/sim/sim [--seeds N] [--start S] [--seconds T]      N seeds; prints the first that fails and how to replay it
+ *	tests/sim/sim --seed X [--trace]                         one seed
+ */
+#include <ftw.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "tests/sim/world.h"
+
+static int remove_one(const char *path, const struct stat *st _unused_, int type _unused_, struct FTW *ftw _unused_)
+{
+	return remove(path);
+}
+
+static void clean(const char *dir)
+{
+	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+struct totals {
+	uint64_t events, ok, crashes, elections, changes, snapshots;
+};
+
+static bool run_seed(uint64_t seed, const struct sim_cfg *base, struct totals *t)
+{
+	struct world *w = xcalloc(1, sizeof(*w));
+	struct sim_cfg cfg = *base;
+	char *dir = xasprintf("%s/kontiki-sim.XXXXXX", base->dir);
+	bool ok;
+
+	if (!mkdtemp(dir)) {
+		perror(dir);
+		exit(2);
+	}
+	cfg.seed = seed;
+	cfg.dir = dir;
+	world_init(w, &cfg);
+	ok = world_run(w);
+	t->events += w->n_events;
+	t->ok += w->n_ok;
+	t->crashes += w->n_crashes;
+	t->elections += w->n_elections;
+	t->changes += w->n_changes;
+	t->snapshots += w->n_snapshots;
+	if (!ok)
+		printf("seed %" PRIu64 ": %s\nreplay: tests/sim/sim --seed %" PRIu64 " --seconds %u --trace\n", seed, w->failure,
+		       seed, cfg.seconds);
+	world_fini(w);
+	clean(dir);
+	free(dir);
+	free(w);
+	return ok;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {{"seeds", 1, NULL, 'n'},   {"start", 1, NULL, 's'}, {"seed", 1, NULL, 'x'},
+						{"seconds", 1, NULL, 't'}, {"trace", 0, NULL, 'v'}, {"no-checkpoints", 0, NULL, 'c'}, {"keep-going", 0, NULL, 'k'},
+						{NULL, 0, NULL, 0}};
+	struct sim_cfg cfg = {.seconds = 12, .dir = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"};
+	uint64_t start = 1, n = 100, failed = 0;
+	struct totals t = {0};
+	struct timespec a, b;
+	bool keep_going = false;
+	int opt;
+
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (opt) {
+		case 'n':
+			n = strtoull(optarg, NULL, 10);
+			break;
+		case 's':
+			start = strtoull(optarg, NULL, 10);
+			break;
+		case 'x':
+			start = strtoull(optarg, NULL, 10);
+			n = 1;
+			break;
+		case 't':
+			cfg.seconds = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'v':
+			cfg.trace = true;
+			break;
+		case 'c':
+			cfg.no_checkpoints = true;
+			break;
+		case 'k':
+			keep_going = true;
+			break;
+		default:
+			fprintf(stderr, "usage: sim [--seeds N] [--start S] [--seconds T] [--keep-going] | --seed X [--trace]\n");
+			return 2;
+		}
+	}
+	log_set_level(cfg.trace ? "debug" : "error");
+	clock_gettime(CLOCK_MONOTONIC, &a);
+	for (uint64_t i = 0; i < n && (failed == 0 || keep_going); i++)
+		failed += !run_seed(start + i, &cfg, &t);
+	clock_gettime(CLOCK_MONOTONIC, &b);
+	printf("%" PRIu64 " seeds, %" PRIu64 " failed; %" PRIu64 " events, %" PRIu64 " operations, %" PRIu64 " crashes, %" PRIu64
+	       " elections, %" PRIu64 " member changes, %" PRIu64 " snapshots in %.1f s\n",
+	       n, failed, t.events, t.ok, t.crashes, t.elections, t.changes, t.snapshots,
+	       (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
+	return failed ? 1 : 0;
+}
