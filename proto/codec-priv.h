@@ -74,8 +74,8 @@ static inline int32_t codec__clip_ns(int32_t ns)
 }
 
 /* codec_stored_to_dom of an object that stands `depth` deep in another. */
-int codec__stored_to_dom_at(struct arena *, struct str stored, const struct codec_opts *, unsigned depth, struct json **ret,
-			    struct err *);
+int codec__stored_to_dom_at(struct arena *, struct str stored, const struct codec_opts *, unsigned depth, size_t *nodes,
+			    struct json **ret, struct err *);
 
 int codec__corrupt(struct err *, const struct schema_type *, const char *what);
 

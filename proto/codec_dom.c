@@ -5,16 +5,20 @@
 #include "base/util.h"
 #include "proto/duration.h"
 
+/* A two-byte empty message becomes some hundred bytes of tree: so many values are enough for every honest object. */
+#define MAX_NODES ((size_t)1 << 20)
+
 struct dom {
 	struct arena *arena;
 	struct err *err;
 	unsigned depth;
+	size_t *nodes; /* values made so far, embedded objects among them */
 };
 
 static int read_value(struct dom *, const struct schema_type *, struct str bytes, struct json **ret);
 static int read_members(struct dom *, const struct codec__msg *, struct json *obj);
 static int to_dom_at(struct arena *, const struct schema_type *, struct str wire, const struct codec_opts *, unsigned depth,
-		     struct json **ret, struct err *);
+		     size_t *nodes, struct json **ret, struct err *);
 
 static int bad(struct dom *d, const struct schema_type *type, const char *what)
 {
@@ -44,6 +48,8 @@ static int read_scalar(struct dom *d, const struct schema_type *type, const stru
 	struct buf b = BUF_INIT;
 	double number;
 
+	if (++*d->nodes > MAX_NODES)
+		return err_set(d->err, ERR_TOO_LARGE, "a protobuf %s has more than %zu values", type->name, MAX_NODES);
 	switch ((enum schema_kind)f->kind) {
 	case SCHEMA_STRING:
 		return read_string(d, type, f->json, bytes, ret);
@@ -65,7 +71,7 @@ static int read_scalar(struct dom *d, const struct schema_type *type, const stru
 		*ret = json_new_double(d->arena, number);
 		return 0;
 	case SCHEMA_MESSAGE:
-		return schema_is(f, SCHEMA_TYPED) ? to_dom_at(d->arena, f->type, bytes, NULL, d->depth, ret, d->err)
+		return schema_is(f, SCHEMA_TYPED) ? to_dom_at(d->arena, f->type, bytes, NULL, d->depth, d->nodes, ret, d->err)
 						  : read_value(d, f->type, bytes, ret);
 	}
 	UNREACHABLE();
@@ -197,7 +203,7 @@ static int read_raw(struct dom *d, const struct schema_type *type, struct str by
 		if (d->depth + 8 > CODEC_MAX_DEPTH)
 			return bad(d, type, "nested too deep");
 		d->depth += 8;
-		rc = codec__stored_to_dom_at(d->arena, v.bytes[1], NULL, d->depth, ret, d->err);
+		rc = codec__stored_to_dom_at(d->arena, v.bytes[1], NULL, d->depth, d->nodes, ret, d->err);
 		d->depth -= 8;
 		return rc;
 	}
@@ -285,9 +291,9 @@ static int read_value(struct dom *d, const struct schema_type *type, struct str 
 }
 
 static int to_dom_at(struct arena *a, const struct schema_type *type, struct str wire, const struct codec_opts *opts,
-		     unsigned depth, struct json **ret, struct err *e)
+		     unsigned depth, size_t *nodes, struct json **ret, struct err *e)
 {
-	struct dom d = {.arena = a, .err = e, .depth = depth};
+	struct dom d = {.arena = a, .err = e, .depth = depth, .nodes = nodes};
 	struct codec__msg m;
 	struct json *obj, *metadata;
 	int rc;
@@ -317,11 +323,13 @@ static int to_dom_at(struct arena *a, const struct schema_type *type, struct str
 int codec_wire_to_dom(struct arena *a, const struct schema_type *type, struct str wire, const struct codec_opts *opts,
 		      struct json **ret, struct err *e)
 {
-	return to_dom_at(a, type, wire, opts, 0, ret, e);
+	size_t nodes = 0;
+
+	return to_dom_at(a, type, wire, opts, 0, &nodes, ret, e);
 }
 
 int codec__stored_to_dom_at(struct arena *a, struct str stored, const struct codec_opts *opts, unsigned depth,
-			    struct json **ret, struct err *e)
+			    size_t *nodes, struct json **ret, struct err *e)
 {
 	struct codec_envelope env;
 	const struct schema_type *type;
@@ -333,7 +341,7 @@ int codec__stored_to_dom_at(struct arena *a, struct str stored, const struct cod
 	if (!type)
 		return err_set(e, ERR_BAD_REQUEST, "no kind \"%.*s\" is known in version \"%.*s\"", STR_FMT(env.kind),
 			       STR_FMT(env.api_version));
-	rc = to_dom_at(a, type, env.wire, opts, depth, ret, e);
+	rc = to_dom_at(a, type, env.wire, opts, depth, nodes, ret, e);
 	if (rc == 0 && !(opts && opts->bare)) {
 		json_setc(a, *ret, "kind", json_new_str(a, env.kind));
 		json_setc(a, *ret, "apiVersion", json_new_str(a, env.api_version));
@@ -344,5 +352,7 @@ int codec__stored_to_dom_at(struct arena *a, struct str stored, const struct cod
 int codec_stored_to_dom(struct arena *a, struct str stored, const struct codec_opts *opts, struct json **ret,
 			struct err *e)
 {
-	return codec__stored_to_dom_at(a, stored, opts, 0, ret, e);
+	size_t nodes = 0;
+
+	return codec__stored_to_dom_at(a, stored, opts, 0, &nodes, ret, e);
 }

@@ -608,6 +608,23 @@ static void deep_wire(void **state)
 	arena_fini(&a);
 }
 
+/* Two bytes of input for each of a million containers. */
+static void too_many_values(void **state)
+{
+	struct arena a;
+	struct buf spec = BUF_INIT;
+	struct json *dom;
+	struct err e = ERR_INIT;
+
+	arena_init(&a);
+	for (int i = 0; i < 1500000; i++)
+		wire_add_bytes(&spec, 2, STR(""));
+	assert_true(codec_wire_to_dom(&a, schema_type_find("core.v1.PodSpec"), buf_str(&spec), NULL, &dom, &e) < 0);
+	assert_int_equal(e.code, ERR_TOO_LARGE);
+	buf_fini(&spec);
+	arena_fini(&a);
+}
+
 static void base64(void **state)
 {
 	static const struct {
@@ -630,7 +647,7 @@ int main(void)
 		cmocka_unit_test(merged_fragments), cmocka_unit_test(envelopes_and_lists),
 		cmocka_unit_test(random_objects),   cmocka_unit_test(broken_wire),
 		cmocka_unit_test(deep_wire),	    cmocka_unit_test(base64),
-		cmocka_unit_test(against_protoc),
+		cmocka_unit_test(against_protoc),   cmocka_unit_test(too_many_values),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
