@@ -17,10 +17,16 @@
 #include "orchestrator/kubelet/fsutil.h"
 
 #define SETTLE_MS 300     /* after a change in the folder: the copy may go on */
+#define MAX_PARALLEL 3
 #define RETRY_MS 30000    /* after a failed import */
 
 struct archive {
 	struct list link;
+	struct containerd_images *im;
+	struct process_run run; /* while it is imported */
+	const char *argv[12];
+	char *path;
+	uint64_t began_ms;
 	char *name;      /* "busybox.tar" */
 	char stamp[64];  /* size and mtime */
 };
@@ -29,12 +35,8 @@ struct containerd_images {
 	struct loop *loop;
 	struct containerd_user *user;
 	char *dir, *stamp_dir, *socket, *ctr;
-	struct list queue;
-	struct archive *now; /* being imported */
-	struct process_run run;
-	const char *argv[12];
-	char *path;
-	uint64_t began_ms;
+	struct list queue, running;
+	unsigned n_running;
 	struct map names;   /* of all images that came from archives */
 	bool first_done, have_pause, watching, failed;
 	struct loop_timer timer;
@@ -57,6 +59,7 @@ struct containerd_images *images_new(struct loop *loop, const struct containerd_
 	im->socket = xstrdup(socket);
 	im->ctr = xstrdup(cfg->ctr ? cfg->ctr : "ctr");
 	list_init(&im->queue);
+	list_init(&im->running);
 	map_init(&im->names);
 	fs_mkdir_all(im->dir, 0755, NULL);
 	return im;
@@ -77,6 +80,7 @@ static void archive_free(struct archive *a)
 	if (!a)
 		return;
 	free(a->name);
+	free(a->path);
 	free(a);
 }
 
@@ -131,8 +135,9 @@ static void write_stamp(struct containerd_images *im, const struct archive *a, s
 
 static bool is_queued(struct containerd_images *im, const struct archive *a)
 {
-	if (im->now && strcmp(im->now->name, a->name) == 0 && strcmp(im->now->stamp, a->stamp) == 0)
-		return true;
+	LIST_FOR_EACH (r, &im->running, struct archive, link)
+		if (strcmp(r->name, a->name) == 0 && strcmp(r->stamp, a->stamp) == 0)
+			return true;
 	LIST_FOR_EACH (q, &im->queue, struct archive, link)
 		if (strcmp(q->name, a->name) == 0)
 			return true;
@@ -149,6 +154,7 @@ static void consider(struct containerd_images *im, const char *name)
 			!S_ISREG(st.st_mode))
 		return;
 	a = xcalloc(1, sizeof(*a));
+	a->im = im;
 	a->name = xstrdup(name);
 	snprintf(a->stamp, sizeof(a->stamp), "%" PRId64 " %" PRId64 ".%09ld", (int64_t)st.st_size,
 			(int64_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
@@ -190,8 +196,7 @@ void images_scan(struct containerd_images *im)
 			consider(im, de->d_name);
 		closedir(d);
 	}
-	if (!im->now)
-		next(im);
+	next(im);
 }
 
 static void finish_close(struct containerd_images *im);
@@ -199,10 +204,11 @@ static void finish_close(struct containerd_images *im);
 static void imported(struct process_run *run, struct process_exit how, struct str out, struct str err_out,
 		const struct err *e)
 {
-	struct containerd_images *im = container_of(run, struct containerd_images, run);
-	struct archive *a = TAKE(im->now);
+	struct archive *a = container_of(run, struct archive, run);
+	struct containerd_images *im = a->im;
 
-	free(TAKE(im->path));
+	list_del(&a->link);
+	im->n_running--;
 	if (e) {
 		im->failed = true;
 		log_warn("kubelet", "image archive %s: %s", a->name, e->text);
@@ -211,11 +217,12 @@ static void imported(struct process_run *run, struct process_exit how, struct st
 		if (is_pause(a->name))
 			im->have_pause = true;
 		log_info("kubelet", "image archive imported file=%s ms=%d", a->name,
-				(int)(clock_mono_ms() - im->began_ms));
+				(int)(clock_mono_ms() - a->began_ms));
 	}
 	archive_free(a);
 	if (im->closed) {
-		finish_close(im);
+		if (im->n_running == 0)
+			finish_close(im);
 		return;
 	}
 	if (!e)
@@ -223,42 +230,48 @@ static void imported(struct process_run *run, struct process_exit how, struct st
 	next(im);
 }
 
-static void next(struct containerd_images *im)
+static void import(struct containerd_images *im, struct archive *a)
 {
-	struct list *l = list_pop(&im->queue);
 	int n = 0;
 
-	if (!l) {
-		if (!im->first_done) {
-			im->first_done = true;
-			im->user->images_changed(im->user);
-		}
-		if (im->failed) {
-			im->failed = false;
-			loop_timer_start(&im->timer, im->loop, RETRY_MS, on_settled);
-		}
+	a->path = xasprintf("%s/%s", im->dir, a->name);
+	a->argv[n++] = im->ctr;
+	a->argv[n++] = "-a";
+	a->argv[n++] = im->socket;
+	a->argv[n++] = "-n";
+	a->argv[n++] = "k8s.io";
+	a->argv[n++] = "images";
+	a->argv[n++] = "import";
+	a->argv[n++] = "--snapshotter";
+	a->argv[n++] = containerd__snapshotter();
+	a->argv[n++] = a->path;
+	a->argv[n] = NULL;
+	a->run.loop = im->loop;
+	a->run.spec.argv = a->argv;
+	a->run.timeout_ms = 600000;
+	a->run.done = imported;
+	a->began_ms = clock_mono_ms();
+	list_add_tail(&im->running, &a->link);
+	im->n_running++;
+	process_run(&a->run);
+}
+
+static void next(struct containerd_images *im)
+{
+	struct list *l;
+
+	while (im->n_running < MAX_PARALLEL && (l = list_pop(&im->queue)) != NULL)
+		import(im, container_of(l, struct archive, link));
+	if (im->n_running > 0)
 		return;
+	if (!im->first_done) {
+		im->first_done = true;
+		im->user->images_changed(im->user);
 	}
-	im->now = container_of(l, struct archive, link);
-	im->path = xasprintf("%s/%s", im->dir, im->now->name);
-	im->argv[n++] = im->ctr;
-	im->argv[n++] = "-a";
-	im->argv[n++] = im->socket;
-	im->argv[n++] = "-n";
-	im->argv[n++] = "k8s.io";
-	im->argv[n++] = "images";
-	im->argv[n++] = "import";
-	im->argv[n++] = "--snapshotter";
-	im->argv[n++] = containerd__snapshotter();
-	im->argv[n++] = im->path;
-	im->argv[n] = NULL;
-	memset(&im->run, 0, sizeof(im->run));
-	im->run.loop = im->loop;
-	im->run.spec.argv = im->argv;
-	im->run.timeout_ms = 600000;
-	im->run.done = imported;
-	im->began_ms = clock_mono_ms();
-	process_run(&im->run);
+	if (im->failed) {
+		im->failed = false;
+		loop_timer_start(&im->timer, im->loop, RETRY_MS, on_settled);
+	}
 }
 
 static void images_free(uv_handle_t *h)
@@ -290,8 +303,8 @@ void images_close(struct containerd_images *im, void (*closed)(void *arg), void 
 	im->closed = closed;
 	im->closed_arg = arg;
 	loop_timer_stop(&im->timer);
-	if (im->now)
-		process_run_cancel(&im->run);
-	else
+	LIST_FOR_EACH (a, &im->running, struct archive, link)
+		process_run_cancel(&a->run);
+	if (im->n_running == 0)
 		finish_close(im);
 }

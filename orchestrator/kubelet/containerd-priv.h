@@ -13,7 +13,7 @@ pid_t containerd__pid(const char *dir);
 void containerd__event_filters(struct buf *out);
 bool containerd__event_topic(struct str envelope, char *out, size_t size);
 
-/* Importing archives from a folder, one after the other, the pause image first. */
+/* Importing archives from a folder, a few at a time, the pause image first. */
 struct containerd_images;
 struct containerd_images *images_new(struct loop *, const struct containerd_config *, const char *socket,
 		struct containerd_user *);

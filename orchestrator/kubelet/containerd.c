@@ -114,14 +114,15 @@ static bool listens(const char *path)
 static pid_t read_pid(const char *dir)
 {
 	_cleanup_(freep) char *path = xasprintf("%s/containerd.pid", dir);
-	_cleanup_(freep) char *comm_path = NULL;
-	_cleanup_(buf_fini) struct buf b = BUF_INIT, comm = BUF_INIT;
+	_cleanup_(freep) char *cmdline_path = NULL;
+	_cleanup_(buf_fini) struct buf b = BUF_INIT, cmdline = BUF_INIT;
 	int64_t pid;
 
 	if (fs_read(path, 64, &b, NULL) < 0 || !str_to_i64(str_trim(buf_str(&b)), &pid) || pid <= 1)
 		return 0;
-	comm_path = xasprintf("/proc/%d/comm", (int)pid);
-	if (fs_read(comm_path, 64, &comm, NULL) < 0 || !str_has_prefix(buf_str(&comm), STR("containerd")))
+	/* A zombie has no command line. */
+	cmdline_path = xasprintf("/proc/%d/cmdline", (int)pid);
+	if (fs_read(cmdline_path, 65536, &cmdline, NULL) < 0 || str_search(buf_str(&cmdline), str_from(dir)) < 0)
 		return 0;
 	return (pid_t)pid;
 }

@@ -158,3 +158,9 @@ void image_get_start(struct image_get *g)
 	}
 	look(g, looked);
 }
+
+void image_get_cancel(struct image_get *g)
+{
+	if (!loop_timer_active(&g->later))
+		cri_cancel(&g->call);
+}

@@ -84,6 +84,7 @@ struct pod_worker {
 	struct work_container *c;
 	size_t n_c;
 	unsigned sandbox_busy, n_acts;
+	struct list acts;            /* actions under way */
 	int64_t sandbox_not_before_ms, sandbox_delay_ms;
 	uint64_t need_generation;
 	struct loop_timer kick, wake, refresh;
@@ -111,8 +112,10 @@ struct pod_worker *worker_new(struct kubelet *, const char *uid, const char *ns,
 void worker_set(struct pod_worker *, const Core__Pod *);
 /* Look at it soon. */
 void worker_kick(struct pod_worker *);
-/* Frees it as soon as nothing of it is under way. */
+/* Cancels what is under way and frees it when that has ended. */
 void worker_close(struct pod_worker *);
+/* An action ended: a closing worker may be free now. */
+void worker_release(struct pod_worker *);
 const struct rt_pod *worker_rt(const struct pod_worker *);
 struct work_container *worker_container(struct pod_worker *, const char *name);
 const Core__Container *worker_spec(const struct pod_worker *, const char *name);
@@ -125,6 +128,8 @@ int64_t wall_ms(void);
 /* --- pod-actions.c: running one action as a series of steps ------------------------------------------------------- */
 
 void act_start(struct pod_worker *, const struct act *);
+/* All actions of the worker end soon, without a further step. */
+void acts_cancel(struct pod_worker *);
 
 /* --- pod-objects.c ------------------------------------------------------------------------------------------------ */
 
@@ -156,6 +161,8 @@ struct image_get {
 	struct loop_timer later;
 };
 void image_get_start(struct image_get *);
+/* done comes later all the same. */
+void image_get_cancel(struct image_get *);
 /* Whether a reference can be one at all. */
 bool image_name_ok(const char *);
 const char *image_pull_policy(const Core__Container *);

@@ -53,8 +53,9 @@ struct kubelet_cfg {
 	int port;
 	struct tls_ctx *tls;        /* server context that asks for client certificates */
 	int healthz_port;           /* on 127.0.0.1; < 0: none */
-	/* Called when the node's pod CIDR is known, before the CNI configuration is written: the bridge and routes. Also
-	 * fills the members of the CNI plugin's configuration (JSON members without braces). */
+	/* Called when the node's pod CIDR is known, before the CNI configuration is written: the bridge and routes. May
+	 * fill the members of the CNI plugin's configuration (JSON members without braces); by default they are podCIDR
+	 * and ipamDir (<dir>/ipam), as net/cni.h wants them. */
 	void (*pod_cidr)(struct kubelet_cfg *, const char *cidr, struct buf *cni_members);
 	/* Tests and the agent's own progress lines. */
 	void (*on_status)(struct kubelet_cfg *, const Core__Pod *, const Core__PodStatus *);

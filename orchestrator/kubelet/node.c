@@ -300,6 +300,8 @@ static void use_cidr(struct kubelet_node *n, const char *cidr)
 		return;
 	if (k->cfg->pod_cidr)
 		k->cfg->pod_cidr(k->cfg, cidr, &members);
+	if (members.n == 0)
+		buf_printf(&members, "\"podCIDR\":\"%s\",\"ipamDir\":\"%s/ipam\"", cidr, k->cfg->dir);
 	if (containerd_write_cni(k->containerd_dir, "kontiki", "kontiki-cni", buf_str(&members), &e) < 0) {
 		log_error("kubelet", "cni configuration: %s", e.text);
 		return;

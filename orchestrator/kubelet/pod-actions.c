@@ -28,8 +28,12 @@
 #define MIN_GRACE_S 2            /* what a preStop hook leaves to the container at least */
 #define HOOK_TIMEOUT_MS 120000
 
+enum waits_for { WAITS_CALL, WAITS_IMAGE, WAITS_CHECK };
+
 struct act_op {
 	struct pod_worker *w;
+	struct list link; /* of the worker's */
+	enum waits_for waits;
 	enum act_kind kind;
 	struct kept *pod; /* the spec that it began with */
 	char *container;  /* name; NULL: the sandbox is busy */
@@ -55,6 +59,7 @@ static void op_end(struct act_op *op)
 	else
 		w->sandbox_busy--;
 	w->n_acts--;
+	list_del(&op->link);
 	w->need_generation = runtime_ask(w->k->runtime);
 	kept_unref(op->pod);
 	arena_fini(&op->arena);
@@ -63,14 +68,32 @@ static void op_end(struct act_op *op)
 	free(op->why);
 	kubelet_idle(w->k);
 	free(op);
-	if (w->closing)
-		worker_close(w);
+	worker_release(w);
+}
+
+void acts_cancel(struct pod_worker *w)
+{
+	LIST_FOR_EACH_SAFE (op, next, &w->acts, struct act_op, link) {
+		if (op->waits == WAITS_CALL) {
+			cri_cancel(&op->call);
+		} else if (op->waits == WAITS_IMAGE) {
+			image_get_cancel(&op->image);
+		} else {
+			check_cancel(&op->check);
+			op_end(op); /* a check that is canceled does not call back */
+		}
+	}
 }
 
 static void call_done(struct cri_call *call)
 {
 	struct act_op *op = container_of(call, struct act_op, call);
 
+	if (op->w->closing) {
+		cri_call_fini(call);
+		op_end(op);
+		return;
+	}
 	op->next(op);
 }
 
@@ -78,6 +101,7 @@ static void call(struct act_op *op, enum cri_method m, const ProtobufCMessage *r
 		void (*next)(struct act_op *))
 {
 	op->next = next;
+	op->waits = WAITS_CALL;
 	op->call.timeout_ms = timeout_ms;
 	op->call.done = call_done;
 	cri_start(op->w->k->cri, &op->call, m, req);
@@ -225,6 +249,7 @@ static bool hook(struct act_op *op, const Core__LifecycleHandler *h, uint64_t ti
 		.pod_ip = arena_strdup(&op->arena, worker_ip(op->w)),
 	};
 
+	op->waits = WAITS_CHECK;
 	op->check = (struct check){.k = op->w->k, .timeout_ms = timeout_ms, .done = done};
 	return check_start(&op->check, &t);
 }
@@ -323,6 +348,10 @@ static void image_there(struct image_get *g)
 	Runtime__CreateContainerRequest req = RUNTIME__CREATE_CONTAINER_REQUEST__INIT;
 	struct err e = ERR_INIT;
 
+	if (w->closing) {
+		op_end(op);
+		return;
+	}
 	if (g->wait_for_archives) {
 		c->waits_for_images = true;
 		worker_set_failed(w, op->container, NULL, NULL, 60000);
@@ -374,6 +403,7 @@ static void start(struct act_op *op)
 	op->image.objects = w->objects;
 	op->image.pod = op->pod->msg;
 	op->image.done = image_there;
+	op->waits = WAITS_IMAGE;
 	image_get_start(&op->image);
 }
 
@@ -440,6 +470,7 @@ void act_start(struct pod_worker *w, const struct act *act)
 		w->sandbox_busy++;
 	}
 	w->n_acts++;
+	list_add_tail(&w->acts, &op->link);
 	kubelet_busy(w->k);
 	log_debug("kubelet", "pod=%s/%s action=%d container=%s id=%.12s attempt=%u", w->ns, w->name, (int)act->kind,
 			nz(op->container), nz(op->id), act->attempt);

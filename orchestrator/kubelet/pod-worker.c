@@ -110,6 +110,7 @@ struct pod_worker *worker_new(struct kubelet *k, const char *uid, const char *ns
 	w->ns = xstrdup(ns);
 	w->name = xstrdup(name);
 	w->first_seen_ms = wall_ms();
+	list_init(&w->acts);
 	map_put(&k->workers, str_from(uid), w);
 	return w;
 }
@@ -642,10 +643,19 @@ static void maybe_free(struct pod_worker *w)
 	free(w);
 }
 
+void worker_release(struct pod_worker *w)
+{
+	if (w->closing)
+		maybe_free(w);
+}
+
 void worker_close(struct pod_worker *w)
 {
 	if (!w->closing) {
 		w->closing = true;
+		w->n_acts++; /* so that the last canceled action does not free it under us */
+		acts_cancel(w);
+		w->n_acts--;
 		map_del(&w->k->workers, str_from(w->uid));
 		loop_timer_stop(&w->kick);
 		loop_timer_stop(&w->wake);

@@ -1,0 +1,6 @@
+# Programs that the shell tests here use.
+check_PROGRAMS += tests/system/kubelet_rig
+tests_system_kubelet_rig_SOURCES = tests/system/kubelet_rig.c
+tests_system_kubelet_rig_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(UV_CFLAGS)
+tests_system_kubelet_rig_LDADD = libkubelet.a libclient.a libproto.a libnet.a $(IO_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) \
+	$(PCRE2_LIBS) $(NL_LIBS)
