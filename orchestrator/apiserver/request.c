@@ -242,6 +242,8 @@ static enum step_result route(struct api_request *req)
 	}
 	if (at->sub.n == 0 && !(req->res->verbs & api_verb_bit(at->verb)))
 		return not_allowed(req);
+	if (at->sub.n == 0 && at->verb == API_CREATE && at->name.n > 0)
+		return not_allowed(req);
 	if (req->strat->program)
 		return api_program(req, req->strat->program);
 	if (req->res->namespaced && at->ns.n == 0 && at->verb != API_LIST && at->verb != API_WATCH)

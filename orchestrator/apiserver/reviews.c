@@ -55,7 +55,7 @@ static enum step_result token_binding(struct api_request *req, struct json *kube
 	uint64_t rv;
 	size_t i = 0;
 
-	if (!ref)
+	if (json_is_null(ref))
 		return STEP_NEXT;
 	while (i < ARRAY_LEN(bindable) && !str_eqc(kind, bindable[i].kind))
 		i++;
@@ -105,7 +105,7 @@ static enum step_result token_issue(struct api_request *req)
 
 	if (!authn_key(an))
 		return api_fail(req, ERR_UNAVAILABLE, "this server has no key for service-account tokens");
-	if (asked)
+	if (!json_is_null(asked))
 		seconds = json_i64_or(asked, 0);
 	if (seconds < TOKEN_SECONDS_MIN || seconds > TOKEN_SECONDS_MAX) {
 		struct field_errs errs;

@@ -251,6 +251,16 @@ static enum step_result complete(struct api_request *req)
 	return req->strat->check ? req->strat->check(req) : STEP_NEXT;
 }
 
+static enum step_result name_required(struct api_request *req)
+{
+	struct field_path meta = field_child(NULL, "metadata"), name = field_child(&meta, "name");
+	struct field_errs errs;
+
+	field_errs_init(&errs, &req->arena);
+	field_required(&errs, &name, "name or generateName is required");
+	return api_fail_invalid(req, &errs);
+}
+
 /* Spares the log a transaction that is going to fail. */
 static enum step_result check_absent(struct api_request *req)
 {
@@ -280,8 +290,9 @@ enum step_result api__prepare_create(struct api_request *req)
 		return api_fail(req, ERR_BAD_REQUEST, "resourceVersion should not be set on objects to be created");
 	stamp_new(req, meta);
 	if (json_str(json_getc(meta, "name")).n == 0) {
-		if (json_str(json_getc(meta, "generateName")).n > 0)
-			generate_name(req, meta);
+		if (json_str(json_getc(meta, "generateName")).n == 0)
+			return name_required(req);
+		generate_name(req, meta);
 	}
 	if (!req->strat->no_status)
 		json_delc(req->obj, "status");
