@@ -1,5 +1,4 @@
 # tests/: unit tests mirror the tree; a unit test links only what its folder may use.
-include tests/lib/module.mk
 include tests/unit/module.mk
 include tests/fuzz/module.mk
 include tests/sim/module.mk
