@@ -18,3 +18,6 @@ libproto_a_SOURCES += \
 libproto_a_SOURCES += \
 	proto/defaults.c proto/defaults.h \
 	proto/field_errs.c proto/field_errs.h
+libproto_a_SOURCES += \
+	proto/table.c proto/table.h proto/table-priv.h \
+	proto/table_rows.c

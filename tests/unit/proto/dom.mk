@@ -25,3 +25,7 @@ UNIT_TESTS += tests/unit/proto/test_defaults
 tests_unit_proto_test_defaults_SOURCES = tests/unit/proto/test_defaults.c
 tests_unit_proto_test_defaults_CFLAGS = $(DOM_TEST_CFLAGS)
 tests_unit_proto_test_defaults_LDADD = $(DOM_TEST_LIBS)
+UNIT_TESTS += tests/unit/proto/test_table
+tests_unit_proto_test_table_SOURCES = tests/unit/proto/test_table.c
+tests_unit_proto_test_table_CFLAGS = $(DOM_TEST_CFLAGS)
+tests_unit_proto_test_table_LDADD = $(DOM_TEST_LIBS)
