@@ -21,3 +21,7 @@ libproto_a_SOURCES += \
 libproto_a_SOURCES += \
 	proto/table.c proto/table.h proto/table-priv.h \
 	proto/table_rows.c
+libproto_a_SOURCES += \
+	proto/validate.c proto/validate.h proto/validate-priv.h \
+	proto/validate_meta.c \
+	proto/validate_scalar.c
