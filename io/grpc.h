@@ -83,15 +83,14 @@ struct grpc_call {
 	/* Ours. */
 	struct http_call http;
 	struct grpc_channel *channel;
-	struct buf in; /* a partial message */
+	struct buf in;    /* received frames not given yet */
+	struct buf early; /* unary: the request's frame; streams: frames sent before there was a connection */
 	struct list link;
-	struct loop_timer timer;
-	struct http_header *sent_headers;
+	struct loop_timer timer, kick;
 	char *status_text;
+	char timeout_text[24];
 	uint64_t started_ms;
-	uint32_t n_messages;
-	uint16_t flags;
-	struct buf early; /* frames sent before there is a connection */
+	unsigned flags;
 };
 
 /* One request, one answer. The request bytes are copied. */
@@ -130,14 +129,17 @@ struct grpc_server_call {
 	/* Ours. */
 	size_t max_message;
 	struct buf in;
-	bool started, half_closed, canceled, paused;
-	struct loop_timer deadline;
+	bool started, half_closed, half_close_told, canceled, paused;
+	int failed; /* the code to end with, whatever the service says; 0: none */
+	bool *gone; /* set when it ends inside its own callback */
+	struct loop_timer deadline, kick;
 };
-/* POST with content-type application/grpc*. */
+/* POST with content-type application/grpc* over HTTP/2. */
 bool grpc_is_call(const struct http_request *);
 /* max_message 0: GRPC_MAX_MESSAGE. A bad frame or a compressed message is answered by the module and told by on_cancel. */
 void grpc_accept(struct grpc_server_call *, struct http_request *, size_t max_message);
-/* Sends the headers with the first message. `w` may be NULL. */
+/* Headers go out with the first message, or by grpc_server_start. `w` may be NULL. */
+void grpc_server_start(struct grpc_server_call *);
 void grpc_server_send(struct grpc_server_call *, struct str message, struct http_write *w);
 size_t grpc_server_queued_bytes(const struct grpc_server_call *);
 /* Back-pressure on the client's messages. */

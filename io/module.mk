@@ -4,7 +4,8 @@ libio_a_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NGHTTP2_CFLAG
 libio_a_SOURCES = \
 	io/balancer.c io/balancer.h \
 	io/connect.c \
-	io/grpc.h \
+	io/grpc.c io/grpc.h \
+	io/grpc_server.c \
 	io/http.c io/http.h io/http-priv.h io/http_priv.c \
 	io/http_client.c io/http_client.h io/http_client-priv.h \
 	io/http_client_h1.c \

@@ -1,4 +1,5 @@
 UNIT_TESTS += \
+	tests/unit/io/test_grpc \
 	tests/unit/io/test_http \
 	tests/unit/io/test_loop \
 	tests/unit/io/test_stream \
@@ -15,3 +16,6 @@ tests_unit_io_test_x509_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
 tests_unit_io_test_http_SOURCES = tests/unit/io/test_http.c tests/unit/io/iotest.h
 tests_unit_io_test_http_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_io_test_http_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
+tests_unit_io_test_grpc_SOURCES = tests/unit/io/test_grpc.c tests/unit/io/iotest.h
+tests_unit_io_test_grpc_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_grpc_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
