@@ -17,10 +17,12 @@ libio_a_SOURCES = \
 	io/io-priv.h \
 	io/listener.c \
 	io/loop.c io/loop.h \
-	io/process.h \
+	io/process.c io/process.h \
+	io/process_run.c \
 	io/splice.c io/splice.h \
 	io/stream.c io/stream.h io/stream-priv.h \
 	io/stream_tls.c \
+	io/supervisor.c \
 	io/tls.c io/tls.h io/tls-priv.h \
 	io/websocket.h \
 	io/x509.c io/x509.h io/x509-priv.h io/x509_info.c

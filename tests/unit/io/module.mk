@@ -2,6 +2,7 @@ UNIT_TESTS += \
 	tests/unit/io/test_grpc \
 	tests/unit/io/test_http \
 	tests/unit/io/test_loop \
+	tests/unit/io/test_process \
 	tests/unit/io/test_stream \
 	tests/unit/io/test_x509
 tests_unit_io_test_loop_SOURCES = tests/unit/io/test_loop.c tests/unit/io/iotest.h
@@ -19,3 +20,6 @@ tests_unit_io_test_http_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
 tests_unit_io_test_grpc_SOURCES = tests/unit/io/test_grpc.c tests/unit/io/iotest.h
 tests_unit_io_test_grpc_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_io_test_grpc_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
+tests_unit_io_test_process_SOURCES = tests/unit/io/test_process.c tests/unit/io/iotest.h
+tests_unit_io_test_process_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_process_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
