@@ -75,6 +75,9 @@ struct apiserver {
 	uint16_t port;
 	uint32_t service_net, service_mask; /* host byte order */
 	atomic_bool ready, stopping;
+	/* The lease to which new events are attached, and until when (monotonic ms); see lease.c. */
+	atomic_int_fast64_t event_lease;
+	atomic_uint_fast64_t event_lease_until;
 	atomic_uint_fast64_t counters[N_COUNTERS];
 	atomic_int n_requests;
 	struct api_bootstrap *bootstrap;
@@ -104,6 +107,7 @@ api_step_fn api__authorize;    /* authz.c */
 api_step_fn api__non_resource; /* paths.c */
 api_step_fn api__decode_object, api__decode_patch, api__decode_delete_options; /* decode.c */
 api_step_fn api__read_point, api__get, api__list;                              /* read.c */
+api_step_fn api__lease; /* lease.c */
 api_step_fn api__load, api__load_parent, api__create_on_update;                 /* write.c */
 api_step_fn api__update_merge, api__patch_apply;
 api_step_fn api__prepare_create, api__prepare_update, api__commit, api__encode_written;

@@ -119,6 +119,8 @@ static void cfg_own(struct apiserver_cfg *to, const struct apiserver_cfg *from)
 #define X(m) to->m = own(from->m);
 	CFG_STRINGS(X)
 #undef X
+	if (!to->service_cidr)
+		to->service_cidr = xstrdup(DEFAULT_SERVICE_CIDR);
 	if (!to->node_port_min)
 		to->node_port_min = 30000;
 	if (!to->node_port_max)
@@ -210,7 +212,7 @@ int apiserver_start(const struct apiserver_cfg *cfg, struct kv *kv, struct apise
 	pthread_mutex_init(&srv->lock, NULL);
 	list_init(&srv->loops);
 	cfg_own(&srv->cfg, cfg);
-	if (cidr_parse(srv->cfg.service_cidr ? srv->cfg.service_cidr : DEFAULT_SERVICE_CIDR, &srv->service_net,
+	if (cidr_parse(srv->cfg.service_cidr, &srv->service_net,
 			    &srv->service_mask, e) < 0 ||
 			authn_open(&srv->cfg, &srv->authn, e) < 0 || tls_open(srv, e) < 0) {
 		free_all(srv);

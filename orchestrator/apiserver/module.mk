@@ -18,6 +18,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/openapi.c \
 	orchestrator/apiserver/paths.c orchestrator/apiserver/paths.h \
 	orchestrator/apiserver/kubelet_proxy.c \
+	orchestrator/apiserver/lease.c \
 	orchestrator/apiserver/reviews.c \
 	orchestrator/apiserver/read.c orchestrator/apiserver/read.h \
 	orchestrator/apiserver/request.c orchestrator/apiserver/request.h \

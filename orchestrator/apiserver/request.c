@@ -29,12 +29,13 @@ static const struct api_step get[] = {{"read-point", api__read_point}, {"get", a
 static const struct api_step list[] = {{"read-point", api__read_point}, {"list", api__list}, {NULL, NULL}};
 static const struct api_step watch[] = {{"watch", api__watch}, {NULL, NULL}};
 static const struct api_step create[] = {{"decode", api__decode_object}, {"load", api__load_parent},
-		{"prepare", api__prepare_create}, {"commit", api__commit}, {"encode", api__encode_written}, {NULL, NULL}};
+		{"lease", api__lease}, {"prepare", api__prepare_create}, {"commit", api__commit},
+		{"encode", api__encode_written}, {NULL, NULL}};
 static const struct api_step update[] = {{"decode", api__decode_object}, {"load", api__load},
-		{"merge", api__update_merge}, {"prepare", api__prepare_update}, {"commit", api__commit},
+		{"lease", api__lease}, {"merge", api__update_merge}, {"prepare", api__prepare_update}, {"commit", api__commit},
 		{"encode", api__encode_written}, {NULL, NULL}};
 static const struct api_step patch[] = {{"decode", api__decode_patch}, {"load", api__load},
-		{"merge", api__patch_apply}, {"prepare", api__prepare_update}, {"commit", api__commit},
+		{"lease", api__lease}, {"merge", api__patch_apply}, {"prepare", api__prepare_update}, {"commit", api__commit},
 		{"encode", api__encode_written}, {NULL, NULL}};
 static const struct api_step delete[] = {{"decode", api__decode_delete_options}, {"load", api__load},
 		{"decide", api__delete_decide}, {"commit", api__commit}, {"encode", api__delete_encode}, {NULL, NULL}};

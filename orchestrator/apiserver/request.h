@@ -166,6 +166,7 @@ struct api_request {
 	struct api_txn *txn;
 	enum api_patch_type patch_type;
 	struct str parent_key;   /* the namespace must still exist at commit */
+	bool leased;             /* a lease was asked for already */
 	int64_t lease;           /* the new value is attached to it; 0: none */
 	struct str *dups;        /* duplicate keys of the body */
 	size_t n_dups;

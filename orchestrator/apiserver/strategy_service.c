@@ -59,13 +59,30 @@ static void claim(struct api_request *req, struct str key)
 	txn_put(req->txn, key, owner_of(req), 0);
 }
 
-static enum step_result fail_field(struct api_request *req, const char *path, struct str value, const char *why)
+static enum step_result fail_ip(struct api_request *req, struct str ip, const char *why)
 {
 	struct field_errs errs;
-	struct field_path spec = field_child(NULL, "spec"), f = field_child(&spec, path);
+	struct field_path spec = field_child(NULL, "spec"), f = field_child(&spec, "clusterIPs");
 
 	field_errs_init(&errs, &req->arena);
-	field_invalid_str(&errs, &f, value, "%s", why);
+	field_err_add(&errs, &f, FIELD_INVALID, "Invalid value: []string{\"%.*s\"}: failed to allocate IP %.*s: %s", STR_FMT(ip),
+			STR_FMT(ip), why);
+	return api_fail_invalid(req, &errs);
+}
+
+static enum step_result fail_port(struct api_request *req, int64_t port, const char *why)
+{
+	struct field_errs errs;
+	struct field_path spec = field_child(NULL, "spec"), ports = field_child(&spec, "ports"), one, f;
+	size_t i = 0;
+
+	while (json_at(json_getp(req->obj, "spec.ports"), i) &&
+			json_i64_or(json_getc(json_at(json_getp(req->obj, "spec.ports"), i), "nodePort"), 0) != port)
+		i++;
+	one = field_index(&ports, i);
+	f = field_child(&one, "nodePort");
+	field_errs_init(&errs, &req->arena);
+	field_err_add(&errs, &f, FIELD_INVALID, "Invalid value: %lld: %s", (long long)port, why);
 	return api_fail_invalid(req, &errs);
 }
 
@@ -121,17 +138,18 @@ static enum step_result ip_claim_wanted(struct api_request *req, struct store_vi
 
 	snprintf(text, sizeof(text), "%.*s", STR_FMT(want));
 	if (inet_pton(AF_INET, text, &in) != 1)
-		return fail_field(req, "clusterIPs", want, "must be a valid IPv4 address");
+		return fail_ip(req, want, "not a valid IPv4 address");
 	ip = ntohl(in.s_addr);
 	if ((ip & req->srv->service_mask) != req->srv->service_net || ip == req->srv->service_net)
-		return fail_field(req, "clusterIPs", want,
-				"failed to allocate IP: the provided IP is not in the valid range");
+		return fail_ip(req, want,
+				arena_printf(&req->arena,
+						"the provided IP (%.*s) is not in the valid range. The range of valid IPs is %s",
+						STR_FMT(want), req->srv->cfg.service_cidr));
 	if (taken(req, v, ip_key(&req->arena, want), &mine)) {
 		if (mine)
 			return STEP_NEXT;
 		return api_refresh(req) ? STEP_WAIT :
-					  fail_field(req, "clusterIPs", want,
-							  "failed to allocate IP: provided IP is already allocated");
+					  fail_ip(req, want, "provided IP is already allocated");
 	}
 	claim(req, ip_key(&req->arena, want));
 	return STEP_NEXT;
@@ -185,6 +203,13 @@ static enum step_result allocate_ip(struct api_request *req, struct store_view *
 	list = json_new_array(a);
 	json_push(a, list, json_new_str(a, want));
 	json_setc(a, spec, "clusterIPs", list);
+	if (json_is_null(json_getc(spec, "ipFamilyPolicy")))
+		json_setc(a, spec, "ipFamilyPolicy", json_newc(a, "SingleStack"));
+	if (json_len(json_getc(spec, "ipFamilies")) == 0) {
+		list = json_new_array(a);
+		json_push(a, list, json_newc(a, "IPv4"));
+		json_setc(a, spec, "ipFamilies", list);
+	}
 	return STEP_NEXT;
 }
 
@@ -237,11 +262,10 @@ static int64_t port_choose(struct api_request *req, struct store_view *v)
 
 static enum step_result port_claim(struct api_request *req, struct store_view *v, int64_t port)
 {
-	struct str text = arena_sprintf(&req->arena, "%lld", (long long)port);
 	bool mine;
 
 	if (port < req->srv->cfg.node_port_min || port > req->srv->cfg.node_port_max)
-		return fail_field(req, "ports[0].nodePort", text,
+		return fail_port(req, port,
 				arena_printf(&req->arena, "provided port is not in the valid range. The range of valid ports "
 							  "is %u-%u",
 						req->srv->cfg.node_port_min, req->srv->cfg.node_port_max));
@@ -249,7 +273,7 @@ static enum step_result port_claim(struct api_request *req, struct store_view *v
 		if (mine)
 			return STEP_NEXT;
 		return api_refresh(req) ? STEP_WAIT :
-					  fail_field(req, "ports[0].nodePort", text, "provided port is already allocated");
+					  fail_port(req, port, "provided port is already allocated");
 	}
 	claim(req, port_key(&req->arena, port));
 	return STEP_NEXT;

@@ -316,8 +316,8 @@ enum step_result api__prepare_create(struct api_request *req)
 /* PUT of an object that is not there, for the few resources that allow it: go on as a create of that name. */
 enum step_result api__create_on_update(struct api_request *req)
 {
-	static const struct api_step program[] = {{"load", api__load_parent}, {"prepare", api__prepare_create},
-			{"commit", api__commit}, {"encode", api__encode_written}, {NULL, NULL}};
+	static const struct api_step program[] = {{"load", api__load_parent}, {"lease", api__lease},
+			{"prepare", api__prepare_create}, {"commit", api__commit}, {"encode", api__encode_written}, {NULL, NULL}};
 
 	if (json_strp(req->sent, "metadata.uid").n > 0)
 		return api_fail_conflict(req, req->res, req->at.name,
