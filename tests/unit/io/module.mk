@@ -4,6 +4,7 @@ UNIT_TESTS += \
 	tests/unit/io/test_loop \
 	tests/unit/io/test_process \
 	tests/unit/io/test_stream \
+	tests/unit/io/test_websocket \
 	tests/unit/io/test_x509
 tests_unit_io_test_loop_SOURCES = tests/unit/io/test_loop.c tests/unit/io/iotest.h
 tests_unit_io_test_loop_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
@@ -23,3 +24,6 @@ tests_unit_io_test_grpc_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
 tests_unit_io_test_process_SOURCES = tests/unit/io/test_process.c tests/unit/io/iotest.h
 tests_unit_io_test_process_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_io_test_process_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
+tests_unit_io_test_websocket_SOURCES = tests/unit/io/test_websocket.c tests/unit/io/iotest.h
+tests_unit_io_test_websocket_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_websocket_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
