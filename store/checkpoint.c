@@ -256,6 +256,7 @@ int store_checkpoint_begin(struct store *s, struct store_checkpoint **ret, struc
 		return rc;
 	}
 	s->checkpoint = c;
+	s->pages_since_checkpoint = 0;
 	*ret = c;
 	return 0;
 }

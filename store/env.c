@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -54,6 +55,8 @@ static int open_databases(struct store_env *env, bool create, struct err *e)
 		return store__mdb_err(e, rc, "open the databases");
 	for (int i = 0; rc == 0 && i < DB_N; i++)
 		rc = mdb_dbi_open(txn, db_names[i], create ? MDB_CREATE : 0, &env->dbi[i]);
+	if (rc == 0)
+		rc = mdb_dbi_open(txn, NULL, 0, &env->dbi[DB_MAIN]);
 	if (rc != 0) {
 		mdb_txn_abort(txn);
 		return store__mdb_err(e, rc, "open the databases");
@@ -61,6 +64,29 @@ static int open_databases(struct store_env *env, bool create, struct err *e)
 	/* A read transaction, too, must be committed for its handles to stay. */
 	rc = mdb_txn_commit(txn);
 	return rc ? store__mdb_err(e, rc, "open the databases") : 0;
+}
+
+/* LMDB does not tell where it has mapped the file; the kernel does. NULL: not found, then nothing is trimmed. */
+static void *find_map(const char *path)
+{
+	_cleanup_(freep) char *real = realpath(path, NULL);
+	_cleanup_(freep) char *line = NULL;
+	FILE *f = real ? fopen("/proc/self/maps", "re") : NULL;
+	unsigned long from = 0;
+	size_t cap = 0;
+	ssize_t n;
+	bool found = false;
+
+	if (f == NULL)
+		return NULL;
+	while (!found && (n = getline(&line, &cap, f)) > 0) {
+		char *name = strchr(line, '/');
+
+		line[n - 1] = '\0';
+		found = name != NULL && strcmp(name, real) == 0 && sscanf(line, "%lx-", &from) == 1;
+	}
+	fclose(f);
+	return found ? (void *)from : NULL;
 }
 
 int store__env_open(const char *path, uint64_t generation, uint64_t map_size, unsigned max_readers, bool create,
@@ -87,6 +113,7 @@ int store__env_open(const char *path, uint64_t generation, uint64_t map_size, un
 	if (rc != 0)
 		goto fail;
 	ASSERT(mdb_env_get_maxkeysize(env->env) >= 511);
+	env->map = find_map(path);
 	rc = open_databases(env, create, e);
 	if (rc != 0) {
 		store__env_unref(env);
@@ -167,6 +194,35 @@ int store__env_size(struct store_env *env, MDB_txn *txn, uint64_t *ret_file, uin
 	*ret_file = (uint64_t)pages * stat.ms_psize;
 	*ret_used = (uint64_t)(pages > n_free ? pages - n_free : 0) * stat.ms_psize;
 	return 0;
+}
+
+/* A commit frees about as many pages as it writes; its record in the free list is the last one. */
+size_t store__pages_written(struct store_env *env)
+{
+	MDB_txn *txn;
+	MDB_cursor *c;
+	MDB_val k, v;
+	size_t n = 0;
+
+	if (mdb_txn_begin(env->env, NULL, MDB_RDONLY, &txn) != 0)
+		return 0;
+	if (mdb_cursor_open(txn, 0, &c) == 0) {
+		if (mdb_cursor_get(c, &k, &v, MDB_LAST) == 0)
+			memcpy(&n, v.mv_data, sizeof(n));
+		mdb_cursor_close(c);
+	}
+	mdb_txn_abort(txn);
+	return n;
+}
+
+void store__env_trim(struct store_env *env)
+{
+	MDB_envinfo info;
+
+	(void)mdb_env_info(env->env, &info);
+	/* The mapping is read-only and of a file: nothing can be lost, and readers fault their pages in again. */
+	if (env->map != NULL)
+		(void)madvise(env->map, MIN((size_t)(info.me_last_pgno + 1) * 4096, info.me_mapsize), MADV_DONTNEED);
 }
 
 /* --- Views -------------------------------------------------------------------------------------------- */

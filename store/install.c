@@ -19,9 +19,7 @@ struct store_install {
 	uint64_t count;
 	int stage;               /* kind of the last record; -1 before the head */
 	bool complete, synced;
-	uint64_t cluster_id;
-	struct store_applied applied;
-	int64_t revision;
+	struct store_state state; /* what it will be */
 };
 
 int store_install_begin(struct store *s, struct store_install **ret, struct err *e)
@@ -71,22 +69,23 @@ static int malformed(struct err *e, const char *what)
 static int take_head(struct store_install *in, struct str v, struct err *e)
 {
 	const struct store *s = in->store;
-	const uint8_t *p = (const uint8_t *)v.p;
+	struct store_state *st = &in->state;
+	int rc;
 
-	if (in->stage != -1 || v.n < HEAD_SIZE)
+	if (in->stage != -1)
 		return malformed(e, "head");
-	in->cluster_id = get_le64(p + HEAD_CLUSTER);
-	in->applied = (struct store_applied){get_le64(p + HEAD_INDEX), get_le64(p + HEAD_TERM)};
-	in->revision = (int64_t)get_le64(p + HEAD_REVISION);
+	rc = store__state_decode(v, st, e);
+	if (rc != 0)
+		return rc;
 	in->stage = 0;
-	if (s->state.cluster_id != 0 && in->cluster_id != 0 && s->state.cluster_id != in->cluster_id)
+	if (s->state.cluster_id != 0 && st->cluster_id != 0 && s->state.cluster_id != st->cluster_id)
 		return err_set(e, ERR_FAILED_PRECONDITION,
-				"store: the snapshot is of cluster %016" PRIx64 ", this member belongs to %016" PRIx64, in->cluster_id,
+				"store: the snapshot is of cluster %016" PRIx64 ", this member belongs to %016" PRIx64, st->cluster_id,
 				s->state.cluster_id);
-	if (in->applied.index < s->state.index)
+	if (st->index < s->state.index)
 		return err_set(e, ERR_FAILED_PRECONDITION,
-				"store: the snapshot at entry %" PRIu64 " is older than this member's state at %" PRIu64,
-				in->applied.index, s->state.index);
+				"store: the snapshot at entry %" PRIu64 " is older than this member's state at %" PRIu64, st->index,
+				s->state.index);
 	return 0;
 }
 
@@ -194,25 +193,17 @@ static int keep_local(struct store_install *in, MDB_txn *txn, struct err *e)
 	return mrc == 0 || mrc == MDB_NOTFOUND ? 0 : store__mdb_err(e, mrc, "write a snapshot");
 }
 
-/* The state that has come must be what the head promised. */
-static int check_complete(struct store_install *in, MDB_txn *txn, struct err *e)
+static int complete(struct store_install *in, MDB_txn *txn, struct err *e)
 {
-	struct store_state st;
-	struct store_local local;
 	int rc;
 
 	if (in->stage != RECORD_TAIL || in->rest.n != 0)
 		return malformed(e, "it ends too early");
 	rc = keep_local(in, txn, e);
 	if (rc == 0)
-		rc = store__state_load(in->env, txn, &st, &local, e);
-	if (rc != 0)
-		return rc;
-	if (st.index != in->applied.index || st.term != in->applied.term || st.revision != in->revision ||
-			st.cluster_id != in->cluster_id)
-		return malformed(e, "head and state differ");
-	in->complete = true;
-	return 0;
+		rc = store__state_save(in->env, txn, &in->state, e);
+	in->complete = rc == 0;
+	return rc;
 }
 
 int store_install_chunk(struct store_install *in, struct str chunk, bool *ret_last, struct err *e)
@@ -230,7 +221,7 @@ int store_install_chunk(struct store_install *in, struct str chunk, bool *ret_la
 	buf_adds(&in->rest, payload);
 	rc = buf_ok(&in->rest) ? take_records(in, txn, e) : malformed(e, "a record is too large");
 	if (rc == 0 && last)
-		rc = check_complete(in, txn, e);
+		rc = complete(in, txn, e);
 	if (rc != 0) {
 		mdb_txn_abort(txn);
 		return rc;
@@ -261,10 +252,10 @@ int store_install_finish(struct store_install *in, struct err *e)
 	struct store *s = in->store;
 	struct checkpoint_file file = {
 			.generation = in->env->generation,
-			.cluster_id = in->cluster_id,
+			.cluster_id = in->state.cluster_id,
 			.member_id = s->local.member_id,
-			.applied = in->applied,
-			.revision = in->revision,
+			.applied = {in->state.index, in->state.term},
+			.revision = in->state.revision,
 	};
 	struct store_env *old = s->env;
 	MDB_txn *pin;
@@ -275,7 +266,7 @@ int store_install_finish(struct store_install *in, struct err *e)
 		return err_set(e, ERR_FAILED_PRECONDITION, "store: the snapshot is not synced");
 	if (s->checkpoint != NULL || s->checkpoint_failed)
 		return err_set(e, ERR_UNAVAILABLE, "store: a checkpoint is under way");
-	if (in->applied.index < s->state.index)
+	if (in->state.index < s->state.index)
 		return err_set(e, ERR_FAILED_PRECONDITION, "store: the member has overtaken the snapshot");
 	rc = store__checkpoint_pin(in->env, &pin, &file.meta, &file.page_size, e);
 	if (rc != 0)

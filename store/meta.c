@@ -1,5 +1,5 @@
 /*
- * DB_META: the records "state" and "local", alarms "a/" + type + member, blobs "r/NAME" (replicated) and "l/NAME"
+ * DB_MAIN: the record "state". DB_META: the record "local", alarms "a/" + type + member, blobs "r/NAME" (replicated) and "l/NAME"
  * (local). DB_LEASE: id -> {ttl, remaining}. Every record begins with a CRC-32C over its key and the rest.
  */
 #include <stdlib.h>
@@ -67,26 +67,18 @@ enum {
 	S_COMPACT = 40,
 	S_HASH = 48,
 	S_NODE = 56,
-	S_SIZE = 64,
+	S_SIZE = STATE_SIZE,
 };
 enum { S_NOSPACE = 1, S_CORRUPT = 2 };
 
 enum { L_MEMBER = 0, L_COMPACTED = 8, L_CURSOR = 16, L_SIZE = 16 + REV_KEY_SIZE };
 
-int store__state_load(struct store_env *env, MDB_txn *txn, struct store_state *ret, struct store_local *ret_local,
-		struct err *e)
+int store__state_decode(struct str b, struct store_state *ret, struct err *e)
 {
-	const uint8_t *p;
-	struct str b;
-	int rc = record_get(env, txn, DB_META, STR("state"), &b, e);
+	const uint8_t *p = (const uint8_t *)b.p;
 
-	if (rc == 0 && b.n < S_SIZE)
-		rc = -ERR_NOT_FOUND;
-	if (rc == -ERR_NOT_FOUND)
-		return err_set(e, ERR_CORRUPT, "store: the database has no state record");
-	if (rc != 0)
-		return rc;
-	p = (const uint8_t *)b.p;
+	if (b.n < S_SIZE)
+		return err_set(e, ERR_CORRUPT, "store: the state record has %zu bytes", b.n);
 	if (get_le32(p + S_FORMAT) > STORE_FORMAT)
 		return err_set(e, ERR_FAILED_PRECONDITION, "store: the data has format %u, this program knows up to %u",
 				get_le32(p + S_FORMAT), STORE_FORMAT);
@@ -101,7 +93,35 @@ int store__state_load(struct store_env *env, MDB_txn *txn, struct store_state *r
 			.nospace = (get_le32(p + S_FLAGS) & S_NOSPACE) != 0,
 			.corrupt = (get_le32(p + S_FLAGS) & S_CORRUPT) != 0,
 	};
-	rc = record_get(env, txn, DB_META, STR("local"), &b, e);
+	return 0;
+}
+
+void store__state_encode(const struct store_state *st, uint8_t p[STATE_SIZE])
+{
+	put_le32(p + S_FORMAT, STORE_FORMAT);
+	put_le32(p + S_FLAGS, (st->nospace ? S_NOSPACE : 0) | (st->corrupt ? S_CORRUPT : 0));
+	put_le64(p + S_CLUSTER, st->cluster_id);
+	put_le64(p + S_INDEX, st->index);
+	put_le64(p + S_TERM, st->term);
+	put_le64(p + S_REVISION, (uint64_t)st->revision);
+	put_le64(p + S_COMPACT, (uint64_t)st->compact);
+	put_le64(p + S_HASH, st->hash);
+	put_le64(p + S_NODE, st->next_node);
+}
+
+int store__state_load(struct store_env *env, MDB_txn *txn, struct store_state *ret, struct store_local *ret_local,
+		struct err *e)
+{
+	const uint8_t *p;
+	struct str b;
+	int rc = record_get(env, txn, DB_MAIN, STR("state"), &b, e);
+
+	if (rc == -ERR_NOT_FOUND)
+		return err_set(e, ERR_CORRUPT, "store: the database has no state record");
+	if (rc == 0)
+		rc = store__state_decode(b, ret, e);
+	if (rc == 0)
+		rc = record_get(env, txn, DB_META, STR("local"), &b, e);
 	if (rc == 0 && b.n < L_SIZE)
 		rc = -ERR_NOT_FOUND;
 	if (rc == -ERR_NOT_FOUND)
@@ -117,18 +137,10 @@ int store__state_load(struct store_env *env, MDB_txn *txn, struct store_state *r
 
 int store__state_save(struct store_env *env, MDB_txn *txn, const struct store_state *st, struct err *e)
 {
-	uint8_t p[S_SIZE];
+	uint8_t p[STATE_SIZE];
 
-	put_le32(p + S_FORMAT, STORE_FORMAT);
-	put_le32(p + S_FLAGS, (st->nospace ? S_NOSPACE : 0) | (st->corrupt ? S_CORRUPT : 0));
-	put_le64(p + S_CLUSTER, st->cluster_id);
-	put_le64(p + S_INDEX, st->index);
-	put_le64(p + S_TERM, st->term);
-	put_le64(p + S_REVISION, (uint64_t)st->revision);
-	put_le64(p + S_COMPACT, (uint64_t)st->compact);
-	put_le64(p + S_HASH, st->hash);
-	put_le64(p + S_NODE, st->next_node);
-	return record_put(env, txn, DB_META, STR("state"), str_of(p, sizeof(p)), e);
+	store__state_encode(st, p);
+	return record_put(env, txn, DB_MAIN, STR("state"), str_of(p, sizeof(p)), e);
 }
 
 int store__local_save(struct store_env *env, MDB_txn *txn, const struct store_local *l, struct err *e)

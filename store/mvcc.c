@@ -84,48 +84,33 @@ int store__version_at(struct store_view *v, const struct head *h, int64_t rev, s
 		*ret_crc = h->value_crc;
 		return 0;
 	}
-	do {
+	for (;;) {
 		rc = store__change_get(v, at, &c, e);
 		if (rc == -ERR_NOT_FOUND)
 			return at.main < v->state.compact ? rc : log_gap(at, e);
 		if (rc != 0)
 			return rc;
-		if (at.main <= rev) {
-			if (c.deleted)
-				return -ERR_NOT_FOUND;
-			if (!c.superseded)
-				return log_gap(c.next, e);
-			kv_of_change(&c, ret);
-			*ret_crc = c.value_crc;
-			return 0;
-		}
+		if (at.main <= rev)
+			break;
 		at = c.prev;
-	} while (at.main != 0);
-	return -ERR_NOT_FOUND;
+		if (at.main == 0)
+			return -ERR_NOT_FOUND;
+	}
+	if (c.deleted)
+		return -ERR_NOT_FOUND;
+	kv_of_change(&c, ret);
+	*ret_crc = c.value_crc;
+	return 0;
 }
 
 int store__event_of(struct store_view *v, const struct change *c, struct store_kv *ret, bool *ret_has_prev,
 		struct store_kv *ret_prev, struct err *e)
 {
-	uint32_t crc = c->value_crc;
 	struct change before;
-	struct head h;
-	int rc = 0;
+	int rc = value_check(c->key, c->value, c->value_crc, e);
 
-	kv_of_change(c, ret);
 	*ret_has_prev = false;
-	if (!c->deleted && !c->superseded) {
-		rc = store__head_get(v, c->key, &h, e);
-		if (rc == -ERR_NOT_FOUND || (rc == 0 && rev_cmp(h.mod, c->at) != 0))
-			return err_set(e, ERR_CORRUPT, "store: the head for revision %" PRId64 " is missing", c->at.main);
-		if (rc == 0)
-			kv_of_head(&h, ret);
-		crc = rc == 0 ? h.value_crc : 0;
-	}
-	if (rc == 0 && c->deleted)
-		*ret = (struct store_kv){.key = c->key, .mod_revision = c->at.main};
-	else if (rc == 0)
-		rc = value_check(c->key, ret->value, crc, e);
+	kv_of_change(c, ret);
 	if (rc != 0 || c->prev.main == 0)
 		return rc;
 	rc = store__change_get(v, c->prev, &before, e);
@@ -215,7 +200,7 @@ static void hash_change(struct store_state *st, const struct head *h)
 	v = mix(v, (uint64_t)h->mod.main);
 	v = mix(v, (uint64_t)h->mod.sub << 1 | h->deleted);
 	v = mix(v, crc32c(0, h->key.p, h->key.n));
-	v = mix(v, crc32c(0, h->value.p, h->value.n) | (uint64_t)h->value.n << 32);
+	v = mix(v, h->value_crc | (uint64_t)h->value.n << 32);
 	st->hash = mix(v, (uint64_t)h->lease);
 }
 
@@ -230,103 +215,122 @@ static struct rev next_rev(struct store *s)
 }
 
 /*
- * The head `old` gives way to the change at `next`: its value moves into the log. `old` must not point into the database.
- * A change that compaction has removed is made again when it holds a value: reads at the compacted revision need it.
+ * The change of a live head goes with compaction, because its value is in the head. When that head is superseded the change
+ * is made again: reads at the compacted revision need it, and it is the previous value of the event to come.
  */
-static int supersede(struct store *s, const struct head *old, struct rev next, struct err *e)
+static int keep_old(struct store *s, const struct head *old, struct err *e)
 {
 	struct change c;
-	int rc = store__change_get(&s->writer, old->mod, &c, e);
+	int rc;
 
-	if (rc == -ERR_NOT_FOUND) {
-		if (old->mod.main >= s->writer.state.compact)
-			return log_gap(old->mod, e);
-		if (old->deleted)
-			return 0;
-		c = (struct change){.at = old->mod};
-	} else if (rc != 0) {
+	if (old->deleted || old->mod.main >= s->writer.state.compact)
+		return 0;
+	rc = store__change_get(&s->writer, old->mod, &c, e);
+	if (rc != -ERR_NOT_FOUND)
 		return rc;
-	}
-	c.key = old->key;
-	c.deleted = old->deleted;
-	c.superseded = true;
-	c.next = next;
-	c.create = old->create;
-	c.version = old->version;
-	c.lease = old->lease;
-	c.value = old->value;
+	rc = value_check(old->key, old->value, old->value_crc, e);
+	if (rc != 0)
+		return rc;
+	c = (struct change){
+			.key = old->key,
+			.at = old->mod,
+			.create = old->create,
+			.version = old->version,
+			.lease = old->lease,
+			.value = arena_str(&s->arena, old->value),
+			.value_crc = old->value_crc,
+	};
 	return log_put(s, &c, 0, e);
 }
 
-/* The head as it was, copied out of the database; the key is the caller's. */
-static int old_head(struct store *s, struct str key, struct head *ret, bool *ret_found, struct err *e)
+/* What the hubs will tell. Before anything is written: `old` points into the database. */
+static int note_event(struct store *s, const struct head *h, const struct head *old, struct err *e)
 {
-	int rc = store__head_get(&s->writer, key, ret, e);
+	struct store_kv kv, prev;
+	int rc;
 
-	*ret_found = rc == 0;
-	if (rc == -ERR_NOT_FOUND)
+	if (!s->collect)
 		return 0;
+	kv_of_head(h, &kv);
+	if (old == NULL) {
+		store__event(s, h->deleted, &kv, NULL, h->mod);
+		return 0;
+	}
+	rc = value_check(old->key, old->value, old->value_crc, e);
 	if (rc != 0)
 		return rc;
-	rc = value_check(key, ret->value, ret->value_crc, e);
-	ret->key = key;
-	ret->value = arena_str(&s->arena, ret->value);
-	return rc;
+	kv_of_head(old, &prev);
+	store__event(s, h->deleted, &kv, &prev, h->mod);
+	return 0;
 }
 
-static int write_version(struct store *s, struct head *h, const struct head *old, bool found, struct err *e)
+/* `h` has key, value, lease or deleted; `old` is the head as it is, NULL if there is none. */
+static int write_version(struct store *s, struct head *h, const struct head *old, struct err *e)
 {
 	struct store_view *w = &s->writer;
-	struct change c = {.key = h->key, .deleted = h->deleted, .prev = found ? old->mod : REV_NONE};
-	bool was_live = found && !old->deleted;
-	struct store_kv kv, prev;
-	int rc = 0;
+	bool was_live = old != NULL && !old->deleted;
+	int64_t old_lease = was_live ? old->lease : 0;
+	struct rev prev = old ? old->mod : REV_NONE;
+	struct change c;
+	int rc;
 
-	h->mod = c.at = next_rev(s);
+	h->mod = next_rev(s);
 	if (!h->deleted) {
 		h->create = was_live ? old->create : h->mod.main;
 		h->version = was_live ? old->version + 1 : 1;
 	}
 	h->key_inside = keys_is_long(h->key);
-	if (found)
-		rc = supersede(s, old, h->mod, e);
+	h->value_crc = value_crc_of(h->value);
+	c = (struct change){
+			.key = h->key,
+			.deleted = h->deleted,
+			.at = h->mod,
+			.prev = prev,
+			.create = h->create,
+			.version = h->version,
+			.lease = h->lease,
+			.value = h->value,
+			.value_crc = h->value_crc,
+	};
+	rc = note_event(s, h, was_live ? old : NULL, e);
+	if (rc == 0 && old != NULL)
+		rc = keep_old(s, old, e);
+	/* From here on `old` may point nowhere. */
 	if (rc == 0)
 		rc = log_put(s, &c, MDB_APPEND, e);
 	if (rc == 0)
 		rc = head_put(s, h, e);
-	if (rc == 0 && was_live && old->lease != 0)
-		rc = lease_detach(w, old->lease, old->mod, e);
+	if (rc == 0 && old_lease != 0)
+		rc = lease_detach(w, old_lease, prev, e);
 	if (rc == 0 && h->lease != 0)
 		rc = lease_attach(w, h->lease, h->mod, h->key, e);
 	if (rc != 0)
 		return rc;
 	hash_change(&w->state, h);
-	s->batch_bytes += h->key.n * 2 + h->value.n + (was_live ? old->value.n : 0) + 200;
-	kv_of_head(h, &kv);
-	if (was_live)
-		kv_of_head(old, &prev);
-	store__event(s, h->deleted, &kv, was_live ? &prev : NULL, h->mod);
+	s->batch_bytes += (h->key.n + h->value.n) * 2 + 200;
 	return 0;
 }
 
 int store__put(struct store *s, struct str key, struct str value, int64_t lease, struct err *e)
 {
 	struct head h = {.key = key, .value = value, .lease = lease}, old;
-	bool found;
-	int rc = old_head(s, key, &old, &found, e);
+	int rc = store__head_get(&s->writer, key, &old, e);
 
-	return rc ? rc : write_version(s, &h, &old, found, e);
+	if (rc != 0 && rc != -ERR_NOT_FOUND)
+		return rc;
+	old.key = key;
+	return write_version(s, &h, rc == 0 ? &old : NULL, e);
 }
 
 int store__delete(struct store *s, struct str key, struct err *e)
 {
 	struct head h = {.key = key, .deleted = true}, old;
-	bool found;
-	int rc = old_head(s, key, &old, &found, e);
+	int rc = store__head_get(&s->writer, key, &old, e);
 
+	if (rc == 0 && old.deleted)
+		rc = -ERR_NOT_FOUND;
 	if (rc != 0)
 		return rc;
-	if (!found || old.deleted)
-		return -ERR_NOT_FOUND;
-	return write_version(s, &h, &old, found, e);
+	old.key = key;
+	return write_version(s, &h, &old, e);
 }

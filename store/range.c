@@ -122,7 +122,7 @@ static void scan_sorted(struct range_scan *s)
 {
 	size_t n = s->kept.n;
 
-	if (s->r->sort_order != ORDER(NONE) || s->r->sort_target != TARGET(KEY))
+	if (n > 1 && (s->r->sort_order != ORDER(NONE) || s->r->sort_target != TARGET(KEY)))
 		qsort_r(s->kept.p, n, sizeof(*s->kept.p), cmp_for, (void *)s->r);
 	if (s->r->limit > 0 && n > (uint64_t)s->r->limit) {
 		n = (size_t)s->r->limit;

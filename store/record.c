@@ -65,6 +65,11 @@ struct rev rev_from_key(const uint8_t *p)
 	return (struct rev){(int64_t)get_be64(p), be32toh(sub)};
 }
 
+uint32_t value_crc_of(struct str value)
+{
+	return crc32c(0, value.p, value.n);
+}
+
 int value_check(struct str key, struct str value, uint32_t crc, struct err *e)
 {
 	if (crc32c(0, value.p, value.n) == crc)
@@ -87,7 +92,7 @@ enum {
 	H_KLEN = 52,
 	H_FIXED = 56,
 };
-enum { F_DELETED = 1, F_KEY_INSIDE = 2, F_SUPERSEDED = 4 };
+enum { F_DELETED = 1, F_KEY_INSIDE = 2 };
 
 size_t head_size(const struct head *h)
 {
@@ -100,7 +105,7 @@ void head_encode(const struct head *h, uint8_t *out)
 	uint32_t crc;
 
 	memset(out, 0, H_FIXED);
-	put_le32(out + H_VCRC, crc32c(0, h->value.p, h->value.n));
+	put_le32(out + H_VCRC, h->value_crc);
 	out[H_FLAGS] = (uint8_t)((h->deleted ? F_DELETED : 0) | (h->key_inside ? F_KEY_INSIDE : 0));
 	put_le32(out + H_SUB, h->mod.sub);
 	put_le64(out + H_CREATE, (uint64_t)h->create);
@@ -160,16 +165,14 @@ enum {
 	C_CRC = 0,
 	C_VCRC = 4,
 	C_FLAGS = 8,
-	C_NEXT_SUB = 12,
+	C_PREV_SUB = 12,
 	C_PREV = 16,
-	C_NEXT = 24,
-	C_CREATE = 32,
-	C_VERSION = 40,
-	C_LEASE = 48,
-	C_PREV_SUB = 56,
-	C_VLEN = 60,
-	C_KLEN = 64,
-	C_FIXED = 68,
+	C_CREATE = 24,
+	C_VERSION = 32,
+	C_LEASE = 40,
+	C_VLEN = 48,
+	C_KLEN = 52,
+	C_FIXED = 56,
 };
 
 size_t change_size(const struct change *c)
@@ -191,11 +194,9 @@ static uint32_t change_crc(struct rev at, const uint8_t *p, struct str key)
 void change_encode(const struct change *c, uint8_t *out)
 {
 	memset(out, 0, C_FIXED);
-	put_le32(out + C_VCRC, crc32c(0, c->value.p, c->value.n));
-	out[C_FLAGS] = (uint8_t)((c->deleted ? F_DELETED : 0) | (c->superseded ? F_SUPERSEDED : 0));
-	put_le32(out + C_NEXT_SUB, c->next.sub);
+	put_le32(out + C_VCRC, c->value_crc);
+	out[C_FLAGS] = c->deleted ? F_DELETED : 0;
 	put_le64(out + C_PREV, (uint64_t)c->prev.main);
-	put_le64(out + C_NEXT, (uint64_t)c->next.main);
 	put_le64(out + C_CREATE, (uint64_t)c->create);
 	put_le64(out + C_VERSION, (uint64_t)c->version);
 	put_le64(out + C_LEASE, (uint64_t)c->lease);
@@ -224,9 +225,7 @@ int change_decode(struct rev at, struct str bytes, struct change *ret, struct er
 	if (change_crc(at, p, c.key) != get_le32(p + C_CRC))
 		goto corrupt;
 	c.deleted = (p[C_FLAGS] & F_DELETED) != 0;
-	c.superseded = (p[C_FLAGS] & F_SUPERSEDED) != 0;
 	c.prev = (struct rev){(int64_t)get_le64(p + C_PREV), get_le32(p + C_PREV_SUB)};
-	c.next = (struct rev){(int64_t)get_le64(p + C_NEXT), get_le32(p + C_NEXT_SUB)};
 	c.create = (int64_t)get_le64(p + C_CREATE);
 	c.version = (int64_t)get_le64(p + C_VERSION);
 	c.lease = (int64_t)get_le64(p + C_LEASE);

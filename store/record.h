@@ -2,9 +2,12 @@
  * The records of the database, as bytes. Little-endian, unaligned (LMDB aligns to two bytes only), each with two
  * CRC-32C: one over its key and fixed part, one over the value, so that scans that do not want values do not touch them.
  *
- *	keys   key -> head: the newest version of the key, or its tombstone; the value is in it
- *	log    revision.sub -> change: what happened then. The version that is a key's head has its value there; once it is
- *	       superseded its change holds the value and names its successor. Compaction removes changes.
+ *	keys   key -> head: the newest version of the key, or its tombstone, with its value
+ *	log    revision.sub -> change: what happened then, with the value, and which version was before. Append-only.
+ *
+ * So a value stands in both until compaction: it then removes the changes of live heads, and all but the newest version of
+ * a key has only its change. Writing the log at its end alone is worth that: moving a value into the log when it is
+ * superseded would touch one more random page for each write, and pages are what a copy-on-write file costs.
  *
  * Decoding checks everything: lengths, checksums. What it returns points into the record.
  */
@@ -54,6 +57,8 @@ struct head {
 	uint32_t value_crc;
 };
 
+/* Encoding takes value_crc as it is (value_crc_of). */
+uint32_t value_crc_of(struct str value);
 size_t head_size(const struct head *);
 void head_encode(const struct head *, uint8_t *out);
 /* `key` is the database key's own idea of the key: it is checked when the record does not carry one. */
@@ -61,9 +66,8 @@ int head_decode(struct str key, struct str bytes, struct head *ret, struct err *
 
 struct change {
 	struct str key;
-	bool deleted;
-	bool superseded;      /* next, and for a put create, version, lease and value are set */
-	struct rev at, prev, next;
+	bool deleted;         /* then create, version, lease and value are empty */
+	struct rev at, prev;  /* prev: the version or tombstone before, which compaction may have removed; 0: none */
 	int64_t create, version, lease;
 	struct str value;
 	uint32_t value_crc;

@@ -95,13 +95,9 @@ static void record(struct store_snapshot *sn, int kind, struct str key, struct s
 
 static void record_head(struct store_snapshot *sn)
 {
-	const struct store_state *st = &sn->view->state;
-	uint8_t p[HEAD_SIZE];
+	uint8_t p[STATE_SIZE];
 
-	put_le64(p + HEAD_CLUSTER, st->cluster_id);
-	put_le64(p + HEAD_INDEX, st->index);
-	put_le64(p + HEAD_TERM, st->term);
-	put_le64(p + HEAD_REVISION, (uint64_t)st->revision);
+	store__state_encode(&sn->view->state, p);
 	record(sn, RECORD_HEAD, STR_NULL, str_of(p, sizeof(p)));
 }
 

@@ -3,7 +3,7 @@
  *
  * A stream is a run of bytes cut into chunks. A chunk: magic, format, number, flags, payload size, CRC-32C of all of that
  * and of the payload. The payloads, joined, are records {kind 1, key size 2, value size 4, key, value}, little-endian:
- * first one of kind RECORD_HEAD, then the records of each database in key order (kind = enum store_db), at last one of
+ * first one of kind RECORD_HEAD with the state, then the records of each database in key order (kind = enum store_db), at last one of
  * kind RECORD_TAIL with the number of records and the CRC-32C of everything before it.
  */
 #ifndef STORE_SNAPSHOT_H
@@ -27,7 +27,6 @@ enum { RECORD_HEAD = 100, RECORD_TAIL = 101 };
 #define RECORD_KEY_MAX 511
 #define RECORD_VALUE_MAX (64u << 20)
 
-enum { HEAD_CLUSTER = 0, HEAD_INDEX = 8, HEAD_TERM = 16, HEAD_REVISION = 24, HEAD_SIZE = 32 };
 enum { TAIL_COUNT = 0, TAIL_CRC = 8, TAIL_SIZE = 12 };
 
 #endif

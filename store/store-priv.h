@@ -26,21 +26,23 @@
 /* Version of the files; a newer one is refused. */
 #define STORE_FORMAT 1
 
-enum store_db { DB_KEYS, DB_LONG, DB_LOG, DB_LEASE, DB_LEASEKEY, DB_META, DB_N };
+/* DB_MAIN is LMDB's unnamed one: the record "state" stands there, on a page that every commit writes anyway. */
+enum store_db { DB_KEYS, DB_LONG, DB_LOG, DB_LEASE, DB_LEASEKEY, DB_META, DB_N, DB_MAIN = DB_N };
 
 #define VIEW_POOL 64
 
 struct store_env {
 	struct ref ref;
 	MDB_env *env;
-	MDB_dbi dbi[DB_N];
+	MDB_dbi dbi[DB_N + 1];
 	uint64_t generation; /* N of the file name db.N */
 	char *path;
+	void *map;           /* where the file is mapped; NULL: unknown */
 	bool remove;         /* the file goes with the last reference: another one has replaced it */
 	_Atomic(struct store_view *) pool[VIEW_POOL]; /* closed views whose reader slot is kept */
 };
 
-/* The record "state" in DB_META: the same on every member at the same applied index (save next_node). */
+/* The record "state": the same on every member at the same applied index (save next_node). */
 struct store_state {
 	uint64_t cluster_id;
 	uint64_t index, term;
@@ -88,6 +90,7 @@ struct store {
 	MDB_cursor *log_cursor;
 	size_t batch_bytes;
 	unsigned writes_since_quota_check;
+	size_t pages_since_trim, pages_since_checkpoint;
 	struct watch_batch *events;   /* of the batch; NULL while there are none */
 	bool collect;                 /* somebody may want the events of this batch */
 	struct buf scratch, response;
@@ -139,12 +142,19 @@ struct store_env *store__env_get(struct store *);
 int store__env_size(struct store_env *, MDB_txn *, uint64_t *ret_file, uint64_t *ret_used, struct err *);
 /* Read the state of the current file into the writer's copies. */
 int store__load(struct store *, struct err *);
+/* About how many pages the last commit wrote. */
+size_t store__pages_written(struct store_env *);
+/* Let go of the memory that reading the file has mapped in; the kernel keeps what it wants in its cache. */
+void store__env_trim(struct store_env *);
 int store__view_open_env(struct store_env *env_ref, struct store_view **ret, struct err *);
 
 /* --- meta.c ------------------------------------------------------------------------------------------ */
 
 int store__state_load(struct store_env *, MDB_txn *, struct store_state *ret, struct store_local *ret_local, struct err *);
 int store__state_save(struct store_env *, MDB_txn *, const struct store_state *, struct err *);
+#define STATE_SIZE 64
+void store__state_encode(const struct store_state *, uint8_t out[STATE_SIZE]);
+int store__state_decode(struct str bytes, struct store_state *ret, struct err *);
 int store__local_save(struct store_env *, MDB_txn *, const struct store_local *, struct err *);
 int store__alarm_set(struct store_view *, uint64_t member, int type, bool on, bool *ret_changed, struct err *);
 int store__blob_put(struct store_view *, bool replicated, const char *name, struct str value, struct err *);

@@ -22,6 +22,9 @@
 #define COMPACT_PER_COMMIT 256
 #define COMPACT_PER_SLICE 2048
 #define QUOTA_CHECK_EVERY 64
+/* Pages written (4 KiB) after which the mapping is let go of, and after which a checkpoint is due. */
+#define TRIM_PAGES 2048
+#define CHECKPOINT_PAGES 8192
 
 /* --- Opening ------------------------------------------------------------------------------------------ */
 
@@ -320,6 +323,24 @@ static void check_quota(struct store *s)
 		atomic_store(&s->pub_over_quota, used >= s->quota);
 }
 
+/* See store_checkpoint_due for why pages are counted. */
+static void count_pages(struct store *s)
+{
+	size_t n = store__pages_written(s->env);
+
+	s->pages_since_checkpoint += n;
+	s->pages_since_trim += n;
+	if (s->pages_since_trim >= TRIM_PAGES) {
+		s->pages_since_trim = 0;
+		store__env_trim(s->env);
+	}
+}
+
+bool store_checkpoint_due(const struct store *s)
+{
+	return s->pages_since_checkpoint >= CHECKPOINT_PAGES && s->checkpoint == NULL && !s->checkpoint_failed;
+}
+
 int store_commit(struct store *s, struct err *e)
 {
 	struct store_view *w = &s->writer;
@@ -352,6 +373,7 @@ int store_commit(struct store *s, struct err *e)
 	store__lessor_commit(s->lessor);
 	publish_figures(s);
 	store__publish(s, advanced);
+	count_pages(s);
 	return 0;
 }
 

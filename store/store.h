@@ -179,6 +179,12 @@ int store_checkpoint_begin(struct store *, struct store_checkpoint **ret, struct
 struct store_applied store_checkpoint_applied(const struct store_checkpoint *);
 int store_checkpoint_sync(struct store_checkpoint *, struct err *);
 void store_checkpoint_end(struct store_checkpoint *, bool synced);
+/*
+ * Is one due for the sake of the file's size? Pages that a commit replaces cannot be used again before the next checkpoint,
+ * so the file grows with every commit (a single put writes about ten pages). True after some 32 MiB of them; a caller asks
+ * after commits, besides its own reasons.
+ */
+bool store_checkpoint_due(const struct store *);
 /* All three in one, for tools and tests. */
 int store_checkpoint(struct store *, struct err *);
 /* The state that is durable. */

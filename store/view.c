@@ -229,47 +229,56 @@ static uint64_t version_hash(struct str key, struct rev at, bool deleted, const 
 	return h;
 }
 
-/* Versions in the log: all of (compact, rev], and below that the ones still in force at the compacted revision. */
+static int hash_change(struct str key, const struct change *c, uint64_t *sum, struct err *e)
+{
+	struct store_kv kv = {.create_revision = c->create, .version = c->version, .lease = c->lease};
+	int rc = value_check(key, c->value, c->value_crc, e);
+
+	if (rc == 0)
+		*sum += version_hash(key, c->at, c->deleted, &kv, c->value_crc);
+	return rc;
+}
+
+/* The version before a change above the compacted revision: if it is not above, it is what was in force there. */
+static int hash_in_force(struct store_view *v, const struct change *c, uint64_t *sum, struct err *e)
+{
+	struct change before;
+	int rc;
+
+	if (c->prev.main == 0 || c->prev.main > v->state.compact)
+		return 0;
+	rc = store__change_get(v, c->prev, &before, e);
+	if (rc == -ERR_NOT_FOUND && c->prev.main < v->state.compact)
+		return 0;
+	if (rc == -ERR_NOT_FOUND)
+		return err_set(e, ERR_CORRUPT, "store: the change at the compacted revision is missing");
+	if (rc != 0 || before.deleted)
+		return rc;
+	return hash_change(c->key, &before, sum, e);
+}
+
+/* Versions in the log: all of (compact, rev], and below that the ones that were superseded later. */
 static int hash_log(struct store_view *v, int64_t rev, uint64_t *sum, struct err *e)
 {
-	int64_t compact = v->state.compact;
-	struct store_kv kv;
+	uint8_t key[REV_KEY_SIZE];
 	struct change c;
-	struct head h;
 	MDB_cursor *cur;
-	MDB_val k, d;
-	uint32_t crc;
+	MDB_val k = {sizeof(key), key}, d;
 	int rc = mdb_cursor_open(v->txn, v->env->dbi[DB_LOG], &cur);
 
 	if (rc != 0)
 		return store__mdb_err(e, rc, "hash the log");
-	while ((rc = mdb_cursor_get(cur, &k, &d, MDB_NEXT)) == 0) {
-		struct rev at = rev_from_key(k.mv_data);
-
-		if (at.main > rev)
-			break;
-		rc = change_decode(at, str_of(d.mv_data, d.mv_size), &c, e);
+	rev_key((struct rev){MAX(v->state.compact + 1, 0), 0}, key);
+	for (rc = mdb_cursor_get(cur, &k, &d, MDB_SET_RANGE); rc == 0; rc = mdb_cursor_get(cur, &k, &d, MDB_NEXT)) {
+		rc = change_decode(rev_from_key(k.mv_data), str_of(d.mv_data, d.mv_size), &c, e);
+		if (rc == 0 && c.at.main <= rev)
+			rc = hash_change(c.key, &c, sum, e);
+		if (rc == 0)
+			rc = hash_in_force(v, &c, sum, e);
 		if (rc != 0)
 			goto out;
-		if (at.main <= compact && (!c.superseded || c.next.main <= compact || c.deleted))
-			continue;
-		crc = c.value_crc;
-		kv = (struct store_kv){.create_revision = c.create, .version = c.version, .lease = c.lease, .value = c.value};
-		if (!c.superseded && !c.deleted) {
-			rc = store__head_get(v, c.key, &h, e);
-			if (rc == -ERR_NOT_FOUND || (rc == 0 && rev_cmp(h.mod, at) != 0))
-				rc = err_set(e, ERR_CORRUPT, "store: the head for revision %" PRId64 " is missing", at.main);
-			if (rc != 0)
-				goto out;
-			kv = (struct store_kv){.create_revision = h.create, .version = h.version, .lease = h.lease, .value = h.value};
-			crc = h.value_crc;
-		}
-		rc = c.deleted ? 0 : value_check(c.key, kv.value, crc, e);
-		if (rc != 0)
-			goto out;
-		*sum += version_hash(c.key, at, c.deleted, &kv, crc);
 	}
-	rc = rc == 0 || rc == MDB_NOTFOUND ? 0 : store__mdb_err(e, rc, "hash the log");
+	rc = rc == MDB_NOTFOUND ? 0 : store__mdb_err(e, rc, "hash the log");
 out:
 	mdb_cursor_close(cur);
 	return rc;

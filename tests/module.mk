@@ -2,3 +2,4 @@
 include tests/unit/module.mk
 include tests/fuzz/module.mk
 include tests/sim/module.mk
+include tests/bench/module.mk

@@ -43,3 +43,13 @@ tests_fuzz_fuzz_dns_SOURCES = tests/fuzz/fuzz_dns.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_dns_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
 tests_fuzz_fuzz_dns_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_dns_LDADD = libdns.a libproto.a libnet.a libbase.a $(PROTOBUFC_LIBS) $(NL_LIBS)
+
+STORE_FUZZ_LIBS = libstore.a libproto.a libio.a libbase.a $(LMDB_LIBS) $(PROTOBUFC_LIBS) $(UV_LIBS) $(OPENSSL_LIBS) \
+	$(NGHTTP2_LIBS) -lpthread
+FUZZ_TARGETS += tests/fuzz/fuzz_store_command tests/fuzz/fuzz_store_chunk
+tests_fuzz_fuzz_store_command_SOURCES = tests/fuzz/fuzz_store_command.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_store_command_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_store_command_LDADD = $(STORE_FUZZ_LIBS)
+tests_fuzz_fuzz_store_chunk_SOURCES = tests/fuzz/fuzz_store_chunk.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_store_chunk_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_store_chunk_LDADD = $(STORE_FUZZ_LIBS)

@@ -1,0 +1,6 @@
+# Measurements: built by `make check`, run by hand.
+check_PROGRAMS += tests/bench/store_bench
+tests_bench_store_bench_SOURCES = tests/bench/store_bench.c
+tests_bench_store_bench_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
+tests_bench_store_bench_LDADD = libstore.a libproto.a libio.a libbase.a $(LMDB_LIBS) $(PROTOBUFC_LIBS) $(UV_LIBS) \
+	$(OPENSSL_LIBS) $(NGHTTP2_LIBS) -lpthread
