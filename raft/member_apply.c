@@ -289,7 +289,7 @@ void member__maybe_checkpoint(struct member *m)
 {
 	/* Not ahead of our own durable log: then a restart finds both in line. */
 	if (m->checkpoint || m->install || m->stopped || m->applied == 0 || m->raft.last_stored < m->applied ||
-	    m->wal_written - m->checkpoint_mark < m->cfg.checkpoint_bytes ||
+	    (m->wal_written - m->checkpoint_mark < m->cfg.checkpoint_bytes && !store_checkpoint_due(m->store)) ||
 	    store_checkpointed(m->store).index == m->applied)
 		return;
 	start_checkpoint(m);

@@ -247,7 +247,7 @@ int store_install_sync(struct store_install *in, struct err *e)
 	return 0;
 }
 
-int store_install_finish(struct store_install *in, struct err *e)
+static int swap_in(struct store_install *in, struct err *e)
 {
 	struct store *s = in->store;
 	struct checkpoint_file file = {
@@ -292,11 +292,18 @@ int store_install_finish(struct store_install *in, struct err *e)
 	s->env = in->env;
 	pthread_mutex_unlock(&s->lock);
 	store__env_unref(old);
+	in->env = NULL;
 	s->durable = file.applied;
-	s->install = NULL;
-	buf_fini(&in->rest);
-	free(in);
+	s->pages_since_checkpoint = 0;
 	rc = store__load(s, e);
 	store__publish_reset(s);
+	return rc;
+}
+
+int store_install_finish(struct store_install *in, struct err *e)
+{
+	int rc = swap_in(in, e);
+
+	store_install_abort(in); /* what is left of it: nothing but the struct when it went well */
 	return rc;
 }

@@ -218,7 +218,8 @@ int store_install_chunk(struct store_install *, struct str chunk, bool *ret_last
 int store_install_sync(struct store_install *, struct err *);
 /*
  * Swap (writer, not in a batch): afterwards the store is the snapshot, checkpointed at its index. Open views keep the
- * old state until they close; hubs continue, or cancel watchers whose history is compacted. Frees the install.
+ * old state until they close; hubs continue, or cancel watchers whose history is compacted. Frees the install in any case; after a failure the store
+ * is as it was (ERR_UNAVAILABLE: a checkpoint is under way) or to be closed (ERR_IO).
  */
 int store_install_finish(struct store_install *, struct err *);
 /* Give up and remove the file. NULL is allowed. */
