@@ -25,3 +25,8 @@ libproto_a_SOURCES += \
 	proto/validate.c proto/validate.h proto/validate-priv.h \
 	proto/validate_meta.c \
 	proto/validate_scalar.c
+libproto_a_SOURCES += \
+	proto/openapi.c proto/openapi.h proto/openapi-priv.h \
+	proto/openapi_paths.c \
+	proto/openapi_proto.c \
+	proto/openapi_schema.c

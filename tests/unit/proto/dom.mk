@@ -29,3 +29,7 @@ UNIT_TESTS += tests/unit/proto/test_table
 tests_unit_proto_test_table_SOURCES = tests/unit/proto/test_table.c
 tests_unit_proto_test_table_CFLAGS = $(DOM_TEST_CFLAGS)
 tests_unit_proto_test_table_LDADD = $(DOM_TEST_LIBS)
+UNIT_TESTS += tests/unit/proto/test_openapi
+tests_unit_proto_test_openapi_SOURCES = tests/unit/proto/test_openapi.c
+tests_unit_proto_test_openapi_CFLAGS = $(DOM_TEST_CFLAGS)
+tests_unit_proto_test_openapi_LDADD = $(DOM_TEST_LIBS)
