@@ -19,6 +19,7 @@
 #define MIN_INTERVAL_MS 200u  /* from one transaction to the next */
 #define RETRY_FIRST_MS 500u
 #define RETRY_MAX_MS 30000u
+#define REREAD_MS 1000u       /* what iptables-save said is trusted for so long */
 #define RESYNC_MS 60000u      /* look at what is really there, in case someone flushed the tables */
 #define STALE_MAX 256u        /* flows to forget one by one; beyond that, whole addresses are not worth the time */
 
@@ -293,7 +294,7 @@ static void on_timer(struct loop_timer *t)
 {
 	struct proxy *p = container_of(t, struct proxy, timer);
 
-	if (p->known && clock_mono_ms() - p->read_ms < RESYNC_MS) {
+	if (p->known && clock_mono_ms() - p->read_ms < REREAD_MS) {
 		apply(p);
 		return;
 	}
