@@ -1,0 +1,19 @@
+# The API server's unit tests: pure parts alone, and a whole server of one member in this process.
+APISERVER_LIBS = libapiserver.a libclient.a libraft.a libstore.a libproto.a libio.a libbase.a \
+	$(RAFT_LIBS) $(LMDB_LIBS) $(YAML_LIBS) $(PROTOBUFC_LIBS) $(NGHTTP2_LIBS) $(UV_LIBS) $(OPENSSL_LIBS) $(ZLIB_LIBS) \
+	$(PCRE2_LIBS) -lpthread -lm
+UNIT_TESTS += \
+	tests/unit/orchestrator/apiserver/test_pure \
+	tests/unit/orchestrator/apiserver/test_server
+tests_unit_orchestrator_apiserver_test_pure_SOURCES = tests/unit/orchestrator/apiserver/test_pure.c
+tests_unit_orchestrator_apiserver_test_pure_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_pure_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+tests_unit_orchestrator_apiserver_test_server_SOURCES = tests/unit/orchestrator/apiserver/test_server.c \
+	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
+	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
+tests_unit_orchestrator_apiserver_test_server_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_server_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+# Not a test by itself: the same server as a program, to try it with curl and kubectl.
+check_PROGRAMS += tests/lib/apiserver_run
+tests_lib_apiserver_run_SOURCES = tests/lib/apiserver_run.c tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
+tests_lib_apiserver_run_LDADD = $(APISERVER_LIBS)

@@ -1,0 +1,230 @@
+#include "tests/unit/orchestrator/apiserver/rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "io/http_client.h"
+#include "io/tls.h"
+#include "orchestrator/apiserver/apiserver.h"
+#include "raft/kv.h"
+#include "tests/lib/apiserver_pki.h"
+
+struct arena rig_arena;
+struct loop *rig_loop;
+struct apiserver *rig_server;
+
+static char dir[64];
+static struct kv *kv;
+static struct http_client *client;
+static struct tls_ctx *tls;
+static struct http_header headers[4];
+static size_t n_headers;
+static const char *media;
+
+static void must(int r, const struct err *e)
+{
+	if (r < 0)
+		fail_msg("%s", e->text);
+}
+
+static void closed(void *arg)
+{
+	*(int *)arg = 1;
+}
+
+void rig_until(const int *flag)
+{
+	uint64_t end = clock_mono_ms() + 10000;
+
+	while (!*flag && clock_mono_ms() < end)
+		loop_turn(rig_loop, 50);
+	if (!*flag)
+		fail_msg("waited for ten seconds");
+}
+
+static void client_drop(void)
+{
+	int done = 0;
+
+	if (!client)
+		return;
+	http_client_close(client, closed, &done);
+	rig_until(&done);
+	tls_ctx_unref(tls);
+	client = NULL;
+}
+
+void rig_as(const char *who)
+{
+	struct tls_config tc = {.alpn = "http/1.1"};
+	struct http_client_config hc = {.proto = HTTP_PROTO_1, .tls = NULL};
+	char address[64], cert[128], key[128], ca[128];
+	struct err e = ERR_INIT;
+
+	client_drop();
+	snprintf(address, sizeof(address), "127.0.0.1:%u", apiserver_port(rig_server));
+	snprintf(cert, sizeof(cert), "%s/%s.crt", dir, who ? who : "");
+	snprintf(key, sizeof(key), "%s/%s.key", dir, who ? who : "");
+	snprintf(ca, sizeof(ca), "%s/ca.crt", dir);
+	must(tls_ctx_new_files(&tc, who ? cert : NULL, who ? key : NULL, ca, &tls, &e), &e);
+	hc.address = address;
+	hc.tls = tls;
+	must(http_client_new(rig_loop, &hc, &client, &e), &e);
+}
+
+void rig_start(void)
+{
+	struct kv_cfg kc = {.name = "n1", .nosync = true};
+	struct apiserver_cfg cfg = {.listen = "127.0.0.1:0", .advertise = "127.0.0.1", .name = "n1", .n_loops = 2};
+	struct err e = ERR_INIT;
+	uint64_t end = clock_mono_ms() + 10000;
+
+	log_set_level("error");
+	arena_init(&rig_arena);
+	rig_loop = loop_new("test");
+	strcpy(dir, "/tmp/kontiki-apiserver-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	must(apiserver_pki_make(dir, &e), &e);
+	kc.data_dir = dir;
+	must(kv_start(&kc, &kv, &e), &e);
+	apiserver_pki_cfg(dir, &cfg);
+	must(apiserver_start(&cfg, kv, &rig_server, &e), &e);
+	rig_as("admin");
+	while (!apiserver_ready(rig_server) && clock_mono_ms() < end)
+		loop_turn(rig_loop, 10);
+	assert_true(apiserver_ready(rig_server));
+}
+
+void rig_stop(void)
+{
+	char command[128];
+
+	client_drop();
+	apiserver_stop(rig_server);
+	kv_stop(kv);
+	loop_free(rig_loop);
+	arena_fini(&rig_arena);
+	snprintf(command, sizeof(command), "rm -rf %s", dir);
+	assert_int_equal(system(command), 0);
+}
+
+void rig_header(const char *name, const char *value)
+{
+	headers[n_headers++] = (struct http_header){str_from(name), str_from(value)};
+}
+
+void rig_type(const char *m)
+{
+	media = m;
+}
+
+struct waiting {
+	struct http_call call;
+	int done;
+	struct err err;
+};
+
+static void call_done(struct http_call *c, const struct err *e)
+{
+	struct waiting *w = container_of(c, struct waiting, call);
+
+	if (e)
+		w->err = *e;
+	w->done = 1;
+}
+
+struct json *rig_call(const char *method, const char *path, const char *body, int want)
+{
+	struct waiting w = {.call = {.method = method, .path = path, .done = call_done}};
+	struct json *doc = NULL;
+	struct str text;
+
+	if (body) {
+		rig_header("Content-Type", media ? media : "application/json");
+		w.call.body = str_from(body);
+	}
+	w.call.headers = headers;
+	w.call.n_headers = n_headers;
+	http_call_start(client, &w.call);
+	rig_until(&w.done);
+	if (w.err.code)
+		fail_msg("%s %s: %s", method, path, w.err.text);
+	text = arena_str(&rig_arena, buf_str(&w.call.body_in));
+	if (w.call.status != want)
+		fail_msg("%s %s: status %d instead of %d: %.*s", method, path, w.call.status, want, STR_FMT(text));
+	if (json_parse(&rig_arena, text, NULL, &doc, NULL) < 0)
+		doc = json_new_str(&rig_arena, text);
+	http_call_fini(&w.call);
+	n_headers = 0;
+	media = NULL;
+	return doc;
+}
+
+struct rig_watch {
+	struct http_call call;
+	struct buf in;
+	struct json *events;
+	int done, reached;
+	size_t want;
+};
+
+static void watch_data(struct http_call *c, struct str bytes)
+{
+	struct rig_watch *w = container_of(c, struct rig_watch, call);
+	ptrdiff_t end;
+	struct json *doc;
+
+	buf_adds(&w->in, bytes);
+	while ((end = str_find(buf_str(&w->in), '\n')) >= 0) {
+		struct str line = arena_str(&rig_arena, str_sub(buf_str(&w->in), 0, (size_t)end));
+
+		assert_int_equal(json_parse(&rig_arena, line, NULL, &doc, NULL), 0);
+		json_push(&rig_arena, w->events, doc);
+		buf_consume(&w->in, (size_t)end + 1);
+	}
+	w->reached = json_len(w->events) >= w->want;
+}
+
+static void watch_over(struct http_call *c, const struct err *e)
+{
+	struct rig_watch *w = container_of(c, struct rig_watch, call);
+
+	(void)e;
+	w->done = 1;
+}
+
+struct rig_watch *rig_watch(const char *path)
+{
+	struct rig_watch *w = arena_new_of(&rig_arena, struct rig_watch);
+
+	buf_init(&w->in, BUF_NO_LIMIT);
+	w->events = json_new_array(&rig_arena);
+	w->call = (struct http_call){.method = "GET", .path = path, .on_data = watch_data, .done = watch_over};
+	http_call_start(client, &w->call);
+	return w;
+}
+
+struct json *rig_event(struct rig_watch *w, size_t n)
+{
+	w->want = n + 1;
+	w->reached = json_len(w->events) >= w->want;
+	rig_until(&w->reached);
+	return json_at(w->events, n);
+}
+
+size_t rig_watch_end(struct rig_watch *w)
+{
+	rig_until(&w->done);
+	http_call_fini(&w->call);
+	buf_fini(&w->in);
+	return json_len(w->events);
+}

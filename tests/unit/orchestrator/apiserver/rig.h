@@ -1,0 +1,43 @@
+/*
+ * A server of one member in this process, and a client to it over TLS that waits for its answers.
+ *
+ *	rig_start();
+ *	struct json *o = rig_call("POST", "/api/v1/namespaces", "{...}", 201);
+ *	rig_stop();
+ */
+#ifndef TESTS_UNIT_APISERVER_RIG_H
+#define TESTS_UNIT_APISERVER_RIG_H
+
+#include "base/arena.h"
+#include "io/loop.h"
+#include "proto/json.h"
+
+struct apiserver;
+
+extern struct arena rig_arena;
+extern struct loop *rig_loop;
+extern struct apiserver *rig_server;
+
+void rig_start(void);
+void rig_stop(void);
+
+/* Who asks: "admin", "node1", "jane" (certificates), NULL: nobody. */
+void rig_as(const char *who);
+/* For the next call only. */
+void rig_header(const char *name, const char *value);
+/* The body's media type for the next call; application/json otherwise. */
+void rig_type(const char *media);
+/* Fails the test when the status is not `want`. Answers that are no JSON come as a string. */
+struct json *rig_call(const char *method, const char *path, const char *body, int want);
+
+/* A watch whose events are collected. */
+struct rig_watch;
+struct rig_watch *rig_watch(const char *path);
+/* Wait for the n-th event (from 0): {type, object}. */
+struct json *rig_event(struct rig_watch *, size_t n);
+/* Wait until the server has ended it; number of events. */
+size_t rig_watch_end(struct rig_watch *);
+/* Turn the loop until *flag is not 0; fails after ten seconds. */
+void rig_until(const int *flag);
+
+#endif

@@ -1,0 +1,492 @@
+/* The API server as its clients see it: over TLS, and in process. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/util.h"
+#include "orchestrator/apiserver/apiserver.h"
+#include "orchestrator/client/client.h"
+#include "proto/core.pb-c.h"
+#include "proto/pb.h"
+#include "proto/resource.h"
+#include "tests/unit/orchestrator/apiserver/rig.h"
+
+#define CM "/api/v1/namespaces/default/configmaps"
+#define PODS "/api/v1/namespaces/default/pods"
+#define SVC "/api/v1/namespaces/default/services"
+#define DEPLOY "/apis/apps/v1/namespaces/default/deployments"
+#define MERGE "application/merge-patch+json"
+
+static void is(const struct json *doc, const char *path, const char *want)
+{
+	assert_string_equal(arena_cstr(&rig_arena, json_strp(doc, path)), want);
+}
+
+static const char *text(const struct json *doc)
+{
+	return arena_cstr(&rig_arena, json_text(&rig_arena, doc));
+}
+
+static struct json *patch(const char *path, const char *type, const char *body, int want)
+{
+	rig_type(type);
+	return rig_call("PATCH", path, body, want);
+}
+
+static int start(void **state)
+{
+	(void)state;
+	rig_start();
+	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}", 201);
+	return 0;
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	rig_stop();
+	return 0;
+}
+
+static void test_create_read_update(void **state)
+{
+	struct json *o, *again;
+
+	(void)state;
+	o = rig_call("POST", CM, "{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"v\"}}", 201);
+	is(o, "kind", "ConfigMap");
+	is(o, "data.k", "v");
+	assert_int_equal(json_strp(o, "metadata.uid").n, 36);
+	is(rig_call("POST", CM, "{\"metadata\":{\"name\":\"a\"}}", 409), "reason", "AlreadyExists");
+	json_setp(&rig_arena, o, "data.k", json_newc(&rig_arena, "w"));
+	again = rig_call("PUT", CM "/a", text(o), 200);
+	is(again, "data.k", "w");
+	o = rig_call("PUT", CM "/a", text(o), 409);
+	is(o, "reason", "Conflict");
+	is(o, "message", "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your "
+			 "changes to the latest version and try again");
+	/* No change, no new version. */
+	is(rig_call("PUT", CM "/a", text(again), 200), "metadata.resourceVersion",
+			json_cstr(json_getp(again, "metadata.resourceVersion")));
+	o = patch(CM "/a", MERGE, "{\"data\":{\"k\":null,\"x\":\"y\"}}", 200);
+	is(o, "data.x", "y");
+	assert_null(json_getp(o, "data.k"));
+	patch(CM "/a", "application/json-patch+json", "[{\"op\":\"replace\",\"path\":\"/data/x\",\"value\":\"z\"}]", 200);
+	patch(CM "/a", MERGE, "{\"metadata\":{\"resourceVersion\":\"1\"}}", 409);
+	is(rig_call("GET", CM "/a", NULL, 200), "data.x", "z");
+	is(rig_call("DELETE", CM "/a", NULL, 200), "status", "Success");
+	is(rig_call("GET", CM "/a", NULL, 404), "message", "configmaps \"a\" not found");
+	rig_call("POST", CM "?dryRun=All", "{\"metadata\":{\"name\":\"dry\"}}", 201);
+	rig_call("GET", CM "/dry", NULL, 404);
+}
+
+static void test_bad_input(void **state)
+{
+	struct json *o;
+	size_t n = (3u << 20) + 10;
+	char *big = xmalloc(n + 1);
+
+	(void)state;
+	rig_call("POST", CM, "{\"metadata\":", 400);
+	rig_call("POST", CM, "[]", 400);
+	o = rig_call("POST", CM, "{\"metadata\":{\"name\":5}}", 400);
+	assert_true(str_search(json_strp(o, "message"), STR("metadata.name")) >= 0);
+	o = rig_call("POST", CM "?fieldValidation=Strict", "{\"metadata\":{\"name\":\"s\"},\"foo\":1}", 400);
+	assert_true(str_search(json_strp(o, "message"), STR("unknown field \"foo\"")) >= 0);
+	rig_call("POST", CM, "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"s\"}}", 400);
+	rig_call("POST", CM, "{\"metadata\":{\"name\":\"Not_a_name\"}}", 422);
+	rig_call("POST", CM, "{}", 422);
+	rig_call("POST", "/api/v1/namespaces/none/configmaps", "{\"metadata\":{\"name\":\"s\"}}", 404);
+	rig_type("application/vnd.kubernetes.protobuf");
+	rig_call("POST", CM, "k8s", 400);
+	rig_type("text/csv");
+	rig_call("POST", CM, "a,b", 415);
+	patch(CM "/a", "application/apply-patch+yaml", "a: b", 415);
+	memset(big, 'x', n);
+	big[n] = '\0';
+	is(rig_call("POST", CM, big, 413), "reason", "RequestEntityTooLarge");
+	free(big);
+	rig_call("GET", CM "?labelSelector=a+b", NULL, 400);
+	rig_call("GET", CM "?fieldSelector=spec.x%3D1", NULL, 400);
+	rig_call("GET", CM "?continue=zz", NULL, 400);
+	rig_call("GET", "/api/v1/unknown", NULL, 404);
+	rig_call("GET", "/unknown", NULL, 404);
+	rig_call("POST", CM "/x", "{}", 405);
+	rig_header("Accept", "image/png");
+	rig_call("GET", CM, NULL, 406);
+}
+
+static void test_list(void **state)
+{
+	struct json *o;
+	char body[128], path[256];
+	size_t seen = 0;
+
+	(void)state;
+	for (int i = 0; i < 7; i++) {
+		snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"l%d\",\"labels\":{\"l\":\"%s\"}}}", i, i % 2 ? "odd" : "even");
+		rig_call("POST", CM, body, 201);
+	}
+	o = rig_call("GET", CM "?labelSelector=l%3Dodd", NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "items")), 3);
+	o = rig_call("GET", CM "?labelSelector=l&limit=3", NULL, 200);
+	while (true) {
+		seen += json_len(json_getc(o, "items"));
+		if (json_strp(o, "metadata.continue").n == 0)
+			break;
+		snprintf(path, sizeof(path), CM "?labelSelector=l&limit=3&continue=%s",
+				json_cstr(json_getp(o, "metadata.continue")));
+		/* What changes meanwhile is not seen: the list is of one moment. */
+		rig_call("POST", CM, "{\"metadata\":{\"generateName\":\"l9\",\"labels\":{\"l\":\"new\"}}}", 201);
+		o = rig_call("GET", path, NULL, 200);
+	}
+	assert_int_equal(seen, 7);
+	rig_header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
+	o = rig_call("GET", CM "?labelSelector=l%3Dodd", NULL, 200);
+	is(o, "kind", "Table");
+	assert_int_equal(json_len(json_getc(o, "rows")), 3);
+	rig_header("Accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io");
+	is(rig_call("GET", CM, NULL, 200), "kind", "PartialObjectMetadataList");
+	rig_call("GET", CM "?resourceVersion=99999999", NULL, 504);
+	rig_call("DELETE", CM "?labelSelector=l", NULL, 200);
+	assert_int_equal(json_len(json_getc(rig_call("GET", CM "?labelSelector=l", NULL, 200), "items")), 0);
+}
+
+static void test_watch(void **state)
+{
+	struct json *o = rig_call("GET", CM, NULL, 200);
+	char path[256];
+	struct rig_watch *w, *selected;
+
+	(void)state;
+	snprintf(path, sizeof(path), CM "?watch=1&timeoutSeconds=2&resourceVersion=%s",
+			json_cstr(json_getp(o, "metadata.resourceVersion")));
+	w = rig_watch(arena_strdup(&rig_arena, path));
+	strcat(path, "&labelSelector=w%3Dyes");
+	selected = rig_watch(path);
+	rig_call("POST", CM, "{\"metadata\":{\"name\":\"w\"}}", 201);
+	patch(CM "/w", MERGE, "{\"metadata\":{\"labels\":{\"w\":\"yes\"}}}", 200);
+	patch(CM "/w", MERGE, "{\"metadata\":{\"labels\":{\"w\":\"no\"}}}", 200);
+	rig_call("DELETE", CM "/w", NULL, 200);
+	is(rig_event(w, 0), "type", "ADDED");
+	is(rig_event(w, 1), "type", "MODIFIED");
+	is(rig_event(w, 2), "type", "MODIFIED");
+	is(rig_event(w, 3), "type", "DELETED");
+	is(rig_event(selected, 0), "type", "ADDED");
+	is(rig_event(selected, 1), "type", "DELETED");
+	assert_int_equal(rig_watch_end(w), 4);
+	assert_int_equal(rig_watch_end(selected), 2);
+	w = rig_watch(CM "?watch=1&timeoutSeconds=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&"
+			 "allowWatchBookmarks=true");
+	assert_true(rig_watch_end(w) > 0);
+}
+
+static void test_namespace(void **state)
+{
+	struct json *o = rig_call("POST", "/api/v1/namespaces", "{\"metadata\":{\"name\":\"n\"}}", 201);
+
+	(void)state;
+	is(o, "status.phase", "Active");
+	is(rig_call("DELETE", "/api/v1/namespaces/n", NULL, 200), "status.phase", "Terminating");
+	rig_call("DELETE", "/api/v1/namespaces/n", NULL, 409);
+	o = rig_call("POST", "/api/v1/namespaces/n/configmaps", "{\"metadata\":{\"name\":\"x\"}}", 403);
+	is(o, "message", "configmaps \"x\" is forbidden: unable to create new content in namespace n because it is being "
+			 "terminated");
+	o = rig_call("GET", "/api/v1/namespaces/n", NULL, 200);
+	json_setp(&rig_arena, o, "spec.finalizers", json_new_array(&rig_arena));
+	rig_call("PUT", "/api/v1/namespaces/n/finalize", text(o), 200);
+	rig_call("GET", "/api/v1/namespaces/n", NULL, 404);
+}
+
+static void test_finalizers(void **state)
+{
+	(void)state;
+	rig_call("POST", CM, "{\"metadata\":{\"name\":\"f\",\"finalizers\":[\"x.io/y\"]}}", 201);
+	assert_non_null(json_getp(rig_call("DELETE", CM "/f", NULL, 200), "metadata.deletionTimestamp"));
+	rig_call("GET", CM "/f", NULL, 200);
+	patch(CM "/f", MERGE, "{\"metadata\":{\"finalizers\":null}}", 200);
+	rig_call("GET", CM "/f", NULL, 404);
+	rig_call("POST", CM, "{\"metadata\":{\"name\":\"g\"}}", 201);
+	rig_call("DELETE", CM "/g", "{\"preconditions\":{\"uid\":\"other\"}}", 409);
+	assert_int_equal(json_len(json_getp(rig_call("DELETE", CM "/g?propagationPolicy=Orphan", NULL, 200), "metadata.finalizers")),
+			1);
+	patch(CM "/g", MERGE, "{\"metadata\":{\"finalizers\":[]}}", 200);
+	rig_call("GET", CM "/g", NULL, 404);
+}
+
+static void test_pod(void **state)
+{
+	static const char pod[] = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"busybox\"}]}}";
+	struct json *o = rig_call("POST", PODS, pod, 201);
+
+	(void)state;
+	is(o, "status.phase", "Pending");
+	is(o, "status.qosClass", "BestEffort");
+	is(o, "spec.serviceAccountName", "default");
+	assert_int_equal(json_len(json_getp(o, "spec.volumes")), 1);
+	assert_int_equal(json_len(json_getp(o, "spec.tolerations")), 2);
+	rig_call("POST", PODS "/p/binding", "{\"target\":{\"kind\":\"Node\",\"name\":\"node1\"}}", 201);
+	rig_call("POST", PODS "/p/binding", "{\"target\":{\"kind\":\"Node\",\"name\":\"node2\"}}", 409);
+	o = patch(PODS "/p/status", MERGE, "{\"status\":{\"phase\":\"Running\"},\"spec\":{\"nodeName\":\"x\"}}", 200);
+	is(o, "status.phase", "Running");
+	is(o, "spec.nodeName", "node1");
+	o = rig_call("DELETE", PODS "/p", NULL, 200);
+	assert_int_equal(json_i64_or(json_getp(o, "metadata.deletionGracePeriodSeconds"), -1), 30);
+	rig_as("node1");
+	rig_call("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dnode1", NULL, 200);
+	rig_call("GET", "/api/v1/pods", NULL, 403);
+	rig_call("GET", "/api/v1/namespaces/default/configmaps/kube-root-ca.crt", NULL, 404);
+	rig_call("GET", "/api/v1/namespaces/default/configmaps/other", NULL, 403);
+	rig_call("DELETE", PODS "/p", "{\"gracePeriodSeconds\":0}", 200);
+	rig_as("admin");
+	rig_call("GET", PODS "/p", NULL, 404);
+	rig_call("POST", PODS,
+			"{\"metadata\":{\"name\":\"q\"},\"spec\":{\"serviceAccountName\":\"none\",\"containers\":[{\"name\":\"c\","
+			"\"image\":\"b\"}]}}",
+			403);
+}
+
+static void test_service(void **state)
+{
+	struct json *o = rig_call("POST", SVC, "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}}", 201);
+	const char *ip = json_cstr(json_getp(o, "spec.clusterIP"));
+	int64_t port = json_i64_or(json_getc(json_at(json_getp(o, "spec.ports"), 0), "nodePort"), 0);
+	char body[256];
+
+	(void)state;
+	assert_in_range(port, 30000, 32767);
+	snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"t\"},\"spec\":{\"clusterIP\":\"%s\",\"ports\":[{\"port\":80}]}}", ip);
+	rig_call("POST", SVC, body, 422);
+	rig_call("DELETE", SVC "/s", NULL, 200);
+	rig_call("POST", SVC, body, 201);
+	is(rig_call("GET", SVC "/kubernetes", NULL, 200), "spec.clusterIP", "10.96.0.1");
+}
+
+static void test_scale(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	rig_call("POST", DEPLOY,
+			"{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":2,\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{"
+			"\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}",
+			201);
+	o = rig_call("GET", DEPLOY "/d/scale", NULL, 200);
+	is(o, "kind", "Scale");
+	is(o, "status.selector", "a=b");
+	patch(DEPLOY "/d/scale", MERGE, "{\"spec\":{\"replicas\":5}}", 200);
+	o = rig_call("GET", DEPLOY "/d", NULL, 200);
+	assert_int_equal(json_i64_or(json_getp(o, "spec.replicas"), 0), 5);
+	assert_int_equal(json_i64_or(json_getp(o, "metadata.generation"), 0), 2);
+	patch(DEPLOY "/d/scale", MERGE, "{\"spec\":{\"replicas\":-1}}", 422);
+}
+
+static void test_identity(void **state)
+{
+	struct json *o;
+	char bearer[4096];
+
+	(void)state;
+	o = rig_call("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", "{\"spec\":{}}", 201);
+	snprintf(bearer, sizeof(bearer), "Bearer %s", json_cstr(json_getp(o, "status.token")));
+	rig_as(NULL);
+	rig_call("GET", "/version", NULL, 200);
+	rig_call("GET", "/readyz", NULL, 200);
+	o = rig_call("GET", PODS, NULL, 403);
+	is(o, "message", "pods is forbidden: User \"system:anonymous\" cannot list resource \"pods\" in API group \"\" in the "
+			 "namespace \"default\"");
+	rig_header("Authorization", "Bearer nonsense");
+	is(rig_call("GET", PODS, NULL, 401), "message", "Unauthorized");
+	rig_header("Authorization", bearer);
+	rig_call("GET", "/apis", NULL, 200);
+	rig_header("Authorization", bearer);
+	rig_call("GET", PODS, NULL, 403);
+	rig_header("Authorization", "Bearer test-token");
+	rig_call("GET", PODS, NULL, 200);
+	/* The account is gone: so is its token. */
+	rig_as("admin");
+	rig_call("POST", "/api/v1/namespaces/kube-public/serviceaccounts", "{\"metadata\":{\"name\":\"gone\"}}", 201);
+	o = rig_call("POST", "/api/v1/namespaces/kube-public/serviceaccounts/gone/token", "{\"spec\":{}}", 201);
+	snprintf(bearer, sizeof(bearer), "Bearer %s", json_cstr(json_getp(o, "status.token")));
+	rig_call("DELETE", "/api/v1/namespaces/kube-public/serviceaccounts/gone", NULL, 200);
+	rig_as(NULL);
+	rig_header("Authorization", bearer);
+	rig_call("GET", "/apis", NULL, 401);
+	rig_as("admin");
+}
+
+static void test_discovery(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	is(rig_call("GET", "/api", NULL, 200), "kind", "APIVersions");
+	is(rig_call("GET", "/apis", NULL, 200), "kind", "APIGroupList");
+	is(rig_call("GET", "/apis/apps/v1", NULL, 200), "groupVersion", "apps/v1");
+	rig_header("Accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json");
+	o = rig_call("GET", "/apis", NULL, 200);
+	is(o, "kind", "APIGroupDiscoveryList");
+	is(o, "apiVersion", "apidiscovery.k8s.io/v2");
+}
+
+/* --- In process ------------------------------------------------------------------------------------------------ */
+
+struct local {
+	struct client *client;
+	struct client_req req;
+	struct client_watch watch;
+	int done, ended, n_events;
+	enum client_event last;
+	enum err_code end_code;
+};
+
+static void local_done(struct client_req *req)
+{
+	container_of(req, struct local, req)->done = 1;
+}
+
+static void local_event(struct client_watch *w, enum client_event type, struct str object, uint64_t rv)
+{
+	struct local *l = container_of(w, struct local, watch);
+	Core__ConfigMap *cm = pb_unpack(&rig_arena, &core__config_map__descriptor, object);
+
+	assert_non_null(cm);
+	assert_true(rv > 0);
+	assert_true(cm->metadata && cm->metadata->resource_version);
+	l->last = type;
+	l->n_events++;
+}
+
+static void local_end(struct client_watch *w, const struct err *e)
+{
+	struct local *l = container_of(w, struct local, watch);
+
+	l->end_code = e->code;
+	l->ended = 1;
+}
+
+static void local_closed(void *arg)
+{
+	((struct local *)arg)->done = 1;
+}
+
+static void local_wait(struct local *l)
+{
+	l->done = 0;
+	client_do(l->client, &l->req);
+	assert_int_equal(l->done, 0); /* never inside the call */
+	rig_until(&l->done);
+}
+
+static void test_local_client(void **state)
+{
+	const struct resource *res = resource_find("", "v1", "configmaps");
+	struct local l = {.done = 0};
+	Core__ConfigMap *cm = pb_new_of(&rig_arena, core__config_map, Core__ConfigMap), *got;
+	struct client_list_meta meta;
+	struct err e = ERR_INIT;
+	struct str item;
+	size_t pos = 0, n = 0;
+
+	(void)state;
+	l.client = apiserver_client(rig_server, rig_loop, "test");
+	client_watch_init(&l.watch, res);
+	l.watch.ns = "kube-public";
+	l.watch.event = local_event;
+	l.watch.end = local_end;
+	client_watch_start(l.client, &l.watch);
+	pb_sub(&rig_arena, cm, "metadata");
+	cm->metadata->name = "local";
+	pb_map_set(&rig_arena, cm, "data", "k", "v");
+	client_req_init(&l.req, CLIENT_CREATE, res);
+	l.req.ns = "kube-public";
+	l.req.msg = &cm->base;
+	l.req.done = local_done;
+	local_wait(&l);
+	assert_int_equal(l.req.err.code, 0);
+	got = client_req_unpack(&l.req, &core__config_map__descriptor);
+	assert_non_null(got);
+	assert_string_equal(got->metadata->name, "local");
+	assert_non_null(got->metadata->resource_version);
+	client_req_fini(&l.req);
+
+	client_req_init(&l.req, CLIENT_CREATE, res);
+	l.req.ns = "kube-public";
+	l.req.msg = &cm->base;
+	l.req.done = local_done;
+	local_wait(&l);
+	assert_int_equal(l.req.err.code, ERR_ALREADY_EXISTS);
+	client_req_fini(&l.req);
+
+	client_req_init(&l.req, CLIENT_LIST, res);
+	l.req.ns = "kube-public";
+	l.req.done = local_done;
+	local_wait(&l);
+	assert_int_equal(client_list_meta(l.req.answer, &meta, &e), 0);
+	assert_true(meta.resource_version.n > 0);
+	while (client_list_next(l.req.answer, &pos, &item))
+		n++;
+	assert_int_equal(n, 1);
+	client_req_fini(&l.req);
+
+	client_req_init(&l.req, CLIENT_DELETE, res);
+	l.req.ns = "kube-public";
+	l.req.name = "local";
+	l.req.precondition_uid = "wrong";
+	l.req.done = local_done;
+	local_wait(&l);
+	assert_int_equal(l.req.err.code, ERR_CONFLICT);
+	client_req_fini(&l.req);
+	client_req_init(&l.req, CLIENT_DELETE, res);
+	l.req.ns = "kube-public";
+	l.req.name = "local";
+	l.req.done = local_done;
+	local_wait(&l);
+	assert_int_equal(l.req.err.code, 0);
+	client_req_fini(&l.req);
+	while (l.n_events < 2)
+		loop_turn(rig_loop, 10);
+	assert_int_equal(l.last, CLIENT_DELETED);
+
+	client_req_init(&l.req, CLIENT_GET, res);
+	l.req.ns = "kube-public";
+	l.req.name = "local";
+	l.req.done = local_done;
+	l.done = 0;
+	client_do(l.client, &l.req);
+	client_cancel(&l.req);
+	rig_until(&l.done);
+	assert_int_equal(l.req.err.code, ERR_CANCELED);
+	client_req_fini(&l.req);
+	client_watch_stop(&l.watch);
+	rig_until(&l.ended);
+	assert_int_equal(l.end_code, ERR_CANCELED);
+	l.done = 0;
+	client_close(l.client, local_closed, &l);
+	rig_until(&l.done);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+			cmocka_unit_test(test_create_read_update),
+			cmocka_unit_test(test_bad_input),
+			cmocka_unit_test(test_list),
+			cmocka_unit_test(test_watch),
+			cmocka_unit_test(test_namespace),
+			cmocka_unit_test(test_finalizers),
+			cmocka_unit_test(test_pod),
+			cmocka_unit_test(test_service),
+			cmocka_unit_test(test_scale),
+			cmocka_unit_test(test_identity),
+			cmocka_unit_test(test_discovery),
+			cmocka_unit_test(test_local_client),
+	};
+
+	return cmocka_run_group_tests(tests, start, stop);
+}
