@@ -7,6 +7,9 @@
 #include "orchestrator/apiserver/paths.h"
 #include "proto/openapi.h"
 
+/* What is asked for has an '@', which is no media type by RFC 6838 and which Go's parser refuses in an answer. */
+#define V2_PROTO "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
 static struct {
 	pthread_mutex_t lock;
 	struct map docs; /* "v2 json", "v3 apis/apps/v1" -> struct buf, for ever */
@@ -72,10 +75,11 @@ static enum step_result answer_document(struct api_request *req, const char *typ
 enum step_result api_path_openapi_v2(struct api_request *req, struct str rest)
 {
 	struct str accept = http_header_get(&req->headers, "accept");
-	bool proto = str_search(accept, STR("proto-openapi.spec.v2@v1.0+protobuf")) >= 0;
+	bool proto = str_search(accept, STR("proto-openapi.spec.v2@v1.0+protobuf")) >= 0 ||
+		     str_search(accept, STR("proto-openapi.spec.v2.v1.0+protobuf")) >= 0;
 
 	(void)rest;
-	return answer_document(req, proto ? OPENAPI_V2_PROTO : OPENAPI_V2_JSON,
+	return answer_document(req, proto ? V2_PROTO : OPENAPI_V2_JSON,
 			document(&req->arena, proto ? "v2 proto" : "v2 json", STR_NULL, proto ? make_v2_proto : make_v2_json));
 }
 
