@@ -225,7 +225,8 @@ static void model_put(struct apply_run *a, const Etcdserverpb__PutRequest *p, co
 
 	if (old != NULL)
 		was = *old;
-	memcpy(v.value, p->value.data, p->value.len);
+	if (p->value.len)
+		memcpy(v.value, p->value.data, p->value.len);
 	if (p->ignore_value)
 		memcpy(v.value, was.value, sizeof(v.value));
 	if (p->ignore_lease)
