@@ -215,7 +215,7 @@ int process_spawn(struct loop *l, const struct process_spec *s, struct process_u
 	};
 	_cleanup_(freep) char *path = find_program(s->argv[0]);
 	struct process *p;
-	pid_t pid;
+	pid_t pid = -1;
 	int pidfd, rv;
 
 	if (path == NULL)
