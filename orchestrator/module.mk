@@ -7,3 +7,4 @@ include orchestrator/scheduler/module.mk
 include orchestrator/proxy/module.mk
 include orchestrator/kubelet/module.mk
 include orchestrator/dns/module.mk
+include orchestrator/agent/module.mk

@@ -20,6 +20,7 @@
 
 struct apiserver;
 struct client;
+struct http_request;
 struct kv;
 struct loop;
 struct tls_ctx;
@@ -44,6 +45,10 @@ struct apiserver_cfg {
 	uint16_t node_port_min, node_port_max; /* 0: 30000-32767 */
 	uint16_t kubelet_port;    /* 0: what the node's status says, else 10250 */
 	uint32_t event_ttl_s;     /* 0: one hour */
+
+	/* Paths beside the API's own (joining): true when it took the request over. Runs on a serve loop. NULL: none. */
+	bool (*extra)(void *arg, struct http_request *);
+	void *extra_arg;
 };
 
 int apiserver_start(const struct apiserver_cfg *, struct kv *, struct apiserver **ret, struct err *);

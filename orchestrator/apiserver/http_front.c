@@ -143,8 +143,14 @@ static void front_body(struct http_request *r, int status, struct str body)
 static void front_request(struct http_handler *h, struct http_request *r)
 {
 	struct api_loop *al = container_of(h, struct api_loop, http_handler);
-	struct front_request *f = xcalloc(1, sizeof(*f));
-	struct api_request *req = api_request_new(al, &front_responder, f);
+	const struct apiserver_cfg *cfg = &al->srv->cfg;
+	struct front_request *f;
+	struct api_request *req;
+
+	if (cfg->extra && cfg->extra(cfg->extra_arg, r))
+		return;
+	f = xcalloc(1, sizeof(*f));
+	req = api_request_new(al, &front_responder, f);
 
 	f->http = r;
 	f->req = req;

@@ -161,7 +161,8 @@ void rollout_status(struct rollout *d)
 		ready += d->sets[i].ready;
 		available += d->sets[i].available;
 	}
-#define SET(field, value) (st->has_##field = true, st->field = (value))
+	/* Zero is left out, as in what is stored, so that equal means equal. */
+#define SET(field, value) (st->field = (value), st->has_##field = st->field != 0)
 	SET(replicas, all);
 	SET(updated_replicas, updated);
 	SET(ready_replicas, ready);

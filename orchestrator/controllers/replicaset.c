@@ -123,7 +123,8 @@ static void update_status(struct reconcile *r, const struct informer_obj *set, c
 	Apps__ReplicaSet *copy = pb_copy(r->arena, rs);
 	Apps__ReplicaSetStatus *st = pb_sub(r->arena, copy, "status");
 
-#define SET(field, value) (st->has_##field = true, st->field = (value))
+	/* Zero is left out, as in what is stored, so that equal means equal. */
+#define SET(field, value) (st->field = (value), st->has_##field = st->field != 0)
 	SET(replicas, (int32_t)ps->n_active);
 	SET(fully_labeled_replicas, (int32_t)ps->n_labeled);
 	SET(ready_replicas, (int32_t)ps->n_ready);

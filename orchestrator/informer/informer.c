@@ -276,6 +276,8 @@ static void on_event(struct client_watch *w, enum client_event ev, struct str by
 	inf->retry_ms = RETRY_FIRST_MS;
 	if (ev != CLIENT_BOOKMARK) {
 		o = obj_parse(inf, bytes);
+		log_debug("informer", "event resource=%s type=%d inf=%p name=%s rv=%" PRIu64, inf->cfg.resource->plural, (int)ev, (void *)inf,
+				o ? o->meta->name : "?", rv);
 		if (o != NULL && ev == CLIENT_DELETED) {
 			del_obj(inf, o->key);
 			informer_obj_unref(o);

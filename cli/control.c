@@ -1,0 +1,139 @@
+#include "cli/control.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "cli/local.h"
+#include "io/loop.h"
+#include "orchestrator/apiserver/apiserver.h"
+#include "orchestrator/client/client.h"
+#include "orchestrator/controllers/controller.h"
+#include "orchestrator/scheduler/scheduler.h"
+#include "raft/kv.h"
+
+/*
+ *	idle --lead--> running --deposed--> stopping --all closed--> idle (or running again, when it leads anew)
+ */
+enum state { IDLE, RUNNING, STOPPING };
+
+struct control {
+	struct control_cfg cfg;
+	struct loop *loop;
+	struct loop_msg start_msg, stop_msg;
+	struct kv_role_watch role;
+	enum state state;
+	bool leads, ending;
+	char *ca_pem;
+	struct client *client;
+	struct controllers *controllers;
+	struct scheduler *scheduler;
+};
+
+static void step(struct control *c);
+
+static void start_all(struct control *c)
+{
+	struct controllers_cfg cfg = {.loop = c->loop, .cluster_cidr = c->cfg.cluster_cidr, .root_ca_pem = str_from(c->ca_pem)};
+
+	c->client = apiserver_client(c->cfg.api, c->loop, "system:kube-controller-manager");
+	cfg.client = c->client;
+	c->controllers = controllers_start(&cfg);
+	c->scheduler = scheduler_start(c->loop, c->client, controllers_view(c->controllers));
+	c->state = RUNNING;
+	log_info("control", "leading: controllers and scheduler run");
+}
+
+static void client_closed(void *arg)
+{
+	struct control *c = arg;
+
+	c->client = NULL;
+	c->state = IDLE;
+	step(c);
+}
+
+static void controllers_stopped(void *arg)
+{
+	struct control *c = arg;
+
+	client_close(c->client, client_closed, c);
+}
+
+static void scheduler_stopped(void *arg)
+{
+	struct control *c = arg;
+
+	controllers_stop(c->controllers, controllers_stopped, c);
+}
+
+static void step(struct control *c)
+{
+	bool want = c->leads && !c->ending;
+
+	if (c->state == IDLE && want) {
+		start_all(c);
+	} else if (c->state == RUNNING && !want) {
+		log_info("control", "not leading: controllers and scheduler stop");
+		c->state = STOPPING;
+		scheduler_stop(c->scheduler, scheduler_stopped, c);
+	} else if (c->state == IDLE && c->ending) {
+		loop_stop(c->loop);
+	}
+}
+
+static void on_role(struct kv_role_watch *w, const struct kv_role *role)
+{
+	struct control *c = container_of(w, struct control, role);
+
+	if (role->leader == c->leads)
+		return;
+	c->leads = role->leader;
+	step(c);
+}
+
+static void on_start(struct loop_msg *m)
+{
+	struct control *c = container_of(m, struct control, start_msg);
+
+	c->role.changed = on_role;
+	kv_role_watch(c->cfg.kv, &c->role);
+}
+
+static void on_stop(struct loop_msg *m)
+{
+	struct control *c = container_of(m, struct control, stop_msg);
+
+	kv_role_unwatch(&c->role);
+	c->ending = true;
+	step(c);
+}
+
+int control_start(const struct control_cfg *cfg, struct control **ret, struct err *e)
+{
+	struct control *c = xcalloc(1, sizeof(*c));
+
+	c->cfg = *cfg;
+	c->ca_pem = file_read(cfg->ca_path, 1 << 20, e);
+	if (c->ca_pem == NULL) {
+		free(c);
+		return -(int)ERR_IO;
+	}
+	c->loop = loop_new("control");
+	loop_thread_start(c->loop);
+	c->start_msg.run = on_start;
+	loop_post(c->loop, &c->start_msg);
+	*ret = c;
+	return 0;
+}
+
+void control_stop(struct control *c)
+{
+	c->stop_msg.run = on_stop;
+	loop_post(c->loop, &c->stop_msg);
+	loop_thread_join(c->loop);
+	loop_free(c->loop);
+	free(c->ca_pem);
+	free(c);
+}

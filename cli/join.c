@@ -1,0 +1,385 @@
+#include "cli/join.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "cli/fetch.h"
+#include "cli/local.h"
+#include "io/http_server.h"
+#include "io/tls.h"
+#include "io/x509.h"
+#include "proto/json.h"
+#include "raft/kv.h"
+
+#define PREFIX "kontiki1."
+#define SECRET_BYTES 20
+#define FILE_LIMIT 65536
+#define BODY_LIMIT 65536
+#define LEAF_DAYS 365
+
+/* --- Tokens ------------------------------------------------------------------------------------------------ */
+
+/* The hash without its "sha256:". */
+static int ca_hash(const char *pem, char out[X509_SPKI_HASH_SIZE], struct err *e)
+{
+	struct x509_cert *ca = NULL;
+	char text[X509_SPKI_HASH_SIZE];
+	int rv = x509_cert_from_pem(str_from(pem), &ca, e);
+
+	if (rv == 0)
+		rv = x509_spki_hash(ca, text, e);
+	x509_cert_free(ca);
+	if (rv == 0)
+		snprintf(out, X509_SPKI_HASH_SIZE, "%s", text + strlen("sha256:"));
+	return rv;
+}
+
+static char *pki_read(const char *dir, const char *name, struct err *e)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return file_read(path, FILE_LIMIT, e);
+}
+
+static int pki_write(const char *dir, const char *name, struct str text, mode_t mode, struct err *e)
+{
+	char path[PATH_MAX];
+
+	if (text.n == 0)
+		return err_set(e, ERR_PROTOCOL, "the server's answer lacks %s", name);
+	if (dir_make(dir, 0700, e) < 0)
+		return -(int)e->code;
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return file_write(path, text.p, text.n, mode, e);
+}
+
+int join_ensure_token(const char *pki_dir, struct arena *a, const char **ret_token, struct err *e)
+{
+	unsigned char secret[SECRET_BYTES];
+	char hash[X509_SPKI_HASH_SIZE], text[256], *old = pki_read(pki_dir, "join.token", NULL), *pem;
+	int n, rv;
+
+	if (old != NULL) {
+		if (ret_token)
+			*ret_token = arena_cstr(a, str_trim(str_from(old)));
+		free(old);
+		return 0;
+	}
+	pem = pki_read(pki_dir, "ca.crt", e);
+	if (pem == NULL)
+		return -(int)ERR_NOT_FOUND;
+	rv = ca_hash(pem, hash, e);
+	free(pem);
+	if (rv < 0)
+		return rv;
+	random_bytes(secret, sizeof(secret));
+	n = snprintf(text, sizeof(text), PREFIX "%s.", hash);
+	for (size_t i = 0; i < sizeof(secret); i++)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "%02x", secret[i]);
+	if (ret_token)
+		*ret_token = arena_strdup(a, text);
+	text[n++] = '\n';
+	return pki_write(pki_dir, "join.token", str_of(text, (size_t)n), 0600, e);
+}
+
+/* The parts of a token; @FILE is read. */
+static int token_parse(const char *token, struct arena *a, struct str *ret_hash, const char **ret_secret, struct err *e)
+{
+	struct str rest, secret;
+
+	if (token == NULL || *token == '\0')
+		return err_set(e, ERR_BAD_REQUEST, "a join token is needed: --token T, from pki/join.token on any server");
+	if (token[0] == '@') {
+		char *text = file_read(token + 1, FILE_LIMIT, e);
+
+		if (text == NULL)
+			return -(int)ERR_NOT_FOUND;
+		token = arena_cstr(a, str_trim(str_from(text)));
+		free(text);
+	}
+	rest = str_from(token);
+	if (!str_has_prefix(rest, STR(PREFIX)) || !str_cut(str_skip(rest, strlen(PREFIX)), '.', ret_hash, &secret) || ret_hash->n != 64 ||
+			secret.n != 2 * SECRET_BYTES)
+		return err_set(e, ERR_BAD_REQUEST, "the join token is malformed: it looks like kontiki1.HASH.SECRET");
+	*ret_secret = arena_cstr(a, secret);
+	return 0;
+}
+
+/* --- The serving side ---------------------------------------------------------------------------------------- */
+
+static void answer_text(struct http_request *r, int status, const char *text)
+{
+	struct http_header h = {STR("content-type"), STR("text/plain; charset=utf-8")};
+
+	http_respond(r, status, &h, 1, str_from(text));
+}
+
+static void answer_json(struct http_request *r, const struct json *j)
+{
+	struct http_header h = {STR("content-type"), STR("application/json")};
+
+	http_respond(r, 200, &h, 1, json_text(&r->arena, j));
+}
+
+static bool is_authorized(struct join_service *s, struct http_request *r)
+{
+	struct str auth = http_request_header(r, "authorization"), hash;
+	const char *token = NULL, *secret = NULL;
+
+	if (!str_has_prefix(auth, STR("Bearer ")) || join_ensure_token(s->pki_dir, &r->arena, &token, NULL) < 0 ||
+			token_parse(token, &r->arena, &hash, &secret, NULL) < 0)
+		return false;
+	return x509_equal(str_skip(auth, strlen("Bearer ")), str_from(secret));
+}
+
+static bool add_file(struct join_service *s, struct arena *a, struct json *j, const char *name)
+{
+	struct err e;
+	char *text = pki_read(s->pki_dir, name, &e);
+
+	if (text == NULL) {
+		log_warn("join", "cannot read %s: %s", name, e.text);
+		return false;
+	}
+	json_setc(a, j, name, json_newc(a, text));
+	free(text);
+	return true;
+}
+
+static void add_members(struct join_service *s, struct arena *a, struct json *j)
+{
+	struct json *peers = json_new_array(a), *servers = json_new_array(a);
+	struct kv_status *st = arena_new_of(a, struct kv_status);
+
+	kv_status(s->kv, st);
+	for (size_t i = 0; i < st->n_members; i++) {
+		const char *url = st->members[i].url;
+
+		json_push(a, peers, json_newc(a, st->members[i].addr));
+		if (strncmp(url, "https://", 8) == 0)
+			json_push(a, servers, json_newc(a, url + 8));
+	}
+	json_setc(a, j, "peers", peers);
+	json_setc(a, j, "servers", servers);
+}
+
+static void serve_server(struct join_service *s, struct http_request *r)
+{
+	struct json *j = json_new_object(&r->arena);
+
+	if (!add_file(s, &r->arena, j, "ca.key") || !add_file(s, &r->arena, j, "sa.key") || !add_file(s, &r->arena, j, "join.token")) {
+		answer_text(r, 503, "this server cannot read its keys\n");
+		return;
+	}
+	add_members(s, &r->arena, j);
+	log_info("join", "gave the cluster's keys to a joining server remote=%.*s", STR_FMT(r->remote));
+	answer_json(r, j);
+}
+
+static int sign_kubelet(struct join_service *s, struct arena *a, const struct json *req, struct buf *out, struct err *e)
+{
+	const char *name = json_cstr(json_getc(req, "name")), *addr = json_cstr(json_getc(req, "addr"));
+	struct x509_spec spec = {.orgs = (const char *const[]){"system:nodes", NULL}, .sans = (const char *const[]){name, addr, NULL},
+			.days = LEAF_DAYS, .server = true, .client = true};
+	struct x509_cert *ca = NULL, *cert = NULL;
+	struct x509_key *key = NULL;
+	char path[PATH_MAX];
+	int rv;
+
+	if (*name == '\0' || *addr == '\0')
+		return err_set(e, ERR_BAD_REQUEST, "name and addr are needed");
+	spec.cn = arena_printf(a, "system:node:%s", name);
+	snprintf(path, sizeof(path), "%s/ca.crt", s->pki_dir);
+	rv = x509_cert_load(path, &ca, e);
+	snprintf(path, sizeof(path), "%s/ca.key", s->pki_dir);
+	if (rv == 0)
+		rv = x509_key_load(path, &key, e);
+	if (rv == 0)
+		rv = x509_csr_sign(json_str(json_getc(req, "csr")), &spec, ca, key, &cert, e);
+	if (rv == 0)
+		rv = x509_cert_to_pem(cert, out, e);
+	x509_cert_free(ca);
+	x509_cert_free(cert);
+	x509_key_free(key);
+	return rv;
+}
+
+static void agent_body(struct http_request *r, int status, struct str body)
+{
+	struct join_service *s = r->user;
+	struct json *req = NULL, *j;
+	struct buf pem = BUF_INIT;
+	struct err e = ERR_INIT;
+
+	if (status == -(int)ERR_CANCELED)
+		return;
+	if (status < 0 || json_parse(&r->arena, body, NULL, &req, &e) < 0 || sign_kubelet(s, &r->arena, req, &pem, &e) < 0) {
+		answer_text(r, 400, arena_printf(&r->arena, "%s\n", e.text));
+		buf_fini(&pem);
+		return;
+	}
+	j = json_new_object(&r->arena);
+	json_setc(&r->arena, j, "kubelet.crt", json_newc(&r->arena, pem.p));
+	buf_fini(&pem);
+	add_members(s, &r->arena, j);
+	log_info("join", "gave a node its certificate name=%s", json_cstr(json_getc(req, "name")));
+	answer_json(r, j);
+}
+
+static void on_cancel(struct http_request *r)
+{
+	http_respond_abort(r);
+}
+
+bool join_serve(struct join_service *s, struct http_request *r)
+{
+	bool is_server = str_eqc(r->path, "/kontiki/v1/join/server"), is_agent = str_eqc(r->path, "/kontiki/v1/join/agent");
+
+	if (str_eqc(r->path, "/kontiki/v1/ca") && str_eqc(r->method, "GET")) {
+		char *pem = pki_read(s->pki_dir, "ca.crt", NULL);
+
+		answer_text(r, pem ? 200 : 503, pem ? pem : "this server cannot read its CA\n");
+		free(pem);
+		return true;
+	}
+	if (!is_server && !is_agent)
+		return false;
+	if (!str_eqc(r->method, "POST")) {
+		answer_text(r, 405, "use POST\n");
+	} else if (!is_authorized(s, r)) {
+		log_warn("join", "refused: wrong secret remote=%.*s", STR_FMT(r->remote));
+		answer_text(r, 401, "the join token is not this cluster's\n");
+	} else if (is_server) {
+		serve_server(s, r);
+	} else {
+		r->user = s;
+		r->on_cancel = on_cancel;
+		http_request_body(r, BODY_LIMIT, agent_body);
+	}
+	return true;
+}
+
+/* --- The joining side ------------------------------------------------------------------------------------------ */
+
+static int parse_url(const struct join_node *n, struct arena *a, const char **ret, struct err *e)
+{
+	static const char scheme[] = "https://";
+	struct str host = str_from(n->url), rest;
+
+	if (!str_has_prefix(host, str_from(scheme)))
+		return err_set(e, ERR_BAD_REQUEST, "\"%s\": give a server's URL such as https://10.0.0.1:6443", n->url);
+	str_cut(str_skip(host, strlen(scheme)), '/', &host, &rest);
+	*ret = str_find(host, ':') >= 0 ? arena_cstr(a, host) : arena_printf(a, "%.*s:6443", STR_FMT(host));
+	return 0;
+}
+
+/* The CA's certificate, checked against the token's hash. */
+static int fetch_ca(const char *address, struct str hash, struct arena *a, const char **ret_pem, struct err *e)
+{
+	struct tls_config tc = {.verify = TLS_VERIFY_NONE};
+	struct fetch f = {.address = address, .method = "GET", .path = "/kontiki/v1/ca"};
+	char have[X509_SPKI_HASH_SIZE];
+	int rv = tls_ctx_new(&tc, &f.tls, e);
+
+	if (rv == 0)
+		rv = fetch(&f, a, e);
+	tls_ctx_unref(f.tls);
+	if (rv < 0)
+		return err_prefix(e, "cannot reach the cluster at %s", address);
+	if (f.status != 200)
+		return err_set(e, ERR_UNAVAILABLE, "%s answered %d instead of the CA's certificate: is it a Kontiki server?", address, f.status);
+	*ret_pem = arena_cstr(a, f.answer);
+	if (ca_hash(*ret_pem, have, e) < 0)
+		return err_prefix(e, "the CA's certificate of %s", address);
+	if (!x509_equal(str_from(have), hash))
+		return err_set(e, ERR_UNAUTHORIZED, "the server at %s belongs to another cluster than the token (its CA is sha256:%s)", address, have);
+	return 0;
+}
+
+/* POST to the cluster, trusting its CA only. */
+static int post(const struct join_node *n, const char *path, struct str body, struct arena *a, struct json **ret, struct err *e)
+{
+	struct tls_config tc = {.server = false};
+	struct fetch f = {.method = "POST", .path = path, .body = body, .timeout_ms = 30000};
+	const char *ca = NULL;
+	struct str hash;
+	int rv = token_parse(n->token, a, &hash, &f.token, e);
+
+	if (rv == 0)
+		rv = parse_url(n, a, &f.address, e);
+	if (rv == 0)
+		rv = fetch_ca(f.address, hash, a, &ca, e);
+	if (rv < 0)
+		return rv;
+	tc.ca_pem = str_from(ca);
+	rv = tls_ctx_new(&tc, &f.tls, e);
+	if (rv == 0)
+		rv = fetch(&f, a, e);
+	tls_ctx_unref(f.tls);
+	if (rv < 0)
+		return err_prefix(e, "cannot join the cluster at %s", f.address);
+	if (f.status != 200)
+		return err_set(e, err_from_http(f.status), "the server at %s refused the join: %.*s", f.address, STR_FMT(str_trim(f.answer)));
+	rv = json_parse(a, f.answer, NULL, ret, e);
+	return rv == 0 ? pki_write(n->pki_dir, "ca.crt", str_from(ca), 0644, e) : rv;
+}
+
+static int string_list(const struct json *list, struct arena *a, const char *const **ret, size_t *ret_n, struct err *e)
+{
+	const char **v = arena_new_array(a, const char *, json_len(list) + 1);
+	size_t n = 0;
+
+	JSON_ITEMS (it, list)
+		v[n++] = arena_cstr(a, json_str(it));
+	*ret = v;
+	*ret_n = n;
+	return n > 0 ? 0 : err_set(e, ERR_PROTOCOL, "the cluster named no server");
+}
+
+int join_as_server(const struct join_node *n, struct arena *a, const char *const **ret_peers, size_t *ret_n, struct err *e)
+{
+	static const char *const files[] = {"ca.key", "sa.key", "join.token"};
+	struct json *j = NULL;
+	int rv = post(n, "/kontiki/v1/join/server", STR("{}"), a, &j, e);
+
+	for (size_t i = 0; rv == 0 && i < ARRAY_LEN(files); i++)
+		rv = pki_write(n->pki_dir, files[i], json_str(json_getc(j, files[i])), 0600, e);
+	return rv == 0 ? string_list(json_getc(j, "peers"), a, ret_peers, ret_n, e) : rv;
+}
+
+int join_as_agent(const struct join_node *n, struct arena *a, const char *const **ret_servers, size_t *ret_n, struct err *e)
+{
+	struct x509_spec spec = {.orgs = (const char *const[]){"system:nodes", NULL}};
+	struct x509_key *key = NULL;
+	struct json *req = json_new_object(a), *j = NULL;
+	struct buf csr = BUF_INIT;
+	char path[PATH_MAX];
+	int rv = dir_make(n->pki_dir, 0700, e);
+
+	spec.cn = arena_printf(a, "system:node:%s", n->name);
+	if (rv == 0)
+		rv = x509_key_new(&key, e);
+	if (rv == 0)
+		rv = x509_csr_new(&spec, key, &csr, e);
+	if (rv == 0) {
+		json_setc(a, req, "name", json_newc(a, n->name));
+		json_setc(a, req, "addr", json_newc(a, n->addr));
+		json_setc(a, req, "csr", json_newc(a, csr.p));
+		rv = post(n, "/kontiki/v1/join/agent", json_text(a, req), a, &j, e);
+	}
+	snprintf(path, sizeof(path), "%s/kubelet.key", n->pki_dir);
+	if (rv == 0)
+		rv = x509_key_save(key, path, e);
+	if (rv == 0)
+		rv = pki_write(n->pki_dir, "kubelet.crt", json_str(json_getc(j, "kubelet.crt")), 0644, e);
+	x509_key_free(key);
+	buf_fini(&csr);
+	return rv == 0 ? string_list(json_getc(j, "servers"), a, ret_servers, ret_n, e) : rv;
+}

@@ -1,0 +1,52 @@
+/*
+ * Joining a running cluster with a token.
+ *
+ * A token is `kontiki1.<hash>.<secret>`: the SHA-256 of the CA's public key (hex), by which the joining node knows the right cluster,
+ * and a secret of 160 bits, by which the cluster knows the node. Every server keeps it in pki/join.token; whoever has it may become a
+ * server or a node, so it is as precious as the CA's key.
+ *
+ *	joiner                                    a server, on its API port
+ *	  GET  /kontiki/v1/ca                     the CA's certificate; checked against the hash before it is trusted
+ *	  POST /kontiki/v1/join/server            CA key, service-account key, the members' peer addresses
+ *	  POST /kontiki/v1/join/agent  {csr}      a kubelet certificate for that name, the servers' addresses
+ *
+ * The POSTs go over TLS that was verified with that CA and carry the secret.
+ */
+#ifndef CLI_JOIN_H
+#define CLI_JOIN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "base/err.h"
+
+struct http_request;
+struct kv;
+
+/* --- Servers ---- */
+
+/* pki/join.token, made when missing; `ret_token` (in the arena) may be NULL. Needs ca.crt. */
+int join_ensure_token(const char *pki_dir, struct arena *, const char **ret_token, struct err *e);
+
+struct join_service {
+	const char *pki_dir;
+	struct kv *kv;
+};
+/* For the API server's front: true when the path was one of ours; then the request has been answered or will be. Any loop. */
+bool join_serve(struct join_service *, struct http_request *);
+
+/* --- Joiners ---- */
+
+struct join_node {
+	const char *url;   /* https://IP:PORT of any server */
+	const char *token; /* or @FILE */
+	const char *pki_dir;
+	const char *name, *addr;
+};
+/* Fetch what a server needs into pki/. The members' peer addresses, NULL-terminated, in the arena. */
+int join_as_server(const struct join_node *, struct arena *, const char *const **ret_peers, size_t *ret_n, struct err *e);
+/* Get kubelet.crt and ca.crt into pki/; the servers' API addresses ("ip:port"), in the arena. */
+int join_as_agent(const struct join_node *, struct arena *, const char *const **ret_servers, size_t *ret_n, struct err *e);
+
+#endif

@@ -1,0 +1,109 @@
+/* The program's entry: finds the command's row and calls it. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "cli/cmd.h"
+#include "net/cni.h"
+
+static const struct {
+	const char *name, *group, *summary;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+#define CMD(name, group, summary) {#name, group, summary, cmd_##name},
+#include "cli/commands.def"
+#undef CMD
+};
+
+static void print_commands(FILE *out)
+{
+	const char *group = "";
+
+	fprintf(out, "kontiki: a highly available Kubernetes-compatible cluster in one program\n\n"
+		     "usage: kontiki COMMAND [OPTIONS]\n");
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+		if (strcmp(group, commands[i].group) != 0) {
+			group = commands[i].group;
+			fprintf(out, "\n%s\n", group);
+		}
+		fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
+	}
+	fprintf(out, "\nkontiki COMMAND --help tells a command's options.\n");
+}
+
+static int run_command(const char *name, int argc, char **argv)
+{
+	char *dash;
+	char key[32];
+
+	/* A command's name may contain dashes where the function has underscores. */
+	snprintf(key, sizeof(key), "%s", name);
+	while ((dash = strchr(key, '-')) != NULL)
+		*dash = '_';
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (strcmp(commands[i].name, key) == 0)
+			return commands[i].run(argc, argv);
+	fprintf(stderr, "error: unknown command \"%s\" for \"kontiki\"\nRun 'kontiki help' for the list.\n", name);
+	return CMD_USAGE;
+}
+
+int cmd_help(int argc, char **argv)
+{
+	char *help[] = {(char *)"--help", NULL};
+
+	if (argc > 0 && argv[0][0] != '-')
+		return run_command(argv[0], 1, help);
+	print_commands(stdout);
+	return CMD_OK;
+}
+
+int cmd_version(int argc, char **argv)
+{
+	printf("kontiki %s\n", PACKAGE_VERSION);
+	return CMD_OK;
+}
+
+int cmd_fail(const struct err *e)
+{
+	fprintf(stderr, "error: %s\n", e->text);
+	return CMD_FAILED;
+}
+
+int cmd_usage(const char *command, const struct err *e)
+{
+	fprintf(stderr, "error: %s\nSee 'kontiki %s --help' for usage.\n", e->text, command);
+	return CMD_USAGE;
+}
+
+bool cmd_wants_help(int argc, char **argv, const char *usage, const struct opt *rows)
+{
+	for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+		if (strcmp(argv[i], "--help") != 0 && strcmp(argv[i], "-h") != 0)
+			continue;
+		printf("%s", usage);
+		if (rows && rows->name) {
+			printf("\nOptions:\n");
+			opts_print_help(rows, stdout);
+		}
+		return true;
+	}
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 0 && cni_wanted(argv[0]))
+		return cni_main(argv[0]);
+	signal(SIGPIPE, SIG_IGN);
+	if (argc < 2) {
+		print_commands(stderr);
+		return CMD_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return cmd_help(argc - 2, argv + 2);
+	if (strcmp(argv[1], "--version") == 0)
+		return cmd_version(0, NULL);
+	return run_command(argv[1], argc - 2, argv + 2);
+}

@@ -1,0 +1,44 @@
+/*
+ * The cluster's keys and certificates as files of a folder (pki/), made where they are missing.
+ *
+ *	ca.crt ca.key                       the cluster's CA, 10 years; ca.key on servers only
+ *	sa.key                              signs service-account tokens; the same on every server
+ *	apiserver.crt .key                  serves port 6443
+ *	apiserver-kubelet-client.crt .key   the apiserver as the kubelets' client
+ *	peer.crt .key                       raft peers, O=kontiki:peers, both directions
+ *	kubelet.crt .key                    CN=system:node:NAME O=system:nodes: client of the API, serves port 10250
+ *	admin.crt .key                      CN=kubernetes-admin O=system:masters
+ *
+ * A leaf that is missing, unreadable, signed by another CA, about to expire (30 days) or made for other names is made anew.
+ * Keys never leave the folder but in a kubeconfig. Synchronous; used at start and by commands.
+ */
+#ifndef CLI_PKI_H
+#define CLI_PKI_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Make ca.* and sa.key if there are none. */
+int pki_ensure_ca(const char *dir, struct err *e);
+bool pki_has_ca_key(const char *dir);
+
+struct pki_node {
+	const char *name;        /* node and member name */
+	const char *addr;        /* the address that others reach it at */
+	const char *const *sans; /* further names of the API server, NULL-terminated; NULL: none */
+	const char *service_ip;  /* first address of the service CIDR */
+	const char *domain;      /* cluster.local */
+};
+/* Leaves that a server needs: apiserver, apiserver-kubelet-client, peer, kubelet. Needs ca.key. */
+int pki_ensure_server(const char *dir, const struct pki_node *, struct err *e);
+/* kubelet.* alone, for a server's CA on behalf of a node. */
+int pki_ensure_kubelet(const char *dir, const struct pki_node *, struct err *e);
+int pki_ensure_admin(const char *dir, struct err *e);
+/* A kubeconfig (YAML) with everything inside: context `name`, the server's URL, the CA, the client's pair dir/user.{crt,key}. */
+int pki_kubeconfig(const char *dir, const char *user, const char *name, const char *url, struct buf *out, struct err *e);
+/* Copy ca.crt, ca.key and sa.key into another folder (a further server's). */
+int pki_copy_ca(const char *from, const char *to, struct err *e);
+
+#endif

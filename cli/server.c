@@ -1,0 +1,518 @@
+/* kontiki server and kontiki agent: the program as a member of a cluster. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "cli/cmd.h"
+#include "cli/control.h"
+#include "cli/join.h"
+#include "cli/local.h"
+#include "cli/pki.h"
+#include "io/loop.h"
+#include "io/tls.h"
+#include "orchestrator/agent/agent.h"
+#include "orchestrator/apiserver/apiserver.h"
+#include "raft/kv.h"
+
+struct server_opts {
+	const char *name, *data_dir, *address, *initial_cluster, *join, *token, *cluster_cidr, *service_cidr, *cluster_dns, *cluster_domain,
+			*cgroup_root, *runtime, *labels, *taints, *log_level;
+	struct opt_list servers, sans;
+	int64_t port, peer_port, kubelet_port, healthz_port, election_ms, heartbeat_ms;
+	bool no_agent;
+};
+
+#define ROW(name, type, member, arg, help, env) {name, 0, type, offsetof(struct server_opts, member), arg, help, env, NULL}
+
+#define NODE_ROWS                                                                                                        \
+	ROW("name", OPT_STR, name, "NAME", "the node's name (default: the host's)", "KONTIKI_NAME"),                      \
+	ROW("data-dir", OPT_STR, data_dir, "DIR", "where everything is kept (default /var/lib/kontiki)", "KONTIKI_DATA_DIR"), \
+	ROW("advertise-address", OPT_STR, address, "IP", "the address others reach this node at (default: the first global one)", "KONTIKI_ADDRESS"), \
+	ROW("token", OPT_STR, token, "TOKEN", "join token of a running cluster (or a file with it: @FILE)", "KONTIKI_TOKEN"), \
+	ROW("cluster-cidr", OPT_STR, cluster_cidr, "CIDR", "the pods' network (default 10.244.0.0/16)", NULL),            \
+	ROW("service-cidr", OPT_STR, service_cidr, "CIDR", "the Services' network (default 10.96.0.0/12)", NULL),         \
+	ROW("cluster-dns", OPT_STR, cluster_dns, "IP", "the cluster DNS address (default 10.96.0.10)", NULL),             \
+	ROW("cluster-domain", OPT_STR, cluster_domain, "NAME", "the cluster's DNS domain (default cluster.local)", NULL), \
+	ROW("cgroup-root", OPT_STR, cgroup_root, "PATH", "control group below which pods run (default /kubepods)", NULL), \
+	ROW("container-runtime-endpoint", OPT_STR, runtime, "SOCKET", "use this CRI runtime instead of an own containerd", NULL), \
+	ROW("node-labels", OPT_STR, labels, "K=V,...", "labels of the node when it registers", NULL),                     \
+	ROW("register-with-taints", OPT_STR, taints, "K=V:EFFECT,...", "taints of the node when it registers", NULL),     \
+	ROW("kubelet-port", OPT_INT, kubelet_port, "PORT", "the kubelet's HTTPS port (default 10250)", NULL),             \
+	ROW("healthz-port", OPT_INT, healthz_port, "PORT", "the kubelet's health port on loopback (default 10248)", NULL), \
+	ROW("log-level", OPT_STR, log_level, "LEVEL", "error, warn, info or debug (default info)", "KONTIKI_LOG_LEVEL")
+
+static const struct opt server_rows[] = {
+	NODE_ROWS,
+	ROW("initial-cluster", OPT_STR, initial_cluster, "NAME=IP:PORT,...", "all members of a new cluster, the same list on each; only for the first start", NULL),
+	ROW("join", OPT_STR, join, "URL", "join the cluster of this server (https://IP:6443); only for the first start", "KONTIKI_JOIN"),
+	ROW("secure-port", OPT_INT, port, "PORT", "the API's HTTPS port (default 6443)", NULL),
+	ROW("peer-port", OPT_INT, peer_port, "PORT", "the port for other members (default 2380)", NULL),
+	ROW("tls-san", OPT_LIST, sans, "NAME", "a further name or address in the API's certificate; may be repeated", NULL),
+	ROW("election-timeout", OPT_INT, election_ms, "MS", "milliseconds without a leader until an election (default 300)", NULL),
+	ROW("heartbeat-interval", OPT_INT, heartbeat_ms, "MS", "milliseconds between the leader's heartbeats (default 50)", NULL),
+	ROW("no-agent", OPT_BOOL, no_agent, "", "control plane only: run no pods here", NULL),
+	OPT_END,
+};
+
+static const struct opt agent_rows[] = {
+	NODE_ROWS,
+	ROW("server", OPT_LIST, servers, "URL", "a server's address (https://IP:6443); may be repeated", "KONTIKI_SERVER"),
+	OPT_END,
+};
+
+static const char server_usage[] = "usage: kontiki server [OPTIONS]\n\n"
+				   "A member of the control plane and, without --no-agent, a node. The first one makes a cluster; others --join it.\n";
+static const char agent_usage[] = "usage: kontiki agent --server URL [--server URL ...] [--token TOKEN] [OPTIONS]\n\nA node without a control plane.\n";
+
+/* A running server or agent. */
+struct server {
+	struct server_opts o;
+	struct arena arena;
+	char pki[PATH_MAX], ca[PATH_MAX];
+	const char *service_ip;
+	int lock_fd;
+	struct tls_ctx *peer_server, *peer_client;
+	struct kv *kv;
+	struct join_service join;
+	const char *const *join_peers;
+	size_t n_join_peers;
+	struct apiserver *api;
+	struct control *control;
+	struct agent *agent;
+	struct agent_cfg agent_cfg;
+	struct loop *loop;
+	uv_signal_t signals[2];
+	uint64_t began_ms;
+};
+
+static const char *in_pki(struct server *s, const char *name)
+{
+	return arena_printf(&s->arena, "%s/%s", s->pki, name);
+}
+
+/* --- Before the start ---------------------------------------------------------------------------------------- */
+
+/* The address that a packet to the outside would carry, without sending one; else the first that is not loopback. */
+static int find_address(struct server *s, struct err *e)
+{
+	uv_interface_address_t *v;
+	int n;
+
+	if (s->o.address != NULL)
+		return 0;
+	if (uv_interface_addresses(&v, &n) != 0)
+		return err_set(e, ERR_IO, "cannot list the network interfaces; give --advertise-address");
+	for (int i = 0; i < n && s->o.address == NULL; i++) {
+		char text[64];
+
+		if (v[i].is_internal || v[i].address.address4.sin_family != AF_INET)
+			continue;
+		uv_ip4_name(&v[i].address.address4, text, sizeof(text));
+		s->o.address = arena_strdup(&s->arena, text);
+	}
+	uv_free_interface_addresses(v, n);
+	if (s->o.address == NULL)
+		s->o.address = "127.0.0.1";
+	return 0;
+}
+
+static int find_name(struct server *s, struct err *e)
+{
+	char host[256] = "";
+
+	if (s->o.name == NULL) {
+		if (gethostname(host, sizeof(host) - 1) < 0 || host[0] == '\0')
+			return err_set(e, ERR_BAD_REQUEST, "the host has no name; give --name");
+		for (char *c = host; *c; c++)
+			*c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
+		s->o.name = arena_strdup(&s->arena, host);
+	}
+	for (const char *c = s->o.name; *c; c++)
+		if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '-' || *c == '.'))
+			return err_set(e, ERR_BAD_REQUEST, "name \"%s\": a node's name has lower-case letters, digits, dashes and dots; give --name",
+					s->o.name);
+	return 0;
+}
+
+/* Two processes on one data directory would destroy each other's work. */
+static int lock_data_dir(struct server *s, struct err *e)
+{
+	char path[PATH_MAX];
+
+	if (dir_make(s->o.data_dir, 0700, e) < 0)
+		return -(int)e->code;
+	snprintf(path, sizeof(path), "%s/lock", s->o.data_dir);
+	s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (s->lock_fd < 0)
+		return err_set_errno(e, errno, "open %s", path);
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return err_set(e, ERR_ALREADY_EXISTS, "another kontiki process uses the data directory %s; stop it first or give another --data-dir",
+				s->o.data_dir);
+	return 0;
+}
+
+/* The first address of the service network belongs to the service kubernetes. */
+static int find_service_ip(struct server *s, struct err *e)
+{
+	struct ip4_net net;
+	char text[IP4_STR_SIZE];
+
+	if (!ip4_net_parse(str_from(s->o.service_cidr), &net) || net.bits > 28)
+		return err_set(e, ERR_BAD_REQUEST, "service network \"%s\": give an IPv4 network such as 10.96.0.0/12", s->o.service_cidr);
+	s->service_ip = arena_strdup(&s->arena, ip4_print((net.addr & ip4_mask(net.bits)) + 1, text));
+	return 0;
+}
+
+static int prepare(struct server *s, struct err *e)
+{
+	int rv = find_name(s, e);
+
+	if (s->o.log_level && !log_set_level(s->o.log_level))
+		return err_set(e, ERR_BAD_REQUEST, "log level \"%s\": use error, warn, info or debug", s->o.log_level);
+	if (!s->o.no_agent && geteuid() != 0)
+		return err_set(e, ERR_FORBIDDEN, "a node runs containers and sets up networks: start it as root, or give --no-agent");
+	if (rv == 0)
+		rv = find_address(s, e);
+	if (rv == 0)
+		rv = find_service_ip(s, e);
+	if (rv == 0)
+		rv = lock_data_dir(s, e);
+	snprintf(s->pki, sizeof(s->pki), "%s/pki", s->o.data_dir);
+	snprintf(s->ca, sizeof(s->ca), "%s/pki/ca.crt", s->o.data_dir);
+	return rv;
+}
+
+static struct pki_node pki_of(struct server *s)
+{
+	const char **sans = arena_new_array(&s->arena, const char *, s->o.sans.n + 1);
+
+	for (size_t i = 0; i < s->o.sans.n; i++)
+		sans[i] = s->o.sans.v[i];
+	return (struct pki_node){.name = s->o.name, .addr = s->o.address, .sans = sans, .service_ip = s->service_ip,
+			.domain = s->o.cluster_domain};
+}
+
+/* --- The store ------------------------------------------------------------------------------------------------ */
+
+/* "a=10.0.0.1:2380,b=..." */
+static int parse_members(struct server *s, struct kv_peer **ret, size_t *ret_n, struct err *e)
+{
+	struct str rest = str_from(s->o.initial_cluster), one;
+	struct kv_peer *v = arena_new_array(&s->arena, struct kv_peer, KV_MAX_MEMBERS);
+	size_t n = 0;
+	bool more = rest.n > 0, self = false;
+
+	while (more) {
+		struct str name, addr, host, port;
+
+		more = str_cut(rest, ',', &one, &rest);
+		if (!str_cut(one, '=', &name, &addr) || !str_cut(addr, ':', &host, &port) || n == KV_MAX_MEMBERS)
+			return err_set(e, ERR_BAD_REQUEST, "--initial-cluster \"%s\": at most %d members as NAME=IP:PORT, separated by commas",
+					s->o.initial_cluster, KV_MAX_MEMBERS);
+		v[n++] = (struct kv_peer){.name = arena_cstr(&s->arena, name), .addr = arena_cstr(&s->arena, addr),
+				.url = arena_printf(&s->arena, "https://%.*s:%d", STR_FMT(host), (int)s->o.port)};
+		self = self || str_eqc(name, s->o.name);
+	}
+	if (n > 0 && !self)
+		return err_set(e, ERR_BAD_REQUEST, "--initial-cluster does not name this server (\"%s\")", s->o.name);
+	*ret = v;
+	*ret_n = n;
+	return 0;
+}
+
+static void on_fatal(void *arg, const struct err *e)
+{
+	/* The store cannot go on, and neither can anything above it. Pods run on; whoever started us starts us again. */
+	log_error("server", "stopping: %s", e->text);
+	_exit(1);
+}
+
+static int start_kv(struct server *s, struct err *e)
+{
+	struct tls_config ts = {.server = true, .verify = TLS_VERIFY_REQUIRED}, tc = {.server = false};
+	struct kv_cfg cfg = {
+		.data_dir = s->o.data_dir,
+		.name = s->o.name,
+		.listen = arena_printf(&s->arena, "0.0.0.0:%d", (int)s->o.peer_port),
+		.advertise = arena_printf(&s->arena, "%s:%d", s->o.address, (int)s->o.peer_port),
+		.url = arena_printf(&s->arena, "https://%s:%d", s->o.address, (int)s->o.port),
+		.election_ms = (unsigned)s->o.election_ms,
+		.heartbeat_ms = (unsigned)s->o.heartbeat_ms,
+		.on_fatal = on_fatal,
+	};
+	struct kv_peer *initial = NULL;
+	int rv = 0;
+
+	if (s->o.initial_cluster)
+		rv = parse_members(s, &initial, &cfg.n_initial, e);
+	cfg.initial = cfg.n_initial ? initial : NULL;
+	cfg.join = s->join_peers;
+	cfg.n_join = s->n_join_peers;
+	if (rv == 0)
+		rv = tls_ctx_new_files(&ts, in_pki(s, "peer.crt"), in_pki(s, "peer.key"), s->ca, &s->peer_server, e);
+	if (rv == 0)
+		rv = tls_ctx_new_files(&tc, in_pki(s, "peer.crt"), in_pki(s, "peer.key"), s->ca, &s->peer_client, e);
+	cfg.tls_server = s->peer_server;
+	cfg.tls_client = s->peer_client;
+	return rv == 0 ? kv_start(&cfg, &s->kv, e) : rv;
+}
+
+/* --- API, controllers, agent ------------------------------------------------------------------------------------ */
+
+static bool serve_extra(void *arg, struct http_request *r)
+{
+	return join_serve(arg, r);
+}
+
+static int start_api(struct server *s, struct err *e)
+{
+	struct apiserver_cfg cfg = {
+		.listen = arena_printf(&s->arena, "0.0.0.0:%d", (int)s->o.port),
+		.advertise = s->o.address,
+		.name = s->o.name,
+		.cert = in_pki(s, "apiserver.crt"),
+		.key = in_pki(s, "apiserver.key"),
+		.ca = s->ca,
+		.sa_key = in_pki(s, "sa.key"),
+		.kubelet_client_cert = in_pki(s, "apiserver-kubelet-client.crt"),
+		.kubelet_client_key = in_pki(s, "apiserver-kubelet-client.key"),
+		.service_cidr = s->o.service_cidr,
+		.extra = serve_extra,
+		.extra_arg = &s->join,
+	};
+
+	s->join = (struct join_service){.pki_dir = s->pki, .kv = s->kv};
+	return apiserver_start(&cfg, s->kv, &s->api, e);
+}
+
+static int start_agent(struct server *s, const char *const *servers, size_t n_servers, struct err *e)
+{
+	s->agent_cfg = (struct agent_cfg){
+		.node_name = s->o.name,
+		.node_ip = s->o.address,
+		.dir = arena_printf(&s->arena, "%s/agent", s->o.data_dir),
+		.pki_dir = s->pki,
+		.servers = servers,
+		.n_servers = n_servers,
+		.cluster_cidr = s->o.cluster_cidr,
+		.service_cidr = s->o.service_cidr,
+		.cluster_dns = s->o.cluster_dns,
+		.cluster_domain = s->o.cluster_domain,
+		.cgroup_root = s->o.cgroup_root,
+		.runtime_socket = s->o.runtime,
+		.node_labels = s->o.labels,
+		.node_taints = s->o.taints,
+		.kubelet_port = (int)s->o.kubelet_port,
+		.healthz_port = (int)s->o.healthz_port,
+	};
+	if (dir_make(s->agent_cfg.dir, 0711, e) < 0)
+		return -(int)e->code;
+	return agent_start(&s->agent_cfg, &s->agent, e);
+}
+
+static int write_admin_kubeconfig(struct server *s, struct err *e)
+{
+	char path[PATH_MAX];
+	struct buf b = BUF_INIT;
+	int rv = pki_ensure_admin(s->pki, e);
+
+	if (rv == 0)
+		rv = pki_kubeconfig(s->pki, "admin", "kontiki", arena_printf(&s->arena, "https://%s:%d", s->o.address, (int)s->o.port), &b, e);
+	snprintf(path, sizeof(path), "%s/admin.kubeconfig", s->o.data_dir);
+	if (rv == 0)
+		rv = file_write(path, b.p, b.n, 0600, e);
+	buf_fini(&b);
+	return rv;
+}
+
+/* Only for a data directory that is no member yet; one that is just starts again. */
+static int join(struct server *s, struct err *e)
+{
+	struct join_node n = {.url = s->o.join, .token = s->o.token, .pki_dir = s->pki, .name = s->o.name, .addr = s->o.address};
+
+	if (pki_has_ca_key(s->pki) && access(arena_printf(&s->arena, "%s/raft", s->o.data_dir), F_OK) == 0)
+		return 0;
+	if (s->o.initial_cluster)
+		return err_set(e, ERR_BAD_REQUEST, "give either --initial-cluster or --join");
+	log_info("server", "joining %s", s->o.join);
+	return join_as_server(&n, &s->arena, &s->join_peers, &s->n_join_peers, e);
+}
+
+static int start_server(struct server *s, struct err *e)
+{
+	struct pki_node pn = pki_of(s);
+	struct control_cfg cc;
+	const char **self = arena_new_array(&s->arena, const char *, KV_MAX_MEMBERS + 1);
+	struct kv_peer *members = NULL;
+	size_t n_members = 0, n = 0;
+	int rv = s->o.join ? join(s, e) : 0;
+
+	if (rv == 0)
+		rv = pki_ensure_ca(s->pki, e);
+	if (rv == 0)
+		rv = join_ensure_token(s->pki, &s->arena, NULL, e);
+	if (rv == 0)
+		rv = pki_ensure_server(s->pki, &pn, e);
+	if (rv == 0)
+		rv = start_kv(s, e);
+	if (rv == 0)
+		rv = start_api(s, e);
+	if (rv < 0)
+		return rv;
+	cc = (struct control_cfg){.kv = s->kv, .api = s->api, .cluster_cidr = s->o.cluster_cidr, .ca_path = s->ca};
+	rv = control_start(&cc, &s->control, e);
+	if (rv == 0)
+		rv = write_admin_kubeconfig(s, e);
+	if (rv < 0 || s->o.no_agent)
+		return rv;
+	/* Our own API server first; the others when it does not answer. */
+	self[n++] = arena_printf(&s->arena, "127.0.0.1:%d", (int)s->o.port);
+	if (s->o.initial_cluster && parse_members(s, &members, &n_members, e) == 0)
+		for (size_t i = 0; i < n_members; i++)
+			if (strcmp(members[i].name, s->o.name) != 0)
+				self[n++] = members[i].url + strlen("https://");
+	return start_agent(s, self, n, e);
+}
+
+static void stop_all(struct server *s)
+{
+	if (s->agent)
+		agent_stop(s->agent);
+	if (s->control)
+		control_stop(s->control);
+	if (s->api)
+		apiserver_stop(s->api);
+	if (s->kv)
+		kv_stop(s->kv);
+	tls_ctx_unref(s->peer_server);
+	tls_ctx_unref(s->peer_client);
+	closep(&s->lock_fd);
+}
+
+/* --- Running ------------------------------------------------------------------------------------------------------ */
+
+static void on_signal(uv_signal_t *h, int signum)
+{
+	struct server *s = h->data;
+
+	log_info("server", "stopping signal=%s", signum == SIGINT ? "SIGINT" : "SIGTERM");
+	loop_stop(s->loop);
+}
+
+static void wait_for_signal(struct server *s)
+{
+	s->loop = loop_new("main");
+	for (int i = 0; i < 2; i++) {
+		uv_signal_init(loop_uv(s->loop), &s->signals[i]);
+		s->signals[i].data = s;
+		uv_signal_start(&s->signals[i], on_signal, i ? SIGTERM : SIGINT);
+	}
+	loop_run(s->loop);
+	for (int i = 0; i < 2; i++)
+		uv_close((uv_handle_t *)&s->signals[i], NULL);
+}
+
+static struct server_opts default_opts(void)
+{
+	return (struct server_opts){
+		.data_dir = "/var/lib/kontiki", .cluster_cidr = "10.244.0.0/16", .service_cidr = "10.96.0.0/12", .cluster_dns = "10.96.0.10",
+		.cluster_domain = "cluster.local", .port = 6443, .peer_port = 2380, .kubelet_port = 10250, .healthz_port = 10248,
+	};
+}
+
+static int run(struct server *s, int (*start)(struct server *, struct err *), struct err *e)
+{
+	int rv;
+
+	s->began_ms = clock_mono_ms();
+	s->lock_fd = -1;
+	arena_init(&s->arena);
+	rv = prepare(s, e);
+	if (rv == 0)
+		rv = start(s, e);
+	if (rv == 0) {
+		log_info("server", "started name=%s address=%s ms=%llu", s->o.name, s->o.address,
+				(unsigned long long)(clock_mono_ms() - s->began_ms));
+		wait_for_signal(s);
+	} else {
+		log_error("server", "cannot start: %s", e->text);
+	}
+	stop_all(s);
+	if (s->loop)
+		loop_free(s->loop);
+	arena_fini(&s->arena);
+	opt_list_fini(&s->o.servers);
+	opt_list_fini(&s->o.sans);
+	return rv;
+}
+
+int cmd_server(int argc, char **argv)
+{
+	struct server s = {.o = default_opts()};
+	struct opt_args args;
+	struct err e = ERR_INIT;
+
+	if (cmd_wants_help(argc, argv, server_usage, server_rows))
+		return CMD_OK;
+	if (opts_parse(server_rows, &s.o, NULL, NULL, argc, argv, &args, &e) < 0)
+		return cmd_usage("server", &e);
+	opt_args_fini(&args);
+	return run(&s, start_server, &e) < 0 ? cmd_fail(&e) : CMD_OK;
+}
+
+static int start_agent_only(struct server *s, struct err *e)
+{
+	const char **servers = arena_new_array(&s->arena, const char *, s->o.servers.n + 1);
+	static const char scheme[] = "https://";
+
+	if (s->o.servers.n == 0)
+		return err_set(e, ERR_BAD_REQUEST, "give at least one --server https://IP:6443");
+	for (size_t i = 0; i < s->o.servers.n; i++) {
+		const char *url = s->o.servers.v[i];
+
+		if (strncmp(url, scheme, strlen(scheme)) != 0 || strchr(url + strlen(scheme), ':') == NULL)
+			return err_set(e, ERR_BAD_REQUEST, "--server \"%s\": give a URL such as https://10.0.0.1:6443", url);
+		servers[i] = url + strlen(scheme);
+	}
+	if (access(in_pki(s, "kubelet.crt"), R_OK) < 0) {
+		struct join_node n = {.token = s->o.token, .pki_dir = s->pki, .name = s->o.name, .addr = s->o.address};
+		const char *const *known;
+		size_t n_known;
+		int rv = -1;
+
+		for (size_t i = 0; rv < 0 && i < s->o.servers.n; i++) {
+			n.url = s->o.servers.v[i];
+			rv = join_as_agent(&n, &s->arena, &known, &n_known, e);
+		}
+		if (rv < 0)
+			return rv;
+	}
+	return start_agent(s, servers, s->o.servers.n, e);
+}
+
+int cmd_agent(int argc, char **argv)
+{
+	struct server s = {.o = default_opts()};
+	struct opt_args args;
+	struct err e = ERR_INIT;
+
+	if (cmd_wants_help(argc, argv, agent_usage, agent_rows))
+		return CMD_OK;
+	if (opts_parse(agent_rows, &s.o, NULL, NULL, argc, argv, &args, &e) < 0)
+		return cmd_usage("agent", &e);
+	opt_args_fini(&args);
+	return run(&s, start_agent_only, &e) < 0 ? cmd_fail(&e) : CMD_OK;
+}

@@ -1,0 +1,37 @@
+/*
+ * The node agent: everything that a node runs, on one thread: kubelet, service proxy, cluster DNS, routes to the
+ * other nodes' pods; and the balancer through which it reaches the servers.
+ *
+ *	    servers <-- balancer (127.0.0.1) <-- client --> informers --> kubelet, proxy, dns, routes
+ *
+ * The thread must be in the node's network namespace. Pods run on when the agent stops.
+ */
+#ifndef ORCHESTRATOR_AGENT_AGENT_H
+#define ORCHESTRATOR_AGENT_AGENT_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+
+struct agent;
+
+struct agent_cfg {
+	const char *node_name, *node_ip;
+	const char *dir;               /* <data dir>/agent */
+	const char *pki_dir;           /* ca.crt, kubelet.crt, kubelet.key */
+	const char *const *servers;    /* "ip:port" of the API servers; the first on this machine comes first */
+	size_t n_servers;
+	const char *cluster_cidr, *service_cidr, *cluster_dns, *cluster_domain;
+	const char *cgroup_root;       /* of all that belongs to this node; NULL: none */
+	const char *runtime_socket;    /* CRI of somebody else's containerd; NULL: our own */
+	const char *node_labels, *node_taints; /* or NULL */
+	const char *version;
+	int kubelet_port, healthz_port;
+};
+
+/* The cfg is borrowed until agent_stop has returned. Returns when the thread's parts have started, or the first error. */
+int agent_start(const struct agent_cfg *, struct agent **ret, struct err *e);
+/* Any thread but its own; waits for it. */
+void agent_stop(struct agent *);
+
+#endif

@@ -1,0 +1,6 @@
+# The node agent: assembly of what a node runs.
+noinst_LIBRARIES += libagent.a
+libagent_a_SOURCES = \
+	orchestrator/agent/agent.c orchestrator/agent/agent.h \
+	orchestrator/agent/routes.c orchestrator/agent/routes.h
+libagent_a_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(PROTOBUFC_CFLAGS)
