@@ -98,6 +98,7 @@ struct pod_worker {
 	bool all_stopped, gone;      /* from the last sync */
 	bool frozen;                 /* the final status is made; the runtime's records may go */
 	bool status_busy, delete_busy, deleted;
+	bool cleaning, cleaned;      /* the removal of its files, off the loop */
 	int64_t write_delay_ms;
 	struct client_req status_req, delete_req;
 	int64_t first_seen_ms;
@@ -128,6 +129,8 @@ int64_t wall_ms(void);
 /* --- pod-actions.c: running one action as a series of steps ------------------------------------------------------- */
 
 void act_start(struct pod_worker *, const struct act *);
+/* Ids under work that belong to no container of the spec; borrowed from the actions. */
+const char **acts_ids(struct pod_worker *, struct arena *, size_t *ret_n);
 /* All actions of the worker end soon, without a further step. */
 void acts_cancel(struct pod_worker *);
 
@@ -221,6 +224,10 @@ void node_set_runtime(struct kubelet_node *, const char *version);
 /* Something of the node's state changed: write it soon. */
 void node_changed(struct kubelet_node *);
 void node_capacity(struct kubelet *); /* fills host.memory_capacity and host.cpu_milli */
+
+/* --- logs-rotate.c ----------------------------------------------------------------------------------------------- */
+
+void logs_rotate(struct kubelet *);
 
 /* --- server.c ----------------------------------------------------------------------------------------------------- */
 

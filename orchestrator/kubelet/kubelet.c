@@ -11,7 +11,7 @@
 #include "orchestrator/kubelet/pbutil.h"
 
 #define RELIST_MS 5000        /* a safety net: events tell of changes at once */
-#define HOUSEKEEPING_MS 60000
+#define HOUSEKEEPING_MS 15000
 
 void kubelet_busy(struct kubelet *k)
 {
@@ -235,6 +235,8 @@ static void on_housekeeping(struct loop_timer *t)
 
 	if (k->pods_synced && k->runtime_ready && runtime_generation(k->runtime) > 0)
 		clean_pod_dirs(k);
+	if (k->runtime_ready)
+		logs_rotate(k);
 	loop_timer_start(&k->housekeeping_timer, k->loop, HOUSEKEEPING_MS, on_housekeeping);
 }
 

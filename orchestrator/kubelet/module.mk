@@ -16,6 +16,7 @@ libkubelet_a_SOURCES = \
 	orchestrator/kubelet/hooks.c \
 	orchestrator/kubelet/images.c \
 	orchestrator/kubelet/kubelet.c orchestrator/kubelet/kubelet.h orchestrator/kubelet/kubelet-priv.h \
+	orchestrator/kubelet/logs-rotate.c \
 	orchestrator/kubelet/node.c \
 	orchestrator/kubelet/objects.c orchestrator/kubelet/objects.h \
 	orchestrator/kubelet/pbutil.h \

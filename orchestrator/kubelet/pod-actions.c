@@ -56,7 +56,7 @@ static void op_end(struct act_op *op)
 
 	if (c)
 		c->busy--;
-	else
+	else if (op->kind <= ACT_STOP_SANDBOX)
 		w->sandbox_busy--;
 	w->n_acts--;
 	list_del(&op->link);
@@ -69,6 +69,18 @@ static void op_end(struct act_op *op)
 	kubelet_idle(w->k);
 	free(op);
 	worker_release(w);
+}
+
+const char **acts_ids(struct pod_worker *w, struct arena *a, size_t *ret_n)
+{
+	const char **ids = arena_new_array(a, const char *, list_len(&w->acts) + 1);
+	size_t n = 0;
+
+	LIST_FOR_EACH (op, &w->acts, struct act_op, link)
+		if (op->id && !op->container)
+			ids[n++] = op->id;
+	*ret_n = n;
+	return ids;
 }
 
 void acts_cancel(struct pod_worker *w)
@@ -466,7 +478,7 @@ void act_start(struct pod_worker *w, const struct act *act)
 		op->container = xstrdup(w->c[act->container].name);
 		op->spec = worker_spec(w, op->container);
 		w->c[act->container].busy++;
-	} else {
+	} else if (op->kind <= ACT_STOP_SANDBOX) {
 		w->sandbox_busy++;
 	}
 	w->n_acts++;

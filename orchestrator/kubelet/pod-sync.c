@@ -52,6 +52,13 @@ static struct act *add(struct sync_out *out, enum act_kind kind, int container, 
 	return a;
 }
 
+/* By id, for what has no place in the spec: once is enough. */
+static void add_once(const struct sync_in *in, struct sync_out *out, enum act_kind kind, const char *id)
+{
+	if (!pb_has_str(in->busy_ids, in->n_busy_ids, id))
+		add(out, kind, -1, id, NULL);
+}
+
 static void wake_at(struct sync_out *out, int64_t ms)
 {
 	if (out->wake_ms == 0 || ms < out->wake_ms)
@@ -102,7 +109,7 @@ static bool kill_all(const struct sync_in *in, struct sync_out *out, const char 
 		if (!is_running(c))
 			continue;
 		runs = true;
-		if ((at >= 0 && in->c[at].busy) || (at < 0 && in->sandbox_busy) ||
+		if ((at >= 0 && in->c[at].busy) || pb_has_str(in->busy_ids, in->n_busy_ids, c->id) ||
 				(at >= 0 && in->c[at].sidecar && main_runs))
 			continue;
 		add(out, ACT_KILL, at, c->id, why)->grace_s = in->grace_s;
@@ -120,7 +127,7 @@ static bool stop_sandboxes(const struct sync_in *in, struct sync_out *out, const
 			continue;
 		any = true;
 		if (!in->sandbox_busy)
-			add(out, ACT_STOP_SANDBOX, -1, in->rt->sandboxes[i]->id, NULL);
+			add_once(in, out, ACT_STOP_SANDBOX, in->rt->sandboxes[i]->id);
 	}
 	return any;
 }
@@ -138,10 +145,17 @@ static void sync_end(const struct sync_in *in, struct sync_out *out)
 		out->gone = true;
 		return;
 	}
-	for (size_t i = 0; i < in->rt->n_containers; i++)
-		add(out, ACT_REMOVE, -1, in->rt->containers[i]->id, NULL);
+	/* A sandbox takes its containers with it; only containers without one are removed alone. */
+	for (size_t i = 0; i < in->rt->n_containers; i++) {
+		bool has_sandbox = false;
+
+		for (size_t k = 0; k < in->rt->n_sandboxes; k++)
+			has_sandbox = has_sandbox || strcmp(in->rt->sandboxes[k]->id, in->rt->containers[i]->sandbox_id) == 0;
+		if (!has_sandbox)
+			add_once(in, out, ACT_REMOVE, in->rt->containers[i]->id);
+	}
 	for (size_t i = 0; i < in->rt->n_sandboxes; i++)
-		add(out, ACT_REMOVE_SANDBOX, -1, in->rt->sandboxes[i]->id, NULL);
+		add_once(in, out, ACT_REMOVE_SANDBOX, in->rt->sandboxes[i]->id);
 }
 
 /* Without a sandbox: is there still something to run? Containers of older sandboxes count as history. */
@@ -292,7 +306,7 @@ static void collect_garbage(const struct sync_in *in, struct sync_out *out)
 		for (size_t k = 0; k < i; k++)
 			newer += strcmp(in->rt->containers[k]->name, c->name) == 0;
 		if (newer >= 2 && !is_running(c) && (at < 0 || !in->c[at].busy))
-			add(out, ACT_REMOVE, -1, c->id, NULL);
+			add_once(in, out, ACT_REMOVE, c->id);
 	}
 	for (size_t i = 1; in->rt && i < in->rt->n_sandboxes; i++) {
 		const struct rt_sandbox *s = in->rt->sandboxes[i];
@@ -300,8 +314,8 @@ static void collect_garbage(const struct sync_in *in, struct sync_out *out)
 
 		for (size_t k = 0; k < in->rt->n_containers; k++)
 			used = used || strcmp(in->rt->containers[k]->sandbox_id, s->id) == 0;
-		if (!used && !in->sandbox_busy)
-			add(out, ACT_REMOVE_SANDBOX, -1, s->id, NULL);
+		if (!used)
+			add_once(in, out, ACT_REMOVE_SANDBOX, s->id);
 	}
 }
 

@@ -30,7 +30,7 @@ struct backoff {
 void backoff_next(struct backoff *, int64_t started_ms, int64_t finished_ms);
 
 enum act_kind {
-	ACT_CREATE_SANDBOX, /* attempt */
+	ACT_CREATE_SANDBOX, /* attempt; this and the next make the sandbox busy */
 	ACT_STOP_SANDBOX,   /* id */
 	ACT_REMOVE_SANDBOX, /* id */
 	ACT_START,          /* container, attempt */
@@ -74,6 +74,9 @@ struct sync_in {
 	bool sandbox_busy;
 	bool ready_to_start; /* volumes are there, the runtime and its network too */
 	int64_t sandbox_not_before_ms;
+	/* Sandboxes and containers that are being stopped or removed by their id. */
+	const char *const *busy_ids;
+	size_t n_busy_ids;
 	struct sync_container *c;
 	size_t n_c;
 };

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
+#include <uv.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -304,6 +305,7 @@ static void fill_sync(struct pod_worker *w, struct arena *a, struct sync_in *in)
 		       (pod && pod->status && pod_phase_is_terminal(pod->status->phase));
 	in->grace_s = grace_of(w);
 	in->sandbox_busy = w->sandbox_busy > 0;
+	in->busy_ids = acts_ids(w, a, &in->n_busy_ids);
 	in->ready_to_start = w->volumes_ready && w->k->runtime_ready && containerd_can_sandbox(w->k->containerd) &&
 			     (w->k->network_ready || (pod && PB_OR(pod->spec, host_network, 0)));
 	in->sandbox_not_before_ms = w->sandbox_not_before_ms;
@@ -585,29 +587,82 @@ static void pod_deleted(struct client_req *req)
 		retry_write(w);
 }
 
-/* Nothing of a deleted pod is left on the node: its volumes go, then its object. */
-static void finish_deleted(struct pod_worker *w)
+/* Removing a pod's files: unmounting can take a while, so it happens on a thread of libuv's pool. */
+struct cleanup {
+	uv_work_t work;
+	struct pod_worker *w;
+	char *dir, *cgroup, *logs;
+	struct err volumes_err, cgroup_err;
+};
+
+static void clean(uv_work_t *work)
 {
-	struct err e = ERR_INIT;
+	struct cleanup *c = container_of(work, struct cleanup, work);
+
+	volumes_teardown(c->dir, &c->volumes_err);
+	if (c->cgroup)
+		cgroup_remove(c->cgroup, &c->cgroup_err);
+	fs_remove_tree(c->logs, NULL);
+}
+
+static void cleaned(uv_work_t *work, int status)
+{
+	struct cleanup *c = container_of(work, struct cleanup, work);
+	struct pod_worker *w = c->w;
+
+	if (c->volumes_err.code)
+		log_warn("kubelet", "pod=%s/%s volumes: %s", w->ns, w->name, c->volumes_err.text);
+	if (c->cgroup_err.code)
+		log_debug("kubelet", "pod=%s/%s: %s", w->ns, w->name, c->cgroup_err.text);
+	free(c->dir);
+	free(c->cgroup);
+	free(c->logs);
+	free(c);
+	w->cleaning = false;
+	w->cleaned = true;
+	w->n_acts--;
+	kubelet_idle(w->k);
+	if (w->closing)
+		maybe_free(w);
+	else
+		worker_kick(w);
+}
+
+static void start_clean(struct pod_worker *w)
+{
+	struct cleanup *c = xcalloc(1, sizeof(*c));
 	struct arena a;
 
-	if (w->deleted || w->delete_busy || w->n_acts || w->fetch)
-		return;
 	arena_init(&a);
-	if (volumes_teardown(pod_dir(&a, &w->k->host, w->uid), &e) < 0)
-		log_warn("kubelet", "pod=%s/%s volumes: %s", w->ns, w->name, e.text);
-	if (cgroup_remove(w->pod ? res_cgroup_path(&a, w->k->host.cgroup_root, worker_pod(w)) : "/none", &e) < 0)
-		log_debug("kubelet", "pod=%s/%s: %s", w->ns, w->name, e.text);
+	c->w = w;
+	c->dir = xstrdup(pod_dir(&a, &w->k->host, w->uid));
+	c->logs = xstrdup(pod_log_dir(&a, &w->k->host, w->ns, w->name, w->uid));
+	c->cgroup = w->pod ? xstrdup(res_cgroup_path(&a, w->k->host.cgroup_root, worker_pod(w))) : NULL;
+	arena_fini(&a);
+	w->cleaning = true;
+	w->n_acts++; /* keeps the worker */
+	kubelet_busy(w->k);
+	uv_queue_work(loop_uv(w->k->loop), &c->work, clean, cleaned);
+}
+
+/* Nothing of a deleted pod runs any more: its files go, then its object. */
+static void finish_deleted(struct pod_worker *w)
+{
+	if (w->delete_busy || w->n_acts || w->fetch)
+		return;
+	if (!w->cleaned) {
+		start_clean(w);
+		return;
+	}
 	if (w->unwanted || !w->pod) {
-		fs_remove_tree(pod_log_dir(&a, &w->k->host, w->ns, w->name, w->uid), NULL);
-		arena_fini(&a);
 		worker_close(w);
 		return;
 	}
+	if (w->deleted)
+		return;
 	if (w->saved != w->status && !w->status_busy)
 		write_status(w);
 	if (!w->status_busy && w->k->client) {
-		fs_remove_tree(pod_log_dir(&a, &w->k->host, w->ns, w->name, w->uid), NULL);
 		w->delete_busy = true;
 		kubelet_busy(w->k);
 		client_req_init(&w->delete_req, CLIENT_DELETE, resource_find("", "v1", "pods"));
@@ -618,7 +673,6 @@ static void finish_deleted(struct pod_worker *w)
 		w->delete_req.done = pod_deleted;
 		client_do(w->k->client, &w->delete_req);
 	}
-	arena_fini(&a);
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------------- */

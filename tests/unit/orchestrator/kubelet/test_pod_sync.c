@@ -192,7 +192,7 @@ static const struct row {
 	{"deleted: kill", "Always s:side c:main", "+0 main/0@0:run side/0@0:run", "kill:main0", true, false},
 	{"deleted: then sidecars", "Always s:side c:main", "+0 main/0@0:x0,1 side/0@0:run", "kill:side0", true, false},
 	{"deleted: sandbox", "Always c:main", "+0 main/0@0:x0,1", "stop:sb0", true, false},
-	{"deleted: records", "Always c:main", "-0 main/0@0:x0,1", "rm:main0 rmsandbox:sb0 stopped", true, false},
+	{"deleted: records", "Always c:main", "-0 main/0@0:x0,1", "rmsandbox:sb0 stopped", true, false},
 	{"deleted: gone", "Always c:main", "", "stopped gone", true, false},
 	{"finished before: nothing starts", "Always c:main", "", "stopped", false, true},
 	{"unknown state: kill", "Always c:main", "+0 main/0@0:unknown", "kill:main0", false, false},
