@@ -30,6 +30,7 @@ struct kubelet {
 	struct runtime *runtime;
 	struct runtime_user runtime_user;
 	bool runtime_ready;    /* containerd answers */
+	bool look_at_all;      /* after the next relist: what came while the runtime was away was put off */
 	bool network_ready;    /* the CNI configuration is written */
 	bool pods_synced;
 	bool stopping;

@@ -44,6 +44,7 @@ static void runtime_is_ready(struct containerd_user *u, const char *version)
 	struct kubelet *k = container_of(u, struct kubelet, containerd_user);
 
 	k->runtime_ready = true;
+	k->look_at_all = true;
 	runtime_ask(k->runtime);
 	if (k->node)
 		node_set_runtime(k->node, version);
@@ -115,11 +116,12 @@ static void listed(struct runtime_user *u, uint64_t generation)
 	MAP_FOR_EACH (e, &k->workers) {
 		struct pod_worker *w = e->value;
 
-		if (generation == 1 || (w->need_generation && w->need_generation <= generation)) {
+		if (k->look_at_all || (w->need_generation && w->need_generation <= generation)) {
 			w->need_generation = 0;
 			worker_kick(w);
 		}
 	}
+	k->look_at_all = false;
 }
 
 /* --- what the outside tells ---------------------------------------------------------------------------------------- */

@@ -267,7 +267,7 @@ static void take_object(struct str kind, struct str wire)
 			struct str v = str_from(nz(s->string_data[i]->value));
 
 			d->key = s->string_data[i]->key;
-			d->value = (ProtobufCBinaryData){.len = v.n, .data = (uint8_t *)arena_memdup(a, v.p, v.n)};
+			PB_SET(d, value, ((ProtobufCBinaryData){.len = v.n, .data = (uint8_t *)arena_memdup(a, v.p, v.n)}));
 		}
 		put(key_of("secrets", ns, s->metadata->name), pb_pack_arena(s, a));
 		kubelet_object_changed(rig.kubelet, ns, s->metadata->name);
@@ -351,6 +351,7 @@ static void command(char *line)
 
 	if (arg)
 		*arg++ = '\0';
+	say("command %s %s", line, arg ? arg : "");
 	if (strcmp(line, "set") == 0 && arg)
 		load(arg);
 	else if (strcmp(line, "delete") == 0 && arg)

@@ -30,7 +30,7 @@ clean() {
 		$(cat "$dir/a/containerd/containerd.pid" 2>/dev/null); do
 		tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q . && kill -9 "$p" 2>/dev/null
 	done
-	pids=$(grep -alsF "$dir/a/containerd/containerd.sock" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3)
+	pids=$(grep -als "$dir/a/containerd/containerd[.]sock" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3)
 	# shellcheck disable=SC2086
 	[ -n "$pids" ] && kill -9 $pids 2>/dev/null
 	kill "$holder" 2>/dev/null
@@ -59,7 +59,7 @@ start_rig() { # files...
 	mkfifo "$tmp/in"
 	: >"$tmp/log"
 	inside "$rig" --dir "$dir/a" --images "$dir/images" --cgroup "$group" --port 0 --cert "$tmp/kubelet.crt" \
-		--key "$tmp/kubelet.key" --ca "$tmp/ca.crt" "$@" <"$tmp/in" >"$tmp/log" 2>&1 &
+		--key "$tmp/kubelet.key" --ca "$tmp/ca.crt" ${RIG_FLAGS:-} "$@" <"$tmp/in" >"$tmp/log" 2>&1 &
 	rig_pid=$!
 	exec 9>"$tmp/in"
 	until_ok 10 grep -q 'started port=' "$tmp/log" && port=$(sed -n 's/.*started port=//p' "$tmp/log")
@@ -200,7 +200,7 @@ say teardown
 t "teardown" seen 'teardown done' 60
 wait "$rig_pid"
 rig_pid=
-no_shim() { ! grep -alsF "$dir/a/containerd/containerd.sock" /proc/[0-9]*/cmdline | grep -q .; }
+no_shim() { ! grep -als "$dir/a/containerd/containerd[.]sock" /proc/[0-9]*/cmdline | grep -q .; }
 t "no process is left" no_shim
-[ "$n_failed" = 0 ] || tail -60 "$tmp/log"
+[ "$n_failed" = 0 ] || tail -${RIG_TAIL:-60} "$tmp/log"
 exit $((n_failed > 0))
