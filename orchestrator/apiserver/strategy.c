@@ -205,18 +205,24 @@ const struct api_strategy *api_strategy_find(const struct resource *res)
 
 /* --- Subresources --------------------------------------------------------------------------------------------------- */
 
-/* status: everything but the status (and what metadata may carry) stays as it is stored. */
+/*
+ * status: everything but the status (and what metadata may carry) stays as it is stored. Who names no version
+ * cannot know today's labels and annotations: all of the metadata stays then, so that a node that only reports how
+ * a pod is does not undo what somebody else wrote meanwhile.
+ */
 static enum step_result status_from_view(struct api_request *req, struct json *view)
 {
 	struct json *status = json_getc(view, "status"), *meta = json_getc(view, "metadata"), *owners;
 
 	req->obj = json_copy(&req->arena, req->old);
 	owners = json_getp(req->obj, "metadata.ownerReferences");
-	json_setc(&req->arena, req->obj, "metadata", meta);
-	if (owners)
-		json_setc(&req->arena, meta, "ownerReferences", owners);
-	else
-		json_delc(meta, "ownerReferences");
+	if (json_str(json_getc(meta, "resourceVersion")).n > 0) {
+		json_setc(&req->arena, req->obj, "metadata", meta);
+		if (owners)
+			json_setc(&req->arena, meta, "ownerReferences", owners);
+		else
+			json_delc(meta, "ownerReferences");
+	}
 	if (status)
 		json_setc(&req->arena, req->obj, "status", status);
 	else
