@@ -33,6 +33,7 @@ int store__mdb_err(struct err *e, int rc, const char *what)
 	case MDB_MAP_FULL:
 	case ENOSPC:
 	case EDQUOT:
+	case EFBIG:
 		return err_set(e, ERR_NO_SPACE, "store: %s: %s", what, mdb_strerror(rc));
 	case MDB_READERS_FULL:
 		return err_set(e, ERR_UNAVAILABLE, "store: %s: too many readers are open", what);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -341,6 +342,17 @@ bool store_checkpoint_due(const struct store *s)
 	return s->pages_since_checkpoint >= CHECKPOINT_PAGES && s->checkpoint == NULL && !s->checkpoint_failed;
 }
 
+/* LMDB calls a short write an I/O error, but it is what a full disk begins with. */
+static int commit_err(struct store *s, int rc, struct err *e)
+{
+	struct statvfs fs;
+	int fd;
+
+	if (rc == EIO && mdb_env_get_fd(s->env->env, &fd) == 0 && fstatvfs(fd, &fs) == 0 && fs.f_bavail * fs.f_frsize < (1u << 20))
+		rc = ENOSPC;
+	return store__mdb_err(e, rc, "commit");
+}
+
 int store_commit(struct store *s, struct err *e)
 {
 	struct store_view *w = &s->writer;
@@ -366,7 +378,7 @@ int store_commit(struct store *s, struct err *e)
 		s->local = s->local_saved;
 		store__lessor_rollback(s->lessor);
 		store__events_drop(s);
-		return store__mdb_err(e, rc, "commit");
+		return commit_err(s, rc, e);
 	}
 	advanced = w->state.revision != s->state.revision;
 	s->state = w->state;

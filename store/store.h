@@ -82,7 +82,10 @@ int store_begin(struct store *, struct err *);
 int store_apply(struct store *, uint64_t index, uint64_t term, struct str command, struct buf *result, struct err *);
 /* An entry that changes no data (a no-op, a configuration): only index and term move. */
 int store_skip(struct store *, uint64_t index, uint64_t term, struct err *);
-/* Makes the batch visible to views and publishes its events to the watch hubs. Does some compaction work if there is. */
+/*
+ * Makes the batch visible to views and publishes its events to the watch hubs. Does some compaction work if there is. After
+ * an error it is as if the batch had never begun: with ERR_NO_SPACE (a full disk) it may be tried again later.
+ */
 int store_commit(struct store *, struct err *);
 /* Undo all since store_begin. */
 void store_rollback(struct store *);

@@ -251,10 +251,105 @@ static void test_power_losses(void **state)
 	assert_true(losses > (int)seeds);
 }
 
+/* All chunks of what `from` has now. */
+static struct store_install *receive(struct fixture *f, struct fixture *from)
+{
+	struct store_snapshot *sn;
+	struct store_install *in;
+	struct buf chunk = BUF_INIT;
+	bool last = false;
+
+	OK(store_snapshot_open(from->store, &sn, &e));
+	OK(store_install_begin(f->store, &in, &e));
+	for (uint64_t n = 0; !last; n++) {
+		bool same;
+
+		buf_clear(&chunk);
+		OK(store_snapshot_chunk(sn, n, &chunk, &last, &e));
+		OK(store_install_chunk(in, buf_str(&chunk), &same, &e));
+	}
+	buf_fini(&chunk);
+	store_snapshot_close(sn);
+	return in;
+}
+
+/* The power fails while a snapshot is taken in, or some time after. */
+static void one_install(uint64_t seed)
+{
+	struct fixture f, reference;
+	struct store_install *in;
+	struct image durable, old_db, new_db, mixed;
+	struct versions disk = {.n = 0};
+	struct store_cfg cfg = {.no_sync = true, .map_size = 1 << 28};
+	uint64_t before, installed;
+	uint64_t hash_before, hash_installed;
+	bool finished = seed % 3 != 0;
+
+	rng_state = seed;
+	fixture_open(&reference, NULL);
+	fixture_open(&f, NULL);
+	run_to(&f, seed, 20);
+	run_to(&reference, seed, 20);
+	OK(store_checkpoint(f.store, &e));
+	before = f.index;
+	hash_before = state_hash(&f);
+	run_to(&reference, seed, 150 + rng() % 100);
+	installed = reference.index;
+	hash_installed = state_hash(&reference);
+	old_db = slurp(f.dir, "db.1");
+	in = receive(&f, &reference);
+	OK(store_install_sync(in, &e));
+	new_db = slurp(f.dir, "db.2");
+	durable = slurp(f.dir, "checkpoint");
+	disk.v[disk.n++] = new_db;
+	if (finished) {
+		OK(store_install_finish(in, &e));
+		f.index = store_applied(f.store).index;
+		assert_int_equal(f.index, installed);
+		free(durable.p);
+		durable = slurp(f.dir, "checkpoint");
+		for (int i = 0; i < 4; i++) {
+			run_to(&f, seed, f.index + 1 + rng() % 20);
+			disk.v[disk.n++] = slurp(f.dir, "db.2");
+		}
+	} else {
+		store_install_abort(in);
+	}
+	mixed = versions_mix(&disk);
+	store_abandon(f.store);
+	spew(f.dir, "db.2", mixed);
+	if (rng() % 2)
+		spew(f.dir, "db.1", old_db); /* its removal may have been lost, too */
+	else if (!finished)
+		spew(f.dir, "db.1", old_db);
+	spew(f.dir, "checkpoint", durable);
+	cfg.dir = f.dir;
+	OK(store_open(&cfg, &f.store, &e));
+	f.index = store_applied(f.store).index;
+	assert_int_equal(f.index, finished ? installed : before);
+	assert_int_equal(state_hash(&f), finished ? hash_installed : hash_before);
+	run_to(&f, seed, 300);
+	run_to(&reference, seed, 300);
+	assert_int_equal(state_hash(&f), state_hash(&reference));
+	free(mixed.p);
+	free(durable.p);
+	free(old_db.p);
+	versions_clear(&disk);
+	fixture_close(&f);
+	fixture_close(&reference);
+}
+
+static void test_power_loss_at_install(void **state)
+{
+	for (uint64_t seed = 1; seed <= 24; seed++)
+		one_install(seed);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_power_losses),
+			cmocka_unit_test(test_power_loss_at_install),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

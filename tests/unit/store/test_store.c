@@ -1,6 +1,8 @@
 /* store/: etcd's rules one by one, and what a restart keeps. The random test against a model is test_model. */
 #include <inttypes.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "tests/unit/store/common.h"
 
@@ -383,6 +385,51 @@ static void test_alarm(void **state)
 	fixture_close(&f);
 }
 
+/* A full disk, played by a limit of the file's size: the batch is as if it had never been, and works once there is room. */
+static void test_full_disk(void **state)
+{
+	struct fixture f;
+	struct rlimit old, low;
+	struct err bad = ERR_INIT;
+	Raftpb__Command c = RAFTPB__COMMAND__INIT;
+	Etcdserverpb__PutRequest p = ETCDSERVERPB__PUT_REQUEST__INIT;
+	struct str cmd;
+	char *value = xmalloc(100000);
+	int rc = 0;
+
+	fixture_open(&f, NULL);
+	put(&f, "a", "1");
+	memset(value, 'x', 99999);
+	value[99999] = '\0';
+	c.op_case = RAFTPB__COMMAND__OP_PUT;
+	c.put = &p;
+	p.key = bin(&f.arena, "zbig");
+	p.value = bin(&f.arena, value);
+	cmd = encode(&f.arena, &c.base);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	low = old;
+	low.rlim_cur = 400000;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+	for (int i = 0; i < 20 && rc == 0; i++) {
+		OK(store_begin(f.store, &e));
+		OK(store_apply(f.store, f.index + 1, 1, cmd, NULL, &e));
+		rc = store_commit(f.store, &bad);
+		f.index += rc == 0;
+	}
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_true(rc == -ERR_NO_SPACE || rc == -ERR_IO);
+	assert_int_equal(store_applied(f.store).index, f.index);
+	assert_int_equal(store_revision(f.store), (int64_t)f.index + 1);
+	assert_string_equal(dump(&f, "a", NULL, 0), "a=1");
+	put(&f, "b", "2");
+	assert_int_equal(store_revision(f.store), (int64_t)f.index + 1);
+	fixture_reopen(&f, true);
+	assert_string_equal(dump(&f, "a", "c", 0), "a=1 b=2");
+	free(value);
+	fixture_close(&f);
+}
+
 /* Keys around and beyond LMDB's limit keep their order and stay apart. */
 static void test_long_keys(void **state)
 {
@@ -448,6 +495,7 @@ int main(void)
 			cmocka_unit_test(test_garbage_commands),
 			cmocka_unit_test(test_lease),
 			cmocka_unit_test(test_alarm),
+			cmocka_unit_test(test_full_disk),
 			cmocka_unit_test(test_long_keys),
 	};
 
