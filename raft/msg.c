@@ -330,6 +330,30 @@ bool msg_entry_next(struct str *entries, struct msg_entry *ret)
 	return true;
 }
 
+/* The core's decoder trusts the bytes of a configuration: version, count, and for each server id, text and role. */
+bool msg_conf_ok(struct str conf)
+{
+	struct reader r = reader_of(conf);
+	uint8_t version = read_u8(&r);
+	uint64_t n = read_u64(&r);
+
+	if (version != 1 || n == 0 || n > 1024)
+		return false;
+	for (uint64_t i = 0; i < n && !r.bad; i++) {
+		const char *end;
+
+		if (read_u64(&r) == 0)
+			return false;
+		end = r.bad || r.n == 0 ? NULL : memchr(r.p, '\0', r.n);
+		if (!end)
+			return false;
+		read_raw(&r, (size_t)(end - r.p) + 1);
+		if (read_u8(&r) > RAFT_SPARE)
+			return false;
+	}
+	return reader_ok(&r, false);
+}
+
 /* Terms never fall within a log, and an entry has one of three types. */
 static bool append_ok(const struct msg *m)
 {
@@ -341,7 +365,7 @@ static bool append_ok(const struct msg *m)
 		return false;
 	for (uint32_t i = 0; i < m->append.n; i++) {
 		if (!read_entry(&r, &e) || e.term == 0 || e.term < term || e.term > m->append.term || e.type < RAFT_COMMAND ||
-		    e.type > RAFT_CHANGE)
+		    e.type > RAFT_CHANGE || (e.type == RAFT_CHANGE && !msg_conf_ok(e.data)))
 			return false;
 		term = e.term;
 	}
@@ -412,7 +436,7 @@ int msg_decode(struct str frame, struct msg *ret, struct err *e)
 	*ret = (struct msg){.kind = (enum msg_kind)get_u32(frame.p + 4)};
 	r = reader_of(str_skip(frame, MSG_HEAD));
 	decode_body(&r, ret);
-	if (!reader_ok(&r, true))
+	if (!reader_ok(&r, true) || (ret->kind == MSG_SNAP_BEGIN && !msg_conf_ok(ret->snap_begin.conf)))
 		return err_set(e, ERR_PROTOCOL, "a malformed %s message between members", msg_kind_name(ret->kind));
 	return 0;
 }

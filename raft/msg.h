@@ -121,6 +121,9 @@ int msg_decode(struct str frame, struct msg *ret, struct err *);
 /* Take the next entry off *entries; false at the end (all were checked by msg_decode). */
 bool msg_entry_next(struct str *entries, struct msg_entry *ret);
 
+/* The bytes are a configuration as the core encodes it. */
+bool msg_conf_ok(struct str conf);
+
 enum msg_channel msg_channel_of(enum msg_kind);
 const char *msg_kind_name(enum msg_kind);
 

@@ -53,3 +53,9 @@ tests_fuzz_fuzz_store_command_LDADD = $(STORE_FUZZ_LIBS)
 tests_fuzz_fuzz_store_chunk_SOURCES = tests/fuzz/fuzz_store_chunk.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_store_chunk_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_store_chunk_LDADD = $(STORE_FUZZ_LIBS)
+
+FUZZ_TARGETS += tests/fuzz/fuzz_peer
+tests_fuzz_fuzz_peer_SOURCES = tests/fuzz/fuzz_peer.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_peer_CFLAGS = $(KT_CFLAGS) $(UV_CFLAGS) $(RAFT_CFLAGS)
+tests_fuzz_fuzz_peer_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_peer_LDADD = libraft.a libio.a libbase.a $(RAFT_LIBS) $(UV_LIBS) $(OPENSSL_LIBS) $(NGHTTP2_LIBS)

@@ -8,3 +8,13 @@ UNIT_TESTS += tests/unit/raft/test_kv
 tests_unit_raft_test_kv_SOURCES = tests/unit/raft/test_kv.c $(RAFT_TEST_COMMON)
 tests_unit_raft_test_kv_CFLAGS = $(RAFT_TEST_CFLAGS)
 tests_unit_raft_test_kv_LDADD = $(RAFT_TEST_LIBS) $(CMOCKA_LIBS)
+
+UNIT_TESTS += tests/unit/raft/test_wal
+tests_unit_raft_test_wal_SOURCES = tests/unit/raft/test_wal.c $(RAFT_TEST_COMMON)
+tests_unit_raft_test_wal_CFLAGS = $(RAFT_TEST_CFLAGS)
+tests_unit_raft_test_wal_LDADD = $(RAFT_TEST_LIBS) $(CMOCKA_LIBS)
+
+UNIT_TESTS += tests/unit/raft/test_msg
+tests_unit_raft_test_msg_SOURCES = tests/unit/raft/test_msg.c $(RAFT_TEST_COMMON)
+tests_unit_raft_test_msg_CFLAGS = $(RAFT_TEST_CFLAGS)
+tests_unit_raft_test_msg_LDADD = $(RAFT_TEST_LIBS) $(CMOCKA_LIBS)

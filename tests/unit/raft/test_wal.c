@@ -1,0 +1,320 @@
+/* The write-ahead log on the machine's disk: round trips, torn tails, corruption, dropping, and the vote file. */
+#include "tests/unit/raft/raftest.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "raft/disk.h"
+#include "raft/stable.h"
+#include "raft/wal.h"
+
+#define SEG 4096u
+
+struct seen {
+	struct wal_reader reader;
+	uint64_t index[1000], term[1000];
+	char data[1000][32];
+	size_t n, resets;
+};
+
+struct fixture {
+	char *dir;
+	struct disk_posix disk;
+	struct wal wal;
+	struct seen seen;
+};
+
+static void on_entry(struct wal_reader *r, uint64_t index, uint64_t term, uint8_t type _unused_, struct str data,
+		     struct wal_pos pos _unused_)
+{
+	struct seen *s = container_of(r, struct seen, reader);
+
+	s->index[s->n] = index;
+	s->term[s->n] = term;
+	snprintf(s->data[s->n++], sizeof(s->data[0]), "%.*s", STR_FMT(data));
+}
+
+static void on_reset(struct wal_reader *r, uint64_t index _unused_, uint64_t term _unused_)
+{
+	container_of(r, struct seen, reader)->resets++;
+}
+
+static int reopen(struct fixture *f, struct err *e)
+{
+	memset(&f->seen, 0, sizeof(f->seen));
+	f->seen.reader = (struct wal_reader){.entry = on_entry, .reset = on_reset};
+	return wal_open(&f->wal, &f->disk.disk, 7, 8, SEG, &f->seen.reader, e);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = xcalloc(1, sizeof(*f));
+
+	f->dir = rt_dir();
+	assert_int_equal(disk_posix_init(&f->disk, f->dir, false), 0);
+	OK(reopen(f, &e));
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	wal_close(&f->wal);
+	disk_posix_fini(&f->disk);
+	rt_dir_free(f->dir);
+	free(f);
+	return 0;
+}
+
+static void flush(struct fixture *f)
+{
+	struct wal_batch b;
+
+	if (!wal_take(&f->wal, &b))
+		return;
+	OK(wal_batch_write(&f->disk.disk, &b, &e));
+	wal_batch_done(&f->wal, &b);
+}
+
+static struct wal_pos append(struct fixture *f, uint64_t index, uint64_t term)
+{
+	struct wal_pos pos;
+	char data[32];
+
+	snprintf(data, sizeof(data), "entry %d/%d", (int)index, (int)term);
+	wal_append(&f->wal, index, term, 1, str_from(data), &pos);
+	return pos;
+}
+
+static void test_round_trip(void **state)
+{
+	struct fixture *f = *state;
+	struct wal_pos pos[301];
+	struct buf out = BUF_INIT;
+
+	for (uint64_t i = 1; i <= 300; i++) {
+		pos[i] = append(f, i, 1 + i / 100);
+		if (i % 7 == 0)
+			flush(f);
+	}
+	flush(f);
+	OK(wal_read(&f->wal, pos[123], 123, 2, &out, &e));
+	assert_string_equal(out.p, "entry 123/2");
+	assert_int_not_equal(wal_read(&f->wal, pos[123], 124, 2, &out, NULL), 0);
+	wal_close(&f->wal);
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.n, 300);
+	for (size_t i = 0; i < 300; i++)
+		assert_int_equal(f->seen.index[i], i + 1);
+	/* Replacing entries, a reset, and going on in a new segment. */
+	append(f, 200, 9);
+	wal_append_reset(&f->wal, 1000, 9);
+	append(f, 1001, 10);
+	flush(f);
+	wal_close(&f->wal);
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.n, 302);
+	assert_int_equal(f->seen.index[300], 200);
+	assert_int_equal(f->seen.index[301], 1001);
+	assert_int_equal(f->seen.resets, 1);
+	buf_fini(&out);
+}
+
+static void test_drop(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before;
+
+	for (uint64_t i = 1; i <= 300; i++)
+		append(f, i, 1);
+	flush(f);
+	before = f->wal.bytes;
+	OK(wal_drop_before(&f->wal, 250, &e));
+	assert_true(f->wal.bytes < before / 2);
+	wal_close(&f->wal);
+	OK(reopen(f, &e));
+	assert_true(f->seen.index[0] <= 250 && f->seen.index[0] > 150);
+	assert_int_equal(f->seen.index[f->seen.n - 1], 300);
+}
+
+static int open_segment(struct fixture *f, unsigned seq)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%08x.wal", f->dir, seq);
+	fd = open(path, O_RDWR);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static void flip(struct fixture *f, unsigned seq, off_t at)
+{
+	int fd = open_segment(f, seq);
+	uint8_t b;
+
+	assert_int_equal(pread(fd, &b, 1, at), 1);
+	b ^= 0x10;
+	assert_int_equal(pwrite(fd, &b, 1, at), 1);
+	close(fd);
+}
+
+static void test_torn_tail(void **state)
+{
+	struct fixture *f = *state;
+	struct wal_pos pos;
+
+	for (uint64_t i = 1; i <= 5; i++)
+		append(f, i, 1);
+	flush(f);
+	pos = append(f, 6, 1);
+	append(f, 7, 1);
+	flush(f);
+	wal_close(&f->wal);
+	/* Nothing behind entry 6 says it had been durable: as after a power loss in the middle of the last write. */
+	flip(f, pos.segment, pos.offset + 60);
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.n, 5);
+	append(f, 6, 2);
+	flush(f);
+	wal_close(&f->wal);
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.n, 6);
+	assert_int_equal(f->seen.term[5], 2);
+}
+
+static void test_every_cut(void **state)
+{
+	struct fixture *f = *state;
+	struct wal_pos pos[41];
+
+	/* Cut the only segment at each length: a prefix of the entries comes back, never an error, never a wrong entry. */
+	for (uint64_t i = 1; i <= 40; i++)
+		pos[i] = append(f, i, 1);
+	flush(f);
+	for (off_t cut = pos[40].offset + 80; cut >= 0; cut -= 13) {
+		size_t want = 0;
+		int fd = open_segment(f, 1);
+
+		assert_int_equal(ftruncate(fd, cut), 0);
+		close(fd);
+		wal_close(&f->wal);
+		OK(reopen(f, &e));
+		while (want < 40 && f->seen.n > want)
+			want++;
+		assert_int_equal(want, f->seen.n);
+		for (size_t i = 0; i < f->seen.n; i++)
+			assert_int_equal(f->seen.index[i], i + 1);
+		if (f->seen.n == 0)
+			break;
+		assert_true((off_t)pos[f->seen.n].offset < cut);
+	}
+}
+
+static void test_corruption(void **state)
+{
+	struct fixture *f = *state;
+	struct wal_pos pos[21];
+	struct err why = ERR_INIT;
+
+	for (uint64_t i = 1; i <= 20; i++) {
+		pos[i] = append(f, i, 1);
+		flush(f);
+	}
+	wal_close(&f->wal);
+	flip(f, pos[10].segment, pos[10].offset + 58);
+	assert_int_equal(reopen(f, &why), -(int)ERR_CORRUPT);
+	assert_non_null(strstr(why.text, "raft/00000001.wal"));
+	assert_non_null(strstr(why.text, "offset"));
+	flip(f, pos[10].segment, pos[10].offset + 58);
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.n, 20);
+}
+
+static void test_missing_segment(void **state)
+{
+	struct fixture *f = *state;
+	struct err why = ERR_INIT;
+	char path[256];
+
+	for (uint64_t i = 1; i <= 300; i++) {
+		append(f, i, 1);
+		flush(f);
+	}
+	wal_close(&f->wal);
+	snprintf(path, sizeof(path), "%s/00000003.wal", f->dir);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(reopen(f, &why), -(int)ERR_CORRUPT);
+	/* teardown closes an open log */
+	disk_posix_fini(&f->disk);
+	rt_dir_free(f->dir);
+	f->dir = rt_dir();
+	assert_int_equal(disk_posix_init(&f->disk, f->dir, false), 0);
+	OK(reopen(f, &e));
+}
+
+static void test_foreign(void **state)
+{
+	struct fixture *f = *state;
+	struct err why = ERR_INIT;
+
+	append(f, 1, 1);
+	flush(f);
+	wal_close(&f->wal);
+	assert_int_equal(wal_open(&f->wal, &f->disk.disk, 99, 8, SEG, &f->seen.reader, &why),
+			 -(int)ERR_FAILED_PRECONDITION);
+	OK(reopen(f, &e));
+}
+
+static void test_vote(void **state)
+{
+	struct fixture *f = *state;
+	struct stable s;
+	struct err why = ERR_INIT;
+	char path[256];
+	uint8_t b = 0xff;
+	int fd;
+
+	OK(stable_open(&s, &f->disk.disk, &e));
+	assert_false(s.has_member);
+	OK(stable_save_member(&s, 7, 8, "n1", &e));
+	OK(stable_save_vote(&s, 3, 8, &e));
+	OK(stable_save_vote(&s, 4, 0, &e));
+	stable_close(&s);
+	/* Either slot alone is enough; both gone is not. */
+	snprintf(path, sizeof(path), "%s/vote", f->dir);
+	for (off_t slot = 0; slot <= 4096; slot += 4096) {
+		fd = open(path, O_RDWR);
+		assert_int_equal(pwrite(fd, &b, 1, slot + 20), 1);
+		close(fd);
+		OK(stable_open(&s, &f->disk.disk, &e));
+		assert_int_equal(s.term, 4);
+		assert_string_equal(s.name, "n1");
+		stable_close(&s);
+	}
+	fd = open(path, O_RDWR);
+	assert_int_equal(pwrite(fd, &b, 1, 20), 1);
+	assert_int_equal(pwrite(fd, &b, 1, 4096 + 20), 1);
+	close(fd);
+	assert_int_equal(stable_open(&s, &f->disk.disk, &why), -(int)ERR_CORRUPT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_drop, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_torn_tail, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_every_cut, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_corruption, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_missing_segment, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_foreign, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_vote, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
