@@ -101,7 +101,7 @@ struct member {
 	bool dirty;         /* tell the shell */
 	uint64_t commit, applied, applied_term;
 	uint64_t last_contact; /* with the current leader */
-	uint64_t hint_leader, hint_at, hint_until; /* crash hint */
+	uint64_t hint_leader, hint_term, hint_at, hint_until; /* crash hint */
 	bool stepping;
 
 	/* The configuration as of `applied`, encoded as the core does. */

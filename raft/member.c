@@ -308,7 +308,8 @@ void member_written(struct member *m, const struct err *e)
 
 static bool follows_silent_leader(const struct member *m)
 {
-	return m->state == RAFT_FOLLOWER && m->leader == m->hint_leader && m->leader != 0 && member__is_voter(m, m->id);
+	return m->state == RAFT_FOLLOWER && m->leader == m->hint_leader && m->leader != 0 &&
+	       raft_current_term(&m->raft) == m->hint_term && member__is_voter(m, m->id);
 }
 
 /*
@@ -357,6 +358,19 @@ void member_timer(struct member *m)
 	member__kick(m);
 }
 
+/* Survivors hear of a crash at the same time: they go one after the other, so that votes do not split. */
+static uint64_t hint_delay(struct member *m)
+{
+	uint64_t rank = 0;
+
+	for (unsigned i = 0; i < m->raft.configuration.n; i++) {
+		const struct raft_server *s = &m->raft.configuration.servers[i];
+
+		rank += s->role == RAFT_VOTER && s->id != m->leader && s->id < m->id;
+	}
+	return 1 + rank * 12 + m->ops->random(m) % 3;
+}
+
 void member_peer_lost(struct member *m, uint64_t peer, bool refused)
 {
 	uint64_t now = member__now(m);
@@ -368,7 +382,8 @@ void member_peer_lost(struct member *m, uint64_t peer, bool refused)
 	member__changes_peer_lost(m, peer);
 	if (refused && !m->cfg.no_crash_hint && peer == m->leader && !m->hint_at) {
 		m->hint_leader = peer;
-		m->hint_at = now + 1 + m->ops->random(m) % 15;
+		m->hint_term = raft_current_term(&m->raft);
+		m->hint_at = now + hint_delay(m);
 		m->hint_until = now + m->cfg.election_ms;
 	}
 	member__kick(m);
@@ -633,7 +648,9 @@ int member_new(const struct member_cfg *cfg, void *arg, struct member **ret, str
 	log_init(&m->log, &m->wal, m->cfg.log_cache);
 	list_init(&m->wal.segments);
 	list_init(&m->wal.pieces);
+	/* Answers to questions of an earlier life must not fit those of this one. */
 	m->next_id = (uint64_t)m->ops->random(m) << 32 | 1;
+	m->round_seq = (uint64_t)m->ops->random(m) << 32;
 	rc = load(m, e);
 	if (rc != 0)
 		goto fail;

@@ -381,10 +381,28 @@ static void raise_alarm(struct member *m)
 	propose_command(m, &cmd);
 }
 
+/*
+ * A member whose own removal is in its log, but who hears nothing any more, cannot know whether it was committed, and is
+ * not asked for votes either. A leader that hears from a stranger tells it.
+ */
+static void ask_whether_removed(struct member *m, uint64_t now)
+{
+	struct msg out = {.kind = MSG_PROBE};
+
+	if (m->state == RAFT_LEADER || !m->was_member || member__server(m, m->id) ||
+	    now - m->last_contact < 2 * m->cfg.election_ms)
+		return;
+	out.probe.term = raft_current_term(&m->raft);
+	for (unsigned i = 0; i < m->raft.configuration.n; i++)
+		member__send(m, m->raft.configuration.servers[i].id, &out);
+}
+
 void member__upkeep(struct member *m, uint64_t now)
 {
 	struct err e = ERR_INIT;
 	bool more = false;
+
+	ask_whether_removed(m, now);
 
 	if (m->ready) {
 		revoke_expired(m, now);

@@ -274,14 +274,18 @@ void member__forward_lost(struct member *m, uint64_t peer)
 			unknown(m, p, "the connection to the leader broke");
 }
 
-/* The old leader may still answer what it has committed; it gets one election timeout for that. */
+/*
+ * The old leader may still answer what it has committed, if it handed over and lives: it gets a moment for that. One that
+ * had been silent before the change gets none.
+ */
 void member__leader_changed(struct member *m)
 {
-	uint64_t until = member__now(m) + m->cfg.election_ms;
+	uint64_t now = member__now(m);
+	bool silent = now - m->last_contact > 2 * m->cfg.heartbeat_ms;
 
 	LIST_FOR_EACH (p, &m->forwarded, struct proposal, link)
 		if (p->sent_to != m->leader) {
-			p->deadline = MIN(p->deadline, until);
+			p->deadline = MIN(p->deadline, silent ? now : now + m->cfg.election_ms);
 			member__arm_by(m, p->deadline);
 		}
 	member__reads_restart(m);

@@ -7,6 +7,7 @@
 #include <ftw.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -26,6 +27,21 @@ static void clean(const char *dir)
 	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+static uint64_t current_seed;
+
+/* An assertion is a failure like any other: say which seed it was. */
+static void on_abort(int sig)
+{
+	char text[128];
+	int n = snprintf(text, sizeof(text), "seed %" PRIu64 ": signal %d\nreplay: tests/sim/sim --seed %" PRIu64 " --trace\n",
+			 current_seed, sig, current_seed);
+
+	if (write(STDOUT_FILENO, text, (size_t)n) < 0)
+		_exit(3);
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
 struct totals {
 	uint64_t events, ok, crashes, elections, changes, snapshots;
 };
@@ -37,6 +53,7 @@ static bool run_seed(uint64_t seed, const struct sim_cfg *base, struct totals *t
 	char *dir = xasprintf("%s/kontiki-sim.XXXXXX", base->dir);
 	bool ok;
 
+	current_seed = seed;
 	if (!mkdtemp(dir)) {
 		perror(dir);
 		exit(2);
@@ -103,6 +120,8 @@ int main(int argc, char **argv)
 		}
 	}
 	log_set_level(cfg.trace ? "debug" : "error");
+	signal(SIGABRT, on_abort);
+	signal(SIGSEGV, on_abort);
 	clock_gettime(CLOCK_MONOTONIC, &a);
 	for (uint64_t i = 0; i < n && (failed == 0 || keep_going); i++)
 		failed += !run_seed(start + i, &cfg, &t);
