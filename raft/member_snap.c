@@ -142,6 +142,9 @@ static void receive_ack(struct member *m, uint64_t from, const struct msg *msg)
 		send_close(p);
 		return;
 	}
+	/* It died and came back: from the beginning. */
+	if (msg->snap_ack.begun)
+		s->sent = s->acked = 0;
 	if (msg->snap_ack.next > s->acked) {
 		s->acked = msg->snap_ack.next;
 		s->sent = MAX(s->sent, s->acked);
@@ -186,14 +189,17 @@ uint64_t member__snap_keep(const struct member *m)
 
 /* --- Receiving ------------------------------------------------------------------------------------------------- */
 
-static void ack(struct member *m, uint64_t to, uint64_t id, uint64_t next, bool failed, bool finished)
+enum answer { GO_ON, BEGUN, FAILED, FINISHED };
+
+static void ack(struct member *m, uint64_t to, uint64_t id, uint64_t next, enum answer how)
 {
 	struct msg out = {.kind = MSG_SNAP_ACK};
 
 	out.snap_ack.id = id;
 	out.snap_ack.next = next;
-	out.snap_ack.failed = failed;
-	out.snap_ack.finished = finished;
+	out.snap_ack.failed = how == FAILED;
+	out.snap_ack.finished = how == FINISHED;
+	out.snap_ack.begun = how == BEGUN;
 	member__send(m, to, &out);
 }
 
@@ -223,11 +229,11 @@ static void receive_begin(struct member *m, uint64_t from, const struct msg *msg
 	if (r && r->id == msg->snap_begin.id && r->from == from) {
 		r->touched = member__now(m);
 		r->term = MAX(r->term, msg->snap_begin.term);
-		ack(m, from, r->id, store_install_next(r->install), false, false);
+		ack(m, from, r->id, store_install_next(r->install), GO_ON);
 		return;
 	}
 	if (msg->snap_begin.index <= m->applied) {
-		ack(m, from, msg->snap_begin.id, 0, false, true);
+		ack(m, from, msg->snap_begin.id, 0, FINISHED);
 		return;
 	}
 	recv_close(m);
@@ -237,7 +243,7 @@ static void receive_begin(struct member *m, uint64_t from, const struct msg *msg
 	if (store_install_begin(m->store, &r->install, &e) != 0) {
 		log_warn("raft", "cannot take a snapshot error=\"%s\"", e.text);
 		free(r);
-		ack(m, from, msg->snap_begin.id, 0, true, false);
+		ack(m, from, msg->snap_begin.id, 0, FAILED);
 		return;
 	}
 	r->from = from;
@@ -251,7 +257,7 @@ static void receive_begin(struct member *m, uint64_t from, const struct msg *msg
 	r->touched = member__now(m);
 	m->install = r;
 	log_info("raft", "receiving a snapshot from=%016" PRIx64 " index=%" PRIu64, from, r->index);
-	ack(m, from, r->id, 0, false, false);
+	ack(m, from, r->id, 0, BEGUN);
 }
 
 static void sync_fn(struct member_work *w)
@@ -292,11 +298,11 @@ static void receive_chunk(struct member *m, uint64_t from, const struct msg *msg
 	if (msg->snap_chunk.n == store_install_next(r->install) &&
 	    store_install_chunk(r->install, msg->snap_chunk.bytes, &last, &e) != 0) {
 		log_warn("raft", "a snapshot from=%016" PRIx64 " is refused error=\"%s\"", from, e.text);
-		ack(m, from, r->id, 0, true, false);
+		ack(m, from, r->id, 0, FAILED);
 		recv_close(m);
 		return;
 	}
-	ack(m, from, r->id, store_install_next(r->install), false, false);
+	ack(m, from, r->id, store_install_next(r->install), GO_ON);
 	if (!last)
 		return;
 	r->syncing = true;
@@ -350,7 +356,7 @@ void member__snap_advance(struct member *m)
 	if (r->index <= m->applied || m->state == RAFT_LEADER || raw.len == 0 ||
 	    raft_configuration_decode(&raw, &is->conf) != 0) {
 		r->synced = false;
-		ack(m, r->from, r->id, 0, true, false);
+		ack(m, r->from, r->id, 0, FAILED);
 		recv_close(m);
 		return;
 	}
@@ -374,7 +380,7 @@ void member__snap_advance(struct member *m)
 			member__fatal(m, &e);
 		}
 	}
-	ack(m, r->from, r->id, 0, false, true);
+	ack(m, r->from, r->id, 0, FINISHED);
 	recv_close(m);
 }
 

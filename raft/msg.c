@@ -217,6 +217,7 @@ static void encode_snap(const struct msg *m, struct buf *out)
 		add_u64(out, m->snap_ack.next);
 		add_u8(out, m->snap_ack.failed);
 		add_u8(out, m->snap_ack.finished);
+		add_u8(out, m->snap_ack.begun);
 		break;
 	}
 }
@@ -242,6 +243,7 @@ static void decode_snap(struct reader *r, struct msg *m)
 		m->snap_ack.next = read_u64(r);
 		m->snap_ack.failed = read_u8(r) != 0;
 		m->snap_ack.finished = read_u8(r) != 0;
+		m->snap_ack.begun = read_u8(r) != 0;
 		break;
 	}
 }

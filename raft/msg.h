@@ -104,6 +104,7 @@ struct msg {
 		struct {
 			uint64_t id, next;
 			bool failed, finished;
+			bool begun; /* just now: it has nothing of this snapshot yet, whatever it said before */
 		} snap_ack;
 	};
 };
