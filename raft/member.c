@@ -661,6 +661,11 @@ int member_new(const struct member_cfg *cfg, void *arg, struct member **ret, str
 	raft_set_election_timeout(&m->raft, m->cfg.election_ms);
 	raft_set_heartbeat_timeout(&m->raft, m->cfg.heartbeat_ms);
 	raft_set_pre_vote(&m->raft, true);
+	/*
+	 * The core leaves "sending a snapshot" only when an acknowledgement raises what the follower has; one that has all of
+	 * it already would wait out this time without entries. Asking us again for the same snapshot costs nothing.
+	 */
+	raft_set_install_snapshot_timeout(&m->raft, 3 * m->cfg.election_ms);
 	raft_set_max_inflight_entries(&m->raft, MEMBER_MAX_TAIL);
 	m->next_upkeep = member__now(m) + 1000;
 	m->checkpoint_mark = 0;

@@ -106,6 +106,20 @@ static bool op_send(struct member *m, uint64_t to_id, enum msg_channel channel _
 
 	if (!to || !to->member || w->cut[from->index][to->index])
 		return to && to->member; /* a cut link swallows, a dead process refuses */
+	if (w->cfg.trace && w->calm && getenv("SIM_FRAMES")) {
+		struct msg msg;
+
+		msg_decode(frame, &msg, NULL);
+		if (msg.kind == MSG_APPEND)
+			sim_trace(w, "%s>%s APPEND term=%" PRIu64 " prev=%" PRIu64 "/%" PRIu64 " n=%u commit=%" PRIu64, from->name,
+				  to->name, msg.append.term, msg.append.prev_index, msg.append.prev_term, msg.append.n,
+				  msg.append.commit);
+		else if (msg.kind == MSG_APPEND_RESULT)
+			sim_trace(w, "%s>%s RESULT term=%llu rejected=%llu last=%llu", from->name, to->name,
+				  msg.append_result.term, msg.append_result.rejected, msg.append_result.last_log_index);
+		else
+			sim_trace(w, "%s>%s %s", from->name, to->name, msg_kind_name(msg.kind));
+	}
 	w->n_snapshots += frame.p[4] == MSG_SNAP_BEGIN;
 	if (rng_chance(&w->rng, w->loss))
 		return true;
