@@ -180,6 +180,19 @@ static void receive_vote(struct member *m, uint64_t from, const struct msg *msg)
 	receive(m, from, &in);
 }
 
+/*
+ * A refusal of something that this follower has acknowledged is an old one that was overtaken. The core would go back to
+ * an index it takes for acknowledged, compute a negative number of entries in flight, and never send any again.
+ */
+static bool stale_refusal(const struct member *m, uint64_t from, const struct msg *msg)
+{
+	raft_index match = 0;
+
+	return msg->append_result.rejected > 0 && m->state == RAFT_LEADER &&
+	       raft_match_index(&m->raft, from, &match) == 0 && msg->append_result.rejected <= match &&
+	       msg->append_result.term == raft_current_term(&m->raft);
+}
+
 static void heard_from(struct member *m, uint64_t from, const struct msg *msg)
 {
 	struct peer_state *p = member__peer(m, from);
@@ -236,6 +249,8 @@ void member_receive(struct member *m, uint64_t from, struct str frame)
 		receive(m, from, &in);
 		break;
 	case MSG_APPEND_RESULT:
+		if (stale_refusal(m, from, &msg))
+			break;
 		in.type = RAFT_APPEND_ENTRIES_RESULT;
 		in.append_entries_result = msg.append_result;
 		receive(m, from, &in);

@@ -353,6 +353,9 @@ static void liveness_phase(struct world *w)
 				  " members=%zu",
 				  w->nodes[i].name, s.state, s.role.term, s.role.leader_id, s.last_index, s.commit_index,
 				  s.applied_index, s.n_members);
+			for (size_t j = 0; j < s.n_members && s.role.leader; j++)
+				sim_trace(w, "  %s role=%d match=%" PRIu64 " reachable=%d", s.members[j].name, (int)s.members[j].role,
+					  s.members[j].match_index, s.members[j].reachable);
 		}
 		sim_fail(w, "the members do not agree 30 s after all faults were healed");
 	}
