@@ -130,6 +130,50 @@ static void receive_append_part(struct member *m, uint64_t from, struct raft_app
 	receive(m, from, &in);
 }
 
+/* D4: the core takes the first index of an append for that of a configuration in it, so one always begins a part. */
+static void receive_append_parts(struct member *m, uint64_t from, const struct raft_append_entries *all)
+{
+	struct raft_append_entries part = *all;
+	const struct raft_entry *end = all->entries + all->n_entries;
+
+	for (;;) {
+		struct raft_entry *stop = part.entries;
+
+		while (stop < end && (stop == part.entries || stop->type != RAFT_CHANGE))
+			stop++;
+		part.n_entries = (unsigned)(stop - part.entries);
+		receive_append_part(m, from, &part);
+		if (stop >= end || m->stopped)
+			return;
+		part.prev_log_index += part.n_entries;
+		part.prev_log_term = stop[-1].term;
+		part.entries = stop;
+	}
+}
+
+/*
+ * Entries that we have applied are left out of an append, and one that ends before them is taken for a question about
+ * the last of them. They are committed, so the leader of this term has the same. Without this the core takes an append
+ * that begins before our log does (the log was cut, or began with a snapshot) for news and puts the entries at its end.
+ */
+static void skip_applied(const struct member *m, struct raft_append_entries *a)
+{
+	uint64_t known = m->applied > a->prev_log_index ? m->applied - a->prev_log_index : 0;
+
+	if (known == 0 || a->term < raft_current_term(&m->raft))
+		return;
+	if (known > a->n_entries) {
+		a->prev_log_index = m->applied;
+		a->prev_log_term = m->applied_term;
+		a->n_entries = 0;
+		return;
+	}
+	a->prev_log_index += known;
+	a->prev_log_term = a->entries[known - 1].term;
+	a->entries += known;
+	a->n_entries -= (unsigned)known;
+}
+
 static void receive_append(struct member *m, uint64_t from, const struct msg *msg)
 {
 	struct raft_append_entries a = {.version = 0, .term = msg->append.term, .leader_commit = msg->append.commit};
@@ -151,18 +195,9 @@ static void receive_append(struct member *m, uint64_t from, const struct msg *ms
 	a.prev_log_index = msg->append.prev_index;
 	a.prev_log_term = msg->append.prev_term;
 	a.entries = m->entries;
-	/* D4: the core takes the first index of an append for that of a configuration in it, so one always begins a part. */
-	for (i = 0;; i++) {
-		if (i < n && !(m->entries[i].type == RAFT_CHANGE && &m->entries[i] != a.entries))
-			continue;
-		a.n_entries = (unsigned)(&m->entries[i] - a.entries);
-		receive_append_part(m, from, &a);
-		if (i >= n || m->stopped)
-			break;
-		a.prev_log_index += a.n_entries;
-		a.prev_log_term = m->entries[i - 1].term;
-		a.entries = &m->entries[i];
-	}
+	a.n_entries = n;
+	skip_applied(m, &a);
+	receive_append_parts(m, from, &a);
 	if (m->leader == from && raft_current_term(&m->raft) == msg->append.term) {
 		m->last_contact = member__now(m);
 		m->hint_at = 0;
