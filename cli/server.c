@@ -25,6 +25,7 @@
 #include "io/tls.h"
 #include "orchestrator/agent/agent.h"
 #include "orchestrator/apiserver/apiserver.h"
+#include "orchestrator/apiserver/paths.h"
 #include "raft/kv.h"
 
 struct server_opts {
@@ -304,7 +305,9 @@ static int start_agent(struct server *s, const char *const *servers, size_t n_se
 		.node_name = s->o.name,
 		.node_ip = s->o.address,
 		.dir = arena_printf(&s->arena, "%s/agent", s->o.data_dir),
+		.images_dir = arena_printf(&s->arena, "%s/images", s->o.data_dir),
 		.pki_dir = s->pki,
+		.version = API_GIT_VERSION,
 		.servers = servers,
 		.n_servers = n_servers,
 		.cluster_cidr = s->o.cluster_cidr,

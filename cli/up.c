@@ -21,6 +21,7 @@
 #include "cli/pki.h"
 #include "net/netns.h"
 
+#define DEFAULT_IMAGES "/var/lib/kontiki/images"
 #define DEFAULT_SUBNET "10.77.0.0/24"
 #define FIRST_PORT 6443
 #define LAST_PORT 6499
@@ -40,7 +41,7 @@ static const struct opt up_rows[] = {
 	ROW_NAME,
 	{"subnet", 0, OPT_STR, offsetof(struct local_opts, subnet), "CIDR", "the nodes' network (default " DEFAULT_SUBNET ")", NULL, NULL},
 	ROW_DIR,
-	{"images", 0, OPT_STR, offsetof(struct local_opts, images), "DIR", "image archives (*.tar) that every node imports", "KONTIKI_IMAGES", NULL},
+	{"images", 0, OPT_STR, offsetof(struct local_opts, images), "DIR", "image archives (*.tar) that every node imports (default " DEFAULT_IMAGES ", if it is there)", "KONTIKI_IMAGES", NULL},
 	{"internet", 0, OPT_BOOL, offsetof(struct local_opts, internet), "", "give the nodes a route to the outside, for image pulls", NULL, NULL},
 	{"timeout", 0, OPT_INT, offsetof(struct local_opts, timeout_s), "SECONDS", "how long to wait for the cluster (default 120)", NULL, NULL},
 	OPT_END,
@@ -216,17 +217,16 @@ static int link_images(const struct local *l, const char *node, const char *from
 	char to[LOCAL_PATH_MAX], target[PATH_MAX];
 	struct stat st;
 
-	if (from == NULL)
+	if (from == NULL && access(DEFAULT_IMAGES, F_OK) < 0)
 		return 0;
+	if (from == NULL)
+		from = DEFAULT_IMAGES;
 	if (realpath(from, target) == NULL || stat(target, &st) < 0 || !S_ISDIR(st.st_mode))
 		return err_set(e, ERR_NOT_FOUND, "image folder %s does not exist; tools/images makes one", from);
-	local_path(l, node, "agent", to);
-	if (dir_make(to, 0755, e) < 0)
-		return -(int)e->code;
-	local_path(l, node, "agent/images", to);
-	if (symlink(target, to) < 0 && errno != EEXIST)
-		return err_set_errno(e, errno, "link %s", to);
-	return 0;
+	local_path(l, node, "images", to);
+	if (unlink(to) < 0 && errno != ENOENT)
+		return err_set_errno(e, errno, "replace %s", to);
+	return symlink(target, to) < 0 ? err_set_errno(e, errno, "link %s", to) : 0;
 }
 
 static int prepare_node(const struct local *l, const struct local_node *n, const char *images, struct err *e)

@@ -30,7 +30,7 @@ struct agent {
 	struct agent_cfg cfg;
 	struct loop *loop;
 	struct loop_msg start_msg, stop_msg;
-	char pod_selector[300], images[512], pods_cgroup[512];
+	char pod_selector[300], pods_cgroup[512];
 	struct tls_ctx *client_tls, *server_tls;
 	struct balancer *balancer;
 	struct client *client;
@@ -182,7 +182,6 @@ static int start_network(struct agent *a, struct err *e)
 
 static int start_kubelet(struct agent *a, struct err *e)
 {
-	snprintf(a->images, sizeof(a->images), "%s/images", a->cfg.dir);
 	snprintf(a->pods_cgroup, sizeof(a->pods_cgroup), "%s/pods", a->cfg.cgroup_root ? a->cfg.cgroup_root : "/kubepods");
 	a->kubelet_cfg = (struct kubelet_cfg){
 		.loop = a->loop,
@@ -190,7 +189,7 @@ static int start_kubelet(struct agent *a, struct err *e)
 		.node_name = a->cfg.node_name,
 		.node_ip = a->cfg.node_ip,
 		.dir = a->cfg.dir,
-		.images_dir = a->images,
+		.images_dir = a->cfg.images_dir,
 		.runtime_socket = a->cfg.runtime_socket,
 		.cgroup_root = a->cfg.cgroup_root ? a->pods_cgroup : NULL,
 		.cluster_dns = a->cfg.cluster_dns,

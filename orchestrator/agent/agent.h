@@ -18,6 +18,7 @@ struct agent;
 struct agent_cfg {
 	const char *node_name, *node_ip;
 	const char *dir;               /* <data dir>/agent */
+	const char *images_dir;        /* archives to import: <data dir>/images; NULL: none */
 	const char *pki_dir;           /* ca.crt, kubelet.crt, kubelet.key */
 	const char *const *servers;    /* "ip:port" of the API servers; the first on this machine comes first */
 	size_t n_servers;
