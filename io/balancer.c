@@ -116,7 +116,8 @@ static void check_done(struct http_call *c, const struct err *e)
 	if (be->removed)
 		return;
 	set_health(be, e == NULL && status == 200);
-	loop_timer_start(&be->timer, be->owner->loop, be->owner->interval_ms, check_start);
+	/* A first failure is checked again at once: a stopped machine is found out in two time-outs. */
+	loop_timer_start(&be->timer, be->owner->loop, be->healthy && be->n_fails > 0 ? 0 : be->owner->interval_ms, check_start);
 }
 
 static void check_start(struct loop_timer *t)

@@ -113,7 +113,8 @@ static int start_client(struct agent *a, struct err *e)
 	char crt[512], key[512], ca[512], address[32];
 	struct tls_config client = {.alpn = "h2,http/1.1"}, probe = {.alpn = "http/1.1"};
 	struct tls_config server = {.server = true, .verify = TLS_VERIFY_OPTIONAL, .alpn = "h2,http/1.1"};
-	struct balancer_config bc = {.listen = "127.0.0.1:0", .backends = a->cfg.servers, .n_backends = a->cfg.n_servers};
+	struct balancer_config bc = {.listen = "127.0.0.1:0", .backends = a->cfg.servers, .n_backends = a->cfg.n_servers,
+			.interval_ms = 1000, .timeout_ms = 1000};
 	struct client_http_cfg cc = {.address = address, .user_agent = "kontiki-agent"};
 	int rv;
 
