@@ -30,3 +30,10 @@ libproto_a_SOURCES += \
 	proto/openapi_paths.c \
 	proto/openapi_proto.c \
 	proto/openapi_schema.c
+libproto_a_SOURCES += \
+	proto/validate_container.c \
+	proto/validate_pod.c \
+	proto/validate_service.c \
+	proto/validate_small.c \
+	proto/validate_volume.c \
+	proto/validate_workload.c

@@ -10,9 +10,12 @@
 #include "base/buf.h"
 #include "base/str.h"
 
-/* Content types of v2. */
+/*
+ * Content types of v2. Clients ask for ...v2@v1.0+protobuf, which is no valid media type: the answer must say it with a dot, or
+ * they refuse it.
+ */
 #define OPENAPI_V2_JSON "application/json"
-#define OPENAPI_V2_PROTO "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+#define OPENAPI_V2_PROTO "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 /* version: info.version, "v1.36.0". Every type that a served resource reaches has a definition. */
 void openapi_v2_json(struct buf *, const char *version);

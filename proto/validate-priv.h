@@ -54,6 +54,11 @@ void validate__label_selector(struct field_errs *, const struct field_path *path
 /* Go's printing of a map: map[string]string{"a":"b"}. */
 const char *validate__go_map(struct arena *, const struct json *map);
 
+/* And of an IntOrString: intstr.IntOrString{Type:0, IntVal:1, StrVal:""}. */
+const char *validate__go_int_or_string(struct arena *, const struct json *v);
+/* The syntax of a label's value. */
+void validate__label_value(struct field_errs *, const struct field_path *up, const struct json *obj, const char *key);
+
 /* ---- parts of objects ---- */
 
 void validate__meta(const struct validate__ctx *, const struct field_path *path);
@@ -62,6 +67,8 @@ void validate__template_meta(struct field_errs *, const struct field_path *path,
 void validate__pod_spec(struct field_errs *, const struct field_path *path, const struct json *spec, const struct json *meta);
 /* Adds every volume's name to `names` (an object in the arena). */
 void validate__volumes(struct field_errs *, const struct field_path *path, const struct json *volumes, struct json *names);
+/* containers and initContainers; `volumes` holds the names that may be mounted. */
+void validate__containers(struct field_errs *, const struct field_path *up, const struct json *spec, const struct json *volumes);
 void validate__resources(struct field_errs *, const struct field_path *path, const struct json *res);
 
 /* ---- kinds ---- */

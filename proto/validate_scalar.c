@@ -238,8 +238,10 @@ void validate__int_or_percent(struct field_errs *e, const struct field_path *pat
 
 	if (json_is(v, JSON_STRING)) {
 		if (!percent(v, &n) || n < 0)
-			field_invalid(e, path, v, "a valid percent string must be a numeric string followed by an ending '%%' (e.g. '1%%',  or "
-						  "'93%%', regex used for validation is '[0-9]+%%')");
+			field_err_add(e, path, FIELD_INVALID,
+					"Invalid value: %s: a valid percent string must be a numeric string followed by an ending '%%' "
+					"(e.g. '1%%',  or '93%%', regex used for validation is '[0-9]+%%')",
+					validate__go_int_or_string(e->arena, v));
 	} else if (json_i64_or(v, 0) < 0) {
 		field_invalid(e, path, v, "must be greater than or equal to 0");
 	}
@@ -316,4 +318,20 @@ const char *validate__go_map(struct arena *a, const struct json *map)
 	text = arena_cstr(a, buf_str(&b));
 	buf_fini(&b);
 	return text;
+}
+
+const char *validate__go_int_or_string(struct arena *a, const struct json *v)
+{
+	bool text = json_is(v, JSON_STRING);
+
+	return arena_printf(a, "intstr.IntOrString{Type:%d, IntVal:%lld, StrVal:\"%s\"}", text, (long long)json_i64_or(v, 0), json_cstr(v));
+}
+
+void validate__label_value(struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key)
+{
+	struct field_path path = field_child(up, key);
+	const char *bad = label_value_error(e->arena, json_str(json_getc(obj, key)));
+
+	if (bad)
+		field_invalid_str(e, &path, json_str(json_getc(obj, key)), "%s", bad);
 }

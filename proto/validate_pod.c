@@ -1,0 +1,293 @@
+#include <string.h>
+
+#include "base/util.h"
+#include "proto/validate-priv.h"
+
+/* ---- the spec ---- */
+
+static void toleration(struct field_errs *e, const struct field_path *at, const struct json *t)
+{
+	static const char *const effects[] = {"NoSchedule", "PreferNoSchedule", "NoExecute", NULL};
+	static const char *const ops[] = {"Equal", "Exists", NULL};
+	struct field_path op_path = field_child(at, "operator"), effect_path = field_child(at, "effect"), value_path = field_child(at, "value");
+	struct str op = json_str(json_getc(t, "operator")), value = json_str(json_getc(t, "value")), key = json_str(json_getc(t, "key"));
+
+	if (key.n > 0)
+		validate__name(e, at, t, "key", validate__qualified_name);
+	else if (!str_eqc(op, "Exists"))
+		field_invalid_str(e, &op_path, op, "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
+	if (!json_is_null(json_getc(t, "tolerationSeconds")) && !json_eqc(json_getc(t, "effect"), "NoExecute"))
+		field_invalid_str(e, &effect_path, json_str(json_getc(t, "effect")), "effect must be 'NoExecute' when `tolerationSeconds` is set");
+	if (op.n > 0 && !str_eqc(op, "Exists") && !str_eqc(op, "Equal"))
+		field_not_supported(e, &op_path, op, ops);
+	else if (str_eqc(op, "Exists") && value.n > 0)
+		field_invalid_str(e, &value_path, value, "value must be empty when `operator` is 'Exists'");
+	validate__one_of_opt(e, at, t, "effect", effects);
+}
+
+static void topology(struct field_errs *e, const struct field_path *at, const struct json *c)
+{
+	static const char *const actions[] = {"DoNotSchedule", "ScheduleAnyway", NULL};
+	struct field_path skew = field_child(at, "maxSkew"), sel = field_child(at, "labelSelector");
+
+	if (json_i64_or(json_getc(c, "maxSkew"), 0) <= 0)
+		field_invalid(e, &skew, json_getc(c, "maxSkew"), "must be greater than zero");
+	if (validate__required(e, at, c, "topologyKey"))
+		validate__name(e, at, c, "topologyKey", validate__qualified_name);
+	validate__one_of(e, at, c, "whenUnsatisfiable", actions);
+	validate__label_selector(e, &sel, json_getc(c, "labelSelector"));
+}
+
+static void each(struct field_errs *e, const struct field_path *up, const struct json *spec, const char *key,
+		void (*fn)(struct field_errs *, const struct field_path *, const struct json *))
+{
+	struct field_path all = field_child(up, key);
+	size_t i = 0;
+
+	JSON_ITEMS (it, json_getc(spec, key)) {
+		struct field_path at = field_index(&all, i++);
+
+		fn(e, &at, it);
+	}
+}
+
+static void host_alias(struct field_errs *e, const struct field_path *at, const struct json *h)
+{
+	validate__name(e, at, h, "ip", validate__ip);
+}
+
+static void pull_secret(struct field_errs *e, const struct field_path *at, const struct json *s)
+{
+	validate__required(e, at, s, "name");
+}
+
+static void gate(struct field_errs *e, const struct field_path *at, const struct json *g)
+{
+	validate__name(e, at, g, "conditionType", validate__qualified_name);
+}
+
+static void optional_name(struct field_errs *e, const struct field_path *path, const struct json *spec, const char *key,
+		const char *(*syntax)(struct str))
+{
+	if (json_str(json_getc(spec, key)).n > 0)
+		validate__name(e, path, spec, key, syntax);
+}
+
+static void dns(struct field_errs *e, const struct field_path *path, const struct json *spec)
+{
+	static const char *const policies[] = {"ClusterFirstWithHostNet", "ClusterFirst", "Default", "None", NULL};
+	struct field_path config = field_child(path, "dnsConfig"), servers = field_child(&config, "nameservers");
+	struct json *list = json_getp(spec, "dnsConfig.nameservers");
+	size_t i = 0;
+
+	validate__one_of(e, path, spec, "dnsPolicy", policies);
+	if (json_eqc(json_getc(spec, "dnsPolicy"), "None") && json_len(list) == 0)
+		field_required(e, &servers, "must provide at least one DNS nameserver when `dnsPolicy` is None");
+	if (json_len(list) > 3)
+		field_invalid(e, &servers, list, "must not have more than 3 nameservers");
+	JSON_ITEMS (s, list) {
+		struct field_path at = field_index(&servers, i++);
+		const char *bad = validate__ip(json_str(s));
+
+		if (bad)
+			field_invalid(e, &at, s, "%s", bad);
+	}
+}
+
+/* With the host's network a container port is a host port. */
+static void host_network(struct field_errs *e, const struct field_path *path, const struct json *spec)
+{
+	struct field_path all = field_child(path, "containers");
+	size_t i = 0;
+
+	if (!json_true(json_getc(spec, "hostNetwork")))
+		return;
+	JSON_ITEMS (c, json_getc(spec, "containers")) {
+		struct field_path at = field_index(&all, i++), ports = field_child(&at, "ports");
+		size_t k = 0;
+
+		JSON_ITEMS (p, json_getc(c, "ports")) {
+			struct field_path port = field_index(&ports, k++), where = field_child(&port, "containerPort");
+			int64_t host = json_i64_or(json_getc(p, "hostPort"), 0);
+
+			if (host != 0 && host != json_i64_or(json_getc(p, "containerPort"), 0))
+				field_invalid(e, &where, json_getc(p, "containerPort"), "must match `hostPort` when `hostNetwork` is true");
+		}
+	}
+}
+
+void validate__pod_spec(struct field_errs *e, const struct field_path *path, const struct json *spec, const struct json *meta)
+{
+	static const char *const restarts[] = {"Always", "OnFailure", "Never", NULL};
+	struct field_path volumes = field_child(path, "volumes"), selector = field_child(path, "nodeSelector");
+	struct field_path deadline = field_child(path, "activeDeadlineSeconds");
+	struct json *names = json_new_object(e->arena), *d = json_getc(spec, "activeDeadlineSeconds");
+
+	validate__volumes(e, &volumes, json_getc(spec, "volumes"), names);
+	validate__containers(e, path, spec, names);
+	validate__one_of(e, path, spec, "restartPolicy", restarts);
+	dns(e, path, spec);
+	validate__nonneg(e, path, spec, "terminationGracePeriodSeconds");
+	validate_labels(json_getc(spec, "nodeSelector"), &selector, e);
+	host_network(e, path, spec);
+	each(e, path, spec, "imagePullSecrets", pull_secret);
+	each(e, path, spec, "readinessGates", gate);
+	optional_name(e, path, spec, "serviceAccountName", validate_dns1123_subdomain);
+	optional_name(e, path, spec, "nodeName", validate_dns1123_subdomain);
+	if (json_is(d, JSON_NUMBER) && (json_i64_or(d, 0) < 1 || json_i64_or(d, 0) > INT32_MAX))
+		field_invalid(e, &deadline, d, "must be between 1 and 2147483647, inclusive");
+	optional_name(e, path, spec, "hostname", validate_dns1123_label);
+	optional_name(e, path, spec, "subdomain", validate_dns1123_label);
+	each(e, path, spec, "tolerations", toleration);
+	each(e, path, spec, "hostAliases", host_alias);
+	optional_name(e, path, spec, "priorityClassName", validate_dns1123_subdomain);
+	optional_name(e, path, spec, "runtimeClassName", validate_dns1123_subdomain);
+	each(e, path, spec, "topologySpreadConstraints", topology);
+}
+
+/* ---- updates ---- */
+
+static void same_images(struct arena *a, struct json *now, const struct json *was, const char *list)
+{
+	struct json *old = json_getc(was, list);
+	size_t i = 0;
+
+	JSON_ITEMS (c, json_getc(now, list)) {
+		struct json *image = json_getc(json_at(old, i++), "image");
+
+		if (image)
+			json_setc(a, c, "image", image);
+		else
+			json_delc(c, "image");
+	}
+}
+
+static void put_back(struct arena *a, struct json *now, const struct json *was, const char *key)
+{
+	struct json *v = json_getc(was, key);
+
+	json_delc(now, key);
+	if (v)
+		json_setc(a, now, key, v);
+}
+
+static void tolerations_kept(struct field_errs *e, const struct field_path *path, const struct json *now, const struct json *was)
+{
+	JSON_ITEMS (old, was) {
+		bool kept = false;
+
+		JSON_ITEMS (t, now) {
+			struct json *x = json_copy(e->arena, t), *y = json_copy(e->arena, old);
+
+			json_delc(x, "tolerationSeconds");
+			json_delc(y, "tolerationSeconds");
+			kept |= json_equal(x, y);
+		}
+		if (!kept)
+			field_forbidden(e, path, "existing toleration can not be modified except its tolerationSeconds");
+	}
+}
+
+/* Absent, null, false, 0, "" and empty containers are one and the same for a comparison of specs. */
+static bool is_nothing(const struct json *v)
+{
+	switch (json_type(v)) {
+	case JSON_NULL:
+		return true;
+	case JSON_BOOL:
+		return !v->b;
+	case JSON_NUMBER:
+		return str_eqc(v->s, "0");
+	case JSON_STRING:
+		return v->s.n == 0;
+	case JSON_ARRAY:
+		return v->n == 0;
+	case JSON_OBJECT:
+		JSON_MEMBERS (m, v)
+			if (!is_nothing(m->value))
+				return false;
+		return true;
+	}
+	UNREACHABLE();
+}
+
+/* The path of the first difference into `where`; false when there is none. */
+static bool differ(const struct json *a, const struct json *b, struct buf *where)
+{
+	size_t n = where->n;
+
+	if (is_nothing(a) && is_nothing(b))
+		return false;
+	if (json_is(a, JSON_OBJECT) && json_is(b, JSON_OBJECT)) {
+		for (int side = 0; side < 2; side++) {
+			JSON_MEMBERS (m, side ? b : a) {
+				buf_printf(where, "%s%.*s", where->n ? "." : "", STR_FMT(m->key));
+				if (differ(json_get(a, m->key), json_get(b, m->key), where))
+					return true;
+				where->n = n;
+			}
+		}
+		return false;
+	}
+	if (json_is(a, JSON_ARRAY) && json_is(b, JSON_ARRAY) && a->n == b->n) {
+		for (size_t i = 0; i < a->n; i++) {
+			buf_printf(where, "[%zu]", i);
+			if (differ(a->items[i], b->items[i], where))
+				return true;
+			where->n = n;
+		}
+		return false;
+	}
+	return !json_equal(a, b);
+}
+
+static void spec_update(const struct validate__ctx *c, const struct field_path *path)
+{
+	static const char *const lists[] = {"containers", "initContainers"};
+	struct field_path tol = field_child(path, "tolerations"), deadline = field_child(path, "activeDeadlineSeconds");
+	struct json *was = json_getc(c->old, "spec"), *now = json_copy(c->errs->arena, json_getc(c->obj, "spec"));
+	struct json *d = json_getc(now, "activeDeadlineSeconds"), *old_d = json_getc(was, "activeDeadlineSeconds");
+	struct arena *a = c->errs->arena;
+	struct buf where = BUF_INIT;
+
+	if (!json_is(now, JSON_OBJECT))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		struct field_path p = field_child(path, lists[i]);
+
+		if (json_len(json_getc(now, lists[i])) != json_len(json_getc(was, lists[i]))) {
+			field_forbidden(c->errs, &p, "pod updates may not add or remove containers");
+			return;
+		}
+	}
+	tolerations_kept(c->errs, &tol, json_getc(now, "tolerations"), json_getc(was, "tolerations"));
+	if (json_is(old_d, JSON_NUMBER) && json_is_null(d))
+		field_invalid(c->errs, &deadline, d, "must not update from a positive integer to nil value");
+	else if (json_is(old_d, JSON_NUMBER) && json_i64_or(d, 0) > json_i64_or(old_d, 0))
+		field_invalid(c->errs, &deadline, d, "must be less than or equal to previous value");
+	same_images(a, now, was, "containers");
+	same_images(a, now, was, "initContainers");
+	put_back(a, now, was, "activeDeadlineSeconds");
+	put_back(a, now, was, "tolerations");
+	put_back(a, now, was, "schedulingGates");
+	if (json_i64_or(json_getc(was, "terminationGracePeriodSeconds"), 0) < 0)
+		put_back(a, now, was, "terminationGracePeriodSeconds");
+	if (differ(now, was, &where))
+		field_forbidden(c->errs, path,
+				"pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+				"`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+				"`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative): `spec.%s` differs",
+				where.p ? where.p : "");
+	buf_fini(&where);
+}
+
+void validate__pod(const struct validate__ctx *c)
+{
+	struct field_path spec = field_child(NULL, "spec");
+
+	if (c->sub[0] != '\0')
+		return;
+	validate__pod_spec(c->errs, &spec, json_getc(c->obj, "spec"), json_getc(c->obj, "metadata"));
+	if (c->old)
+		spec_update(c, &spec);
+}
