@@ -33,3 +33,7 @@ UNIT_TESTS += tests/unit/proto/test_openapi
 tests_unit_proto_test_openapi_SOURCES = tests/unit/proto/test_openapi.c
 tests_unit_proto_test_openapi_CFLAGS = $(DOM_TEST_CFLAGS)
 tests_unit_proto_test_openapi_LDADD = $(DOM_TEST_LIBS)
+UNIT_TESTS += tests/unit/proto/test_validate
+tests_unit_proto_test_validate_SOURCES = tests/unit/proto/test_validate.c
+tests_unit_proto_test_validate_CFLAGS = $(DOM_TEST_CFLAGS)
+tests_unit_proto_test_validate_LDADD = $(DOM_TEST_LIBS)
