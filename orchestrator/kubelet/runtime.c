@@ -298,8 +298,10 @@ static void finish(struct runtime *rt)
 		MAP_FOR_EACH (e, &pods) {
 			struct rt_pod *pod = e->value;
 
-			qsort(pod->sandboxes, pod->n_sandboxes, sizeof(*pod->sandboxes), newer_sandbox);
-			qsort(pod->containers, pod->n_containers, sizeof(*pod->containers), newer_container);
+			if (pod->n_sandboxes)
+				qsort(pod->sandboxes, pod->n_sandboxes, sizeof(*pod->sandboxes), newer_sandbox);
+			if (pod->n_containers)
+				qsort(pod->containers, pod->n_containers, sizeof(*pod->containers), newer_container);
 		}
 		publish(rt, &pods);
 		sweep(&rt->sandboxes, &ids, sandbox_free);

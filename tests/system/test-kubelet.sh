@@ -28,7 +28,7 @@ clean() {
 	# What an aborted run left: the group's processes, containerd, then the holder with all mounts.
 	for p in $(find /sys/fs/cgroup/*"${group%/*}" /sys/fs/cgroup"${group%/*}" -name cgroup.procs -exec cat {} + 2>/dev/null) \
 		$(cat "$dir/a/containerd/containerd.pid" 2>/dev/null); do
-		tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q . && kill -9 "$p" 2>/dev/null
+		grep -q . "/proc/$p/cmdline" 2>/dev/null && kill -9 "$p" 2>/dev/null
 	done
 	pids=$(grep -als "$dir/a/containerd/containerd[.]sock" /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3)
 	# shellcheck disable=SC2086
