@@ -657,7 +657,8 @@ static int boot_initial(struct kv *kv, struct err *e)
 		return err_set(e, ERR_INVALID, "a cluster of several members needs a peer address to listen on");
 	if (!kv->stable.has_member) {
 		cluster = n > 1 ? member_cluster_id(list, n) : random_u64() >> 1 | 1;
-		if (stable_save_member(&kv->stable, cluster, member_initial_id(cluster, kv->name), kv->name, e) != 0)
+		if (stable_save_member(&kv->stable, cluster, member_initial_id(cluster, kv->name), kv->name, false, e) !=
+		    0)
 			return -(int)e->code;
 	}
 	return start_member(kv, list, n, e);
@@ -673,7 +674,7 @@ static void joined(struct join *j, uint64_t cluster_id, const struct err *e)
 	else if (kv->stopping)
 		rc = err_set(&kv->boot_err, ERR_CANCELED, "stopped while joining");
 	if (rc == 0)
-		rc = stable_save_member(&kv->stable, cluster_id, j->member_id, kv->name, &kv->boot_err);
+		rc = stable_save_member(&kv->stable, cluster_id, j->member_id, kv->name, true, &kv->boot_err);
 	if (rc == 0)
 		rc = start_member(kv, NULL, 0, &kv->boot_err);
 	booted(kv, rc);
@@ -709,7 +710,7 @@ static void run_boot(struct loop_msg *msg)
 	 * A member that crashed between its identity and its first entry begins again with the same list. A joiner that did
 	 * has no list: it waits for its leader, as it did before.
 	 */
-	if (rc == 0 && kv->stable.has_member && kv->cfg.n_join > 0)
+	if (rc == 0 && kv->stable.has_member && kv->stable.joined)
 		rc = start_member(kv, NULL, 0, &kv->boot_err);
 	else if (rc == 0)
 		rc = boot_initial(kv, &kv->boot_err);

@@ -91,6 +91,7 @@ struct member {
 	/* Writing. */
 	bool writing;
 	struct wal_batch batch;
+	uint64_t write_since, resign_after;
 	unsigned n_work; /* jobs out */
 
 	/* The view after the last step. */
@@ -197,6 +198,7 @@ void member__refresh_peers(struct member *);
 void member__conf_committed(struct member *, uint64_t index, struct raft_configuration *conf);
 void member__changes(struct member *);
 void member__changes_lost(struct member *);
+void member__resign_if_stuck(struct member *, uint64_t now);
 void member__changes_expire(struct member *, uint64_t now, const struct err *all);
 void member__admin_frame(struct member *, uint64_t from, const struct msg *);
 void member__admin_result(struct member *, uint64_t from, const struct msg *);

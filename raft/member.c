@@ -243,6 +243,7 @@ static void maybe_write(struct member *m)
 	if (m->writing || !wal_take(&m->wal, &m->batch))
 		return;
 	m->writing = true;
+	m->write_since = member__now(m);
 	m->ops->write(m, &m->batch);
 }
 

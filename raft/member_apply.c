@@ -403,7 +403,7 @@ void member__upkeep(struct member *m, uint64_t now)
 	bool more = false;
 
 	ask_whether_removed(m, now);
-
+	member__resign_if_stuck(m, now);
 	if (m->ready) {
 		revoke_expired(m, now);
 		compact_history(m, now);

@@ -514,6 +514,21 @@ static void promote(struct member *m)
 	}
 }
 
+/* A leader whose disk hangs still sends heartbeats, and every write waits for the two others: better one of them leads. */
+void member__resign_if_stuck(struct member *m, uint64_t now)
+{
+	uint64_t patience = MAX(8u * m->cfg.election_ms, 2000u);
+	struct change *c;
+
+	if (!m->ready || !m->writing || now - m->write_since < patience || m->change || member__voters(m) < 2 ||
+	    now < m->resign_after)
+		return;
+	log_warn("raft", "the disk has not finished a write for %" PRIu64 " ms: handing leadership over", now - m->write_since);
+	m->resign_after = now + 10 * patience;
+	c = change_new(m, MEMBER_TRANSFER, now + 2 * m->cfg.election_ms);
+	list_add_tail(&m->changes, &c->link);
+}
+
 static bool forward_change(struct member *m, struct change *c)
 {
 	struct msg out = {.kind = MSG_ADMIN};

@@ -239,7 +239,7 @@ static void heard_from(struct member *m, uint64_t from, const struct msg *msg)
 	    !member__server(m, from)) {
 		struct msg out = {.kind = MSG_REMOVED};
 
-		out.removed.term = raft_current_term(&m->raft);
+		out.removed.conf_index = m->conf_index;
 		out.removed.member = from;
 		member__send(m, from, &out);
 	}
@@ -249,7 +249,8 @@ static void receive_removed(struct member *m, uint64_t from, const struct msg *m
 {
 	struct err e;
 
-	if (msg->removed.member != m->id || msg->removed.term < raft_current_term(&m->raft) || !m->was_member)
+	/* Only a configuration later than the one that has us counts: one that was leader once may not know us yet. */
+	if (msg->removed.member != m->id || msg->removed.conf_index <= m->conf_index || !m->was_member)
 		return;
 	err_set(&e, ERR_FAILED_PRECONDITION,
 		"this member (id %016" PRIx64 ") was removed from the cluster, says its leader %016" PRIx64

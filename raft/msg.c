@@ -286,7 +286,7 @@ void msg_encode(const struct msg *m, struct buf *out)
 		add_u8(out, m->barrier_result.ok);
 		break;
 	case MSG_REMOVED:
-		add_u64(out, m->removed.term);
+		add_u64(out, m->removed.conf_index);
 		add_u64(out, m->removed.member);
 		break;
 	case MSG_SNAP_BEGIN:
@@ -414,7 +414,7 @@ static void decode_body(struct reader *r, struct msg *m)
 		m->barrier_result.ok = read_u8(r) != 0;
 		break;
 	case MSG_REMOVED:
-		m->removed.term = read_u64(r);
+		m->removed.conf_index = read_u64(r);
 		m->removed.member = read_u64(r);
 		break;
 	case MSG_SNAP_BEGIN:

@@ -91,7 +91,7 @@ struct msg {
 			struct str text;
 		} admin_result;
 		struct {
-			uint64_t term, member;
+			uint64_t conf_index, member; /* the log index of a configuration without it */
 		} removed;
 		struct {
 			uint64_t id, term, index, index_term, conf_index;

@@ -12,7 +12,7 @@
 #define MEMBER_MAGIC 0x314d544bu /* "KTM1" */
 #define VOTE_MAGIC 0x3156544bu   /* "KTV1" */
 #define STABLE_FORMAT 1u
-#define MEMBER_SIZE (4 + 4 + 4 + 8 + 8 + KV_NAME_MAX) /* magic, crc, format, ids, name */
+#define MEMBER_SIZE (4 + 4 + 4 + 8 + 8 + KV_NAME_MAX + 4) /* magic, crc, format, ids, name, joined */
 #define SLOT_STRIDE 4096
 #define VOTE_SIZE (4 + 4 + 4 + 8 + 8 + 8) /* magic, crc, format, seq, term, vote */
 
@@ -52,10 +52,12 @@ static int load_member(struct stable *s, struct err *e)
 	s->member_id = get_u64(b + 20);
 	memcpy(s->name, b + 28, KV_NAME_MAX);
 	s->name[KV_NAME_MAX - 1] = '\0';
+	s->joined = get_u32(b + 28 + KV_NAME_MAX) != 0;
 	return 0;
 }
 
-int stable_save_member(struct stable *s, uint64_t cluster_id, uint64_t member_id, const char *name, struct err *e)
+int stable_save_member(struct stable *s, uint64_t cluster_id, uint64_t member_id, const char *name, bool joined,
+		       struct err *e)
 {
 	struct disk *d = s->disk;
 	uint8_t b[MEMBER_SIZE] = {0};
@@ -67,6 +69,7 @@ int stable_save_member(struct stable *s, uint64_t cluster_id, uint64_t member_id
 	put_u64(b + 12, cluster_id);
 	put_u64(b + 20, member_id);
 	memcpy(b + 28, name, strlen(name));
+	put_u32(b + 28 + KV_NAME_MAX, joined);
 	put_u32(b + 4, crc32c(0, b + 8, MEMBER_SIZE - 8));
 	fd = d->ops->open(d, "member.tmp", true);
 	if (fd < 0)
@@ -82,6 +85,7 @@ int stable_save_member(struct stable *s, uint64_t cluster_id, uint64_t member_id
 	if (rc < 0)
 		return fail(e, rc, "write", "member");
 	s->has_member = true;
+	s->joined = joined;
 	s->cluster_id = cluster_id;
 	s->member_id = member_id;
 	memset(s->name, 0, sizeof(s->name));

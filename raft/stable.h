@@ -20,6 +20,7 @@
 struct stable {
 	struct disk *disk;
 	bool has_member; /* false: a fresh directory */
+	bool joined;     /* it was admitted to a cluster: an empty log waits for the leader, it begins nothing */
 	uint64_t cluster_id, member_id;
 	char name[KV_NAME_MAX];
 	int vote_fd;
@@ -29,7 +30,8 @@ struct stable {
 
 int stable_open(struct stable *, struct disk *, struct err *);
 void stable_close(struct stable *);
-int stable_save_member(struct stable *, uint64_t cluster_id, uint64_t member_id, const char *name, struct err *);
+int stable_save_member(struct stable *, uint64_t cluster_id, uint64_t member_id, const char *name, bool joined,
+		       struct err *);
 int stable_save_vote(struct stable *, uint64_t term, uint64_t voted_for, struct err *);
 
 #endif

@@ -201,7 +201,7 @@ void client_barrier_done(struct member *, struct kv_barrier *);
 static void ev_join(struct event *e)
 {
 	if (!e->node->member && e->node->id)
-		node_start(e->node, true, true);
+		node_start(e->node, true);
 }
 
 static void op_admin_done(struct member *m, struct kv_admin *a)
@@ -241,7 +241,7 @@ static const struct member_ops ops = {
 
 /* --- Start and crash ------------------------------------------------------------------------------------------ */
 
-void node_start(struct node *n, bool fresh, bool join)
+void node_start(struct node *n, bool join)
 {
 	struct world *w = n->w;
 	struct store_cfg sc = {.dir = n->store_dir, .cluster_id = w->cluster_id, .member_id = n->id, .no_sync = true,
@@ -267,18 +267,17 @@ void node_start(struct node *n, bool fresh, bool join)
 	n->paused_until = 0;
 	if (stable_open(&n->stable, &n->disk.disk, &e) != 0)
 		goto fail;
-	if (!n->stable.has_member && stable_save_member(&n->stable, w->cluster_id, n->id, n->name, &e) != 0)
+	if (!n->stable.has_member && stable_save_member(&n->stable, w->cluster_id, n->id, n->name, join, &e) != 0)
 		goto fail;
 	if (store_open(&sc, &n->store, &e) != 0)
 		goto fail;
 	mc.store = n->store;
 	/* A member that died before its first entry was durable begins with the list again. */
-	if (!join && n->index < 3) {
+	if (!n->stable.joined) {
 		mc.initial = w->initial;
 		mc.initial_ids = w->initial_ids;
 		mc.n_initial = 3;
 	}
-	(void)fresh;
 	if (member_new(&mc, n, &n->member, &e) != 0)
 		goto fail;
 	return;

@@ -125,7 +125,7 @@ static void restart_some(struct world *w, bool all)
 
 		if (!n->member && n->id && !n->gone && (all || rng_chance(&w->rng, 60))) {
 			sim_trace(w, "start %s", n->name);
-			node_start(n, false, false);
+			node_start(n, false);
 		}
 	}
 }
@@ -367,7 +367,7 @@ bool world_run(struct world *w)
 	uint64_t end = (uint64_t)w->cfg.seconds * 1000000u;
 
 	for (int i = 0; i < 3; i++)
-		node_start(&w->nodes[i], true, false);
+		node_start(&w->nodes[i], false);
 	run_until(w, 2000 * MS);
 	clients_start(w);
 	while (!w->failure[0] && w->now < end) {

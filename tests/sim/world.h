@@ -137,7 +137,7 @@ struct event *event_add(struct world *, struct node *, uint64_t delay_us, void (
 void event_free(struct world *, struct event *);
 
 /* node.c */
-void node_start(struct node *, bool fresh, bool join);
+void node_start(struct node *, bool join);
 /* power: what was not synced may be lost; else only the process dies. */
 void node_crash(struct node *, bool power);
 void node_flush_soon(struct node *);

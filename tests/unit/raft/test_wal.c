@@ -281,7 +281,7 @@ static void test_vote(void **state)
 
 	OK(stable_open(&s, &f->disk.disk, &e));
 	assert_false(s.has_member);
-	OK(stable_save_member(&s, 7, 8, "n1", &e));
+	OK(stable_save_member(&s, 7, 8, "n1", false, &e));
 	OK(stable_save_vote(&s, 3, 8, &e));
 	OK(stable_save_vote(&s, 4, 0, &e));
 	stable_close(&s);
