@@ -109,7 +109,7 @@ struct kv_req {
 	struct err err;
 	char *response;             /* encoded response, heap; the caller frees it (free) */
 	size_t response_size;
-	uint64_t revision;          /* store revision after the command */
+	uint64_t revision;          /* store revision after the batch it was applied in; its own is in the response's header */
 	/* private */
 	struct loop *loop;
 	struct loop_msg msg;

@@ -105,3 +105,20 @@ bool txn_succeeded(struct str response)
 			ok = it.v != 0;
 	return ok && !r.failed;
 }
+
+uint64_t txn_revision(struct str response)
+{
+	struct wire_reader r = wire_reader(response), header;
+	struct wire_item it = {0}, field = {0};
+	uint64_t revision = 0;
+
+	while (wire_next(&r, &it)) {
+		if (it.number != 1 || it.type != WIRE_BYTES)
+			continue;
+		header = wire_reader(it.bytes);
+		while (wire_next(&header, &field))
+			if (field.number == 3 && field.type == WIRE_VARINT)
+				revision = field.v;
+	}
+	return r.failed ? 0 : revision;
+}

@@ -7,6 +7,8 @@
 #ifndef ORCHESTRATOR_APISERVER_TXN_H
 #define ORCHESTRATOR_APISERVER_TXN_H
 
+#include <stdint.h>
+
 #include "base/buf.h"
 #include "base/str.h"
 
@@ -28,5 +30,7 @@ void txn_delete(struct api_txn *, struct str key);
 void txn_command(const struct api_txn *, struct buf *out);
 /* Did an encoded TxnResponse's compares hold? */
 bool txn_succeeded(struct str response);
+/* The revision that it made, from its header: the resourceVersion of what was written. 0 when it has none. */
+uint64_t txn_revision(struct str response);
 
 #endif

@@ -565,7 +565,7 @@ enum step_result api__commit(struct api_request *req)
 		return commit_failed(req);
 	if (txn_succeeded(str_of(req->kvr.response, req->kvr.response_size))) {
 		api_count(req->srv, COUNT_writes);
-		req->new_rv = req->kvr.revision;
+		req->new_rv = txn_revision(str_of(req->kvr.response, req->kvr.response_size));
 		return STEP_NEXT;
 	}
 	free(TAKE(req->kvr.response));
