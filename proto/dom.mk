@@ -37,3 +37,6 @@ libproto_a_SOURCES += \
 	proto/validate_small.c \
 	proto/validate_volume.c \
 	proto/validate_workload.c
+libproto_a_SOURCES += \
+	proto/jsonpath.c proto/jsonpath.h proto/jsonpath-priv.h \
+	proto/jsonpath_parse.c

@@ -37,3 +37,7 @@ UNIT_TESTS += tests/unit/proto/test_validate
 tests_unit_proto_test_validate_SOURCES = tests/unit/proto/test_validate.c
 tests_unit_proto_test_validate_CFLAGS = $(DOM_TEST_CFLAGS)
 tests_unit_proto_test_validate_LDADD = $(DOM_TEST_LIBS)
+UNIT_TESTS += tests/unit/proto/test_jsonpath
+tests_unit_proto_test_jsonpath_SOURCES = tests/unit/proto/test_jsonpath.c
+tests_unit_proto_test_jsonpath_CFLAGS = $(DOM_TEST_CFLAGS)
+tests_unit_proto_test_jsonpath_LDADD = $(DOM_TEST_LIBS)
