@@ -21,7 +21,6 @@
 #include "cli/join.h"
 #include "cli/local.h"
 #include "cli/pki.h"
-#include "io/loop.h"
 #include "io/tls.h"
 #include "orchestrator/agent/agent.h"
 #include "orchestrator/apiserver/apiserver.h"
@@ -94,8 +93,6 @@ struct server {
 	struct control *control;
 	struct agent *agent;
 	struct agent_cfg agent_cfg;
-	struct loop *loop;
-	uv_signal_t signals[2];
 	uint64_t began_ms;
 };
 
@@ -407,25 +404,21 @@ static void stop_all(struct server *s)
 
 /* --- Running ------------------------------------------------------------------------------------------------------ */
 
-static void on_signal(uv_signal_t *h, int signum)
+/* Before any thread starts, so that all inherit it: the signals that end us wait for sigwait. */
+static void block_signals(sigset_t *set)
 {
-	struct server *s = h->data;
-
-	log_info("server", "stopping signal=%s", signum == SIGINT ? "SIGINT" : "SIGTERM");
-	loop_stop(s->loop);
+	sigemptyset(set);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, set, NULL);
 }
 
-static void wait_for_signal(struct server *s)
+static void wait_for_signal(const sigset_t *set)
 {
-	s->loop = loop_new("main");
-	for (int i = 0; i < 2; i++) {
-		uv_signal_init(loop_uv(s->loop), &s->signals[i]);
-		s->signals[i].data = s;
-		uv_signal_start(&s->signals[i], on_signal, i ? SIGTERM : SIGINT);
-	}
-	loop_run(s->loop);
-	for (int i = 0; i < 2; i++)
-		uv_close((uv_handle_t *)&s->signals[i], NULL);
+	int signum = 0;
+
+	sigwait(set, &signum);
+	log_info("server", "stopping signal=%s", signum == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
 static struct server_opts default_opts(void)
@@ -438,8 +431,10 @@ static struct server_opts default_opts(void)
 
 static int run(struct server *s, int (*start)(struct server *, struct err *), struct err *e)
 {
+	sigset_t set;
 	int rv;
 
+	block_signals(&set);
 	s->began_ms = clock_mono_ms();
 	s->lock_fd = -1;
 	arena_init(&s->arena);
@@ -449,13 +444,11 @@ static int run(struct server *s, int (*start)(struct server *, struct err *), st
 	if (rv == 0) {
 		log_info("server", "started name=%s address=%s ms=%llu", s->o.name, s->o.address,
 				(unsigned long long)(clock_mono_ms() - s->began_ms));
-		wait_for_signal(s);
+		wait_for_signal(&set);
 	} else {
 		log_error("server", "cannot start: %s", e->text);
 	}
 	stop_all(s);
-	if (s->loop)
-		loop_free(s->loop);
 	arena_fini(&s->arena);
 	opt_list_fini(&s->o.servers);
 	opt_list_fini(&s->o.sans);

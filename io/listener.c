@@ -137,6 +137,21 @@ static int bind_tcp(const struct listener_config *c, const struct io__address *a
 	return rv == 0 ? 0 : in_use(c->address, -rv, e);
 }
 
+int listener_probe(const struct listener_config *c, struct err *e)
+{
+	struct listener_config alone = *c;
+	struct io__address a;
+	int fd = -1, rv = io__parse_address(c->address, &a, e);
+
+	alone.reuseport = false;
+	if (rv != 0 || a.is_unix || a.port == 0)
+		return rv;
+	rv = bind_tcp(&alone, &a, &fd, e);
+	if (rv == 0)
+		close(fd);
+	return rv;
+}
+
 /* Handing streams out. */
 
 static void accept_one(struct listener *);

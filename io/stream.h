@@ -134,6 +134,11 @@ struct listener_config {
 };
 /* -ERR_ALREADY_EXISTS when the address is in use; the text says what to do. */
 int listener_open(struct loop *, const struct listener_config *, struct listener_user *, struct listener **ret, struct err *);
+/*
+ * Whether nobody else listens on the address: listeners that share a port (reuseport) would join a stranger's without a
+ * word. The same errors as listener_open.
+ */
+int listener_probe(const struct listener_config *, struct err *);
 /* The TCP port, also when the kernel chose it; 0 for a unix socket. */
 uint16_t listener_port(const struct listener *);
 /* Stops at once; cb (may be NULL) is the last call. Handshakes under way are dropped; a unix socket file is removed. */

@@ -173,9 +173,11 @@ static int listen_all(struct apiserver *srv, struct err *e)
 {
 	struct str listen = str_from(srv->cfg.listen);
 	ptrdiff_t colon = str_rfind(listen, ':');
+	struct listener_config probe = {.address = srv->cfg.listen, .netns_fd = srv->cfg.netns_fd};
 	_cleanup_(freep) char *address = NULL;
 
-	if (serve_open(srv, 0, srv->cfg.listen, e) < 0)
+	/* Sharing the port among our loops would let us share it with another process too. */
+	if (listener_probe(&probe, e) < 0 || serve_open(srv, 0, srv->cfg.listen, e) < 0)
 		return -e->code;
 	srv->port = http_server_port(srv->serve[0]->http);
 	address = xasprintf("%.*s:%u", (int)MAX(colon, 0), srv->cfg.listen, srv->port);
