@@ -101,9 +101,11 @@ enum step_result api_program(struct api_request *req, const struct api_step *pro
 	req->program = program;
 	req->pc = 0;
 	req->load_pc = 0;
-	for (unsigned i = 0; program[i].run; i++)
+	for (unsigned i = 0; program[i].run; i++) {
 		if (program[i].run == api__load || program[i].run == api__load_parent)
 			req->load_pc = i;
+		req->encode_pc = i;
+	}
 	return STEP_JUMP;
 }
 

@@ -140,7 +140,7 @@ struct api_request {
 
 	/* The step machine. */
 	const struct api_step *program;
-	unsigned pc, load_pc, n_tries;
+	unsigned pc, load_pc, encode_pc, n_tries;
 	bool waiting, canceled, answered, fresh, refresh_failed, in_step;
 	uint64_t started_ns;
 	struct list link; /* in al->requests */
@@ -162,6 +162,8 @@ struct api_request {
 	uint64_t new_rv;
 	struct str key;
 	bool fully_deleted; /* the write removes the object */
+	char uid[37];       /* of a new object: the same in every try, so that a lost answer can be told */
+	bool unknown;       /* the last proposal's outcome was lost: resolve it before trying again */
 	int ok_status;      /* 0: by verb */
 	struct api_txn *txn;
 	enum api_patch_type patch_type;

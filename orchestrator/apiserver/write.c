@@ -18,10 +18,13 @@
 #include "proto/patch.h"
 #include "proto/resource.h"
 #include "proto/validate.h"
+#include "store/store.h"
 
 /* A name made from generateName keeps this many bytes of the prefix, and gets five more. */
 #define GENERATED_PREFIX_MAX 58
 #define GENERATED_SUFFIX 5
+/* For so long a request outlives lost leaders; then the client is told that the outcome is unknown. */
+#define UNKNOWN_RETRY_NS (15ull * 1000000000)
 
 /* --- Loading ------------------------------------------------------------------------------------------- */
 
@@ -62,6 +65,37 @@ enum step_result api_lookup(struct api_request *req, const char *group, const ch
 	return STEP_NEXT;
 }
 
+/*
+ * The leader went away with our proposal. Behind a barrier of the new one the store tells whether it had been taken: the
+ * object is there with the uid that we gave it, or has exactly our bytes, or is gone. If not, it is tried again; since
+ * every transaction compares the version it was made for, a late first one and its repetition cannot both succeed.
+ */
+static bool resolved(struct api_request *req)
+{
+	struct storage_meta m;
+	struct err e = ERR_INIT;
+	struct str raw;
+	uint64_t rv;
+
+	req->unknown = false;
+	if (storage_load(req->srv->store, &req->arena, req->key, &raw, &rv, &e) < 0) {
+		if (e.code != ERR_NOT_FOUND || !req->fully_deleted)
+			return false;
+		req->new_rv = (uint64_t)store_revision(req->srv->store);
+	} else {
+		bool mine = req->uid[0] && storage_meta(raw, &m) && str_eqc(m.uid, req->uid);
+
+		if (req->fully_deleted || !(mine || str_eq(raw, req->new_bytes)))
+			return false;
+		req->new_bytes = raw;
+		req->new_rv = rv;
+		if (api_dom_of(&req->arena, req->res, raw, &req->obj, &e) < 0)
+			return false;
+	}
+	req->pc = req->encode_pc;
+	return true;
+}
+
 /* New content needs a namespace that exists and is not on its way out. */
 enum step_result api__load_parent(struct api_request *req)
 {
@@ -72,6 +106,8 @@ enum step_result api__load_parent(struct api_request *req)
 
 	if (req->n_tries > 0 && api_refresh(req))
 		return STEP_WAIT;
+	if (req->unknown && resolved(req))
+		return STEP_JUMP;
 	if (!req->res->namespaced || req->subres)
 		return STEP_NEXT;
 	r = api_lookup(req, "", "namespaces", STR_NULL, ns, &raw, &rv);
@@ -102,6 +138,12 @@ enum step_result api__load(struct api_request *req)
 	enum step_result r;
 	bool found;
 
+	if (req->unknown) {
+		if (api_refresh(req))
+			return STEP_WAIT;
+		if (resolved(req))
+			return STEP_JUMP;
+	}
 	req->key = storage_key(&req->arena, req->res, req->at.ns, req->at.name);
 	r = api_load_key(req, &found);
 	if (r != STEP_NEXT || found)
@@ -152,12 +194,12 @@ static void stamp_new(struct api_request *req, struct json *meta)
 {
 	static const char *const owned[] = {"selfLink", "resourceVersion", "deletionTimestamp",
 			"deletionGracePeriodSeconds", "generation"};
-	char uid[37];
 
 	for (size_t i = 0; i < ARRAY_LEN(owned); i++)
 		json_delc(meta, owned[i]);
-	random_uuid(uid);
-	json_setc(&req->arena, meta, "uid", json_newc(&req->arena, uid));
+	if (!req->uid[0])
+		random_uuid(req->uid);
+	json_setc(&req->arena, meta, "uid", json_newc(&req->arena, req->uid));
 	json_setc(&req->arena, meta, "creationTimestamp", api_now(&req->arena));
 	if (!req->strat->no_generation)
 		json_setc(&req->arena, meta, "generation", json_new_int(&req->arena, 1));
@@ -527,6 +569,12 @@ static enum step_result commit_failed(struct api_request *req)
 {
 	struct err e = req->kvr.err;
 
+	if (e.code == ERR_UNAVAILABLE && clock_mono_ns() - req->started_ns < UNKNOWN_RETRY_NS) {
+		req->unknown = true;
+		req->fresh = false;
+		req->n_tries++;
+		return STEP_RETRY;
+	}
 	if (e.code == ERR_TIMEOUT)
 		return api_fail(req, ERR_TIMEOUT,
 				"Timeout: request did not complete within the allotted timeout; whether it took effect is "
