@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "io/http_client.h"
+#include "io/stream.h"
 #include "io/tls.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/authn.h"
