@@ -200,7 +200,7 @@ static int slice(struct parser *p, bool has_from, int64_t from, struct jsonpath_
 static int bracket(struct parser *p, struct jsonpath__step **ret)
 {
 	struct jsonpath__step *s = NULL;
-	struct str name;
+	struct str name = STR_NULL;
 	int64_t i;
 
 	if (eat(p, "?("))
@@ -243,7 +243,7 @@ static int bracket(struct parser *p, struct jsonpath__step **ret)
 
 static int one_step(struct parser *p, struct jsonpath__step **ret)
 {
-	struct str name;
+	struct str name = STR_NULL;
 
 	if (eat(p, "["))
 		return bracket(p, ret);
