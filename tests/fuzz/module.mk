@@ -59,3 +59,4 @@ tests_fuzz_fuzz_peer_SOURCES = tests/fuzz/fuzz_peer.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_peer_CFLAGS = $(KT_CFLAGS) $(UV_CFLAGS) $(RAFT_CFLAGS)
 tests_fuzz_fuzz_peer_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_peer_LDADD = libraft.a libio.a libbase.a $(RAFT_LIBS) $(UV_LIBS) $(OPENSSL_LIBS) $(NGHTTP2_LIBS)
+include tests/fuzz/dom.mk
