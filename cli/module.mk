@@ -12,6 +12,7 @@ kontiki_SOURCES = \
 	cli/local.c cli/local.h \
 	cli/local_net.c \
 	cli/local_proc.c \
+	cli/local_role.c cli/local_role.h \
 	cli/local_wait.c cli/local_wait.h \
 	cli/main.c \
 	cli/opts.c cli/opts.h \

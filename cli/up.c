@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "cli/cmd.h"
 #include "cli/local.h"
+#include "cli/local_role.h"
 #include "cli/local_wait.h"
 #include "cli/pki.h"
 #include "net/netns.h"
@@ -388,16 +389,23 @@ static char process_state(pid_t pid)
 
 static int node_list(const struct local *l, struct err *e)
 {
-	char text[IP4_STR_SIZE];
+	const char *states[LOCAL_NODES_MAX];
+	char roles[LOCAL_NODES_MAX][LOCAL_ROLE_SIZE], text[IP4_STR_SIZE];
+	bool running[LOCAL_NODES_MAX];
+	pid_t pids[LOCAL_NODES_MAX];
 
-	printf("%-12s %-7s %-16s %-8s %s\n", "NAME", "KIND", "ADDRESS", "STATE", "PID");
 	for (unsigned i = 0; i < l->n_nodes; i++) {
-		const struct local_node *n = &l->nodes[i];
-		pid_t pid = local_pid(l, n->name, "kontiki.pid");
-		const char *state = pid == 0 ? "stopped" : process_state(pid) == 'T' ? "paused" : "running";
-
-		printf("%-12s %-7s %-16s %-8s ", n->name, n->is_server ? "server" : "agent", ip4_print(n->addr, text), state);
-		printf(pid ? "%d\n" : "-\n", (int)pid);
+		pids[i] = local_pid(l, l->nodes[i].name, "kontiki.pid");
+		states[i] = pids[i] == 0 ? "stopped" : process_state(pids[i]) == 'T' ? "paused" : "running";
+		running[i] = strcmp(states[i], "running") == 0;
+	}
+	if (local_roles(l, running, roles, e) < 0)
+		return -(int)e->code;
+	printf("%-12s %-7s %-16s %-8s %-9s %s\n", "NAME", "KIND", "ADDRESS", "STATE", "ROLE", "PID");
+	for (unsigned i = 0; i < l->n_nodes; i++) {
+		printf("%-12s %-7s %-16s %-8s %-9s ", l->nodes[i].name, l->nodes[i].is_server ? "server" : "agent",
+				ip4_print(l->nodes[i].addr, text), states[i], roles[i]);
+		printf(pids[i] ? "%d\n" : "-\n", (int)pids[i]);
 	}
 	return 0;
 }
