@@ -690,7 +690,7 @@ static void start_join(struct kv *kv)
 				    .name = kv->name,
 				    .addr = kv->addr,
 				    .url = kv->url,
-				    .timeout_ms = 60000,
+				    .timeout_ms = kv->cfg.join_ms ? kv->cfg.join_ms : 30000,
 				    .done = joined};
 	join_start(&kv->joining);
 }

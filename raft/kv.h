@@ -73,6 +73,7 @@ struct kv_cfg {
 	unsigned election_ms;     /* 300 */
 	unsigned heartbeat_ms;    /* 50 */
 	unsigned request_ms;      /* 10000: a proposal or barrier without an own deadline */
+	unsigned join_ms;         /* 30000: how long a join looks for a member that answers */
 	unsigned compact_keep_ms; /* 300000: history that is kept; UINT_MAX: no automatic compaction */
 	uint64_t checkpoint_bytes; /* 32 MiB: log bytes between two checkpoints */
 	uint64_t store_quota;      /* bytes; 0: the store's default */

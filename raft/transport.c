@@ -418,6 +418,16 @@ static const char *check_hello(struct transport *t, const struct hello *h)
 	return NULL;
 }
 
+static void dial_soon(struct peer *p)
+{
+	struct out *o = p ? &p->out[MSG_CHANNEL_MAIN] : NULL;
+
+	if (!o || o->state != OUT_WAITING || o->stream || !loop_timer_active(&o->timer))
+		return;
+	o->backoff = 0;
+	loop_timer_start(&o->timer, p->t->cfg.loop, 0, on_redial);
+}
+
 /* False: the connection is gone. */
 static bool take_hello(struct in *in, struct str frame)
 {
@@ -438,6 +448,9 @@ static bool take_hello(struct in *in, struct str frame)
 	transport__encode_answer(&b, &a);
 	stream_write(in->stream, buf_str(&b), NULL);
 	buf_fini(&b);
+	/* It is there: no need to wait for our own next attempt to reach it. */
+	if (!in->joiner)
+		dial_soon(find_peer(t, h.from));
 	/* Someone the configuration does not name (a joiner hears its leader first) must get answers too. */
 	if (!in->joiner && !find_peer(t, h.from) && h.addr.n > 0 && h.addr.n < KV_ADDR_MAX && h.name.n < KV_NAME_MAX &&
 	    list_len(&t->peers) < 4 * KV_MAX_MEMBERS) {

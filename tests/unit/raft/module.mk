@@ -18,3 +18,8 @@ UNIT_TESTS += tests/unit/raft/test_msg
 tests_unit_raft_test_msg_SOURCES = tests/unit/raft/test_msg.c $(RAFT_TEST_COMMON)
 tests_unit_raft_test_msg_CFLAGS = $(RAFT_TEST_CFLAGS)
 tests_unit_raft_test_msg_LDADD = $(RAFT_TEST_LIBS) $(CMOCKA_LIBS)
+
+UNIT_TESTS += tests/unit/raft/test_transport
+tests_unit_raft_test_transport_SOURCES = tests/unit/raft/test_transport.c $(RAFT_TEST_COMMON)
+tests_unit_raft_test_transport_CFLAGS = $(RAFT_TEST_CFLAGS)
+tests_unit_raft_test_transport_LDADD = $(RAFT_TEST_LIBS) $(CMOCKA_LIBS)

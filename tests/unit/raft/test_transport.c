@@ -1,0 +1,172 @@
+/* The peer port against strangers: wrong certificates, other clusters, garbage, a join that is refused. */
+#include "tests/unit/raft/raftest.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "io/tls.h"
+#include "raft/bytes.h"
+#include "raft/transport-priv.h"
+
+struct fixture {
+	char *dir, *dir2;
+	char addr[32];
+	struct tls_ctx *server, *client;
+	struct kv *kv;
+};
+
+static int port_of(const char *addr)
+{
+	return atoi(strchr(addr, ':') + 1);
+}
+
+static void start(struct fixture *f, bool tls)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct kv_cfg cfg = {.name = "n1", .listen = f->addr, .nosync = true};
+	socklen_t n = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	memset(f, 0, sizeof(*f));
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+	snprintf(f->addr, sizeof(f->addr), "127.0.0.1:%d", ntohs(a.sin_port));
+	close(fd);
+	f->dir = rt_dir();
+	f->dir2 = rt_dir();
+	if (tls)
+		rt_tls(&f->server, &f->client, "kontiki:peers");
+	cfg.data_dir = f->dir;
+	cfg.tls_server = f->server;
+	cfg.tls_client = f->client;
+	OK(kv_start(&cfg, &f->kv, &e));
+	assert_true(kv_leader_wait(f->kv, 5000));
+}
+
+static void stop(struct fixture *f)
+{
+	kv_stop(f->kv);
+	rt_dir_free(f->dir);
+	rt_dir_free(f->dir2);
+	tls_ctx_unref(f->server);
+	tls_ctx_unref(f->client);
+}
+
+static void still_works(struct fixture *f)
+{
+	OK(rt_put(f->kv, "k", "v", &e));
+	OK(kv_barrier_wait(f->kv, &e));
+}
+
+static int dial(const struct fixture *f)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET,
+				.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				.sin_port = htons((uint16_t)port_of(f->addr))};
+	struct timeval patience = {5, 0};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	return fd;
+}
+
+/* Send bytes, and read until the other end closes. */
+static size_t say(const struct fixture *f, struct str bytes, char *answer, size_t size)
+{
+	int fd = dial(f);
+	size_t n = 0;
+	ssize_t r;
+
+	assert_int_equal(send(fd, bytes.p, bytes.n, MSG_NOSIGNAL), bytes.n);
+	while (n < size && (r = recv(fd, answer + n, size - n, 0)) > 0)
+		n += (size_t)r;
+	close(fd);
+	return n;
+}
+
+static void test_garbage(void **state _unused_)
+{
+	struct fixture f;
+	char answer[4096], junk[4096];
+
+	start(&f, false);
+	memset(junk, 0xff, sizeof(junk));
+	assert_int_equal(say(&f, str_of(junk, sizeof(junk)), answer, sizeof(answer)), 0);
+	assert_int_equal(say(&f, STR("GET / HTTP/1.1\r\n\r\n"), answer, sizeof(answer)), 0);
+	still_works(&f);
+	stop(&f);
+}
+
+static void test_foreign_cluster(void **state _unused_)
+{
+	struct hello h = {.version = HELLO_VERSION, .cluster_id = 4711, .from = 1, .to = 2, .name = STR("x"), .addr = STR("y:1")};
+	struct buf b = BUF_INIT;
+	struct hello_answer a;
+	struct fixture f;
+	char answer[4096];
+	size_t n;
+
+	start(&f, false);
+	transport__encode_hello(&b, &h);
+	n = say(&f, buf_str(&b), answer, sizeof(answer));
+	assert_true(n > 8 && transport__decode_answer(str_of(answer, n), &a));
+	assert_false(a.ok);
+	assert_true(str_search(a.text, STR("another cluster")) >= 0);
+	/* A frame of absurd size after a good hello ends the connection, and costs nothing. */
+	buf_clear(&b);
+	h.channel = CHANNEL_JOIN;
+	transport__encode_hello(&b, &h);
+	add_u32(&b, 0x7fffffff);
+	add_u32(&b, 3);
+	n = say(&f, buf_str(&b), answer, sizeof(answer));
+	assert_true(n > 8 && transport__decode_answer(str_of(answer, n), &a) && a.ok);
+	still_works(&f);
+	buf_fini(&b);
+	stop(&f);
+}
+
+/* A member with a certificate of the right CA but of another organization cannot join, nor one of a taken name. */
+static void test_join_refused(void **state _unused_)
+{
+	struct tls_ctx *server, *client;
+	struct fixture f;
+	const char *seed[1];
+	struct kv_cfg cfg = {.name = "n2", .listen = "127.0.0.1:0", .n_join = 1, .join_ms = 1500, .nosync = true};
+	struct err why = ERR_INIT;
+	struct kv *kv;
+
+	start(&f, true);
+	seed[0] = f.addr;
+	cfg.data_dir = f.dir2;
+	cfg.join = seed;
+	cfg.name = "n1";
+	cfg.tls_server = f.server;
+	cfg.tls_client = f.client;
+	assert_int_equal(kv_start(&cfg, &kv, &why), -(int)ERR_ALREADY_EXISTS);
+	assert_non_null(strstr(why.text, "remove it first"));
+	rt_tls(&server, &client, "system:nodes");
+	cfg.name = "n2";
+	cfg.tls_server = server;
+	cfg.tls_client = client;
+	assert_int_not_equal(kv_start(&cfg, &kv, &why), 0);
+	still_works(&f);
+	tls_ctx_unref(server);
+	tls_ctx_unref(client);
+	stop(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_garbage),
+		cmocka_unit_test(test_foreign_cluster),
+		cmocka_unit_test(test_join_refused),
+	};
+
+	log_set_level(getenv("RT_LOG") ? getenv("RT_LOG") : "error");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
