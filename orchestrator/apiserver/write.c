@@ -24,7 +24,7 @@
 #define GENERATED_PREFIX_MAX 58
 #define GENERATED_SUFFIX 5
 /* For so long a request outlives lost leaders; then the client is told that the outcome is unknown. */
-#define UNKNOWN_RETRY_NS (15ull * 1000000000)
+#define UNKNOWN_RETRY_NS (8ull * 1000000000)
 
 /* --- Loading ------------------------------------------------------------------------------------------- */
 
@@ -569,7 +569,8 @@ static enum step_result commit_failed(struct api_request *req)
 {
 	struct err e = req->kvr.err;
 
-	if (e.code == ERR_UNAVAILABLE && clock_mono_ns() - req->started_ns < UNKNOWN_RETRY_NS) {
+	if ((e.code == ERR_UNAVAILABLE || e.code == ERR_TIMEOUT) &&
+			clock_mono_ns() - req->started_ns < UNKNOWN_RETRY_NS) {
 		req->unknown = true;
 		req->fresh = false;
 		req->n_tries++;
