@@ -91,6 +91,7 @@ struct store {
 	size_t batch_bytes;
 	unsigned writes_since_quota_check;
 	size_t pages_since_trim, pages_since_checkpoint;
+	unsigned idle_calls;
 	struct watch_batch *events;   /* of the batch; NULL while there are none */
 	bool collect;                 /* somebody may want the events of this batch */
 	struct buf scratch, response;

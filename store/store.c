@@ -25,6 +25,9 @@
 #define QUOTA_CHECK_EVERY 64
 /* Pages written (4 KiB) after which the mapping is let go of, and after which a checkpoint is due. */
 #define TRIM_PAGES 2048
+/* In idle moments: when that much was written since, or now and then for what readers have mapped in. */
+#define TRIM_PAGES_IDLE 256
+#define TRIM_EVERY_IDLE 32
 #define CHECKPOINT_PAGES 8192
 
 /* --- Opening ------------------------------------------------------------------------------------------ */
@@ -325,16 +328,21 @@ static void check_quota(struct store *s)
 }
 
 /* See store_checkpoint_due for why pages are counted. */
+static void trim(struct store *s, size_t limit)
+{
+	if (s->pages_since_trim < limit)
+		return;
+	s->pages_since_trim = 0;
+	store__env_trim(s->env);
+}
+
 static void count_pages(struct store *s)
 {
 	size_t n = store__pages_written(s->env);
 
 	s->pages_since_checkpoint += n;
 	s->pages_since_trim += n;
-	if (s->pages_since_trim >= TRIM_PAGES) {
-		s->pages_since_trim = 0;
-		store__env_trim(s->env);
-	}
+	trim(s, TRIM_PAGES);
 }
 
 bool store_checkpoint_due(const struct store *s)
@@ -399,6 +407,7 @@ int store_work(struct store *s, bool *ret_more, struct err *e)
 	int rc;
 
 	*ret_more = false;
+	trim(s, s->idle_calls++ % TRIM_EVERY_IDLE == 0 ? 0 : TRIM_PAGES_IDLE);
 	if (s->local.compacted >= s->state.compact)
 		return 0;
 	rc = store_begin(s, e);

@@ -93,8 +93,9 @@ void store_rollback(struct store *);
 size_t store_batch_bytes(const struct store *);
 
 /*
- * Work that waits for an idle moment: physical removal of compacted history, in slices of some milliseconds; its progress
- * is this member's own affair and no reader can see it. Not in a batch. *ret_more: call again.
+ * Work that waits for an idle moment (a caller asks every second or so): letting go of mapped memory, and physical removal
+ * of compacted history, in slices of some milliseconds; its progress is this member's own affair and no reader can see it.
+ * Not in a batch. *ret_more: call again.
  */
 int store_work(struct store *, bool *ret_more, struct err *);
 
