@@ -17,7 +17,7 @@
 #include "orchestrator/kubelet/fsutil.h"
 
 #define SETTLE_MS 300     /* after a change in the folder: the copy may go on */
-#define MAX_PARALLEL 3
+#define MAX_PARALLEL 2
 #define RETRY_MS 30000    /* after a failed import */
 
 struct archive {
@@ -29,6 +29,7 @@ struct archive {
 	uint64_t began_ms;
 	char *name;      /* "busybox.tar" */
 	char stamp[64];  /* size and mtime */
+	int64_t size;
 };
 
 struct containerd_images {
@@ -165,7 +166,14 @@ static void consider(struct containerd_images *im, const char *name)
 	} else if (is_pause(name)) {
 		list_add_head(&im->queue, &a->link);
 	} else {
-		list_add_tail(&im->queue, &a->link);
+		struct list *at = im->queue.next;
+
+		/* Small ones first: what waits for one of them starts sooner. */
+		a->size = st.st_size;
+		while (at != &im->queue && (is_pause(container_of(at, struct archive, link)->name) ||
+						   container_of(at, struct archive, link)->size <= a->size))
+			at = at->next;
+		list_add_tail(at, &a->link);
 	}
 }
 
@@ -256,11 +264,20 @@ static void import(struct containerd_images *im, struct archive *a)
 	process_run(&a->run);
 }
 
+static bool pause_is_imported_now(struct containerd_images *im)
+{
+	LIST_FOR_EACH (a, &im->running, struct archive, link)
+		if (is_pause(a->name))
+			return true;
+	return false;
+}
+
 static void next(struct containerd_images *im)
 {
 	struct list *l;
 
-	while (im->n_running < MAX_PARALLEL && (l = list_pop(&im->queue)) != NULL)
+	/* Nothing runs without the pause image: it does not share the processors with others. */
+	while (im->n_running < MAX_PARALLEL && !pause_is_imported_now(im) && (l = list_pop(&im->queue)) != NULL)
 		import(im, container_of(l, struct archive, link));
 	if (im->n_running > 0)
 		return;

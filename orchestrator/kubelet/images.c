@@ -9,6 +9,9 @@
 #include "orchestrator/kubelet/kubelet-priv.h"
 #include "orchestrator/kubelet/pbutil.h"
 
+#define SOON_MS 50
+#define ARCHIVES_MS 60000 /* at the latest: a new image wakes the pod before */
+
 bool image_name_ok(const char *s)
 {
 	size_t n = strlen(s);
@@ -24,6 +27,18 @@ bool image_name_ok(const char *s)
 		if (isupper((unsigned char)*p))
 			return false;
 	return true;
+}
+
+/* "busybox" -> "docker.io/library/busybox:latest": the name that the runtime keeps. */
+char *image_full_name(struct arena *a, const char *image)
+{
+	const char *slash = strchr(image, '/'), *last = strrchr(image, '/');
+	bool host = slash && (memchr(image, '.', (size_t)(slash - image)) || memchr(image, ':', (size_t)(slash - image)) ||
+				     strncmp(image, "localhost/", 10) == 0);
+	bool tagged = strchr(last ? last : image, ':') || strchr(image, '@');
+
+	return arena_printf(a, "%s%s%s", host ? "" : slash ? "docker.io/" : "docker.io/library/", image,
+			tagged ? "" : ":latest");
 }
 
 /* The tag of a reference, "latest" when it has neither tag nor digest. */
@@ -126,6 +141,7 @@ static void looked(struct cri_call *call)
 	Runtime__ImageStatusResponse *r = CRI_REPLY(call, Runtime__ImageStatusResponse);
 	struct err e = call->err;
 	bool there = r && r->image, local = there && from_archive(g, r->image);
+	bool soon = !there && containerd_is_archived(g->k->containerd, image_full_name(&call->arena, g->image));
 
 	if (there)
 		take(g, r->image);
@@ -134,8 +150,12 @@ static void looked(struct cri_call *call)
 		fail(g, "ImageInspectError", "Failed to inspect image \"%s\": %s", g->image, e.text);
 	else if (there && (local || strcmp(g->policy, "Always") != 0))
 		g->done(g);
-	else if (!there && containerd_importing(g->k->containerd))
-		g->wait_for_archives = true, g->done(g);
+	else if (soon || containerd_importing(g->k->containerd))
+		/*
+		 * Imported a moment ago, the runtime's CRI part hears of it a little later; and an image may be seen before
+		 * the import that brings it has ended: only then is it known as one of ours.
+		 */
+		g->wait_ms = soon ? SOON_MS : ARCHIVES_MS, g->done(g);
 	else if (strcmp(g->policy, "Never") == 0)
 		fail(g, "ErrImageNeverPull", "Container image \"%s\" is not present with pull policy of Never%s", g->image, "");
 	else
@@ -152,6 +172,7 @@ static void on_bad_name(struct loop_timer *t)
 void image_get_start(struct image_get *g)
 {
 	g->reason = NULL;
+	g->wait_ms = 0;
 	if (!image_name_ok(g->image)) {
 		loop_timer_start(&g->later, g->k->loop, 0, on_bad_name);
 		return;

@@ -63,6 +63,7 @@ struct work_container {
 	bool init;
 	struct backoff backoff;
 	bool backoff_known;
+	bool in_crash_loop;        /* told by an event */
 	unsigned busy;             /* actions under way */
 	int64_t not_before_ms;
 	int64_t fail_delay_ms;
@@ -159,7 +160,7 @@ struct image_get {
 	char user[128];
 	int64_t uid;
 	bool pulled;
-	bool wait_for_archives; /* not there yet, but archives are still being imported */
+	int64_t wait_ms; /* not 0: not there yet, but archives are being imported; look again then */
 	uint64_t pull_ms;
 	struct cri_call call;
 	struct loop_timer later;
@@ -169,6 +170,7 @@ void image_get_start(struct image_get *);
 void image_get_cancel(struct image_get *);
 /* Whether a reference can be one at all. */
 bool image_name_ok(const char *);
+char *image_full_name(struct arena *, const char *);
 const char *image_pull_policy(const Core__Container *);
 
 /* --- hooks.c: what probes and lifecycle hooks do ------------------------------------------------------------------ */

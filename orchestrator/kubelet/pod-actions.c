@@ -8,6 +8,7 @@
  * While it runs its container (or the sandbox) is busy. An action ends by asking for a new picture of the runtime; the
  * worker decides again when that is there.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -351,6 +352,22 @@ static int make_config(struct act_op *op, Runtime__ContainerConfig **ret, struct
 	return rc;
 }
 
+/* The first failure says what failed; from the second on the container is said to wait for its back-off. */
+static void image_failed(struct act_op *op, const struct work_container *c)
+{
+	const struct image_get *g = &op->image;
+	char text[700];
+
+	pod_event(op->w->k, op->pod->msg, op->container, true, "Failed", "%s", g->message);
+	if (strcmp(g->reason, "ErrImagePull") != 0 || c->fail_delay_ms == 0) {
+		start_failed(op, g->reason, g->message, PULL_FAIL_MIN_MS, PULL_FAIL_MAX_MS);
+		return;
+	}
+	snprintf(text, sizeof(text), "Back-off pulling image \"%s\": ErrImagePull: %s", g->image, g->message);
+	pod_event(op->w->k, op->pod->msg, op->container, false, "BackOff", "Back-off pulling image \"%s\"", g->image);
+	start_failed(op, "ImagePullBackOff", text, PULL_FAIL_MIN_MS, PULL_FAIL_MAX_MS);
+}
+
 static void image_there(struct image_get *g)
 {
 	struct act_op *op = container_of(g, struct act_op, image);
@@ -364,15 +381,14 @@ static void image_there(struct image_get *g)
 		op_end(op);
 		return;
 	}
-	if (g->wait_for_archives) {
+	if (g->wait_ms) {
 		c->waits_for_images = true;
-		worker_set_failed(w, op->container, NULL, NULL, 60000);
+		worker_set_failed(w, op->container, NULL, NULL, g->wait_ms);
 		op_end(op);
 		return;
 	}
 	if (g->reason) {
-		pod_event(w->k, op->pod->msg, op->container, true, "Failed", "%s", g->message);
-		start_failed(op, g->reason, g->message, PULL_FAIL_MIN_MS, PULL_FAIL_MAX_MS);
+		image_failed(op, c);
 		return;
 	}
 	if (g->pulled)

@@ -448,6 +448,18 @@ static void check_deadline(struct pod_worker *w, struct sync_out *out)
 	}
 }
 
+/* One event each time that a container begins to wait. */
+static void tell_crash_loops(struct pod_worker *w, const struct sync_in *in)
+{
+	for (size_t i = 0; i < w->n_c; i++) {
+		if (in->c[i].crash_loop && !w->c[i].in_crash_loop)
+			pod_event(w->k, worker_pod(w), w->c[i].name, true, "BackOff",
+					"Back-off restarting failed container %s in pod %s_%s(%s)", w->c[i].name, w->name,
+					w->ns, w->uid);
+		w->c[i].in_crash_loop = in->c[i].crash_loop;
+	}
+}
+
 static void finish_deleted(struct pod_worker *w);
 
 static void sync_now(struct pod_worker *w)
@@ -471,8 +483,10 @@ static void sync_now(struct pod_worker *w)
 	/* From here on the runtime's records of a deleted pod may go: the status is kept. */
 	if (out.all_stopped && in.terminating)
 		w->frozen = true;
-	if (w->pod)
+	if (w->pod) {
 		check_deadline(w, &out);
+		tell_crash_loops(w, &in);
+	}
 	for (size_t i = 0; i < out.n_acts; i++)
 		act_start(w, &out.acts[i]);
 	if (out.wake_ms)
@@ -546,14 +560,14 @@ static void status_written(struct client_req *req)
 static void write_status(struct pod_worker *w)
 {
 	Core__Pod *pod = worker_pod(w), out;
-	Meta__ObjectMeta meta = META__OBJECT_META__INIT;
+	Meta__ObjectMeta meta;
 
 	if (w->status_busy || !w->status || !pod || w->unwanted || !w->k->client || w->saved == w->status)
 		return;
 	core__pod__init(&out);
-	meta.name = pod->metadata->name;
-	meta.namespace_ = pod->metadata->namespace_;
-	meta.uid = pod->metadata->uid;
+	/* Without a version: the last word on a pod's status is its kubelet's. */
+	meta = *pod->metadata;
+	meta.resource_version = NULL;
 	out.metadata = &meta;
 	out.spec = pod->spec;
 	out.status = w->status->msg;

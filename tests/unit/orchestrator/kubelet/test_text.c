@@ -182,6 +182,15 @@ static void test_quantities(void **state)
 	assert_int_equal(cgroup_shares_to_weight(262144), 10000);
 }
 
+static void assert_full_name(const char *name, const char *full)
+{
+	struct arena a;
+
+	arena_init(&a);
+	assert_string_equal(image_full_name(&a, name), full);
+	arena_fini(&a);
+}
+
 static void test_images(void **state)
 {
 	Core__Container c = CORE__CONTAINER__INIT;
@@ -200,6 +209,12 @@ static void test_images(void **state)
 	assert_string_equal(image_pull_policy(&c), "IfNotPresent");
 	c.image = "localhost:5000/busybox";
 	assert_string_equal(image_pull_policy(&c), "Always");
+	assert_full_name("busybox", "docker.io/library/busybox:latest");
+	assert_full_name("nginx:1.14.2", "docker.io/library/nginx:1.14.2");
+	assert_full_name("me/app", "docker.io/me/app:latest");
+	assert_full_name("localhost/app:1", "localhost/app:1");
+	assert_full_name("host:5000/app", "host:5000/app:latest");
+	assert_full_name("registry.k8s.io/pause@sha256:00", "registry.k8s.io/pause@sha256:00");
 }
 
 int main(void)
