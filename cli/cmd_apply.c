@@ -195,7 +195,7 @@ static int apply_doc(struct apply *a, const struct json *doc, const char *source
 {
 	const struct resource *r;
 	const char *ns, *name;
-	struct json *modified, *live;
+	struct json *full, *modified, *live;
 	struct err e;
 	int status, rc = -1;
 
@@ -207,9 +207,11 @@ static int apply_doc(struct apply *a, const struct json *doc, const char *source
 		return create(a, r, ns, name, json_copy(&a->k.arena, doc));
 	if (a->o.server_side)
 		return server_side(a, r, ns, name, json_copy(&a->k.arena, doc));
-	modified = with_last_applied(a, doc);
+	/* The namespace is part of what is kept, as kubectl has it: either of the two sees then that nothing changed. */
+	full = json_copy(&a->k.arena, doc);
 	if (r->namespaced)
-		json_setp(&a->k.arena, modified, "metadata.namespace", json_newc(&a->k.arena, ns));
+		json_setp(&a->k.arena, full, "metadata.namespace", json_newc(&a->k.arena, ns));
+	modified = with_last_applied(a, full);
 	for (int i = 1; rc < 0; i++) {
 		live = kube_get(&a->k, r, ns, name, &status);
 		if (live == NULL && status != 404)

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "cli/kube_error.h"
 #include "cli/local.h"
+#include "io/http_client.h"
 #include "io/loop.h"
 #include "io/tls.h"
 #include "orchestrator/client/client_http.h"
@@ -27,6 +29,10 @@ const struct opt kube_rows[] = {
 	KUBE_OPT(token, "token", 0, OPT_STR, "TOKEN", "a bearer token"),
 	KUBE_OPT(ns, "namespace", 'n', OPT_STR, "NAME", "the namespace"),
 	KUBE_OPT(request_timeout, "request-timeout", 0, OPT_STR, "DURATION", "give up on a request after so long (\"10s\")"),
+	KUBE_OPT(ca, "certificate-authority", 0, OPT_STR, "FILE", "the CA of the server's certificate"),
+	KUBE_OPT(cert, "client-certificate", 0, OPT_STR, "FILE", "a client certificate"),
+	KUBE_OPT(key, "client-key", 0, OPT_STR, "FILE", "its key"),
+	KUBE_OPT(tls_server_name, "tls-server-name", 0, OPT_STR, "NAME", "the name to expect in the server's certificate"),
 	KUBE_OPT(insecure, "insecure-skip-tls-verify", 0, OPT_BOOL, "", "do not check the server's certificate"),
 	OPT_END,
 };
@@ -141,10 +147,26 @@ static int pem(struct kube *k, const struct config *c, size_t file, const struct
 	return 0;
 }
 
+/* A flag's file wins over what the kubeconfig says. */
+static int pem_file(struct kube *k, const char *path, struct str *ret, struct err *e)
+{
+	char *text = path ? file_read(path, CONFIG_MAX, e) : NULL;
+
+	if (path == NULL)
+		return 0;
+	if (text == NULL)
+		return -(int)ERR_IO;
+	*ret = arena_str(&k->arena, str_from(text));
+	free(text);
+	return 0;
+}
+
 static int parse_server(struct kube *k, const char *url, struct err *e)
 {
 	struct str s = str_from(url), host, port;
 
+	if (str_search(s, STR("://")) < 0)
+		s = arena_sprintf(&k->arena, "https://%s", url);
 	if (!str_has_prefix(s, STR("https://")))
 		return err_set(e, ERR_BAD_REQUEST, "server address \"%s\": it must begin with https://", url);
 	s = str_skip(s, 8);
@@ -195,6 +217,14 @@ static int configure(struct kube *k, const struct kube_opts *o, struct tls_confi
 		rv = pem(k, &c, user_file, user, "client-key", &tls->key_pem, e);
 	if (text_of(cluster, "tls-server-name"))
 		k->server_name = text_of(cluster, "tls-server-name");
+	if (o->tls_server_name)
+		k->server_name = o->tls_server_name;
+	if (rv == 0)
+		rv = pem_file(k, o->ca, &tls->ca_pem, e);
+	if (rv == 0)
+		rv = pem_file(k, o->cert, &tls->cert_pem, e);
+	if (rv == 0)
+		rv = pem_file(k, o->key, &tls->key_pem, e);
 	if (o->insecure || json_true(json_getc(cluster, "insecure-skip-tls-verify")))
 		tls->verify = TLS_VERIFY_NONE;
 	return rv;
@@ -305,16 +335,45 @@ int kube_do(struct kube *k, struct client_req *req)
 	while (!c.done)
 		loop_run(k->loop);
 	current = NULL;
+	for (struct str line, rest = req->warnings; rest.n > 0;) {
+		str_cut(rest, '\n', &line, &rest);
+		fprintf(stderr, "Warning: %.*s\n", STR_FMT(line));
+	}
 	return req->err.code == ERR_OK ? 0 : -(int)req->err.code;
+}
+
+/* The client says how a connection failed; a refused one is worth kubectl's hint. */
+static void print_unreachable(struct kube *k, const struct err *e)
+{
+	if (str_search(str_from(e->text), STR("refused")) >= 0)
+		fprintf(stderr, "The connection to the server %s was refused - did you specify the right host or port?\n", k->address);
+	else
+		fprintf(stderr, "Unable to connect to the server %s: %s\n", k->address, e->text);
+}
+
+int kube_fail_answer(struct kube *k, int http_status, struct str answer, const struct err *e, const char *when)
+{
+	struct json *status = NULL;
+	struct buf b = BUF_INIT;
+
+	if (http_status == 0)
+		print_unreachable(k, e);
+	else if (answer.n && json_parse(&k->arena, answer, NULL, &status, NULL) == 0 && kube_status_text(&b, status, when))
+		fwrite(b.p, 1, b.n, stderr);
+	else
+		fprintf(stderr, "Error from server (%s): %s%s%s\n", err_reason(e->code), when ? when : "", when ? ": " : "", e->text);
+	buf_fini(&b);
+	return CMD_FAILED;
+}
+
+int kube_fail_when(struct kube *k, const struct client_req *req, const char *when)
+{
+	return kube_fail_answer(k, req->http_status, req->answer, &req->err, when);
 }
 
 int kube_fail(struct kube *k, const struct client_req *req)
 {
-	if (req->http_status)
-		fprintf(stderr, "Error from server (%s): %s\n", err_reason(req->err.code), req->err.text);
-	else
-		fprintf(stderr, "Unable to connect to the server %s: %s\n", k->address, req->err.text);
-	return CMD_FAILED;
+	return kube_fail_when(k, req, NULL);
 }
 
 struct json *kube_answer(struct kube *k, const struct client_req *req)
@@ -344,6 +403,34 @@ struct json *kube_get(struct kube *k, const struct resource *r, const char *ns, 
 	*ret_status = req.http_status;
 	client_req_fini(&req);
 	return j;
+}
+
+/* --- Streams ----------------------------------------------------------------------------------------------------- */
+
+int kube_http(struct kube *k, struct http_client **ret, struct err *e)
+{
+	struct http_client_config cfg = {.address = k->address, .server_name = k->server_name, .tls = k->tls, .proto = HTTP_PROTO_1};
+
+	return http_client_new(k->loop, &cfg, ret, e);
+}
+
+static void http_closed(void *arg)
+{
+	loop_stop(arg);
+}
+
+void kube_http_close(struct kube *k, struct http_client *http)
+{
+	http_client_close(http, http_closed, k->loop);
+	loop_run(k->loop);
+}
+
+size_t kube_auth_header(struct kube *k, struct http_header *out)
+{
+	if (!k->token)
+		return 0;
+	*out = (struct http_header){STR("authorization"), arena_sprintf(&k->arena, "Bearer %s", k->token)};
+	return 1;
 }
 
 const char *kube_ns(const struct kube *k, const struct resource *r)

@@ -25,6 +25,8 @@
 #include "cli/cmd.h"
 #include "orchestrator/client/client.h"
 
+struct http_client;
+struct http_header;
 struct json;
 struct loop;
 struct resource;
@@ -33,7 +35,7 @@ struct tls_ctx;
 /* --- Options that all of them have ------------------------------------------------------------------------------ */
 
 struct kube_opts {
-	const char *kubeconfig, *context, *cluster, *user, *server, *token, *ns, *request_timeout;
+	const char *kubeconfig, *context, *cluster, *user, *server, *token, *ns, *request_timeout, *ca, *cert, *key, *tls_server_name;
 	bool insecure;
 };
 #define KUBE_OPT(member, name, letter, type, arg, help)                                              \
@@ -64,10 +66,20 @@ int kube_do(struct kube *, struct client_req *);
 struct json *kube_get(struct kube *, const struct resource *, const char *ns, const char *name, int *ret_status);
 /* Print what went wrong on stderr, as kubectl words it; returns CMD_FAILED. */
 int kube_fail(struct kube *, const struct client_req *);
+/* The same with what was being done: "error when creating \"x.yaml\"". */
+int kube_fail_when(struct kube *, const struct client_req *, const char *when);
+/* The same for a call that is none of struct client's; http_status 0: no answer came. */
+int kube_fail_answer(struct kube *, int http_status, struct str answer, const struct err *, const char *when);
 /* The answer of a request that asked for JSON. NULL with the error printed. */
 struct json *kube_answer(struct kube *, const struct client_req *);
 #define KUBE_ACCEPT_JSON "application/json"
 #define KUBE_ACCEPT_TABLE "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+
+/* Calls that stream, over HTTP/1.1 connections of their own. */
+int kube_http(struct kube *, struct http_client **ret, struct err *e);
+void kube_http_close(struct kube *, struct http_client *);
+/* 0 or 1 header. */
+size_t kube_auth_header(struct kube *, struct http_header *out);
 
 /* The namespace to send for a resource: NULL when it has none. */
 const char *kube_ns(const struct kube *, const struct resource *);
@@ -94,6 +106,13 @@ struct kube_targets {
 int kube_targets_parse(struct kube *, const char *const *args, size_t n, struct kube_targets *ret, struct err *e);
 /* A pod from "NAME", "pod/NAME" or "deploy/NAME" and the like (then its first running pod). NULL with the error printed. */
 const char *kube_find_pod(struct kube *, const char *arg);
+/*
+ * The container to talk to: `wanted`, or the default one, which is told on stderr when there are others. NULL with the error
+ * printed when the pod has none of that name.
+ */
+const char *kube_pick_container(struct kube *, const struct json *pod, const char *wanted, bool quiet);
+/* Prints that it is not there; returns CMD_FAILED. */
+int kube_not_found(const char *resource, const char *name);
 
 /* --- Manifests ----------------------------------------------------------------------------------------------------- */
 

@@ -153,6 +153,57 @@ const char *kube_find_pod(struct kube *k, const char *arg)
 	return name;
 }
 
+int kube_not_found(const char *resource, const char *name)
+{
+	fprintf(stderr, "Error from server (NotFound): %s \"%s\" not found\n", resource, name);
+	return CMD_FAILED;
+}
+
+static bool has_container(const struct json *pod, const char *name)
+{
+	static const char *const lists[] = {"spec.initContainers", "spec.containers", "spec.ephemeralContainers"};
+
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		JSON_ITEMS (c, json_getp(pod, lists[i]))
+			if (json_eqc(json_getc(c, "name"), name))
+				return true;
+	return false;
+}
+
+/* "a, b, c (init)" */
+static const char *container_names(struct kube *k, const struct json *pod)
+{
+	static const struct {
+		const char *path, *note;
+	} lists[] = {{"spec.containers", ""}, {"spec.ephemeralContainers", " (ephem)"}, {"spec.initContainers", " (init)"}};
+	const char *text = "";
+
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		JSON_ITEMS (c, json_getp(pod, lists[i].path))
+			text = arena_printf(&k->arena, "%s%s%s%s", text, *text ? ", " : "", json_cstr(json_getc(c, "name")), lists[i].note);
+	return text;
+}
+
+const char *kube_pick_container(struct kube *k, const struct json *pod, const char *wanted, bool quiet)
+{
+	const struct json *containers = json_getp(pod, "spec.containers");
+	const char *name = json_cstr(json_getc(json_getp(pod, "metadata.annotations"), "kubectl.kubernetes.io/default-container"));
+
+	if (wanted && !has_container(pod, wanted)) {
+		fprintf(stderr, "error: container %s is not valid for pod %s\n", wanted, json_cstr(json_getp(pod, "metadata.name")));
+		return NULL;
+	}
+	if (wanted)
+		return wanted;
+	if (*name && has_container(pod, name))
+		return name;
+	name = json_cstr(json_getc(json_at(containers, 0), "name"));
+	if (!quiet && json_len(containers) + json_len(json_getp(pod, "spec.initContainers")) +
+				      json_len(json_getp(pod, "spec.ephemeralContainers")) > 1)
+		fprintf(stderr, "Defaulted container \"%s\" out of: %s\n", name, container_names(k, pod));
+	return name;
+}
+
 /* --- Manifests --------------------------------------------------------------------------------------------------- */
 
 static void add_doc(struct kube *k, struct kube_docs *d, struct json *doc, const char *source)

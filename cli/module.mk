@@ -1,12 +1,33 @@
 # cli/: the program.
 bin_PROGRAMS += kontiki
+
+# The kubectl-like commands' pure parts, which the unit tests link too.
+noinst_LIBRARIES += libverbs.a
+libverbs_a_SOURCES = \
+	cli/describe.c cli/describe.h cli/describe-priv.h \
+	cli/describe_apps.c \
+	cli/describe_core.c \
+	cli/describe_pod.c \
+	cli/kube_error.c cli/kube_error.h \
+	cli/tabs.c cli/tabs.h
+
 kontiki_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NL_CFLAGS) $(PROTOBUFC_CFLAGS)
 kontiki_SOURCES = \
 	cli/cmd.h cli/commands.def \
+	cli/cmd_apply.c \
+	cli/cmd_delete.c \
+	cli/cmd_describe.c \
+	cli/cmd_exec.c \
+	cli/cmd_get.c \
+	cli/cmd_logs.c \
+	cli/cmd_scale.c \
 	cli/control.c cli/control.h \
 	cli/fetch.c cli/fetch.h \
 	cli/files.c \
 	cli/join.c cli/join.h \
+	cli/kube.c cli/kube.h \
+	cli/kube_args.c \
+	cli/kube_print.c \
 	cli/kubeconfig.c \
 	cli/lb.c \
 	cli/local.c cli/local.h \
@@ -19,6 +40,6 @@ kontiki_SOURCES = \
 	cli/pki.c cli/pki.h \
 	cli/server.c \
 	cli/up.c
-kontiki_LDADD = libagent.a libkubelet.a libproxy.a libdns.a libapiserver.a libscheduler.a libcontrollers.a libinformer.a libclient.a \
+kontiki_LDADD = libverbs.a libagent.a libkubelet.a libproxy.a libdns.a libapiserver.a libscheduler.a libcontrollers.a libinformer.a libclient.a \
 	libnet.a libraft.a libstore.a libproto.a $(IO_LIBS) $(RAFT_LIBS) $(LMDB_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(NL_LIBS) \
 	$(PCRE2_LIBS) $(ZLIB_LIBS) -lm
