@@ -1,6 +1,7 @@
 UNIT_TESTS += \
 	tests/unit/io/test_grpc \
 	tests/unit/io/test_http \
+	tests/unit/io/test_http_chaos \
 	tests/unit/io/test_listen \
 	tests/unit/io/test_loop \
 	tests/unit/io/test_process \
@@ -31,3 +32,6 @@ tests_unit_io_test_websocket_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
 tests_unit_io_test_listen_SOURCES = tests/unit/io/test_listen.c tests/unit/io/iotest.h
 tests_unit_io_test_listen_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_io_test_listen_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
+tests_unit_io_test_http_chaos_SOURCES = tests/unit/io/test_http_chaos.c tests/unit/io/iotest.h
+tests_unit_io_test_http_chaos_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_http_chaos_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
