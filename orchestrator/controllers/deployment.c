@@ -191,10 +191,13 @@ static void shrink_old(struct rollout *d)
 {
 	int32_t min_available = d->replicas - d->max_unavailable, available = 0, unavailable_new, budget;
 
+	/* A status may be older than the size: a set has no more available pods than it is to have. */
 	for (size_t i = 0; i < d->n_sets; i++)
-		available += d->sets[i].available;
+		available += MIN(d->sets[i].available, d->sets[i].want);
 	unavailable_new = d->current ? d->current->want - d->current->available : d->created ? d->created->want : 0;
 	budget = total_want(d) + (d->created ? d->created->want : 0) - min_available - unavailable_new;
+	if (budget <= 0)
+		return;
 	for (size_t i = 0; i < d->n_sets && budget > 0; i++) {
 		struct set *s = &d->sets[i];
 		int32_t n = MIN(s->want - s->available, budget);

@@ -63,6 +63,8 @@ static bool judge_dependent(struct reconcile *r, enum view_id id, const struct i
 	size_t n_gone = 0, n_here = 0;
 	bool foreground = false;
 
+	if (o->meta->deletion_timestamp != NULL)
+		return false;
 	for (size_t i = 0; i < o->meta->n_owner_references; i++) {
 		const Meta__OwnerReference *ref = o->meta->owner_references[i];
 		enum view_id owner_view;
@@ -84,7 +86,7 @@ static bool judge_dependent(struct reconcile *r, enum view_id id, const struct i
 	plan_stage(r);
 	if (n_here > 0 && n_gone > 0)
 		drop_refs(r, id, o, gone, n_gone);
-	else if (n_here == 0 && o->meta->deletion_timestamp == NULL)
+	else if (n_here == 0)
 		plan_delete(r, id, o, -1, foreground && n_gone == 0 ? "Foreground" : "Background");
 	return true;
 }

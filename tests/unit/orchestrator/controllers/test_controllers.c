@@ -1,0 +1,503 @@
+/*
+ * Controllers and scheduler against a whole API server of one member in this process. Nodes and their kubelets are played by
+ * the test: `kubelet_turn` reports pods as running, and ends those that are to go.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/util.h"
+#include "orchestrator/apiserver/apiserver.h"
+#include "orchestrator/client/client.h"
+#include "orchestrator/controllers/controller.h"
+#include "orchestrator/scheduler/scheduler.h"
+#include "tests/unit/orchestrator/apiserver/rig.h"
+
+#define NS "/api/v1/namespaces/default"
+#define APPS "/apis/apps/v1/namespaces/default"
+#define MERGE "application/merge-patch+json"
+#define WAIT_MS 30000
+
+static struct client *client;
+static struct controllers *controllers;
+static struct scheduler *scheduler;
+static bool kubelets_run = true;
+static unsigned n_ips;
+
+/* --- The nodes --------------------------------------------------------------------------------------------- */
+
+static struct json *get(const char *path)
+{
+	return rig_call("GET", path, NULL, 200);
+}
+
+static struct json *post(const char *path, const char *body)
+{
+	return rig_call("POST", path, body, 201);
+}
+
+static struct json *merge(const char *path, const char *body)
+{
+	rig_type(MERGE);
+	return rig_call("PATCH", path, body, 200);
+}
+
+static const char *fmt(const char *f, ...) __attribute__((format(printf, 1, 2)));
+static const char *fmt(const char *f, ...)
+{
+	va_list ap;
+	char *s;
+
+	va_start(ap, f);
+	s = arena_vprintf(&rig_arena, f, ap);
+	va_end(ap);
+	return s;
+}
+
+static const char *str(const struct json *j, const char *path)
+{
+	return arena_cstr(&rig_arena, json_strp(j, path));
+}
+
+static int64_t num(const struct json *j, const char *path)
+{
+	return json_i64_or(json_getp(j, path), 0);
+}
+
+static void renew(const char *node)
+{
+	const char *path = fmt("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/%s", node);
+
+	merge(path, fmt("{\"spec\":{\"renewTime\":\"2024-01-01T00:00:00.%06uZ\"}}", (unsigned)(clock_mono_ns() / 1000 % 1000000)));
+}
+
+static void add_node(const char *name, const char *cpu)
+{
+	post("/api/v1/nodes", fmt("{\"metadata\":{\"name\":\"%s\",\"labels\":{\"kubernetes.io/hostname\":\"%s\"}},\"status\":{"
+				  "\"allocatable\":{\"cpu\":\"%s\",\"memory\":\"1Gi\",\"pods\":\"20\"},"
+				  "\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}", name, name, cpu));
+	post("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases",
+			fmt("{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"holderIdentity\":\"%s\"}}", name, name));
+}
+
+static void run_pod(const struct json *pod)
+{
+	merge(fmt("%s/pods/%s/status", fmt("/api/v1/namespaces/%s", str(pod, "metadata.namespace")), str(pod, "metadata.name")),
+			fmt("{\"status\":{\"phase\":\"Running\",\"podIP\":\"10.244.9.%u\",\"podIPs\":[{\"ip\":\"10.244.9.%u\"}],"
+			    "\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}", n_ips, n_ips));
+	n_ips++;
+}
+
+static bool is_ready(const struct json *pod)
+{
+	JSON_ITEMS (c, json_getp(pod, "status.conditions"))
+		if (json_eqc(json_getc(c, "type"), "Ready"))
+			return json_eqc(json_getc(c, "status"), "True");
+	return false;
+}
+
+static void kubelet_turn(void)
+{
+	struct json *pods = get("/api/v1/pods");
+
+	JSON_ITEMS (pod, json_getc(pods, "items")) {
+		const char *path = fmt("/api/v1/namespaces/%s/pods/%s", str(pod, "metadata.namespace"), str(pod, "metadata.name"));
+
+		if (!kubelets_run || str(pod, "spec.nodeName")[0] == '\0')
+			continue;
+		if (json_getp(pod, "metadata.deletionTimestamp"))
+			rig_call("DELETE", path, "{\"gracePeriodSeconds\":0}", 200);
+		else if (str(pod, "status.phase")[0] == 'P')
+			run_pod(pod);
+	}
+}
+
+/* Turn the world until what() holds. */
+static void wait_for(bool (*what)(void), const char *name)
+{
+	uint64_t end = clock_mono_ms() + WAIT_MS;
+
+	while (!what()) {
+		if (clock_mono_ms() > end)
+			fail_msg("waited for: %s\n%s", name, arena_cstr(&rig_arena, json_text(&rig_arena, get("/api/v1/pods"))));
+		kubelet_turn();
+		loop_turn(rig_loop, 20);
+	}
+}
+#define WAIT(what) wait_for(what, #what)
+
+/* --- Start and stop ---------------------------------------------------------------------------------------------- */
+
+static int start(void **state)
+{
+	static struct controllers_cfg cfg;
+
+	rig_start();
+	client = apiserver_client(rig_server, rig_loop, "system:kube-controller-manager");
+	cfg = (struct controllers_cfg){.client = client, .loop = rig_loop, .cluster_cidr = "10.244.0.0/16", .root_ca_pem = STR_INIT("a certificate"),
+			.node_grace_s = 3};
+	controllers = controllers_start(&cfg);
+	scheduler = scheduler_start(rig_loop, client, controllers_view(controllers));
+	return 0;
+}
+
+static void set_flag(void *arg)
+{
+	*(int *)arg = 1;
+}
+
+static int stop(void **state)
+{
+	int flag = 0;
+
+	scheduler_stop(scheduler, set_flag, &flag);
+	rig_until(&flag);
+	flag = 0;
+	controllers_stop(controllers, set_flag, &flag);
+	rig_until(&flag);
+	flag = 0;
+	client_close(client, set_flag, &flag);
+	rig_until(&flag);
+	rig_stop();
+	return 0;
+}
+
+/* --- Questions ------------------------------------------------------------------------------------------------------ */
+
+static size_t count_pods(const char *selector, bool (*which)(const struct json *))
+{
+	size_t n = 0;
+	struct json *list = get(fmt(NS "/pods?labelSelector=%s", selector));
+
+	JSON_ITEMS (pod, json_getc(list, "items"))
+		n += !json_getp(pod, "metadata.deletionTimestamp") && (which == NULL || which(pod));
+	return n;
+}
+
+static int64_t deployed(const char *name, const char *field)
+{
+	return num(get(fmt(APPS "/deployments/%s", name)), fmt("status.%s", field));
+}
+
+static void deploy(const char *name, int replicas, const char *more)
+{
+	post(APPS "/deployments", fmt("{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"replicas\":%d,%s\"selector\":{\"matchLabels\":{\"app\":\"%s\"}},"
+				      "\"template\":{\"metadata\":{\"labels\":{\"app\":\"%s\"}},\"spec\":{\"containers\":[{\"name\":\"c\","
+				      "\"image\":\"one\",\"resources\":{\"requests\":{\"cpu\":\"10m\"}}}]}}}}", name, replicas, more, name, name));
+}
+
+/* --- Tests ------------------------------------------------------------------------------------------------------------ */
+
+static bool has_namespace_things(void)
+{
+	return json_len(json_getc(get(NS "/serviceaccounts"), "items")) > 0 && json_len(json_getc(get(NS "/configmaps"), "items")) > 0;
+}
+
+static bool nodes_have_networks(void)
+{
+	JSON_ITEMS (n, json_getc(get("/api/v1/nodes"), "items"))
+		if (str(n, "spec.podCIDR")[0] == '\0')
+			return false;
+	return true;
+}
+
+static void test_nodes(void **state)
+{
+	struct json *items;
+
+	WAIT(has_namespace_things);
+	assert_string_equal(str(get(NS "/configmaps/kube-root-ca.crt"), "data"), "");
+	assert_true(json_eqc(json_getc(json_getc(get(NS "/configmaps/kube-root-ca.crt"), "data"), "ca.crt"), "a certificate"));
+	add_node("n1", "2");
+	add_node("n2", "2");
+	add_node("n3", "2");
+	WAIT(nodes_have_networks);
+	items = json_getc(get("/api/v1/nodes"), "items");
+	for (size_t i = 0; i < json_len(items); i++)
+		for (size_t k = 0; k < i; k++)
+			assert_string_not_equal(str(json_at(items, i), "spec.podCIDR"), str(json_at(items, k), "spec.podCIDR"));
+}
+
+static bool web_is_complete(void)
+{
+	return deployed("web", "availableReplicas") == 3 && deployed("web", "updatedReplicas") == 3 && deployed("web", "replicas") == 3;
+}
+
+static bool web_has_endpoints(void)
+{
+	struct json *slices = get("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices?labelSelector=kubernetes.io/service-name=web");
+	struct json *slice = json_at(json_getc(slices, "items"), 0);
+	size_t n_ready = 0;
+
+	JSON_ITEMS (ep, json_getc(slice, "endpoints"))
+		n_ready += json_true(json_getp(ep, "conditions.ready"));
+	return n_ready == 3 && num(json_at(json_getc(slice, "ports"), 0), "port") == 8080;
+}
+
+static void test_deployment(void **state)
+{
+	struct json *pods, *ep;
+	char nodes[64] = "";
+
+	deploy("web", 3, "");
+	post(NS "/services", "{\"metadata\":{\"name\":\"web\"},\"spec\":{\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80,\"targetPort\":8080}]}}");
+	WAIT(web_is_complete);
+	/* Three pods, three nodes: spread. */
+	pods = get(NS "/pods?labelSelector=app=web");
+	assert_int_equal(json_len(json_getc(pods, "items")), 3);
+	JSON_ITEMS (p, json_getc(pods, "items")) {
+		assert_null(strstr(nodes, str(p, "spec.nodeName")));
+		strcat(nodes, str(p, "spec.nodeName"));
+		assert_string_equal(str(json_at(json_getp(p, "metadata.ownerReferences"), 0), "kind"), "ReplicaSet");
+	}
+	WAIT(web_has_endpoints);
+	ep = json_at(json_getc(get(NS "/endpoints/web"), "subsets"), 0);
+	assert_int_equal(json_len(json_getc(ep, "addresses")), 3);
+	/* Nothing goes on changing when nothing happens. */
+	for (int i = 0; i < 20; i++)
+		loop_turn(rig_loop, 20);
+	assert_int_equal(json_len(json_getc(get(NS "/pods?labelSelector=app=web"), "items")), 3);
+	const char *rv = str(get(APPS "/deployments/web"), "metadata.resourceVersion");
+	for (int i = 0; i < 20; i++)
+		loop_turn(rig_loop, 20);
+	assert_string_equal(str(get(APPS "/deployments/web"), "metadata.resourceVersion"), rv);
+}
+
+static void test_deleted_pod_is_replaced(void **state)
+{
+	struct json *pods = get(NS "/pods?labelSelector=app=web");
+	const char *name = str(json_at(json_getc(pods, "items"), 0), "metadata.name");
+
+	rig_call("DELETE", fmt(NS "/pods/%s", name), NULL, 200);
+	WAIT(web_is_complete);
+	rig_call("GET", fmt(NS "/pods/%s", name), NULL, 404);
+	assert_int_equal(count_pods("app=web", NULL), 3);
+}
+
+static bool web_has_one(void)
+{
+	return deployed("web", "replicas") == 1 && count_pods("app=web", NULL) == 1;
+}
+
+static void test_scale(void **state)
+{
+	merge(APPS "/deployments/web/scale", "{\"spec\":{\"replicas\":1}}");
+	WAIT(web_has_one);
+	merge(APPS "/deployments/web", "{\"spec\":{\"replicas\":3}}");
+	WAIT(web_is_complete);
+}
+
+/* maxSurge 1 and maxUnavailable 0 at replicas 3: never more than 4 pods, never fewer than 3 available. */
+static bool web_is_two(void)
+{
+	struct json *pods = get(NS "/pods?labelSelector=app=web");
+	size_t n = 0, n_ready = 0, n_two = 0;
+
+	JSON_ITEMS (p, json_getc(pods, "items")) {
+		if (json_getp(p, "metadata.deletionTimestamp"))
+			continue;
+		n++;
+		n_ready += is_ready(p);
+		n_two += strcmp(str(json_at(json_getp(p, "spec.containers"), 0), "image"), "two") == 0;
+	}
+	assert_true(n <= 4);
+	assert_true(n_ready >= 3);
+	return n_two == 3 && n == 3 && web_is_complete();
+}
+
+static void test_rolling_update_and_undo(void **state)
+{
+	struct json *sets;
+	const char *first = NULL;
+
+	sets = get(APPS "/replicasets?labelSelector=app=web");
+	assert_int_equal(json_len(json_getc(sets, "items")), 1);
+	first = str(json_at(json_getc(sets, "items"), 0), "metadata.name");
+	merge(APPS "/deployments/web", "{\"spec\":{\"strategy\":{\"rollingUpdate\":{\"maxSurge\":1,\"maxUnavailable\":0}},"
+				       "\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"two\"}]}}}}");
+	WAIT(web_is_two);
+	assert_string_equal(str(get(APPS "/deployments/web"), "metadata.annotations"), "");
+	assert_true(json_eqc(json_getc(json_getp(get(APPS "/deployments/web"), "metadata.annotations"), "deployment.kubernetes.io/revision"), "2"));
+	assert_int_equal(json_len(json_getc(get(APPS "/replicasets?labelSelector=app=web"), "items")), 2);
+	/* Undo: the first template again. Its set comes back, with a new revision. */
+	merge(APPS "/deployments/web", "{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"one\","
+				       "\"resources\":{\"requests\":{\"cpu\":\"10m\"}}}]}}}}");
+	WAIT(web_is_complete);
+	assert_int_equal(json_len(json_getc(get(APPS "/replicasets?labelSelector=app=web"), "items")), 2);
+	assert_int_equal(num(get(fmt(APPS "/replicasets/%s", first)), "spec.replicas"), 3);
+	assert_true(json_eqc(json_getc(json_getp(get(APPS "/deployments/web"), "metadata.annotations"), "deployment.kubernetes.io/revision"), "3"));
+}
+
+static bool first_is_unschedulable(void)
+{
+	struct json *pod = get(NS "/pods/picky");
+
+	JSON_ITEMS (c, json_getp(pod, "status.conditions"))
+		if (json_eqc(json_getc(c, "type"), "PodScheduled"))
+			return json_eqc(json_getc(c, "status"), "False") &&
+			       json_eqc(json_getc(c, "message"), "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.");
+	return false;
+}
+
+static bool picky_runs_on_n2(void)
+{
+	return strcmp(str(get(NS "/pods/picky"), "spec.nodeName"), "n2") == 0;
+}
+
+static bool big_waits(void)
+{
+	struct json *pod = get(NS "/pods/big");
+
+	JSON_ITEMS (c, json_getp(pod, "status.conditions"))
+		if (json_eqc(json_getc(c, "type"), "PodScheduled"))
+			return json_eqc(json_getc(c, "message"), "0/3 nodes are available: 3 Insufficient cpu.");
+	return false;
+}
+
+static void test_scheduling(void **state)
+{
+	post(NS "/pods", "{\"metadata\":{\"name\":\"picky\"},\"spec\":{\"nodeSelector\":{\"disk\":\"ssd\"},\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}");
+	WAIT(first_is_unschedulable);
+	merge("/api/v1/nodes/n2", "{\"metadata\":{\"labels\":{\"disk\":\"ssd\"}}}");
+	WAIT(picky_runs_on_n2);
+	post(NS "/pods", "{\"metadata\":{\"name\":\"big\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\","
+			 "\"resources\":{\"requests\":{\"cpu\":\"3\"}}}]}}");
+	WAIT(big_waits);
+	rig_call("DELETE", NS "/pods/big", NULL, 200);
+}
+
+static bool n1_is_unknown(void)
+{
+	struct json *node = get("/api/v1/nodes/n1");
+	size_t n_taints = 0;
+
+	renew("n2");
+	renew("n3");
+	JSON_ITEMS (t, json_getp(node, "spec.taints"))
+		n_taints += json_eqc(json_getc(t, "key"), "node.kubernetes.io/unreachable");
+	return n_taints == 2 && json_eqc(json_getc(json_at(json_getp(node, "status.conditions"), 0), "status"), "Unknown");
+}
+
+static bool nothing_is_ready_on_n1(void)
+{
+	struct json *pods = get(NS "/pods?fieldSelector=spec.nodeName=n1");
+
+	renew("n2");
+	renew("n3");
+	JSON_ITEMS (p, json_getc(pods, "items"))
+		if (is_ready(p))
+			return false;
+	return true;
+}
+
+static bool n1_is_clean(void)
+{
+	renew("n1");
+	renew("n2");
+	renew("n3");
+	return json_len(json_getp(get("/api/v1/nodes/n1"), "spec.taints")) == 0;
+}
+
+static void test_silent_node(void **state)
+{
+	/* Its lease is renewed no more; the others' are. */
+	WAIT(n1_is_unknown);
+	WAIT(nothing_is_ready_on_n1);
+	/* It comes back: first the lease, then its own report. */
+	renew("n1");
+	merge("/api/v1/nodes/n1/status", "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
+	WAIT(n1_is_clean);
+}
+
+static bool web_is_gone(void)
+{
+	renew("n1");
+	renew("n2");
+	renew("n3");
+	return json_len(json_getc(get(APPS "/replicasets?labelSelector=app=web"), "items")) == 0 &&
+	       json_len(json_getc(get(NS "/pods?labelSelector=app=web"), "items")) == 0;
+}
+
+static void test_garbage(void **state)
+{
+	rig_call("DELETE", APPS "/deployments/web", "{\"propagationPolicy\":\"Background\"}", 200);
+	WAIT(web_is_gone);
+}
+
+static bool orphan_is_left(void)
+{
+	struct json *sets = get(APPS "/replicasets?labelSelector=app=kept"), *set = json_at(json_getc(sets, "items"), 0);
+
+	return json_len(json_getc(get(APPS "/deployments"), "items")) == 0 && set && json_len(json_getp(set, "metadata.ownerReferences")) == 0;
+}
+
+static bool kept_has_set(void)
+{
+	return json_len(json_getc(get(APPS "/replicasets?labelSelector=app=kept"), "items")) == 1;
+}
+
+static bool kept_is_gone(void)
+{
+	return json_len(json_getc(get(APPS "/replicasets"), "items")) == 0 && json_len(json_getc(get(NS "/pods?labelSelector=app=kept"), "items")) == 0;
+}
+
+static void test_orphan_and_foreground(void **state)
+{
+	struct json *set;
+
+	deploy("kept", 1, "");
+	WAIT(kept_has_set);
+	rig_call("DELETE", APPS "/deployments/kept", "{\"propagationPolicy\":\"Orphan\"}", 200);
+	WAIT(orphan_is_left);
+	set = json_at(json_getc(get(APPS "/replicasets"), "items"), 0);
+	rig_call("DELETE", fmt(APPS "/replicasets/%s", str(set, "metadata.name")), "{\"propagationPolicy\":\"Foreground\"}", 200);
+	WAIT(kept_is_gone);
+}
+
+static bool red_is_ready(void)
+{
+	return json_len(json_getc(get("/api/v1/namespaces/red/serviceaccounts"), "items")) == 1;
+}
+
+static bool red_is_gone(void)
+{
+	JSON_ITEMS (ns, json_getc(get("/api/v1/namespaces"), "items"))
+		if (strcmp(str(ns, "metadata.name"), "red") == 0)
+			return false;
+	return true;
+}
+
+static void test_namespace(void **state)
+{
+	post("/api/v1/namespaces", "{\"metadata\":{\"name\":\"red\"}}");
+	WAIT(red_is_ready);
+	post("/api/v1/namespaces/red/pods", "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}");
+	post("/api/v1/namespaces/red/secrets", "{\"metadata\":{\"name\":\"s\"}}");
+	rig_call("DELETE", "/api/v1/namespaces/red", NULL, 200);
+	WAIT(red_is_gone);
+	assert_int_equal(json_len(json_getc(get("/api/v1/pods?fieldSelector=metadata.namespace=red"), "items")), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_nodes),
+		cmocka_unit_test(test_deployment),
+		cmocka_unit_test(test_deleted_pod_is_replaced),
+		cmocka_unit_test(test_scale),
+		cmocka_unit_test(test_rolling_update_and_undo),
+		cmocka_unit_test(test_scheduling),
+		cmocka_unit_test(test_silent_node),
+		cmocka_unit_test(test_garbage),
+		cmocka_unit_test(test_orphan_and_foreground),
+		cmocka_unit_test(test_namespace),
+	};
+	return cmocka_run_group_tests_name("controllers", tests, start, stop);
+}
