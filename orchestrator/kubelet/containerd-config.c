@@ -174,18 +174,63 @@ static bool varint(struct str *s, uint64_t *ret)
 	return false;
 }
 
-/* Envelope: timestamp 1, namespace 2, topic 3, event 4; all of them length-delimited. */
-bool containerd__event_topic(struct str s, char *out, size_t size)
+/* The next length-delimited field, skipping other kinds; false at the end or when it is not protobuf. */
+static bool next_field(struct str *s, unsigned *ret_number, struct str *ret)
 {
 	uint64_t tag, n;
 
-	while (varint(&s, &tag) && (tag & 7) == 2 && varint(&s, &n) && n <= s.n) {
-		if (tag >> 3 == 3 && n < size) {
-			memcpy(out, s.p, n);
-			out[n] = '\0';
+	while (varint(s, &tag)) {
+		switch (tag & 7) {
+		case 0:
+			if (!varint(s, &n))
+				return false;
+			break;
+		case 2:
+			if (!varint(s, &n) || n > s->n)
+				return false;
+			*ret_number = (unsigned)(tag >> 3);
+			*ret = str_sub(*s, 0, n);
+			*s = str_skip(*s, n);
 			return true;
+		default:
+			return false;
 		}
-		s = str_skip(s, n);
 	}
 	return false;
+}
+
+static void copy_to(char *out, size_t size, struct str s)
+{
+	size_t n = MIN(s.n, size - 1);
+
+	memcpy(out, s.p, n);
+	out[n] = '\0';
+}
+
+/*
+ * Envelope: timestamp 1, namespace 2, topic 3, event 4 = Any: type_url 1, value 2. TaskExit: container_id 1, id 2;
+ * TaskOOM: container_id 1.
+ */
+bool containerd__event_parse(struct str s, struct containerd_event *ret)
+{
+	struct str field, any = STR_NULL, value = STR_NULL;
+	unsigned number;
+
+	memset(ret, 0, sizeof(*ret));
+	while (next_field(&s, &number, &field)) {
+		if (number == 3)
+			copy_to(ret->topic, sizeof(ret->topic), field);
+		else if (number == 4)
+			any = field;
+	}
+	while (next_field(&any, &number, &field))
+		if (number == 2)
+			value = field;
+	while (next_field(&value, &number, &field)) {
+		if (number == 1)
+			copy_to(ret->container_id, sizeof(ret->container_id), field);
+		else if (number == 2)
+			copy_to(ret->id, sizeof(ret->id), field);
+	}
+	return ret->topic[0] != '\0';
 }

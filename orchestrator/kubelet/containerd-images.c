@@ -17,7 +17,7 @@
 #include "orchestrator/kubelet/fsutil.h"
 
 #define SETTLE_MS 300     /* after a change in the folder: the copy may go on */
-#define MAX_PARALLEL 2
+#define MAX_PARALLEL 1 /* each waits mostly for the disk, and they slow each other down */
 #define RETRY_MS 30000    /* after a failed import */
 
 struct archive {

@@ -11,7 +11,7 @@ const char *containerd__snapshotter(void);
 pid_t containerd__pid(const char *dir);
 /* containerd.services.events.v1: the SubscribeRequest we send, and the topic of an Envelope. */
 void containerd__event_filters(struct buf *out);
-bool containerd__event_topic(struct str envelope, char *out, size_t size);
+bool containerd__event_parse(struct str envelope, struct containerd_event *ret);
 
 /* Importing archives from a folder, a few at a time, the pause image first. */
 struct containerd_images;

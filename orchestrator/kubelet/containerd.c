@@ -266,10 +266,10 @@ static void retry_ask(struct containerd *c)
 static void on_event(struct grpc_call *g, struct str message)
 {
 	struct containerd *c = container_of(g, struct containerd, events);
-	char topic[64];
+	struct containerd_event ev;
 
-	if (containerd__event_topic(message, topic, sizeof(topic)) && c->told_ready)
-		c->user->event(c->user, topic);
+	if (containerd__event_parse(message, &ev) && c->told_ready)
+		c->user->event(c->user, &ev);
 }
 
 static void finish_stop(struct containerd *c);

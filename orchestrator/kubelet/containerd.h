@@ -20,14 +20,20 @@
 
 struct containerd;
 
+struct containerd_event {
+	char topic[64];         /* "/tasks/exit", "/tasks/oom" */
+	char container_id[129]; /* also of a sandbox */
+	char id[129];           /* of the process: another one than container_id for a command run by exec */
+};
+
 struct containerd_user {
 	/* The runtime answers; `version` such as "1.6.20" lives as long as the containerd. */
 	void (*ready)(struct containerd_user *, const char *version);
 	void (*lost)(struct containerd_user *, const struct err *why);
 	/* An archive was imported (or failed: logged), or the first pass over the folder ended. */
 	void (*images_changed)(struct containerd_user *);
-	/* A task of ours started, ended, or ran out of memory. container_id may be "". */
-	void (*event)(struct containerd_user *, const char *topic);
+	/* A task ended or ran out of memory. */
+	void (*event)(struct containerd_user *, const struct containerd_event *);
 };
 
 struct containerd_config {

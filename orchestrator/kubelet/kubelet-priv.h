@@ -40,7 +40,8 @@ struct kubelet {
 	struct kubelet_events *events;
 	struct kubelet_node *node;
 	struct kubelet_server *server;
-	struct loop_timer relist_timer, housekeeping_timer;
+	struct loop_timer relist_timer, housekeeping_timer, exit_timer;
+	struct list exits;     /* struct exit_seen: told by an event, not shown by a relist yet */
 	unsigned n_pending;    /* client requests and actions under way, for stop */
 	void (*stopped)(void *arg);
 	void *stopped_arg;

@@ -77,11 +77,78 @@ static void images_changed(struct containerd_user *u)
 	}
 }
 
-static void runtime_event(struct containerd_user *u, const char *topic)
+/*
+ * Events of tasks come from another part of containerd than CRI, and that part hears of them no earlier than we do: a
+ * relist right after an event may still show the old state. So an exit is remembered until the picture agrees.
+ */
+#define EXIT_RETRY_MIN_MS 20
+#define EXIT_RETRY_MAX_MS 500
+#define EXIT_GIVE_UP_MS 5000 /* the timer's relist will see it anyway */
+
+struct exit_seen {
+	struct list link;
+	char *id;
+	uint64_t since_ms;
+};
+
+static void exit_free(struct exit_seen *x)
+{
+	list_del(&x->link);
+	free(x->id);
+	free(x);
+}
+
+static bool still_shown_running(struct kubelet *k, const char *id)
+{
+	MAP_FOR_EACH (e, runtime_pods(k->runtime)) {
+		const struct rt_pod *pod = e->value;
+
+		for (size_t i = 0; i < pod->n_containers; i++)
+			if (pod->containers[i]->state == RT_RUNNING && strcmp(pod->containers[i]->id, id) == 0)
+				return true;
+		for (size_t i = 0; i < pod->n_sandboxes; i++)
+			if (pod->sandboxes[i]->ready && strcmp(pod->sandboxes[i]->id, id) == 0)
+				return true;
+	}
+	return false;
+}
+
+static void on_exit_retry(struct loop_timer *t)
+{
+	runtime_ask(container_of(t, struct kubelet, exit_timer)->runtime);
+}
+
+/* After a relist: forget the exits that it shows, look again soon for the others. */
+static void check_exits(struct kubelet *k)
+{
+	uint64_t now = clock_mono_ms(), youngest = UINT64_MAX;
+
+	LIST_FOR_EACH_SAFE (x, next, &k->exits, struct exit_seen, link) {
+		if (now - x->since_ms > EXIT_GIVE_UP_MS || !still_shown_running(k, x->id))
+			exit_free(x);
+		else
+			youngest = MIN(youngest, now - x->since_ms);
+	}
+	if (youngest != UINT64_MAX)
+		loop_timer_start(&k->exit_timer, k->loop, MAX(EXIT_RETRY_MIN_MS, MIN(youngest, EXIT_RETRY_MAX_MS)),
+				on_exit_retry);
+}
+
+static void runtime_event(struct containerd_user *u, const struct containerd_event *ev)
 {
 	struct kubelet *k = container_of(u, struct kubelet, containerd_user);
+	struct exit_seen *x;
 
-	log_debug("kubelet", "runtime event topic=%s", topic);
+	/* The end of a command run by exec changes nothing. */
+	if (strcmp(ev->topic, "/tasks/exit") == 0 && ev->id[0] && strcmp(ev->id, ev->container_id) != 0)
+		return;
+	log_debug("kubelet", "runtime event topic=%s id=%.12s", ev->topic, ev->container_id);
+	if (strcmp(ev->topic, "/tasks/exit") == 0) {
+		x = xcalloc(1, sizeof(*x));
+		x->id = xstrdup(ev->container_id);
+		x->since_ms = clock_mono_ms();
+		list_add_tail(&k->exits, &x->link);
+	}
 	runtime_ask(k->runtime);
 }
 
@@ -122,6 +189,7 @@ static void listed(struct runtime_user *u, uint64_t generation)
 		}
 	}
 	k->look_at_all = false;
+	check_exits(k);
 }
 
 /* --- what the outside tells ---------------------------------------------------------------------------------------- */
@@ -268,6 +336,8 @@ static void fill_host(struct kubelet *k)
 
 static void destroy(struct kubelet *k)
 {
+	while (!list_empty(&k->exits))
+		exit_free(LIST_FIRST(&k->exits, struct exit_seen, link));
 	events_close(k->events);
 	map_fini(&k->workers);
 	map_fini(&k->service_objects);
@@ -289,6 +359,7 @@ int kubelet_start(struct kubelet_cfg *cfg, struct kubelet **ret, struct err *e)
 	k->cfg = cfg;
 	k->loop = cfg->loop;
 	k->client = cfg->client;
+	list_init(&k->exits);
 	map_init(&k->workers);
 	map_init(&k->services);
 	map_init(&k->service_objects);
@@ -371,6 +442,7 @@ void kubelet_stop(struct kubelet *k, void (*stopped)(void *arg), void *arg)
 	k->stopped = stopped;
 	k->stopped_arg = arg;
 	loop_timer_stop(&k->relist_timer);
+	loop_timer_stop(&k->exit_timer);
 	loop_timer_stop(&k->housekeeping_timer);
 	/* Keep the count up so that the end comes only when all of this was begun. */
 	kubelet_busy(k);

@@ -334,6 +334,17 @@ static void addresses(struct arena *a, const struct status_in *in, Core__PodStat
 	s->pod_ips[0]->ip = ip;
 }
 
+static bool anything_runs(const Core__PodStatus *s)
+{
+	for (size_t i = 0; i < s->n_container_statuses; i++)
+		if (s->container_statuses[i]->state->running)
+			return true;
+	for (size_t i = 0; i < s->n_init_container_statuses; i++)
+		if (s->init_container_statuses[i]->state->running)
+			return true;
+	return false;
+}
+
 Core__PodStatus *pod_status(struct arena *a, const struct status_in *in)
 {
 	Core__PodStatus *s = PB_NEW(a, Core__PodStatus, core__pod_status);
@@ -355,7 +366,10 @@ Core__PodStatus *pod_status(struct arena *a, const struct status_in *in)
 				s->container_statuses[i]->last_state->terminated)
 			initialized = true; /* they begin only after all init containers are done */
 	s->phase = phase_of(in, s, initialized);
-	if (in->phase) {
+	if (pod_phase_is_terminal(s->phase) && anything_runs(s)) {
+		/* The last word on a pod is said when nothing of it runs any more. */
+		s->phase = in->old && is_set(in->old->phase) ? in->old->phase : "Running";
+	} else if (in->phase) {
 		s->reason = in->reason;
 		s->message = in->message;
 	} else if (in->old && pod_phase_is_terminal(in->old->phase)) {

@@ -7,65 +7,23 @@
 #include "base/util.h"
 #include "orchestrator/kubelet/pbutil.h"
 #include "orchestrator/kubelet/pod-status.h"
+#include "proto/quantity.h"
 
 #define MIN_SHARES 2
 #define MAX_SHARES 262144
 #define MIN_QUOTA_US 1000
 
-/* The value times 10^9, saturating. Suffixes as in resource.Quantity. */
-static __int128 nano(const char *text)
-{
-	static const struct {
-		const char *suffix;
-		int64_t mul; /* of 10^-9 */
-		int shift;   /* binary */
-	} suffixes[] = {
-		{"n", 1, 0}, {"u", 1000, 0}, {"m", 1000000, 0}, {"", 1000000000, 0}, {"k", 1000000000000, 0},
-		{"M", 1000000000000000, 0}, {"G", 1000000000000000000, 0}, {"Ki", 1000000000, 10},
-		{"Mi", 1000000000, 20}, {"Gi", 1000000000, 30}, {"Ti", 1000000000, 40}, {"Pi", 1000000000, 50},
-	};
-	__int128 digits = 0, scale = 1;
-	const char *p = text;
-	int exponent = 0;
-
-	for (; *p >= '0' && *p <= '9' && digits < ((__int128)1 << 60); p++)
-		digits = digits * 10 + (*p - '0');
-	if (*p == '.')
-		for (p++; *p >= '0' && *p <= '9'; p++)
-			if (scale < 1000000000)
-				digits = digits * 10 + (*p - '0'), scale *= 10;
-	if ((*p == 'e' || *p == 'E') && p[1] >= '0' && p[1] <= '9' && !p[2])
-		exponent = p[1] - '0', p += 2;
-	else if (*p == 'T' && !p[1])
-		exponent = 12, p++;
-	else if (*p == 'P' && !p[1])
-		exponent = 15, p++;
-	for (; exponent > 0; exponent--)
-		digits *= 10;
-	for (size_t i = 0; i < ARRAY_LEN(suffixes); i++)
-		if (strcmp(p, suffixes[i].suffix) == 0)
-			return ((digits << suffixes[i].shift) * suffixes[i].mul + scale - 1) / scale;
-	return 0;
-}
-
-static int64_t rounded(__int128 n, int64_t unit)
-{
-	__int128 v = (n + unit - 1) / unit;
-
-	return v > INT64_MAX ? INT64_MAX : (int64_t)v;
-}
-
 int64_t res_milli(const char *quantity)
 {
-	return quantity ? rounded(nano(quantity), 1000000) : 0;
+	return MAX(quantity_milli(quantity_of(quantity)), 0);
 }
 
 int64_t res_units(const char *quantity)
 {
-	return quantity ? rounded(nano(quantity), 1000000000) : 0;
+	return MAX(quantity_value(quantity_of(quantity)), 0);
 }
 
-#define QUANTITY(map, n, key)                                                                      \
+#define QUANTITY_IN(map, n, key)                                                                      \
 	({                                                                                         \
 		Resource__Quantity *_q = pb_map_get(map, n, key);                                  \
 		_q ? _q->string : NULL;                                                            \
@@ -78,10 +36,10 @@ void res_of_container(const Core__Container *c, struct res *ret)
 	memset(ret, 0, sizeof(*ret));
 	if (!r)
 		return;
-	ret->cpu_request = res_milli(QUANTITY(r->requests, r->n_requests, "cpu"));
-	ret->cpu_limit = res_milli(QUANTITY(r->limits, r->n_limits, "cpu"));
-	ret->memory_request = res_units(QUANTITY(r->requests, r->n_requests, "memory"));
-	ret->memory_limit = res_units(QUANTITY(r->limits, r->n_limits, "memory"));
+	ret->cpu_request = res_milli(QUANTITY_IN(r->requests, r->n_requests, "cpu"));
+	ret->cpu_limit = res_milli(QUANTITY_IN(r->limits, r->n_limits, "cpu"));
+	ret->memory_request = res_units(QUANTITY_IN(r->requests, r->n_requests, "memory"));
+	ret->memory_limit = res_units(QUANTITY_IN(r->limits, r->n_limits, "memory"));
 	if (!ret->cpu_request)
 		ret->cpu_request = ret->cpu_limit;
 	if (!ret->memory_request)

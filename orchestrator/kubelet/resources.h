@@ -12,7 +12,7 @@ struct res {
 	int64_t memory_request, memory_limit; /* bytes; 0: not given */
 };
 
-/* In thousandths, rounded up; 0 for text that is no quantity. */
+/* In thousandths, rounded up; 0 for NULL, for text that is no quantity, and for negative ones. */
 int64_t res_milli(const char *quantity);
 /* Whole units, rounded up. */
 int64_t res_units(const char *quantity);

@@ -33,6 +33,12 @@ $(tests_fuzz_fuzz_wire_OBJECTS): | $(PROTO_PB_H)
 tests_fuzz_fuzz_object_SOURCES = tests/fuzz/fuzz_object.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_object_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_object_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS)
+FUZZ_TARGETS += tests/fuzz/fuzz_kubelet
+tests_fuzz_fuzz_kubelet_SOURCES = tests/fuzz/fuzz_kubelet.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_kubelet_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
+tests_fuzz_fuzz_kubelet_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_kubelet_LDADD = libkubelet.a libclient.a libproto.a $(IO_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS)
+$(tests_fuzz_fuzz_kubelet_OBJECTS): | $(PROTO_PB_H)
 check_PROGRAMS += $(FUZZ_TARGETS)
 dist_check_SCRIPTS += tests/fuzz/replay
 TESTS += tests/fuzz/replay

@@ -249,19 +249,21 @@ static void test_config(void **state)
 {
 	struct containerd_config cfg = {.dir = "/x/containerd", .pause_image = "pause:1"};
 	struct buf b = BUF_INIT;
-	char topic[32];
-	/* Envelope {timestamp {}, namespace "k8s.io", topic "/tasks/exit", event {}} */
-	struct str envelope = STR("\x0a\x00\x12\x06k8s.io\x1a\x0b/tasks/exit\x22\x00");
+	struct containerd_event ev;
+	/* Envelope {timestamp {}, namespace "k8s.io", topic "/tasks/exit", event {type_url "t", value {"abc", "def", pid 5}}} */
+	struct str envelope = STR("\x0a\x00\x12\x06k8s.io\x1a\x0b/tasks/exit\x22\x11\x0a\x01t\x12\x0c\x0a\x03" "abc\x12\x03" "def\x18\x05");
 
 	containerd_print_config(&cfg, true, false, &b);
 	assert_true(str_search(buf_str(&b), STR("restrict_oom_score_adj = true")) > 0);
 	assert_true(str_search(buf_str(&b), STR("snapshotter = \"native\"")) > 0);
 	assert_true(str_search(buf_str(&b), STR("address = \"/x/containerd/containerd.sock\"")) > 0);
 	buf_fini(&b);
-	assert_true(containerd__event_topic(envelope, topic, sizeof(topic)));
-	assert_string_equal(topic, "/tasks/exit");
-	assert_false(containerd__event_topic(STR("\x1a\xff\xff"), topic, sizeof(topic)));
-	assert_false(containerd__event_topic(STR(""), topic, sizeof(topic)));
+	assert_true(containerd__event_parse(envelope, &ev));
+	assert_string_equal(ev.topic, "/tasks/exit");
+	assert_string_equal(ev.container_id, "abc");
+	assert_string_equal(ev.id, "def");
+	assert_false(containerd__event_parse(STR("\x1a\xff\xff"), &ev));
+	assert_false(containerd__event_parse(STR(""), &ev));
 }
 
 int main(void)
