@@ -8,8 +8,8 @@
 #include "proto/schema.h"
 
 /*
- * A constant for a field that is left out. A field that cannot tell empty from absent (no pointer upstream) gets it when it
- * holds an empty value, too.
+ * A constant for a field that is left out. A field that cannot tell empty from absent (no pointer
+ * upstream) gets it when it holds an empty value, too.
  */
 static const struct row {
 	const char *type, *field, *value;
@@ -110,11 +110,13 @@ static struct json *constant(struct arena *a, const char *text)
 	return j;
 }
 
-static void set_if_missing(struct arena *a, const struct schema_field *f, struct json *obj, const char *value)
+static void set_if_missing(
+	struct arena *a, const struct schema_field *f, struct json *obj, const char *value)
 {
 	struct json *have = json_getc(obj, f->json), *v;
 
-	if (schema_is(f, SCHEMA_POINTER) || f->kind == SCHEMA_MESSAGE ? !json_is_null(have) : !is_empty(have))
+	if (schema_is(f, SCHEMA_POINTER) || f->kind == SCHEMA_MESSAGE ? !json_is_null(have)
+								      : !is_empty(have))
 		return;
 	v = constant(a, value);
 	/* An empty default of a field that cannot show it says nothing. */
@@ -149,7 +151,9 @@ static void container(struct arena *a, struct json *c)
 {
 	if (json_str(json_getc(c, "imagePullPolicy")).n == 0)
 		json_setc(a, c, "imagePullPolicy",
-				json_newc(a, str_eqc(image_tag(json_str(json_getc(c, "image"))), "latest") ? "Always" : "IfNotPresent"));
+			json_newc(a, str_eqc(image_tag(json_str(json_getc(c, "image"))), "latest")
+					     ? "Always"
+					     : "IfNotPresent"));
 }
 
 /* A limit is its own request. */
@@ -168,8 +172,10 @@ static void requests_from_limits(struct arena *a, struct json *container)
 static void host_ports(struct arena *a, struct json *container)
 {
 	JSON_ITEMS (port, json_getc(container, "ports"))
-		if (is_empty(json_getc(port, "hostPort")) && !is_empty(json_getc(port, "containerPort")))
-			json_setc(a, port, "hostPort", json_copy(a, json_getc(port, "containerPort")));
+		if (is_empty(json_getc(port, "hostPort")) &&
+			!is_empty(json_getc(port, "containerPort")))
+			json_setc(a, port, "hostPort",
+				json_copy(a, json_getc(port, "containerPort")));
 }
 
 /* A pod itself, not the template of one. */
@@ -195,8 +201,10 @@ static void service_spec(struct arena *a, struct json *spec)
 	struct json *type = json_getc(spec, "type");
 	bool outside = json_eqc(type, "NodePort") || json_eqc(type, "LoadBalancer");
 
-	if (json_eqc(json_getc(spec, "sessionAffinity"), "ClientIP") && json_is_null(json_getp(spec, "sessionAffinityConfig.clientIP.timeoutSeconds")))
-		json_setp(a, spec, "sessionAffinityConfig.clientIP.timeoutSeconds", json_new_int(a, 10800));
+	if (json_eqc(json_getc(spec, "sessionAffinity"), "ClientIP") &&
+		json_is_null(json_getp(spec, "sessionAffinityConfig.clientIP.timeoutSeconds")))
+		json_setp(a, spec, "sessionAffinityConfig.clientIP.timeoutSeconds",
+			json_new_int(a, 10800));
 	if (json_eqc(json_getc(spec, "sessionAffinity"), "None"))
 		json_delc(spec, "sessionAffinityConfig");
 	if (outside && is_empty(json_getc(spec, "externalTrafficPolicy")))
@@ -208,7 +216,8 @@ static void service_spec(struct arena *a, struct json *spec)
 	JSON_ITEMS (p, json_getc(spec, "ports")) {
 		if (is_empty(json_getc(p, "protocol")))
 			json_setc(a, p, "protocol", json_newc(a, "TCP"));
-		if (is_empty(json_getc(p, "targetPort")) && json_is(json_getc(p, "port"), JSON_NUMBER))
+		if (is_empty(json_getc(p, "targetPort")) &&
+			json_is(json_getc(p, "port"), JSON_NUMBER))
 			json_setc(a, p, "targetPort", json_copy(a, json_getc(p, "port")));
 	}
 }
@@ -247,19 +256,23 @@ static void job(struct arena *a, struct json *obj)
 	if (!json_is(spec, JSON_OBJECT))
 		return;
 	/* Neither given: one pod. Parallelism alone: a work queue. */
-	if (json_is_null(json_getc(spec, "completions")) && json_is_null(json_getc(spec, "parallelism")))
+	if (json_is_null(json_getc(spec, "completions")) &&
+		json_is_null(json_getc(spec, "parallelism")))
 		setc_if_missing(a, spec, "completions", "1");
 	setc_if_missing(a, spec, "parallelism", "1");
 	setc_if_missing(a, spec, "backoffLimit", "6");
 	setc_if_missing(a, spec, "completionMode", "\"NonIndexed\"");
 	setc_if_missing(a, spec, "suspend", "false");
 	setc_if_missing(a, spec, "podReplacementPolicy",
-			json_is(json_getc(spec, "podFailurePolicy"), JSON_OBJECT) ? "\"Failed\"" : "\"TerminatingOrFailed\"");
+		json_is(json_getc(spec, "podFailurePolicy"), JSON_OBJECT)
+			? "\"Failed\""
+			: "\"TerminatingOrFailed\"");
 }
 
 static struct json *base64(struct arena *a, struct str s)
 {
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char alphabet[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	char *out = arena_alloc(a, (s.n + 2) / 3 * 4 + 1);
 	size_t n = 0;
 
@@ -292,7 +305,8 @@ static void role_subject(struct arena *a, struct json *subject)
 {
 	struct json *kind = json_getc(subject, "kind");
 
-	if (is_empty(json_getc(subject, "apiGroup")) && (json_eqc(kind, "User") || json_eqc(kind, "Group")))
+	if (is_empty(json_getc(subject, "apiGroup")) &&
+		(json_eqc(kind, "User") || json_eqc(kind, "Group")))
 		json_setc(a, subject, "apiGroup", json_newc(a, "rbac.authorization.k8s.io"));
 }
 
@@ -330,7 +344,8 @@ static void field(struct arena *a, const struct schema_field *f, struct json *ob
 	if (f->more->default_json)
 		set_if_missing(a, f, obj, f->more->default_json);
 	v = json_getc(obj, f->json);
-	if (f->kind != SCHEMA_MESSAGE || f->type == NULL || f->type->json != SCHEMA_PLAIN || v == NULL)
+	if (f->kind != SCHEMA_MESSAGE || f->type == NULL || f->type->json != SCHEMA_PLAIN ||
+		v == NULL)
 		return;
 	if (schema_is(f, SCHEMA_REPEATED)) {
 		JSON_ITEMS (it, v)
@@ -349,7 +364,8 @@ static void apply(struct arena *a, const struct schema_type *t, struct json *obj
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		if (strcmp(rows[i].type, t->name) == 0) {
-			const struct schema_field *f = schema_field_find(t, str_from(rows[i].field));
+			const struct schema_field *f =
+				schema_field_find(t, str_from(rows[i].field));
 
 			ASSERT(f != NULL);
 			set_if_missing(a, f, obj, rows[i].value);

@@ -1,9 +1,10 @@
 /*
  * Defaults: what the API server fills in when a client leaves a field out.
  *
- * Plain constants are schema defaults; what depends on other fields (imagePullPolicy on the tag, requests on limits, targetPort
- * on port) is a row for its message type in defaults.c, so that a PodSpec is treated alike wherever it stands. Pure; changes
- * the tree in place. Idempotent. Works for create and update.
+ * Plain constants are schema defaults; what depends on other fields (imagePullPolicy on the tag,
+ * requests on limits, targetPort on port) is a row for its message type in defaults.c, so that a
+ * PodSpec is treated alike wherever it stands. Pure; changes the tree in place. Idempotent. Works
+ * for create and update.
  */
 #ifndef PROTO_DEFAULTS_H
 #define PROTO_DEFAULTS_H

@@ -79,16 +79,19 @@ bool time_parse(struct str s, int64_t *ret_s, int32_t *ret_ns)
 	int hi, lo, month, day, h, m, sec, offset = 0;
 	int32_t ns = 0;
 
-	if (!two(&s, 0, 99, &hi) || !two(&s, 0, 99, &lo) || !eat(&s, '-') || !two(&s, 1, 12, &month) || !eat(&s, '-') ||
-			!two(&s, 1, days_in(hi * 100 + lo, month), &day))
+	if (!two(&s, 0, 99, &hi) || !two(&s, 0, 99, &lo) || !eat(&s, '-') ||
+		!two(&s, 1, 12, &month) || !eat(&s, '-') ||
+		!two(&s, 1, days_in(hi * 100 + lo, month), &day))
 		return false;
 	if (!eat(&s, 'T') && !eat(&s, 't'))
 		return false;
-	if (!two(&s, 0, 23, &h) || !eat(&s, ':') || !two(&s, 0, 59, &m) || !eat(&s, ':') || !two(&s, 0, 59, &sec))
+	if (!two(&s, 0, 23, &h) || !eat(&s, ':') || !two(&s, 0, 59, &m) || !eat(&s, ':') ||
+		!two(&s, 0, 59, &sec))
 		return false;
 	if (!fraction(&s, &ns) || !zone(&s, &offset) || s.n > 0)
 		return false;
-	*ret_s = days_from_civil(hi * 100 + lo, month, day) * 86400 + h * 3600 + m * 60 + sec - offset;
+	*ret_s = days_from_civil(hi * 100 + lo, month, day) * 86400 + h * 3600 + m * 60 + sec -
+		 offset;
 	if (ret_ns)
 		*ret_ns = ns;
 	return true;
@@ -98,8 +101,14 @@ static const struct unit {
 	const char *name;
 	int64_t ns;
 } units[] = {
-	{"ns", 1}, {"us", 1000}, {"\xc2\xb5s", 1000}, {"\xce\xbcs", 1000}, {"ms", 1000000}, {"s", 1000000000},
-	{"m", 60000000000}, {"h", 3600000000000},
+	{"ns", 1},
+	{"us", 1000},
+	{"\xc2\xb5s", 1000},
+	{"\xce\xbcs", 1000},
+	{"ms", 1000000},
+	{"s", 1000000000},
+	{"m", 60000000000},
+	{"h", 3600000000000},
 };
 
 static const struct unit *unit_eat(struct str *s)
@@ -163,7 +172,8 @@ bool duration_parse(struct str s, int64_t *ret)
 }
 
 /* whole + frac/10^width with the zeros at the end cut off. */
-static void print_fraction(char *out, size_t size, uint64_t whole, uint64_t frac, int width, const char *unit)
+static void print_fraction(
+	char *out, size_t size, uint64_t whole, uint64_t frac, int width, const char *unit)
 {
 	char digits[16];
 	int n = width;
@@ -172,7 +182,8 @@ static void print_fraction(char *out, size_t size, uint64_t whole, uint64_t frac
 	while (n > 0 && digits[n - 1] == '0')
 		n--;
 	digits[n] = '\0';
-	snprintf(out, size, "%llu%s%s%s", (unsigned long long)whole, n > 0 ? "." : "", digits, unit);
+	snprintf(
+		out, size, "%llu%s%s%s", (unsigned long long)whole, n > 0 ? "." : "", digits, unit);
 }
 
 void duration_print(int64_t ns, char out[DURATION_SIZE])
@@ -193,7 +204,8 @@ void duration_print(int64_t ns, char out[DURATION_SIZE])
 		print_fraction(sec, sizeof(sec), s % 60, u % 1000000000, 9, "s");
 	sec[24] = '\0'; /* never that long; bounds the print below for the compiler */
 	if (s >= 3600)
-		snprintf(out, DURATION_SIZE, "%s%uh%um%.16s", sign, (unsigned)(s / 3600), (unsigned)(s / 60 % 60), sec);
+		snprintf(out, DURATION_SIZE, "%s%uh%um%.16s", sign, (unsigned)(s / 3600),
+			(unsigned)(s / 60 % 60), sec);
 	else if (s >= 60)
 		snprintf(out, DURATION_SIZE, "%s%um%.16s", sign, (unsigned)(s / 60), sec);
 	else
@@ -206,7 +218,8 @@ static void print_two(char *out, int64_t big, char big_unit, int64_t small, char
 	if (small == 0)
 		snprintf(out, DURATION_SIZE, "%lld%c", (long long)big, big_unit);
 	else
-		snprintf(out, DURATION_SIZE, "%lld%c%lld%c", (long long)big, big_unit, (long long)small, small_unit);
+		snprintf(out, DURATION_SIZE, "%lld%c%lld%c", (long long)big, big_unit,
+			(long long)small, small_unit);
 }
 
 void duration_human(int64_t s, char out[DURATION_SIZE])

@@ -40,22 +40,26 @@ void field_path_print(struct buf *b, const struct field_path *p)
 		buf_printf(b, "%s%.*s", p->up ? "." : "", STR_FMT(p->name));
 }
 
-static void add(struct field_errs *e, const struct field_path *path, enum field_err_type type, struct str message)
+static void add(struct field_errs *e, const struct field_path *path, enum field_err_type type,
+	struct str message)
 {
 	struct buf b = BUF_INIT;
 
 	if (e->n == e->cap) {
 		size_t cap = MAX(e->cap * 2, (size_t)8);
 
-		e->items = arena_grow(e->arena, e->items, e->n * sizeof(*e->items), cap * sizeof(*e->items));
+		e->items = arena_grow(
+			e->arena, e->items, e->n * sizeof(*e->items), cap * sizeof(*e->items));
 		e->cap = cap;
 	}
 	field_path_print(&b, path);
-	e->items[e->n++] = (struct field_err){type, path ? arena_str(e->arena, buf_str(&b)) : STR("<nil>"), message};
+	e->items[e->n++] = (struct field_err){
+		type, path ? arena_str(e->arena, buf_str(&b)) : STR("<nil>"), message};
 	buf_fini(&b);
 }
 
-void field_err_add(struct field_errs *e, const struct field_path *path, enum field_err_type type, const char *fmt, ...)
+void field_err_add(struct field_errs *e, const struct field_path *path, enum field_err_type type,
+	const char *fmt, ...)
 {
 	va_list ap;
 
@@ -79,7 +83,8 @@ static void print_value(struct buf *b, const struct json *v)
 	}
 }
 
-static void value_err(struct field_errs *e, const struct field_path *path, enum field_err_type type, const struct json *v, const char *detail)
+static void value_err(struct field_errs *e, const struct field_path *path, enum field_err_type type,
+	const struct json *v, const char *detail)
 {
 	struct buf b = BUF_INIT;
 
@@ -91,7 +96,8 @@ static void value_err(struct field_errs *e, const struct field_path *path, enum 
 	buf_fini(&b);
 }
 
-void field_invalid(struct field_errs *e, const struct field_path *path, const struct json *v, const char *fmt, ...)
+void field_invalid(struct field_errs *e, const struct field_path *path, const struct json *v,
+	const char *fmt, ...)
 {
 	va_list ap;
 
@@ -100,12 +106,14 @@ void field_invalid(struct field_errs *e, const struct field_path *path, const st
 	va_end(ap);
 }
 
-void field_invalid_str(struct field_errs *e, const struct field_path *path, struct str v, const char *fmt, ...)
+void field_invalid_str(
+	struct field_errs *e, const struct field_path *path, struct str v, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	value_err(e, path, FIELD_INVALID, json_new_str(e->arena, v), arena_vprintf(e->arena, fmt, ap));
+	value_err(e, path, FIELD_INVALID, json_new_str(e->arena, v),
+		arena_vprintf(e->arena, fmt, ap));
 	va_end(ap);
 }
 
@@ -113,7 +121,8 @@ void field_required(struct field_errs *e, const struct field_path *path, const c
 {
 	bool more = detail && detail[0];
 
-	field_err_add(e, path, FIELD_REQUIRED, "Required value%s%s", more ? ": " : "", more ? detail : "");
+	field_err_add(e, path, FIELD_REQUIRED, "Required value%s%s", more ? ": " : "",
+		more ? detail : "");
 }
 
 void field_duplicate(struct field_errs *e, const struct field_path *path, struct str v)
@@ -135,7 +144,8 @@ void field_forbidden(struct field_errs *e, const struct field_path *path, const 
 	va_end(ap);
 }
 
-void field_not_supported(struct field_errs *e, const struct field_path *path, struct str v, const char *const *values)
+void field_not_supported(struct field_errs *e, const struct field_path *path, struct str v,
+	const char *const *values)
 {
 	struct buf b = BUF_INIT;
 
@@ -153,7 +163,8 @@ void field_too_long(struct field_errs *e, const struct field_path *path, size_t 
 
 void field_too_many(struct field_errs *e, const struct field_path *path, size_t actual, size_t max)
 {
-	field_err_add(e, path, FIELD_TOO_MANY, "Too many: %zu: must have at most %zu items", actual, max);
+	field_err_add(
+		e, path, FIELD_TOO_MANY, "Too many: %zu: must have at most %zu items", actual, max);
 }
 
 void field_errs_print(struct buf *b, const struct field_errs *e)
@@ -161,18 +172,22 @@ void field_errs_print(struct buf *b, const struct field_errs *e)
 	if (e->n > 1)
 		buf_add1(b, '[');
 	for (size_t i = 0; i < e->n; i++)
-		buf_printf(b, "%s%.*s: %.*s", i ? ", " : "", STR_FMT(e->items[i].field), STR_FMT(e->items[i].message));
+		buf_printf(b, "%s%.*s: %.*s", i ? ", " : "", STR_FMT(e->items[i].field),
+			STR_FMT(e->items[i].message));
 	if (e->n > 1)
 		buf_add1(b, ']');
 }
 
-struct json *field_errs_status(struct field_errs *e, const char *group, const char *kind, struct str name)
+struct json *field_errs_status(
+	struct field_errs *e, const char *group, const char *kind, struct str name)
 {
 	struct arena *a = e->arena;
-	struct json *status = json_new_object(a), *details = json_new_object(a), *causes = json_new_array(a);
+	struct json *status = json_new_object(a), *details = json_new_object(a),
+		    *causes = json_new_array(a);
 	struct buf b = BUF_INIT;
 
-	buf_printf(&b, "%s%s%s \"%.*s\" is invalid: ", kind, group[0] ? "." : "", group, STR_FMT(name));
+	buf_printf(&b, "%s%s%s \"%.*s\" is invalid: ", kind, group[0] ? "." : "", group,
+		STR_FMT(name));
 	field_errs_print(&b, e);
 	for (size_t i = 0; i < e->n; i++) {
 		struct json *cause = json_new_object(a);

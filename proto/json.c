@@ -71,7 +71,8 @@ struct json *json_new_double(struct arena *a, double d)
 	else if (exp >= -6 && exp < 21)
 		snprintf(text, sizeof(text), "%.*f", MAX(prec - exp, 0), d);
 	else
-		snprintf(text, sizeof(text), "%.*se%c%02d", (int)(strchr(sci, 'e') - sci), sci, exp < 0 ? '-' : '+', abs(exp));
+		snprintf(text, sizeof(text), "%.*se%c%02d", (int)(strchr(sci, 'e') - sci), sci,
+			exp < 0 ? '-' : '+', abs(exp));
 	return json_new_number(a, str_from(text));
 }
 
@@ -200,7 +201,8 @@ static uint32_t *index_find(const struct json *o, struct str key)
 	uint32_t mask = o->index_cap - 1;
 
 	/* Graves could fill the table, so the walk is bounded. */
-	for (uint32_t at = (uint32_t)key_hash(key) & mask, left = o->index_cap; left > 0; at = (at + 1) & mask, left--) {
+	for (uint32_t at = (uint32_t)key_hash(key) & mask, left = o->index_cap; left > 0;
+		at = (at + 1) & mask, left--) {
 		uint32_t i = o->index[at];
 
 		if (i == 0)
@@ -356,8 +358,9 @@ bool json_equal(const struct json *a, const struct json *b)
 			return false;
 		for (uint32_t i = 0; i < a->n; i++) {
 			/* The same place first: trees that are alike mostly have the same order. */
-			struct json *y = str_eq(a->members[i].key, b->members[i].key) ? b->members[i].value
-											: json_get(b, a->members[i].key);
+			struct json *y = str_eq(a->members[i].key, b->members[i].key)
+						 ? b->members[i].value
+						 : json_get(b, a->members[i].key);
 
 			if (y == NULL || !json_equal(a->members[i].value, y))
 				return false;
@@ -390,7 +393,8 @@ void json__add(struct arena *a, struct json *o, struct str key, struct json *val
 		uint32_t cap = MAX(o->members_cap * 2, 4u);
 
 		ASSERT(cap > o->n);
-		o->members = arena_grow(a, o->members, o->n * sizeof(*o->members), cap * sizeof(*o->members));
+		o->members = arena_grow(
+			a, o->members, o->n * sizeof(*o->members), cap * sizeof(*o->members));
 		o->members_cap = cap;
 		o->index = NULL;
 	}
@@ -492,7 +496,8 @@ void json_insert(struct arena *a, struct json *j, size_t i, struct json *value)
 		uint32_t cap = MAX(j->items_cap * 2, 4u);
 
 		ASSERT(cap > j->n);
-		j->items = arena_grow(a, j->items, j->n * sizeof(*j->items), cap * sizeof(*j->items));
+		j->items =
+			arena_grow(a, j->items, j->n * sizeof(*j->items), cap * sizeof(*j->items));
 		j->items_cap = cap;
 	}
 	memmove(&j->items[i + 1], &j->items[i], (j->n - i) * sizeof(*j->items));
@@ -549,13 +554,20 @@ void json_print_string(struct buf *b, struct str s, unsigned flags)
 		if (c == '"' || c == '\\')
 			snprintf(esc, sizeof(esc), "\\%c", c);
 		else if (c == '\n' || c == '\r' || c == '\t' || c == '\b' || c == '\f')
-			snprintf(esc, sizeof(esc), "\\%c", c == '\n' ? 'n' : c == '\r' ? 'r' : c == '\t' ? 't' : c == '\b' ? 'b' : 'f');
-		else if (c < 0x20 || (!(flags & JSON_RAW_HTML) && (c == '<' || c == '>' || c == '&')))
+			snprintf(esc, sizeof(esc), "\\%c",
+				c == '\n'   ? 'n'
+				: c == '\r' ? 'r'
+				: c == '\t' ? 't'
+				: c == '\b' ? 'b'
+					    : 'f');
+		else if (c < 0x20 ||
+			 (!(flags & JSON_RAW_HTML) && (c == '<' || c == '>' || c == '&')))
 			snprintf(esc, sizeof(esc), "\\u%04x", c);
 		else if (c == 0xe2 && s.n - i >= 3 && (unsigned char)s.p[i + 1] == 0x80 &&
-				((unsigned char)s.p[i + 2] & 0xfe) == 0xa8)
+			 ((unsigned char)s.p[i + 2] & 0xfe) == 0xa8)
 			/* U+2028 and U+2029 end a line in JavaScript. */
-			snprintf(esc, sizeof(esc), "\\u202%c", (unsigned char)s.p[i + 2] == 0xa8 ? '8' : '9');
+			snprintf(esc, sizeof(esc), "\\u202%c",
+				(unsigned char)s.p[i + 2] == 0xa8 ? '8' : '9');
 		else
 			continue;
 		buf_add(b, s.p + start, i - start);
@@ -579,7 +591,8 @@ static void newline(struct buf *b, unsigned flags, unsigned depth)
 
 static void print(struct buf *, const struct json *, unsigned flags, unsigned depth);
 
-static void print_member(struct buf *b, const struct json_member *m, bool first, unsigned flags, unsigned depth)
+static void print_member(
+	struct buf *b, const struct json_member *m, bool first, unsigned flags, unsigned depth)
 {
 	if (!first)
 		buf_add1(b, ',');

@@ -1,14 +1,16 @@
 /*
  * struct json: a JSON value (a DOM node) that lives in an arena.
  *
- * Everything that is not the wire format works on this tree: YAML, patches, defaults, validation, tables. A value is
- * null, bool, number, string, array or object. Numbers keep their text, so that nothing is rounded on the way
- * through. Objects keep the order of their members; a big one (over 16 members) grows a hash index, so that look-up
- * stays constant, and then a deletion moves the last member into the hole. All memory comes from the arena that is
- * handed in; nothing is freed alone. Nodes may be shared between trees of one arena as long as nobody changes them;
- * json_copy makes a tree of its own. Strings are copied into the arena and end in a NUL behind their length.
+ * Everything that is not the wire format works on this tree: YAML, patches, defaults, validation,
+ *tables. A value is null, bool, number, string, array or object. Numbers keep their text, so that
+ *nothing is rounded on the way through. Objects keep the order of their members; a big one (over 16
+ *members) grows a hash index, so that look-up stays constant, and then a deletion moves the last
+ *member into the hole. All memory comes from the arena that is handed in; nothing is freed alone.
+ *Nodes may be shared between trees of one arena as long as nobody changes them; json_copy makes a
+ *tree of its own. Strings are copied into the arena and end in a NUL behind their length.
  *
- * Readers accept NULL (a missing value) and wrong types, and answer "nothing": a chain of json_get needs no checks.
+ * Readers accept NULL (a missing value) and wrong types, and answer "nothing": a chain of json_get
+ *needs no checks.
  *
  *	struct json *pod;
  *	if (json_parse(&arena, body, NULL, &pod, &e) < 0) ...
@@ -66,8 +68,8 @@ struct json {
 /* ---- parsing ---- */
 
 /*
- * Go stops at a depth of 10000. No Kubernetes object comes near it, and our walkers recurse: 512 keeps every loop's
- * stack safe. 3 MiB is the API server's limit for a body.
+ * Go stops at a depth of 10000. No Kubernetes object comes near it, and our walkers recurse: 512
+ * keeps every loop's stack safe. 3 MiB is the API server's limit for a body.
  */
 #define JSON_MAX_DEPTH 512u
 #define JSON_MAX_SIZE ((size_t)64 << 20)
@@ -84,27 +86,34 @@ struct json_opts {
 	size_t error_offset; /* bytes before the offending one */
 	size_t error_line;   /* from 1 */
 	size_t error_column; /* from 1, in bytes */
-	struct str *dups;    /* paths of duplicate keys, as "spec.containers[0].name"; the last value won */
+	struct str *dups; /* paths of duplicate keys, as "spec.containers[0].name"; the last value
+			     won */
 	size_t n_dups;
 	size_t used; /* json_parse_prefix: bytes consumed, with the white space behind the value */
 };
 
 /*
- * Parse exactly one value (white space around it is fine). The messages are Go's ("invalid character 'x' looking
- * for beginning of value"). Bytes that are not UTF-8 are an error (Go would replace them silently, and mangle a Secret);
- * lone surrogate escapes become U+FFFD as in Go. Errors: ERR_BAD_REQUEST, ERR_TOO_LARGE.
+ * Parse exactly one value (white space around it is fine). The messages are Go's ("invalid
+ * character 'x' looking for beginning of value"). Bytes that are not UTF-8 are an error (Go would
+ * replace them silently, and mangle a Secret); lone surrogate escapes become U+FFFD as in Go.
+ * Errors: ERR_BAD_REQUEST, ERR_TOO_LARGE.
  */
-int json_parse(struct arena *, struct str text, struct json_opts *opts, struct json **ret, struct err *);
-/* The same for a stream of values: stops behind the first one and sets opts->used (opts is needed). */
-int json_parse_prefix(struct arena *, struct str text, struct json_opts *opts, struct json **ret, struct err *);
+int json_parse(
+	struct arena *, struct str text, struct json_opts *opts, struct json **ret, struct err *);
+/* The same for a stream of values: stops behind the first one and sets opts->used (opts is needed).
+ */
+int json_parse_prefix(
+	struct arena *, struct str text, struct json_opts *opts, struct json **ret, struct err *);
 
 /* ---- printing ---- */
 
 enum json_print_flags {
 	JSON_COMPACT = 0,
-	JSON_PRETTY = 1,   /* four spaces, as kubectl -o json; no newline at the end */
-	JSON_SORTED = 2,   /* members by key, bytewise: the canonical form together with JSON_COMPACT */
-	JSON_RAW_HTML = 4, /* leave < > & as they are; without it they are \u003c and so on, as Go and the API server do */
+	JSON_PRETTY = 1, /* four spaces, as kubectl -o json; no newline at the end */
+	JSON_SORTED =
+		2, /* members by key, bytewise: the canonical form together with JSON_COMPACT */
+	JSON_RAW_HTML = 4, /* leave < > & as they are; without it they are \u003c and so on, as Go
+			      and the API server do */
 };
 void json_print(struct buf *, const struct json *, unsigned flags);
 /* The compact text in the arena. */
@@ -163,7 +172,8 @@ const char *json_cstr(const struct json *j);
 bool json_eqc(const struct json *j, const char *s);
 /* True only for the value true. */
 bool json_true(const struct json *j);
-/* Numbers: false when j is no number or, for i64, not a whole number in range ("1e3" and "1.0" are whole). */
+/* Numbers: false when j is no number or, for i64, not a whole number in range ("1e3" and "1.0" are
+ * whole). */
 bool json_i64(const struct json *j, int64_t *ret);
 bool json_f64(const struct json *j, double *ret);
 int64_t json_i64_or(const struct json *j, int64_t dflt);
@@ -180,7 +190,8 @@ void json_set(struct arena *, struct json *obj, struct str key, struct json *val
 void json_setc(struct arena *, struct json *obj, const char *key, struct json *value);
 /* Set by dotted path; objects on the way are made (a non-object there is replaced). */
 void json_setp(struct arena *, struct json *obj, const char *path, struct json *value);
-/* The object at key: made, or put in place of a null, when missing; NULL when something else is there. */
+/* The object at key: made, or put in place of a null, when missing; NULL when something else is
+ * there. */
 struct json *json_object_at(struct arena *, struct json *obj, const char *key);
 /* Remove and return the value, or NULL. */
 struct json *json_del(struct json *obj, struct str key);
@@ -193,15 +204,16 @@ struct json *json_del_at(struct json *array, size_t i);
 /* Sort members by key, here and below. */
 void json_sort(struct arena *, struct json *j);
 
-/* for (i...) over members or elements: JSON_MEMBERS (m, obj) use(m->key, m->value). Do not change obj inside. */
-#define JSON_MEMBERS(m, obj)                                                                        \
-	for (const struct json_member *m = json_is((obj), JSON_OBJECT) ? (obj)->members : NULL,     \
+/* for (i...) over members or elements: JSON_MEMBERS (m, obj) use(m->key, m->value). Do not change
+ * obj inside. */
+#define JSON_MEMBERS(m, obj)                                                                       \
+	for (const struct json_member *m = json_is((obj), JSON_OBJECT) ? (obj)->members : NULL,    \
 				      *m##_end = m ? m + (obj)->n : NULL;                          \
-			m != m##_end; m++)
-#define JSON_ITEMS(it, arr)                                                                         \
-	for (struct json *it, **it##_p = json_is((arr), JSON_ARRAY) ? (arr)->items : NULL,          \
-			      **it##_end = it##_p ? it##_p + (arr)->n : NULL;                       \
-			it##_p != it##_end && ((it = *it##_p), 1); it##_p++)
+		m != m##_end; m++)
+#define JSON_ITEMS(it, arr)                                                                        \
+	for (struct json * it, **it##_p = json_is((arr), JSON_ARRAY) ? (arr)->items : NULL,        \
+			       **it##_end = it##_p ? it##_p + (arr)->n : NULL;                     \
+		it##_p != it##_end && ((it = *it##_p), 1); it##_p++)
 
 /* True when s is valid UTF-8 (no surrogates, no overlong forms). */
 bool json_utf8_valid(struct str s);

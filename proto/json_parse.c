@@ -46,7 +46,8 @@ static int fail_end(struct parser *p)
 	return fail_at(p, p->text.n);
 }
 
-/* "invalid character 'x' CONTEXT" as Go words it; a control or high byte is shown as Go's quoting does. */
+/* "invalid character 'x' CONTEXT" as Go words it; a control or high byte is shown as Go's quoting
+ * does. */
 static int fail_char(struct parser *p, const char *context)
 {
 	unsigned char c;
@@ -65,7 +66,8 @@ static int fail_char(struct parser *p, const char *context)
 		snprintf(shown, sizeof(shown), "'\\x%02x'", c);
 	else if (c >= 0x80)
 		/* Go makes a character of the byte alone. */
-		snprintf(shown, sizeof(shown), c < 0xa0 ? "'\\u%04x'" : "'%c%c'", c < 0xa0 ? c : 0xc0 | (c >> 6), 0x80 | (c & 0x3f));
+		snprintf(shown, sizeof(shown), c < 0xa0 ? "'\\u%04x'" : "'%c%c'",
+			c < 0xa0 ? c : 0xc0 | (c >> 6), 0x80 | (c & 0x3f));
 	else
 		snprintf(shown, sizeof(shown), "'%c'", c);
 	err_set(p->e, ERR_BAD_REQUEST, "invalid character %s %s", shown, context);
@@ -135,7 +137,8 @@ static size_t utf8_len(const unsigned char *s, size_t n)
 	for (size_t i = 1; i < len; i++)
 		if ((s[i] & 0xc0) != 0x80)
 			return 0;
-	if ((c == 0xe0 && s[1] < 0xa0) || (c == 0xed && s[1] > 0x9f) || (c == 0xf0 && s[1] < 0x90) || (c == 0xf4 && s[1] > 0x8f))
+	if ((c == 0xe0 && s[1] < 0xa0) || (c == 0xed && s[1] > 0x9f) ||
+		(c == 0xf0 && s[1] < 0x90) || (c == 0xf4 && s[1] > 0x8f))
 		return 0;
 	return len;
 }
@@ -201,7 +204,8 @@ static int unicode_escape(struct parser *p, char *to, size_t *n)
 
 	if (hex4(p, &c) < 0)
 		return -1;
-	if (c >= 0xd800 && c < 0xdc00 && p->at + 1 < p->text.n && p->text.p[p->at] == '\\' && p->text.p[p->at + 1] == 'u') {
+	if (c >= 0xd800 && c < 0xdc00 && p->at + 1 < p->text.n && p->text.p[p->at] == '\\' &&
+		p->text.p[p->at + 1] == 'u') {
 		back = p->at;
 		p->at += 2;
 		if (hex4(p, &low) < 0)
@@ -318,7 +322,8 @@ static int literal(struct parser *p, const char *word)
 
 	for (size_t i = 0; word[i] != '\0'; i++, p->at++) {
 		if (peek(p) != word[i]) {
-			snprintf(context, sizeof(context), "in literal %s (expecting '%c')", word, word[i]);
+			snprintf(context, sizeof(context), "in literal %s (expecting '%c')", word,
+				word[i]);
 			return fail_char(p, context);
 		}
 	}
@@ -442,14 +447,16 @@ static int value(struct parser *p, const struct place *up, unsigned depth, struc
 	}
 }
 
-static int parse(struct arena *a, struct str text, struct json_opts *opts, bool whole, struct json **ret, struct err *e)
+static int parse(struct arena *a, struct str text, struct json_opts *opts, bool whole,
+	struct json **ret, struct err *e)
 {
 	struct err own = ERR_INIT;
 	struct parser p = {
 		.a = a,
 		.text = text,
 		.nodes_left = opts->max_nodes ? opts->max_nodes : JSON_MAX_NODES,
-		.max_depth = opts->max_depth ? MIN(opts->max_depth, JSON_MAX_DEPTH) : JSON_MAX_DEPTH,
+		.max_depth =
+			opts->max_depth ? MIN(opts->max_depth, JSON_MAX_DEPTH) : JSON_MAX_DEPTH,
 		.opts = opts,
 		.e = e ? e : &own,
 	};
@@ -459,7 +466,8 @@ static int parse(struct arena *a, struct str text, struct json_opts *opts, bool 
 	opts->dups = NULL;
 	opts->n_dups = 0;
 	if (text.n > max_size)
-		return err_set(e, ERR_TOO_LARGE, "JSON of %zu bytes is over the limit of %zu", text.n, max_size);
+		return err_set(e, ERR_TOO_LARGE, "JSON of %zu bytes is over the limit of %zu",
+			text.n, max_size);
 	if (value(&p, NULL, 0, &j) < 0)
 		return -(int)p.e->code;
 	if (skip_space(&p) >= 0 && whole) {
@@ -471,14 +479,16 @@ static int parse(struct arena *a, struct str text, struct json_opts *opts, bool 
 	return 0;
 }
 
-int json_parse(struct arena *a, struct str text, struct json_opts *opts, struct json **ret, struct err *e)
+int json_parse(
+	struct arena *a, struct str text, struct json_opts *opts, struct json **ret, struct err *e)
 {
 	struct json_opts own = {0};
 
 	return parse(a, text, opts ? opts : &own, true, ret, e);
 }
 
-int json_parse_prefix(struct arena *a, struct str text, struct json_opts *opts, struct json **ret, struct err *e)
+int json_parse_prefix(
+	struct arena *a, struct str text, struct json_opts *opts, struct json **ret, struct err *e)
 {
 	return parse(a, text, opts, false, ret, e);
 }

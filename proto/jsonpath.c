@@ -22,18 +22,21 @@ struct run {
 static int add(struct run *r, struct results *out, struct json *v)
 {
 	if (r->left-- == 0)
-		return err_set(r->e, ERR_TOO_LARGE, "jsonpath has more than %u results", JSONPATH_MAX_RESULTS);
+		return err_set(r->e, ERR_TOO_LARGE, "jsonpath has more than %u results",
+			JSONPATH_MAX_RESULTS);
 	if (out->n == out->cap) {
 		size_t cap = MAX(out->cap * 2, (size_t)8);
 
-		out->items = arena_grow(r->a, out->items, out->n * sizeof(*out->items), cap * sizeof(*out->items));
+		out->items = arena_grow(
+			r->a, out->items, out->n * sizeof(*out->items), cap * sizeof(*out->items));
 		out->cap = cap;
 	}
 	out->items[out->n++] = v;
 	return 0;
 }
 
-static int eval(struct run *r, const struct jsonpath__step *steps, struct json *at, struct results *out);
+static int eval(
+	struct run *r, const struct jsonpath__step *steps, struct json *at, struct results *out);
 
 /* ---- steps ---- */
 
@@ -64,7 +67,8 @@ static int recursive(struct run *r, struct json *v, struct results *out)
 	return 0;
 }
 
-static int fields(struct run *r, const struct jsonpath__step *s, struct json *v, struct results *out)
+static int fields(
+	struct run *r, const struct jsonpath__step *s, struct json *v, struct results *out)
 {
 	for (size_t i = 0; i < s->n; i++) {
 		struct json *m = json_get(v, s->names[i]);
@@ -79,10 +83,12 @@ static int not_array(struct run *r, const struct json *v)
 {
 	if (json_is_null(v) || r->missing_ok)
 		return 0;
-	return err_set(r->e, ERR_BAD_REQUEST, "%.*s is not array or slice", (int)MIN(json_text(r->a, v).n, (size_t)100), json_text(r->a, v).p);
+	return err_set(r->e, ERR_BAD_REQUEST, "%.*s is not array or slice",
+		(int)MIN(json_text(r->a, v).n, (size_t)100), json_text(r->a, v).p);
 }
 
-static int indexes(struct run *r, const struct jsonpath__step *s, struct json *v, struct results *out)
+static int indexes(
+	struct run *r, const struct jsonpath__step *s, struct json *v, struct results *out)
 {
 	if (!json_is(v, JSON_ARRAY))
 		return not_array(r, v);
@@ -92,7 +98,9 @@ static int indexes(struct run *r, const struct jsonpath__step *s, struct json *v
 		if (at < 0 || at >= v->n) {
 			if (r->missing_ok)
 				continue;
-			return err_set(r->e, ERR_BAD_REQUEST, "array index out of bounds: index %lld, length %u", (long long)s->indexes[i], v->n);
+			return err_set(r->e, ERR_BAD_REQUEST,
+				"array index out of bounds: index %lld, length %u",
+				(long long)s->indexes[i], v->n);
 		}
 		if (add(r, out, v->items[at]) < 0)
 			return -1;
@@ -120,7 +128,8 @@ static int slice(struct run *r, const struct jsonpath__step *s, struct json *v, 
 /* ---- filters ---- */
 
 /* The first value of an operand, or NULL. */
-static int operand(struct run *r, const struct jsonpath__operand *o, struct json *at, struct json **ret)
+static int operand(
+	struct run *r, const struct jsonpath__operand *o, struct json *at, struct json **ret)
 {
 	struct results found = {0};
 	bool missing_ok = r->missing_ok;
@@ -185,7 +194,8 @@ static bool holds(enum jsonpath__op op, const struct json *a, const struct json 
 	}
 }
 
-static int filter(struct run *r, const struct jsonpath__step *s, struct json *v, struct results *out)
+static int filter(
+	struct run *r, const struct jsonpath__step *s, struct json *v, struct results *out)
 {
 	struct results in = {0};
 
@@ -194,7 +204,8 @@ static int filter(struct run *r, const struct jsonpath__step *s, struct json *v,
 	for (size_t i = 0; i < in.n; i++) {
 		struct json *a, *b;
 
-		if (operand(r, &s->left, in.items[i], &a) < 0 || operand(r, &s->right, in.items[i], &b) < 0)
+		if (operand(r, &s->left, in.items[i], &a) < 0 ||
+			operand(r, &s->right, in.items[i], &b) < 0)
 			return -1;
 		if (holds(s->op, a, s->op == OP_EXISTS ? NULL : b) && add(r, out, in.items[i]) < 0)
 			return -1;
@@ -223,7 +234,8 @@ static int step(struct run *r, const struct jsonpath__step *s, struct json *v, s
 	UNREACHABLE();
 }
 
-static int eval(struct run *r, const struct jsonpath__step *steps, struct json *at, struct results *out)
+static int eval(
+	struct run *r, const struct jsonpath__step *steps, struct json *at, struct results *out)
 {
 	struct results in = {0};
 
@@ -238,7 +250,8 @@ static int eval(struct run *r, const struct jsonpath__step *steps, struct json *
 			if (step(r, s, in.items[i], &next) < 0)
 				return -1;
 		if (next.n == 0 && in.n > 0 && s->type == STEP_FIELDS && !r->missing_ok)
-			return err_set(r->e, ERR_BAD_REQUEST, "%.*s is not found", STR_FMT(s->names[0]));
+			return err_set(
+				r->e, ERR_BAD_REQUEST, "%.*s is not found", STR_FMT(s->names[0]));
 		in = next;
 	}
 	*out = in;
@@ -255,7 +268,8 @@ static void print_value(struct buf *b, const struct json *v)
 		json_print(b, v, JSON_SORTED);
 }
 
-static int print_nodes(struct run *r, const struct jsonpath__node *nodes, struct json *at, struct buf *b)
+static int print_nodes(
+	struct run *r, const struct jsonpath__node *nodes, struct json *at, struct buf *b)
 {
 	for (const struct jsonpath__node *n = nodes; n; n = n->next) {
 		struct results found = {0};
@@ -280,7 +294,8 @@ static int print_nodes(struct run *r, const struct jsonpath__node *nodes, struct
 	return 0;
 }
 
-int jsonpath_print(const struct jsonpath *jp, const struct json *root, bool missing_ok, struct buf *b, struct err *e)
+int jsonpath_print(const struct jsonpath *jp, const struct json *root, bool missing_ok,
+	struct buf *b, struct err *e)
 {
 	struct err own = ERR_INIT;
 	struct arena a;
@@ -293,7 +308,8 @@ int jsonpath_print(const struct jsonpath *jp, const struct json *root, bool miss
 	return rc < 0 ? -(int)r.e->code : 0;
 }
 
-int jsonpath_find(struct arena *a, struct str path, const struct json *root, struct json ***ret, size_t *ret_n, struct err *e)
+int jsonpath_find(struct arena *a, struct str path, const struct json *root, struct json ***ret,
+	size_t *ret_n, struct err *e)
 {
 	struct err own = ERR_INIT;
 	struct run r = {a, (struct json *)root, true, JSONPATH_MAX_RESULTS, e ? e : &own};
@@ -303,7 +319,8 @@ int jsonpath_find(struct arena *a, struct str path, const struct json *root, str
 
 	path = str_trim(path);
 	if (path.n == 0 || path.p[0] != '{')
-		path = arena_sprintf(a, "{%s%.*s}", path.n > 0 && strchr(".[$@", path.p[0]) ? "" : ".", STR_FMT(path));
+		path = arena_sprintf(a, "{%s%.*s}",
+			path.n > 0 && strchr(".[$@", path.p[0]) ? "" : ".", STR_FMT(path));
 	rc = jsonpath_parse(a, path, &jp, e);
 	if (rc < 0)
 		return rc;

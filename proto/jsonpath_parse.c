@@ -14,7 +14,8 @@ struct parser {
 
 static int fail(struct parser *p, const char *what)
 {
-	return err_set(p->e, ERR_BAD_REQUEST, "error parsing jsonpath %.*s, %s at offset %zu", (int)MIN(p->text.n, (size_t)200), p->text.p, what, p->at);
+	return err_set(p->e, ERR_BAD_REQUEST, "error parsing jsonpath %.*s, %s at offset %zu",
+		(int)MIN(p->text.n, (size_t)200), p->text.p, what, p->at);
 }
 
 static int peek(const struct parser *p)
@@ -46,13 +47,15 @@ static struct jsonpath__step *step_new(struct parser *p, enum jsonpath__step_typ
 
 static void add_name(struct parser *p, struct jsonpath__step *s, struct str name)
 {
-	s->names = arena_grow(p->a, s->names, s->n * sizeof(*s->names), (s->n + 1) * sizeof(*s->names));
+	s->names = arena_grow(
+		p->a, s->names, s->n * sizeof(*s->names), (s->n + 1) * sizeof(*s->names));
 	s->names[s->n++] = name;
 }
 
 static void add_index(struct parser *p, struct jsonpath__step *s, int64_t i)
 {
-	s->indexes = arena_grow(p->a, s->indexes, s->n * sizeof(*s->indexes), (s->n + 1) * sizeof(*s->indexes));
+	s->indexes = arena_grow(
+		p->a, s->indexes, s->n * sizeof(*s->indexes), (s->n + 1) * sizeof(*s->indexes));
 	s->indexes[s->n++] = i;
 }
 
@@ -139,7 +142,8 @@ static int operand(struct parser *p, struct jsonpath__operand *ret)
 	s = str_sub(p->text, from, p->at);
 	if (str_eqc(s, "true") || str_eqc(s, "false"))
 		ret->value = json_new_bool(p->a, s.p[0] == 't');
-	else if (json_parse(p->a, s, NULL, (struct json **)&ret->value, NULL) < 0 || !json_f64(ret->value, &d))
+	else if (json_parse(p->a, s, NULL, (struct json **)&ret->value, NULL) < 0 ||
+		 !json_f64(ret->value, &d))
 		return fail(p, "a path, string, number or boolean is expected");
 	return 0;
 }
@@ -149,7 +153,8 @@ static int filter(struct parser *p, struct jsonpath__step **ret)
 	static const struct {
 		const char *text;
 		enum jsonpath__op op;
-	} ops[] = {{"==", OP_EQ}, {"!=", OP_NE}, {"<=", OP_LE}, {">=", OP_GE}, {"<", OP_LT}, {">", OP_GT}};
+	} ops[] = {{"==", OP_EQ}, {"!=", OP_NE}, {"<=", OP_LE}, {">=", OP_GE}, {"<", OP_LT},
+		{">", OP_GT}};
 	struct jsonpath__step *s = step_new(p, STEP_FILTER);
 
 	if (++p->depth > JSONPATH__MAX_DEPTH)
@@ -275,7 +280,10 @@ static int path_steps(struct parser *p, bool *ret_root, struct jsonpath__step **
 	if (peek(p) == '$' || peek(p) == '@')
 		p->at++;
 	while (peek(p) == '.' || peek(p) == '[') {
-		if (peek(p) == '.' && (p->at + 1 == p->text.n || (ends_name(p->text.p[p->at + 1]) && p->text.p[p->at + 1] != '.' && p->text.p[p->at + 1] != '['))) {
+		if (peek(p) == '.' &&
+			(p->at + 1 == p->text.n ||
+				(ends_name(p->text.p[p->at + 1]) && p->text.p[p->at + 1] != '.' &&
+					p->text.p[p->at + 1] != '['))) {
 			p->at++;
 			break;
 		}
@@ -296,7 +304,8 @@ struct level {
 	struct jsonpath__node **tail;
 };
 
-static struct jsonpath__node *node_add(struct parser *p, struct level *l, enum jsonpath__node_type type)
+static struct jsonpath__node *node_add(
+	struct parser *p, struct level *l, enum jsonpath__node_type type)
 {
 	struct jsonpath__node *n = arena_new_of(p->a, struct jsonpath__node);
 
@@ -355,7 +364,8 @@ int jsonpath_parse(struct arena *a, struct str text, struct jsonpath **ret, stru
 	unsigned n = 0;
 
 	if (text.n > JSONPATH__MAX_TEXT)
-		return err_set(e, ERR_TOO_LARGE, "jsonpath of %zu bytes is over the limit of %u", text.n, JSONPATH__MAX_TEXT);
+		return err_set(e, ERR_TOO_LARGE, "jsonpath of %zu bytes is over the limit of %u",
+			text.n, JSONPATH__MAX_TEXT);
 	levels[0].tail = &jp->nodes;
 	while (p.at < text.n) {
 		size_t from = p.at;
@@ -363,7 +373,8 @@ int jsonpath_parse(struct arena *a, struct str text, struct jsonpath **ret, stru
 		while (p.at < text.n && text.p[p.at] != '{')
 			p.at++;
 		if (p.at > from)
-			node_add(&p, &levels[n], NODE_TEXT)->text = arena_str(a, str_sub(text, from, p.at));
+			node_add(&p, &levels[n], NODE_TEXT)->text =
+				arena_str(a, str_sub(text, from, p.at));
 		if (eat(&p, "{") && braces(&p, levels, &n) < 0)
 			return -(int)p.e->code;
 	}

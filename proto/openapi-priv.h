@@ -14,14 +14,16 @@ struct str openapi__name(struct arena *, const struct schema_type *);
 /* {"$ref": "#/definitions/io.k8s..."} */
 struct json *openapi__ref(struct arena *, const struct schema_type *, bool v3);
 /* The definition of a type; calls `uses` for every type that it refers to. */
-struct json *openapi__schema(struct arena *, const struct schema_type *, bool v3, void (*uses)(void *ctx, const struct schema_type *), void *ctx);
+struct json *openapi__schema(struct arena *, const struct schema_type *, bool v3,
+	void (*uses)(void *ctx, const struct schema_type *), void *ctx);
 /* An array with one {group, kind, version}. */
 struct json *openapi__gvk(struct arena *, const char *api_version, const char *kind);
 /* Adds the paths of one resource and its subresources to `paths`. */
 void openapi__paths(struct arena *, const struct resource *, bool v3, struct json *paths);
 
 /* gnostic's messages: one NamedSchema as field `number`, one NamedPathItem likewise. */
-void openapi__proto_schema(struct buf *, unsigned number, struct str name, const struct json *schema);
+void openapi__proto_schema(
+	struct buf *, unsigned number, struct str name, const struct json *schema);
 void openapi__proto_path(struct buf *, unsigned number, struct str path, const struct json *item);
 
 #endif

@@ -11,8 +11,9 @@
 #include "proto/wire.h"
 
 /*
- * A document is written piece by piece: paths of one resource, then the definition of one type, each from an arena that is
- * gone before the next. Definitions are those of the types that the paths name, and of what these refer to.
+ * A document is written piece by piece: paths of one resource, then the definition of one type,
+ * each from an arena that is gone before the next. Definitions are those of the types that the
+ * paths name, and of what these refer to.
  */
 enum state {
 	UNSEEN,
@@ -23,7 +24,7 @@ enum state {
 struct doc {
 	struct buf *b;
 	bool v3, proto;
-	struct str gv; /* v3: "api/v1" */
+	struct str gv;  /* v3: "api/v1" */
 	uint8_t *types; /* enum state, n_schema_types */
 	bool first;     /* no comma yet */
 };
@@ -50,7 +51,8 @@ static bool in_doc(const struct doc *d, const struct resource *r)
 		return false;
 	if (!d->v3)
 		return true;
-	return str_cut(gv, '/', &first, &rest) && str_eqc(first, r->group[0] ? "apis" : "api") && str_eqc(rest, r->api_version);
+	return str_cut(gv, '/', &first, &rest) && str_eqc(first, r->group[0] ? "apis" : "api") &&
+	       str_eqc(rest, r->api_version);
 }
 
 static void want_resource(struct doc *d, const struct resource *r)
@@ -64,7 +66,9 @@ static void want_resource(struct doc *d, const struct resource *r)
 	subs = resource_subs(r, &n);
 	for (size_t i = 0; i < n; i++)
 		if (subs[i].served)
-			want(d, codec_type(str_from(subs[i].api_version[0] ? subs[i].api_version : r->api_version), str_from(subs[i].kind)));
+			want(d, codec_type(str_from(subs[i].api_version[0] ? subs[i].api_version
+									   : r->api_version),
+					str_from(subs[i].kind)));
 }
 
 /* ---- the pieces ---- */
@@ -151,7 +155,10 @@ void openapi_v2_json(struct buf *b, const char *version)
 {
 	struct doc d = {.b = b, .types = xcalloc(n_schema_types, 1)};
 
-	buf_printf(b, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"%s\"},\"paths\":{", version);
+	buf_printf(b,
+		"{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"%s\"},"
+		"\"paths\":{",
+		version);
 	all_paths(&d);
 	buf_addc(b, "},\"definitions\":{");
 	all_definitions(&d);
@@ -183,7 +190,10 @@ bool openapi_v3_json(struct buf *b, struct str gv, const char *version)
 	struct doc d = {.b = b, .v3 = true, .gv = gv, .types = xcalloc(n_schema_types, 1)};
 	bool found;
 
-	buf_printf(b, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"%s\"},\"paths\":{", version);
+	buf_printf(b,
+		"{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"%s\"},"
+		"\"paths\":{",
+		version);
 	found = all_paths(&d);
 	buf_addc(b, "},\"components\":{\"schemas\":{");
 	if (found)
@@ -214,8 +224,10 @@ void openapi_v3_index(struct buf *b, const char *version)
 		if (!r->served || listed_before(r))
 			continue;
 		/* Clients keep a document until its hash changes; ours changes with the program. */
-		buf_printf(b, "%s\"%s/%s\":{\"serverRelativeURL\":\"/openapi/v3/%s/%s?hash=%016llX\"}", first ? "" : ",", top, r->api_version, top,
-				r->api_version, (unsigned long long)(str_hash(str_from(version)) ^ n_schema_types));
+		buf_printf(b,
+			"%s\"%s/%s\":{\"serverRelativeURL\":\"/openapi/v3/%s/%s?hash=%016llX\"}",
+			first ? "" : ",", top, r->api_version, top, r->api_version,
+			(unsigned long long)(str_hash(str_from(version)) ^ n_schema_types));
 		first = false;
 	}
 	buf_addc(b, "}}");

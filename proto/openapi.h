@@ -1,6 +1,6 @@
 /*
- * OpenAPI documents made from the schema and resource tables: v2 (JSON, and the protobuf that older kubectl asks for) and
- * v3 by group-version. Nothing is kept: the caller caches the bytes.
+ * OpenAPI documents made from the schema and resource tables: v2 (JSON, and the protobuf that older
+ * kubectl asks for) and v3 by group-version. Nothing is kept: the caller caches the bytes.
  */
 #ifndef PROTO_OPENAPI_H
 #define PROTO_OPENAPI_H
@@ -11,8 +11,8 @@
 #include "base/str.h"
 
 /*
- * Content types of v2. Clients ask for ...v2@v1.0+protobuf, which is no valid media type: the answer must say it with a dot, or
- * they refuse it.
+ * Content types of v2. Clients ask for ...v2@v1.0+protobuf, which is no valid media type: the
+ * answer must say it with a dot, or they refuse it.
  */
 #define OPENAPI_V2_JSON "application/json"
 #define OPENAPI_V2_PROTO "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"

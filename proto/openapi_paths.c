@@ -16,16 +16,23 @@ static const struct op {
 	bool body, list;
 } ops[] = {
 	{V_LIST, false, "get", "list", "list",
-			"allowWatchBookmarks continue fieldSelector labelSelector limit resourceVersion resourceVersionMatch sendInitialEvents"
-			" timeoutSeconds watch",
-			false, true},
-	{V_CREATE, false, "post", "post", "create", "dryRun fieldManager fieldValidation", true, false},
+		"allowWatchBookmarks continue fieldSelector labelSelector limit resourceVersion "
+		"resourceVersionMatch sendInitialEvents"
+		" timeoutSeconds watch",
+		false, true},
+	{V_CREATE, false, "post", "post", "create", "dryRun fieldManager fieldValidation", true,
+		false},
 	{V_DELETECOLLECTION, false, "delete", "deletecollection", "deleteCollection",
-			"dryRun fieldSelector gracePeriodSeconds labelSelector limit propagationPolicy resourceVersion timeoutSeconds", false, false},
+		"dryRun fieldSelector gracePeriodSeconds labelSelector limit propagationPolicy "
+		"resourceVersion timeoutSeconds",
+		false, false},
 	{V_GET, true, "get", "get", "read", "", false, false},
-	{V_UPDATE, true, "put", "put", "replace", "dryRun fieldManager fieldValidation", true, false},
-	{V_PATCH, true, "patch", "patch", "patch", "dryRun fieldManager fieldValidation force", true, false},
-	{V_DELETE, true, "delete", "delete", "delete", "dryRun gracePeriodSeconds orphanDependents propagationPolicy", false, false},
+	{V_UPDATE, true, "put", "put", "replace", "dryRun fieldManager fieldValidation", true,
+		false},
+	{V_PATCH, true, "patch", "patch", "patch", "dryRun fieldManager fieldValidation force",
+		true, false},
+	{V_DELETE, true, "delete", "delete", "delete",
+		"dryRun gracePeriodSeconds orphanDependents propagationPolicy", false, false},
 };
 
 struct maker {
@@ -39,7 +46,8 @@ static void set(struct maker *m, struct json *o, const char *key, const char *va
 	json_setc(m->a, o, key, json_newc(m->a, value));
 }
 
-static struct json *parameter(struct maker *m, const char *name, size_t n, const char *in, const char *type)
+static struct json *parameter(
+	struct maker *m, const char *name, size_t n, const char *in, const char *type)
 {
 	struct json *j = json_new_object(m->a);
 
@@ -57,8 +65,14 @@ static const char *param_type(struct str name)
 	static const struct {
 		const char *name, *type;
 	} rows[] = {
-		{"allowWatchBookmarks", "boolean"}, {"watch", "boolean"},       {"sendInitialEvents", "boolean"},  {"force", "boolean"},
-		{"orphanDependents", "boolean"},    {"limit", "integer"},       {"timeoutSeconds", "integer"},     {"gracePeriodSeconds", "integer"},
+		{"allowWatchBookmarks", "boolean"},
+		{"watch", "boolean"},
+		{"sendInitialEvents", "boolean"},
+		{"force", "boolean"},
+		{"orphanDependents", "boolean"},
+		{"limit", "integer"},
+		{"timeoutSeconds", "integer"},
+		{"gracePeriodSeconds", "integer"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -106,9 +120,11 @@ static void body(struct maker *m, struct json *op, struct json *params, const st
 	json_push(m->a, params, j);
 }
 
-static struct json *operation(struct maker *m, const struct op *o, const char *id, const struct schema_type *t, const char *api_version, const char *kind)
+static struct json *operation(struct maker *m, const struct op *o, const char *id,
+	const struct schema_type *t, const char *api_version, const char *kind)
 {
-	struct json *j = json_new_object(m->a), *params = query_params(m, o->params), *ok = json_new_object(m->a), *responses = json_new_object(m->a);
+	struct json *j = json_new_object(m->a), *params = query_params(m, o->params),
+		    *ok = json_new_object(m->a), *responses = json_new_object(m->a);
 	const struct schema_type *gives = o->list ? resource_list_type(m->res) : t;
 
 	set(m, j, "operationId", id);
@@ -124,14 +140,18 @@ static struct json *operation(struct maker *m, const struct op *o, const char *i
 	json_setc(m->a, responses, "200", ok);
 	json_setc(m->a, j, "responses", responses);
 	set(m, j, "x-kubernetes-action", o->action);
-	json_setc(m->a, j, "x-kubernetes-group-version-kind", json_at(openapi__gvk(m->a, api_version, kind), 0));
+	json_setc(m->a, j, "x-kubernetes-group-version-kind",
+		json_at(openapi__gvk(m->a, api_version, kind), 0));
 	return j;
 }
 
 /* "AppsV1": for operation ids. */
 static const char *camel(struct arena *a, const char *api_version)
 {
-	char *s = arena_strdup(a, strchr(api_version, '/') ? api_version : arena_printf(a, "core/%s", api_version)), *to = s;
+	char *s = arena_strdup(a, strchr(api_version, '/')
+					  ? api_version
+					  : arena_printf(a, "core/%s", api_version)),
+	     *to = s;
 	bool up = true;
 
 	for (const char *c = s; *c; c++) {
@@ -163,9 +183,11 @@ static void path_params(struct maker *m, struct json *item, bool name, bool ns)
 }
 
 /* One path with those operations of `verbs` that belong to it. */
-static void add_path(struct maker *m, struct json *paths, const char *path, bool is_item, bool ns, unsigned verbs, const struct resource_sub *sub)
+static void add_path(struct maker *m, struct json *paths, const char *path, bool is_item, bool ns,
+	unsigned verbs, const struct resource_sub *sub)
 {
-	const char *api_version = sub && sub->api_version[0] ? sub->api_version : m->res->api_version;
+	const char *api_version =
+		sub && sub->api_version[0] ? sub->api_version : m->res->api_version;
 	const char *kind = sub ? sub->kind : m->res->kind;
 	const struct schema_type *t = codec_type(str_from(api_version), str_from(kind));
 	struct json *item = json_new_object(m->a);
@@ -177,9 +199,13 @@ static void add_path(struct maker *m, struct json *paths, const char *path, bool
 
 		if (!here || !(verbs & ops[i].verb))
 			continue;
-		id = arena_printf(m->a, "%s%s%s%s%s", ops[i].id, camel(m->a, m->res->api_version), ns ? "Namespaced" : "", m->res->kind,
-				sub ? camel(m->a, arena_printf(m->a, "%s/", sub->name)) : !is_item && !ns && m->res->namespaced ? "ForAllNamespaces" : "");
-		json_setc(m->a, item, ops[i].method, operation(m, &ops[i], id, t, api_version, kind));
+		id = arena_printf(m->a, "%s%s%s%s%s", ops[i].id, camel(m->a, m->res->api_version),
+			ns ? "Namespaced" : "", m->res->kind,
+			sub ? camel(m->a, arena_printf(m->a, "%s/", sub->name))
+			: !is_item && !ns && m->res->namespaced ? "ForAllNamespaces"
+								: "");
+		json_setc(
+			m->a, item, ops[i].method, operation(m, &ops[i], id, t, api_version, kind));
 	}
 	if (item->n == 0)
 		return;
@@ -190,17 +216,22 @@ static void add_path(struct maker *m, struct json *paths, const char *path, bool
 void openapi__paths(struct arena *a, const struct resource *res, bool v3, struct json *paths)
 {
 	struct maker m = {a, v3, res};
-	const char *base = arena_printf(a, "/%s/%s", res->group[0] ? "apis" : "api", res->api_version);
-	const char *coll = arena_printf(a, "%s%s/%s", base, res->namespaced ? "/namespaces/{namespace}" : "", res->plural);
+	const char *base =
+		arena_printf(a, "/%s/%s", res->group[0] ? "apis" : "api", res->api_version);
+	const char *coll = arena_printf(
+		a, "%s%s/%s", base, res->namespaced ? "/namespaces/{namespace}" : "", res->plural);
 	const struct resource_sub *subs;
 	size_t n;
 
 	if (res->namespaced)
-		add_path(&m, paths, arena_printf(a, "%s/%s", base, res->plural), false, false, res->verbs & V_LIST, NULL);
+		add_path(&m, paths, arena_printf(a, "%s/%s", base, res->plural), false, false,
+			res->verbs & V_LIST, NULL);
 	add_path(&m, paths, coll, false, res->namespaced, res->verbs, NULL);
-	add_path(&m, paths, arena_printf(a, "%s/{name}", coll), true, res->namespaced, res->verbs, NULL);
+	add_path(&m, paths, arena_printf(a, "%s/{name}", coll), true, res->namespaced, res->verbs,
+		NULL);
 	subs = resource_subs(res, &n);
 	for (size_t i = 0; i < n; i++)
 		if (subs[i].served)
-			add_path(&m, paths, arena_printf(a, "%s/{name}/%s", coll, subs[i].name), true, res->namespaced, subs[i].verbs, &subs[i]);
+			add_path(&m, paths, arena_printf(a, "%s/{name}/%s", coll, subs[i].name),
+				true, res->namespaced, subs[i].verbs, &subs[i]);
 }

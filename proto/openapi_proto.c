@@ -5,8 +5,8 @@
 #include "proto/wire.h"
 
 /*
- * The messages of gnostic's openapi.v2 package that our documents use, by field number. Free values (defaults, enums,
- * extensions) are Any {2: yaml}; JSON is YAML.
+ * The messages of gnostic's openapi.v2 package that our documents use, by field number. Free values
+ * (defaults, enums, extensions) are Any {2: yaml}; JSON is YAML.
  */
 enum {
 	ANY_YAML = 2,
@@ -75,7 +75,8 @@ static void schema_member(struct buf *b, const struct json_member *m)
 	static const struct {
 		const char *key;
 		unsigned number;
-	} strings[] = {{"$ref", SCHEMA_REF}, {"format", SCHEMA_FORMAT}, {"description", SCHEMA_DESCRIPTION}};
+	} strings[] = {{"$ref", SCHEMA_REF}, {"format", SCHEMA_FORMAT},
+		{"description", SCHEMA_DESCRIPTION}};
 	size_t at;
 
 	for (size_t i = 0; i < ARRAY_LEN(strings); i++)
@@ -165,7 +166,8 @@ static void parameters(struct buf *b, unsigned number, const struct json *list)
 	}
 }
 
-/* Responses {1: NamedResponseValue {name, value: {1: Response {1: description, 2: {1: schema}}}}} */
+/* Responses {1: NamedResponseValue {name, value: {1: Response {1: description, 2: {1: schema}}}}}
+ */
 static void responses(struct buf *b, const struct json *j)
 {
 	size_t all = wire_open(b, OP_RESPONSES);

@@ -17,7 +17,8 @@ static void set(struct maker *m, struct json *o, const char *key, const char *va
 	json_setc(m->a, o, key, json_newc(m->a, value));
 }
 
-/* The API's names begin with the domain turned round, and Go's package paths have '-' where protobuf has '_'. */
+/* The API's names begin with the domain turned round, and Go's package paths have '-' where
+ * protobuf has '_'. */
 struct str openapi__name(struct arena *a, const struct schema_type *t)
 {
 	struct str name = str_from(t->full_name);
@@ -35,7 +36,9 @@ struct json *openapi__ref(struct arena *a, const struct schema_type *t, bool v3)
 {
 	struct json *j = json_new_object(a);
 
-	json_setc(a, j, "$ref", json_newf(a, "%s%.*s", v3 ? "#/components/schemas/" : "#/definitions/", STR_FMT(openapi__name(a, t))));
+	json_setc(a, j, "$ref",
+		json_newf(a, "%s%.*s", v3 ? "#/components/schemas/" : "#/definitions/",
+			STR_FMT(openapi__name(a, t))));
 	return j;
 }
 
@@ -44,7 +47,9 @@ struct json *openapi__gvk(struct arena *a, const char *api_version, const char *
 	struct json *list = json_new_array(a), *j = json_new_object(a);
 	const char *slash = strchr(api_version, '/');
 
-	json_setc(a, j, "group", json_new_str(a, slash ? str_of(api_version, (size_t)(slash - api_version)) : STR("")));
+	json_setc(a, j, "group",
+		json_new_str(
+			a, slash ? str_of(api_version, (size_t)(slash - api_version)) : STR("")));
 	json_setc(a, j, "kind", json_newc(a, kind));
 	json_setc(a, j, "version", json_newc(a, slash ? slash + 1 : api_version));
 	json_push(a, list, j);
@@ -76,7 +81,10 @@ static struct json *special(struct maker *m, enum schema_json how)
 			for (int i = 0; i < 2; i++) {
 				struct json *t = json_new_object(m->a);
 
-				set(m, t, "type", i == 0 ? "string" : how == SCHEMA_QUANTITY ? "number" : "integer");
+				set(m, t, "type",
+					i == 0                   ? "string"
+					: how == SCHEMA_QUANTITY ? "number"
+								 : "integer");
 				json_push(m->a, one_of, t);
 			}
 			json_setc(m->a, j, "oneOf", one_of);
@@ -106,7 +114,8 @@ static int str_ptr_cmp(const void *a, const void *b)
 /* Types that name some values and allow any other. */
 static bool is_open(const struct schema_enum *e)
 {
-	static const char *const open[] = {"SecretType", "ResourceName", "StatusReason", "CauseType", "StorageMedium", "NodeAddressType"};
+	static const char *const open[] = {"SecretType", "ResourceName", "StatusReason",
+		"CauseType", "StorageMedium", "NodeAddressType"};
 	const char *dot = strrchr(e->name, '.'), *name = dot ? dot + 1 : e->name;
 
 	for (size_t i = 0; i < ARRAY_LEN(open); i++)
@@ -133,8 +142,12 @@ static void enum_values(struct maker *m, const struct schema_enum *e, struct jso
 static struct json *element(struct maker *m, const struct schema_field *f)
 {
 	static const char *const names[][2] = {
-		[SCHEMA_STRING] = {"string", NULL},  [SCHEMA_BYTES] = {"string", "byte"},    [SCHEMA_BOOL] = {"boolean", NULL},
-		[SCHEMA_INT32] = {"integer", "int32"}, [SCHEMA_INT64] = {"integer", "int64"}, [SCHEMA_DOUBLE] = {"number", "double"},
+		[SCHEMA_STRING] = {"string", NULL},
+		[SCHEMA_BYTES] = {"string", "byte"},
+		[SCHEMA_BOOL] = {"boolean", NULL},
+		[SCHEMA_INT32] = {"integer", "int32"},
+		[SCHEMA_INT64] = {"integer", "int64"},
+		[SCHEMA_DOUBLE] = {"number", "double"},
 	};
 	struct json *j;
 
@@ -159,8 +172,10 @@ static void extensions(struct maker *m, const struct schema_field *f, struct jso
 		unsigned flag;
 		const char *key, *value;
 	} rows[] = {
-		{SCHEMA_LIST_ATOMIC, "x-kubernetes-list-type", "atomic"}, {SCHEMA_LIST_SET, "x-kubernetes-list-type", "set"},
-		{SCHEMA_LIST_MAP, "x-kubernetes-list-type", "map"},       {SCHEMA_STRUCT_ATOMIC, "x-kubernetes-map-type", "atomic"},
+		{SCHEMA_LIST_ATOMIC, "x-kubernetes-list-type", "atomic"},
+		{SCHEMA_LIST_SET, "x-kubernetes-list-type", "set"},
+		{SCHEMA_LIST_MAP, "x-kubernetes-list-type", "map"},
+		{SCHEMA_STRUCT_ATOMIC, "x-kubernetes-map-type", "atomic"},
 		{SCHEMA_STRUCT_GRANULAR, "x-kubernetes-map-type", "granular"},
 	};
 	struct json *keys = json_new_array(m->a);
@@ -185,7 +200,8 @@ static struct json *field_schema(struct maker *m, const struct schema_field *f)
 	if (schema_is(f, SCHEMA_REPEATED | SCHEMA_MAP)) {
 		outer = json_new_object(m->a);
 		set(m, outer, "type", schema_is(f, SCHEMA_MAP) ? "object" : "array");
-		json_setc(m->a, outer, schema_is(f, SCHEMA_MAP) ? "additionalProperties" : "items", j);
+		json_setc(m->a, outer, schema_is(f, SCHEMA_MAP) ? "additionalProperties" : "items",
+			j);
 		j = outer;
 	} else if (m->v3 && json_getc(j, "$ref")) {
 		/* In v3 nothing may stand beside a $ref. */
@@ -196,13 +212,15 @@ static struct json *field_schema(struct maker *m, const struct schema_field *f)
 	}
 	if (f->more->doc)
 		set(m, j, "description", f->more->doc);
-	if (f->more->default_json && json_parse(m->a, str_from(f->more->default_json), NULL, &dflt, NULL) == 0)
+	if (f->more->default_json &&
+		json_parse(m->a, str_from(f->more->default_json), NULL, &dflt, NULL) == 0)
 		json_setc(m->a, j, "default", dflt);
 	extensions(m, f, j);
 	return j;
 }
 
-static void properties(struct maker *m, const struct schema_type *t, struct json *props, struct json *required)
+static void properties(
+	struct maker *m, const struct schema_type *t, struct json *props, struct json *required)
 {
 	for (size_t i = 0; i < t->n_fields; i++) {
 		const struct schema_field *f = &t->fields[i];
@@ -213,7 +231,8 @@ static void properties(struct maker *m, const struct schema_type *t, struct json
 		}
 		json_setc(m->a, props, f->json, field_schema(m, f));
 		/* As upstream's generator decides: always shown and not said to be optional. */
-		if (schema_is(f, SCHEMA_REQUIRED) || (schema_is(f, SCHEMA_ALWAYS) && !schema_is(f, SCHEMA_OPTIONAL)))
+		if (schema_is(f, SCHEMA_REQUIRED) ||
+			(schema_is(f, SCHEMA_ALWAYS) && !schema_is(f, SCHEMA_OPTIONAL)))
 			json_push(m->a, required, json_newc(m->a, f->json));
 	}
 }
@@ -234,7 +253,8 @@ static void type_meta(struct maker *m, struct json *props)
 	}
 }
 
-struct json *openapi__schema(struct arena *a, const struct schema_type *t, bool v3, void (*uses)(void *, const struct schema_type *), void *ctx)
+struct json *openapi__schema(struct arena *a, const struct schema_type *t, bool v3,
+	void (*uses)(void *, const struct schema_type *), void *ctx)
 {
 	struct maker m = {a, v3, uses, ctx};
 	struct json *j = special(&m, t->json), *props, *required;
@@ -252,7 +272,8 @@ struct json *openapi__schema(struct arena *a, const struct schema_type *t, bool 
 		if (required->n > 0)
 			json_setc(a, j, "required", required);
 		if (t->root)
-			json_setc(a, j, "x-kubernetes-group-version-kind", openapi__gvk(a, t->api_version, t->kind));
+			json_setc(a, j, "x-kubernetes-group-version-kind",
+				openapi__gvk(a, t->api_version, t->kind));
 	}
 	if (t->doc)
 		set(&m, j, "description", t->doc);

@@ -10,7 +10,8 @@
 #define PATCH__DELETE_PRIMITIVE "$deleteFromPrimitiveList/"
 #define PATCH__ORDER "$setElementOrder/"
 
-/* What the schema says about an object: its type (NULL: nothing known), or that it is a map to that type. */
+/* What the schema says about an object: its type (NULL: nothing known), or that it is a map to that
+ * type. */
 struct patch__shape {
 	const struct schema_type *type;
 	bool map;

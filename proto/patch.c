@@ -33,7 +33,8 @@ struct json *patch_merge(struct arena *a, const struct json *doc, const struct j
 	return j;
 }
 
-struct json *patch_make_merge(struct arena *a, const struct json *original, const struct json *modified)
+struct json *patch_make_merge(
+	struct arena *a, const struct json *original, const struct json *modified)
 {
 	struct json *patch = json_new_object(a);
 
@@ -151,7 +152,9 @@ static struct json *lookup(struct run *r, struct str path)
 
 static int missing(struct run *r, const char *op, struct str path)
 {
-	return err_set(r->e, ERR_INVALID, "%s operation does not apply: doc is missing path: \"%.*s\": missing value", op, STR_FMT(path));
+	return err_set(r->e, ERR_INVALID,
+		"%s operation does not apply: doc is missing path: \"%.*s\": missing value", op,
+		STR_FMT(path));
 }
 
 static int add(struct run *r, const char *op, struct str path, struct json *value)
@@ -171,8 +174,10 @@ static int add(struct run *r, const char *op, struct str path, struct json *valu
 		json_push(r->a, t.parent, value);
 	} else {
 		if (!to_index(t.last, t.parent->n, &i))
-			return err_set(r->e, ERR_INVALID, "%s operation does not apply: doc is missing path: \"%.*s\": invalid index referenced",
-					op, STR_FMT(path));
+			return err_set(r->e, ERR_INVALID,
+				"%s operation does not apply: doc is missing path: \"%.*s\": "
+				"invalid index referenced",
+				op, STR_FMT(path));
 		json_insert(r->a, t.parent, i, value);
 	}
 	return 0;
@@ -202,10 +207,13 @@ static int replace(struct run *r, struct str path, struct json *value)
 	size_t i;
 
 	if (!resolve(r, path, &t) || (t.parent && child(t.parent, t.last) == NULL))
-		return err_set(r->e, ERR_INVALID, "replace operation does not apply: doc is missing key: %.*s: missing value", STR_FMT(path));
+		return err_set(r->e, ERR_INVALID,
+			"replace operation does not apply: doc is missing key: %.*s: missing value",
+			STR_FMT(path));
 	if (t.parent && t.parent->type == JSON_ARRAY && to_index(t.last, t.parent->n, &i)) {
 		if (t.depth + json_depth(value) > JSON_MAX_DEPTH)
-			return err_set(r->e, ERR_INVALID, "replace operation makes the document too deep");
+			return err_set(
+				r->e, ERR_INVALID, "replace operation makes the document too deep");
 		t.parent->items[i] = value;
 		return 0;
 	}
@@ -224,7 +232,8 @@ static int test(struct run *r, struct str path, const struct json *want)
 
 static int apply_op(struct run *r, const struct json *op)
 {
-	struct str name = json_str(json_getc(op, "op")), path = json_str(json_getc(op, "path")), from = json_str(json_getc(op, "from"));
+	struct str name = json_str(json_getc(op, "op")), path = json_str(json_getc(op, "path")),
+		   from = json_str(json_getc(op, "from"));
 	struct json *value = json_getc(op, "value"), *v;
 	int rc;
 
@@ -234,7 +243,8 @@ static int apply_op(struct run *r, const struct json *op)
 		return take_out(r, "remove", path, &v);
 	if (str_eqc(name, "move") || str_eqc(name, "copy")) {
 		if (!json_is(json_getc(op, "from"), JSON_STRING))
-			return err_set(r->e, ERR_BAD_REQUEST, "JSON patch operation %.*s without from", STR_FMT(name));
+			return err_set(r->e, ERR_BAD_REQUEST,
+				"JSON patch operation %.*s without from", STR_FMT(name));
 		if (name.p[0] == 'm') {
 			rc = take_out(r, "move", from, &v);
 			return rc < 0 ? rc : add(r, "move", path, v);
@@ -247,12 +257,14 @@ static int apply_op(struct run *r, const struct json *op)
 	if (!str_eqc(name, "add") && !str_eqc(name, "replace"))
 		return err_set(r->e, ERR_BAD_REQUEST, "Unexpected kind: %.*s", STR_FMT(name));
 	if (value == NULL)
-		return err_set(r->e, ERR_BAD_REQUEST, "JSON patch operation %.*s without a value", STR_FMT(name));
+		return err_set(r->e, ERR_BAD_REQUEST, "JSON patch operation %.*s without a value",
+			STR_FMT(name));
 	value = json_copy(r->a, value);
 	return name.p[0] == 'a' ? add(r, "add", path, value) : replace(r, path, value);
 }
 
-int patch_json(struct arena *a, const struct json *doc, const struct json *ops, struct json **ret, struct err *e)
+int patch_json(struct arena *a, const struct json *doc, const struct json *ops, struct json **ret,
+	struct err *e)
 {
 	struct run r = {a, json_copy(a, doc), e};
 	size_t start = a->used;
@@ -260,14 +272,17 @@ int patch_json(struct arena *a, const struct json *doc, const struct json *ops, 
 	if (!json_is(ops, JSON_ARRAY))
 		return err_set(e, ERR_BAD_REQUEST, "a JSON patch must be an array of operations");
 	if (ops->n > PATCH_MAX_OPS)
-		return err_set(e, ERR_TOO_LARGE, "The allowed maximum operations in a JSON patch is %u, got %u", PATCH_MAX_OPS, ops->n);
+		return err_set(e, ERR_TOO_LARGE,
+			"The allowed maximum operations in a JSON patch is %u, got %u",
+			PATCH_MAX_OPS, ops->n);
 	JSON_ITEMS (op, ops) {
 		int rc = apply_op(&r, op);
 
 		if (rc < 0)
 			return rc;
 		if (a->used - start > GROWTH_MAX)
-			return err_set(e, ERR_TOO_LARGE, "the JSON patch makes the document too large");
+			return err_set(
+				e, ERR_TOO_LARGE, "the JSON patch makes the document too large");
 	}
 	*ret = r.root;
 	return 0;

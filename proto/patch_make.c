@@ -15,7 +15,8 @@ struct diff {
 	unsigned skip;
 };
 
-static struct json *diff_object(struct diff *d, struct patch__shape shape, bool retain, const struct json *was, const struct json *now);
+static struct json *diff_object(struct diff *d, struct patch__shape shape, bool retain,
+	const struct json *was, const struct json *now);
 
 static struct json *only_key(struct arena *a, const struct json *element, const char *key)
 {
@@ -26,8 +27,8 @@ static struct json *only_key(struct arena *a, const struct json *element, const 
 }
 
 /* Whether the elements that both lists have stand in the same order. */
-static bool same_order(struct arena *a, const struct json *was, const struct json *now, const struct json *before,
-		const struct json *after, const char *key)
+static bool same_order(struct arena *a, const struct json *was, const struct json *now,
+	const struct json *before, const struct json *after, const char *key)
 {
 	size_t i = 0, k = 0;
 
@@ -43,12 +44,14 @@ static bool same_order(struct arena *a, const struct json *was, const struct jso
 	}
 }
 
-/* Changed and new elements in the new order, then deletions. False when an element has no merge key: replace whole. */
-static bool diff_keyed(struct diff *d, const struct patch__field *f, const struct json *was, const struct json *now, struct str name,
-		struct json *patch)
+/* Changed and new elements in the new order, then deletions. False when an element has no merge
+ * key: replace whole. */
+static bool diff_keyed(struct diff *d, const struct patch__field *f, const struct json *was,
+	const struct json *now, struct str name, struct json *patch)
 {
 	struct json *list = json_new_array(d->a), *order = json_new_array(d->a);
-	struct json *before = patch__index(d->a, was, f->key), *after = patch__index(d->a, now, f->key);
+	struct json *before = patch__index(d->a, was, f->key),
+		    *after = patch__index(d->a, now, f->key);
 
 	if (before->n != json_len(was) || after->n != json_len(now))
 		return false;
@@ -61,7 +64,8 @@ static bool diff_keyed(struct diff *d, const struct patch__field *f, const struc
 				json_push(d->a, list, it);
 			continue;
 		}
-		change = diff_object(d, f->shape, f->retain_keys, json_at(was, (size_t)json_i64_or(old, 0)), it);
+		change = diff_object(
+			d, f->shape, f->retain_keys, json_at(was, (size_t)json_i64_or(old, 0)), it);
 		if (change->n > 0) {
 			json_setc(d->a, change, f->key, json_getc(it, f->key));
 			json_push(d->a, list, change);
@@ -76,14 +80,17 @@ static bool diff_keyed(struct diff *d, const struct patch__field *f, const struc
 		json_setc(d->a, gone, PATCH__DIRECTIVE, json_newc(d->a, "delete"));
 		json_push(d->a, list, gone);
 	}
-	if (list->n > 0 || (!(d->skip & NO_CHANGES) && !same_order(d->a, was, now, before, after, f->key)))
-		json_set(d->a, patch, arena_sprintf(d->a, "%s%.*s", PATCH__ORDER, STR_FMT(name)), order);
+	if (list->n > 0 ||
+		(!(d->skip & NO_CHANGES) && !same_order(d->a, was, now, before, after, f->key)))
+		json_set(d->a, patch, arena_sprintf(d->a, "%s%.*s", PATCH__ORDER, STR_FMT(name)),
+			order);
 	if (list->n > 0)
 		json_set(d->a, patch, name, list);
 	return true;
 }
 
-static void diff_scalars(struct diff *d, const struct json *was, const struct json *now, struct str name, struct json *patch)
+static void diff_scalars(struct diff *d, const struct json *was, const struct json *now,
+	struct str name, struct json *patch)
 {
 	struct json *before = patch__index(d->a, was, NULL), *after = patch__index(d->a, now, NULL);
 	struct json *added = json_new_array(d->a), *gone = json_new_array(d->a);
@@ -97,12 +104,17 @@ static void diff_scalars(struct diff *d, const struct json *was, const struct js
 	if (added->n > 0)
 		json_set(d->a, patch, name, added);
 	if (gone->n > 0)
-		json_set(d->a, patch, arena_sprintf(d->a, "%s%.*s", PATCH__DELETE_PRIMITIVE, STR_FMT(name)), gone);
-	if (added->n + gone->n > 0 || (!(d->skip & NO_CHANGES) && !same_order(d->a, was, now, before, after, NULL)))
-		json_set(d->a, patch, arena_sprintf(d->a, "%s%.*s", PATCH__ORDER, STR_FMT(name)), json_copy(d->a, now));
+		json_set(d->a, patch,
+			arena_sprintf(d->a, "%s%.*s", PATCH__DELETE_PRIMITIVE, STR_FMT(name)),
+			gone);
+	if (added->n + gone->n > 0 ||
+		(!(d->skip & NO_CHANGES) && !same_order(d->a, was, now, before, after, NULL)))
+		json_set(d->a, patch, arena_sprintf(d->a, "%s%.*s", PATCH__ORDER, STR_FMT(name)),
+			json_copy(d->a, now));
 }
 
-static void diff_value(struct diff *d, struct patch__shape shape, struct str name, struct json *was, struct json *now, struct json *patch)
+static void diff_value(struct diff *d, struct patch__shape shape, struct str name, struct json *was,
+	struct json *now, struct json *patch)
 {
 	struct patch__field f = patch__field(shape, name);
 	struct json *change;
@@ -127,7 +139,8 @@ static void diff_value(struct diff *d, struct patch__shape shape, struct str nam
 		/* Elements that cannot be told apart: the whole list. */
 		now = json_copy(d->a, now);
 		json_push(d->a, now, json_new_object(d->a));
-		json_setc(d->a, now->items[now->n - 1], PATCH__DIRECTIVE, json_newc(d->a, "replace"));
+		json_setc(
+			d->a, now->items[now->n - 1], PATCH__DIRECTIVE, json_newc(d->a, "replace"));
 	}
 	if (!(d->skip & NO_CHANGES))
 		json_set(d->a, patch, name, now);
@@ -138,7 +151,8 @@ static int key_cmp(const void *a, const void *b)
 	return str_cmp((*(struct json *const *)a)->s, (*(struct json *const *)b)->s);
 }
 
-static struct json *diff_object(struct diff *d, struct patch__shape shape, bool retain, const struct json *was, const struct json *now)
+static struct json *diff_object(struct diff *d, struct patch__shape shape, bool retain,
+	const struct json *was, const struct json *now)
 {
 	struct json *patch = json_new_object(d->a), *keys = json_new_array(d->a);
 	bool dropped = false;
@@ -171,8 +185,8 @@ static struct json *diff_object(struct diff *d, struct patch__shape shape, bool 
 	return patch;
 }
 
-int patch_make_strategic(struct arena *a, const struct schema_type *type, const struct json *original, const struct json *modified,
-		struct json **ret, struct err *e)
+int patch_make_strategic(struct arena *a, const struct schema_type *type,
+	const struct json *original, const struct json *modified, struct json **ret, struct err *e)
 {
 	struct diff d = {a, 0};
 
@@ -181,18 +195,22 @@ int patch_make_strategic(struct arena *a, const struct schema_type *type, const 
 	if (type == NULL)
 		*ret = patch_make_merge(a, original, modified);
 	else
-		*ret = json_copy(a, diff_object(&d, (struct patch__shape){type, false}, false, original, modified));
+		*ret = json_copy(a, diff_object(&d, (struct patch__shape){type, false}, false,
+					    original, modified));
 	return 0;
 }
 
 /* ---- three ways ---- */
 
-static struct json *combine(struct arena *a, struct patch__shape shape, const struct json *gone, const struct json *changed);
+static struct json *combine(struct arena *a, struct patch__shape shape, const struct json *gone,
+	const struct json *changed);
 
 /* Changed elements first, then the deletions. */
-static struct json *combine_lists(struct arena *a, const struct patch__field *f, const struct json *gone, const struct json *changed)
+static struct json *combine_lists(struct arena *a, const struct patch__field *f,
+	const struct json *gone, const struct json *changed)
 {
-	struct json *out = json_new_array(a), *index = patch__index(a, gone, f->key), *used = json_new_object(a);
+	struct json *out = json_new_array(a), *index = patch__index(a, gone, f->key),
+		    *used = json_new_object(a);
 
 	JSON_ITEMS (it, changed) {
 		struct str id = patch__id(a, it, f->key);
@@ -200,7 +218,9 @@ static struct json *combine_lists(struct arena *a, const struct patch__field *f,
 
 		if (i)
 			json_set(a, used, id, it);
-		json_push(a, out, i ? combine(a, f->shape, json_at(gone, (size_t)json_i64_or(i, 0)), it) : it);
+		json_push(a, out,
+			i ? combine(a, f->shape, json_at(gone, (size_t)json_i64_or(i, 0)), it)
+			  : it);
 	}
 	JSON_ITEMS (it, gone)
 		if (json_get(used, patch__id(a, it, f->key)) == NULL)
@@ -209,7 +229,8 @@ static struct json *combine_lists(struct arena *a, const struct patch__field *f,
 }
 
 /* One patch of two: what both say about a field goes together, else the changes win. */
-static struct json *combine(struct arena *a, struct patch__shape shape, const struct json *gone, const struct json *changed)
+static struct json *combine(struct arena *a, struct patch__shape shape, const struct json *gone,
+	const struct json *changed)
 {
 	struct json *out = patch__clone(a, gone);
 
@@ -219,7 +240,8 @@ static struct json *combine(struct arena *a, struct patch__shape shape, const st
 
 		if (json_is(other, JSON_OBJECT) && json_is(v, JSON_OBJECT))
 			v = combine(a, f.shape, other, v);
-		else if (json_is(other, JSON_ARRAY) && json_is(v, JSON_ARRAY) && f.merge && f.key && m->key.p[0] != '$')
+		else if (json_is(other, JSON_ARRAY) && json_is(v, JSON_ARRAY) && f.merge && f.key &&
+			 m->key.p[0] != '$')
 			v = combine_lists(a, &f, other, v);
 		json_set(a, out, m->key, v);
 	}
@@ -244,8 +266,9 @@ static struct json *merge_part(struct arena *a, const struct json *patch, bool n
 	return out;
 }
 
-int patch_make_three_way(struct arena *a, const struct schema_type *type, const struct json *original, const struct json *modified,
-		const struct json *current, struct json **ret, struct err *e)
+int patch_make_three_way(struct arena *a, const struct schema_type *type,
+	const struct json *original, const struct json *modified, const struct json *current,
+	struct json **ret, struct err *e)
 {
 	struct patch__shape shape = {type, false};
 	struct diff changes = {a, NO_DELETIONS}, deletions = {a, NO_CHANGES};
@@ -253,7 +276,8 @@ int patch_make_three_way(struct arena *a, const struct schema_type *type, const 
 
 	if (json_is_null(original))
 		original = none;
-	if (!json_is(original, JSON_OBJECT) || !json_is(modified, JSON_OBJECT) || !json_is(current, JSON_OBJECT))
+	if (!json_is(original, JSON_OBJECT) || !json_is(modified, JSON_OBJECT) ||
+		!json_is(current, JSON_OBJECT))
 		return err_set(e, ERR_BAD_REQUEST, "only objects have a patch between them");
 	if (type == NULL) {
 		changed = merge_part(a, patch_make_merge(a, current, modified), false);

@@ -35,7 +35,9 @@ struct patch__field patch__field(struct patch__shape s, struct str key)
 	f.merge = schema_is(sf, SCHEMA_REPEATED) && strategy_has(sf->more->patch_strategy, "merge");
 	f.replace = strategy_has(sf->more->patch_strategy, "replace");
 	f.retain_keys = strategy_has(sf->more->patch_strategy, "retainKeys");
-	f.key = sf->more->patch_merge_key && sf->more->patch_merge_key[0] ? sf->more->patch_merge_key : NULL;
+	f.key = sf->more->patch_merge_key && sf->more->patch_merge_key[0]
+			? sf->more->patch_merge_key
+			: NULL;
 	return f;
 }
 
@@ -71,16 +73,18 @@ struct merge {
 	struct err *e;
 };
 
-static int merge_object(struct merge *m, struct patch__shape shape, const struct json *orig, const struct json *patch,
-		struct json **ret);
+static int merge_object(struct merge *m, struct patch__shape shape, const struct json *orig,
+	const struct json *patch, struct json **ret);
 
 static bool is_directive(struct str key)
 {
-	return str_eqc(key, PATCH__DIRECTIVE) || str_eqc(key, PATCH__RETAIN) || str_has_prefix(key, STR(PATCH__DELETE_PRIMITIVE)) ||
+	return str_eqc(key, PATCH__DIRECTIVE) || str_eqc(key, PATCH__RETAIN) ||
+	       str_has_prefix(key, STR(PATCH__DELETE_PRIMITIVE)) ||
 	       str_has_prefix(key, STR(PATCH__ORDER));
 }
 
-/* A value that is new in the document: without directives, and without nulls, which would only have deleted. */
+/* A value that is new in the document: without directives, and without nulls, which would only have
+ * deleted. */
 static struct json *clean(struct arena *a, const struct json *v)
 {
 	struct json *j;
@@ -102,10 +106,12 @@ static struct json *clean(struct arena *a, const struct json *v)
 }
 
 /*
- * The order of a merged list: `first` (the patch's elements, in the patch's order) and `rest` (those that only the document
- * has, in its order) are zipped; an element of `rest` goes first only where the document had both that way round.
+ * The order of a merged list: `first` (the patch's elements, in the patch's order) and `rest`
+ * (those that only the document has, in its order) are zipped; an element of `rest` goes first only
+ * where the document had both that way round.
  */
-static struct json *zip(struct arena *a, const struct json *first, const struct json *rest, const struct json *server, const char *key)
+static struct json *zip(struct arena *a, const struct json *first, const struct json *rest,
+	const struct json *server, const char *key)
 {
 	struct json *out = json_new_array(a);
 	size_t i = 0, k = 0;
@@ -119,7 +125,8 @@ static struct json *zip(struct arena *a, const struct json *first, const struct 
 			int64_t l = index_of(server, patch__id(a, rest->items[i], key));
 			int64_t r = index_of(server, patch__id(a, first->items[k], key));
 
-			json_push(a, out, l >= 0 && r >= 0 && l < r ? rest->items[i++] : first->items[k++]);
+			json_push(a, out,
+				l >= 0 && r >= 0 && l < r ? rest->items[i++] : first->items[k++]);
 		}
 	}
 	return out;
@@ -129,11 +136,14 @@ static int no_key(struct merge *m, const struct json *element, const char *key)
 {
 	struct str text = json_text(m->a, element);
 
-	return err_set(m->e, ERR_BAD_REQUEST, "map: %.*s does not contain declared merge key: %s", (int)MIN(text.n, (size_t)200), text.p, key);
+	return err_set(m->e, ERR_BAD_REQUEST, "map: %.*s does not contain declared merge key: %s",
+		(int)MIN(text.n, (size_t)200), text.p, key);
 }
 
-/* Directives among the elements: "replace" drops the document's list, "delete" drops one element of it. */
-static int list_directives(struct merge *m, const char *key, const struct json *patch, bool *ret_replace, struct json *deleted)
+/* Directives among the elements: "replace" drops the document's list, "delete" drops one element of
+ * it. */
+static int list_directives(struct merge *m, const char *key, const struct json *patch,
+	bool *ret_replace, struct json *deleted)
 {
 	*ret_replace = false;
 	JSON_ITEMS (it, patch) {
@@ -150,17 +160,19 @@ static int list_directives(struct merge *m, const char *key, const struct json *
 				return no_key(m, it, key);
 			json_set(m->a, deleted, id, it);
 		} else if (!json_eqc(d, "merge")) {
-			return err_set(m->e, ERR_BAD_REQUEST, "unknown patch type found: %.*s", STR_FMT(json_str(d)));
+			return err_set(m->e, ERR_BAD_REQUEST, "unknown patch type found: %.*s",
+				STR_FMT(json_str(d)));
 		}
 	}
 	return 0;
 }
 
 /* Lists of objects by merge key. */
-static int merge_keyed(struct merge *m, const struct patch__field *f, const struct json *orig, const struct json *patch,
-		struct json **ret)
+static int merge_keyed(struct merge *m, const struct patch__field *f, const struct json *orig,
+	const struct json *patch, struct json **ret)
 {
-	struct json *first = json_new_array(m->a), *rest = json_new_array(m->a), *deleted = json_new_object(m->a);
+	struct json *first = json_new_array(m->a), *rest = json_new_array(m->a),
+		    *deleted = json_new_object(m->a);
 	struct json *server = patch__index(m->a, orig, f->key), *touched = json_new_object(m->a);
 	bool replace;
 	int rc = list_directives(m, f->key, patch, &replace, deleted);
@@ -182,7 +194,7 @@ static int merge_keyed(struct merge *m, const struct patch__field *f, const stru
 			return no_key(m, it, f->key);
 		/* The same key twice in one patch: the second adds to the first. */
 		seen = index_of(touched, id);
-		was = seen >= 0                  ? first->items[seen]
+		was = seen >= 0               ? first->items[seen]
 		      : json_get(deleted, id) ? NULL
 					      : json_at(orig, (size_t)index_of(server, id));
 		rc = merge_object(m, f->shape, was, it, &now);
@@ -206,7 +218,8 @@ static int merge_keyed(struct merge *m, const struct patch__field *f, const stru
 }
 
 /* Lists of scalars: a union. */
-static struct json *merge_scalars(struct arena *a, const struct json *orig, const struct json *patch)
+static struct json *merge_scalars(
+	struct arena *a, const struct json *orig, const struct json *patch)
 {
 	struct json *first = json_new_array(a), *rest = json_new_array(a);
 	struct json *server = patch__index(a, orig, NULL), *named = json_new_object(a);
@@ -230,9 +243,11 @@ static struct json *merge_scalars(struct arena *a, const struct json *orig, cons
 	return zip(a, first, rest, server, NULL);
 }
 
-static int merge_list(struct merge *m, const struct patch__field *f, const struct json *orig, const struct json *patch, struct json **ret)
+static int merge_list(struct merge *m, const struct patch__field *f, const struct json *orig,
+	const struct json *patch, struct json **ret)
 {
-	bool objects = json_is(json_at(patch, 0), JSON_OBJECT) || json_is(json_at(orig, 0), JSON_OBJECT);
+	bool objects =
+		json_is(json_at(patch, 0), JSON_OBJECT) || json_is(json_at(orig, 0), JSON_OBJECT);
 
 	if (!f->merge) {
 		*ret = clean(m->a, patch);
@@ -244,8 +259,10 @@ static int merge_list(struct merge *m, const struct patch__field *f, const struc
 	return 0;
 }
 
-/* $setElementOrder: the elements that it names in that order, the document's others where they were. */
-static struct json *set_order(struct arena *a, const struct json *list, const struct json *order, const struct json *orig, const char *key)
+/* $setElementOrder: the elements that it names in that order, the document's others where they
+ * were. */
+static struct json *set_order(struct arena *a, const struct json *list, const struct json *order,
+	const struct json *orig, const char *key)
 {
 	struct json *place = patch__index(a, order, key), *server = patch__index(a, orig, key);
 	struct json *first = json_new_array(a), *rest = json_new_array(a);
@@ -265,9 +282,11 @@ static struct json *set_order(struct arena *a, const struct json *list, const st
 	return zip(a, first, rest, server, key);
 }
 
-static void delete_primitives(struct arena *a, struct json *out, struct str key, const struct json *gone)
+static void delete_primitives(
+	struct arena *a, struct json *out, struct str key, const struct json *gone)
 {
-	struct json *list = json_get(out, key), *kept = json_new_array(a), *index = patch__index(a, gone, NULL);
+	struct json *list = json_get(out, key), *kept = json_new_array(a),
+		    *index = patch__index(a, gone, NULL);
 
 	if (!json_is(list, JSON_ARRAY))
 		return;
@@ -277,21 +296,25 @@ static void delete_primitives(struct arena *a, struct json *out, struct str key,
 	json_set(a, out, key, kept);
 }
 
-static int retain_keys(struct merge *m, struct json *out, const struct json *orig, const struct json *patch)
+static int retain_keys(
+	struct merge *m, struct json *out, const struct json *orig, const struct json *patch)
 {
 	struct json *keep = json_getc(patch, PATCH__RETAIN), *index;
 
 	if (keep == NULL)
 		return 0;
 	if (!json_is(keep, JSON_ARRAY))
-		return err_set(m->e, ERR_BAD_REQUEST, "invalid patch format of the $retainKeys directive");
+		return err_set(
+			m->e, ERR_BAD_REQUEST, "invalid patch format of the $retainKeys directive");
 	index = patch__index(m->a, keep, NULL);
 	JSON_MEMBERS (x, patch) {
 		if (is_directive(x->key) || json_is_null(x->value))
 			continue;
 		if (json_get(index, json_text(m->a, json_new_str(m->a, x->key))) == NULL)
-			return err_set(m->e, ERR_BAD_REQUEST, "$retainKeys directive is invalid: the patch sets \"%.*s\", which it does not keep",
-					STR_FMT(x->key));
+			return err_set(m->e, ERR_BAD_REQUEST,
+				"$retainKeys directive is invalid: the patch sets \"%.*s\", which "
+				"it does not keep",
+				STR_FMT(x->key));
 	}
 	JSON_MEMBERS (x, orig)
 		if (json_get(index, json_text(m->a, json_new_str(m->a, x->key))) == NULL)
@@ -299,10 +322,12 @@ static int retain_keys(struct merge *m, struct json *out, const struct json *ori
 	return 0;
 }
 
-static int merge_value(struct merge *m, const struct patch__field *f, const struct json *was, const struct json *patch, struct json **ret)
+static int merge_value(struct merge *m, const struct patch__field *f, const struct json *was,
+	const struct json *patch, struct json **ret)
 {
 	if (json_is(patch, JSON_OBJECT) && !f->replace)
-		return merge_object(m, f->shape, json_is(was, JSON_OBJECT) ? was : NULL, patch, ret);
+		return merge_object(
+			m, f->shape, json_is(was, JSON_OBJECT) ? was : NULL, patch, ret);
 	if (json_is(patch, JSON_ARRAY) && json_is(was, JSON_ARRAY))
 		return merge_list(m, f, was, patch, ret);
 	*ret = clean(m->a, patch);
@@ -310,7 +335,8 @@ static int merge_value(struct merge *m, const struct patch__field *f, const stru
 }
 
 /* The directives of lists, after the fields themselves: ordering sees the merged list. */
-static void list_orders(struct merge *m, struct patch__shape shape, const struct json *orig, const struct json *patch, struct json *out)
+static void list_orders(struct merge *m, struct patch__shape shape, const struct json *orig,
+	const struct json *patch, struct json *out)
 {
 	JSON_MEMBERS (x, patch) {
 		struct str key;
@@ -323,11 +349,14 @@ static void list_orders(struct merge *m, struct patch__shape shape, const struct
 		f = patch__field(shape, key);
 		list = json_get(out, key);
 		if (f.merge && json_is(list, JSON_ARRAY) && json_is(x->value, JSON_ARRAY))
-			json_set(m->a, out, key, set_order(m->a, list, x->value, json_get(orig, key), json_is(json_at(list, 0), JSON_OBJECT) ? f.key : NULL));
+			json_set(m->a, out, key,
+				set_order(m->a, list, x->value, json_get(orig, key),
+					json_is(json_at(list, 0), JSON_OBJECT) ? f.key : NULL));
 	}
 }
 
-static int merge_object(struct merge *m, struct patch__shape shape, const struct json *orig, const struct json *patch, struct json **ret)
+static int merge_object(struct merge *m, struct patch__shape shape, const struct json *orig,
+	const struct json *patch, struct json **ret)
 {
 	struct json *directive = json_getc(patch, PATCH__DIRECTIVE), *out, *v;
 	int rc;
@@ -341,7 +370,8 @@ static int merge_object(struct merge *m, struct patch__shape shape, const struct
 		return 0;
 	}
 	if (directive && !json_eqc(directive, "merge"))
-		return err_set(m->e, ERR_BAD_REQUEST, "unknown patch type found: %.*s", STR_FMT(json_str(directive)));
+		return err_set(m->e, ERR_BAD_REQUEST, "unknown patch type found: %.*s",
+			STR_FMT(json_str(directive)));
 	out = patch__clone(m->a, orig);
 	rc = retain_keys(m, out, orig, patch);
 	if (rc < 0)
@@ -350,7 +380,8 @@ static int merge_object(struct merge *m, struct patch__shape shape, const struct
 		struct patch__field f;
 
 		if (str_has_prefix(x->key, STR(PATCH__DELETE_PRIMITIVE)))
-			delete_primitives(m->a, out, str_skip(x->key, sizeof(PATCH__DELETE_PRIMITIVE) - 1), x->value);
+			delete_primitives(m->a, out,
+				str_skip(x->key, sizeof(PATCH__DELETE_PRIMITIVE) - 1), x->value);
 		if (is_directive(x->key))
 			continue;
 		if (json_is_null(x->value)) {
@@ -368,8 +399,8 @@ static int merge_object(struct merge *m, struct patch__shape shape, const struct
 	return 0;
 }
 
-int patch_strategic(struct arena *a, const struct schema_type *type, const struct json *doc, const struct json *patch,
-		struct json **ret, struct err *e)
+int patch_strategic(struct arena *a, const struct schema_type *type, const struct json *doc,
+	const struct json *patch, struct json **ret, struct err *e)
 {
 	struct merge m = {a, e};
 

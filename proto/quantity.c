@@ -18,10 +18,22 @@ static const struct suffix {
 	enum quantity_format format;
 	int exp; /* of ten, or of 1024 */
 } suffixes[] = {
-	{"", QUANTITY_DECIMAL_SI, 0},   {"n", QUANTITY_DECIMAL_SI, -9}, {"u", QUANTITY_DECIMAL_SI, -6}, {"m", QUANTITY_DECIMAL_SI, -3},
-	{"k", QUANTITY_DECIMAL_SI, 3},  {"M", QUANTITY_DECIMAL_SI, 6},  {"G", QUANTITY_DECIMAL_SI, 9},  {"T", QUANTITY_DECIMAL_SI, 12},
-	{"P", QUANTITY_DECIMAL_SI, 15}, {"E", QUANTITY_DECIMAL_SI, 18}, {"Ki", QUANTITY_BINARY_SI, 1},  {"Mi", QUANTITY_BINARY_SI, 2},
-	{"Gi", QUANTITY_BINARY_SI, 3},  {"Ti", QUANTITY_BINARY_SI, 4},  {"Pi", QUANTITY_BINARY_SI, 5},  {"Ei", QUANTITY_BINARY_SI, 6},
+	{"", QUANTITY_DECIMAL_SI, 0},
+	{"n", QUANTITY_DECIMAL_SI, -9},
+	{"u", QUANTITY_DECIMAL_SI, -6},
+	{"m", QUANTITY_DECIMAL_SI, -3},
+	{"k", QUANTITY_DECIMAL_SI, 3},
+	{"M", QUANTITY_DECIMAL_SI, 6},
+	{"G", QUANTITY_DECIMAL_SI, 9},
+	{"T", QUANTITY_DECIMAL_SI, 12},
+	{"P", QUANTITY_DECIMAL_SI, 15},
+	{"E", QUANTITY_DECIMAL_SI, 18},
+	{"Ki", QUANTITY_BINARY_SI, 1},
+	{"Mi", QUANTITY_BINARY_SI, 2},
+	{"Gi", QUANTITY_BINARY_SI, 3},
+	{"Ti", QUANTITY_BINARY_SI, 4},
+	{"Pi", QUANTITY_BINARY_SI, 5},
+	{"Ei", QUANTITY_BINARY_SI, 6},
 };
 
 static const char *suffix_text(enum quantity_format format, int exp)
@@ -71,7 +83,8 @@ static int digit_at(struct str whole, struct str frac, size_t i)
 	return i < frac.n ? frac.p[i] - '0' : 0;
 }
 
-/* whole.frac * 10^exp in nanos: the digits before a moved point, plus one when any behind it is not zero. */
+/* whole.frac * 10^exp in nanos: the digits before a moved point, plus one when any behind it is not
+ * zero. */
 static __int128 scale_decimal(struct str whole, struct str frac, int exp)
 {
 	int64_t point = (int64_t)whole.n + exp + 9;
@@ -154,11 +167,13 @@ int quantity_parse(struct str text, struct quantity *ret, struct err *e)
 	__int128 v;
 
 	if (text.n > TEXT_MAX || !parse_number(&s, &neg, &whole, &frac) || !suffix_well_formed(s))
-		return err_set(e, ERR_BAD_REQUEST, "quantities must match the regular expression "
-						   "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+		return err_set(e, ERR_BAD_REQUEST,
+			"quantities must match the regular expression "
+			"'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
 	if (!parse_suffix(s, &format, &exp))
 		return err_set(e, ERR_BAD_REQUEST, "unable to parse quantity's suffix");
-	v = format == QUANTITY_BINARY_SI ? scale_binary(whole, frac, exp) : scale_decimal(whole, frac, exp);
+	v = format == QUANTITY_BINARY_SI ? scale_binary(whole, frac, exp)
+					 : scale_decimal(whole, frac, exp);
 	*ret = (struct quantity){neg ? -v : v, format};
 	return 0;
 }
@@ -194,7 +209,8 @@ static size_t print_number(char *out, bool neg, unsigned __int128 v, const char 
 		digits[--n] = (char)('0' + (int)(v % 10));
 		v /= 10;
 	} while (v > 0 && n > 8);
-	return (size_t)snprintf(out, QUANTITY_SIZE, "%s%.40s%.6s", neg ? "-" : "", digits + n, suffix);
+	return (size_t)snprintf(
+		out, QUANTITY_SIZE, "%s%.40s%.6s", neg ? "-" : "", digits + n, suffix);
 }
 
 size_t quantity_print(struct quantity q, char out[QUANTITY_SIZE])

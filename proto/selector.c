@@ -11,22 +11,31 @@
 
 /* ---- the syntax of labels ---- */
 
-#define NAME_MSG                                                                                                       \
-	"name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "          \
-	"alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "           \
+#define NAME_MSG                                                                                   \
+	"name part must consist of alphanumeric characters, '-', '_' or '.', and must start and "  \
+	"end with an "                                                                             \
+	"alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "     \
+	"validation is "                                                                           \
 	"'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-#define PREFIX_MSG                                                                                                     \
-	"prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', "  \
-	"and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "     \
+#define PREFIX_MSG                                                                                 \
+	"prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "      \
+	"characters, '-' or '.', "                                                                 \
+	"and must start and end with an alphanumeric character (e.g. 'example.com', regex used "   \
+	"for validation is "                                                                       \
 	"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-#define SLASH_MSG                                                                                                      \
-	"a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "   \
-	"alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "           \
-	"'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. "             \
+#define SLASH_MSG                                                                                  \
+	"a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must "     \
+	"start and end with an "                                                                   \
+	"alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for "     \
+	"validation is "                                                                           \
+	"'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and "   \
+	"'/' (e.g. "                                                                               \
 	"'example.com/MyName')"
-#define VALUE_MSG                                                                                                      \
-	"a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "      \
-	"start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "   \
+#define VALUE_MSG                                                                                  \
+	"a valid label must be an empty string or consist of alphanumeric characters, '-', '_' "   \
+	"or '.', and must "                                                                        \
+	"start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or "       \
+	"'12345', regex used for "                                                                 \
 	"validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 
 static bool is_name(struct str s)
@@ -96,7 +105,8 @@ struct builder {
 
 static int by_key(const void *a, const void *b)
 {
-	return str_cmp(((const struct selector_req *)a)->key, ((const struct selector_req *)b)->key);
+	return str_cmp(
+		((const struct selector_req *)a)->key, ((const struct selector_req *)b)->key);
 }
 
 static int by_text(const void *a, const void *b)
@@ -109,7 +119,8 @@ static void add_req(struct builder *b, struct selector_req req)
 	if (b->n == b->cap) {
 		size_t cap = MAX(b->cap * 2, (size_t)4);
 
-		b->reqs = arena_grow(b->a, b->reqs, b->n * sizeof(*b->reqs), cap * sizeof(*b->reqs));
+		b->reqs =
+			arena_grow(b->a, b->reqs, b->n * sizeof(*b->reqs), cap * sizeof(*b->reqs));
 		b->cap = cap;
 	}
 	req.key = arena_str(b->a, req.key);
@@ -125,7 +136,11 @@ static void add_equal(struct builder *b, struct str key, struct str value)
 	struct str *values = arena_new_array(b->a, struct str, 1);
 
 	values[0] = value;
-	add_req(b, (struct selector_req){.key = key, .op = SELECTOR_IN, .equality = true, .values = values, .n_values = 1});
+	add_req(b, (struct selector_req){.key = key,
+			   .op = SELECTOR_IN,
+			   .equality = true,
+			   .values = values,
+			   .n_values = 1});
 }
 
 static struct selector finish(struct builder *b)
@@ -141,16 +156,20 @@ static int check_req(struct arena *a, const struct selector_req *r, struct err *
 	int64_t num;
 
 	if (bad)
-		return err_set(e, ERR_BAD_REQUEST, "key: Invalid value: \"%.*s\": %s", STR_FMT(r->key), bad);
+		return err_set(e, ERR_BAD_REQUEST, "key: Invalid value: \"%.*s\": %s",
+			STR_FMT(r->key), bad);
 	for (size_t i = 0; i < r->n_values; i++) {
 		bad = label_value_error(a, r->values[i]);
 		if (bad)
-			return err_set(e, ERR_BAD_REQUEST, "values[%zu][%.*s]: Invalid value: \"%.*s\": %s", i, STR_FMT(r->key),
-					STR_FMT(r->values[i]), bad);
-		if ((r->op == SELECTOR_GT || r->op == SELECTOR_LT) && !str_to_i64(r->values[i], &num))
 			return err_set(e, ERR_BAD_REQUEST,
-					"values[%zu]: Invalid value: \"%.*s\": for 'Gt', 'Lt' operators, the value must be an integer",
-					i, STR_FMT(r->values[i]));
+				"values[%zu][%.*s]: Invalid value: \"%.*s\": %s", i,
+				STR_FMT(r->key), STR_FMT(r->values[i]), bad);
+		if ((r->op == SELECTOR_GT || r->op == SELECTOR_LT) &&
+			!str_to_i64(r->values[i], &num))
+			return err_set(e, ERR_BAD_REQUEST,
+				"values[%zu]: Invalid value: \"%.*s\": for 'Gt', 'Lt' operators, "
+				"the value must be an integer",
+				i, STR_FMT(r->values[i]));
 	}
 	return 0;
 }
@@ -208,9 +227,18 @@ static void next(struct lexer *l)
 	else if (str_has_prefix(l->rest, STR("==")))
 		take(l, T_EQ, 2);
 	else if (is_special(c))
-		take(l, c == '=' ? T_EQ : c == '!' ? T_NOT : c == '(' ? T_OPEN : c == ')' ? T_CLOSE : c == ',' ? T_COMMA : c == '<' ? T_LT : T_GT, 1);
+		take(l,
+			c == '='   ? T_EQ
+			: c == '!' ? T_NOT
+			: c == '(' ? T_OPEN
+			: c == ')' ? T_CLOSE
+			: c == ',' ? T_COMMA
+			: c == '<' ? T_LT
+				   : T_GT,
+			1);
 	else {
-		while (n < l->rest.n && !is_special(l->rest.p[n]) && (l->rest.p[n] == '\0' || !strchr(" \t\r\n", l->rest.p[n])))
+		while (n < l->rest.n && !is_special(l->rest.p[n]) &&
+			(l->rest.p[n] == '\0' || !strchr(" \t\r\n", l->rest.p[n])))
 			n++;
 		take(l, T_WORD, n);
 		if (!l->want_value && str_eqc(l->text, "in"))
@@ -249,7 +277,8 @@ static int parse_values(struct lexer *l, struct arena *a, struct selector_req *r
 			return unexpected(l, "',' or ')'", e);
 		if (is_word(l) || value_open) {
 			if (r->n_values == cap) {
-				r->values = arena_grow(a, r->values, cap * sizeof(*r->values), 2 * cap * sizeof(*r->values));
+				r->values = arena_grow(a, r->values, cap * sizeof(*r->values),
+					2 * cap * sizeof(*r->values));
 				cap *= 2;
 			}
 			r->values[r->n_values++] = is_word(l) ? l->text : STR("");
@@ -346,11 +375,16 @@ int selector_parse(struct arena *a, struct str text, struct selector *ret, struc
 	int rc;
 
 	if (text.n > SELECTOR_MAX_SIZE)
-		return err_set(e, ERR_BAD_REQUEST, "label selector of %zu bytes is over the limit of %u", text.n, SELECTOR_MAX_SIZE);
+		return err_set(e, ERR_BAD_REQUEST,
+			"label selector of %zu bytes is over the limit of %u", text.n,
+			SELECTOR_MAX_SIZE);
 	rc = parse_all(&l, &b, &own);
 	if (rc < 0)
-		return err_set(e, ERR_BAD_REQUEST, str_has_prefix(str_from(own.text), STR("found")) ? "unable to parse requirement: %s" : "%s",
-				own.text);
+		return err_set(e, ERR_BAD_REQUEST,
+			str_has_prefix(str_from(own.text), STR("found"))
+				? "unable to parse requirement: %s"
+				: "%s",
+			own.text);
 	*ret = finish(&b);
 	return 0;
 }
@@ -363,7 +397,10 @@ static bool op_of(struct str name, enum selector_op *ret)
 		const char *name;
 		enum selector_op op;
 	} rows[] = {
-		{"In", SELECTOR_IN}, {"NotIn", SELECTOR_NOT_IN}, {"Exists", SELECTOR_EXISTS}, {"DoesNotExist", SELECTOR_NOT_EXISTS},
+		{"In", SELECTOR_IN},
+		{"NotIn", SELECTOR_NOT_IN},
+		{"Exists", SELECTOR_EXISTS},
+		{"DoesNotExist", SELECTOR_NOT_EXISTS},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -381,11 +418,16 @@ static int add_expression(struct builder *b, struct selector_req r, struct str o
 	int rc;
 
 	if (!op_of(op, &r.op))
-		return err_set(e, ERR_BAD_REQUEST, "\"%.*s\" is not a valid label selector operator", STR_FMT(op));
+		return err_set(e, ERR_BAD_REQUEST,
+			"\"%.*s\" is not a valid label selector operator", STR_FMT(op));
 	if ((r.op == SELECTOR_IN || r.op == SELECTOR_NOT_IN) && r.n_values == 0)
-		return err_set(e, ERR_BAD_REQUEST, "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty");
+		return err_set(e, ERR_BAD_REQUEST,
+			"values: Invalid value: []: for 'in', 'notin' operators, values set can't "
+			"be empty");
 	if ((r.op == SELECTOR_EXISTS || r.op == SELECTOR_NOT_EXISTS) && r.n_values > 0)
-		return err_set(e, ERR_BAD_REQUEST, "values: Invalid value: values set must be empty for exists and does not exist");
+		return err_set(e, ERR_BAD_REQUEST,
+			"values: Invalid value: values set must be empty for exists and does not "
+			"exist");
 	rc = check_req(b->a, &r, e);
 	if (rc == 0)
 		add_req(b, r);
@@ -431,7 +473,8 @@ int selector_from_pb(struct arena *a, const void *msg, struct selector *ret, str
 		return 0;
 	}
 	for (size_t i = 0; i < sel->n_match_labels; i++)
-		add_equal(&b, str_from(sel->match_labels[i]->key), str_from(sel->match_labels[i]->value));
+		add_equal(&b, str_from(sel->match_labels[i]->key),
+			str_from(sel->match_labels[i]->value));
 	for (size_t i = 0; i < sel->n_match_expressions; i++) {
 		const Meta__LabelSelectorRequirement *x = sel->match_expressions[i];
 		struct selector_req r = {.key = str_from(x->key)};
@@ -494,7 +537,8 @@ static bool req_matches(const struct selector_req *r, bool found, struct str v)
 		return !found;
 	case SELECTOR_GT:
 	case SELECTOR_LT:
-		if (!found || r->n_values != 1 || !str_to_i64(v, &have) || !str_to_i64(r->values[0], &want))
+		if (!found || r->n_values != 1 || !str_to_i64(v, &have) ||
+			!str_to_i64(r->values[0], &want))
 			return false;
 		return r->op == SELECTOR_GT ? have > want : have < want;
 	}
@@ -556,7 +600,8 @@ bool selector_matches_pb(const struct selector *sel, const void *entries, size_t
 bool selector_requires(const struct selector *sel, struct str key, struct str *ret)
 {
 	for (size_t i = 0; i < sel->n_reqs; i++) {
-		if (sel->reqs[i].op == SELECTOR_IN && sel->reqs[i].n_values == 1 && str_eq(sel->reqs[i].key, key)) {
+		if (sel->reqs[i].op == SELECTOR_IN && sel->reqs[i].n_values == 1 &&
+			str_eq(sel->reqs[i].key, key)) {
 			*ret = sel->reqs[i].values[0];
 			return true;
 		}

@@ -1,8 +1,8 @@
 /*
  * Label selectors and field selectors: parsing, checking, matching.
  *
- * A selector is compiled once and lives in its arena (strings are copied), then matches anything that can look up a
- * label: a JSON object, a protobuf map, or a callback.
+ * A selector is compiled once and lives in its arena (strings are copied), then matches anything
+ *that can look up a label: a JSON object, a protobuf map, or a callback.
  *
  *	struct selector sel;
  *	if (selector_parse(&arena, STR("app in (a, b),!old"), &sel, &e) < 0) ...
@@ -22,7 +22,7 @@
 struct json;
 
 enum selector_op {
-	SELECTOR_IN, /* also key=value and key==value */
+	SELECTOR_IN,     /* also key=value and key==value */
 	SELECTOR_NOT_IN, /* also key!=value; true when the label is missing */
 	SELECTOR_EXISTS,
 	SELECTOR_NOT_EXISTS,
@@ -50,13 +50,18 @@ struct selector {
 /* A selector's text and its number of requirements are bounded. */
 #define SELECTOR_MAX_SIZE 65536u
 
-/* The text form of ?labelSelector= and -l. Empty text selects everything. Upstream's messages; ERR_BAD_REQUEST. */
+/* The text form of ?labelSelector= and -l. Empty text selects everything. Upstream's messages;
+ * ERR_BAD_REQUEST. */
 int selector_parse(struct arena *, struct str text, struct selector *ret, struct err *);
-/* A LabelSelector object {matchLabels, matchExpressions}: missing (NULL) selects nothing, an empty one everything. */
-int selector_from_json(struct arena *, const struct json *label_selector, struct selector *ret, struct err *);
+/* A LabelSelector object {matchLabels, matchExpressions}: missing (NULL) selects nothing, an empty
+ * one everything. */
+int selector_from_json(
+	struct arena *, const struct json *label_selector, struct selector *ret, struct err *);
 /* The same from the protobuf struct (Meta__LabelSelector). */
-int selector_from_pb(struct arena *, const void *meta_label_selector, struct selector *ret, struct err *);
-/* A plain map of labels, as Service and ReplicationController have it: an empty or missing one selects nothing. */
+int selector_from_pb(
+	struct arena *, const void *meta_label_selector, struct selector *ret, struct err *);
+/* A plain map of labels, as Service and ReplicationController have it: an empty or missing one
+ * selects nothing. */
 void selector_from_json_map(struct arena *, const struct json *labels, struct selector *ret);
 void selector_from_pb_map(struct arena *, const void *entries, size_t n, struct selector *ret);
 
@@ -92,16 +97,19 @@ bool field_selector_matches(const struct field_selector *, field_lookup *, const
 bool field_selector_requires(const struct field_selector *, struct str field, struct str *ret);
 void field_selector_print(struct buf *, const struct field_selector *);
 /*
- * Which fields a kind offers: metadata.name and (namespaced kinds) metadata.namespace, and the kind's own. Others give
- * upstream's "field label not supported: x". ERR_BAD_REQUEST.
+ * Which fields a kind offers: metadata.name and (namespaced kinds) metadata.namespace, and the
+ * kind's own. Others give upstream's "field label not supported: x". ERR_BAD_REQUEST.
  */
-int field_selector_check(const struct field_selector *, const char *api_version, const char *kind, bool namespaced, struct err *);
-/* Matching a tree by those fields (defaults of the fields that read so: nodes' spec.unschedulable is "false"). */
+int field_selector_check(const struct field_selector *, const char *api_version, const char *kind,
+	bool namespaced, struct err *);
+/* Matching a tree by those fields (defaults of the fields that read so: nodes' spec.unschedulable
+ * is "false"). */
 bool field_selector_matches_json(const struct field_selector *, const struct json *obj);
 
 /* ---- the syntax of names, shared with validation: NULL when fine, else upstream's message ---- */
 
-const char *label_key_error(struct arena *, struct str key);     /* "prefix/name"; the first of its messages */
+const char *label_key_error(
+	struct arena *, struct str key); /* "prefix/name"; the first of its messages */
 const char *label_value_error(struct arena *, struct str value);
 
 #endif

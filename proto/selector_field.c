@@ -15,9 +15,14 @@ static int unescape(struct arena *a, struct str s, struct str *ret, struct err *
 		if (s.p[i] == '\\') {
 			i++;
 			if (i == s.n || s.p[i] == '\0' || !strchr("\\,=", s.p[i]))
-				return err_set(e, ERR_BAD_REQUEST, "invalid field selector: invalid escape sequence in \"%.*s\"", STR_FMT(s));
+				return err_set(e, ERR_BAD_REQUEST,
+					"invalid field selector: invalid escape sequence in "
+					"\"%.*s\"",
+					STR_FMT(s));
 		} else if (s.p[i] == '=' || s.p[i] == ',') {
-			return err_set(e, ERR_BAD_REQUEST, "invalid field selector: unescaped character in value: '%c'", s.p[i]);
+			return err_set(e, ERR_BAD_REQUEST,
+				"invalid field selector: unescaped character in value: '%c'",
+				s.p[i]);
 		}
 		to[n++] = s.p[i];
 	}
@@ -37,7 +42,9 @@ static int parse_term(struct arena *a, struct str s, struct field_term *ret, str
 		else if (s.p[i] == '=')
 			eq = (ptrdiff_t)i;
 	if (eq < 0)
-		return err_set(e, ERR_BAD_REQUEST, "invalid selector: '%.*s'; can't understand '%.*s'", STR_FMT(s), STR_FMT(s));
+		return err_set(e, ERR_BAD_REQUEST,
+			"invalid selector: '%.*s'; can't understand '%.*s'", STR_FMT(s),
+			STR_FMT(s));
 	ret->equal = eq == 0 || s.p[eq - 1] != '!';
 	if (ret->equal && (size_t)eq + 1 < s.n && s.p[eq + 1] == '=')
 		skip = 2;
@@ -45,13 +52,16 @@ static int parse_term(struct arena *a, struct str s, struct field_term *ret, str
 	return unescape(a, str_skip(s, (size_t)eq + skip), &ret->value, e);
 }
 
-int field_selector_parse(struct arena *a, struct str text, struct field_selector *ret, struct err *e)
+int field_selector_parse(
+	struct arena *a, struct str text, struct field_selector *ret, struct err *e)
 {
 	struct field_selector fs = {0};
 	size_t start = 0, commas = 0;
 
 	if (text.n > SELECTOR_MAX_SIZE)
-		return err_set(e, ERR_BAD_REQUEST, "field selector of %zu bytes is over the limit of %u", text.n, SELECTOR_MAX_SIZE);
+		return err_set(e, ERR_BAD_REQUEST,
+			"field selector of %zu bytes is over the limit of %u", text.n,
+			SELECTOR_MAX_SIZE);
 	for (size_t i = 0; i < text.n; i++)
 		commas += text.p[i] == ',';
 	fs.terms = arena_new_array(a, struct field_term, commas + 1);
@@ -129,19 +139,23 @@ static const struct kind_fields {
 	const char *fields; /* with spaces around each */
 } kinds[] = {
 	{"v1", "Pod",
-			" spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName spec.hostNetwork status.phase"
-			" status.podIP status.podIPs status.nominatedNodeName "},
+		" spec.nodeName spec.restartPolicy spec.schedulerName spec.serviceAccountName "
+		"spec.hostNetwork status.phase"
+		" status.podIP status.podIPs status.nominatedNodeName "},
 	{"v1", "Node", " spec.unschedulable "},
 	{"v1", "Namespace", " status.phase "},
 	{"v1", "Secret", " type "},
 	{"v1", "Service", " spec.clusterIP spec.type "},
 	{"v1", "Event",
-			" involvedObject.kind involvedObject.namespace involvedObject.name involvedObject.uid"
-			" involvedObject.apiVersion involvedObject.resourceVersion involvedObject.fieldPath reason"
-			" reportingComponent source type "},
+		" involvedObject.kind involvedObject.namespace involvedObject.name "
+		"involvedObject.uid"
+		" involvedObject.apiVersion involvedObject.resourceVersion "
+		"involvedObject.fieldPath reason"
+		" reportingComponent source type "},
 	{"events.k8s.io/v1", "Event",
-			" regarding.kind regarding.namespace regarding.name regarding.uid regarding.apiVersion"
-			" regarding.resourceVersion regarding.fieldPath reason reportingController type "},
+		" regarding.kind regarding.namespace regarding.name regarding.uid "
+		"regarding.apiVersion"
+		" regarding.resourceVersion regarding.fieldPath reason reportingController type "},
 	{"v1", "ReplicationController", " status.replicas "},
 	{"apps/v1", "ReplicaSet", " status.replicas "},
 	{"batch/v1", "Job", " status.successful "},
@@ -161,22 +175,29 @@ static bool kind_has(const struct kind_fields *k, struct str field)
 	return false;
 }
 
-int field_selector_check(const struct field_selector *fs, const char *api_version, const char *kind, bool namespaced, struct err *e)
+int field_selector_check(const struct field_selector *fs, const char *api_version, const char *kind,
+	bool namespaced, struct err *e)
 {
 	const struct kind_fields *row = NULL;
 
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-		if (strcmp(kinds[i].api_version, api_version) == 0 && strcmp(kinds[i].kind, kind) == 0)
+		if (strcmp(kinds[i].api_version, api_version) == 0 &&
+			strcmp(kinds[i].kind, kind) == 0)
 			row = &kinds[i];
 	for (size_t i = 0; i < fs->n_terms; i++) {
 		struct str f = fs->terms[i].field;
 
-		if (str_eqc(f, "metadata.name") || (namespaced && str_eqc(f, "metadata.namespace")) || (row && kind_has(row, f)))
+		if (str_eqc(f, "metadata.name") ||
+			(namespaced && str_eqc(f, "metadata.namespace")) ||
+			(row && kind_has(row, f)))
 			continue;
 		if (row)
-			return err_set(e, ERR_BAD_REQUEST, "field label not supported: %.*s", STR_FMT(f));
+			return err_set(
+				e, ERR_BAD_REQUEST, "field label not supported: %.*s", STR_FMT(f));
 		return err_set(e, ERR_BAD_REQUEST,
-				"\"%.*s\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", STR_FMT(f));
+			"\"%.*s\" is not a known field selector: only \"metadata.name\", "
+			"\"metadata.namespace\"",
+			STR_FMT(f));
 	}
 	return 0;
 }
@@ -204,9 +225,13 @@ static struct str tree_field(const void *ctx, struct str field)
 	case JSON_BOOL:
 		return v->b ? STR("true") : STR("false");
 	default:
-		if (strcmp(path, "spec.unschedulable") == 0 || strcmp(path, "spec.hostNetwork") == 0)
+		if (strcmp(path, "spec.unschedulable") == 0 ||
+			strcmp(path, "spec.hostNetwork") == 0)
 			return STR("false");
-		return strcmp(path, "status.replicas") == 0 || strcmp(path, "status.successful") == 0 ? STR("0") : STR("");
+		return strcmp(path, "status.replicas") == 0 ||
+				       strcmp(path, "status.successful") == 0
+			       ? STR("0")
+			       : STR("");
 	}
 }
 

@@ -39,14 +39,18 @@ static void add_column(struct arena *a, struct json *columns, const struct resou
 	json_setc(a, j, "name", json_newc(a, c->name));
 	json_setc(a, j, "type", json_newc(a, c->type));
 	json_setc(a, j, "format", json_newc(a, c->format));
-	json_setc(a, j, "description", json_newc(a, strcmp(c->format, "name") == 0 ? "Name of the object, unique within its namespace" : ""));
+	json_setc(a, j, "description",
+		json_newc(a, strcmp(c->format, "name") == 0
+				     ? "Name of the object, unique within its namespace"
+				     : ""));
 	json_setc(a, j, "priority", json_new_int(a, c->priority));
 	json_push(a, columns, j);
 }
 
 struct json *table_new(struct arena *a, const struct resource *res, const struct json *list_meta)
 {
-	static const struct resource_column plain[] = {{"Name", "string", "name", 0}, {"Created At", "date", "", 0}};
+	static const struct resource_column plain[] = {
+		{"Name", "string", "name", 0}, {"Created At", "date", "", 0}};
 	struct json *t = json_new_object(a), *columns = json_new_array(a);
 	const struct resource_column *c = plain;
 	size_t n = ARRAY_LEN(plain);
@@ -63,7 +67,8 @@ struct json *table_new(struct arena *a, const struct resource *res, const struct
 	return t;
 }
 
-struct json *table_cells(struct arena *a, const struct resource *res, const struct json *obj, int64_t now)
+struct json *table_cells(
+	struct arena *a, const struct resource *res, const struct json *obj, int64_t now)
 {
 	struct table__row r = {a, json_new_array(a), now};
 	table__fn *fn = row_fn(res);
@@ -72,7 +77,8 @@ struct json *table_cells(struct arena *a, const struct resource *res, const stru
 		fn(&r, obj);
 	} else {
 		json_push(a, r.cells, json_new_str(a, json_strp(obj, "metadata.name")));
-		json_push(a, r.cells, json_new_str(a, json_strp(obj, "metadata.creationTimestamp")));
+		json_push(
+			a, r.cells, json_new_str(a, json_strp(obj, "metadata.creationTimestamp")));
 	}
 	return r.cells;
 }
@@ -87,7 +93,8 @@ static struct json *partial(struct arena *a, const struct json *obj)
 	return j;
 }
 
-void table_add(struct arena *a, struct json *table, const struct resource *res, const struct json *obj, enum table_include include, int64_t now)
+void table_add(struct arena *a, struct json *table, const struct resource *res,
+	const struct json *obj, enum table_include include, int64_t now)
 {
 	struct json *row = json_new_object(a);
 
@@ -113,7 +120,8 @@ static void put(struct grid *g, struct str s)
 	if (g->at == g->room) {
 		size_t room = MAX(g->room * 2, (size_t)64);
 
-		g->cells = arena_grow(&g->a, g->cells, g->room * sizeof(*g->cells), room * sizeof(*g->cells));
+		g->cells = arena_grow(
+			&g->a, g->cells, g->room * sizeof(*g->cells), room * sizeof(*g->cells));
 		g->room = room;
 	}
 	g->cells[g->at++] = s;
@@ -197,15 +205,18 @@ static struct str labels_text(struct arena *a, const struct json *labels)
 	sorted = arena_memdup(a, labels->members, n * sizeof(*sorted));
 	qsort(sorted, n, sizeof(*sorted), member_cmp);
 	for (size_t i = 0; i < n; i++)
-		buf_printf(&b, "%s%.*s=%.*s", i ? "," : "", STR_FMT(sorted[i].key), STR_FMT(json_str(sorted[i].value)));
+		buf_printf(&b, "%s%.*s=%.*s", i ? "," : "", STR_FMT(sorted[i].key),
+			STR_FMT(json_str(sorted[i].value)));
 	s = arena_str(a, buf_str(&b));
 	buf_fini(&b);
 	return s;
 }
 
-static void put_row(struct grid *g, const struct json *table, const struct json *row, const struct table_print *p)
+static void put_row(struct grid *g, const struct json *table, const struct json *row,
+	const struct table_print *p)
 {
-	struct json *columns = json_getc(table, "columnDefinitions"), *cells = json_getc(row, "cells");
+	struct json *columns = json_getc(table, "columnDefinitions"),
+		    *cells = json_getc(row, "cells");
 	struct json *meta = json_getp(row, "object.metadata"), *labels = json_getc(meta, "labels");
 	bool first = true;
 

@@ -67,14 +67,16 @@ static void comma(struct buf *b)
 
 static int member_cmp(const void *a, const void *b)
 {
-	return str_cmp((*(const struct json_member *const *)a)->key, (*(const struct json_member *const *)b)->key);
+	return str_cmp((*(const struct json_member *const *)a)->key,
+		(*(const struct json_member *const *)b)->key);
 }
 
 /* "a=b,c=d", sorted. */
 static void print_labels(struct table__row *r, struct buf *b, const struct json *labels)
 {
 	size_t n = 0;
-	const struct json_member **sorted = arena_new_array(r->a, const struct json_member *, json_len(labels));
+	const struct json_member **sorted =
+		arena_new_array(r->a, const struct json_member *, json_len(labels));
 
 	JSON_MEMBERS (m, labels)
 		sorted[n++] = m;
@@ -82,7 +84,8 @@ static void print_labels(struct table__row *r, struct buf *b, const struct json 
 		qsort(sorted, n, sizeof(*sorted), member_cmp);
 	for (size_t i = 0; i < n; i++) {
 		comma(b);
-		buf_printf(b, "%.*s=%.*s", STR_FMT(sorted[i]->key), STR_FMT(json_str(sorted[i]->value)));
+		buf_printf(b, "%.*s=%.*s", STR_FMT(sorted[i]->key),
+			STR_FMT(json_str(sorted[i]->value)));
 	}
 }
 
@@ -107,7 +110,8 @@ static void add_selector(struct table__row *r, const struct json *sel)
 			continue;
 		buf_printf(&b, "%s(", word);
 		for (size_t i = 0; i < json_len(json_getc(x, "values")); i++)
-			buf_printf(&b, "%s%s", i ? "," : "", json_cstr(json_at(json_getc(x, "values"), i)));
+			buf_printf(&b, "%s%s", i ? "," : "",
+				json_cstr(json_at(json_getc(x, "values"), i)));
 		buf_add1(&b, ')');
 	}
 	add_buf(r, &b, "<none>");
@@ -169,8 +173,10 @@ static struct str exit_reason(struct arena *a, const char *prefix, const struct 
 	if (reason.n > 0)
 		return arena_sprintf(a, "%s%.*s", prefix, STR_FMT(reason));
 	if (count_of(terminated, "signal") != 0)
-		return arena_sprintf(a, "%sSignal:%lld", prefix, (long long)count_of(terminated, "signal"));
-	return arena_sprintf(a, "%sExitCode:%lld", prefix, (long long)count_of(terminated, "exitCode"));
+		return arena_sprintf(
+			a, "%sSignal:%lld", prefix, (long long)count_of(terminated, "signal"));
+	return arena_sprintf(
+		a, "%sExitCode:%lld", prefix, (long long)count_of(terminated, "exitCode"));
 }
 
 static bool is_sidecar(const struct json *pod, struct str name)
@@ -181,8 +187,10 @@ static bool is_sidecar(const struct json *pod, struct str name)
 	return false;
 }
 
-/* True when this init container is done (or a sidecar that runs), and the next one may be looked at. */
-static bool init_done(struct arena *a, const struct json *pod, const struct json *st, size_t i, bool sidecar, struct pod_state *s)
+/* True when this init container is done (or a sidecar that runs), and the next one may be looked
+ * at. */
+static bool init_done(struct arena *a, const struct json *pod, const struct json *st, size_t i,
+	bool sidecar, struct pod_state *s)
 {
 	struct json *terminated = json_getp(st, "state.terminated");
 	struct str waiting = json_strp(st, "state.waiting.reason");
@@ -198,11 +206,13 @@ static bool init_done(struct arena *a, const struct json *pod, const struct json
 	else if (waiting.n > 0 && !str_eqc(waiting, "PodInitializing"))
 		s->reason = arena_sprintf(a, "Init:%.*s", STR_FMT(waiting));
 	else
-		s->reason = arena_sprintf(a, "Init:%zu/%zu", i, json_len(json_getp(pod, "spec.initContainers")));
+		s->reason = arena_sprintf(
+			a, "Init:%zu/%zu", i, json_len(json_getp(pod, "spec.initContainers")));
 	return false;
 }
 
-static void init_states(struct arena *a, const struct json *pod, struct pod_state *s, struct pod_state *sidecars)
+static void init_states(
+	struct arena *a, const struct json *pod, struct pod_state *s, struct pod_state *sidecars)
 {
 	struct json *list = json_getp(pod, "status.initContainerStatuses");
 
@@ -253,7 +263,8 @@ static void pod_state(struct arena *a, const struct json *pod, struct pod_state 
 	JSON_ITEMS (c, json_getp(pod, "spec.initContainers"))
 		s.total += json_eqc(json_getc(c, "restartPolicy"), "Always");
 	JSON_ITEMS (c, json_getp(pod, "status.conditions"))
-		if (json_eqc(json_getc(c, "type"), "PodScheduled") && json_eqc(json_getc(c, "reason"), "SchedulingGated"))
+		if (json_eqc(json_getc(c, "type"), "PodScheduled") &&
+			json_eqc(json_getc(c, "reason"), "SchedulingGated"))
 			s.reason = STR("SchedulingGated");
 	init_states(a, pod, &s, &sidecars);
 	if (!s.initializing || condition_true(pod, "Initialized")) {
@@ -301,7 +312,8 @@ static void row_pod(struct table__row *r, const struct json *pod)
 	add(r, json_newf(r->a, "%zu/%zu", s.ready, s.total));
 	add_str(r, s.reason);
 	if (s.restarts != 0 && s.last_restart.n > 0)
-		add(r, json_newf(r->a, "%lld (%s ago)", (long long)s.restarts, since(r, s.last_restart).p));
+		add(r, json_newf(r->a, "%lld (%s ago)", (long long)s.restarts,
+			       since(r, s.last_restart).p));
 	else
 		add(r, json_newf(r->a, "%lld", (long long)s.restarts));
 	add_age(r, pod);
@@ -316,7 +328,8 @@ static void row_pod(struct table__row *r, const struct json *pod)
 static void row_deployment(struct table__row *r, const struct json *d)
 {
 	add_name(r, d);
-	add(r, json_newf(r->a, "%lld/%lld", (long long)count_of(d, "status.readyReplicas"), (long long)count_of(d, "spec.replicas")));
+	add(r, json_newf(r->a, "%lld/%lld", (long long)count_of(d, "status.readyReplicas"),
+		       (long long)count_of(d, "spec.replicas")));
 	add_int(r, count_of(d, "status.updatedReplicas"));
 	add_int(r, count_of(d, "status.availableReplicas"));
 	add_age(r, d);
@@ -338,7 +351,8 @@ static void row_replica_set(struct table__row *r, const struct json *rs)
 static void row_stateful_set(struct table__row *r, const struct json *s)
 {
 	add_name(r, s);
-	add(r, json_newf(r->a, "%lld/%lld", (long long)count_of(s, "status.readyReplicas"), (long long)count_of(s, "spec.replicas")));
+	add(r, json_newf(r->a, "%lld/%lld", (long long)count_of(s, "status.readyReplicas"),
+		       (long long)count_of(s, "spec.replicas")));
 	add_age(r, s);
 	add_containers(r, json_getp(s, "spec.template.spec.containers"));
 }
@@ -346,7 +360,10 @@ static void row_stateful_set(struct table__row *r, const struct json *s)
 static void row_daemon_set(struct table__row *r, const struct json *d)
 {
 	static const char *const counts[] = {
-		"status.desiredNumberScheduled", "status.currentNumberScheduled", "status.numberReady", "status.updatedNumberScheduled",
+		"status.desiredNumberScheduled",
+		"status.currentNumberScheduled",
+		"status.numberReady",
+		"status.updatedNumberScheduled",
 		"status.numberAvailable",
 	};
 	struct buf b = BUF_INIT;
@@ -440,9 +457,11 @@ static void row_endpoints(struct table__row *r, const struct json *ep)
 				if (n++ >= SHOWN)
 					continue;
 				comma(&b);
-				buf_printf(&b, strchr(ip, ':') && json_len(ports) ? "[%s]" : "%s", ip);
+				buf_printf(
+					&b, strchr(ip, ':') && json_len(ports) ? "[%s]" : "%s", ip);
 				if (json_len(ports))
-					buf_printf(&b, ":%lld", (long long)count_of(json_at(ports, i), "port"));
+					buf_printf(&b, ":%lld",
+						(long long)count_of(json_at(ports, i), "port"));
 			}
 		}
 	}
@@ -498,7 +517,8 @@ static void add_roles(struct table__row *r, const struct json *node)
 
 	JSON_MEMBERS (m, json_getp(node, "metadata.labels")) {
 		if (str_has_prefix(m->key, STR(ROLE_PREFIX)) && m->key.n > sizeof(ROLE_PREFIX) - 1)
-			json_push(r->a, roles, json_new_str(r->a, str_skip(m->key, sizeof(ROLE_PREFIX) - 1)));
+			json_push(r->a, roles,
+				json_new_str(r->a, str_skip(m->key, sizeof(ROLE_PREFIX) - 1)));
 		else if (str_eqc(m->key, "kubernetes.io/role") && json_str(m->value).n > 0)
 			json_push(r->a, roles, m->value);
 	}
@@ -527,7 +547,9 @@ static void row_node(struct table__row *r, const struct json *node)
 		if (json_eqc(json_getc(c, "type"), "Ready"))
 			state = json_eqc(json_getc(c, "status"), "True") ? "Ready" : "NotReady";
 	add_name(r, node);
-	add(r, json_newf(r->a, "%s%s", state, json_true(json_getp(node, "spec.unschedulable")) ? ",SchedulingDisabled" : ""));
+	add(r, json_newf(r->a, "%s%s", state,
+		       json_true(json_getp(node, "spec.unschedulable")) ? ",SchedulingDisabled"
+									: ""));
 	add_roles(r, node);
 	add_age(r, node);
 	add_str(r, json_strp(node, "status.nodeInfo.kubeletVersion"));
@@ -548,7 +570,8 @@ static void row_namespace(struct table__row *r, const struct json *ns)
 static void row_config_map(struct table__row *r, const struct json *cm)
 {
 	add_name(r, cm);
-	add_int(r, (int64_t)(json_len(json_getc(cm, "data")) + json_len(json_getc(cm, "binaryData"))));
+	add_int(r,
+		(int64_t)(json_len(json_getc(cm, "data")) + json_len(json_getc(cm, "binaryData"))));
 	add_age(r, cm);
 }
 
@@ -594,7 +617,8 @@ static void add_source(struct table__row *r, const struct json *ev)
 	struct str who = json_strp(ev, "source.component"), where = json_strp(ev, "source.host");
 
 	if (who.n == 0) {
-		who = first_of(json_strp(ev, "reportingComponent"), json_strp(ev, "reportingController"));
+		who = first_of(
+			json_strp(ev, "reportingComponent"), json_strp(ev, "reportingController"));
 		where = json_strp(ev, "reportingInstance");
 	}
 	add(r, json_newf(r->a, "%.*s%s%.*s", STR_FMT(who), where.n ? ", " : "", STR_FMT(where)));
@@ -604,8 +628,10 @@ static void add_source(struct table__row *r, const struct json *ev)
 static void row_event(struct table__row *r, const struct json *ev)
 {
 	struct str message = str_trim(first_of(json_strp(ev, "message"), json_strp(ev, "note")));
-	struct str first = first_of(json_strp(ev, "firstTimestamp"), json_strp(ev, "deprecatedFirstTimestamp"));
-	struct str last = first_of(json_strp(ev, "lastTimestamp"), json_strp(ev, "deprecatedLastTimestamp"));
+	struct str first = first_of(
+		json_strp(ev, "firstTimestamp"), json_strp(ev, "deprecatedFirstTimestamp"));
+	struct str last =
+		first_of(json_strp(ev, "lastTimestamp"), json_strp(ev, "deprecatedLastTimestamp"));
 	struct json *object = json_getc(ev, "involvedObject");
 	int64_t count = count_of(ev, json_getc(ev, "count") ? "count" : "deprecatedCount");
 
@@ -656,7 +682,8 @@ static const struct {
 table__fn *table__row_fn(const char *api_version, const char *kind)
 {
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		if (strcmp(rows[i].api_version, api_version) == 0 && strcmp(rows[i].kind, kind) == 0)
+		if (strcmp(rows[i].api_version, api_version) == 0 &&
+			strcmp(rows[i].kind, kind) == 0)
 			return rows[i].fn;
 	return NULL;
 }

@@ -25,13 +25,15 @@ static const struct {
 	{"discovery.k8s.io/v1", "EndpointSlice", validate__endpoint_slice},
 };
 
-void validate_object(const struct resource *res, const char *sub, const struct json *obj, const struct json *old, struct field_errs *errs)
+void validate_object(const struct resource *res, const char *sub, const struct json *obj,
+	const struct json *old, struct field_errs *errs)
 {
 	struct validate__ctx c = {res, sub ? sub : "", obj, old, errs};
 	struct field_path meta = field_child(NULL, "metadata");
 
 	validate__meta(&c, &meta);
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-		if (strcmp(kinds[i].api_version, res->api_version) == 0 && strcmp(kinds[i].kind, res->kind) == 0)
+		if (strcmp(kinds[i].api_version, res->api_version) == 0 &&
+			strcmp(kinds[i].kind, res->kind) == 0)
 			kinds[i].fn(&c);
 }

@@ -1,8 +1,9 @@
 /*
  * Validation of objects: everything that is wrong with one, in upstream's words.
  *
- * The tree has been decoded against the schema (types are right, no unknown fields) and defaulted. Rows for each kind; kinds
- * without a row get the checks of metadata only. Pure: reads only the trees.
+ * The tree has been decoded against the schema (types are right, no unknown fields) and defaulted.
+ *Rows for each kind; kinds without a row get the checks of metadata only. Pure: reads only the
+ *trees.
  *
  *	struct field_errs errs; field_errs_init(&errs, &arena);
  *	validate_object(resource, "", obj, NULL, &errs);           create
@@ -22,8 +23,8 @@ struct field_path;
 struct json;
 struct resource;
 
-void validate_object(const struct resource *, const char *subresource, const struct json *obj, const struct json *old,
-		struct field_errs *);
+void validate_object(const struct resource *, const char *subresource, const struct json *obj,
+	const struct json *old, struct field_errs *);
 
 /* Name syntax: NULL when fine, else upstream's message (static). */
 const char *validate_dns1123_label(struct str);
@@ -35,6 +36,7 @@ const char *validate_name(const struct resource *, struct str name, bool prefix)
 
 /* metadata.labels and the like, for others who carry labels. */
 void validate_labels(const struct json *labels, const struct field_path *, struct field_errs *);
-void validate_annotations(const struct json *annotations, const struct field_path *, struct field_errs *);
+void validate_annotations(
+	const struct json *annotations, const struct field_path *, struct field_errs *);
 
 #endif

@@ -9,14 +9,16 @@ static const char *const protocols[] = {"SCTP", "TCP", "UDP", NULL};
 /* ---- ports ---- */
 
 /* `hosts`: host ports of the whole pod, "TCP/ip/port". */
-static void ports(struct field_errs *e, const struct field_path *up, const struct json *list, struct json *hosts)
+static void ports(struct field_errs *e, const struct field_path *up, const struct json *list,
+	struct json *hosts)
 {
 	struct field_path all = field_child(up, "ports");
 	struct json *names = json_new_object(e->arena);
 	size_t i = 0;
 
 	JSON_ITEMS (p, list) {
-		struct field_path at = field_index(&all, i++), name_path = field_child(&at, "name"), port_path = field_child(&at, "containerPort");
+		struct field_path at = field_index(&all, i++), name_path = field_child(&at, "name"),
+				  port_path = field_child(&at, "containerPort");
 		struct field_path host_path = field_child(&at, "hostPort");
 		struct json *host = json_getc(p, "hostPort");
 		struct str name = json_str(json_getc(p, "name"));
@@ -33,8 +35,9 @@ static void ports(struct field_errs *e, const struct field_path *up, const struc
 		else
 			validate__port_number(e, &port_path, json_getc(p, "containerPort"));
 		if (json_i64_or(host, 0) != 0) {
-			struct str key = arena_sprintf(e->arena, "%s/%s/%.*s", json_cstr(json_getc(p, "protocol")), json_cstr(json_getc(p, "hostIP")),
-					STR_FMT(host->s));
+			struct str key = arena_sprintf(e->arena, "%s/%s/%.*s",
+				json_cstr(json_getc(p, "protocol")),
+				json_cstr(json_getc(p, "hostIP")), STR_FMT(host->s));
 
 			validate__port_number(e, &host_path, host);
 			if (json_get(hosts, key))
@@ -50,14 +53,22 @@ static void ports(struct field_errs *e, const struct field_path *up, const struc
 static bool is_pod_field(struct str path)
 {
 	static const char *const fields[] = {
-		"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs",
-		"status.podIP", "status.podIPs",
+		"metadata.name",
+		"metadata.namespace",
+		"metadata.uid",
+		"spec.nodeName",
+		"spec.serviceAccountName",
+		"status.hostIP",
+		"status.hostIPs",
+		"status.podIP",
+		"status.podIPs",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(fields); i++)
 		if (str_eqc(path, fields[i]))
 			return true;
-	return (str_has_prefix(path, STR("metadata.labels['")) || str_has_prefix(path, STR("metadata.annotations['"))) &&
+	return (str_has_prefix(path, STR("metadata.labels['")) ||
+		       str_has_prefix(path, STR("metadata.annotations['"))) &&
 	       str_has_suffix(path, STR("']"));
 }
 
@@ -70,7 +81,8 @@ static void field_ref(struct field_errs *e, const struct field_path *path, const
 	if (s.n == 0)
 		field_required(e, &field, "");
 	else if (!is_pod_field(s))
-		field_invalid_str(e, &field, s, "error converting fieldPath: field label not supported: %.*s", STR_FMT(s));
+		field_invalid_str(e, &field, s,
+			"error converting fieldPath: field label not supported: %.*s", STR_FMT(s));
 }
 
 static void key_ref(struct field_errs *e, const struct field_path *path, const struct json *ref)
@@ -82,7 +94,8 @@ static void key_ref(struct field_errs *e, const struct field_path *path, const s
 
 static void value_from(struct field_errs *e, const struct field_path *up, const struct json *env)
 {
-	static const char *const sources[] = {"fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"};
+	static const char *const sources[] = {
+		"fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"};
 	struct json *from = json_getc(env, "valueFrom");
 	struct field_path path = field_child(up, "valueFrom");
 	size_t n = 0;
@@ -104,11 +117,15 @@ static void value_from(struct field_errs *e, const struct field_path *up, const 
 			key_ref(e, &p, src);
 	}
 	if (n == 0)
-		field_invalid_str(e, &path, STR(""), "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`");
+		field_invalid_str(e, &path, STR(""),
+			"must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or "
+			"`secretKeyRef`");
 	else if (json_str(json_getc(env, "value")).n > 0)
-		field_invalid_str(e, &path, STR(""), "may not be specified when `value` is not empty");
+		field_invalid_str(
+			e, &path, STR(""), "may not be specified when `value` is not empty");
 	else if (n > 1)
-		field_invalid_str(e, &path, STR(""), "may not have more than one field specified at a time");
+		field_invalid_str(
+			e, &path, STR(""), "may not have more than one field specified at a time");
 }
 
 static void env(struct field_errs *e, const struct field_path *up, const struct json *list)
@@ -146,15 +163,18 @@ static void env_from(struct field_errs *e, const struct field_path *up, const st
 			validate__required(e, &p, json_getc(v, sources[k]), "name");
 		}
 		if (n == 0)
-			field_invalid_str(e, &all, STR(""), "must specify one of: `configMapRef` or `secretRef`");
+			field_invalid_str(e, &all, STR(""),
+				"must specify one of: `configMapRef` or `secretRef`");
 		else if (n > 1)
-			field_invalid_str(e, &all, STR(""), "may not have more than one field specified at a time");
+			field_invalid_str(e, &all, STR(""),
+				"may not have more than one field specified at a time");
 	}
 }
 
 /* ---- mounts ---- */
 
-static void sub_path(struct field_errs *e, const struct field_path *up, const struct json *m, const char *key)
+static void sub_path(
+	struct field_errs *e, const struct field_path *up, const struct json *m, const char *key)
 {
 	struct field_path path = field_child(up, key);
 	struct str s = json_str(json_getc(m, key)), rest = s, part;
@@ -171,16 +191,19 @@ static void sub_path(struct field_errs *e, const struct field_path *up, const st
 	}
 }
 
-static void mounts(struct field_errs *e, const struct field_path *up, const struct json *list, const struct json *volumes)
+static void mounts(struct field_errs *e, const struct field_path *up, const struct json *list,
+	const struct json *volumes)
 {
 	struct field_path all = field_child(up, "volumeMounts");
 	struct json *paths = json_new_object(e->arena);
 	size_t i = 0;
 
 	JSON_ITEMS (m, list) {
-		struct field_path at = field_index(&all, i++), name_path = field_child(&at, "name"), mount_path = field_child(&at, "mountPath");
+		struct field_path at = field_index(&all, i++), name_path = field_child(&at, "name"),
+				  mount_path = field_child(&at, "mountPath");
 		struct field_path expr = field_child(&at, "subPathExpr");
-		struct str name = json_str(json_getc(m, "name")), path = json_str(json_getc(m, "mountPath"));
+		struct str name = json_str(json_getc(m, "name")),
+			   path = json_str(json_getc(m, "mountPath"));
 
 		if (name.n == 0)
 			field_required(e, &name_path, "");
@@ -193,14 +216,17 @@ static void mounts(struct field_errs *e, const struct field_path *up, const stru
 		json_set(e->arena, paths, path, m);
 		sub_path(e, &at, m, "subPath");
 		sub_path(e, &at, m, "subPathExpr");
-		if (json_str(json_getc(m, "subPath")).n > 0 && json_str(json_getc(m, "subPathExpr")).n > 0)
-			field_invalid_str(e, &expr, json_str(json_getc(m, "subPathExpr")), "subPathExpr and subPath are mutually exclusive");
+		if (json_str(json_getc(m, "subPath")).n > 0 &&
+			json_str(json_getc(m, "subPathExpr")).n > 0)
+			field_invalid_str(e, &expr, json_str(json_getc(m, "subPathExpr")),
+				"subPathExpr and subPath are mutually exclusive");
 	}
 }
 
 /* ---- probes and lifecycle ---- */
 
-static void handler_one(struct field_errs *e, const struct field_path *path, const char *kind, const struct json *h)
+static void handler_one(
+	struct field_errs *e, const struct field_path *path, const char *kind, const struct json *h)
 {
 	static const char *const schemes[] = {"HTTP", "HTTPS", NULL};
 	struct field_path port = field_child(path, "port"), command = field_child(path, "command");
@@ -239,10 +265,13 @@ static void handler(struct field_errs *e, const struct field_path *path, const s
 		field_required(e, path, "must specify a handler type");
 }
 
-static void probe(struct field_errs *e, const struct field_path *up, const struct json *c, const char *key, bool once)
+static void probe(struct field_errs *e, const struct field_path *up, const struct json *c,
+	const char *key, bool once)
 {
-	static const char *const counts[] = {"initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"};
-	struct field_path path = field_child(up, key), success = field_child(&path, "successThreshold");
+	static const char *const counts[] = {"initialDelaySeconds", "timeoutSeconds",
+		"periodSeconds", "successThreshold", "failureThreshold"};
+	struct field_path path = field_child(up, key),
+			  success = field_child(&path, "successThreshold");
 	struct field_path grace = field_child(&path, "terminationGracePeriodSeconds");
 	struct json *p = json_getc(c, key), *g = json_getc(p, "terminationGracePeriodSeconds");
 
@@ -285,47 +314,59 @@ static void amounts(struct field_errs *e, const struct field_path *path, const s
 	}
 }
 
-void validate__resources(struct field_errs *e, const struct field_path *path, const struct json *res)
+void validate__resources(
+	struct field_errs *e, const struct field_path *path, const struct json *res)
 {
-	struct field_path limits = field_child(path, "limits"), requests = field_child(path, "requests");
+	struct field_path limits = field_child(path, "limits"),
+			  requests = field_child(path, "requests");
 
 	amounts(e, &limits, json_getc(res, "limits"));
 	amounts(e, &requests, json_getc(res, "requests"));
 	JSON_MEMBERS (m, json_getc(res, "requests")) {
 		struct json *limit = json_get(json_getc(res, "limits"), m->key);
 
-		if (limit && quantity_cmp(quantity_of(json_cstr(m->value)), quantity_of(json_cstr(limit))) > 0)
-			field_invalid(e, &requests, m->value, "must be less than or equal to %.*s limit of %s", STR_FMT(m->key), json_cstr(limit));
+		if (limit && quantity_cmp(quantity_of(json_cstr(m->value)),
+				     quantity_of(json_cstr(limit))) > 0)
+			field_invalid(e, &requests, m->value,
+				"must be less than or equal to %.*s limit of %s", STR_FMT(m->key),
+				json_cstr(limit));
 	}
 }
 
-static void user_id(struct field_errs *e, const struct field_path *up, const struct json *sc, const char *key)
+static void user_id(
+	struct field_errs *e, const struct field_path *up, const struct json *sc, const char *key)
 {
 	struct field_path path = field_child(up, key);
 	int64_t id = json_i64_or(json_getc(sc, key), 0);
 
 	if (id < 0 || id > INT32_MAX)
-		field_invalid(e, &path, json_getc(sc, key), "must be between 0 and 2147483647, inclusive");
+		field_invalid(e, &path, json_getc(sc, key),
+			"must be between 0 and 2147483647, inclusive");
 }
 
 static void security(struct field_errs *e, const struct field_path *up, const struct json *sc)
 {
-	struct field_path path = field_child(up, "securityContext"), escalate = field_child(&path, "allowPrivilegeEscalation");
+	struct field_path path = field_child(up, "securityContext"),
+			  escalate = field_child(&path, "allowPrivilegeEscalation");
 	struct json *allow = json_getc(sc, "allowPrivilegeEscalation");
 
 	user_id(e, &path, sc, "runAsUser");
 	user_id(e, &path, sc, "runAsGroup");
-	if (json_is(allow, JSON_BOOL) && !json_true(allow) && json_true(json_getc(sc, "privileged")))
-		field_invalid(e, &escalate, allow, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+	if (json_is(allow, JSON_BOOL) && !json_true(allow) &&
+		json_true(json_getc(sc, "privileged")))
+		field_invalid(e, &escalate, allow,
+			"cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
 }
 
 /* ---- a container ---- */
 
-static void container(struct field_errs *e, const struct field_path *at, const struct json *c, const struct json *volumes, struct json *hosts, bool init)
+static void container(struct field_errs *e, const struct field_path *at, const struct json *c,
+	const struct json *volumes, struct json *hosts, bool init)
 {
 	static const char *const pulls[] = {"Always", "IfNotPresent", "Never", NULL};
 	static const char *const policies[] = {"FallbackToLogsOnError", "File", NULL};
-	struct field_path image_path = field_child(at, "image"), resources = field_child(at, "resources");
+	struct field_path image_path = field_child(at, "image"),
+			  resources = field_child(at, "resources");
 	struct str image = json_str(json_getc(c, "image"));
 	bool sidecar = json_eqc(json_getc(c, "restartPolicy"), "Always");
 
@@ -334,7 +375,8 @@ static void container(struct field_errs *e, const struct field_path *at, const s
 	if (image.n == 0)
 		field_required(e, &image_path, "");
 	else if (str_trim(image).n != image.n)
-		field_invalid_str(e, &image_path, image, "must not have leading or trailing whitespace");
+		field_invalid_str(
+			e, &image_path, image, "must not have leading or trailing whitespace");
 	validate__one_of_opt(e, at, c, "terminationMessagePolicy", policies);
 	ports(e, at, json_getc(c, "ports"), hosts);
 	env(e, at, json_getc(c, "env"));
@@ -344,13 +386,16 @@ static void container(struct field_errs *e, const struct field_path *at, const s
 	validate__resources(e, &resources, json_getc(c, "resources"));
 	security(e, at, json_getc(c, "securityContext"));
 	if (init && !sidecar) {
-		static const char *const not_here[] = {"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"};
+		static const char *const not_here[] = {
+			"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"};
 
 		for (size_t i = 0; i < ARRAY_LEN(not_here); i++) {
 			struct field_path p = field_child(at, not_here[i]);
 
 			if (!json_is_null(json_getc(c, not_here[i])))
-				field_forbidden(e, &p, "may not be set for init containers without restartPolicy=Always");
+				field_forbidden(e, &p,
+					"may not be set for init containers without "
+					"restartPolicy=Always");
 		}
 		return;
 	}
@@ -360,7 +405,8 @@ static void container(struct field_errs *e, const struct field_path *at, const s
 	probe(e, at, c, "startupProbe", true);
 }
 
-void validate__containers(struct field_errs *e, const struct field_path *up, const struct json *spec, const struct json *volumes)
+void validate__containers(struct field_errs *e, const struct field_path *up,
+	const struct json *spec, const struct json *volumes)
 {
 	static const char *const lists[] = {"containers", "initContainers"};
 	struct json *names = json_new_object(e->arena), *hosts = json_new_object(e->arena);
@@ -373,11 +419,14 @@ void validate__containers(struct field_errs *e, const struct field_path *up, con
 		if (k == 0 && json_len(list) == 0)
 			field_required(e, &all, "");
 		JSON_ITEMS (c, list) {
-			struct field_path at = field_index(&all, i++), name_path = field_child(&at, "name");
+			struct field_path at = field_index(&all, i++),
+					  name_path = field_child(&at, "name");
 			struct str name = json_str(json_getc(c, "name"));
 
-			/* Init containers run one after the other: they may use the same host port. */
-			container(e, &at, c, volumes, k == 0 ? hosts : json_new_object(e->arena), k == 1);
+			/* Init containers run one after the other: they may use the same host port.
+			 */
+			container(e, &at, c, volumes, k == 0 ? hosts : json_new_object(e->arena),
+				k == 1);
 			if (name.n > 0 && json_get(names, name))
 				field_duplicate(e, &name_path, name);
 			json_set(e->arena, names, name, c);

@@ -32,7 +32,8 @@ const char *validate_name(const struct resource *res, struct str name, bool pref
 	char masked[256];
 
 	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
-		if (strcmp(rules[i].api_version, res->api_version) == 0 && (!rules[i].kind || strcmp(rules[i].kind, res->kind) == 0))
+		if (strcmp(rules[i].api_version, res->api_version) == 0 &&
+			(!rules[i].kind || strcmp(rules[i].kind, res->kind) == 0))
 			syntax = rules[i].syntax;
 	/* What is generated behind a prefix makes its last '-' an inner one. */
 	if (prefix && name.n > 1 && name.n < sizeof(masked) && name.p[name.n - 1] == '-') {
@@ -46,7 +47,8 @@ const char *validate_name(const struct resource *res, struct str name, bool pref
 void validate_labels(const struct json *labels, const struct field_path *path, struct field_errs *e)
 {
 	JSON_MEMBERS (m, labels) {
-		const char *key = label_key_error(e->arena, m->key), *value = label_value_error(e->arena, json_str(m->value));
+		const char *key = label_key_error(e->arena, m->key),
+			   *value = label_value_error(e->arena, json_str(m->value));
 
 		if (key)
 			field_invalid_str(e, path, m->key, "%s", key);
@@ -55,7 +57,8 @@ void validate_labels(const struct json *labels, const struct field_path *path, s
 	}
 }
 
-void validate_annotations(const struct json *annotations, const struct field_path *path, struct field_errs *e)
+void validate_annotations(
+	const struct json *annotations, const struct field_path *path, struct field_errs *e)
 {
 	size_t total = 0;
 
@@ -75,9 +78,11 @@ void validate_annotations(const struct json *annotations, const struct field_pat
 		field_too_long(e, path, ANNOTATIONS_MAX);
 }
 
-void validate__template_meta(struct field_errs *e, const struct field_path *path, const struct json *meta)
+void validate__template_meta(
+	struct field_errs *e, const struct field_path *path, const struct json *meta)
 {
-	struct field_path labels = field_child(path, "labels"), annotations = field_child(path, "annotations");
+	struct field_path labels = field_child(path, "labels"),
+			  annotations = field_child(path, "annotations");
 
 	validate_labels(json_getc(meta, "labels"), &labels, e);
 	validate_annotations(json_getc(meta, "annotations"), &annotations, e);
@@ -102,8 +107,11 @@ static void owners(struct field_errs *e, const struct field_path *path, const st
 		if (!json_true(json_getc(o, "controller")))
 			continue;
 		if (controller)
-			field_invalid(e, path, list, "Only one reference can have Controller set to true. Found \"true\" in references for %s and %s",
-					json_cstr(json_getc(controller, "name")), json_cstr(json_getc(o, "name")));
+			field_invalid(e, path, list,
+				"Only one reference can have Controller set to true. Found "
+				"\"true\" in references for %s and %s",
+				json_cstr(json_getc(controller, "name")),
+				json_cstr(json_getc(o, "name")));
 		controller = o;
 	}
 }
@@ -121,12 +129,15 @@ static void finalizers(struct field_errs *e, const struct field_path *path, cons
 		if (bad)
 			field_invalid(e, path, f, "%s", bad);
 		else if (!known)
-			field_invalid(e, path, f, "name is neither a standard finalizer name nor is it fully qualified");
+			field_invalid(e, path, f,
+				"name is neither a standard finalizer name nor is it fully "
+				"qualified");
 	}
 }
 
 /* Nothing may be added to what holds a dying object. */
-static void finalizers_update(struct field_errs *e, const struct field_path *path, const struct json *now, const struct json *was)
+static void finalizers_update(struct field_errs *e, const struct field_path *path,
+	const struct json *now, const struct json *was)
 {
 	JSON_ITEMS (f, now) {
 		bool had = false;
@@ -135,17 +146,22 @@ static void finalizers_update(struct field_errs *e, const struct field_path *pat
 			had |= json_equal(f, g);
 		if (had)
 			continue;
-		field_forbidden(e, path, "no new finalizers can be added if the object is being deleted, found new finalizers []string{\"%s\"}",
-				json_cstr(f));
+		field_forbidden(e, path,
+			"no new finalizers can be added if the object is being deleted, found new "
+			"finalizers []string{\"%s\"}",
+			json_cstr(f));
 		return;
 	}
 }
 
-static void names(const struct validate__ctx *c, const struct field_path *path, const struct json *meta)
+static void names(
+	const struct validate__ctx *c, const struct field_path *path, const struct json *meta)
 {
-	struct field_path name = field_child(path, "name"), generate = field_child(path, "generateName");
+	struct field_path name = field_child(path, "name"),
+			  generate = field_child(path, "generateName");
 	struct field_path ns_path = field_child(path, "namespace");
-	struct str n = json_str(json_getc(meta, "name")), g = json_str(json_getc(meta, "generateName"));
+	struct str n = json_str(json_getc(meta, "name")),
+		   g = json_str(json_getc(meta, "generateName"));
 	struct str ns = json_str(json_getc(meta, "namespace"));
 	const char *bad;
 
@@ -171,8 +187,10 @@ static void names(const struct validate__ctx *c, const struct field_path *path, 
 
 void validate__meta(const struct validate__ctx *c, const struct field_path *path)
 {
-	struct field_path owner_path = field_child(path, "ownerReferences"), fin_path = field_child(path, "finalizers");
-	const struct json *meta = json_getc(c->obj, "metadata"), *old = json_getc(c->old, "metadata");
+	struct field_path owner_path = field_child(path, "ownerReferences"),
+			  fin_path = field_child(path, "finalizers");
+	const struct json *meta = json_getc(c->obj, "metadata"),
+			  *old = json_getc(c->old, "metadata");
 
 	names(c, path, meta);
 	validate__nonneg(c->errs, path, meta, "generation");
@@ -182,7 +200,8 @@ void validate__meta(const struct validate__ctx *c, const struct field_path *path
 	if (old == NULL)
 		return;
 	if (!json_is_null(json_getc(old, "deletionTimestamp")))
-		finalizers_update(c->errs, &fin_path, json_getc(meta, "finalizers"), json_getc(old, "finalizers"));
+		finalizers_update(c->errs, &fin_path, json_getc(meta, "finalizers"),
+			json_getc(old, "finalizers"));
 	validate__immutable(c->errs, path, meta, old, "name");
 	validate__immutable(c->errs, path, meta, old, "namespace");
 	if (json_str(json_getc(meta, "uid")).n > 0)

@@ -9,19 +9,27 @@ static void toleration(struct field_errs *e, const struct field_path *at, const 
 {
 	static const char *const effects[] = {"NoSchedule", "PreferNoSchedule", "NoExecute", NULL};
 	static const char *const ops[] = {"Equal", "Exists", NULL};
-	struct field_path op_path = field_child(at, "operator"), effect_path = field_child(at, "effect"), value_path = field_child(at, "value");
-	struct str op = json_str(json_getc(t, "operator")), value = json_str(json_getc(t, "value")), key = json_str(json_getc(t, "key"));
+	struct field_path op_path = field_child(at, "operator"),
+			  effect_path = field_child(at, "effect"),
+			  value_path = field_child(at, "value");
+	struct str op = json_str(json_getc(t, "operator")), value = json_str(json_getc(t, "value")),
+		   key = json_str(json_getc(t, "key"));
 
 	if (key.n > 0)
 		validate__name(e, at, t, "key", validate__qualified_name);
 	else if (!str_eqc(op, "Exists"))
-		field_invalid_str(e, &op_path, op, "operator must be Exists when `key` is empty, which means \"match all values and all keys\"");
-	if (!json_is_null(json_getc(t, "tolerationSeconds")) && !json_eqc(json_getc(t, "effect"), "NoExecute"))
-		field_invalid_str(e, &effect_path, json_str(json_getc(t, "effect")), "effect must be 'NoExecute' when `tolerationSeconds` is set");
+		field_invalid_str(e, &op_path, op,
+			"operator must be Exists when `key` is empty, which means \"match all "
+			"values and all keys\"");
+	if (!json_is_null(json_getc(t, "tolerationSeconds")) &&
+		!json_eqc(json_getc(t, "effect"), "NoExecute"))
+		field_invalid_str(e, &effect_path, json_str(json_getc(t, "effect")),
+			"effect must be 'NoExecute' when `tolerationSeconds` is set");
 	if (op.n > 0 && !str_eqc(op, "Exists") && !str_eqc(op, "Equal"))
 		field_not_supported(e, &op_path, op, ops);
 	else if (str_eqc(op, "Exists") && value.n > 0)
-		field_invalid_str(e, &value_path, value, "value must be empty when `operator` is 'Exists'");
+		field_invalid_str(
+			e, &value_path, value, "value must be empty when `operator` is 'Exists'");
 	validate__one_of_opt(e, at, t, "effect", effects);
 }
 
@@ -38,8 +46,9 @@ static void topology(struct field_errs *e, const struct field_path *at, const st
 	validate__label_selector(e, &sel, json_getc(c, "labelSelector"));
 }
 
-static void each(struct field_errs *e, const struct field_path *up, const struct json *spec, const char *key,
-		void (*fn)(struct field_errs *, const struct field_path *, const struct json *))
+static void each(struct field_errs *e, const struct field_path *up, const struct json *spec,
+	const char *key,
+	void (*fn)(struct field_errs *, const struct field_path *, const struct json *))
 {
 	struct field_path all = field_child(up, key);
 	size_t i = 0;
@@ -66,8 +75,8 @@ static void gate(struct field_errs *e, const struct field_path *at, const struct
 	validate__name(e, at, g, "conditionType", validate__qualified_name);
 }
 
-static void optional_name(struct field_errs *e, const struct field_path *path, const struct json *spec, const char *key,
-		const char *(*syntax)(struct str))
+static void optional_name(struct field_errs *e, const struct field_path *path,
+	const struct json *spec, const char *key, const char *(*syntax)(struct str))
 {
 	if (json_str(json_getc(spec, key)).n > 0)
 		validate__name(e, path, spec, key, syntax);
@@ -75,14 +84,17 @@ static void optional_name(struct field_errs *e, const struct field_path *path, c
 
 static void dns(struct field_errs *e, const struct field_path *path, const struct json *spec)
 {
-	static const char *const policies[] = {"ClusterFirstWithHostNet", "ClusterFirst", "Default", "None", NULL};
-	struct field_path config = field_child(path, "dnsConfig"), servers = field_child(&config, "nameservers");
+	static const char *const policies[] = {
+		"ClusterFirstWithHostNet", "ClusterFirst", "Default", "None", NULL};
+	struct field_path config = field_child(path, "dnsConfig"),
+			  servers = field_child(&config, "nameservers");
 	struct json *list = json_getp(spec, "dnsConfig.nameservers");
 	size_t i = 0;
 
 	validate__one_of(e, path, spec, "dnsPolicy", policies);
 	if (json_eqc(json_getc(spec, "dnsPolicy"), "None") && json_len(list) == 0)
-		field_required(e, &servers, "must provide at least one DNS nameserver when `dnsPolicy` is None");
+		field_required(e, &servers,
+			"must provide at least one DNS nameserver when `dnsPolicy` is None");
 	if (json_len(list) > 3)
 		field_invalid(e, &servers, list, "must not have more than 3 nameservers");
 	JSON_ITEMS (s, list) {
@@ -95,7 +107,8 @@ static void dns(struct field_errs *e, const struct field_path *path, const struc
 }
 
 /* With the host's network a container port is a host port. */
-static void host_network(struct field_errs *e, const struct field_path *path, const struct json *spec)
+static void host_network(
+	struct field_errs *e, const struct field_path *path, const struct json *spec)
 {
 	struct field_path all = field_child(path, "containers");
 	size_t i = 0;
@@ -107,21 +120,26 @@ static void host_network(struct field_errs *e, const struct field_path *path, co
 		size_t k = 0;
 
 		JSON_ITEMS (p, json_getc(c, "ports")) {
-			struct field_path port = field_index(&ports, k++), where = field_child(&port, "containerPort");
+			struct field_path port = field_index(&ports, k++),
+					  where = field_child(&port, "containerPort");
 			int64_t host = json_i64_or(json_getc(p, "hostPort"), 0);
 
 			if (host != 0 && host != json_i64_or(json_getc(p, "containerPort"), 0))
-				field_invalid(e, &where, json_getc(p, "containerPort"), "must match `hostPort` when `hostNetwork` is true");
+				field_invalid(e, &where, json_getc(p, "containerPort"),
+					"must match `hostPort` when `hostNetwork` is true");
 		}
 	}
 }
 
-void validate__pod_spec(struct field_errs *e, const struct field_path *path, const struct json *spec, const struct json *meta)
+void validate__pod_spec(struct field_errs *e, const struct field_path *path,
+	const struct json *spec, const struct json *meta)
 {
 	static const char *const restarts[] = {"Always", "OnFailure", "Never", NULL};
-	struct field_path volumes = field_child(path, "volumes"), selector = field_child(path, "nodeSelector");
+	struct field_path volumes = field_child(path, "volumes"),
+			  selector = field_child(path, "nodeSelector");
 	struct field_path deadline = field_child(path, "activeDeadlineSeconds");
-	struct json *names = json_new_object(e->arena), *d = json_getc(spec, "activeDeadlineSeconds");
+	struct json *names = json_new_object(e->arena),
+		    *d = json_getc(spec, "activeDeadlineSeconds");
 
 	validate__volumes(e, &volumes, json_getc(spec, "volumes"), names);
 	validate__containers(e, path, spec, names);
@@ -171,7 +189,8 @@ static void put_back(struct arena *a, struct json *now, const struct json *was, 
 		json_setc(a, now, key, v);
 }
 
-static void tolerations_kept(struct field_errs *e, const struct field_path *path, const struct json *now, const struct json *was)
+static void tolerations_kept(struct field_errs *e, const struct field_path *path,
+	const struct json *now, const struct json *was)
 {
 	JSON_ITEMS (old, was) {
 		bool kept = false;
@@ -184,11 +203,14 @@ static void tolerations_kept(struct field_errs *e, const struct field_path *path
 			kept |= json_equal(x, y);
 		}
 		if (!kept)
-			field_forbidden(e, path, "existing toleration can not be modified except its tolerationSeconds");
+			field_forbidden(e, path,
+				"existing toleration can not be modified except its "
+				"tolerationSeconds");
 	}
 }
 
-/* Absent, null, false, 0, "" and empty containers are one and the same for a comparison of specs. */
+/* Absent, null, false, 0, "" and empty containers are one and the same for a comparison of specs.
+ */
 static bool is_nothing(const struct json *v)
 {
 	switch (json_type(v)) {
@@ -244,9 +266,12 @@ static bool differ(const struct json *a, const struct json *b, struct buf *where
 static void spec_update(const struct validate__ctx *c, const struct field_path *path)
 {
 	static const char *const lists[] = {"containers", "initContainers"};
-	struct field_path tol = field_child(path, "tolerations"), deadline = field_child(path, "activeDeadlineSeconds");
-	struct json *was = json_getc(c->old, "spec"), *now = json_copy(c->errs->arena, json_getc(c->obj, "spec"));
-	struct json *d = json_getc(now, "activeDeadlineSeconds"), *old_d = json_getc(was, "activeDeadlineSeconds");
+	struct field_path tol = field_child(path, "tolerations"),
+			  deadline = field_child(path, "activeDeadlineSeconds");
+	struct json *was = json_getc(c->old, "spec"),
+		    *now = json_copy(c->errs->arena, json_getc(c->obj, "spec"));
+	struct json *d = json_getc(now, "activeDeadlineSeconds"),
+		    *old_d = json_getc(was, "activeDeadlineSeconds");
 	struct arena *a = c->errs->arena;
 	struct buf where = BUF_INIT;
 
@@ -256,15 +281,19 @@ static void spec_update(const struct validate__ctx *c, const struct field_path *
 		struct field_path p = field_child(path, lists[i]);
 
 		if (json_len(json_getc(now, lists[i])) != json_len(json_getc(was, lists[i]))) {
-			field_forbidden(c->errs, &p, "pod updates may not add or remove containers");
+			field_forbidden(
+				c->errs, &p, "pod updates may not add or remove containers");
 			return;
 		}
 	}
-	tolerations_kept(c->errs, &tol, json_getc(now, "tolerations"), json_getc(was, "tolerations"));
+	tolerations_kept(
+		c->errs, &tol, json_getc(now, "tolerations"), json_getc(was, "tolerations"));
 	if (json_is(old_d, JSON_NUMBER) && json_is_null(d))
-		field_invalid(c->errs, &deadline, d, "must not update from a positive integer to nil value");
+		field_invalid(c->errs, &deadline, d,
+			"must not update from a positive integer to nil value");
 	else if (json_is(old_d, JSON_NUMBER) && json_i64_or(d, 0) > json_i64_or(old_d, 0))
-		field_invalid(c->errs, &deadline, d, "must be less than or equal to previous value");
+		field_invalid(
+			c->errs, &deadline, d, "must be less than or equal to previous value");
 	same_images(a, now, was, "containers");
 	same_images(a, now, was, "initContainers");
 	put_back(a, now, was, "activeDeadlineSeconds");
@@ -274,10 +303,13 @@ static void spec_update(const struct validate__ctx *c, const struct field_path *
 		put_back(a, now, was, "terminationGracePeriodSeconds");
 	if (differ(now, was, &where))
 		field_forbidden(c->errs, path,
-				"pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-				"`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-				"`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative): `spec.%s` differs",
-				where.p ? where.p : "");
+			"pod updates may not change fields other than "
+			"`spec.containers[*].image`,`spec.initContainers[*].image`,"
+			"`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to "
+			"existing tolerations),"
+			"`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
+			"previously negative): `spec.%s` differs",
+			where.p ? where.p : "");
 	buf_fini(&where);
 }
 
@@ -287,7 +319,8 @@ void validate__pod(const struct validate__ctx *c)
 
 	if (c->sub[0] != '\0')
 		return;
-	validate__pod_spec(c->errs, &spec, json_getc(c->obj, "spec"), json_getc(c->obj, "metadata"));
+	validate__pod_spec(
+		c->errs, &spec, json_getc(c->obj, "spec"), json_getc(c->obj, "metadata"));
 	if (c->old)
 		spec_update(c, &spec);
 }

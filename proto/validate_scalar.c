@@ -31,8 +31,10 @@ const char *validate_dns1123_label(struct str s)
 	if (s.n > 63)
 		return "must be no more than 63 bytes";
 	return is_label(s) ? NULL
-			   : "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
-			     "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+			   : "a lowercase RFC 1123 label must consist of lower case alphanumeric "
+			     "characters or '-', and must start "
+			     "and end with an alphanumeric character (e.g. 'my-name',  or "
+			     "'123-abc', regex used for validation is "
 			     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
 }
 
@@ -48,8 +50,10 @@ const char *validate_dns1123_subdomain(struct str s)
 		good = is_label(part);
 	}
 	return good ? NULL
-		    : "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
-		      "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+		    : "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "
+		      "characters, '-' or '.', and must "
+		      "start and end with an alphanumeric character (e.g. 'example.com', regex "
+		      "used for validation is "
 		      "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 }
 
@@ -58,10 +62,12 @@ const char *validate_dns1035_label(struct str s)
 	if (s.n > 63)
 		return "must be no more than 63 bytes";
 	return is_label(s) && !isdigit((unsigned char)s.p[0])
-			       ? NULL
-			       : "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
-				 "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
-				 "validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
+		       ? NULL
+		       : "a DNS-1035 label must consist of lower case alphanumeric characters or "
+			 "'-', start with an alphabetic "
+			 "character, and end with an alphanumeric character (e.g. 'my-name',  or "
+			 "'abc-123', regex used for "
+			 "validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 }
 
 const char *validate_path_segment(struct str s)
@@ -88,9 +94,11 @@ const char *validate__config_key(struct str s)
 	if (s.n > 253)
 		return "must be no more than 253 bytes";
 	for (size_t i = 0; i < s.n; i++)
-		good &= isalnum((unsigned char)s.p[i]) || s.p[i] == '-' || s.p[i] == '_' || s.p[i] == '.';
+		good &= isalnum((unsigned char)s.p[i]) || s.p[i] == '-' || s.p[i] == '_' ||
+			s.p[i] == '.';
 	if (!good)
-		return "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or "
+		return "a valid config key must consist of alphanumeric characters, '-', '_' or "
+		       "'.' (e.g. 'key.name',  or 'KEY_NAME',  or "
 		       "'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
 	if (str_eqc(s, "."))
 		return "must not be '.'";
@@ -106,7 +114,8 @@ const char *validate__port_name(struct str s)
 		return "must be no more than 15 characters";
 	for (size_t i = 0; i < s.n; i++) {
 		if (!is_lower_alnum(s.p[i]) && s.p[i] != '-')
-			return "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)";
+			return "must contain only alpha-numeric characters (a-z, 0-9), and hyphens "
+			       "(-)";
 		letter |= !isdigit((unsigned char)s.p[i]) && s.p[i] != '-';
 	}
 	if (!letter)
@@ -123,7 +132,9 @@ const char *validate__env_name(struct str s)
 
 	for (size_t i = 0; i < s.n; i++)
 		good &= s.p[i] >= ' ' && s.p[i] < 0x7f && s.p[i] != '=';
-	return good ? NULL : "a valid environment variable name must consist only of printable ASCII characters other than '='";
+	return good ? NULL
+		    : "a valid environment variable name must consist only of printable ASCII "
+		      "characters other than '='";
 }
 
 /* ---- addresses ---- */
@@ -144,7 +155,8 @@ const char *validate__ip(struct str s)
 {
 	bool v6;
 
-	return parse_ip(s, &v6) ? NULL : "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+	return parse_ip(s, &v6) ? NULL
+				: "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 }
 
 bool validate__is_cidr(struct str s)
@@ -153,13 +165,14 @@ bool validate__is_cidr(struct str s)
 	uint64_t n;
 	bool v6;
 
-	return str_cut(s, '/', &ip, &bits) && parse_ip(ip, &v6) && str_to_u64(bits, &n) && n <= (v6 ? 128 : 32) &&
-	       (bits.n == 1 || bits.p[0] != '0');
+	return str_cut(s, '/', &ip, &bits) && parse_ip(ip, &v6) && str_to_u64(bits, &n) &&
+	       n <= (v6 ? 128 : 32) && (bits.n == 1 || bits.p[0] != '0');
 }
 
 /* ---- fields ---- */
 
-bool validate__required(struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key)
+bool validate__required(
+	struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key)
 {
 	struct field_path path = field_child(up, key);
 
@@ -169,7 +182,8 @@ bool validate__required(struct field_errs *e, const struct field_path *up, const
 	return false;
 }
 
-void validate__one_of_opt(struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key, const char *const *values)
+void validate__one_of_opt(struct field_errs *e, const struct field_path *up, const struct json *obj,
+	const char *key, const char *const *values)
 {
 	struct field_path path = field_child(up, key);
 	struct str s = json_str(json_getc(obj, key));
@@ -182,13 +196,15 @@ void validate__one_of_opt(struct field_errs *e, const struct field_path *up, con
 	field_not_supported(e, &path, s, values);
 }
 
-void validate__one_of(struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key, const char *const *values)
+void validate__one_of(struct field_errs *e, const struct field_path *up, const struct json *obj,
+	const char *key, const char *const *values)
 {
 	if (validate__required(e, up, obj, key))
 		validate__one_of_opt(e, up, obj, key, values);
 }
 
-void validate__nonneg(struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key)
+void validate__nonneg(
+	struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key)
 {
 	struct field_path path = field_child(up, key);
 	struct json *v = json_getc(obj, key);
@@ -197,15 +213,18 @@ void validate__nonneg(struct field_errs *e, const struct field_path *up, const s
 		field_invalid(e, &path, v, "must be greater than or equal to 0");
 }
 
-void validate__port_number(struct field_errs *e, const struct field_path *path, const struct json *port)
+void validate__port_number(
+	struct field_errs *e, const struct field_path *path, const struct json *port)
 {
 	int64_t n = json_i64_or(port, 0);
 
 	if (n < 1 || n > 65535)
-		field_invalid(e, path, port ? port : json_new_int(e->arena, 0), "must be between 1 and 65535, inclusive");
+		field_invalid(e, path, port ? port : json_new_int(e->arena, 0),
+			"must be between 1 and 65535, inclusive");
 }
 
-void validate__port_or_name(struct field_errs *e, const struct field_path *path, const struct json *port)
+void validate__port_or_name(
+	struct field_errs *e, const struct field_path *path, const struct json *port)
 {
 	const char *bad;
 
@@ -232,22 +251,25 @@ bool validate__is_zero(const struct json *v)
 	return json_is(v, JSON_STRING) ? percent(v, &n) && n == 0 : json_i64_or(v, 0) == 0;
 }
 
-void validate__int_or_percent(struct field_errs *e, const struct field_path *path, const struct json *v)
+void validate__int_or_percent(
+	struct field_errs *e, const struct field_path *path, const struct json *v)
 {
 	int64_t n;
 
 	if (json_is(v, JSON_STRING)) {
 		if (!percent(v, &n) || n < 0)
 			field_err_add(e, path, FIELD_INVALID,
-					"Invalid value: %s: a valid percent string must be a numeric string followed by an ending '%%' "
-					"(e.g. '1%%',  or '93%%', regex used for validation is '[0-9]+%%')",
-					validate__go_int_or_string(e->arena, v));
+				"Invalid value: %s: a valid percent string must be a numeric "
+				"string followed by an ending '%%' "
+				"(e.g. '1%%',  or '93%%', regex used for validation is '[0-9]+%%')",
+				validate__go_int_or_string(e->arena, v));
 	} else if (json_i64_or(v, 0) < 0) {
 		field_invalid(e, path, v, "must be greater than or equal to 0");
 	}
 }
 
-void validate__name(struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key, const char *(*syntax)(struct str))
+void validate__name(struct field_errs *e, const struct field_path *up, const struct json *obj,
+	const char *key, const char *(*syntax)(struct str))
 {
 	struct field_path path = field_child(up, key);
 	struct str s = json_str(json_getc(obj, key));
@@ -257,7 +279,8 @@ void validate__name(struct field_errs *e, const struct field_path *up, const str
 		field_invalid_str(e, &path, s, "%s", bad);
 }
 
-void validate__immutable(struct field_errs *e, const struct field_path *up, const struct json *obj, const struct json *old, const char *key)
+void validate__immutable(struct field_errs *e, const struct field_path *up, const struct json *obj,
+	const struct json *old, const char *key)
 {
 	struct field_path path = field_child(up, key);
 	struct json *now = json_getc(obj, key), *was = json_getc(old, key);
@@ -268,25 +291,33 @@ void validate__immutable(struct field_errs *e, const struct field_path *up, cons
 		field_invalid(e, &path, now, "field is immutable");
 }
 
-void validate__label_selector(struct field_errs *e, const struct field_path *path, const struct json *sel)
+void validate__label_selector(
+	struct field_errs *e, const struct field_path *path, const struct json *sel)
 {
-	struct field_path labels = field_child(path, "matchLabels"), list = field_child(path, "matchExpressions");
+	struct field_path labels = field_child(path, "matchLabels"),
+			  list = field_child(path, "matchExpressions");
 	size_t i = 0;
 
 	validate_labels(json_getc(sel, "matchLabels"), &labels, e);
 	JSON_ITEMS (x, json_getc(sel, "matchExpressions")) {
-		struct field_path at = field_index(&list, i++), key = field_child(&at, "key"), op_path = field_child(&at, "operator");
+		struct field_path at = field_index(&list, i++), key = field_child(&at, "key"),
+				  op_path = field_child(&at, "operator");
 		struct field_path values = field_child(&at, "values");
 		struct json *op = json_getc(x, "operator");
 		bool set = json_eqc(op, "In") || json_eqc(op, "NotIn");
 		const char *bad = validate__qualified_name(json_str(json_getc(x, "key")));
 
 		if (set && json_len(json_getc(x, "values")) == 0)
-			field_required(e, &values, "must be specified when `operator` is 'In' or 'NotIn'");
-		else if ((json_eqc(op, "Exists") || json_eqc(op, "DoesNotExist")) && json_len(json_getc(x, "values")) > 0)
-			field_forbidden(e, &values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+			field_required(
+				e, &values, "must be specified when `operator` is 'In' or 'NotIn'");
+		else if ((json_eqc(op, "Exists") || json_eqc(op, "DoesNotExist")) &&
+			 json_len(json_getc(x, "values")) > 0)
+			field_forbidden(e, &values,
+				"may not be specified when `operator` is 'Exists' or "
+				"'DoesNotExist'");
 		else if (!set && !json_eqc(op, "Exists") && !json_eqc(op, "DoesNotExist"))
-			field_invalid_str(e, &op_path, json_str(op), "not a valid selector operator");
+			field_invalid_str(
+				e, &op_path, json_str(op), "not a valid selector operator");
 		if (bad)
 			field_invalid_str(e, &key, json_str(json_getc(x, "key")), "%s", bad);
 	}
@@ -324,10 +355,12 @@ const char *validate__go_int_or_string(struct arena *a, const struct json *v)
 {
 	bool text = json_is(v, JSON_STRING);
 
-	return arena_printf(a, "intstr.IntOrString{Type:%d, IntVal:%lld, StrVal:\"%s\"}", text, (long long)json_i64_or(v, 0), json_cstr(v));
+	return arena_printf(a, "intstr.IntOrString{Type:%d, IntVal:%lld, StrVal:\"%s\"}", text,
+		(long long)json_i64_or(v, 0), json_cstr(v));
 }
 
-void validate__label_value(struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key)
+void validate__label_value(
+	struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key)
 {
 	struct field_path path = field_child(up, key);
 	const char *bad = label_value_error(e->arena, json_str(json_getc(obj, key)));

@@ -16,9 +16,11 @@ static bool is_type(const struct json *spec, const char *type)
 	return json_eqc(json_getc(spec, "type"), type);
 }
 
-static void service_port(struct field_errs *e, const struct field_path *at, const struct json *p, bool need_name, const struct json *spec, struct json *seen)
+static void service_port(struct field_errs *e, const struct field_path *at, const struct json *p,
+	bool need_name, const struct json *spec, struct json *seen)
 {
-	struct field_path name_path = field_child(at, "name"), port_path = field_child(at, "port"), target = field_child(at, "targetPort");
+	struct field_path name_path = field_child(at, "name"), port_path = field_child(at, "port"),
+			  target = field_child(at, "targetPort");
 	struct field_path node_path = field_child(at, "nodePort");
 	struct str name = json_str(json_getc(p, "name")), key;
 	const char *bad = name.n ? validate_dns1123_label(name) : NULL;
@@ -41,13 +43,16 @@ static void service_port(struct field_errs *e, const struct field_path *at, cons
 		field_forbidden(e, &node_path, "may not be used when `type` is 'ClusterIP'");
 	else
 		validate__port_number(e, &node_path, json_getc(p, "nodePort"));
-	key = arena_sprintf(e->arena, "node/%s/%lld", json_cstr(json_getc(p, "protocol")), (long long)json_i64_or(json_getc(p, "nodePort"), 0));
+	key = arena_sprintf(e->arena, "node/%s/%lld", json_cstr(json_getc(p, "protocol")),
+		(long long)json_i64_or(json_getc(p, "nodePort"), 0));
 	if (json_get(seen, key))
-		field_err_add(e, &node_path, FIELD_DUPLICATE, "Duplicate value: %lld", (long long)json_i64_or(json_getc(p, "nodePort"), 0));
+		field_err_add(e, &node_path, FIELD_DUPLICATE, "Duplicate value: %lld",
+			(long long)json_i64_or(json_getc(p, "nodePort"), 0));
 	json_set(e->arena, seen, key, json_new_null(e->arena));
 }
 
-static void service_ports(struct field_errs *e, const struct field_path *path, const struct json *spec)
+static void service_ports(
+	struct field_errs *e, const struct field_path *path, const struct json *spec)
 {
 	struct field_path all = field_child(path, "ports");
 	struct json *list = json_getc(spec, "ports"), *seen = json_new_object(e->arena);
@@ -70,14 +75,17 @@ static void service_ports(struct field_errs *e, const struct field_path *path, c
 
 		if (json_get(seen, key))
 			field_err_add(e, &at, FIELD_DUPLICATE,
-					"Duplicate value: core.ServicePort{Name:\"\", Protocol:\"%s\", AppProtocol:(*string)(nil), Port:%lld, "
-					"TargetPort:intstr.IntOrString{Type:0, IntVal:0, StrVal:\"\"}, NodePort:0}",
-					protocol, port);
+				"Duplicate value: core.ServicePort{Name:\"\", Protocol:\"%s\", "
+				"AppProtocol:(*string)(nil), Port:%lld, "
+				"TargetPort:intstr.IntOrString{Type:0, IntVal:0, StrVal:\"\"}, "
+				"NodePort:0}",
+				protocol, port);
 		json_set(e->arena, seen, key, json_new_null(e->arena));
 	}
 }
 
-static void strings(struct field_errs *e, const struct field_path *up, const struct json *spec, const char *key, bool cidr)
+static void strings(struct field_errs *e, const struct field_path *up, const struct json *spec,
+	const char *key, bool cidr)
 {
 	struct field_path all = field_child(up, key);
 	size_t i = 0;
@@ -96,7 +104,8 @@ static void strings(struct field_errs *e, const struct field_path *up, const str
 static void affinity(struct field_errs *e, const struct field_path *path, const struct json *spec)
 {
 	static const char *const values[] = {"ClientIP", "None", NULL};
-	struct field_path config = field_child(path, "sessionAffinityConfig"), client = field_child(&config, "clientIP");
+	struct field_path config = field_child(path, "sessionAffinityConfig"),
+			  client = field_child(&config, "clientIP");
 	struct field_path timeout = field_child(&client, "timeoutSeconds");
 	struct json *t = json_getp(spec, "sessionAffinityConfig.clientIP.timeoutSeconds");
 
@@ -117,10 +126,12 @@ static void traffic(struct field_errs *e, const struct field_path *path, const s
 	struct field_path external = field_child(path, "externalTrafficPolicy");
 	struct json *v = json_getc(spec, "externalTrafficPolicy");
 
-	if (is_type(spec, "NodePort") || is_type(spec, "LoadBalancer") || json_len(json_getc(spec, "externalIPs")) > 0)
+	if (is_type(spec, "NodePort") || is_type(spec, "LoadBalancer") ||
+		json_len(json_getc(spec, "externalIPs")) > 0)
 		validate__one_of_opt(e, path, spec, "externalTrafficPolicy", values);
 	else if (json_str(v).n > 0)
-		field_invalid(e, &external, v, "may only be set for externally-accessible services");
+		field_invalid(
+			e, &external, v, "may only be set for externally-accessible services");
 	validate__one_of_opt(e, path, spec, "internalTrafficPolicy", values);
 }
 
@@ -136,13 +147,17 @@ static void cluster_ip(struct field_errs *e, const struct field_path *path, cons
 	else if (!str_eqc(ip, "None") && validate__ip(ip))
 		field_invalid_str(e, &first, ip, "%s", validate__ip(ip));
 	else if (str_eqc(ip, "None") && !is_type(spec, "ClusterIP"))
-		field_invalid_str(e, &first, ip, "may not be set to 'None' for %s services", json_cstr(json_getc(spec, "type")));
+		field_invalid_str(e, &first, ip, "may not be set to 'None' for %s services",
+			json_cstr(json_getc(spec, "type")));
 }
 
 void validate__service(const struct validate__ctx *c)
 {
-	static const char *const types[] = {"ClusterIP", "ExternalName", "LoadBalancer", "NodePort", NULL};
-	struct field_path path = field_child(NULL, "spec"), selector = field_child(&path, "selector"), ips = field_child(&path, "clusterIPs");
+	static const char *const types[] = {
+		"ClusterIP", "ExternalName", "LoadBalancer", "NodePort", NULL};
+	struct field_path path = field_child(NULL, "spec"),
+			  selector = field_child(&path, "selector"),
+			  ips = field_child(&path, "clusterIPs");
 	struct field_path first = field_index(&ips, 0);
 	const struct json *spec = json_getc(c->obj, "spec"), *was = json_getc(c->old, "spec");
 	struct str old_ip = json_str(json_getc(was, "clusterIP"));
@@ -161,13 +176,18 @@ void validate__service(const struct validate__ctx *c)
 	strings(e, &path, spec, "loadBalancerSourceRanges", true);
 	traffic(e, &path, spec);
 	/* An address stays with its service, unless the service has none by its type. */
-	if (was && old_ip.n > 0 && !is_type(spec, "ExternalName") && !is_type(was, "ExternalName") && !str_eq(old_ip, json_str(json_getc(spec, "clusterIP"))))
-		field_err_add(e, &first, FIELD_INVALID, "Invalid value: []string{\"%s\"}: may not change once set", json_cstr(json_getc(spec, "clusterIP")));
+	if (was && old_ip.n > 0 && !is_type(spec, "ExternalName") &&
+		!is_type(was, "ExternalName") &&
+		!str_eq(old_ip, json_str(json_getc(spec, "clusterIP"))))
+		field_err_add(e, &first, FIELD_INVALID,
+			"Invalid value: []string{\"%s\"}: may not change once set",
+			json_cstr(json_getc(spec, "clusterIP")));
 }
 
 /* ---- endpoints ---- */
 
-static void endpoint_port(struct field_errs *e, const struct field_path *at, const struct json *p, bool need_name)
+static void endpoint_port(
+	struct field_errs *e, const struct field_path *at, const struct json *p, bool need_name)
 {
 	struct field_path name_path = field_child(at, "name"), port_path = field_child(at, "port");
 	struct str name = json_str(json_getc(p, "name"));
@@ -181,7 +201,8 @@ static void endpoint_port(struct field_errs *e, const struct field_path *at, con
 	validate__one_of(e, at, p, "protocol", protocols);
 }
 
-static void endpoint_addresses(struct field_errs *e, const struct field_path *up, const struct json *ss, const char *key)
+static void endpoint_addresses(
+	struct field_errs *e, const struct field_path *up, const struct json *ss, const char *key)
 {
 	struct field_path all = field_child(up, key);
 	size_t i = 0;
@@ -204,8 +225,11 @@ void validate__endpoints(const struct validate__ctx *c)
 		struct field_path at = field_index(&all, i++), ports = field_child(&at, "ports");
 		size_t k = 0;
 
-		if (json_len(json_getc(ss, "addresses")) + json_len(json_getc(ss, "notReadyAddresses")) == 0)
-			field_required(c->errs, &at, "must specify `addresses` or `notReadyAddresses`");
+		if (json_len(json_getc(ss, "addresses")) +
+				json_len(json_getc(ss, "notReadyAddresses")) ==
+			0)
+			field_required(
+				c->errs, &at, "must specify `addresses` or `notReadyAddresses`");
 		endpoint_addresses(c->errs, &at, ss, "addresses");
 		endpoint_addresses(c->errs, &at, ss, "notReadyAddresses");
 		JSON_ITEMS (p, json_getc(ss, "ports")) {
@@ -216,7 +240,8 @@ void validate__endpoints(const struct validate__ctx *c)
 	}
 }
 
-static void slice_endpoint(struct field_errs *e, const struct field_path *at, const struct json *ep, const char *type)
+static void slice_endpoint(
+	struct field_errs *e, const struct field_path *at, const struct json *ep, const char *type)
 {
 	struct field_path all = field_child(at, "addresses");
 	struct json *list = json_getc(ep, "addresses");
@@ -229,7 +254,9 @@ static void slice_endpoint(struct field_errs *e, const struct field_path *at, co
 	JSON_ITEMS (a, list) {
 		struct field_path p = field_index(&all, i++);
 		bool v6 = str_find(json_str(a), ':') >= 0;
-		const char *bad = strcmp(type, "FQDN") == 0 ? validate_dns1123_subdomain(json_str(a)) : validate__ip(json_str(a));
+		const char *bad = strcmp(type, "FQDN") == 0
+					  ? validate_dns1123_subdomain(json_str(a))
+					  : validate__ip(json_str(a));
 
 		if (bad)
 			field_invalid(e, &p, a, "%s", bad);
@@ -269,8 +296,10 @@ static void slice_ports(struct field_errs *e, const struct json *list)
 void validate__endpoint_slice(const struct validate__ctx *c)
 {
 	static const char *const types[] = {"FQDN", "IPv4", "IPv6", NULL};
-	struct field_path all = field_child(NULL, "endpoints"), type_path = field_child(NULL, "addressType");
-	struct json *list = json_getc(c->obj, "endpoints"), *type = json_getc(c->obj, "addressType");
+	struct field_path all = field_child(NULL, "endpoints"),
+			  type_path = field_child(NULL, "addressType");
+	struct json *list = json_getc(c->obj, "endpoints"),
+		    *type = json_getc(c->obj, "addressType");
 	size_t i = 0;
 
 	if (json_str(type).n == 0)

@@ -8,7 +8,8 @@
 
 /* ---- data ---- */
 
-static size_t data_keys(struct field_errs *e, const char *field, const struct json *map, bool base64)
+static size_t data_keys(
+	struct field_errs *e, const char *field, const struct json *map, bool base64)
 {
 	struct field_path path = field_child(NULL, field);
 	size_t total = 0;
@@ -36,7 +37,8 @@ static void immutable(const struct validate__ctx *c, const char *const *fields)
 		field_forbidden(c->errs, &flag, "%s", text);
 	for (size_t i = 0; fields[i]; i++) {
 		struct field_path path = field_child(NULL, fields[i]);
-		struct json *now = json_getc(c->obj, fields[i]), *was = json_getc(c->old, fields[i]);
+		struct json *now = json_getc(c->obj, fields[i]),
+			    *was = json_getc(c->old, fields[i]);
 
 		if (json_len(now) + json_len(was) > 0 && !json_equal(now, was))
 			field_forbidden(c->errs, &path, "%s", text);
@@ -75,9 +77,12 @@ void validate__secret(const struct validate__ctx *c)
 		{"kubernetes.io/tls", "tls.crt"},
 		{"kubernetes.io/tls", "tls.key"},
 	};
-	struct field_path data_path = field_child(NULL, "data"), meta = field_child(NULL, "metadata"), notes = field_child(&meta, "annotations");
+	struct field_path data_path = field_child(NULL, "data"),
+			  meta = field_child(NULL, "metadata"),
+			  notes = field_child(&meta, "annotations");
 	struct field_path account = field_key(&notes, STR("kubernetes.io/service-account.name"));
-	struct field_path user = field_key(&data_path, STR("username")), password = field_key(&data_path, STR("password"));
+	struct field_path user = field_key(&data_path, STR("username")),
+			  password = field_key(&data_path, STR("password"));
 	struct json *type = json_getc(c->obj, "type"), *data = json_getc(c->obj, "data");
 
 	if (data_keys(c->errs, "data", data, true) > DATA_MAX)
@@ -88,12 +93,15 @@ void validate__secret(const struct validate__ctx *c)
 		if (json_eqc(type, rows[i].type) && json_getc(data, rows[i].key) == NULL)
 			field_required(c->errs, &at, "");
 	}
-	if (json_eqc(type, "kubernetes.io/basic-auth") && !json_getc(data, "username") && !json_getc(data, "password")) {
+	if (json_eqc(type, "kubernetes.io/basic-auth") && !json_getc(data, "username") &&
+		!json_getc(data, "password")) {
 		field_required(c->errs, &user, "");
 		field_required(c->errs, &password, "");
 	}
 	if (json_eqc(type, "kubernetes.io/service-account-token") &&
-			json_str(json_getc(json_getp(c->obj, "metadata.annotations"), "kubernetes.io/service-account.name")).n == 0)
+		json_str(json_getc(json_getp(c->obj, "metadata.annotations"),
+				 "kubernetes.io/service-account.name"))
+				.n == 0)
 		field_required(c->errs, &account, "");
 	if (c->old == NULL)
 		return;
@@ -113,7 +121,9 @@ void validate__namespace(const struct validate__ctx *c)
 		if (bad)
 			field_invalid(c->errs, &path, f, "%s", bad);
 		else if (str_find(json_str(f), '/') < 0 && !json_eqc(f, "kubernetes"))
-			field_invalid(c->errs, &path, f, "name is neither a standard finalizer name nor is it fully qualified");
+			field_invalid(c->errs, &path, f,
+				"name is neither a standard finalizer name nor is it fully "
+				"qualified");
 	}
 }
 
@@ -126,7 +136,8 @@ static void taints(struct field_errs *e, const struct field_path *up, const stru
 
 	JSON_ITEMS (t, list) {
 		struct field_path at = field_index(&all, i++);
-		struct str key = arena_sprintf(e->arena, "%s:%s", json_cstr(json_getc(t, "key")), json_cstr(json_getc(t, "effect")));
+		struct str key = arena_sprintf(e->arena, "%s:%s", json_cstr(json_getc(t, "key")),
+			json_cstr(json_getc(t, "effect")));
 
 		validate__name(e, &at, t, "key", validate__qualified_name);
 		validate__label_value(e, &at, t, "value");
@@ -139,8 +150,10 @@ static void taints(struct field_errs *e, const struct field_path *up, const stru
 
 void validate__node(const struct validate__ctx *c)
 {
-	struct field_path spec = field_child(NULL, "spec"), cidrs = field_child(&spec, "podCIDRs"), provider = field_child(&spec, "providerID");
-	struct json *list = json_getp(c->obj, "spec.podCIDRs"), *was = json_getp(c->old, "spec.podCIDRs");
+	struct field_path spec = field_child(NULL, "spec"), cidrs = field_child(&spec, "podCIDRs"),
+			  provider = field_child(&spec, "providerID");
+	struct json *list = json_getp(c->obj, "spec.podCIDRs"),
+		    *was = json_getp(c->old, "spec.podCIDRs");
 	size_t i = 0;
 
 	taints(c->errs, &spec, json_getp(c->obj, "spec.taints"));
@@ -148,19 +161,24 @@ void validate__node(const struct validate__ctx *c)
 		struct field_path at = field_index(&cidrs, i++);
 
 		if (!validate__is_cidr(json_str(s)))
-			field_invalid(c->errs, &at, s, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+			field_invalid(c->errs, &at, s,
+				"must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
 	}
 	if (json_len(was) > 0 && !json_equal(list, was))
-		field_forbidden(c->errs, &cidrs, "node updates may not change podCIDR except from \"\" to valid");
-	if (json_strp(c->old, "spec.providerID").n > 0 && !str_eq(json_strp(c->old, "spec.providerID"), json_strp(c->obj, "spec.providerID")))
-		field_forbidden(c->errs, &provider, "node updates may not change providerID except from \"\" to valid");
+		field_forbidden(c->errs, &cidrs,
+			"node updates may not change podCIDR except from \"\" to valid");
+	if (json_strp(c->old, "spec.providerID").n > 0 &&
+		!str_eq(json_strp(c->old, "spec.providerID"), json_strp(c->obj, "spec.providerID")))
+		field_forbidden(c->errs, &provider,
+			"node updates may not change providerID except from \"\" to valid");
 }
 
 /* ---- leases, events ---- */
 
 void validate__lease(const struct validate__ctx *c)
 {
-	struct field_path spec = field_child(NULL, "spec"), path = field_child(&spec, "leaseDurationSeconds");
+	struct field_path spec = field_child(NULL, "spec"),
+			  path = field_child(&spec, "leaseDurationSeconds");
 	struct json *v = json_getp(c->obj, "spec.leaseDurationSeconds");
 
 	if (json_is(v, JSON_NUMBER) && json_i64_or(v, 0) <= 0)
@@ -171,8 +189,10 @@ void validate__lease(const struct validate__ctx *c)
 void validate__event(const struct validate__ctx *c)
 {
 	const char *field = json_getc(c->obj, "regarding") ? "regarding" : "involvedObject";
-	struct field_path object = field_child(NULL, field), path = field_child(&object, "namespace");
-	struct str mine = json_strp(c->obj, "metadata.namespace"), its = json_str(json_getc(json_getc(c->obj, field), "namespace"));
+	struct field_path object = field_child(NULL, field),
+			  path = field_child(&object, "namespace");
+	struct str mine = json_strp(c->obj, "metadata.namespace"),
+		   its = json_str(json_getc(json_getc(c->obj, field), "namespace"));
 
 	/* What has no namespace is told of in "default". */
 	if (its.n == 0 ? !str_eqc(mine, "default") && mine.n > 0 : !str_eq(its, mine))

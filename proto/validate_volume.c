@@ -4,7 +4,8 @@
 #include "proto/quantity.h"
 #include "proto/validate-priv.h"
 
-static void relative_path(struct field_errs *e, const struct field_path *up, const struct json *item)
+static void relative_path(
+	struct field_errs *e, const struct field_path *up, const struct json *item)
 {
 	struct field_path path = field_child(up, "path");
 	struct str s = json_str(json_getc(item, "path")), rest = s, part;
@@ -27,14 +28,16 @@ static void relative_path(struct field_errs *e, const struct field_path *up, con
 		field_invalid_str(e, &path, s, "must not start with '..'");
 }
 
-static void mode(struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key)
+static void mode(
+	struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key)
 {
 	struct field_path path = field_child(up, key);
 	struct json *v = json_getc(obj, key);
 	int64_t m = json_i64_or(v, 0);
 
 	if (m < 0 || m > 0777)
-		field_invalid(e, &path, v, "must be a number between 0 and 0777 (octal), both inclusive");
+		field_invalid(
+			e, &path, v, "must be a number between 0 and 0777 (octal), both inclusive");
 }
 
 static void items(struct field_errs *e, const struct field_path *up, const struct json *src)
@@ -58,12 +61,15 @@ static void downward(struct field_errs *e, const struct field_path *up, const st
 
 	JSON_ITEMS (it, json_getc(src, "items")) {
 		struct field_path at = field_index(&all, i++);
-		bool field = !json_is_null(json_getc(it, "fieldRef")), resource = !json_is_null(json_getc(it, "resourceFieldRef"));
+		bool field = !json_is_null(json_getc(it, "fieldRef")),
+		     resource = !json_is_null(json_getc(it, "resourceFieldRef"));
 
 		relative_path(e, &at, it);
 		mode(e, &at, it, "mode");
 		if (field && resource)
-			field_invalid_str(e, &at, STR("resource"), "fieldRef and resourceFieldRef can not be specified simultaneously");
+			field_invalid_str(e, &at, STR("resource"),
+				"fieldRef and resourceFieldRef can not be specified "
+				"simultaneously");
 		else if (!field && !resource)
 			field_required(e, &at, "one of fieldRef and resourceFieldRef is required");
 	}
@@ -76,14 +82,22 @@ typedef void source_fn(struct field_errs *, const struct field_path *, const str
 static void host_path(struct field_errs *e, const struct field_path *path, const struct json *src)
 {
 	static const char *const types[] = {
-		"BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket", NULL,
+		"BlockDevice",
+		"CharDevice",
+		"Directory",
+		"DirectoryOrCreate",
+		"File",
+		"FileOrCreate",
+		"Socket",
+		NULL,
 	};
 	struct field_path p = field_child(path, "path");
 	struct str s = json_str(json_getc(src, "path"));
 
 	if (s.n == 0)
 		field_required(e, &p, "");
-	else if (str_search(s, STR("/../")) >= 0 || str_has_suffix(s, STR("/..")) || str_eqc(s, ".."))
+	else if (str_search(s, STR("/../")) >= 0 || str_has_suffix(s, STR("/..")) ||
+		 str_eqc(s, ".."))
 		field_invalid_str(e, &p, s, "must not contain '..'");
 	validate__one_of_opt(e, path, src, "type", types);
 }
@@ -111,7 +125,8 @@ static void config_map(struct field_errs *e, const struct field_path *path, cons
 	items(e, path, src);
 }
 
-static void downward_api(struct field_errs *e, const struct field_path *path, const struct json *src)
+static void downward_api(
+	struct field_errs *e, const struct field_path *path, const struct json *src)
 {
 	mode(e, path, src, "defaultMode");
 	downward(e, path, src);
@@ -139,7 +154,11 @@ static void projected(struct field_errs *e, const struct field_path *path, const
 		const char *name;
 		source_fn *fn;
 	} kinds[] = {
-		{"secret", named_items}, {"configMap", named_items}, {"downwardAPI", downward}, {"serviceAccountToken", token}, {"clusterTrustBundle", NULL},
+		{"secret", named_items},
+		{"configMap", named_items},
+		{"downwardAPI", downward},
+		{"serviceAccountToken", token},
+		{"clusterTrustBundle", NULL},
 		{"podCertificate", NULL},
 	};
 	struct field_path all = field_child(path, "sources");
@@ -156,7 +175,8 @@ static void projected(struct field_errs *e, const struct field_path *path, const
 			if (json_is_null(json_getc(s, kinds[k].name)))
 				continue;
 			if (n++ > 0)
-				field_forbidden(e, &p, "may not specify more than 1 volume type per source");
+				field_forbidden(e, &p,
+					"may not specify more than 1 volume type per source");
 			else if (kinds[k].fn)
 				kinds[k].fn(e, &p, json_getc(s, kinds[k].name));
 		}
@@ -181,11 +201,18 @@ static const struct {
 	const char *name;
 	source_fn *fn;
 } sources[] = {
-	{"hostPath", host_path}, {"emptyDir", empty_dir},       {"secret", secret},          {"configMap", config_map},
-	{"downwardAPI", downward_api}, {"projected", projected}, {"persistentVolumeClaim", claim}, {"nfs", nfs},
+	{"hostPath", host_path},
+	{"emptyDir", empty_dir},
+	{"secret", secret},
+	{"configMap", config_map},
+	{"downwardAPI", downward_api},
+	{"projected", projected},
+	{"persistentVolumeClaim", claim},
+	{"nfs", nfs},
 };
 
-void validate__volumes(struct field_errs *e, const struct field_path *path, const struct json *volumes, struct json *names)
+void validate__volumes(struct field_errs *e, const struct field_path *path,
+	const struct json *volumes, struct json *names)
 {
 	size_t i = 0;
 

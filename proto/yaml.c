@@ -63,7 +63,8 @@ struct yaml_stream *yaml_open(struct arena *a, struct str text)
 	map_init(&ys->anchors);
 	ASSERT(yaml_parser_initialize(&ys->parser));
 	yaml_parser_set_encoding(&ys->parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&ys->parser, (const unsigned char *)(text.p ? text.p : ""), text.n);
+	yaml_parser_set_input_string(
+		&ys->parser, (const unsigned char *)(text.p ? text.p : ""), text.n);
 	arena_on_free(a, stream_free, ys);
 	return ys;
 }
@@ -88,15 +89,18 @@ static int next_event(struct yaml_stream *ys, yaml_event_t *ev)
 		return 0;
 	if (ys->parser.error == YAML_READER_ERROR) {
 		ys->done = true;
-		return err_set(ys->e, ERR_BAD_REQUEST, "yaml: %s at offset %zu", ys->parser.problem, ys->parser.problem_offset);
+		return err_set(ys->e, ERR_BAD_REQUEST, "yaml: %s at offset %zu", ys->parser.problem,
+			ys->parser.problem_offset);
 	}
-	return fail_line(ys, ys->parser.problem_mark.line, ys->parser.problem ? ys->parser.problem : "syntax error");
+	return fail_line(ys, ys->parser.problem_mark.line,
+		ys->parser.problem ? ys->parser.problem : "syntax error");
 }
 
 static int spend(struct yaml_stream *ys, size_t n, size_t line)
 {
 	if (n > ys->nodes_left)
-		return fail_line(ys, line, "document contains excessive aliasing or too many values");
+		return fail_line(
+			ys, line, "document contains excessive aliasing or too many values");
 	ys->nodes_left -= n;
 	return 0;
 }
@@ -144,7 +148,8 @@ static size_t count(const struct json *j, size_t enough)
 
 static int base64_value(int c)
 {
-	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char alphabet[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const char *q = c ? strchr(alphabet, c) : NULL;
 
 	return q ? (int)(q - alphabet) : -1;
@@ -209,7 +214,8 @@ static int scalar(struct yaml_stream *ys, const yaml_event_t *ev, struct json **
 		return 0;
 	case YAML__FLOAT:
 		if (!isfinite(v.f))
-			return fail_line(ys, ev->start_mark.line, "JSON has no value for NaN and infinity");
+			return fail_line(
+				ys, ev->start_mark.line, "JSON has no value for NaN and infinity");
 		*ret = json_new_double(ys->a, v.f);
 		return 0;
 	}
@@ -218,7 +224,8 @@ static int scalar(struct yaml_stream *ys, const yaml_event_t *ev, struct json **
 
 /* ---- values ---- */
 
-static int value(struct yaml_stream *ys, yaml_event_t *ev, const struct place *up, unsigned depth, struct json **ret);
+static int value(struct yaml_stream *ys, yaml_event_t *ev, const struct place *up, unsigned depth,
+	struct json **ret);
 
 static int sequence(struct yaml_stream *ys, const struct place *up, unsigned depth, struct json *j)
 {
@@ -259,11 +266,14 @@ static int key_text(struct yaml_stream *ys, const struct json *k, size_t line, s
 	}
 }
 
-/* Members that << brings count only where the mapping has none of its own; earlier ones win over later ones. */
-static int merge_one(struct yaml_stream *ys, const struct json *from, size_t line, struct json *merged)
+/* Members that << brings count only where the mapping has none of its own; earlier ones win over
+ * later ones. */
+static int merge_one(
+	struct yaml_stream *ys, const struct json *from, size_t line, struct json *merged)
 {
 	if (!json_is(from, JSON_OBJECT))
-		return fail_line(ys, line, "map merge requires map or sequence of maps as the value");
+		return fail_line(
+			ys, line, "map merge requires map or sequence of maps as the value");
 	JSON_MEMBERS (m, from)
 		if (json_get(merged, m->key) == NULL)
 			json_set(ys->a, merged, m->key, m->value);
@@ -289,8 +299,8 @@ static bool is_merge_key(const yaml_event_t *ev)
 	       ev->data.scalar.length == 2 && memcmp(ev->data.scalar.value, "<<", 2) == 0;
 }
 
-static int pair(struct yaml_stream *ys, yaml_event_t *key_ev, const struct place *up, unsigned depth, struct json *j,
-		struct json *merged)
+static int pair(struct yaml_stream *ys, yaml_event_t *key_ev, const struct place *up,
+	unsigned depth, struct json *j, struct json *merged)
 {
 	struct place here = {up, STR_NULL, 0};
 	size_t line = key_ev->start_mark.line;
@@ -343,13 +353,15 @@ static int mapping(struct yaml_stream *ys, const struct place *up, unsigned dept
 
 static int alias(struct yaml_stream *ys, const yaml_event_t *ev, struct json **ret)
 {
-	const struct json *from = map_get(&ys->anchors, str_from((const char *)ev->data.alias.anchor));
+	const struct json *from =
+		map_get(&ys->anchors, str_from((const char *)ev->data.alias.anchor));
 	char what[ERR_TEXT_MAX / 2];
 	int rc;
 
 	if (from == NULL) {
-		snprintf(what, sizeof(what), "unknown anchor '%.100s' referenced, or one that contains itself",
-				(const char *)ev->data.alias.anchor);
+		snprintf(what, sizeof(what),
+			"unknown anchor '%.100s' referenced, or one that contains itself",
+			(const char *)ev->data.alias.anchor);
 		return fail_line(ys, ev->start_mark.line, what);
 	}
 	rc = spend(ys, count(from, ys->nodes_left), ev->start_mark.line);
@@ -359,7 +371,8 @@ static int alias(struct yaml_stream *ys, const yaml_event_t *ev, struct json **r
 	return 0;
 }
 
-static int value(struct yaml_stream *ys, yaml_event_t *ev, const struct place *up, unsigned depth, struct json **ret)
+static int value(struct yaml_stream *ys, yaml_event_t *ev, const struct place *up, unsigned depth,
+	struct json **ret)
 {
 	const char *anchor = NULL;
 	struct json *j = NULL;
@@ -425,7 +438,8 @@ static int next_json(struct yaml_stream *ys, struct json **ret)
 static bool is_empty(const yaml_event_t *ev)
 {
 	return ev->type == YAML_SCALAR_EVENT && ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
-	       yaml__resolve(str_of(ev->data.scalar.value, ev->data.scalar.length)).kind == YAML__NULL;
+	       yaml__resolve(str_of(ev->data.scalar.value, ev->data.scalar.length)).kind ==
+		       YAML__NULL;
 }
 
 /* 1: a document, 0: the end of the stream, 2: something between. */

@@ -8,8 +8,8 @@
 #include "proto/yaml.h"
 
 /*
- * libyaml's emitter is what Go's yaml.v2 was made from, so feeding it the same events with the same style hints gives
- * kubectl's text.
+ * libyaml's emitter is what Go's yaml.v2 was made from, so feeding it the same events with the same
+ * style hints gives kubectl's text.
  */
 
 static int write_out(void *data, unsigned char *p, size_t n)
@@ -55,7 +55,8 @@ static void emit_scalar(yaml_emitter_t *em, struct str s, yaml_scalar_style_t st
 {
 	yaml_event_t ev;
 
-	ASSERT(yaml_scalar_event_initialize(&ev, NULL, NULL, (const yaml_char_t *)(s.p ? s.p : ""), (int)s.n, 1, 1, style));
+	ASSERT(yaml_scalar_event_initialize(
+		&ev, NULL, NULL, (const yaml_char_t *)(s.p ? s.p : ""), (int)s.n, 1, 1, style));
 	emit(em, &ev);
 }
 
@@ -94,7 +95,8 @@ static int natural_cmp(struct str a, struct str b)
 
 static int member_cmp(const void *a, const void *b)
 {
-	return natural_cmp(((const struct json_member *)a)->key, ((const struct json_member *)b)->key);
+	return natural_cmp(
+		((const struct json_member *)a)->key, ((const struct json_member *)b)->key);
 }
 
 static void print(yaml_emitter_t *em, const struct json *j);
@@ -136,7 +138,8 @@ static void print(yaml_emitter_t *em, const struct json *j)
 		emit_scalar(em, j->s, style_of(j->s));
 		break;
 	case JSON_ARRAY:
-		ASSERT(yaml_sequence_start_event_initialize(&ev, NULL, NULL, 1, YAML_BLOCK_SEQUENCE_STYLE));
+		ASSERT(yaml_sequence_start_event_initialize(
+			&ev, NULL, NULL, 1, YAML_BLOCK_SEQUENCE_STYLE));
 		emit(em, &ev);
 		JSON_ITEMS (it, j)
 			print(em, it);

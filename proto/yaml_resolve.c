@@ -15,17 +15,46 @@ static const struct word {
 	enum yaml__kind kind;
 	double f;
 } words[] = {
-	{"", YAML__NULL, 0},          {"~", YAML__NULL, 0},         {"null", YAML__NULL, 0},      {"Null", YAML__NULL, 0},
-	{"NULL", YAML__NULL, 0},      {"y", YAML__TRUE, 0},         {"Y", YAML__TRUE, 0},         {"yes", YAML__TRUE, 0},
-	{"Yes", YAML__TRUE, 0},       {"YES", YAML__TRUE, 0},       {"true", YAML__TRUE, 0},      {"True", YAML__TRUE, 0},
-	{"TRUE", YAML__TRUE, 0},      {"on", YAML__TRUE, 0},        {"On", YAML__TRUE, 0},        {"ON", YAML__TRUE, 0},
-	{"n", YAML__FALSE, 0},        {"N", YAML__FALSE, 0},        {"no", YAML__FALSE, 0},       {"No", YAML__FALSE, 0},
-	{"NO", YAML__FALSE, 0},       {"false", YAML__FALSE, 0},    {"False", YAML__FALSE, 0},    {"FALSE", YAML__FALSE, 0},
-	{"off", YAML__FALSE, 0},      {"Off", YAML__FALSE, 0},      {"OFF", YAML__FALSE, 0},      {"<<", YAML__MERGE, 0},
-	{".nan", YAML__FLOAT, NAN},   {".NaN", YAML__FLOAT, NAN},   {".NAN", YAML__FLOAT, NAN},   {".inf", YAML__FLOAT, INFINITY},
-	{".Inf", YAML__FLOAT, INFINITY},   {".INF", YAML__FLOAT, INFINITY},   {"+.inf", YAML__FLOAT, INFINITY},
-	{"+.Inf", YAML__FLOAT, INFINITY},  {"+.INF", YAML__FLOAT, INFINITY},  {"-.inf", YAML__FLOAT, -INFINITY},
-	{"-.Inf", YAML__FLOAT, -INFINITY}, {"-.INF", YAML__FLOAT, -INFINITY},
+	{"", YAML__NULL, 0},
+	{"~", YAML__NULL, 0},
+	{"null", YAML__NULL, 0},
+	{"Null", YAML__NULL, 0},
+	{"NULL", YAML__NULL, 0},
+	{"y", YAML__TRUE, 0},
+	{"Y", YAML__TRUE, 0},
+	{"yes", YAML__TRUE, 0},
+	{"Yes", YAML__TRUE, 0},
+	{"YES", YAML__TRUE, 0},
+	{"true", YAML__TRUE, 0},
+	{"True", YAML__TRUE, 0},
+	{"TRUE", YAML__TRUE, 0},
+	{"on", YAML__TRUE, 0},
+	{"On", YAML__TRUE, 0},
+	{"ON", YAML__TRUE, 0},
+	{"n", YAML__FALSE, 0},
+	{"N", YAML__FALSE, 0},
+	{"no", YAML__FALSE, 0},
+	{"No", YAML__FALSE, 0},
+	{"NO", YAML__FALSE, 0},
+	{"false", YAML__FALSE, 0},
+	{"False", YAML__FALSE, 0},
+	{"FALSE", YAML__FALSE, 0},
+	{"off", YAML__FALSE, 0},
+	{"Off", YAML__FALSE, 0},
+	{"OFF", YAML__FALSE, 0},
+	{"<<", YAML__MERGE, 0},
+	{".nan", YAML__FLOAT, NAN},
+	{".NaN", YAML__FLOAT, NAN},
+	{".NAN", YAML__FLOAT, NAN},
+	{".inf", YAML__FLOAT, INFINITY},
+	{".Inf", YAML__FLOAT, INFINITY},
+	{".INF", YAML__FLOAT, INFINITY},
+	{"+.inf", YAML__FLOAT, INFINITY},
+	{"+.Inf", YAML__FLOAT, INFINITY},
+	{"+.INF", YAML__FLOAT, INFINITY},
+	{"-.inf", YAML__FLOAT, -INFINITY},
+	{"-.Inf", YAML__FLOAT, -INFINITY},
+	{"-.INF", YAML__FLOAT, -INFINITY},
 };
 
 static bool eat(struct str *s, const char *set)
@@ -99,7 +128,8 @@ static struct yaml__scalar number(struct str s)
 	neg = plain[0] == '-';
 	if (whole(plain + (neg || plain[0] == '+'), &u)) {
 		if (u <= INT64_MAX || (neg && u == (uint64_t)INT64_MAX + 1))
-			return (struct yaml__scalar){.kind = YAML__INT, .i = neg ? (int64_t)(0 - u) : (int64_t)u};
+			return (struct yaml__scalar){
+				.kind = YAML__INT, .i = neg ? (int64_t)(0 - u) : (int64_t)u};
 		if (!neg)
 			return (struct yaml__scalar){.kind = YAML__INT, .is_big = true, .u = u};
 	}
@@ -113,7 +143,8 @@ struct yaml__scalar yaml__resolve(struct str s)
 	if (s.n <= 5)
 		for (size_t i = 0; i < ARRAY_LEN(words); i++)
 			if (str_eqc(s, words[i].text))
-				return (struct yaml__scalar){.kind = words[i].kind, .f = words[i].f};
+				return (struct yaml__scalar){
+					.kind = words[i].kind, .f = words[i].f};
 	if (isdigit((unsigned char)s.p[0]) || strchr("+-.", s.p[0]))
 		return number(s);
 	return (struct yaml__scalar){.kind = YAML__STRING};
@@ -131,17 +162,20 @@ static bool eat_number(struct str *s, size_t min, size_t max)
 /* 2006-1-2, and the same with a time of day behind T or spaces, with or without a zone. */
 bool yaml__is_timestamp(struct str s)
 {
-	if (!eat_number(&s, 4, 4) || !eat(&s, "-") || !eat_number(&s, 1, 2) || !eat(&s, "-") || !eat_number(&s, 1, 2))
+	if (!eat_number(&s, 4, 4) || !eat(&s, "-") || !eat_number(&s, 1, 2) || !eat(&s, "-") ||
+		!eat_number(&s, 1, 2))
 		return false;
 	if (s.n == 0)
 		return true;
 	if (!eat(&s, "Tt "))
 		return false;
-	if (!eat_number(&s, 1, 2) || !eat(&s, ":") || !eat_number(&s, 1, 2) || !eat(&s, ":") || !eat_number(&s, 1, 2))
+	if (!eat_number(&s, 1, 2) || !eat(&s, ":") || !eat_number(&s, 1, 2) || !eat(&s, ":") ||
+		!eat_number(&s, 1, 2))
 		return false;
 	if (eat(&s, "."))
 		eat_digits(&s);
 	if (s.n == 0 || str_eqc(s, "Z"))
 		return true;
-	return eat(&s, "+-") && eat_number(&s, 2, 2) && eat(&s, ":") && eat_number(&s, 2, 2) && s.n == 0;
+	return eat(&s, "+-") && eat_number(&s, 2, 2) && eat(&s, ":") && eat_number(&s, 2, 2) &&
+	       s.n == 0;
 }

@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size)
 {
-	static const unsigned forms[] = {JSON_COMPACT, JSON_PRETTY, JSON_SORTED, JSON_PRETTY | JSON_SORTED | JSON_RAW_HTML};
+	static const unsigned forms[] = {
+		JSON_COMPACT, JSON_PRETTY, JSON_SORTED, JSON_PRETTY | JSON_SORTED | JSON_RAW_HTML};
 	struct json_opts opts = {.max_nodes = 100000};
 	struct json *j, *again;
 	struct arena a;

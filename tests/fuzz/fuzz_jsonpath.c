@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size)
 {
-	static const char fallback[] = "{\"items\":[{\"a\":{\"b\":1},\"l\":[1,2,3]},{\"a\":{\"b\":\"x\"}}],\"n\":null}";
+	static const char fallback[] =
+		"{\"items\":[{\"a\":{\"b\":1},\"l\":[1,2,3]},{\"a\":{\"b\":\"x\"}}],\"n\":null}";
 	struct json_opts opts = {.max_nodes = 1000};
 	struct buf out;
 	struct str path, text;

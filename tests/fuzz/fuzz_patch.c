@@ -1,6 +1,6 @@
 /*
- * Patches: the input is [document, patch, third]. Nothing changes its inputs; a patch made between two objects leads from one to
- * the other.
+ * Patches: the input is [document, patch, third]. Nothing changes its inputs; a patch made between
+ * two objects leads from one to the other.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size)
 	struct err e = ERR_INIT;
 
 	arena_init(&a);
-	if (json_parse(&a, str_of(p, size), &opts, &in, &e) < 0 || json_len(in) < 2 || !json_is(in, JSON_ARRAY))
+	if (json_parse(&a, str_of(p, size), &opts, &in, &e) < 0 || json_len(in) < 2 ||
+		!json_is(in, JSON_ARRAY))
 		goto out;
 	before = json_copy(&a, in);
 	doc = json_at(in, 0);
@@ -41,7 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size)
 	patch_merge(&a, doc, patch);
 	if (patch_strategic(&a, t, doc, patch, &out, &e) == 0)
 		ASSERT(json_depth(out) <= JSON_MAX_DEPTH);
-	if (json_is(doc, JSON_OBJECT) && json_is(patch, JSON_OBJECT) && !has_null(doc) && !has_null(patch))
+	if (json_is(doc, JSON_OBJECT) && json_is(patch, JSON_OBJECT) && !has_null(doc) &&
+		!has_null(patch))
 		ASSERT(json_equal(patch_merge(&a, doc, patch_make_merge(&a, doc, patch)), patch));
 	if (patch_make_strategic(&a, t, doc, patch, &out, &e) == 0)
 		patch_strategic(&a, t, doc, out, &out, &e);

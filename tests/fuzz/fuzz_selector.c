@@ -25,7 +25,8 @@ static void labels(struct arena *a, struct str text)
 	ASSERT(str_eq(buf_str(&b), buf_str(&b2)));
 	ASSERT(selector_matches_json(&sel, set) == selector_matches_json(&again, set));
 	for (size_t i = 0; i < sel.n_reqs; i++)
-		json_set(a, set, sel.reqs[i].key, json_new_str(a, sel.reqs[i].n_values ? sel.reqs[i].values[0] : STR("")));
+		json_set(a, set, sel.reqs[i].key,
+			json_new_str(a, sel.reqs[i].n_values ? sel.reqs[i].values[0] : STR("")));
 	ASSERT(selector_matches_json(&sel, set) == selector_matches_json(&again, set));
 	buf_fini(&b);
 	buf_fini(&b2);

@@ -24,7 +24,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size)
 	arena_init(&a);
 	if (json_parse(&a, str_of(p, size), &opts, &obj, NULL) < 0)
 		goto out;
-	res = resource_find_kind(json_cstr(json_getc(obj, "apiVersion")), json_cstr(json_getc(obj, "kind")));
+	res = resource_find_kind(
+		json_cstr(json_getc(obj, "apiVersion")), json_cstr(json_getc(obj, "kind")));
 	if (res == NULL)
 		res = resource_find_kind("v1", "Pod");
 	old = json_is(obj, JSON_OBJECT) ? json_getc(obj, "old") : NULL;
@@ -36,7 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size)
 	field_errs_status(&errs, res->group, res->kind, json_strp(obj, "metadata.name"));
 	table = table_new(&a, res, NULL);
 	table_add(&a, table, res, obj, TABLE_METADATA, 1700000000);
-	table_print(&text, table, &(struct table_print){.wide = true, .with_namespace = true, .show_labels = true});
+	table_print(&text, table,
+		&(struct table_print){.wide = true, .with_namespace = true, .show_labels = true});
 out:
 	buf_fini(&text);
 	arena_fini(&a);

@@ -35,15 +35,26 @@ static void check_print(const struct json *j, unsigned flags, const char *want)
 static void test_round_trip(void **state)
 {
 	static const char *const same[] = {
-		"null", "true", "false", "0", "-1.50e+10", "\"\"", "[]", "{}", "[1,[2,{}],null]",
-		"{\"b\":1,\"a\":{\"c\":[\"x\"]}}", "\"\\u003ca\\u003e \\u0026 \\u2028 \\\\ \\\" \\n\"",
+		"null",
+		"true",
+		"false",
+		"0",
+		"-1.50e+10",
+		"\"\"",
+		"[]",
+		"{}",
+		"[1,[2,{}],null]",
+		"{\"b\":1,\"a\":{\"c\":[\"x\"]}}",
+		"\"\\u003ca\\u003e \\u0026 \\u2028 \\\\ \\\" \\n\"",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(same); i++)
 		check_print(parse(same[i]), JSON_COMPACT, same[i]);
-	check_print(parse("\"\\u00e9\\ud83d\\ude00\\ud800x\\/\""), 0, "\"\xc3\xa9\xf0\x9f\x98\x80\xef\xbf\xbdx/\"");
+	check_print(parse("\"\\u00e9\\ud83d\\ude00\\ud800x\\/\""), 0,
+		"\"\xc3\xa9\xf0\x9f\x98\x80\xef\xbf\xbdx/\"");
 	check_print(parse("{\"b\":[1,{}],\"a\":{\"c\":[]}}"), JSON_PRETTY | JSON_SORTED,
-			"{\n    \"a\": {\n        \"c\": []\n    },\n    \"b\": [\n        1,\n        {}\n    ]\n}");
+		"{\n    \"a\": {\n        \"c\": []\n    },\n    \"b\": [\n        1,\n        "
+		"{}\n    ]\n}");
 	check_print(parse("\"<>\""), JSON_RAW_HTML, "\"<>\"");
 }
 
@@ -60,7 +71,8 @@ static void test_errors(void **state)
 		{"\"abc\\", "unexpected end of JSON input", 5},
 		{"x", "invalid character 'x' looking for beginning of value", 0},
 		{"{a:1}", "invalid character 'a' looking for beginning of object key string", 1},
-		{"{\"a\":1,}", "invalid character '}' looking for beginning of object key string", 7},
+		{"{\"a\":1,}", "invalid character '}' looking for beginning of object key string",
+			7},
 		{"{\"a\" 1}", "invalid character '1' after object key", 5},
 		{"{\"a\":1 \"b\"}", "invalid character '\"' after object key:value pair", 7},
 		{"[1 2]", "invalid character '2' after array element", 3},
@@ -113,7 +125,10 @@ static void test_dups(void **state)
 	struct json_opts opts = {0};
 	struct json *j;
 
-	assert_int_equal(json_parse(&arena, STR("{\"a\":1,\"s\":{\"c\":[{},{\"n\":1,\"n\":2}]},\"a\":3}"), &opts, &j, NULL), 0);
+	assert_int_equal(
+		json_parse(&arena, STR("{\"a\":1,\"s\":{\"c\":[{},{\"n\":1,\"n\":2}]},\"a\":3}"),
+			&opts, &j, NULL),
+		0);
 	assert_int_equal(opts.n_dups, 2);
 	assert_true(str_eqc(opts.dups[0], "s.c[1].n"));
 	assert_true(str_eqc(opts.dups[1], "a"));

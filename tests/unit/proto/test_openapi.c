@@ -27,7 +27,8 @@ static void check_refs(const struct json *j, const struct json *definitions, con
 	JSON_MEMBERS (m, j) {
 		if (str_eqc(m->key, "$ref")) {
 			assert_true(str_has_prefix(json_str(m->value), str_from(prefix)));
-			assert_non_null(json_get(definitions, str_skip(json_str(m->value), strlen(prefix))));
+			assert_non_null(json_get(
+				definitions, str_skip(json_str(m->value), strlen(prefix))));
 		} else {
 			check_refs(m->value, definitions, prefix);
 		}
@@ -45,14 +46,23 @@ static void test_v2(void **state)
 	assert_int_equal(json_parse(&a, buf_str(&b), NULL, &doc, NULL), 0);
 	defs = json_getc(doc, "definitions");
 	check_refs(doc, defs, "#/definitions/");
-	assert_string_equal(json_text(&a, get2(defs, "io.k8s.api.apps.v1.Deployment", "x-kubernetes-group-version-kind")).p,
-			"[{\"group\":\"apps\",\"kind\":\"Deployment\",\"version\":\"v1\"}]");
-	ports = json_getc(json_getp(json_getc(defs, "io.k8s.api.core.v1.ServiceSpec"), "properties"), "ports");
+	assert_string_equal(json_text(&a, get2(defs, "io.k8s.api.apps.v1.Deployment",
+						  "x-kubernetes-group-version-kind"))
+				    .p,
+		"[{\"group\":\"apps\",\"kind\":\"Deployment\",\"version\":\"v1\"}]");
+	ports = json_getc(
+		json_getp(json_getc(defs, "io.k8s.api.core.v1.ServiceSpec"), "properties"),
+		"ports");
 	assert_true(json_eqc(json_getc(ports, "x-kubernetes-patch-merge-key"), "port"));
 	assert_true(json_eqc(json_getc(ports, "x-kubernetes-list-type"), "map"));
-	assert_string_equal(json_text(&a, get2(defs, "io.k8s.api.core.v1.ServicePort", "required")).p, "[\"port\"]");
-	assert_true(json_eqc(get2(defs, "io.k8s.apimachinery.pkg.util.intstr.IntOrString", "format"), "int-or-string"));
-	op = get2(json_getc(doc, "paths"), "/apis/apps/v1/namespaces/{namespace}/deployments/{name}", "patch");
+	assert_string_equal(
+		json_text(&a, get2(defs, "io.k8s.api.core.v1.ServicePort", "required")).p,
+		"[\"port\"]");
+	assert_true(
+		json_eqc(get2(defs, "io.k8s.apimachinery.pkg.util.intstr.IntOrString", "format"),
+			"int-or-string"));
+	op = get2(json_getc(doc, "paths"),
+		"/apis/apps/v1/namespaces/{namespace}/deployments/{name}", "patch");
 	assert_true(json_eqc(json_getc(op, "x-kubernetes-action"), "patch"));
 	assert_true(json_eqc(get2(op, "x-kubernetes-group-version-kind", "kind"), "Deployment"));
 	buf_fini(&b);
@@ -90,7 +100,8 @@ static void test_v2_proto(void **state)
 	/* properties > apiVersion > type */
 	assert_true(str_eqc(field(field(field(pod, 25), 1), 1), "apiVersion"));
 	/* extension > value > yaml */
-	assert_true(str_eqc(field(field(field(pod, 31), 2), 2), "[{\"group\":\"\",\"kind\":\"Pod\",\"version\":\"v1\"}]"));
+	assert_true(str_eqc(field(field(field(pod, 31), 2), 2),
+		"[{\"group\":\"\",\"kind\":\"Pod\",\"version\":\"v1\"}]"));
 	buf_fini(&b);
 }
 
@@ -110,7 +121,8 @@ static void test_v3(void **state)
 	assert_true(openapi_v3_json(&b, STR("api/v1"), "v1"));
 	assert_int_equal(json_parse(&a, buf_str(&b), NULL, &doc, NULL), 0);
 	check_refs(doc, json_getp(doc, "components.schemas"), "#/components/schemas/");
-	assert_non_null(get2(json_getc(doc, "paths"), "/api/v1/namespaces/{namespace}/pods", "post"));
+	assert_non_null(
+		get2(json_getc(doc, "paths"), "/api/v1/namespaces/{namespace}/pods", "post"));
 	buf_fini(&b);
 	arena_fini(&a);
 }

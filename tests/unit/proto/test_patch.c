@@ -1,4 +1,5 @@
-/* proto/patch.h: the three kinds of patch, and making them; random objects for the laws that patches obey. */
+/* proto/patch.h: the three kinds of patch, and making them; random objects for the laws that
+ * patches obey. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -39,21 +40,37 @@ struct row {
 static void test_json_patch(void **state)
 {
 	static const struct row rows[] = {
-		{"{\"a\":1}", "[{\"op\":\"add\",\"path\":\"/b\",\"value\":[1]},{\"op\":\"add\",\"path\":\"/b/-\",\"value\":2}]", "{\"a\":1,\"b\":[1,2]}", NULL},
-		{"{\"a\":[1,2,3]}", "[{\"op\":\"remove\",\"path\":\"/a/1\"},{\"op\":\"add\",\"path\":\"/a/0\",\"value\":0}]", "{\"a\":[0,1,3]}", NULL},
-		{"{\"a\":[1,2,3]}", "[{\"op\":\"replace\",\"path\":\"/a/-1\",\"value\":9}]", "{\"a\":[1,2,9]}", NULL},
-		{"{\"a/b\":1,\"m~n\":2}", "[{\"op\":\"remove\",\"path\":\"/a~1b\"},{\"op\":\"test\",\"path\":\"/m~0n\",\"value\":2}]", "{\"m~n\":2}", NULL},
-		{"{\"a\":{\"b\":1}}", "[{\"op\":\"move\",\"from\":\"/a/b\",\"path\":\"/c\"},{\"op\":\"copy\",\"from\":\"/c\",\"path\":\"/a/d\"}]",
-				"{\"a\":{\"d\":1},\"c\":1}", NULL},
-		{"{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"\",\"value\":{\"b\":2}}]", "{\"b\":2}", NULL},
+		{"{\"a\":1}",
+			"[{\"op\":\"add\",\"path\":\"/"
+			"b\",\"value\":[1]},{\"op\":\"add\",\"path\":\"/b/-\",\"value\":2}]",
+			"{\"a\":1,\"b\":[1,2]}", NULL},
+		{"{\"a\":[1,2,3]}",
+			"[{\"op\":\"remove\",\"path\":\"/a/1\"},{\"op\":\"add\",\"path\":\"/a/"
+			"0\",\"value\":0}]",
+			"{\"a\":[0,1,3]}", NULL},
+		{"{\"a\":[1,2,3]}", "[{\"op\":\"replace\",\"path\":\"/a/-1\",\"value\":9}]",
+			"{\"a\":[1,2,9]}", NULL},
+		{"{\"a/b\":1,\"m~n\":2}",
+			"[{\"op\":\"remove\",\"path\":\"/a~1b\"},{\"op\":\"test\",\"path\":\"/"
+			"m~0n\",\"value\":2}]",
+			"{\"m~n\":2}", NULL},
+		{"{\"a\":{\"b\":1}}",
+			"[{\"op\":\"move\",\"from\":\"/a/b\",\"path\":\"/"
+			"c\"},{\"op\":\"copy\",\"from\":\"/c\",\"path\":\"/a/d\"}]",
+			"{\"a\":{\"d\":1},\"c\":1}", NULL},
+		{"{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"\",\"value\":{\"b\":2}}]",
+			"{\"b\":2}", NULL},
 		{"{\"a\":1}", "[{\"op\":\"replace\",\"path\":\"/b\",\"value\":1}]", NULL,
-				"replace operation does not apply: doc is missing key: /b: missing value"},
+			"replace operation does not apply: doc is missing key: /b: missing value"},
 		{"{\"a\":1}", "[{\"op\":\"add\",\"path\":\"/x/y\",\"value\":1}]", NULL,
-				"add operation does not apply: doc is missing path: \"/x/y\": missing value"},
-		{"{\"a\":1}", "[{\"op\":\"test\",\"path\":\"/a\",\"value\":2}]", NULL, "testing value /a failed: test failed"},
+			"add operation does not apply: doc is missing path: \"/x/y\": missing "
+			"value"},
+		{"{\"a\":1}", "[{\"op\":\"test\",\"path\":\"/a\",\"value\":2}]", NULL,
+			"testing value /a failed: test failed"},
 		{"{\"a\":1}", "[{\"op\":\"jump\",\"path\":\"/a\"}]", NULL, "Unexpected kind: jump"},
 		{"{\"a\":[1]}", "[{\"op\":\"add\",\"path\":\"/a/2\",\"value\":1}]", NULL,
-				"add operation does not apply: doc is missing path: \"/a/2\": invalid index referenced"},
+			"add operation does not apply: doc is missing path: \"/a/2\": invalid "
+			"index referenced"},
 		{"{}", "{}", NULL, "a JSON patch must be an array of operations"},
 	};
 
@@ -80,16 +97,19 @@ static void test_json_patch_bomb(void **state)
 	struct err e = ERR_INIT;
 
 	for (int i = 0; i < 600; i++)
-		json_push(&arena, ops, parse("{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/a/b\"}"));
+		json_push(
+			&arena, ops, parse("{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/a/b\"}"));
 	assert_true(patch_json(&arena, parse("{\"a\":{\"x\":1}}"), ops, &out, &e) < 0);
 }
 
 static void test_merge(void **state)
 {
-	check_equal(patch_merge(&arena, parse("{\"a\":{\"b\":1,\"c\":2},\"d\":[1]}"), parse("{\"a\":{\"b\":null,\"e\":{\"f\":null,\"g\":1}},\"d\":[2]}")),
-			"{\"a\":{\"c\":2,\"e\":{\"g\":1}},\"d\":[2]}");
-	check_equal(patch_make_merge(&arena, parse("{\"a\":{\"b\":1,\"c\":2},\"d\":1}"), parse("{\"a\":{\"b\":1,\"x\":3}}")),
-			"{\"a\":{\"c\":null,\"x\":3},\"d\":null}");
+	check_equal(patch_merge(&arena, parse("{\"a\":{\"b\":1,\"c\":2},\"d\":[1]}"),
+			    parse("{\"a\":{\"b\":null,\"e\":{\"f\":null,\"g\":1}},\"d\":[2]}")),
+		"{\"a\":{\"c\":2,\"e\":{\"g\":1}},\"d\":[2]}");
+	check_equal(patch_make_merge(&arena, parse("{\"a\":{\"b\":1,\"c\":2},\"d\":1}"),
+			    parse("{\"a\":{\"b\":1,\"x\":3}}")),
+		"{\"a\":{\"c\":null,\"x\":3},\"d\":null}");
 }
 
 static void test_strategic(void **state)
@@ -97,37 +117,59 @@ static void test_strategic(void **state)
 	static const struct row rows[] = {
 		/* New elements come before those of the document. */
 		{"{\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"1\",\"args\":[\"x\"]}]}}",
-				"{\"spec\":{\"containers\":[{\"name\":\"b\",\"image\":\"2\"},{\"name\":\"a\",\"args\":[\"y\",\"z\"]}]}}",
-				"{\"spec\":{\"containers\":[{\"name\":\"b\",\"image\":\"2\"},{\"name\":\"a\",\"image\":\"1\",\"args\":[\"y\",\"z\"]}]}}", NULL},
+			"{\"spec\":{\"containers\":[{\"name\":\"b\",\"image\":\"2\"},{\"name\":"
+			"\"a\",\"args\":[\"y\",\"z\"]}]}}",
+			"{\"spec\":{\"containers\":[{\"name\":\"b\",\"image\":\"2\"},{\"name\":"
+			"\"a\",\"image\":\"1\",\"args\":[\"y\",\"z\"]}]}}",
+			NULL},
 		{"{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"c\"}]}}",
-				"{\"spec\":{\"containers\":[{\"name\":\"b\",\"$patch\":\"delete\"}]}}",
-				"{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"c\"}]}}", NULL},
+			"{\"spec\":{\"containers\":[{\"name\":\"b\",\"$patch\":\"delete\"}]}}",
+			"{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"c\"}]}}", NULL},
 		{"{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"b\"}]}}",
-				"{\"spec\":{\"containers\":[{\"name\":\"z\",\"image\":null},{\"$patch\":\"replace\"}]}}",
-				"{\"spec\":{\"containers\":[{\"name\":\"z\"}]}}", NULL},
+			"{\"spec\":{\"containers\":[{\"name\":\"z\",\"image\":null},{\"$patch\":"
+			"\"replace\"}]}}",
+			"{\"spec\":{\"containers\":[{\"name\":\"z\"}]}}", NULL},
 		{"{\"spec\":{\"containers\":[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"c\"}]}}",
-				"{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"c\"},{\"name\":\"n\"},{\"name\":\"a\"}],"
-				"\"containers\":[{\"name\":\"n\",\"image\":\"i\"}]}}",
-				"{\"spec\":{\"containers\":[{\"name\":\"b\"},{\"name\":\"c\"},{\"name\":\"n\",\"image\":\"i\"},{\"name\":\"a\"}]}}", NULL},
-		{"{\"spec\":{\"nodeSelector\":{\"a\":\"1\",\"b\":\"2\"}}}", "{\"spec\":{\"nodeSelector\":{\"$patch\":\"replace\",\"c\":\"3\"}}}",
-				"{\"spec\":{\"nodeSelector\":{\"c\":\"3\"}}}", NULL},
-		{"{\"spec\":{\"nodeSelector\":{\"a\":\"1\"}}}", "{\"spec\":{\"nodeSelector\":{\"$patch\":\"delete\"}}}", "{\"spec\":{\"nodeSelector\":{}}}", NULL},
-		{"{\"metadata\":{\"finalizers\":[\"a\",\"b\"]}}", "{\"metadata\":{\"finalizers\":[\"c\",\"a\"],\"$deleteFromPrimitiveList/finalizers\":[\"b\"]}}",
-				"{\"metadata\":{\"finalizers\":[\"c\",\"a\"]}}", NULL},
+			"{\"spec\":{\"$setElementOrder/"
+			"containers\":[{\"name\":\"c\"},{\"name\":\"n\"},{\"name\":\"a\"}],"
+			"\"containers\":[{\"name\":\"n\",\"image\":\"i\"}]}}",
+			"{\"spec\":{\"containers\":[{\"name\":\"b\"},{\"name\":\"c\"},{\"name\":"
+			"\"n\",\"image\":\"i\"},{\"name\":\"a\"}]}}",
+			NULL},
+		{"{\"spec\":{\"nodeSelector\":{\"a\":\"1\",\"b\":\"2\"}}}",
+			"{\"spec\":{\"nodeSelector\":{\"$patch\":\"replace\",\"c\":\"3\"}}}",
+			"{\"spec\":{\"nodeSelector\":{\"c\":\"3\"}}}", NULL},
+		{"{\"spec\":{\"nodeSelector\":{\"a\":\"1\"}}}",
+			"{\"spec\":{\"nodeSelector\":{\"$patch\":\"delete\"}}}",
+			"{\"spec\":{\"nodeSelector\":{}}}", NULL},
+		{"{\"metadata\":{\"finalizers\":[\"a\",\"b\"]}}",
+			"{\"metadata\":{\"finalizers\":[\"c\",\"a\"],\"$deleteFromPrimitiveList/"
+			"finalizers\":[\"b\"]}}",
+			"{\"metadata\":{\"finalizers\":[\"c\",\"a\"]}}", NULL},
 		{"{\"spec\":{\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}]}}",
-				"{\"spec\":{\"volumes\":[{\"name\":\"v\",\"$retainKeys\":[\"name\",\"hostPath\"],\"hostPath\":{\"path\":\"/x\"}}]}}",
-				"{\"spec\":{\"volumes\":[{\"name\":\"v\",\"hostPath\":{\"path\":\"/x\"}}]}}", NULL},
-		{"{\"metadata\":{\"labels\":{\"a\":\"1\"}}}", "{\"metadata\":{\"labels\":{\"a\":null,\"b\":\"2\"}}}", "{\"metadata\":{\"labels\":{\"b\":\"2\"}}}", NULL},
-		{"{\"spec\":{\"tolerations\":[{\"key\":\"a\"}]}}", "{\"spec\":{\"tolerations\":[{\"key\":\"b\"}]}}", "{\"spec\":{\"tolerations\":[{\"key\":\"b\"}]}}", NULL},
-		{"{\"spec\":{\"containers\":[{\"name\":\"a\"}]}}", "{\"spec\":{\"containers\":[{\"image\":\"x\"}]}}", NULL,
-				"map: {\"image\":\"x\"} does not contain declared merge key: name"},
-		{"{\"spec\":{}}", "{\"spec\":{\"$patch\":\"frob\"}}", NULL, "unknown patch type found: frob"},
+			"{\"spec\":{\"volumes\":[{\"name\":\"v\",\"$retainKeys\":[\"name\","
+			"\"hostPath\"],\"hostPath\":{\"path\":\"/x\"}}]}}",
+			"{\"spec\":{\"volumes\":[{\"name\":\"v\",\"hostPath\":{\"path\":\"/"
+			"x\"}}]}}",
+			NULL},
+		{"{\"metadata\":{\"labels\":{\"a\":\"1\"}}}",
+			"{\"metadata\":{\"labels\":{\"a\":null,\"b\":\"2\"}}}",
+			"{\"metadata\":{\"labels\":{\"b\":\"2\"}}}", NULL},
+		{"{\"spec\":{\"tolerations\":[{\"key\":\"a\"}]}}",
+			"{\"spec\":{\"tolerations\":[{\"key\":\"b\"}]}}",
+			"{\"spec\":{\"tolerations\":[{\"key\":\"b\"}]}}", NULL},
+		{"{\"spec\":{\"containers\":[{\"name\":\"a\"}]}}",
+			"{\"spec\":{\"containers\":[{\"image\":\"x\"}]}}", NULL,
+			"map: {\"image\":\"x\"} does not contain declared merge key: name"},
+		{"{\"spec\":{}}", "{\"spec\":{\"$patch\":\"frob\"}}", NULL,
+			"unknown patch type found: frob"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct json *doc = parse(rows[i].doc), *out;
 		struct err e = ERR_INIT;
-		int rc = patch_strategic(&arena, schema_type_find("core.v1.Pod"), doc, parse(rows[i].patch), &out, &e);
+		int rc = patch_strategic(&arena, schema_type_find("core.v1.Pod"), doc,
+			parse(rows[i].patch), &out, &e);
 
 		if (rows[i].want) {
 			assert_string_equal(e.text, "");
@@ -143,25 +185,40 @@ static void test_strategic(void **state)
 static void test_three_way(void **state)
 {
 	const struct schema_type *t = schema_type_find("apps.v1.Deployment");
-	struct json *original = parse("{\"metadata\":{\"labels\":{\"a\":\"1\",\"b\":\"2\"}},\"spec\":{\"replicas\":2,\"template\":{\"spec\":{\"containers\":["
-				      "{\"name\":\"x\",\"image\":\"1\"},{\"name\":\"y\",\"image\":\"1\"}]}}}}");
-	struct json *live = parse("{\"metadata\":{\"labels\":{\"a\":\"1\",\"b\":\"2\",\"live\":\"y\"}},\"spec\":{\"replicas\":5,\"paused\":true,\"template\":{\"spec\":{"
-				  "\"containers\":[{\"name\":\"x\",\"image\":\"1\",\"imagePullPolicy\":\"Always\"},{\"name\":\"y\",\"image\":\"1\"},"
-				  "{\"name\":\"side\",\"image\":\"s\"}]}}}}");
-	struct json *modified = parse("{\"metadata\":{\"labels\":{\"a\":\"9\"},\"creationTimestamp\":null},\"spec\":{\"template\":{\"spec\":{\"containers\":["
-				      "{\"name\":\"x\",\"image\":\"2\"}]}}}}");
+	struct json *original =
+		parse("{\"metadata\":{\"labels\":{\"a\":\"1\",\"b\":\"2\"}},\"spec\":{\"replicas\":"
+		      "2,\"template\":{\"spec\":{\"containers\":["
+		      "{\"name\":\"x\",\"image\":\"1\"},{\"name\":\"y\",\"image\":\"1\"}]}}}}");
+	struct json *live =
+		parse("{\"metadata\":{\"labels\":{\"a\":\"1\",\"b\":\"2\",\"live\":\"y\"}},"
+		      "\"spec\":{\"replicas\":5,\"paused\":true,\"template\":{\"spec\":{"
+		      "\"containers\":[{\"name\":\"x\",\"image\":\"1\",\"imagePullPolicy\":"
+		      "\"Always\"},{\"name\":\"y\",\"image\":\"1\"},"
+		      "{\"name\":\"side\",\"image\":\"s\"}]}}}}");
+	struct json *modified =
+		parse("{\"metadata\":{\"labels\":{\"a\":\"9\"},\"creationTimestamp\":null},"
+		      "\"spec\":{\"template\":{\"spec\":{\"containers\":["
+		      "{\"name\":\"x\",\"image\":\"2\"}]}}}}");
 	struct json *patch, *out;
 	struct err e = ERR_INIT;
 
 	assert_int_equal(patch_make_three_way(&arena, t, original, modified, live, &patch, &e), 0);
-	check_equal(patch, "{\"metadata\":{\"labels\":{\"a\":\"9\",\"b\":null}},\"spec\":{\"replicas\":null,\"template\":{\"spec\":{"
-			   "\"$setElementOrder/containers\":[{\"name\":\"x\"}],\"containers\":[{\"name\":\"x\",\"image\":\"2\"},{\"name\":\"y\",\"$patch\":\"delete\"}]}}}}");
+	check_equal(patch, "{\"metadata\":{\"labels\":{\"a\":\"9\",\"b\":null}},\"spec\":{"
+			   "\"replicas\":null,\"template\":{\"spec\":{"
+			   "\"$setElementOrder/"
+			   "containers\":[{\"name\":\"x\"}],\"containers\":[{\"name\":\"x\","
+			   "\"image\":\"2\"},{\"name\":\"y\",\"$patch\":\"delete\"}]}}}}");
 	assert_int_equal(patch_strategic(&arena, t, live, patch, &out, &e), 0);
-	check_equal(out, "{\"metadata\":{\"labels\":{\"a\":\"9\",\"live\":\"y\"}},\"spec\":{\"paused\":true,\"template\":{\"spec\":{"
-			 "\"containers\":[{\"name\":\"x\",\"image\":\"2\",\"imagePullPolicy\":\"Always\"},{\"name\":\"side\",\"image\":\"s\"}]}}}}");
+	check_equal(out, "{\"metadata\":{\"labels\":{\"a\":\"9\",\"live\":\"y\"}},\"spec\":{"
+			 "\"paused\":true,\"template\":{\"spec\":{"
+			 "\"containers\":[{\"name\":\"x\",\"image\":\"2\",\"imagePullPolicy\":"
+			 "\"Always\"},{\"name\":\"side\",\"image\":\"s\"}]}}}}");
 	assert_int_equal(patch_make_three_way(&arena, t, modified, modified, out, &patch, &e), 0);
 	check_equal(patch, "{}");
-	assert_int_equal(patch_make_three_way(&arena, NULL, parse("{\"a\":1,\"b\":1}"), parse("{\"b\":2}"), parse("{\"a\":1,\"b\":1,\"c\":3}"), &patch, &e), 0);
+	assert_int_equal(
+		patch_make_three_way(&arena, NULL, parse("{\"a\":1,\"b\":1}"), parse("{\"b\":2}"),
+			parse("{\"a\":1,\"b\":1,\"c\":3}"), &patch, &e),
+		0);
 	check_equal(patch, "{\"a\":null,\"b\":2}");
 }
 
@@ -180,7 +237,8 @@ static struct json *random_map(void)
 	struct json *j = json_new_object(&arena);
 
 	for (unsigned i = rnd(4); i > 0; i--)
-		json_setc(&arena, j, (const char *const[]){"a", "b", "c", "d"}[rnd(4)], json_newf(&arena, "%u", rnd(3)));
+		json_setc(&arena, j, (const char *const[]){"a", "b", "c", "d"}[rnd(4)],
+			json_newf(&arena, "%u", rnd(3)));
 	return j;
 }
 
@@ -229,7 +287,9 @@ static struct json *random_volume(void)
 {
 	struct json *j = json_new_object(&arena);
 
-	json_setp(&arena, j, (const char *const[]){"emptyDir.medium", "hostPath.path", "configMap.name"}[rnd(3)], json_newf(&arena, "%u", rnd(3)));
+	json_setp(&arena, j,
+		(const char *const[]){"emptyDir.medium", "hostPath.path", "configMap.name"}[rnd(3)],
+		json_newf(&arena, "%u", rnd(3)));
 	return j;
 }
 
@@ -264,17 +324,20 @@ static void test_laws(void **state)
 		assert_int_equal(patch_make_strategic(&arena, t, a, b, &patch, &e), 0);
 		assert_int_equal(patch_strategic(&arena, t, a, patch, &out, &e), 0);
 		if (!json_equal(out, b))
-			fail_msg("seed %u\na     %s\nb     %s\npatch %s\ngot   %s", run, json_text(&arena, a).p, json_text(&arena, b).p,
-					json_text(&arena, patch).p, json_text(&arena, out).p);
+			fail_msg("seed %u\na     %s\nb     %s\npatch %s\ngot   %s", run,
+				json_text(&arena, a).p, json_text(&arena, b).p,
+				json_text(&arena, patch).p, json_text(&arena, out).p);
 		/* A second time changes nothing. */
 		assert_int_equal(patch_strategic(&arena, t, out, patch, &again, &e), 0);
 		assert_true(json_equal(again, out));
-		/* Apply on what was last applied is the two-way case; then there is nothing left to apply. */
+		/* Apply on what was last applied is the two-way case; then there is nothing left to
+		 * apply. */
 		assert_int_equal(patch_make_three_way(&arena, t, a, b, a, &patch, &e), 0);
 		assert_int_equal(patch_strategic(&arena, t, a, patch, &out, &e), 0);
 		if (!json_equal(out, b))
-			fail_msg("three-way seed %u\na     %s\nb     %s\npatch %s\ngot   %s", run, json_text(&arena, a).p, json_text(&arena, b).p,
-					json_text(&arena, patch).p, json_text(&arena, out).p);
+			fail_msg("three-way seed %u\na     %s\nb     %s\npatch %s\ngot   %s", run,
+				json_text(&arena, a).p, json_text(&arena, b).p,
+				json_text(&arena, patch).p, json_text(&arena, out).p);
 		assert_int_equal(patch_make_three_way(&arena, t, b, b, out, &patch, &e), 0);
 		assert_int_equal(json_len(patch), 0);
 		arena_fini(&arena);

@@ -30,12 +30,26 @@ static void test_text(void **state)
 		const char *text, *canonical;
 		bool match; /* {"app": "web", "tier": "3", "empty": ""} */
 	} rows[] = {
-		{"", "", true}, {"app=web", "app=web", true}, {"app==web", "app=web", true}, {"app!=web", "app!=web", false},
-		{" app in (api, web) ", "app in (api,web)", true}, {"app notin (x)", "app notin (x)", true},
-		{"none notin (x)", "none notin (x)", true}, {"app", "app", true}, {"!app", "!app", false}, {"! none", "!none", true},
-		{"tier>2,app", "app,tier>2", true}, {"tier<3", "tier<3", false}, {"empty=", "empty=", true}, {"empty=,app", "app,empty=", true},
-		{"empty in (,x)", "empty in (,x)", true}, {"x in ()", "x in ()", false}, {"none!=x", "none!=x", true},
-		{"in in (in,notin)", NULL, false}, {"a.b/c=d", "a.b/c=d", false}, {"app=in", "app=in", false},
+		{"", "", true},
+		{"app=web", "app=web", true},
+		{"app==web", "app=web", true},
+		{"app!=web", "app!=web", false},
+		{" app in (api, web) ", "app in (api,web)", true},
+		{"app notin (x)", "app notin (x)", true},
+		{"none notin (x)", "none notin (x)", true},
+		{"app", "app", true},
+		{"!app", "!app", false},
+		{"! none", "!none", true},
+		{"tier>2,app", "app,tier>2", true},
+		{"tier<3", "tier<3", false},
+		{"empty=", "empty=", true},
+		{"empty=,app", "app,empty=", true},
+		{"empty in (,x)", "empty in (,x)", true},
+		{"x in ()", "x in ()", false},
+		{"none!=x", "none!=x", true},
+		{"in in (in,notin)", NULL, false},
+		{"a.b/c=d", "a.b/c=d", false},
+		{"app=in", "app=in", false},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -62,10 +76,14 @@ static void test_text_errors(void **state)
 		{"a=b,", "unable to parse requirement: found '', expected: identifier after ','"},
 		{"=b", "unable to parse requirement: found '=', expected: identifier"},
 		{"a in b", "unable to parse requirement: found 'b', expected: '('"},
-		{"a in (b", "unable to parse requirement: found '', expected: ',', ')' or identifier"},
-		{"a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"},
-		{"a=b c", "unable to parse requirement: found 'c', expected: ',' or 'end of string'"},
-		{"a>x", "values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer"},
+		{"a in (b",
+			"unable to parse requirement: found '', expected: ',', ')' or identifier"},
+		{"a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, "
+			"gt, lt"},
+		{"a=b c",
+			"unable to parse requirement: found 'c', expected: ',' or 'end of string'"},
+		{"a>x", "values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must "
+			"be an integer"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -88,17 +106,20 @@ static void test_objects(void **state)
 	assert_false(selector_matches_json(&sel, parse("{}")));
 	assert_int_equal(selector_from_json(&arena, parse("{}"), &sel, &e), 0);
 	assert_true(selector_matches_json(&sel, NULL));
-	assert_int_equal(selector_from_json(&arena,
-					 parse("{\"matchLabels\":{\"a\":\"1\"},\"matchExpressions\":["
-					       "{\"key\":\"b\",\"operator\":\"In\",\"values\":[\"x\",\"y\"]},"
-					       "{\"key\":\"c\",\"operator\":\"DoesNotExist\"}]}"),
-					 &sel, &e),
-			0);
+	assert_int_equal(
+		selector_from_json(&arena,
+			parse("{\"matchLabels\":{\"a\":\"1\"},\"matchExpressions\":["
+			      "{\"key\":\"b\",\"operator\":\"In\",\"values\":[\"x\",\"y\"]},"
+			      "{\"key\":\"c\",\"operator\":\"DoesNotExist\"}]}"),
+			&sel, &e),
+		0);
 	assert_true(selector_matches_json(&sel, parse("{\"a\":\"1\",\"b\":\"y\"}")));
 	assert_false(selector_matches_json(&sel, parse("{\"a\":\"1\",\"b\":\"y\",\"c\":\"\"}")));
 	assert_true(selector_requires(&sel, STR("a"), &v) && str_eqc(v, "1"));
 	assert_false(selector_requires(&sel, STR("b"), &v));
-	assert_true(selector_from_json(&arena, parse("{\"matchExpressions\":[{\"key\":\"b\",\"operator\":\"Is\"}]}"), &sel, &e) < 0);
+	assert_true(selector_from_json(&arena,
+			    parse("{\"matchExpressions\":[{\"key\":\"b\",\"operator\":\"Is\"}]}"),
+			    &sel, &e) < 0);
 	assert_string_equal(e.text, "\"Is\" is not a valid label selector operator");
 	pb_map_set(&arena, msg, "match_labels", "a", "1");
 	assert_int_equal(selector_from_pb(&arena, msg, &sel, &e), 0);
@@ -110,13 +131,17 @@ static void test_objects(void **state)
 
 static void test_fields(void **state)
 {
-	struct json *pod = parse("{\"metadata\":{\"name\":\"p\",\"namespace\":\"d\"},\"spec\":{\"nodeName\":\"n,1\"},\"status\":{\"phase\":\"Running\"}}");
+	struct json *pod = parse("{\"metadata\":{\"name\":\"p\",\"namespace\":\"d\"},\"spec\":{"
+				 "\"nodeName\":\"n,1\"},\"status\":{\"phase\":\"Running\"}}");
 	struct field_selector fs;
 	struct err e = ERR_INIT;
 	struct buf b = BUF_INIT;
 	struct str v;
 
-	assert_int_equal(field_selector_parse(&arena, STR("metadata.name=p,spec.nodeName==n\\,1,status.phase!=Failed,"), &fs, &e), 0);
+	assert_int_equal(
+		field_selector_parse(&arena,
+			STR("metadata.name=p,spec.nodeName==n\\,1,status.phase!=Failed,"), &fs, &e),
+		0);
 	assert_int_equal(fs.n_terms, 3);
 	assert_true(field_selector_matches_json(&fs, pod));
 	assert_true(field_selector_requires(&fs, STR("metadata.name"), &v) && str_eqc(v, "p"));

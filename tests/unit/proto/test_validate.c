@@ -1,4 +1,5 @@
-/* proto/validate.h: what is wrong with an object, in upstream's words. Objects are defaulted first, as in the server. */
+/* proto/validate.h: what is wrong with an object, in upstream's words. Objects are defaulted first,
+ * as in the server. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,7 +20,10 @@
 #define C "{\"name\":\"c\",\"image\":\"i\"}"
 #define POD(spec) "{" META ",\"spec\":{" spec "}}"
 #define CONTAINER(more) POD("\"containers\":[{\"name\":\"c\",\"image\":\"i\"," more "}]")
-#define DEPLOY(more) "{" META ",\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[" C "]}}" more "}}"
+#define DEPLOY(more)                                                                               \
+	"{" META ",\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{"          \
+		 "\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[" C "]}}" more \
+	"}}"
 
 static struct arena arena;
 
@@ -34,7 +38,8 @@ static struct json *parse(const char *text)
 }
 
 /* All errors of one object: "" when it is fine. */
-static void check(const char *api_version, const char *kind, const char *sub, const char *obj, const char *old, const char *want)
+static void check(const char *api_version, const char *kind, const char *sub, const char *obj,
+	const char *old, const char *want)
 {
 	const struct resource *res = resource_find_kind(api_version, kind);
 	struct json *now = parse(obj), *was = old ? parse(old) : NULL;
@@ -56,32 +61,48 @@ static void test_meta(void **state)
 {
 	static const char *const rows[][2] = {
 		{"{" META ",\"data\":{\"a.b\":\"1\"}}", ""},
-		{"{\"metadata\":{\"namespace\":\"d\"}}", "metadata.name: Required value: name or generateName is required"},
+		{"{\"metadata\":{\"namespace\":\"d\"}}",
+			"metadata.name: Required value: name or generateName is required"},
 		{"{\"metadata\":{\"name\":\"a_b\",\"namespace\":\"d\"}}",
-				"metadata.name: Invalid value: \"a_b\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
-				"must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-				"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"},
+			"metadata.name: Invalid value: \"a_b\": a lowercase RFC 1123 subdomain "
+			"must consist of lower case alphanumeric characters, '-' or '.', and "
+			"must start and end with an alphanumeric character (e.g. 'example.com', "
+			"regex used for validation is "
+			"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"},
 		{"{\"metadata\":{\"name\":\"a\",\"generateName\":\"a-\",\"namespace\":\"d\"}}", ""},
 		{"{\"metadata\":{\"name\":\"x\"}}", "metadata.namespace: Required value"},
-		{"{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"finalizers\":[\"x\",\"a.b/c\"]}}",
-				"metadata.finalizers: Invalid value: \"x\": name is neither a standard finalizer name nor is it fully qualified"},
-		{"{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"p\"}]}}",
-				"metadata.ownerReferences.uid: Invalid value: \"\": must not be empty"},
-		{"{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"annotations\":{\"A.b/C\":\"\"}}}", ""},
+		{"{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"finalizers\":[\"x\",\"a.b/"
+		 "c\"]}}",
+			"metadata.finalizers: Invalid value: \"x\": name is neither a standard "
+			"finalizer name nor is it fully qualified"},
+		{"{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"ownerReferences\":[{"
+		 "\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"name\":\"p\"}]}}",
+			"metadata.ownerReferences.uid: Invalid value: \"\": must not be empty"},
+		{"{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"annotations\":{\"A.b/"
+		 "C\":\"\"}}}",
+			""},
 		{"{" META ",\"data\":{\"a b\":\"1\"}}",
-				"data[a b]: Invalid value: \"a b\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
-				"'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"},
+			"data[a b]: Invalid value: \"a b\": a valid config key must consist of "
+			"alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or "
+			"'KEY_NAME',  or 'key-name', regex used for validation is "
+			"'[-._a-zA-Z0-9]+')"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		check("v1", "ConfigMap", "", rows[i][0], NULL, rows[i][1]);
-	check("v1", "Namespace", "", "{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\"}}", NULL, "metadata.namespace: Forbidden: not allowed on this type");
-	check("v1", "ConfigMap", "", "{\"metadata\":{\"name\":\"y\",\"namespace\":\"d\"}}", "{" META "}", "metadata.name: Invalid value: \"y\": field is immutable");
-	check("v1", "ConfigMap", "", "{" META ",\"immutable\":true,\"data\":{\"a\":\"2\"}}", "{" META ",\"immutable\":true,\"data\":{\"a\":\"1\"}}",
-			"data: Forbidden: field is immutable when `immutable` is set");
-	check("v1", "ConfigMap", "", "{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"finalizers\":[\"a.b/c\"]}}",
-			"{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"deletionTimestamp\":\"2024-01-01T00:00:00Z\"}}",
-			"metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{\"a.b/c\"}");
+	check("v1", "Namespace", "", "{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\"}}", NULL,
+		"metadata.namespace: Forbidden: not allowed on this type");
+	check("v1", "ConfigMap", "", "{\"metadata\":{\"name\":\"y\",\"namespace\":\"d\"}}",
+		"{" META "}", "metadata.name: Invalid value: \"y\": field is immutable");
+	check("v1", "ConfigMap", "", "{" META ",\"immutable\":true,\"data\":{\"a\":\"2\"}}",
+		"{" META ",\"immutable\":true,\"data\":{\"a\":\"1\"}}",
+		"data: Forbidden: field is immutable when `immutable` is set");
+	check("v1", "ConfigMap", "",
+		"{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"finalizers\":[\"a.b/c\"]}}",
+		"{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"deletionTimestamp\":\"2024-01-"
+		"01T00:00:00Z\"}}",
+		"metadata.finalizers: Forbidden: no new finalizers can be added if the object is "
+		"being deleted, found new finalizers []string{\"a.b/c\"}");
 }
 
 static void test_pods(void **state)
@@ -89,33 +110,62 @@ static void test_pods(void **state)
 	static const char *const rows[][2] = {
 		{POD("\"containers\":[" C "]"), ""},
 		{POD("\"containers\":[]"), "spec.containers: Required value"},
-		{POD("\"containers\":[" C "," C "]"), "spec.containers[1].name: Duplicate value: \"c\""},
-		{POD("\"containers\":[{\"name\":\"c\",\"image\":\" i\"}]"), "spec.containers[0].image: Invalid value: \" i\": must not have leading or trailing whitespace"},
-		{CONTAINER("\"ports\":[{\"containerPort\":70000},{\"containerPort\":1,\"name\":\"A\"},{\"containerPort\":1,\"protocol\":\"X\"}]"),
-				"[spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive, "
-				"spec.containers[0].ports[1].name: Invalid value: \"A\": must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-), "
-				"spec.containers[0].ports[2].protocol: Unsupported value: \"X\": supported values: \"SCTP\", \"TCP\", \"UDP\"]"},
-		{CONTAINER("\"env\":[{\"name\":\"\"},{\"name\":\"a=b\"},{\"name\":\"X\",\"value\":\"1\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"status.phase\"}}}]"),
-				"[spec.containers[0].env[0].name: Required value, spec.containers[0].env[1].name: Invalid value: \"a=b\": a valid environment variable "
-				"name must consist only of printable ASCII characters other than '=', spec.containers[0].env[2].valueFrom.fieldRef.fieldPath: Invalid "
-				"value: \"status.phase\": error converting fieldPath: field label not supported: status.phase, "
-				"spec.containers[0].env[2].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty]"},
-		{CONTAINER("\"livenessProbe\":{\"successThreshold\":2},\"readinessProbe\":{\"exec\":{\"command\":[\"x\"]},\"httpGet\":{\"port\":80}}"),
-				"[spec.containers[0].livenessProbe: Required value: must specify a handler type, spec.containers[0].livenessProbe.successThreshold: "
-				"Invalid value: 2: must be 1, spec.containers[0].readinessProbe.httpGet: Forbidden: may not specify more than 1 handler type]"},
-		{CONTAINER("\"resources\":{\"limits\":{\"cpu\":\"1\",\"memory\":\"-1\"},\"requests\":{\"cpu\":\"2\"}}"),
-				"[spec.containers[0].resources.limits[memory]: Invalid value: \"-1\": must be greater than or equal to 0, "
-				"spec.containers[0].resources.requests[memory]: Invalid value: \"-1\": must be greater than or equal to 0, "
-				"spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1]"},
-		{POD("\"containers\":[" C "],\"volumes\":[{\"name\":\"v\"},{\"name\":\"v\",\"emptyDir\":{},\"hostPath\":{\"path\":\"/\"}},{\"name\":\"s\",\"secret\":{}}]"),
-				"[spec.volumes[0]: Required value: must specify a volume type, spec.volumes[1].name: Duplicate value: \"v\", "
-				"spec.volumes[1].hostPath: Forbidden: may not specify more than 1 volume type, spec.volumes[2].secret.secretName: Required value]"},
-		{POD("\"containers\":[" C "],\"tolerations\":[{\"effect\":\"NoSchedule\",\"tolerationSeconds\":1,\"operator\":\"Exists\"}]"),
-				"spec.tolerations[0].effect: Invalid value: \"NoSchedule\": effect must be 'NoExecute' when `tolerationSeconds` is set"},
-		{POD("\"containers\":[" C "],\"initContainers\":[{\"name\":\"i\",\"image\":\"i\",\"readinessProbe\":{\"exec\":{\"command\":[\"x\"]}}}]"),
-				"spec.initContainers[0].readinessProbe: Forbidden: may not be set for init containers without restartPolicy=Always"},
+		{POD("\"containers\":[" C "," C "]"),
+			"spec.containers[1].name: Duplicate value: \"c\""},
+		{POD("\"containers\":[{\"name\":\"c\",\"image\":\" i\"}]"),
+			"spec.containers[0].image: Invalid value: \" i\": must not have leading or "
+			"trailing whitespace"},
+		{CONTAINER("\"ports\":[{\"containerPort\":70000},{\"containerPort\":1,\"name\":"
+			   "\"A\"},{\"containerPort\":1,\"protocol\":\"X\"}]"),
+			"[spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be "
+			"between 1 and 65535, inclusive, "
+			"spec.containers[0].ports[1].name: Invalid value: \"A\": must contain only "
+			"alpha-numeric characters (a-z, 0-9), and hyphens (-), "
+			"spec.containers[0].ports[2].protocol: Unsupported value: \"X\": supported "
+			"values: \"SCTP\", \"TCP\", \"UDP\"]"},
+		{CONTAINER("\"env\":[{\"name\":\"\"},{\"name\":\"a=b\"},{\"name\":\"X\",\"value\":"
+			   "\"1\",\"valueFrom\":{\"fieldRef\":{\"fieldPath\":\"status.phase\"}}}]"),
+			"[spec.containers[0].env[0].name: Required value, "
+			"spec.containers[0].env[1].name: Invalid value: \"a=b\": a valid "
+			"environment variable "
+			"name must consist only of printable ASCII characters other than '=', "
+			"spec.containers[0].env[2].valueFrom.fieldRef.fieldPath: Invalid "
+			"value: \"status.phase\": error converting fieldPath: field label not "
+			"supported: status.phase, "
+			"spec.containers[0].env[2].valueFrom: Invalid value: \"\": may not be "
+			"specified when `value` is not empty]"},
+		{CONTAINER("\"livenessProbe\":{\"successThreshold\":2},\"readinessProbe\":{"
+			   "\"exec\":{\"command\":[\"x\"]},\"httpGet\":{\"port\":80}}"),
+			"[spec.containers[0].livenessProbe: Required value: must specify a handler "
+			"type, spec.containers[0].livenessProbe.successThreshold: "
+			"Invalid value: 2: must be 1, spec.containers[0].readinessProbe.httpGet: "
+			"Forbidden: may not specify more than 1 handler type]"},
+		{CONTAINER("\"resources\":{\"limits\":{\"cpu\":\"1\",\"memory\":\"-1\"},"
+			   "\"requests\":{\"cpu\":\"2\"}}"),
+			"[spec.containers[0].resources.limits[memory]: Invalid value: \"-1\": must "
+			"be greater than or equal to 0, "
+			"spec.containers[0].resources.requests[memory]: Invalid value: \"-1\": "
+			"must be greater than or equal to 0, "
+			"spec.containers[0].resources.requests: Invalid value: \"2\": must be less "
+			"than or equal to cpu limit of 1]"},
+		{POD("\"containers\":[" C
+		     "],\"volumes\":[{\"name\":\"v\"},{\"name\":\"v\",\"emptyDir\":{},\"hostPath\":"
+		     "{\"path\":\"/\"}},{\"name\":\"s\",\"secret\":{}}]"),
+			"[spec.volumes[0]: Required value: must specify a volume type, "
+			"spec.volumes[1].name: Duplicate value: \"v\", "
+			"spec.volumes[1].hostPath: Forbidden: may not specify more than 1 volume "
+			"type, spec.volumes[2].secret.secretName: Required value]"},
+		{POD("\"containers\":[" C "],\"tolerations\":[{\"effect\":\"NoSchedule\","
+					  "\"tolerationSeconds\":1,\"operator\":\"Exists\"}]"),
+			"spec.tolerations[0].effect: Invalid value: \"NoSchedule\": effect must be "
+			"'NoExecute' when `tolerationSeconds` is set"},
+		{POD("\"containers\":[" C "],\"initContainers\":[{\"name\":\"i\",\"image\":\"i\","
+					  "\"readinessProbe\":{\"exec\":{\"command\":[\"x\"]}}}]"),
+			"spec.initContainers[0].readinessProbe: Forbidden: may not be set for init "
+			"containers without restartPolicy=Always"},
 		{POD("\"containers\":[" C "],\"dnsPolicy\":\"None\""),
-				"spec.dnsConfig.nameservers: Required value: must provide at least one DNS nameserver when `dnsPolicy` is None"},
+			"spec.dnsConfig.nameservers: Required value: must provide at least one DNS "
+			"nameserver when `dnsPolicy` is None"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -124,41 +174,69 @@ static void test_pods(void **state)
 
 static void test_pod_updates(void **state)
 {
-	static const char base[] = POD("\"containers\":[" C "],\"tolerations\":[{\"key\":\"a\",\"operator\":\"Exists\"}]");
+	static const char base[] = POD(
+		"\"containers\":[" C "],\"tolerations\":[{\"key\":\"a\",\"operator\":\"Exists\"}]");
 
-	check("v1", "Pod", "", POD("\"containers\":[{\"name\":\"c\",\"image\":\"j:1\",\"imagePullPolicy\":\"Always\"}],\"activeDeadlineSeconds\":5,"
-				   "\"tolerations\":[{\"key\":\"a\",\"operator\":\"Exists\"},{\"key\":\"b\",\"operator\":\"Exists\"}]"),
-			base, "");
-	check("v1", "Pod", "", POD("\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"command\":[\"x\"]}],\"tolerations\":[{\"key\":\"a\",\"operator\":\"Exists\"}]"), base,
-			"spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-			"`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to "
-			"be set to 1 if it was previously negative): `spec.containers[0].command` differs");
+	check("v1", "Pod", "",
+		POD("\"containers\":[{\"name\":\"c\",\"image\":\"j:1\",\"imagePullPolicy\":"
+		    "\"Always\"}],\"activeDeadlineSeconds\":5,"
+		    "\"tolerations\":[{\"key\":\"a\",\"operator\":\"Exists\"},{\"key\":\"b\","
+		    "\"operator\":\"Exists\"}]"),
+		base, "");
+	check("v1", "Pod", "",
+		POD("\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"command\":[\"x\"]}],"
+		    "\"tolerations\":[{\"key\":\"a\",\"operator\":\"Exists\"}]"),
+		base,
+		"spec: Forbidden: pod updates may not change fields other than "
+		"`spec.containers[*].image`,`spec.initContainers[*].image`,"
+		"`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing "
+		"tolerations),`spec.terminationGracePeriodSeconds` (allow it to "
+		"be set to 1 if it was previously negative): `spec.containers[0].command` differs");
 	check("v1", "Pod", "", POD("\"containers\":[" C ",{\"name\":\"d\",\"image\":\"i\"}]"), base,
-			"spec.containers: Forbidden: pod updates may not add or remove containers");
+		"spec.containers: Forbidden: pod updates may not add or remove containers");
 	check("v1", "Pod", "", POD("\"containers\":[" C "]"), base,
-			"spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds");
+		"spec.tolerations: Forbidden: existing toleration can not be modified except its "
+		"tolerationSeconds");
 	check("v1", "Pod", "status", POD("\"containers\":[]"), base, "");
 }
 
 static void test_workloads(void **state)
 {
 	check("apps/v1", "Deployment", "", DEPLOY(""), NULL, "");
-	check("apps/v1", "Deployment", "", DEPLOY(",\"replicas\":-1"), NULL, "spec.replicas: Invalid value: -1: must be greater than or equal to 0");
-	check("apps/v1", "Deployment", "", DEPLOY(",\"strategy\":{\"type\":\"X\"},\"progressDeadlineSeconds\":0"), NULL,
-			"[spec.strategy.type: Unsupported value: \"X\": supported values: \"Recreate\", \"RollingUpdate\", "
-			"spec.progressDeadlineSeconds: Invalid value: 0: must be greater than minReadySeconds]");
-	check("apps/v1", "Deployment", "", DEPLOY(",\"strategy\":{\"rollingUpdate\":{\"maxUnavailable\":\"x%\"}}"), NULL,
-			"spec.strategy.rollingUpdate.maxUnavailable: Invalid value: intstr.IntOrString{Type:1, IntVal:0, StrVal:\"x%\"}: a valid percent string must be a "
-			"numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')");
-	check("apps/v1", "ReplicaSet", "", "{" META ",\"spec\":{\"selector\":{},\"template\":{\"spec\":{\"containers\":[" C "]}}}}", NULL,
-			"spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string(nil), MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: "
-			"empty selector is invalid for deployment");
-	check("apps/v1", "ReplicaSet", "", "{" META ",\"spec\":{\"template\":{\"spec\":{\"containers\":[" C "]}}}}", NULL, "spec.selector: Required value");
+	check("apps/v1", "Deployment", "", DEPLOY(",\"replicas\":-1"), NULL,
+		"spec.replicas: Invalid value: -1: must be greater than or equal to 0");
 	check("apps/v1", "Deployment", "",
-			"{" META ",\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"c\"}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"c\"}},\"spec\":{\"containers\":[" C "]}}}}",
-			DEPLOY(""),
-			"spec.selector: Invalid value: v1.LabelSelector{MatchLabels:map[string]string{\"a\":\"c\"}, "
-			"MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: field is immutable");
+		DEPLOY(",\"strategy\":{\"type\":\"X\"},\"progressDeadlineSeconds\":0"), NULL,
+		"[spec.strategy.type: Unsupported value: \"X\": supported values: \"Recreate\", "
+		"\"RollingUpdate\", "
+		"spec.progressDeadlineSeconds: Invalid value: 0: must be greater than "
+		"minReadySeconds]");
+	check("apps/v1", "Deployment", "",
+		DEPLOY(",\"strategy\":{\"rollingUpdate\":{\"maxUnavailable\":\"x%\"}}"), NULL,
+		"spec.strategy.rollingUpdate.maxUnavailable: Invalid value: "
+		"intstr.IntOrString{Type:1, IntVal:0, StrVal:\"x%\"}: a valid percent string must "
+		"be a "
+		"numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for "
+		"validation is '[0-9]+%')");
+	check("apps/v1", "ReplicaSet", "",
+		"{" META ",\"spec\":{\"selector\":{},\"template\":{\"spec\":{\"containers\":[" C
+		"]}}}}",
+		NULL,
+		"spec.selector: Invalid value: "
+		"v1.LabelSelector{MatchLabels:map[string]string(nil), "
+		"MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: "
+		"empty selector is invalid for deployment");
+	check("apps/v1", "ReplicaSet", "",
+		"{" META ",\"spec\":{\"template\":{\"spec\":{\"containers\":[" C "]}}}}", NULL,
+		"spec.selector: Required value");
+	check("apps/v1", "Deployment", "",
+		"{" META ",\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"c\"}},\"template\":{"
+			 "\"metadata\":{\"labels\":{\"a\":\"c\"}},\"spec\":{\"containers\":[" C
+		"]}}}}",
+		DEPLOY(""),
+		"spec.selector: Invalid value: "
+		"v1.LabelSelector{MatchLabels:map[string]string{\"a\":\"c\"}, "
+		"MatchExpressions:[]v1.LabelSelectorRequirement(nil)}: field is immutable");
 }
 
 static void test_services(void **state)
@@ -166,48 +244,74 @@ static void test_services(void **state)
 	check("v1", "Service", "", "{" META ",\"spec\":{\"ports\":[{\"port\":80}]}}", NULL, "");
 	check("v1", "Service", "", "{" META ",\"spec\":{}}", NULL, "spec.ports: Required value");
 	check("v1", "Service", "", "{" META ",\"spec\":{\"clusterIP\":\"None\"}}", NULL, "");
-	check("v1", "Service", "", "{" META ",\"spec\":{\"ports\":[{\"port\":80,\"name\":\"a\"},{\"port\":80,\"name\":\"a\",\"nodePort\":30000}]}}", NULL,
-			"[spec.ports[1].name: Duplicate value: \"a\", spec.ports[1].nodePort: Forbidden: may not be used when `type` is 'ClusterIP', "
-			"spec.ports[1]: Duplicate value: core.ServicePort{Name:\"\", Protocol:\"TCP\", AppProtocol:(*string)(nil), Port:80, "
-			"TargetPort:intstr.IntOrString{Type:0, IntVal:0, StrVal:\"\"}, NodePort:0}]");
-	check("v1", "Service", "", "{" META ",\"spec\":{\"type\":\"ExternalName\"}}", NULL, "spec.externalName: Required value");
-	check("v1", "Service", "", "{" META ",\"spec\":{\"clusterIP\":\"10.0.0.2\",\"ports\":[{\"port\":80}]}}",
-			"{" META ",\"spec\":{\"clusterIP\":\"10.0.0.1\",\"ports\":[{\"port\":80}]}}",
-			"spec.clusterIPs[0]: Invalid value: []string{\"10.0.0.2\"}: may not change once set");
+	check("v1", "Service", "",
+		"{" META ",\"spec\":{\"ports\":[{\"port\":80,\"name\":\"a\"},{\"port\":80,\"name\":"
+			 "\"a\",\"nodePort\":30000}]}}",
+		NULL,
+		"[spec.ports[1].name: Duplicate value: \"a\", spec.ports[1].nodePort: Forbidden: "
+		"may not be used when `type` is 'ClusterIP', "
+		"spec.ports[1]: Duplicate value: core.ServicePort{Name:\"\", Protocol:\"TCP\", "
+		"AppProtocol:(*string)(nil), Port:80, "
+		"TargetPort:intstr.IntOrString{Type:0, IntVal:0, StrVal:\"\"}, NodePort:0}]");
+	check("v1", "Service", "", "{" META ",\"spec\":{\"type\":\"ExternalName\"}}", NULL,
+		"spec.externalName: Required value");
+	check("v1", "Service", "",
+		"{" META ",\"spec\":{\"clusterIP\":\"10.0.0.2\",\"ports\":[{\"port\":80}]}}",
+		"{" META ",\"spec\":{\"clusterIP\":\"10.0.0.1\",\"ports\":[{\"port\":80}]}}",
+		"spec.clusterIPs[0]: Invalid value: []string{\"10.0.0.2\"}: may not change once "
+		"set");
 	check("v1", "Endpoints", "", "{" META ",\"subsets\":[{\"ports\":[{\"port\":0}]}]}", NULL,
-			"[subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`, subsets[0].ports[0].port: Invalid value: 0: must be between 1 and "
-			"65535, inclusive]");
-	check("discovery.k8s.io/v1", "EndpointSlice", "", "{" META ",\"addressType\":\"IPv4\",\"endpoints\":[{\"addresses\":[\"::1\"]},{}]}", NULL,
-			"[endpoints[0].addresses[0]: Invalid value: \"::1\": must be a valid IPv4 address, endpoints[1].addresses: Required value: must contain at least 1 "
-			"address]");
+		"[subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`, "
+		"subsets[0].ports[0].port: Invalid value: 0: must be between 1 and "
+		"65535, inclusive]");
+	check("discovery.k8s.io/v1", "EndpointSlice", "",
+		"{" META ",\"addressType\":\"IPv4\",\"endpoints\":[{\"addresses\":[\"::1\"]},{}]}",
+		NULL,
+		"[endpoints[0].addresses[0]: Invalid value: \"::1\": must be a valid IPv4 address, "
+		"endpoints[1].addresses: Required value: must contain at least 1 "
+		"address]");
 }
 
 static void test_small(void **state)
 {
-	check("v1", "Secret", "", "{" META ",\"type\":\"kubernetes.io/tls\",\"data\":{\"tls.crt\":\"\"}}", NULL, "data[tls.key]: Required value");
-	check("v1", "Secret", "", "{" META ",\"type\":\"a\"}", "{" META ",\"type\":\"b\"}", "type: Invalid value: \"a\": field is immutable");
-	check("v1", "Node", "", "{\"metadata\":{\"name\":\"n\"},\"spec\":{\"taints\":[{\"key\":\"a\",\"effect\":\"No\"}],\"podCIDRs\":[\"x\"]}}", NULL,
-			"[spec.taints[0].effect: Unsupported value: \"No\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\", "
-			"spec.podCIDRs[0]: Invalid value: \"x\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)]");
-	check("coordination.k8s.io/v1", "Lease", "", "{" META ",\"spec\":{\"leaseDurationSeconds\":0}}", NULL,
-			"spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0");
+	check("v1", "Secret", "",
+		"{" META ",\"type\":\"kubernetes.io/tls\",\"data\":{\"tls.crt\":\"\"}}", NULL,
+		"data[tls.key]: Required value");
+	check("v1", "Secret", "", "{" META ",\"type\":\"a\"}", "{" META ",\"type\":\"b\"}",
+		"type: Invalid value: \"a\": field is immutable");
+	check("v1", "Node", "",
+		"{\"metadata\":{\"name\":\"n\"},\"spec\":{\"taints\":[{\"key\":\"a\",\"effect\":"
+		"\"No\"}],\"podCIDRs\":[\"x\"]}}",
+		NULL,
+		"[spec.taints[0].effect: Unsupported value: \"No\": supported values: "
+		"\"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\", "
+		"spec.podCIDRs[0]: Invalid value: \"x\": must be a valid CIDR value, (e.g. "
+		"10.9.8.0/24 or 2001:db8::/64)]");
+	check("coordination.k8s.io/v1", "Lease", "",
+		"{" META ",\"spec\":{\"leaseDurationSeconds\":0}}", NULL,
+		"spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0");
 	check("v1", "Event", "", "{" META ",\"involvedObject\":{\"namespace\":\"e\"}}", NULL,
-			"involvedObject.namespace: Invalid value: \"e\": does not match event.namespace");
+		"involvedObject.namespace: Invalid value: \"e\": does not match event.namespace");
 }
 
 static void test_status(void **state)
 {
 	struct field_errs errs;
-	struct field_path spec = field_child(NULL, "spec"), ports = field_child(&spec, "ports"), at = field_index(&ports, 3);
+	struct field_path spec = field_child(NULL, "spec"), ports = field_child(&spec, "ports"),
+			  at = field_index(&ports, 3);
 	struct json *s;
 
 	field_errs_init(&errs, &arena);
 	field_required(&errs, &at, "");
 	s = field_errs_status(&errs, "apps", "Deployment", STR("web"));
 	assert_string_equal(json_text(&arena, s).p,
-			"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":\"Deployment.apps \\\"web\\\" is invalid: "
-			"spec.ports[3]: Required value\",\"reason\":\"Invalid\",\"details\":{\"name\":\"web\",\"group\":\"apps\",\"kind\":\"Deployment\",\"causes\":["
-			"{\"reason\":\"FieldValueRequired\",\"message\":\"Required value\",\"field\":\"spec.ports[3]\"}]},\"code\":422}");
+		"{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\","
+		"\"message\":\"Deployment.apps \\\"web\\\" is invalid: "
+		"spec.ports[3]: Required "
+		"value\",\"reason\":\"Invalid\",\"details\":{\"name\":\"web\",\"group\":\"apps\","
+		"\"kind\":\"Deployment\",\"causes\":["
+		"{\"reason\":\"FieldValueRequired\",\"message\":\"Required "
+		"value\",\"field\":\"spec.ports[3]\"}]},\"code\":422}");
 }
 
 static int setup(void **state)
