@@ -119,6 +119,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	log_set_level(cfg.trace ? "debug" : "error");
 	signal(SIGABRT, on_abort);
 	signal(SIGSEGV, on_abort);
