@@ -39,17 +39,19 @@ static void encode_put(struct client *c, const struct op *op)
 {
 	Raftpb__Command cmd = RAFTPB__COMMAND__INIT;
 	Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
-	char key[16], value[64];
+	char key[16], *value = xasprintf("%-*" PRIu64, (int)c->w->value_size, op->value);
+	size_t size;
 
 	snprintf(key, sizeof(key), "r%d", op->key);
-	/* Padded, so that checkpoints and snapshots come often. */
-	snprintf(value, sizeof(value), "%-48" PRIu64, op->value);
 	put.key = (ProtobufCBinaryData){strlen(key), (uint8_t *)key};
 	put.value = (ProtobufCBinaryData){strlen(value), (uint8_t *)value};
 	cmd.op_case = RAFTPB__COMMAND__OP_PUT;
 	cmd.put = &put;
-	c->command_size = protobuf_c_message_pack(&cmd.base, (uint8_t *)c->command);
-	ASSERT(c->command_size <= sizeof(c->command));
+	size = protobuf_c_message_get_packed_size(&cmd.base);
+	buf_clear(&c->command);
+	protobuf_c_message_pack(&cmd.base, (uint8_t *)buf_reserve(&c->command, size));
+	buf_advance(&c->command, size);
+	free(value);
 }
 
 static void client_next(struct client *c);
@@ -130,7 +132,7 @@ static void ev_request(struct event *e)
 	struct op *op = &c->w->history[c->op];
 
 	if (op->kind == OP_WRITE) {
-		c->req = (struct kv_req){.command = str_of(c->command, c->command_size), .deadline = deadline};
+		c->req = (struct kv_req){.command = buf_str(&c->command), .deadline = deadline};
 		member_propose(n->member, &c->req);
 	} else {
 		c->barrier = (struct kv_barrier){.deadline = deadline};
@@ -164,8 +166,15 @@ void clients_start(struct world *w)
 	for (int i = 0; i < SIM_CLIENTS; i++) {
 		w->clients[i].w = w;
 		w->clients[i].index = i;
+		buf_init(&w->clients[i].command, BUF_NO_LIMIT);
 		event_add(w, NULL, rng_below(&w->rng, 20 * MS), ev_next)->client = &w->clients[i];
 	}
+}
+
+void clients_fini(struct world *w)
+{
+	for (int i = 0; i < SIM_CLIENTS; i++)
+		buf_fini(&w->clients[i].command);
 }
 
 size_t history_acked(const struct world *w)
@@ -259,7 +268,8 @@ static void check_kept(struct world *w, struct node *n)
 	for (size_t i = 0; i < w->n_history && !w->failure[0]; i++) {
 		const struct op *op = &w->history[i];
 
-		if (op->kind != OP_WRITE || op->outcome != OP_OK)
+		if (op->kind != OP_WRITE || op->outcome != OP_OK ||
+		    (int64_t)op->revision < store_compact_revision(n->store))
 			continue;
 		snprintf(key, sizeof(key), "r%d", op->key);
 		if (view_get(view, str_from(key), (int64_t)op->revision, &kv, NULL) != 0 ||

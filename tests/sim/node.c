@@ -245,13 +245,13 @@ void node_start(struct node *n, bool join)
 {
 	struct world *w = n->w;
 	struct store_cfg sc = {.dir = n->store_dir, .cluster_id = w->cluster_id, .member_id = n->id, .no_sync = true,
-			       .map_size = 64u << 20};
+			       .map_size = 256u << 20};
 	struct member_cfg mc = {.ops = &ops,
 				.disk = &n->disk.disk,
 				.stable = &n->stable,
 				.election_ms = 300,
 				.heartbeat_ms = 50,
-				.compact_keep_ms = UINT_MAX,
+				.compact_keep_ms = w->compact_ms,
 				.checkpoint_bytes = 10u << 10,
 				.trailing_bytes = 2u << 10,
 				.segment_size = 8u << 10,

@@ -1,6 +1,7 @@
 #include "tests/sim/world.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -253,6 +254,8 @@ void world_init(struct world *w, const struct sim_cfg *cfg)
 	w->cfg = *cfg;
 	w->rng.state = cfg->seed * 0x2545f4914f6cdd1dULL + 1;
 	w->joining = -1;
+	w->value_size = rng_chance(&w->rng, 15) ? 8000 : 48;
+	w->compact_ms = rng_chance(&w->rng, 30) ? 1500 : UINT_MAX;
 	w->latency_us = 200;
 	w->jitter_us = 200;
 	list_init(&w->events);
@@ -287,6 +290,7 @@ void world_fini(struct world *w)
 	}
 	LIST_FOR_EACH_SAFE (e, next, &w->events, struct event, link)
 		event_free(w, e);
+	clients_fini(w);
 	heap_fini(&w->heap);
 	free(w->history);
 	free(w->leaders);

@@ -80,8 +80,7 @@ struct client {
 	struct kv_barrier barrier;
 	bool busy;
 	size_t op; /* index in the history */
-	char command[256];
-	size_t command_size;
+	struct buf command;
 };
 
 struct sim_cfg {
@@ -109,6 +108,8 @@ struct world {
 	struct op *history;
 	size_t n_history, cap_history;
 	uint64_t next_value;
+	unsigned value_size; /* large ones make snapshots of many chunks */
+	unsigned compact_ms; /* UINT_MAX: history is kept whole */
 	struct kv_peer initial[3];
 	uint64_t initial_ids[3];
 	/* term -> the node that led in it; index -> rolling hash */
@@ -146,6 +147,7 @@ void node_check(struct node *);
 
 /* client.c */
 void clients_start(struct world *);
+void clients_fini(struct world *);
 void client_kick(struct client *);
 bool check_history(struct world *);
 size_t history_acked(const struct world *);

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "io/tls.h"
+#include "proto/raft.pb-c.h"
 #include "store/store.h"
 
 static void check_value(struct kv *kv, const char *key, const char *want)
@@ -17,6 +18,33 @@ static void check_value(struct kv *kv, const char *key, const char *want)
 	assert_non_null(value);
 	assert_string_equal(value, want);
 	free(value);
+}
+
+struct expect {
+	struct kv *kv;
+	const char *key, *value;
+	size_t voters;
+};
+
+static bool has_no_value(void *arg)
+{
+	struct expect *x = arg;
+	char *v = rt_get(x->kv, x->key);
+	bool ok = v == NULL;
+
+	free(v);
+	return ok;
+}
+
+static void propose(struct kv *kv, Raftpb__Command *cmd)
+{
+	struct buf b = BUF_INIT;
+	size_t size = protobuf_c_message_get_packed_size(&cmd->base);
+
+	protobuf_c_message_pack(&cmd->base, (uint8_t *)buf_reserve(&b, size));
+	buf_advance(&b, size);
+	OK(kv_propose_wait(kv, buf_str(&b), NULL, NULL, &e));
+	buf_fini(&b);
 }
 
 static void test_single(void **state _unused_)
@@ -47,6 +75,33 @@ static void test_single(void **state _unused_)
 	check_value(kv, "k99", "x");
 	OK(rt_put(kv, "a", "2", &e));
 	check_value(kv, "a", "2");
+	kv_stop(kv);
+	rt_dir_free(dir);
+}
+
+/* A lease ends by a proposal of the leader, and takes its keys along. */
+static void test_lease(void **state _unused_)
+{
+	Raftpb__Command cmd = RAFTPB__COMMAND__INIT;
+	Etcdserverpb__LeaseGrantRequest grant = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+	Etcdserverpb__PutRequest put = ETCDSERVERPB__PUT_REQUEST__INIT;
+	char *dir = rt_dir();
+	struct kv *kv;
+
+	OK(kv_local_start(dir, &kv, &e));
+	grant.id = 77;
+	grant.ttl = 1;
+	cmd.op_case = RAFTPB__COMMAND__OP_LEASE_GRANT;
+	cmd.lease_grant = &grant;
+	propose(kv, &cmd);
+	put.key = (ProtobufCBinaryData){4, (uint8_t *)(uintptr_t)"soon"};
+	put.value = (ProtobufCBinaryData){4, (uint8_t *)(uintptr_t)"gone"};
+	put.lease = 77;
+	cmd.op_case = RAFTPB__COMMAND__OP_PUT;
+	cmd.put = &put;
+	propose(kv, &cmd);
+	check_value(kv, "soon", "gone");
+	assert_true(rt_wait(has_no_value, &(struct expect){.kv = kv, .key = "soon"}, 5000));
 	kv_stop(kv);
 	rt_dir_free(dir);
 }
@@ -158,12 +213,6 @@ static bool has_leader(void *arg)
 	return leader_of(arg) >= 0;
 }
 
-struct expect {
-	struct kv *kv;
-	const char *key, *value;
-	size_t voters;
-};
-
 static bool has_value(void *arg)
 {
 	struct expect *x = arg;
@@ -241,6 +290,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_single),
+		cmocka_unit_test(test_lease),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_three),
 		cmocka_unit_test(test_join_and_leave),
