@@ -172,13 +172,10 @@ static void on_connect(uv_connect_t *req, int status)
 		return;
 	}
 	if (status == 0) {
-		if (!c->where.is_unix)
-			uv_tcp_nodelay(&c->stream->u.tcp, 1);
 		connected(c);
 		return;
 	}
-	err_set_errno(&c->err, -status, "connect");
-	c->err.code = ERR_UNAVAILABLE;
+	err_set(&c->err, ERR_UNAVAILABLE, "%s", uv_strerror(status));
 	stream_close(TAKE(c->stream), NULL, NULL);
 	c->i++;
 	try_address(c);
@@ -203,7 +200,7 @@ static int start_tcp(struct connecting *c, const struct sockaddr *sa)
 		close(fd);
 		return rv;
 	}
-	uv_tcp_keepalive(&c->stream->u.tcp, 1, 15);
+	stream__tcp_options(fd);
 	rv = uv_tcp_connect(&c->connect_req, &c->stream->u.tcp, sa, on_connect);
 	c->connecting = rv == 0;
 	return rv;
@@ -216,8 +213,7 @@ static void try_address(struct connecting *c)
 
 		if (rv == 0)
 			return;
-		err_set_errno(&c->err, -rv, "connect");
-		c->err.code = ERR_UNAVAILABLE;
+		err_set(&c->err, ERR_UNAVAILABLE, "%s", uv_strerror(rv));
 		if (c->stream != NULL)
 			stream_close(TAKE(c->stream), NULL, NULL);
 	}

@@ -63,7 +63,7 @@ struct http_server_config {
 	uint64_t header_timeout_ms; /* from the first byte (or the connection) to complete headers; 10 s */
 	uint64_t idle_timeout_ms;   /* connection without a request; 120 s */
 	uint64_t body_timeout_ms;   /* no byte of a body that the handler waits for; 60 s */
-	uint64_t write_timeout_ms;  /* queued bytes of which none leaves (a stuck reader); 60 s */
+	uint64_t write_timeout_ms;  /* queued bytes of which none leaves (a stuck reader); 300 s */
 	unsigned max_connections;   /* 0: 10000. Further ones are closed */
 };
 

@@ -223,10 +223,8 @@ static void accept_one(struct listener *l)
 		stream_close(s, NULL, NULL);
 		return;
 	}
-	if (l->tcp) {
-		uv_tcp_nodelay(&s->u.tcp, 1);
-		uv_tcp_keepalive(&s->u.tcp, 1, 15);
-	}
+	if (l->tcp)
+		stream__tcp_options(stream_fd(s));
 	if (l->tls != NULL)
 		start_handshake(l, s);
 	else

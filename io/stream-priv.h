@@ -99,6 +99,7 @@ struct stream {
 
 /* A stream around an initialised handle that is yet to be opened. */
 struct stream *stream__new(struct loop *, bool tcp);
+void stream__tcp_options(int fd);
 /* Put TLS on a connected stream and shake hands; `on_handshake` is called later, in no call of the user. */
 void stream__tls_start(struct stream *, struct tls_ctx *, const char *server_name,
 		       void (*on_handshake)(struct stream *, void *arg, const struct err *), void *arg);

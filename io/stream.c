@@ -37,6 +37,23 @@ struct stream *stream__new(struct loop *l, bool tcp)
 	return s;
 }
 
+/*
+ * Small messages go at once, and a peer that vanished without a word is noticed within a minute on a quiet connection.
+ * There is no TCP_USER_TIMEOUT: it would also end the session of a person who holds the terminal for a while.
+ */
+void stream__tcp_options(int fd)
+{
+	static const struct {
+		int level, name, value;
+	} options[] = {
+		{IPPROTO_TCP, TCP_NODELAY, 1},	  {SOL_SOCKET, SO_KEEPALIVE, 1}, {IPPROTO_TCP, TCP_KEEPIDLE, 15},
+		{IPPROTO_TCP, TCP_KEEPINTVL, 10}, {IPPROTO_TCP, TCP_KEEPCNT, 4},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
+}
+
 int stream_from_fd(struct loop *l, int fd, struct stream **ret, struct err *e)
 {
 	struct sockaddr_storage ss;
@@ -59,7 +76,7 @@ int stream_from_fd(struct loop *l, int fd, struct stream **ret, struct err *e)
 		return err_set_errno(e, -rv, "cannot use the socket");
 	}
 	if (tcp)
-		uv_tcp_nodelay(&s->u.tcp, 1);
+		stream__tcp_options(fd);
 	*ret = s;
 	return 0;
 }
