@@ -384,6 +384,9 @@ static int start_server(struct server *s, struct err *e)
 		for (size_t i = 0; i < n_members; i++)
 			if (strcmp(members[i].name, s->o.name) != 0)
 				self[n++] = members[i].url + strlen("https://");
+	/* As kubeadm labels its servers; kubectl shows it as the node's role. */
+	s->o.labels = s->o.labels ? arena_printf(&s->arena, "node-role.kubernetes.io/control-plane=,%s", s->o.labels)
+				  : "node-role.kubernetes.io/control-plane=";
 	return start_agent(s, self, n, e);
 }
 
