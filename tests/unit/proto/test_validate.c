@@ -14,6 +14,7 @@
 #include "proto/field_errs.h"
 #include "proto/json.h"
 #include "proto/resource.h"
+#include "proto/table.h"
 #include "proto/validate.h"
 
 #define META "\"metadata\":{\"name\":\"x\",\"namespace\":\"d\"}"
@@ -22,8 +23,7 @@
 #define CONTAINER(more) POD("\"containers\":[{\"name\":\"c\",\"image\":\"i\"," more "}]")
 #define DEPLOY(more)                                                                               \
 	"{" META ",\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{"          \
-		 "\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[" C "]}}" more \
-	"}}"
+	"\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[" C "]}}" more "}}"
 
 static struct arena arena;
 
@@ -156,11 +156,11 @@ static void test_pods(void **state)
 			"spec.volumes[1].hostPath: Forbidden: may not specify more than 1 volume "
 			"type, spec.volumes[2].secret.secretName: Required value]"},
 		{POD("\"containers\":[" C "],\"tolerations\":[{\"effect\":\"NoSchedule\","
-					  "\"tolerationSeconds\":1,\"operator\":\"Exists\"}]"),
+		     "\"tolerationSeconds\":1,\"operator\":\"Exists\"}]"),
 			"spec.tolerations[0].effect: Invalid value: \"NoSchedule\": effect must be "
 			"'NoExecute' when `tolerationSeconds` is set"},
 		{POD("\"containers\":[" C "],\"initContainers\":[{\"name\":\"i\",\"image\":\"i\","
-					  "\"readinessProbe\":{\"exec\":{\"command\":[\"x\"]}}}]"),
+		     "\"readinessProbe\":{\"exec\":{\"command\":[\"x\"]}}}]"),
 			"spec.initContainers[0].readinessProbe: Forbidden: may not be set for init "
 			"containers without restartPolicy=Always"},
 		{POD("\"containers\":[" C "],\"dnsPolicy\":\"None\""),
@@ -231,8 +231,7 @@ static void test_workloads(void **state)
 		"spec.selector: Required value");
 	check("apps/v1", "Deployment", "",
 		"{" META ",\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"c\"}},\"template\":{"
-			 "\"metadata\":{\"labels\":{\"a\":\"c\"}},\"spec\":{\"containers\":[" C
-		"]}}}}",
+		"\"metadata\":{\"labels\":{\"a\":\"c\"}},\"spec\":{\"containers\":[" C "]}}}}",
 		DEPLOY(""),
 		"spec.selector: Invalid value: "
 		"v1.LabelSelector{MatchLabels:map[string]string{\"a\":\"c\"}, "
@@ -246,7 +245,7 @@ static void test_services(void **state)
 	check("v1", "Service", "", "{" META ",\"spec\":{\"clusterIP\":\"None\"}}", NULL, "");
 	check("v1", "Service", "",
 		"{" META ",\"spec\":{\"ports\":[{\"port\":80,\"name\":\"a\"},{\"port\":80,\"name\":"
-			 "\"a\",\"nodePort\":30000}]}}",
+		"\"a\",\"nodePort\":30000}]}}",
 		NULL,
 		"[spec.ports[1].name: Duplicate value: \"a\", spec.ports[1].nodePort: Forbidden: "
 		"may not be used when `type` is 'ClusterIP', "
@@ -314,6 +313,45 @@ static void test_status(void **state)
 		"value\",\"field\":\"spec.ports[3]\"}]},\"code\":422}");
 }
 
+/*
+ * Objects as an upstream API server stored them: they are defaulted already, valid as new and as
+ * update of themselves, and have a row as wide as its table.
+ */
+static void test_stored(void **state)
+{
+	const char *dir = getenv("srcdir");
+	FILE *f = fopen(
+		arena_printf(&arena, "%s/tests/data/proto/objects.jsonl", dir ? dir : "."), "r");
+	static char line[1 << 17];
+	size_t seen = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		struct json *obj = parse(line), *before = json_copy(&arena, obj);
+		const struct resource *res = resource_find_kind(
+			json_cstr(json_getc(obj, "apiVersion")), json_cstr(json_getc(obj, "kind")));
+		struct field_errs errs;
+		struct buf b = BUF_INIT;
+
+		if (res == NULL || !res->served)
+			continue;
+		seen++;
+		defaults_apply(&arena, resource_type(res), obj);
+		if (!json_equal(obj, before))
+			fail_msg("%s\n%s", json_text(&arena, obj).p, line);
+		field_errs_init(&errs, &arena);
+		validate_object(res, "", obj, NULL, &errs);
+		validate_object(res, "", obj, before, &errs);
+		field_errs_print(&b, &errs);
+		assert_string_equal(b.p ? b.p : "", "");
+		assert_int_equal(json_len(table_cells(&arena, res, obj, 0)),
+			json_len(json_getc(table_new(&arena, res, NULL), "columnDefinitions")));
+		buf_fini(&b);
+	}
+	fclose(f);
+	assert_true(seen > 20);
+}
+
 static int setup(void **state)
 {
 	arena_init(&arena);
@@ -336,6 +374,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_services, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_small, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stored, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
