@@ -161,6 +161,105 @@ t_out "no certificate, no answer" 401 inside curl -s -o /dev/null -w '%{http_cod
 t_out "a stranger's certificate is refused" 403 inside curl -s -o /dev/null -w '%{http_code}' --cacert "$tmp/ca.crt" \
 	--cert "$tmp/stranger.crt" --key "$tmp/stranger.key" "https://127.0.0.1:$port/metrics"
 
+cat >"$tmp/more.yaml" <<'YAML'
+apiVersion: v1
+kind: Pod
+metadata: {name: hooks, uid: uid-hooks}
+spec:
+  terminationGracePeriodSeconds: 10
+  containers:
+  - name: c
+    image: busybox:1.35
+    command: [sh, -c, 'trap "exit 0" TERM; while :; do sleep 0.1; done']
+    lifecycle:
+      postStart: {exec: {command: [sh, -c, "echo started > /dev/termination-log"]}}
+      preStop: {exec: {command: [sh, -c, "echo stopping >> /dev/termination-log"]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: hostnet, uid: uid-hostnet}
+spec:
+  hostNetwork: true
+  hostPID: true
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: c, image: "busybox:1.35", command: [sh, -c, "ls /proc | grep -c '^[0-9]'; cat /etc/hosts | head -3; sleep 1000"]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: sidecar, uid: uid-sidecar}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 1
+  initContainers:
+  - {name: side, image: "busybox:1.35", restartPolicy: Always, command: [sh, -c, "touch /shared/up; sleep 1000"], volumeMounts: [{name: s, mountPath: /shared}], startupProbe: {exec: {command: [test, -e, /shared/up]}, periodSeconds: 1}}
+  - {name: plain, image: "busybox:1.35", command: [test, -e, /shared/up], volumeMounts: [{name: s, mountPath: /shared}]}
+  containers:
+  - {name: main, image: "busybox:1.35", command: [sh, -c, "sleep 1; echo main is done"]}
+  volumes: [{name: s, emptyDir: {}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: deadline, uid: uid-deadline}
+spec:
+  activeDeadlineSeconds: 3
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: c, image: "busybox:1.35", command: [sleep, "1000"]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, uid: uid-web}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: c
+    image: nginx:1.14.2
+    ports: [{name: http, containerPort: 80}]
+    startupProbe: {tcpSocket: {port: http}, periodSeconds: 1}
+    readinessProbe: {httpGet: {path: /, port: http}, periodSeconds: 1}
+    livenessProbe: {httpGet: {path: /, port: 80}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: oom, uid: uid-oom}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: c, image: "busybox:1.35", command: [sh, -c, "x=a; while :; do x=$x$x; done"], resources: {limits: {memory: 16Mi}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: share, uid: uid-share}
+spec:
+  shareProcessNamespace: true
+  hostname: myhost
+  subdomain: sub
+  terminationGracePeriodSeconds: 1
+  hostAliases: [{ip: 10.1.2.3, hostnames: [alias.example]}]
+  securityContext: {fsGroup: 2000, runAsUser: 1000, runAsGroup: 3000}
+  containers:
+  - {name: a, image: "busybox:1.35", command: [sh, -c, "id; cat /etc/hosts | tail -4; hostname; stat -c '%g %a' /v; sleep 1000"], volumeMounts: [{name: v, mountPath: /v}], securityContext: {readOnlyRootFilesystem: true}}
+  - {name: b, image: "busybox:1.35", command: [sh, -c, "sleep 1; ps; touch /x && echo written; sleep 1000"], securityContext: {runAsUser: 0, capabilities: {drop: [ALL]}}}
+  volumes: [{name: v, emptyDir: {}}]
+YAML
+say "set $tmp/more.yaml"
+t "a pod on the host's network runs" seen 'status default/hostnet Running 127.0.0.1 c=ready/0'
+t "tcp and http probes through the pod network" seen 'status default/web Running .* c=ready/0'
+t "a postStart hook is done before the container is ready" seen 'status default/hooks Running .* c=ready/0'
+t "a pod over its deadline fails" seen 'status default/deadline Failed'
+t "a container over its memory is OOMKilled" seen 'status default/oom Failed .*OOMKilled\(137\)'
+t "a sidecar runs before, beside and not after the others" seen 'status default/sidecar Succeeded .*side=[A-Z].*main=Completed'
+t_out "users and groups" 'uid=1000 gid=3000 groups=2000,3000' get /containerLogs/default/share/a
+t_out "host aliases" '^10.1.2.3.alias.example$' get /containerLogs/default/share/a
+t_out "hostname and subdomain" 'myhost.sub.default.svc.cluster.local' get /containerLogs/default/share/a
+t_out "volumes belong to the fsGroup" '^2000 2777$' get /containerLogs/default/share/a
+shared_pids() { get /containerLogs/default/share/b | grep -q /pause; }
+t "a shared process namespace" until_ok 10 shared_pids
+for p in hostnet hooks deadline oom sidecar share web; do say "delete default/$p"; done
+t "hooks and all go" seen 'deleted default/hooks'
+
 cat >"$tmp/later.yaml" <<'YAML'
 apiVersion: v1
 kind: ConfigMap
