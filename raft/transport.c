@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -18,6 +19,7 @@ static const size_t budgets[MSG_N_CHANNELS] = {[MSG_CHANNEL_MAIN] = 16u << 20, [
 #define BACKOFF_MIN_MS 20
 #define BACKOFF_MAX_MS 500
 #define HELLO_TIMEOUT_MS 5000
+#define CRASH_MS 300 /* a refusal this soon after a connection broke means that the peer's process died */
 
 enum out_state { OUT_IDLE, OUT_CONNECTING, OUT_HELLO, OUT_UP, OUT_WAITING };
 
@@ -32,7 +34,7 @@ struct out {
 	struct loop_timer timer; /* back-off, or patience with the hello */
 	unsigned backoff;
 	struct buf in;
-	bool tell_refused; /* the connection broke just now: this attempt is the one whose refusal counts */
+	uint64_t lost_at; /* the connection broke then: a refusal soon after tells of a crash; 0: told, or never up */
 	char last_error[160];
 };
 
@@ -147,7 +149,8 @@ static void out_down(struct out *o, const struct err *why)
 		return;
 	}
 	o->state = OUT_WAITING;
-	o->tell_refused = was_up && o->channel == MSG_CHANNEL_MAIN;
+	if (was_up && o->channel == MSG_CHANNEL_MAIN)
+		o->lost_at = clock_mono_ms();
 	if (o->channel == MSG_CHANNEL_BULK || (!p->wanted && o->backoff >= BACKOFF_MAX_MS)) {
 		o->state = OUT_IDLE; /* dialled anew when there is something to send */
 		o->backoff = 0;
@@ -164,6 +167,7 @@ static void out_up(struct out *o)
 	struct transport *t = o->peer->t;
 
 	o->state = OUT_UP;
+	o->lost_at = 0;
 	o->backoff = 0;
 	o->last_error[0] = '\0';
 	loop_timer_stop(&o->timer);
@@ -242,11 +246,14 @@ static void on_connected(struct stream_connect *c, struct stream *s, const struc
 {
 	struct out *o = container_of(c, struct out, connect);
 	struct transport *t = o->peer->t;
-	bool refused = o->tell_refused && why && strstr(why->text, strerror(ECONNREFUSED));
+	/* The first attempt may still meet the dying process and be reset; the next one then counts as well. */
+	bool refused = o->lost_at && clock_mono_ms() - o->lost_at < CRASH_MS && why &&
+		       strstr(why->text, strerror(ECONNREFUSED));
 	uint64_t id = o->peer->id;
 	struct err e = ERR_INIT;
 
-	o->tell_refused = false;
+	if (refused)
+		o->lost_at = 0;
 	o->state = OUT_WAITING;
 	o->stream = s;
 	if (s)
