@@ -186,7 +186,7 @@ pods_ready() { # N SELECTOR [NAMESPACE]
 		awk '{ split($2, r, "/") } $3 == "Running" && r[1] == r[2]' | wc -l)
 	[ "$n" = "$1" ] || { k -n "${3:-default}" get pods -l "$2" -o wide; return 1; }
 }
-leader() { node list | awk '/leader/ { print $1; exit }'; }
+leader() { node list | awk '$5 == "leader" { print $1; exit }'; }
 has_leader() { [ -n "$(leader)" ]; }
 new_leader() { # OLD
 	local l
@@ -194,7 +194,7 @@ new_leader() { # OLD
 	[ -n "$l" ] && [ "$l" != "$1" ]
 }
 servers() { node list | awk '/^server-/ { print $1 }'; }
-addr_of() { node list | awk -v n="$1" '$1 == n { for (i = 2; i <= NF; i++) if ($i ~ /^[0-9]+(\.[0-9]+){3}$/) { print $i; exit } }'; }
+addr_of() { node list | awk -v n="$1" '$1 == n { print $3 }'; }
 in_node() { # NODE COMMAND...
 	local n=$1
 	shift
