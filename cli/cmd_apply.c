@@ -52,6 +52,7 @@ struct apply {
 	struct apply_opts o;
 	struct kube_printer printer;
 	const char *query, *cause;
+	const char *source; /* the file of the object at hand */
 	bool create_only, print;
 };
 
@@ -122,7 +123,7 @@ static int create(struct apply *a, const struct resource *r, const char *ns, con
 		return say(a, r, name, "created", doc);
 	client_req_init(&req, CLIENT_CREATE, r);
 	if (send(a, &req, r, ns, NULL, doc, CLIENT_JSON) < 0) {
-		rc = kube_fail(&a->k, &req);
+		rc = kube_fail_when(&a->k, &req, arena_printf(&a->k.arena, "error when creating \"%s\"", a->source));
 	} else {
 		result = kube_answer(&a->k, &req);
 		rc = result ? say(a, r, json_cstr(json_getp(result, "metadata.name")), "created", result) : CMD_FAILED;
@@ -150,7 +151,16 @@ static int server_side(struct apply *a, const struct resource *r, const char *ns
 	return rc;
 }
 
-/* 1: conflict, come again. Else the exit status. */
+/* kubectl's words for a patch that was refused. */
+static const char *patch_failed(struct apply *a, const struct resource *r, const char *ns, const char *name, struct str text)
+{
+	return arena_printf(&a->k.arena,
+			"error when applying patch:\n%.*s\nto:\nResource: \"%s%s%s, Resource=%s\", GroupVersionKind: \"%s%s%s, Kind=%s\"\nName: \"%s\", Namespace: \"%s\"\nfor: \"%s\": error when patching \"%s\"",
+			STR_FMT(text), r->group, "/", r->version, r->plural, r->group, "/", r->version, r->kind, name, ns ? ns : "", a->source,
+			a->source);
+}
+
+/* -1: conflict, come again. Else the exit status. */
 static int patch(struct apply *a, const struct resource *r, const char *ns, const char *name, struct json *modified,
 		struct json *live, bool last_try)
 {
@@ -176,7 +186,9 @@ static int patch(struct apply *a, const struct resource *r, const char *ns, cons
 		return say(a, r, name, "configured", modified);
 	client_req_init(&req, CLIENT_PATCH, r);
 	if (send(a, &req, r, ns, name, diff, CLIENT_STRATEGIC_PATCH) < 0) {
-		rc = req.err.code == ERR_CONFLICT && !last_try ? -1 : kube_fail(&a->k, &req);
+		rc = req.err.code == ERR_CONFLICT && !last_try
+				     ? -1
+				     : kube_fail_when(&a->k, &req, patch_failed(a, r, ns, name, req.body));
 	} else {
 		const char *before = json_cstr(json_getp(live, "metadata.resourceVersion"));
 
@@ -199,6 +211,7 @@ static int apply_doc(struct apply *a, const struct json *doc, const char *source
 	struct err e;
 	int status, rc = -1;
 
+	a->source = source;
 	if (kube_doc_target(&a->k, doc, !a->create_only, &r, &ns, &name, &e) < 0) {
 		fprintf(stderr, "error: unable to recognize \"%s\": %s\n", source, e.text);
 		return CMD_FAILED;
@@ -272,7 +285,7 @@ static int run(bool create_only, int argc, char **argv)
 	if (a.o.files.n == 0 && !ns_form) {
 		err_set(&e, ERR_BAD_REQUEST, "must specify -f");
 		opt_args_fini(&args);
-		return cmd_usage(command, &e);
+		return cmd_fail(&e);
 	}
 	if (kube_open(&a.k, &ko, &e) < 0) {
 		opt_args_fini(&args);
@@ -293,6 +306,8 @@ static int run(bool create_only, int argc, char **argv)
 	}
 	if (rv == 0 && !ns_form)
 		rv = kube_read_manifests(&a.k, &a.o.files, a.o.recursive, &docs, &e);
+	if (rv == 0 && !ns_form && docs.n == 0)
+		rv = err_set(&e, ERR_BAD_REQUEST, "no objects passed to %s", command);
 	if (rv < 0)
 		rc = cmd_fail(&e);
 	else if (ns_form)

@@ -6,7 +6,6 @@
 #include "base/clock.h"
 #include "base/util.h"
 #include "cli/kube.h"
-#include "io/loop.h"
 #include "proto/json.h"
 #include "proto/resource.h"
 
@@ -81,25 +80,12 @@ static int add_listed(struct del *d, const struct resource *r)
 static int collect(struct del *d, const struct opt_args *args, struct err *e)
 {
 	struct kube_targets t;
-	struct kube_docs docs;
-	int rv;
+	int rv = d->o.files.n ? kube_targets_read(&d->k, &d->o.files, d->o.recursive, &t, e)
+			      : kube_targets_parse(&d->k, args->v, args->n, &t, e);
 
-	if (d->o.files.n > 0) {
-		rv = kube_read_manifests(&d->k, &d->o.files, d->o.recursive, &docs, e);
-		for (size_t i = 0; rv == 0 && i < docs.n; i++) {
-			const struct resource *r;
-			const char *ns, *name;
-
-			rv = kube_doc_target(&d->k, docs.v[i], true, &r, &ns, &name, e);
-			if (rv == 0)
-				add(d, r, ns, name);
-		}
-		return rv;
-	}
-	rv = kube_targets_parse(&d->k, args->v, args->n, &t, e);
 	for (size_t i = 0; rv == 0 && i < t.n; i++) {
 		if (t.v[i].name)
-			add(d, t.v[i].resource, kube_ns(&d->k, t.v[i].resource), t.v[i].name);
+			add(d, t.v[i].resource, kube_target_ns(&d->k, &t.v[i]), t.v[i].name);
 		else if (!d->o.all && !d->o.selector && !d->o.fields)
 			rv = err_set(e, ERR_BAD_REQUEST, "resource(s) were provided, but no name was specified");
 		else if (add_listed(d, t.v[i].resource) != CMD_OK)
@@ -147,26 +133,19 @@ static void delete_one(struct del *d, struct doomed *x)
 	client_req_fini(&req);
 }
 
-static void stop_loop(struct loop_timer *t)
-{
-	loop_stop(loop_current());
-}
-
-static void pause_ms(struct kube *k, uint64_t ms)
-{
-	struct loop_timer t = {.cb = NULL};
-
-	loop_timer_start(&t, k->loop, ms, stop_loop);
-	loop_run(k->loop);
-}
-
 static bool is_gone(struct del *d, const struct doomed *x, bool *ret_failed)
 {
+	struct arena kept;
 	int status;
-	struct json *j = kube_get(&d->k, x->resource, x->ns, x->name, &status);
+	struct json *j;
+	bool gone;
 
+	kube_scratch_begin(&d->k, &kept);
+	j = kube_get(&d->k, x->resource, x->ns, x->name, &status);
 	*ret_failed = j == NULL && status != 404;
-	return j == NULL || !json_eqc(json_getp(j, "metadata.uid"), x->uid);
+	gone = j == NULL || !json_eqc(json_getp(j, "metadata.uid"), x->uid);
+	kube_scratch_end(&d->k, &kept);
+	return gone;
 }
 
 static void wait_gone(struct del *d, int64_t limit_ms)
@@ -184,7 +163,7 @@ static void wait_gone(struct del *d, int64_t limit_ms)
 				d->rc = CMD_FAILED;
 				return;
 			}
-			pause_ms(&d->k, step);
+			kube_pause(&d->k, step);
 			step = MIN(step * 2, 500u);
 		}
 		if (failed)

@@ -161,25 +161,19 @@ static int show_target(struct describer *d, const struct resource *r, const char
 
 static int run(struct describer *d, const struct opt_args *args)
 {
-	struct kube_targets t = {0};
-	struct kube_docs docs = {0};
+	struct kube_targets t;
 	struct err e;
 	int rc = CMD_OK;
 
-	if ((d->o.files.n ? kube_read_manifests(&d->k, &d->o.files, d->o.recursive, &docs, &e)
+	if (!d->o.files.n && !args->n) {
+		err_set(&e, ERR_BAD_REQUEST, "You must specify the type of resource to describe. Use \"kontiki api-resources\" for a complete list of supported resources.");
+		return cmd_fail(&e);
+	}
+	if ((d->o.files.n ? kube_targets_read(&d->k, &d->o.files, d->o.recursive, &t, &e)
 			  : kube_targets_parse(&d->k, args->v, args->n, &t, &e)) < 0)
 		return cmd_fail(&e);
-	for (size_t i = 0; i < docs.n; i++) {
-		const struct resource *r;
-		const char *ns, *name;
-
-		if (kube_doc_target(&d->k, docs.v[i], true, &r, &ns, &name, &e) < 0)
-			rc = cmd_fail(&e);
-		else
-			rc |= show_target(d, r, ns, name);
-	}
 	for (size_t i = 0; i < t.n; i++)
-		rc |= show_target(d, t.v[i].resource, d->k.ns, t.v[i].name);
+		rc |= show_target(d, t.v[i].resource, kube_target_ns(&d->k, &t.v[i]), t.v[i].name);
 	if (!d->n_shown && rc == CMD_OK) {
 		if (d->o.all_namespaces)
 			fprintf(stderr, "No resources found\n");

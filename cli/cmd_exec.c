@@ -369,8 +369,6 @@ static int run(struct session *s, const struct opt_args *args)
 		return CMD_FAILED;
 	}
 	container = kube_pick_container(&s->k, obj, s->o.container, s->o.quiet);
-	if (!container)
-		return CMD_FAILED;
 	s->o.tty = s->o.tty && s->o.stdin;
 	if (s->o.tty && !isatty(STDIN_FILENO)) {
 		if (!s->o.quiet)

@@ -16,7 +16,7 @@
 
 struct get_opts {
 	const char *output, *selector, *fields, *sort_by, *raw;
-	bool all_namespaces, watch, watch_only, no_headers, show_labels, ignore_not_found, show_kind, recursive;
+	bool all_namespaces, watch, watch_only, no_headers, show_labels, ignore_not_found, show_kind, recursive, show_managed;
 	int64_t chunk;
 	struct opt_list files, label_columns;
 };
@@ -37,6 +37,7 @@ static const struct opt rows[] = {
 	{"ignore-not-found", 0, OPT_BOOL, O(ignore_not_found), "", "what is not there is no error", NULL, NULL},
 	{"filename", 'f', OPT_LIST, O(files), "FILE", "the objects that a manifest names", NULL, NULL},
 	{"recursive", 'R', OPT_BOOL, O(recursive), "", "with -f: folders in folders too", NULL, NULL},
+	{"show-managed-fields", 0, OPT_BOOL, O(show_managed), "", "with metadata.managedFields (JSON and YAML)", NULL, NULL},
 	{"chunk-size", 0, OPT_INT, O(chunk), "N", "ask for lists in parts of N (default 500; 0: whole)", NULL, NULL},
 	{"raw", 0, OPT_STR, O(raw), "PATH", "print what the server answers for this path", NULL, NULL},
 	OPT_END,
@@ -44,11 +45,15 @@ static const struct opt rows[] = {
 static const char usage[] = "usage: kontiki get TYPE[,TYPE] [NAME...] | TYPE/NAME... | -f FILE  [OPTIONS]\n"
 			    "\nShow objects: `kontiki get pods`, `kontiki get deploy,svc -A -o wide`, `kontiki get pod web -o yaml`.\n";
 
+#define MAX_COLUMNS 64
+
 struct get {
 	struct kube k;
 	struct get_opts o;
 	struct kube_printer printer;
 	struct kube_targets targets;
+	struct opt_list labels;        /* -L, taken apart */
+	size_t widths[MAX_COLUMNS];    /* of a watch's columns, which only grow */
 	bool table;
 };
 
@@ -59,8 +64,18 @@ static bool has_rows(const struct json *table)
 	return json_len(json_getc(table, "rows")) > 0;
 }
 
+/* A refused selector is told with what it was meant to select. */
+static const char *selection(struct get *g, const struct kube_target *t, const struct client_req *req)
+{
+	if (req->http_status != 400 || !(g->o.selector || g->o.fields))
+		return NULL;
+	return arena_printf(&g->k.arena, "Unable to find \"%s%s%s, Resource=%s\" that match label selector \"%s\", field selector \"%s\"",
+			t->resource->group, "/", t->resource->version, t->resource->plural, g->o.selector ? g->o.selector : "",
+			g->o.fields ? g->o.fields : "");
+}
+
 /* One request; several when a list comes in parts: then the parts' items (or rows) end up in the first. */
-static int fetch(struct get *g, const struct kube_target *t, const char *ns, struct json **ret)
+static int fetch(struct get *g, const struct kube_target *t, struct json **ret)
 {
 	const char *part = g->table ? "rows" : "items", *more = NULL;
 	struct client_req req;
@@ -69,7 +84,7 @@ static int fetch(struct get *g, const struct kube_target *t, const char *ns, str
 	*ret = NULL;
 	do {
 		client_req_init(&req, t->name ? CLIENT_GET : CLIENT_LIST, t->resource);
-		req.ns = !t->resource->namespaced || (g->o.all_namespaces && !t->name) ? NULL : ns;
+		req.ns = g->o.all_namespaces && !t->name ? NULL : kube_target_ns(&g->k, t);
 		req.name = t->name;
 		req.label_selector = g->o.selector;
 		req.field_selector = g->o.fields;
@@ -82,7 +97,7 @@ static int fetch(struct get *g, const struct kube_target *t, const char *ns, str
 			int rc = CMD_OK;
 
 			if (req.http_status != 404 || !g->o.ignore_not_found || !t->name)
-				rc = kube_fail(&g->k, &req);
+				rc = kube_fail_when(&g->k, &req, selection(g, t, &req));
 			client_req_fini(&req);
 			return rc;
 		}
@@ -153,6 +168,7 @@ static int sort_list(struct get *g, struct json *list, struct err *e)
 static void show_table(struct get *g, const struct resource *r, const struct json *table, bool headers)
 {
 	struct buf out = BUF_INIT;
+	bool watching = g->o.watch || g->o.watch_only;
 	struct table_print p = {
 		.wide = g->printer.kind == OUT_WIDE,
 		.no_headers = !headers || g->o.no_headers,
@@ -160,8 +176,10 @@ static void show_table(struct get *g, const struct resource *r, const struct jso
 		.show_labels = g->o.show_labels,
 		.show_kind = g->o.show_kind || g->targets.several_kinds,
 		.kind_prefix = kube_kind_word(&g->k, r),
-		.label_columns = g->o.label_columns.v,
-		.n_label_columns = g->o.label_columns.n,
+		.label_columns = g->labels.v,
+		.n_label_columns = g->labels.n,
+		.widths = watching ? g->widths : NULL,
+		.n_widths = ARRAY_LEN(g->widths),
 	};
 
 	table_print(&out, table, &p);
@@ -180,7 +198,7 @@ static int get_tables(struct get *g, struct err *e)
 		struct json *table = NULL, *more;
 
 		for (; i < g->targets.n && g->targets.v[i].resource == r; i++) {
-			int one = fetch(g, &g->targets.v[i], g->k.ns, &more);
+			int one = fetch(g, &g->targets.v[i], &more);
 
 			if (one != CMD_OK)
 				rc = one;
@@ -210,6 +228,13 @@ static int get_tables(struct get *g, struct err *e)
 
 /* --- Other forms ----------------------------------------------------------------------------------------------------- */
 
+static void hide_managed(struct json *obj)
+{
+	json_delp(obj, "metadata.managedFields");
+	JSON_ITEMS (it, json_getc(obj, "items"))
+		json_delp(it, "metadata.managedFields");
+}
+
 /* One named object is shown as it is; everything else as one list. */
 static int get_objects(struct get *g, struct err *e)
 {
@@ -220,7 +245,7 @@ static int get_objects(struct get *g, struct err *e)
 
 	for (size_t i = 0; i < g->targets.n; i++) {
 		const struct resource *r = g->targets.v[i].resource;
-		int one = fetch(g, &g->targets.v[i], g->k.ns, &j);
+		int one = fetch(g, &g->targets.v[i], &j);
 
 		if (one != CMD_OK)
 			rc = one;
@@ -257,6 +282,8 @@ static int get_objects(struct get *g, struct err *e)
 		if (g->o.sort_by && sort_list(g, list, e) < 0)
 			return cmd_fail(e);
 	}
+	if (!g->o.show_managed)
+		hide_managed(list);
 	return kube_print(&g->k, &g->printer, list, g->o.no_headers, e) < 0 ? cmd_fail(e) : rc;
 }
 
@@ -267,7 +294,6 @@ struct watcher {
 	struct get *g;
 	const struct resource *resource;
 	const char *name;
-	struct arena arena;
 	char rv[24];
 	bool headers, failed, expired;
 };
@@ -277,25 +303,30 @@ static void show_event(struct client_watch *cw, enum client_event event, struct 
 	struct watcher *w = container_of(cw, struct watcher, watch);
 	struct get *g = w->g;
 	struct json *obj, *table;
+	struct arena kept;
 	struct err e;
 
 	snprintf(w->rv, sizeof(w->rv), "%" PRIu64, rv);
 	if (event == CLIENT_BOOKMARK)
 		return;
-	arena_init(&w->arena);
-	if (codec_wire_to_dom(&w->arena, resource_type(w->resource), object, NULL, &obj, &e) < 0) {
+	kube_scratch_begin(&g->k, &kept);
+	if (codec_wire_to_dom(&g->k.arena, resource_type(w->resource), object, NULL, &obj, &e) < 0) {
 		cmd_fail(&e);
 	} else if (!w->name || json_eqc(json_getp(obj, "metadata.name"), w->name)) {
 		if (g->table) {
-			table = table_new(&w->arena, w->resource, NULL);
-			table_add(&w->arena, table, w->resource, obj, TABLE_METADATA, clock_wall_s());
+			table = table_new(&g->k.arena, w->resource, NULL);
+			table_add(&g->k.arena, table, w->resource, obj, TABLE_METADATA, clock_wall_s());
 			show_table(g, w->resource, table, w->headers);
 			w->headers = false;
-		} else if (kube_print(&g->k, &g->printer, obj, true, &e) < 0) {
-			cmd_fail(&e);
+		} else {
+			if (g->printer.kind == OUT_YAML)
+				printf("---\n");
+			hide_managed(obj);
+			if (kube_print(&g->k, &g->printer, obj, true, &e) < 0)
+				cmd_fail(&e);
 		}
 	}
-	arena_fini(&w->arena);
+	kube_scratch_end(&g->k, &kept);
 }
 
 static void watch_ended(struct client_watch *cw, const struct err *e)
@@ -307,11 +338,6 @@ static void watch_ended(struct client_watch *cw, const struct err *e)
 	if (w->failed)
 		cmd_fail(e);
 	loop_stop(w->g->k.loop);
-}
-
-static void again(struct loop_timer *t)
-{
-	loop_stop(loop_current());
 }
 
 static int watch_forever(struct get *g)
@@ -327,7 +353,7 @@ static int watch_forever(struct get *g)
 	if (t->name)
 		snprintf(selector, sizeof(selector), "metadata.name=%.250s", t->name);
 	g->table = false;
-	rc = fetch(g, &(struct kube_target){t->resource, NULL}, g->k.ns, &list);
+	rc = fetch(g, &(struct kube_target){t->resource, NULL, NULL}, &list);
 	g->table = table;
 	if (rc != CMD_OK || list == NULL)
 		return CMD_FAILED;
@@ -341,8 +367,6 @@ static int watch_forever(struct get *g)
 		w.headers = false;
 	}
 	while (!w.failed && !w.expired) {
-		struct loop_timer pause = {.cb = NULL};
-
 		client_watch_init(&w.watch, t->resource);
 		w.watch.ns = g->o.all_namespaces ? NULL : kube_ns(&g->k, t->resource);
 		w.watch.label_selector = g->o.selector;
@@ -354,8 +378,7 @@ static int watch_forever(struct get *g)
 		client_watch_start(g->k.client, &w.watch);
 		loop_run(g->k.loop);
 		/* A server that went away is replaced by another one behind the same address. */
-		loop_timer_start(&pause, g->k.loop, 200, again);
-		loop_run(g->k.loop);
+		kube_pause(&g->k, 200);
 	}
 	if (w.expired)
 		fprintf(stderr, "error: the watch has expired: too many changes since the last one seen\n");
@@ -381,25 +404,20 @@ static int get_raw(struct get *g)
 	return rc;
 }
 
-static int targets_from_files(struct get *g, struct err *e)
+/* -L a,b -L c */
+static void split_labels(struct get *g)
 {
-	struct kube_docs docs;
-	int rv = kube_read_manifests(&g->k, &g->o.files, g->o.recursive, &docs, e);
+	for (size_t i = 0; i < g->o.label_columns.n; i++) {
+		struct str label, rest = str_from(g->o.label_columns.v[i]);
 
-	if (rv < 0)
-		return rv;
-	g->targets.v = arena_new_array(&g->k.arena, struct kube_target, docs.n);
-	for (size_t i = 0; i < docs.n; i++) {
-		const char *ns, *name;
+		while (rest.n > 0) {
+			size_t n = g->labels.n++;
 
-		rv = kube_doc_target(&g->k, docs.v[i], true, &g->targets.v[i].resource, &ns, &name, e);
-		if (rv < 0)
-			return rv;
-		g->targets.v[i].name = name;
-		g->targets.several_kinds |= g->targets.v[i].resource != g->targets.v[0].resource;
+			str_cut(rest, ',', &label, &rest);
+			g->labels.v = arena_grow(&g->k.arena, g->labels.v, n * sizeof(*g->labels.v), (n + 1) * sizeof(*g->labels.v));
+			g->labels.v[n] = arena_cstr(&g->k.arena, label);
+		}
 	}
-	g->targets.n = docs.n;
-	return 0;
 }
 
 int cmd_get(int argc, char **argv)
@@ -418,10 +436,15 @@ int cmd_get(int argc, char **argv)
 		opt_args_fini(&args);
 		return cmd_fail(&e);
 	}
+	split_labels(&g);
 	rv = kube_printer_parse(&g.k, g.o.output, &g.printer, &e);
 	g.table = g.printer.kind == OUT_TABLE || g.printer.kind == OUT_WIDE;
+	if (rv == 0 && !g.o.raw && !g.o.files.n && !args.n) {
+		fprintf(stderr, "You must specify the type of resource to get. Use \"kontiki api-resources\" for a complete list of supported resources.\n\n");
+		rv = err_set(&e, ERR_BAD_REQUEST, "Required resource not specified.");
+	}
 	if (rv == 0 && !g.o.raw)
-		rv = g.o.files.n ? targets_from_files(&g, &e) : kube_targets_parse(&g.k, args.v, args.n, &g.targets, &e);
+		rv = g.o.files.n ? kube_targets_read(&g.k, &g.o.files, g.o.recursive, &g.targets, &e) : kube_targets_parse(&g.k, args.v, args.n, &g.targets, &e);
 	if (rv == 0 && (g.o.watch || g.o.watch_only) && g.targets.n != 1)
 		rv = err_set(&e, ERR_BAD_REQUEST, "you may only specify a single resource type to watch");
 	if (rv < 0)

@@ -205,9 +205,11 @@ static int add_pod(struct logs *l, const struct json *pod)
 			add_stream(l, ns, name, json_cstr(json_getc(c, "name")));
 	if (l->o.all_containers)
 		return CMD_OK;
-	container = kube_pick_container(&l->k, pod, l->o.container, false);
-	if (!container)
+	if (l->o.container && !kube_has_container(pod, l->o.container)) {
+		fprintf(stderr, "error: container %s is not valid for pod %s\n", l->o.container, name);
 		return CMD_FAILED;
+	}
+	container = kube_pick_container(&l->k, pod, l->o.container, false);
 	add_stream(l, ns, name, container);
 	return CMD_OK;
 }
@@ -244,7 +246,9 @@ static int add_named(struct logs *l, const char *arg)
 	pod = kube_get(&l->k, resource_find("", "v1", "pods"), l->k.ns, name, &status);
 	if (pod)
 		return add_pod(l, pod);
-	return status == 404 ? kube_not_found("pods", name) : CMD_FAILED;
+	if (status == 404)
+		fprintf(stderr, "error: error from server (NotFound): pods \"%s\" not found in namespace \"%s\"\n", name, l->k.ns);
+	return CMD_FAILED;
 }
 
 /* ---- the command ---- */

@@ -351,6 +351,31 @@ static void print_unreachable(struct kube *k, const struct err *e)
 		fprintf(stderr, "Unable to connect to the server %s: %s\n", k->address, e->text);
 }
 
+void kube_scratch_begin(struct kube *k, struct arena *kept)
+{
+	*kept = k->arena;
+	arena_init(&k->arena);
+}
+
+void kube_scratch_end(struct kube *k, const struct arena *kept)
+{
+	arena_fini(&k->arena);
+	k->arena = *kept;
+}
+
+static void stop_loop(struct loop_timer *t)
+{
+	loop_stop(loop_current());
+}
+
+void kube_pause(struct kube *k, uint64_t ms)
+{
+	struct loop_timer t = {.cb = NULL};
+
+	loop_timer_start(&t, k->loop, ms, stop_loop);
+	loop_run(k->loop);
+}
+
 int kube_fail_answer(struct kube *k, int http_status, struct str answer, const struct err *e, const char *when)
 {
 	struct json *status = NULL;

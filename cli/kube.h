@@ -62,6 +62,11 @@ int kube_open(struct kube *, const struct kube_opts *, struct err *e);
 void kube_close(struct kube *);
 /* Run it to the end. 0, or -req->err.code. */
 int kube_do(struct kube *, struct client_req *);
+/* Between these two, memory comes from an arena that ends with them: for loops that may go on for days. */
+void kube_scratch_begin(struct kube *, struct arena *kept);
+void kube_scratch_end(struct kube *, const struct arena *kept);
+/* Run the loop for so long. */
+void kube_pause(struct kube *, uint64_t ms);
 /* GET as a JSON tree in kube->arena; NULL and *ret_status 404 when absent, NULL with the error printed else. */
 struct json *kube_get(struct kube *, const struct resource *, const char *ns, const char *name, int *ret_status);
 /* Print what went wrong on stderr, as kubectl words it; returns CMD_FAILED. */
@@ -96,6 +101,7 @@ bool kube_duration_ms(const char *text, int64_t *ret_ms);
 struct kube_target {
 	const struct resource *resource;
 	const char *name;
+	const char *ns; /* of a manifest's object; NULL: kube->ns where the resource has namespaces */
 };
 struct kube_targets {
 	struct kube_target *v;
@@ -104,12 +110,15 @@ struct kube_targets {
 };
 /* `verb` must be among the resource's ("all" and other categories stand for several). */
 int kube_targets_parse(struct kube *, const char *const *args, size_t n, struct kube_targets *ret, struct err *e);
+/* The objects that manifests name. */
+int kube_targets_read(struct kube *, const struct opt_list *files, bool recursive, struct kube_targets *ret, struct err *e);
+/* NULL for a resource without namespaces. */
+const char *kube_target_ns(const struct kube *, const struct kube_target *);
+/* Whether the pod has a container of that name, of any kind. */
+bool kube_has_container(const struct json *pod, const char *name);
 /* A pod from "NAME", "pod/NAME" or "deploy/NAME" and the like (then its first running pod). NULL with the error printed. */
 const char *kube_find_pod(struct kube *, const char *arg);
-/*
- * The container to talk to: `wanted`, or the default one, which is told on stderr when there are others. NULL with the error
- * printed when the pod has none of that name.
- */
+/* The container to talk to: `wanted`, or the default one, which is told on stderr when there are others. */
 const char *kube_pick_container(struct kube *, const struct json *pod, const char *wanted, bool quiet);
 /* Prints that it is not there; returns CMD_FAILED. */
 int kube_not_found(const char *resource, const char *name);

@@ -22,7 +22,7 @@
 static void add_target(struct kube *k, struct kube_targets *t, const struct resource *r, const char *name)
 {
 	t->v = arena_grow(&k->arena, t->v, t->n * sizeof(*t->v), (t->n + 1) * sizeof(*t->v));
-	t->v[t->n++] = (struct kube_target){r, name};
+	t->v[t->n++] = (struct kube_target){r, name, NULL};
 	t->several_kinds |= t->v[0].resource != r;
 }
 
@@ -55,12 +55,17 @@ int kube_targets_parse(struct kube *k, const char *const *args, size_t n, struct
 
 	memset(t, 0, sizeof(*t));
 	if (n == 0)
-		return err_set(e, ERR_BAD_REQUEST, "You must specify the type of resource, for example \"pods\"");
+		return err_set(e, ERR_BAD_REQUEST, "You must provide one or more resources by argument or filename.\n"
+				"Example resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n"
+				"   '<resource> <name>'\n   '<resource>'");
 	if (strchr(args[0], '/')) {
 		for (size_t i = 0; rv == 0 && i < n; i++) {
-			if (!str_cut(str_from(args[i]), '/', &word, &rest) || word.n == 0 || rest.n == 0 || str_find(rest, '/') >= 0)
-				return err_set(e, ERR_BAD_REQUEST,
-						"arguments in resource/name form must have a single resource and name: \"%s\"", args[i]);
+			if (!str_cut(str_from(args[i]), '/', &word, &rest))
+				return err_set(e, ERR_BAD_REQUEST, "there is no need to specify a resource type as a separate argument when passing arguments in resource/name form");
+			if (str_find(rest, '/') >= 0)
+				return err_set(e, ERR_BAD_REQUEST, "arguments in resource/name form may not have more than one slash");
+			if (word.n == 0 || rest.n == 0)
+				return err_set(e, ERR_BAD_REQUEST, "arguments in resource/name form must have a single resource and name");
 			rv = add_type(k, t, arena_cstr(&k->arena, word), arena_cstr(&k->arena, rest), e);
 		}
 		return rv;
@@ -76,11 +81,36 @@ int kube_targets_parse(struct kube *k, const char *const *args, size_t n, struct
 		for (size_t i = 1; rv == 0 && i < n; i++) {
 			if (strchr(args[i], '/'))
 				return err_set(e, ERR_BAD_REQUEST,
-						"there is no need to specify a resource type as a separate argument when passing arguments in resource/name form");
+						"there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. '%s' instead of '%s'",
+						"kontiki get resource/<resource_name>", "kontiki get resource resource/<resource_name>");
 			rv = add_type(k, t, type, args[i], e);
 		}
 	}
 	return rv;
+}
+
+int kube_targets_read(struct kube *k, const struct opt_list *files, bool recursive, struct kube_targets *t, struct err *e)
+{
+	struct kube_docs docs;
+	int rv = kube_read_manifests(k, files, recursive, &docs, e);
+
+	memset(t, 0, sizeof(*t));
+	for (size_t i = 0; rv == 0 && i < docs.n; i++) {
+		const struct resource *r;
+		const char *ns, *name;
+
+		rv = kube_doc_target(k, docs.v[i], true, &r, &ns, &name, e);
+		if (rv < 0)
+			break;
+		add_target(k, t, r, name);
+		t->v[t->n - 1].ns = ns;
+	}
+	return rv;
+}
+
+const char *kube_target_ns(const struct kube *k, const struct kube_target *t)
+{
+	return !t->resource->namespaced ? NULL : t->ns ? t->ns : k->ns;
 }
 
 static bool is_running(const struct json *pod)
@@ -105,6 +135,7 @@ static const char *selector_text(struct kube *k, const struct json *obj)
 	return text;
 }
 
+/* The best pod of several; others are told of, so that nobody takes one for all. */
 static const char *pod_by_selector(struct kube *k, const char *selector)
 {
 	const struct json *best = NULL;
@@ -120,6 +151,9 @@ static const char *pod_by_selector(struct kube *k, const char *selector)
 		if (best == NULL || (is_running(pod) && !is_running(best)))
 			best = pod;
 	client_req_fini(&req);
+	if (json_len(json_getc(list, "items")) > 1)
+		fprintf(stderr, "Found %zu pods, using pod/%s\n", json_len(json_getc(list, "items")),
+				json_cstr(json_getp(best, "metadata.name")));
 	return best ? json_cstr(json_getp(best, "metadata.name")) : NULL;
 }
 
@@ -159,7 +193,7 @@ int kube_not_found(const char *resource, const char *name)
 	return CMD_FAILED;
 }
 
-static bool has_container(const struct json *pod, const char *name)
+bool kube_has_container(const struct json *pod, const char *name)
 {
 	static const char *const lists[] = {"spec.initContainers", "spec.containers", "spec.ephemeralContainers"};
 
@@ -189,13 +223,9 @@ const char *kube_pick_container(struct kube *k, const struct json *pod, const ch
 	const struct json *containers = json_getp(pod, "spec.containers");
 	const char *name = json_cstr(json_getc(json_getp(pod, "metadata.annotations"), "kubectl.kubernetes.io/default-container"));
 
-	if (wanted && !has_container(pod, wanted)) {
-		fprintf(stderr, "error: container %s is not valid for pod %s\n", wanted, json_cstr(json_getp(pod, "metadata.name")));
-		return NULL;
-	}
 	if (wanted)
 		return wanted;
-	if (*name && has_container(pod, name))
+	if (*name && kube_has_container(pod, name))
 		return name;
 	name = json_cstr(json_getc(json_at(containers, 0), "name"));
 	if (!quiet && json_len(containers) + json_len(json_getp(pod, "spec.initContainers")) +
@@ -316,8 +346,6 @@ int kube_read_manifests(struct kube *k, const struct opt_list *files, bool recur
 		else
 			rv = strcmp(f, "-") == 0 ? read_stdin(k, d, e) : read_path(k, f, true, recursive, d, e);
 	}
-	if (rv == 0 && d->n == 0)
-		rv = err_set(e, ERR_BAD_REQUEST, "no objects passed to apply");
 	return rv;
 }
 

@@ -14,7 +14,9 @@
 void kube_write(const struct buf *b)
 {
 	fwrite(b->p, 1, b->n, stdout);
-	fflush(stdout);
+	/* Nobody reads any more (a closed pipe): a watch must not go on for ever. */
+	if (fflush(stdout) != 0)
+		exit(CMD_FAILED);
 }
 
 static bool template_of(const char *o, const char *name, const char **ret)
@@ -166,7 +168,7 @@ int kube_print(struct kube *k, const struct kube_printer *p, struct json *j, boo
 
 	switch (p->kind) {
 	case OUT_JSON:
-		json_print(&out, j, JSON_PRETTY);
+		json_print(&out, j, JSON_PRETTY | JSON_SORTED);
 		buf_add1(&out, '\n');
 		break;
 	case OUT_YAML:

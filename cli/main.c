@@ -6,6 +6,7 @@
 
 #include "base/util.h"
 #include "cli/cmd.h"
+#include "cli/kube.h"
 #include "net/cni.h"
 
 static const struct {
@@ -17,9 +18,17 @@ static const struct {
 #undef CMD
 };
 
+static void change(char *text, char from, char to)
+{
+	for (; *text; text++)
+		if (*text == from)
+			*text = to;
+}
+
 static void print_commands(FILE *out)
 {
 	const char *group = "";
+	char name[32];
 
 	fprintf(out, "kontiki: a highly available Kubernetes-compatible cluster in one program\n\n"
 		     "usage: kontiki COMMAND [OPTIONS]\n");
@@ -28,20 +37,20 @@ static void print_commands(FILE *out)
 			group = commands[i].group;
 			fprintf(out, "\n%s\n", group);
 		}
-		fprintf(out, "  %-14s %s\n", commands[i].name, commands[i].summary);
+		snprintf(name, sizeof(name), "%s", commands[i].name);
+		change(name, '_', '-');
+		fprintf(out, "  %-14s %s\n", name, commands[i].summary);
 	}
 	fprintf(out, "\nkontiki COMMAND --help tells a command's options.\n");
 }
 
 static int run_command(const char *name, int argc, char **argv)
 {
-	char *dash;
 	char key[32];
 
 	/* A command's name may contain dashes where the function has underscores. */
 	snprintf(key, sizeof(key), "%s", name);
-	while ((dash = strchr(key, '-')) != NULL)
-		*dash = '_';
+	change(key, '-', '_');
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		if (strcmp(commands[i].name, key) == 0)
 			return commands[i].run(argc, argv);
@@ -56,12 +65,6 @@ int cmd_help(int argc, char **argv)
 	if (argc > 0 && argv[0][0] != '-')
 		return run_command(argv[0], 1, help);
 	print_commands(stdout);
-	return CMD_OK;
-}
-
-int cmd_version(int argc, char **argv)
-{
-	printf("kontiki %s\n", PACKAGE_VERSION);
 	return CMD_OK;
 }
 
@@ -92,8 +95,42 @@ bool cmd_wants_help(int argc, char **argv, const char *usage, const struct opt *
 	return false;
 }
 
+/*
+ * `kontiki -n demo get pods`: where the command's name stands behind options that all client commands have, those are
+ * put behind it. Returns the index of the name's place, or argc.
+ */
+static int find_command(int argc, char **argv)
+{
+	int at = 1;
+
+	while (at < argc && argv[at][0] == '-' && argv[at][1] != '\0') {
+		const char *word = argv[at] + 1 + (argv[at][1] == '-');
+		size_t len = strcspn(word, "=");
+		const struct opt *o = kube_rows;
+
+		for (; o->name; o++)
+			if (argv[at][1] == '-' ? strlen(o->name) == len && strncmp(o->name, word, len) == 0 : o->letter == word[0])
+				break;
+		if (o->name == NULL)
+			return 1;
+		/* The value is the next word unless it is in this one: --name=value, -nvalue. */
+		at += o->type != OPT_BOOL && (argv[at][1] == '-' ? word[len] == '\0' : word[1] == '\0') ? 2 : 1;
+	}
+	return at;
+}
+
+static void rotate_command(int at, char **argv)
+{
+	char *name = argv[at];
+
+	memmove(argv + 2, argv + 1, (size_t)(at - 1) * sizeof(*argv));
+	argv[1] = name;
+}
+
 int main(int argc, char **argv)
 {
+	int at;
+
 	if (argc > 0 && cni_wanted(argv[0]))
 		return cni_main(argv[0]);
 	signal(SIGPIPE, SIG_IGN);
@@ -104,6 +141,9 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
 		return cmd_help(argc - 2, argv + 2);
 	if (strcmp(argv[1], "--version") == 0)
-		return cmd_version(0, NULL);
+		return printf("kontiki %s\n", PACKAGE_VERSION) < 0;
+	at = find_command(argc, argv);
+	if (at > 1 && at < argc)
+		rotate_command(at, argv);
 	return run_command(argv[1], argc - 2, argv + 2);
 }

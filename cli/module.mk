@@ -9,6 +9,8 @@ libverbs_a_SOURCES = \
 	cli/describe_core.c \
 	cli/describe_pod.c \
 	cli/kube_error.c cli/kube_error.h \
+	cli/kube_meta.c cli/kube_meta.h \
+	cli/kube_wait.c cli/kube_wait.h \
 	cli/tabs.c cli/tabs.h
 
 kontiki_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NL_CFLAGS) $(PROTOBUFC_CFLAGS)
@@ -19,8 +21,11 @@ kontiki_SOURCES = \
 	cli/cmd_describe.c \
 	cli/cmd_exec.c \
 	cli/cmd_get.c \
+	cli/cmd_label.c \
 	cli/cmd_logs.c \
 	cli/cmd_scale.c \
+	cli/cmd_version.c \
+	cli/cmd_wait.c \
 	cli/control.c cli/control.h \
 	cli/fetch.c cli/fetch.h \
 	cli/files.c \

@@ -236,7 +236,7 @@ static void put_row(struct grid *g, const struct json *table, const struct json 
 	for (size_t i = 0; i < p->n_label_columns; i++) {
 		struct json *v = json_getc(labels, p->label_columns[i]);
 
-		put(g, v ? json_str(v) : STR("<none>"));
+		put(g, json_str(v));
 	}
 	if (p->show_labels)
 		put(g, labels_text(&g->a, labels));
