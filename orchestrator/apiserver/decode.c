@@ -11,6 +11,8 @@
 #include "proto/schema.h"
 #include "proto/yaml.h"
 
+/* A value of a tree takes some sixty bytes: three megabytes of "0,0,0" must not become a hundred. No object has nearly so many. */
+#define BODY_MAX_VALUES 500000
 #define OBJECT_TYPES "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 #define PATCH_TYPES                                                                                                    \
 	"application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"
@@ -105,14 +107,29 @@ static enum step_result decode_wire(struct api_request *req, const struct schema
 	return STEP_NEXT;
 }
 
+/* One document, with the paths of its duplicate keys. */
+static int parse_yaml(struct api_request *req, struct json_opts *opts, struct err *e)
+{
+	struct yaml_stream *ys = yaml_open(&req->arena, req->body);
+	struct json *more;
+	int rc = yaml_next(ys, &req->sent, e);
+
+	if (rc == 0)
+		return err_set(e, ERR_BAD_REQUEST, "the body is empty");
+	if (rc < 0)
+		return rc;
+	opts->n_dups = yaml_dups(ys, &opts->dups);
+	rc = yaml_next(ys, &more, e);
+	return rc > 0 ? err_set(e, ERR_BAD_REQUEST, "the body holds more than one document") : rc;
+}
+
 static enum step_result decode_text(struct api_request *req, const struct schema_type *type, bool yaml, bool lenient)
 {
-	struct json_opts opts = {0};
+	struct json_opts opts = {.max_nodes = BODY_MAX_VALUES};
 	struct err e = ERR_INIT;
 	enum step_result r;
 
-	if ((yaml ? yaml_parse(&req->arena, req->body, &req->sent, &e) :
-		    json_parse(&req->arena, req->body, &opts, &req->sent, &e)) < 0)
+	if ((yaml ? parse_yaml(req, &opts, &e) : json_parse(&req->arena, req->body, &opts, &req->sent, &e)) < 0)
 		return api_fail(req, e.code == ERR_TOO_LARGE ? ERR_TOO_LARGE : ERR_BAD_REQUEST,
 				"the object provided is unrecognized (must be of type %s): couldn't get version/kind; "
 				"%s parse error: %s",
@@ -162,6 +179,7 @@ enum step_result api__decode_patch(struct api_request *req)
 			{"application/merge-patch+json", PATCH_MERGE},
 			{"application/strategic-merge-patch+json", PATCH_STRATEGIC},
 	};
+	struct json_opts opts = {.max_nodes = BODY_MAX_VALUES};
 	struct str ct = content_type(req);
 	struct err e = ERR_INIT;
 
@@ -173,7 +191,7 @@ enum step_result api__decode_patch(struct api_request *req)
 		if (!str_eqc(ct, types[i].media))
 			continue;
 		req->patch_type = types[i].type;
-		if (json_parse(&req->arena, req->body, NULL, &req->sent, &e) < 0)
+		if (json_parse(&req->arena, req->body, &opts, &req->sent, &e) < 0)
 			return api_fail(req, ERR_BAD_REQUEST, "error decoding patch: %s", e.text);
 		if (!json_is(req->sent, req->patch_type == PATCH_JSON ? JSON_ARRAY : JSON_OBJECT))
 			return api_fail(req, ERR_BAD_REQUEST, "error decoding patch: %s expected",
