@@ -14,6 +14,7 @@ struct front_request {
 	struct api_request *req;   /* NULL once finished */
 	struct http_write w;
 	bool w_busy;
+	bool body_asked, body_here;
 };
 
 static void front_release(struct front_request *f)
@@ -106,6 +107,33 @@ static struct stream *front_upgrade(struct api_request *req, const struct http_h
 	return s;
 }
 
+static void front_body(struct http_request *r, int status, struct str body)
+{
+	struct front_request *f = r->user;
+
+	if (status == -ERR_CANCELED)
+		return; /* on_cancel comes too */
+	f->body_here = true;
+	f->req->body = body;
+	if (status == -ERR_TOO_LARGE)
+		api_fail(f->req, ERR_TOO_LARGE, "Request entity too large: limit is %u", API_MAX_BODY);
+	else if (status != 0)
+		api_fail(f->req, (enum err_code)-status, "the request's body broke off");
+	api_request_resume(f->req);
+}
+
+static bool front_read_body(struct api_request *req)
+{
+	struct front_request *f = req->owner;
+
+	if (!f->http->has_body || f->body_here)
+		return true;
+	if (!f->body_asked)
+		http_request_body(f->http, API_MAX_BODY, front_body);
+	f->body_asked = true;
+	return false;
+}
+
 static const struct api_responder front_responder = {
 		.respond = front_respond,
 		.begin = front_begin,
@@ -114,6 +142,7 @@ static const struct api_responder front_responder = {
 		.end = front_end,
 		.abort = front_abort,
 		.upgrade = front_upgrade,
+		.read_body = front_read_body,
 };
 
 static void front_cancel(struct http_request *r)
@@ -124,20 +153,6 @@ static void front_cancel(struct http_request *r)
 		api_request_cancel(f->req);
 	else
 		http_respond_abort(r);
-}
-
-static void front_body(struct http_request *r, int status, struct str body)
-{
-	struct front_request *f = r->user;
-
-	if (status == -ERR_CANCELED)
-		return; /* on_cancel comes too */
-	f->req->body = body;
-	if (status == -ERR_TOO_LARGE)
-		api_fail(f->req, ERR_TOO_LARGE, "Request entity too large: limit is %u", API_MAX_BODY);
-	else if (status != 0)
-		api_fail(f->req, (enum err_code)-status, "the request's body broke off");
-	apiserver_handle(f->req);
 }
 
 static void front_request(struct http_handler *h, struct http_request *r)
@@ -162,10 +177,7 @@ static void front_request(struct http_handler *h, struct http_request *r)
 	req->remote = r->remote;
 	req->peer = r->peer_verified ? r->peer : NULL;
 	req->bad_peer = r->peer && !r->peer_verified;
-	if (r->has_body)
-		http_request_body(r, API_MAX_BODY, front_body);
-	else
-		apiserver_handle(req);
+	apiserver_handle(req);
 }
 
 int api__front_open(struct api_loop *al, const struct http_server_config *cfg, struct err *e)

@@ -20,10 +20,11 @@
  *
  * `load` is where a lost race starts again.
  */
-static api_step_fn route;
+static api_step_fn body, route;
 
 static const struct api_step entry[] = {
-		{"authenticate", api__authenticate}, {"authorize", api__authorize}, {"route", route}, {NULL, NULL}};
+		{"authenticate", api__authenticate}, {"authorize", api__authorize}, {"body", body}, {"route", route},
+		{NULL, NULL}};
 static const struct api_step non_resource[] = {{"path", api__non_resource}, {NULL, NULL}};
 static const struct api_step get[] = {{"read-point", api__read_point}, {"get", api__get}, {NULL, NULL}};
 static const struct api_step list[] = {{"read-point", api__read_point}, {"list", api__list}, {NULL, NULL}};
@@ -212,6 +213,13 @@ static unsigned api_verb_bit(enum api_verb v)
 	};
 
 	return bits[v];
+}
+
+static enum step_result body(struct api_request *req)
+{
+	if (req->responder->read_body && !req->responder->read_body(req))
+		return STEP_WAIT;
+	return req->fail.err.code ? STEP_FAIL : STEP_NEXT;
 }
 
 static enum step_result not_allowed(struct api_request *req)

@@ -5,9 +5,9 @@
  * calls apiserver_handle; all that comes back goes through its struct api_responder. A request is a chain of steps,
  * one function each, listed in small tables (request.c):
  *
- *	authenticate > authorize > route > decode > load > prepare > commit > encode
- *	                                             ^                  |
- *	                                             +--- lost a race --+
+ *	authenticate > authorize > body > route > decode > load > prepare > commit > encode
+ *	                                                    ^                  |
+ *	                                                    +--- lost a race --+
  *
  * A step goes on, waits (for a barrier, a proposal, the body of a kubelet), starts an earlier step again, or answers.
  * Nothing but a step that waits may return to the loop, and every wait has a deadline. A request belongs to the loop
@@ -61,6 +61,10 @@ struct api_responder {
 	void (*abort)(struct api_request *);
 	/* Take the connection over with a 101; NULL: cannot. The request's answer is over on success. */
 	struct stream *(*upgrade)(struct api_request *, const struct http_header *, size_t n, struct err *);
+	/* Fetch the body into req->body, once the request is known to be allowed: nobody else makes us read megabytes. True:
+	 * it is there, or req->fail says why not. False: api_request_resume comes, and asks again. NULL: it was there
+	 * from the start. */
+	bool (*read_body)(struct api_request *);
 	/* Watch events as objects instead of framed bytes; NULL for HTTP. type: "ADDED" ... "ERROR". */
 	void (*event)(struct api_request *, const char *type, struct str object, uint64_t rv);
 };

@@ -110,6 +110,10 @@ static void test_bad_input(void **state)
 	memset(big, 'x', n);
 	big[n] = '\0';
 	is(rig_call("POST", CM, big, 413), "reason", "RequestEntityTooLarge");
+	/* A stranger's is not even read. */
+	rig_as(NULL);
+	is(rig_call("POST", CM, big, 403), "reason", "Forbidden");
+	rig_as("admin");
 	free(big);
 	rig_call("GET", CM "?labelSelector=a+b", NULL, 400);
 	rig_call("GET", CM "?fieldSelector=spec.x%3D1", NULL, 400);
