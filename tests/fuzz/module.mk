@@ -66,3 +66,7 @@ tests_fuzz_fuzz_peer_CFLAGS = $(KT_CFLAGS) $(UV_CFLAGS) $(RAFT_CFLAGS)
 tests_fuzz_fuzz_peer_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_peer_LDADD = libraft.a libio.a libbase.a $(RAFT_LIBS) $(UV_LIBS) $(OPENSSL_LIBS) $(NGHTTP2_LIBS)
 include tests/fuzz/dom.mk
+FUZZ_TARGETS += tests/fuzz/fuzz_wal
+tests_fuzz_fuzz_wal_SOURCES = tests/fuzz/fuzz_wal.c tests/sim/simdisk.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_wal_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_wal_LDADD = libraft.a libbase.a
