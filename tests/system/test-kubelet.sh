@@ -1,6 +1,8 @@
 #!/bin/bash
 # The kubelet alone, with a containerd of its own in namespaces of its own: pods from files, no API server.
 # Needs root, containerd, and the image archives of tools/images (IMAGES, default /var/lib/kontiki/images).
+# tmp, n_failed and the like come from lib.sh; the names that are listed are our own.
+# shellcheck disable=SC2154,SC2010
 . "$(dirname "$0")/lib.sh"
 
 rig=${KUBELET_RIG:-$root/build/tests/system/kubelet_rig}
