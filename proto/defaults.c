@@ -1,5 +1,6 @@
 #include "proto/defaults.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -358,28 +359,44 @@ static void field(struct arena *a, const struct schema_field *f, struct json *ob
 	}
 }
 
+/* For each schema type: its first row and its first hook, plus 1; 0: none. Made once. */
+static struct {
+	pthread_once_t once;
+	uint8_t *row, *hook;
+} start = {.once = PTHREAD_ONCE_INIT};
+
+static void find_starts(void)
+{
+	start.row = xcalloc(n_schema_types, 1);
+	start.hook = xcalloc(n_schema_types, 1);
+	for (size_t i = ARRAY_LEN(rows); i-- > 0;)
+		start.row[schema_type_find(rows[i].type) - schema_types] = (uint8_t)(i + 1);
+	for (size_t i = ARRAY_LEN(hooks); i-- > 0;)
+		start.hook[schema_type_find(hooks[i].type) - schema_types] = (uint8_t)(i + 1);
+}
+
 static void apply(struct arena *a, const struct schema_type *t, struct json *obj)
 {
+	size_t row = start.row[t - schema_types], hook = start.hook[t - schema_types];
+
 	if (!json_is(obj, JSON_OBJECT))
 		return;
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		if (strcmp(rows[i].type, t->name) == 0) {
-			const struct schema_field *f =
-				schema_field_find(t, str_from(rows[i].field));
-
-			ASSERT(f != NULL);
-			set_if_missing(a, f, obj, rows[i].value);
-		}
+	/* The rows of one type stand together. */
+	for (size_t i = row; i > 0 && i <= ARRAY_LEN(rows); i++) {
+		if (strcmp(rows[i - 1].type, t->name) != 0)
+			break;
+		set_if_missing(a, schema_field_find(t, str_from(rows[i - 1].field)), obj,
+			rows[i - 1].value);
 	}
-	for (size_t i = 0; i < ARRAY_LEN(hooks); i++)
-		if (strcmp(hooks[i].type, t->name) == 0)
-			hooks[i].fn(a, obj);
+	if (hook > 0)
+		hooks[hook - 1].fn(a, obj);
 	for (size_t i = 0; i < t->n_fields; i++)
 		field(a, &t->fields[i], obj);
 }
 
 void defaults_apply(struct arena *a, const struct schema_type *type, struct json *obj)
 {
+	pthread_once(&start.once, find_starts);
 	if (type)
 		apply(a, type, obj);
 }

@@ -86,6 +86,9 @@ void validate__containers(struct field_errs *, const struct field_path *up, cons
 void validate__resources(
 	struct field_errs *, const struct field_path *path, const struct json *res);
 
+void validate__affinity(
+	struct field_errs *, const struct field_path *up, const struct json *affinity);
+
 /* ---- kinds ---- */
 
 validate__fn validate__pod, validate__deployment, validate__replica_set, validate__service,

@@ -154,6 +154,7 @@ void validate__pod_spec(struct field_errs *e, const struct field_path *path,
 	optional_name(e, path, spec, "nodeName", validate_dns1123_subdomain);
 	if (json_is(d, JSON_NUMBER) && (json_i64_or(d, 0) < 1 || json_i64_or(d, 0) > INT32_MAX))
 		field_invalid(e, &deadline, d, "must be between 1 and 2147483647, inclusive");
+	validate__affinity(e, path, json_getc(spec, "affinity"));
 	optional_name(e, path, spec, "hostname", validate_dns1123_label);
 	optional_name(e, path, spec, "subdomain", validate_dns1123_label);
 	each(e, path, spec, "tolerations", toleration);

@@ -163,6 +163,17 @@ static void test_pods(void **state)
 		     "\"readinessProbe\":{\"exec\":{\"command\":[\"x\"]}}}]"),
 			"spec.initContainers[0].readinessProbe: Forbidden: may not be set for init "
 			"containers without restartPolicy=Always"},
+		{POD("\"containers\":[" C
+		     "],\"affinity\":{\"nodeAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":{"
+		     "\"nodeSelectorTerms\":[{\"matchExpressions\":[{\"key\":\"a\",\"operator\":\"In\"}]}]}},"
+		     "\"podAntiAffinity\":{\"preferredDuringSchedulingIgnoredDuringExecution\":[{\"weight\":0}]}}"),
+			"[spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution."
+			"nodeSelectorTerms[0].matchExpressions[0].values: Required value: must be specified when "
+			"`operator` is 'In' or 'NotIn', "
+			"spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: "
+			"Invalid value: 0: must be in the range 1-100, "
+			"spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0]."
+			"podAffinityTerm.topologyKey: Required value: can not be empty]"},
 		{POD("\"containers\":[" C "],\"dnsPolicy\":\"None\""),
 			"spec.dnsConfig.nameservers: Required value: must provide at least one DNS "
 			"nameserver when `dnsPolicy` is None"},
