@@ -235,7 +235,9 @@ size_t quantity_print(struct quantity q, char out[QUANTITY_SIZE])
 		v /= 1000;
 	if (format == QUANTITY_DECIMAL_SI)
 		return print_number(out, neg, v, suffix_text(format, exp));
-	snprintf(suffix, sizeof(suffix), exp == 0 ? "" : "e%d", exp);
+	suffix[0] = '\0';
+	if (exp != 0)
+		snprintf(suffix, sizeof(suffix), "e%d", exp);
 	return print_number(out, neg, v, suffix);
 }
 
