@@ -476,12 +476,12 @@ static void on_lost(void *arg, uint64_t peer, bool refused)
 		member_peer_lost(kv->member, peer, refused);
 }
 
-static void on_up(void *arg, uint64_t peer _unused_)
+static void on_up(void *arg, uint64_t peer)
 {
 	struct kv *kv = arg;
 
 	if (kv->member)
-		op_kick(kv->member);
+		member_peer_up(kv->member, peer);
 }
 
 static void on_join(void *arg, uint64_t conn, struct str frame)

@@ -99,6 +99,8 @@ void member_timer(struct member *);
 void member_receive(struct member *, uint64_t from, struct str frame);
 /* The connection to this peer broke; refused: a new one was refused at once (its host is up, its process is not). */
 void member_peer_lost(struct member *, uint64_t peer, bool refused);
+/* A connection to this peer is there: what waits for one may go. */
+void member_peer_up(struct member *, uint64_t peer);
 /* The batch was written, or why not. */
 void member_written(struct member *, const struct err *);
 

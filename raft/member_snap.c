@@ -171,6 +171,16 @@ static void send_tick(struct member *m, struct peer_state *p, uint64_t now)
 	member__arm_by(m, now + SNAP_RESEND_MS / 4);
 }
 
+void member_peer_up(struct member *m, uint64_t peer)
+{
+	struct peer_state *p = m->stopped ? NULL : member__peer(m, peer);
+
+	/* The bulk connection is dialled by the first attempt to send on it. */
+	if (p && p->snap)
+		send_begin(m, p);
+	member__kick(m);
+}
+
 void member__snap_stop_sending(struct member *m)
 {
 	for (size_t i = 0; i < m->n_peers; i++)
