@@ -18,21 +18,21 @@
 #define FAILS_TO_DROP 2
 
 struct backend {
-	struct list link;       /* in balancer.backends */
+	struct list link; /* in balancer.backends */
 	struct balancer *owner;
 	char *address;
 	struct http_client *client;
 	struct http_call check;
 	struct loop_timer timer;
-	struct list conns;      /* of struct conn */
+	struct list conns; /* of struct conn */
 	unsigned n_conns, n_fails;
 	bool healthy, checked;
-	bool removed;           /* waits for its check to end, then goes */
+	bool removed; /* waits for its check to end, then goes */
 };
 
 /* A client's connection: connecting to a backend, then joined to it. */
 struct conn {
-	struct list link;         /* in backend.conns once joined, else in balancer.waiting */
+	struct list link; /* in backend.conns once joined, else in balancer.waiting */
 	struct balancer *owner;
 	struct stream *client;
 	struct stream_connect connect;
@@ -70,7 +70,8 @@ static void unref(struct balancer *b)
 	free(b);
 }
 
-/* --- Health ------------------------------------------------------------------------------------------ */
+/* --- Health
+ * ------------------------------------------------------------------------------------------ */
 
 static void check_start(struct loop_timer *t);
 
@@ -89,7 +90,8 @@ static void set_health(struct backend *be, bool good)
 		log_info("balancer", "backend is healthy address=%s", be->address);
 		be->healthy = true;
 	} else if (!good && be->healthy && be->n_fails >= FAILS_TO_DROP) {
-		log_warn("balancer", "backend does not answer address=%s connections=%u", be->address, be->n_conns);
+		log_warn("balancer", "backend does not answer address=%s connections=%u",
+			be->address, be->n_conns);
 		be->healthy = false;
 		drop_conns(be);
 	}
@@ -116,8 +118,10 @@ static void check_done(struct http_call *c, const struct err *e)
 	if (be->removed)
 		return;
 	set_health(be, e == NULL && status == 200);
-	/* A first failure is checked again at once: a stopped machine is found out in two time-outs. */
-	loop_timer_start(&be->timer, be->owner->loop, be->healthy && be->n_fails > 0 ? 0 : be->owner->interval_ms, check_start);
+	/* A first failure is checked again at once: a stopped machine is found out in two
+	 * time-outs. */
+	loop_timer_start(&be->timer, be->owner->loop,
+		be->healthy && be->n_fails > 0 ? 0 : be->owner->interval_ms, check_start);
 }
 
 static void check_start(struct loop_timer *t)
@@ -137,8 +141,12 @@ static int backend_add(struct balancer *b, const char *address, struct err *e)
 {
 	struct backend *be = xcalloc(1, sizeof(*be));
 	struct http_client_config cfg = {
-		.address = address, .netns_fd = b->netns_fd, .tls = b->tls, .max_connections = 1,
-		.connect_timeout_ms = b->timeout_ms, .proto = HTTP_PROTO_1,
+		.address = address,
+		.netns_fd = b->netns_fd,
+		.tls = b->tls,
+		.max_connections = 1,
+		.connect_timeout_ms = b->timeout_ms,
+		.proto = HTTP_PROTO_1,
 	};
 	int rv = http_client_new(b->loop, &cfg, &be->client, e);
 
@@ -166,7 +174,8 @@ static void backend_remove(struct backend *be)
 	http_client_close(be->client, backend_gone, be);
 }
 
-/* --- Connections -------------------------------------------------------------------------------------- */
+/* --- Connections
+ * -------------------------------------------------------------------------------------- */
 
 static struct backend *pick(struct balancer *b, const struct conn *c)
 {
@@ -245,8 +254,11 @@ static void connect_next(struct conn *c)
 	c->backend = be;
 	be->n_conns++;
 	c->connect = (struct stream_connect){
-		.loop = c->owner->loop, .address = be->address, .netns_fd = c->owner->netns_fd,
-		.timeout_ms = CONNECT_TIMEOUT_MS, .done = connect_done,
+		.loop = c->owner->loop,
+		.address = be->address,
+		.netns_fd = c->owner->netns_fd,
+		.timeout_ms = CONNECT_TIMEOUT_MS,
+		.done = connect_done,
 	};
 	stream_connect(&c->connect);
 }
@@ -263,7 +275,8 @@ static void on_stream(struct listener_user *user, struct stream *s)
 	connect_next(c);
 }
 
-/* --- Life --------------------------------------------------------------------------------------------- */
+/* --- Life
+ * --------------------------------------------------------------------------------------------- */
 
 static void listener_closed(void *arg)
 {
@@ -288,7 +301,8 @@ void balancer_close(struct balancer *b, void (*cb)(void *arg), void *arg)
 		unref(b);
 }
 
-int balancer_start(struct loop *loop, const struct balancer_config *cfg, struct balancer **ret, struct err *e)
+int balancer_start(
+	struct loop *loop, const struct balancer_config *cfg, struct balancer **ret, struct err *e)
 {
 	struct balancer *b = xcalloc(1, sizeof(*b));
 	struct listener_config lc = {.address = cfg->listen};

@@ -55,8 +55,9 @@ int io__parse_address(const char *address, struct io__address *ret, struct err *
 		if (str_has_prefix(path, STR("//")))
 			path = str_skip(path, 2);
 		if (path.n == 0 || path.n >= sizeof(((struct sockaddr_un *)0)->sun_path))
-			return err_set(e, ERR_INVALID, "\"%s\": a unix socket's path has 1 to %zu bytes", address,
-				       sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+			return err_set(e, ERR_INVALID,
+				"\"%s\": a unix socket's path has 1 to %zu bytes", address,
+				sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
 		ret->is_unix = true;
 		memcpy(ret->host, path.p, path.n);
 		return 0;
@@ -69,7 +70,8 @@ int io__parse_address(const char *address, struct io__address *ret, struct err *
 	if (host.n >= 2 && host.p[0] == '[' && host.p[host.n - 1] == ']')
 		host = str_sub(host, 1, host.n - 1);
 	else if (str_find(host, ':') >= 0)
-		return err_set(e, ERR_INVALID, "address \"%s\": an IPv6 address goes in brackets", address);
+		return err_set(e, ERR_INVALID, "address \"%s\": an IPv6 address goes in brackets",
+			address);
 	if (!str_to_u64(port, &n) || n > 65535)
 		return err_set(e, ERR_INVALID, "address \"%s\": bad port", address);
 	if (host.n >= sizeof(ret->host))
@@ -149,7 +151,9 @@ static void on_handshake(struct stream *s, void *arg, const struct err *e)
 
 static void connected(struct connecting *c)
 {
-	const char *name = c->server_name ? c->server_name : c->where.is_unix ? NULL : c->where.host;
+	const char *name = c->server_name     ? c->server_name
+			   : c->where.is_unix ? NULL
+					      : c->where.host;
 
 	if (c->tls == NULL) {
 		finish(c, NULL);
@@ -190,7 +194,9 @@ static void connect_unix(struct connecting *c)
 
 static int start_tcp(struct connecting *c, const struct sockaddr *sa)
 {
-	int fd = socket_in_netns(c->netns_fd, sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), rv;
+	int fd = socket_in_netns(
+		    c->netns_fd, sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0),
+	    rv;
 
 	if (fd < 0)
 		return fd;
@@ -230,12 +236,14 @@ static void on_resolved(uv_getaddrinfo_t *req, int status, struct addrinfo *res)
 		maybe_free(c);
 		return;
 	}
-	for (struct addrinfo *a = res; status == 0 && a != NULL && c->n_addrs < MAX_ADDRESSES; a = a->ai_next)
+	for (struct addrinfo *a = res; status == 0 && a != NULL && c->n_addrs < MAX_ADDRESSES;
+		a = a->ai_next)
 		if (a->ai_addrlen <= sizeof(c->addrs[0]))
 			memcpy(&c->addrs[c->n_addrs++], a->ai_addr, a->ai_addrlen);
 	uv_freeaddrinfo(res);
 	if (status != 0)
-		err_set(&c->err, ERR_UNAVAILABLE, "cannot resolve \"%s\": %s", c->where.host, uv_strerror(status));
+		err_set(&c->err, ERR_UNAVAILABLE, "cannot resolve \"%s\": %s", c->where.host,
+			uv_strerror(status));
 	try_address(c);
 }
 
@@ -244,7 +252,7 @@ static void add_address(struct connecting *c, const char *ip)
 	struct sockaddr_storage *ss = &c->addrs[c->n_addrs];
 
 	if (uv_ip4_addr(ip, c->where.port, (struct sockaddr_in *)ss) == 0 ||
-	    uv_ip6_addr(ip, c->where.port, (struct sockaddr_in6 *)ss) == 0)
+		uv_ip6_addr(ip, c->where.port, (struct sockaddr_in6 *)ss) == 0)
 		c->n_addrs++;
 }
 
@@ -265,10 +273,12 @@ static void resolve(struct connecting *c)
 		return;
 	}
 	snprintf(port, sizeof(port), "%u", c->where.port);
-	rv = uv_getaddrinfo(loop_uv(c->loop), &c->resolve_req, on_resolved, c->where.host, port, &hints);
+	rv = uv_getaddrinfo(
+		loop_uv(c->loop), &c->resolve_req, on_resolved, c->where.host, port, &hints);
 	c->resolving = rv == 0;
 	if (rv != 0) {
-		err_set(&c->err, ERR_UNAVAILABLE, "cannot resolve \"%s\": %s", c->where.host, uv_strerror(rv));
+		err_set(&c->err, ERR_UNAVAILABLE, "cannot resolve \"%s\": %s", c->where.host,
+			uv_strerror(rv));
 		fail(c);
 	}
 }
@@ -289,9 +299,10 @@ static void on_timeout(struct loop_timer *t)
 {
 	struct connecting *c = container_of(t, struct connecting, timeout);
 
-	err_set(&c->err, ERR_TIMEOUT, "%s took too long", c->resolving ? "resolving the name"
-			: c->connecting				       ? "connecting"
-								       : "the TLS handshake");
+	err_set(&c->err, ERR_TIMEOUT, "%s took too long",
+		c->resolving    ? "resolving the name"
+		: c->connecting ? "connecting"
+				: "the TLS handshake");
 	fail(c);
 }
 
@@ -316,7 +327,8 @@ void stream_connect(struct stream_connect *req)
 	c->netns_fd = req->netns_fd;
 	req->priv = c;
 	loop_timer_start(&c->step, c->loop, 0, on_start);
-	loop_timer_start(&c->timeout, c->loop, req->timeout_ms ? req->timeout_ms : DEFAULT_TIMEOUT_MS, on_timeout);
+	loop_timer_start(&c->timeout, c->loop,
+		req->timeout_ms ? req->timeout_ms : DEFAULT_TIMEOUT_MS, on_timeout);
 }
 
 void stream_connect_cancel(struct stream_connect *req)

@@ -14,9 +14,23 @@
 #define BACKOFF_MAX_MS 5000
 
 static const char *const code_names[] = {
-	"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-	"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
-	"INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+	"OK",
+	"CANCELLED",
+	"UNKNOWN",
+	"INVALID_ARGUMENT",
+	"DEADLINE_EXCEEDED",
+	"NOT_FOUND",
+	"ALREADY_EXISTS",
+	"PERMISSION_DENIED",
+	"RESOURCE_EXHAUSTED",
+	"FAILED_PRECONDITION",
+	"ABORTED",
+	"OUT_OF_RANGE",
+	"UNIMPLEMENTED",
+	"INTERNAL",
+	"UNAVAILABLE",
+	"DATA_LOSS",
+	"UNAUTHENTICATED",
 };
 
 const char *grpc_code_name(int code)
@@ -45,8 +59,8 @@ static int one_frame(struct str *bytes, size_t max_message, struct str *ret)
 	return 1;
 }
 
-int grpc_frames(struct buf *in, size_t max_message, struct str bytes, bool (*on_message)(void *arg, struct str message),
-		void *arg)
+int grpc_frames(struct buf *in, size_t max_message, struct str bytes,
+	bool (*on_message)(void *arg, struct str message), void *arg)
 {
 	struct str rest = bytes, message;
 	bool more = true, kept = in->n > 0;
@@ -69,7 +83,8 @@ int grpc_frames(struct buf *in, size_t max_message, struct str bytes, bool (*on_
 
 static void add_frame(struct buf *b, struct str message)
 {
-	char head[FRAME_HEAD] = {0, (char)(message.n >> 24), (char)(message.n >> 16), (char)(message.n >> 8), (char)message.n};
+	char head[FRAME_HEAD] = {0, (char)(message.n >> 24), (char)(message.n >> 16),
+		(char)(message.n >> 8), (char)message.n};
 
 	buf_add(b, head, sizeof(head));
 	buf_adds(b, message);
@@ -80,12 +95,12 @@ static void add_frame(struct buf *b, struct str message)
 enum {
 	RUNNING = 1,
 	UNARY = 2,
-	WAITING = 4,      /* for the back-off to be over */
+	WAITING = 4, /* for the back-off to be over */
 	HTTP_RUNNING = 8,
-	HTTP_DONE = 16,   /* done is due when the kept messages are delivered */
+	HTTP_DONE = 16, /* done is due when the kept messages are delivered */
 	CLOSED_SEND = 32,
 	PAUSED = 64,
-	FAILED = 128,     /* code and status_text are set already */
+	FAILED = 128, /* code and status_text are set already */
 	HAS_MESSAGE = 256,
 };
 
@@ -103,11 +118,16 @@ struct grpc_channel {
 static void begin(struct grpc_call *);
 static void settle(struct grpc_call *);
 
-int grpc_channel_new(struct loop *l, const struct grpc_channel_config *c, struct grpc_channel **ret, struct err *e)
+int grpc_channel_new(struct loop *l, const struct grpc_channel_config *c, struct grpc_channel **ret,
+	struct err *e)
 {
-	struct http_client_config hc = {.address = c->address, .netns_fd = c->netns_fd, .tls = c->tls,
-			.server_name = c->server_name, .proto = HTTP_PROTO_2, .connect_timeout_ms = c->connect_timeout_ms,
-			.idle_timeout_ms = 600000};
+	struct http_client_config hc = {.address = c->address,
+		.netns_fd = c->netns_fd,
+		.tls = c->tls,
+		.server_name = c->server_name,
+		.proto = HTTP_PROTO_2,
+		.connect_timeout_ms = c->connect_timeout_ms,
+		.idle_timeout_ms = 600000};
 	struct grpc_channel *ch = xcalloc(1, sizeof(*ch));
 	int rv = http_client_new(l, &hc, &ch->http, e);
 
@@ -169,7 +189,8 @@ static void set_encoded_status(struct grpc_call *c, int code, struct str text)
 	for (size_t i = 0; i < text.n; i++) {
 		unsigned v;
 
-		if (text.p[i] == '%' && i + 2 < text.n && sscanf((char[]){text.p[i + 1], text.p[i + 2], 0}, "%2x", &v) == 1) {
+		if (text.p[i] == '%' && i + 2 < text.n &&
+			sscanf((char[]){text.p[i + 1], text.p[i + 2], 0}, "%2x", &v) == 1) {
 			buf_add1(&b, (char)v);
 			i += 2;
 		} else {
@@ -261,10 +282,13 @@ static int code_of_http(int status)
 	}
 }
 
-/* The status of a complete answer: in the trailers, or in the headers when there is nothing else. */
+/* The status of a complete answer: in the trailers, or in the headers when there is nothing else.
+ */
 static void read_status(struct grpc_call *c)
 {
-	const struct http_headers *hs = http_header_has(&c->http.trailers, "grpc-status") ? &c->http.trailers : &c->http.response;
+	const struct http_headers *hs = http_header_has(&c->http.trailers, "grpc-status")
+						? &c->http.trailers
+						: &c->http.response;
 	struct str status = http_header_get(hs, "grpc-status");
 	uint64_t code;
 	char text[64];
@@ -278,8 +302,10 @@ static void read_status(struct grpc_call *c)
 			set_encoded_status(c, (int)code, http_header_get(hs, "grpc-message"));
 		return;
 	}
-	snprintf(text, sizeof(text), "no grpc-status in the answer (HTTP status %d)", c->http.status);
-	set_status(c, c->http.status == 200 ? GRPC_UNKNOWN : code_of_http(c->http.status), str_from(text));
+	snprintf(text, sizeof(text), "no grpc-status in the answer (HTTP status %d)",
+		c->http.status);
+	set_status(c, c->http.status == 200 ? GRPC_UNKNOWN : code_of_http(c->http.status),
+		str_from(text));
 }
 
 static void connect_failed(struct grpc_channel *ch, const struct err *e)
@@ -289,7 +315,8 @@ static void connect_failed(struct grpc_channel *ch, const struct err *e)
 	snprintf(ch->last_error, sizeof(ch->last_error), "%s", e->text);
 	if (now < ch->fail_until)
 		return;
-	ch->backoff_ms = ch->backoff_ms ? MIN(ch->backoff_ms * 2, (uint64_t)BACKOFF_MAX_MS) : BACKOFF_MIN_MS;
+	ch->backoff_ms =
+		ch->backoff_ms ? MIN(ch->backoff_ms * 2, (uint64_t)BACKOFF_MAX_MS) : BACKOFF_MIN_MS;
 	ch->fail_until = now + ch->backoff_ms + random_u64() % (ch->backoff_ms / 4);
 }
 
@@ -380,7 +407,8 @@ static void wait_ready(struct grpc_call *c)
 	if (c->timeout_ms)
 		loop_timer_start(&c->timer, ch->loop, left_of(c), on_deadline);
 	if (!loop_timer_active(&ch->wake))
-		loop_timer_start(&ch->wake, ch->loop, ch->fail_until > now ? ch->fail_until - now : 1, on_wake);
+		loop_timer_start(&ch->wake, ch->loop,
+			ch->fail_until > now ? ch->fail_until - now : 1, on_wake);
 }
 
 /* At most eight digits and a unit. */
@@ -391,7 +419,8 @@ static void set_timeout_text(struct grpc_call *c)
 	if (ms < 100000000)
 		snprintf(c->timeout_text, sizeof(c->timeout_text), "%um", (unsigned)ms);
 	else
-		snprintf(c->timeout_text, sizeof(c->timeout_text), "%uS", (unsigned)MIN(ms / 1000, 99999999u));
+		snprintf(c->timeout_text, sizeof(c->timeout_text), "%uS",
+			(unsigned)MIN(ms / 1000, 99999999u));
 }
 
 /* Hand the call to HTTP. */
@@ -408,7 +437,8 @@ static void begin(struct grpc_call *c)
 		h[n++] = (struct http_header){STR("user-agent"), STR("kontiki-grpc")};
 		if (c->timeout_ms) {
 			set_timeout_text(c);
-			h[n++] = (struct http_header){STR("grpc-timeout"), str_from(c->timeout_text)};
+			h[n++] = (struct http_header){
+				STR("grpc-timeout"), str_from(c->timeout_text)};
 		}
 		for (size_t i = 0; i < c->n_metadata; i++)
 			h[n++] = c->metadata[i];
@@ -577,5 +607,6 @@ int grpc_call_err(const struct grpc_call *c, struct err *e)
 {
 	if (c->code == GRPC_OK)
 		return 0;
-	return err_set(e, err_from_grpc(c->code), "%s: %s: %.*s", c->method, grpc_code_name(c->code), STR_FMT(c->status));
+	return err_set(e, err_from_grpc(c->code), "%s: %s: %.*s", c->method,
+		grpc_code_name(c->code), STR_FMT(c->status));
 }

@@ -9,10 +9,12 @@ bool grpc_is_call(const struct http_request *r)
 {
 	struct str type = http_header_get(&r->headers, "content-type");
 
-	return r->version == 2 && str_eqc(r->method, "POST") && str_has_prefix(type, STR("application/grpc"));
+	return r->version == 2 && str_eqc(r->method, "POST") &&
+	       str_has_prefix(type, STR("application/grpc"));
 }
 
-static const struct http_header response_head[] = {{STR_INIT("content-type"), STR_INIT("application/grpc")}};
+static const struct http_header response_head[] = {
+	{STR_INIT("content-type"), STR_INIT("application/grpc")}};
 
 /* grpc-message is percent-encoded: everything but printable ASCII, and '%'. */
 static struct str encode(struct arena *a, const char *text)
@@ -61,7 +63,8 @@ static uint64_t parse_timeout(struct str s)
 	static const struct {
 		char unit;
 		double ms;
-	} units[] = {{'H', 3600000}, {'M', 60000}, {'S', 1000}, {'m', 1}, {'u', 0.001}, {'n', 0.000001}};
+	} units[] = {
+		{'H', 3600000}, {'M', 60000}, {'S', 1000}, {'m', 1}, {'u', 0.001}, {'n', 0.000001}};
 	uint64_t n;
 
 	if (s.n < 2 || s.n > 9 || !str_to_u64(str_sub(s, 0, s.n - 1), &n))
@@ -108,7 +111,8 @@ static bool on_frame(void *arg, struct str message)
 	return !*gone && !c->paused && !c->canceled;
 }
 
-/* Deliver messages, then the half-close. The service may end the call in any of its callbacks, and the call's memory with it. */
+/* Deliver messages, then the half-close. The service may end the call in any of its callbacks, and
+ * the call's memory with it. */
 static void deliver(struct grpc_server_call *c, struct str bytes)
 {
 	struct buf in = c->in;
@@ -124,7 +128,9 @@ static void deliver(struct grpc_server_call *c, struct str bytes)
 	}
 	c->in = in;
 	if (rv != 0)
-		fail(c, rv == -ERR_TOO_LARGE ? GRPC_RESOURCE_EXHAUSTED : rv == -ERR_UNIMPLEMENTED ? GRPC_UNIMPLEMENTED : GRPC_INTERNAL);
+		fail(c, rv == -ERR_TOO_LARGE       ? GRPC_RESOURCE_EXHAUSTED
+			: rv == -ERR_UNIMPLEMENTED ? GRPC_UNIMPLEMENTED
+						   : GRPC_INTERNAL);
 	else if (c->half_closed && !c->half_close_told && !c->paused && !c->canceled) {
 		c->half_close_told = true;
 		if (c->in.n > 0)
@@ -176,7 +182,8 @@ void grpc_server_start(struct grpc_server_call *c)
 void grpc_server_send(struct grpc_server_call *c, struct str message, struct http_write *w)
 {
 	struct buf b = BUF_INIT;
-	char head[5] = {0, (char)(message.n >> 24), (char)(message.n >> 16), (char)(message.n >> 8), (char)message.n};
+	char head[5] = {0, (char)(message.n >> 24), (char)(message.n >> 16), (char)(message.n >> 8),
+		(char)message.n};
 
 	grpc_server_start(c);
 	buf_add(&b, head, sizeof(head));
@@ -222,10 +229,10 @@ void grpc_finish(struct grpc_server_call *c, int code, const char *message)
 		*c->gone = true;
 	if (c->failed) {
 		code = c->failed;
-		message = code == GRPC_DEADLINE_EXCEEDED     ? "deadline exceeded"
+		message = code == GRPC_DEADLINE_EXCEEDED    ? "deadline exceeded"
 			  : code == GRPC_RESOURCE_EXHAUSTED ? "message is larger than the limit"
-			  : code == GRPC_CANCELLED	     ? "canceled"
-							     : "malformed or compressed message";
+			  : code == GRPC_CANCELLED          ? "canceled"
+							    : "malformed or compressed message";
 	}
 	loop_timer_stop(&c->deadline);
 	loop_timer_stop(&c->kick);

@@ -16,12 +16,14 @@ struct stream_write *http__relay(struct http_write *);
 
 /* HTTP/2 header fields. */
 nghttp2_nv http__nv(struct str name, struct str value);
-/* Names in lower case; control characters in values become spaces, as nghttp2 refuses a whole message for one. */
+/* Names in lower case; control characters in values become spaces, as nghttp2 refuses a whole
+ * message for one. */
 struct str http__lower(struct arena *, struct str name);
 struct str http__clean(struct arena *, struct str value);
 /* Fields that belong to one connection and do not exist in HTTP/2 (RFC 9113, 8.2.2). */
 bool http__is_connection_field(struct str name);
 /* Append a copy; *cap is the array's capacity. */
-void http__add_header(struct arena *, struct http_headers *, size_t *cap, struct str name, struct str value);
+void http__add_header(
+	struct arena *, struct http_headers *, size_t *cap, struct str name, struct str value);
 
 #endif

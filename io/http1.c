@@ -66,7 +66,8 @@ static int parse_field(struct str line, struct arena *a, struct http_header *ret
 		unsigned char c = (unsigned char)value.p[i];
 
 		if ((c < 0x20 && c != '\t') || c == 0x7f)
-			return err_set(e, ERR_BAD_REQUEST, "control character in header %.*s", STR_FMT(name));
+			return err_set(e, ERR_BAD_REQUEST, "control character in header %.*s",
+				STR_FMT(name));
 	}
 	p = arena_cstr(a, name);
 	for (size_t i = 0; i < name.n; i++)
@@ -117,24 +118,28 @@ static int read_framing(struct http1_head *h, struct err *e)
 		uint64_t n;
 
 		if (str_eqc(f->name, "content-length")) {
-			if (has_length || f->value.n == 0 || f->value.p[0] < '0' || f->value.p[0] > '9' ||
-			    !str_to_u64(f->value, &n) || n > INT64_MAX)
+			if (has_length || f->value.n == 0 || f->value.p[0] < '0' ||
+				f->value.p[0] > '9' || !str_to_u64(f->value, &n) || n > INT64_MAX)
 				return err_set(e, ERR_BAD_REQUEST, "bad Content-Length");
 			has_length = true;
 			h->content_length = (int64_t)n;
 		} else if (str_eqc(f->name, "transfer-encoding")) {
 			if (has_coding || !str_ieq(f->value, STR("chunked")))
-				return err_set(e, ERR_UNIMPLEMENTED, "transfer coding is not supported: %.*s",
-					       STR_FMT(f->value));
+				return err_set(e, ERR_UNIMPLEMENTED,
+					"transfer coding is not supported: %.*s",
+					STR_FMT(f->value));
 			has_coding = true;
 		}
 	}
 	if (has_coding && (has_length || h->minor == 0))
-		return err_set(e, ERR_BAD_REQUEST, "Transfer-Encoding with Content-Length or in HTTP/1.0");
+		return err_set(
+			e, ERR_BAD_REQUEST, "Transfer-Encoding with Content-Length or in HTTP/1.0");
 	h->chunked = has_coding;
-	h->keep_alive = h->minor == 1 ? !http_header_has_token(&h->headers, "connection", "close")
-				      : http_header_has_token(&h->headers, "connection", "keep-alive");
-	h->expect_continue = h->minor == 1 && http_header_has_token(&h->headers, "expect", "100-continue");
+	h->keep_alive = h->minor == 1
+				? !http_header_has_token(&h->headers, "connection", "close")
+				: http_header_has_token(&h->headers, "connection", "keep-alive");
+	h->expect_continue =
+		h->minor == 1 && http_header_has_token(&h->headers, "expect", "100-continue");
 	return 0;
 }
 
@@ -154,7 +159,8 @@ static int split_target(struct http1_head *h, struct err *e)
 		t = slash < 0 ? STR("/") : str_skip(rest, (size_t)slash);
 	} else if (str_eqc(h->method, "CONNECT")) {
 		h->authority = t;
-	} else if (t.n == 0 || (t.p[0] != '/' && !(str_eqc(t, "*") && str_eqc(h->method, "OPTIONS")))) {
+	} else if (t.n == 0 ||
+		   (t.p[0] != '/' && !(str_eqc(t, "*") && str_eqc(h->method, "OPTIONS")))) {
 		return err_set(e, ERR_BAD_REQUEST, "malformed request target");
 	}
 	str_cut(t, '?', &h->path, &h->query);
@@ -184,12 +190,14 @@ int http1_parse_request(struct str head, struct arena *a, struct http1_head *h, 
 	int rv;
 
 	memset(h, 0, sizeof(*h));
-	if (!next_line(&rest, &line) || !str_cut(line, ' ', &h->method, &line) || !str_cut(line, ' ', &h->target, &version) ||
-	    !is_token(h->method) || h->target.n == 0)
+	if (!next_line(&rest, &line) || !str_cut(line, ' ', &h->method, &line) ||
+		!str_cut(line, ' ', &h->target, &version) || !is_token(h->method) ||
+		h->target.n == 0)
 		return err_set(e, ERR_BAD_REQUEST, "malformed request line");
 	if (!parse_version(version, &h->minor))
-		return err_set(e, str_has_prefix(version, STR("HTTP/")) ? ERR_PROTOCOL : ERR_BAD_REQUEST,
-			       "not an HTTP/1.1 request");
+		return err_set(e,
+			str_has_prefix(version, STR("HTTP/")) ? ERR_PROTOCOL : ERR_BAD_REQUEST,
+			"not an HTTP/1.1 request");
 	h->method = arena_str(a, h->method);
 	h->target = arena_str(a, h->target);
 	rv = split_target(h, e);
@@ -213,7 +221,8 @@ int http1_parse_response(struct str head, struct arena *a, struct http1_head *h,
 		return err_set(e, ERR_PROTOCOL, "malformed status line");
 	str_cut(line, ' ', &version, &line);
 	str_cut(line, ' ', &status, &reason);
-	if (!parse_version(version, &h->minor) || status.n != 3 || !str_to_u64(status, &n) || n < 100 || n > 999)
+	if (!parse_version(version, &h->minor) || status.n != 3 || !str_to_u64(status, &n) ||
+		n < 100 || n > 999)
 		return err_set(e, ERR_PROTOCOL, "malformed status line");
 	h->status = (int)n;
 	rv = parse_fields(rest, a, &h->headers, e);
@@ -294,7 +303,8 @@ static bool chunk_byte(struct http1_body *b, char c)
 	case EXTENSION:
 		if (c == '\r')
 			b->state = SIZE_LF;
-		return (unsigned char)c >= 0x20 || c == '\t' ? ++b->n_line < MAX_CHUNK_LINE : c == '\r';
+		return (unsigned char)c >= 0x20 || c == '\t' ? ++b->n_line < MAX_CHUNK_LINE
+							     : c == '\r';
 	case SIZE_LF:
 		b->n_line = 0;
 		b->has_digit = false;
@@ -351,7 +361,8 @@ int http1_body_feed(struct http1_body *b, struct str *bytes, struct str *ret_dat
 	}
 }
 
-int http1_body_trailers(struct http1_body *b, struct arena *a, struct http_headers *ret, struct err *e)
+int http1_body_trailers(
+	struct http1_body *b, struct arena *a, struct http_headers *ret, struct err *e)
 {
 	ret->n = 0;
 	if (b->trailer.n <= 2)

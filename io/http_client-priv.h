@@ -1,12 +1,14 @@
 /*
- * The inside of the HTTP client. http_client.c has the client, its pool and what both protocols share of a call;
- * http_client_h1.c and http_client_h2.c speak one protocol each, behind struct http_client_ops.
+ * The inside of the HTTP client. http_client.c has the client, its pool and what both protocols
+ *share of a call; http_client_h1.c and http_client_h2.c speak one protocol each, behind struct
+ *http_client_ops.
  *
- *	start -> waiting --(a connection)--> on a connection --(response complete, error, cancel)--> finished -> done
+ *	start -> waiting --(a connection)--> on a connection --(response complete, error, cancel)-->
+ *finished -> done
  *	            ^-----(stale connection, safe to repeat)----/
  *
- * A call leaves its connection when it finishes; done runs in a later turn. A connection is freed in a later turn than the
- * one that closed it.
+ * A call leaves its connection when it finishes; done runs in a later turn. A connection is freed
+ *in a later turn than the one that closed it.
  */
 #ifndef IO_HTTP_CLIENT_PRIV_H
 #define IO_HTTP_CLIENT_PRIV_H
@@ -18,8 +20,8 @@
 
 enum call_flags {
 	CALL_RUNNING = 1,
-	CALL_FINISHED = 2,    /* done is due */
-	CALL_BODY_ENDED = 4,  /* all of the request's body was given */
+	CALL_FINISHED = 2,   /* done is due */
+	CALL_BODY_ENDED = 4, /* all of the request's body was given */
 	CALL_PAUSED = 8,
 	CALL_RESPONSE_ENDED = 16,
 	CALL_DEFERRED = 32,   /* h2: the data source waits for bytes */
@@ -34,7 +36,8 @@ struct http_client_ops {
 	void (*submit)(struct http_client_conn *, struct http_call *);
 	void (*write)(struct http_call *, struct str chunk, struct http_write *w);
 	void (*end)(struct http_call *);
-	/* The call has left; `whole`: request and response are complete. Its conn is given, for it has none any more. */
+	/* The call has left; `whole`: request and response are complete. Its conn is given, for it
+	 * has none any more. */
 	void (*leave)(struct http_client_conn *, struct http_call *, bool whole);
 	void (*pause)(struct http_call *);
 	void (*resume)(struct http_call *);
@@ -57,7 +60,7 @@ struct http_client_conn {
 	struct list calls;
 	unsigned n_calls, n_served;
 	bool h2;
-	bool draining; /* no new calls; closed when the last is over */
+	bool draining;           /* no new calls; closed when the last is over */
 	struct loop_timer kick;  /* process or free */
 	struct loop_timer timer; /* idle; h2: ping */
 	uint64_t idle_since;
@@ -99,13 +102,16 @@ static inline bool http__call_on(const struct http_call *c, const struct http_cl
 	return c->conn == k && !(c->flags & CALL_FINISHED);
 }
 
-/* The response, as it comes. The user's callbacks are called: afterwards the call may have left its connection. */
+/* The response, as it comes. The user's callbacks are called: afterwards the call may have left its
+ * connection. */
 void http__call_headers(struct http_call *, int status, int version);
 void http__call_data(struct http_call *, struct str bytes);
 /* It is complete, or has failed (`e`). */
 void http__call_finish(struct http_call *, const struct err *e);
-void http__call_fail(struct http_call *, enum err_code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* Once more on another connection, if that is safe; `untouched`: the server certainly did nothing. */
+void http__call_fail(struct http_call *, enum err_code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Once more on another connection, if that is safe; `untouched`: the server certainly did nothing.
+ */
 bool http__call_retry(struct http_call *, bool untouched);
 void http__call_tell_writers(struct http_call *, bool all);
 

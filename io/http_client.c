@@ -101,7 +101,8 @@ void http__call_finish(struct http_call *c, const struct err *e)
 	loop_timer_start(&c->timer, c->client->loop, 0, on_finish);
 	if (k != NULL) {
 		k->n_calls--;
-		k->ops->leave(k, c, (c->flags & CALL_RESPONSE_ENDED) && (c->flags & CALL_BODY_SENT));
+		k->ops->leave(
+			k, c, (c->flags & CALL_RESPONSE_ENDED) && (c->flags & CALL_BODY_SENT));
 		http__client_conn_free_slot(k);
 	}
 	buf_fini(&c->out);
@@ -134,9 +135,11 @@ bool http__call_retry(struct http_call *c, bool untouched)
 {
 	struct http_client_conn *k = c->conn;
 
-	if (c->n_tries > 0 || c->stream_body || c->response_begun || c->client->closing || (c->flags & CALL_FINISHED))
+	if (c->n_tries > 0 || c->stream_body || c->response_begun || c->client->closing ||
+		(c->flags & CALL_FINISHED))
 		return false;
-	/* A connection that served before may have been closed by the server while we were sending. */
+	/* A connection that served before may have been closed by the server while we were sending.
+	 */
 	if (!untouched && !(k != NULL && k->n_served > 0 && is_idempotent(c->method)))
 		return false;
 	list_del(&c->link);
@@ -174,7 +177,8 @@ void http__call_data(struct http_call *c, struct str bytes)
 		return;
 	}
 	if (c->body_in.n + bytes.n > limit) {
-		http__call_fail(c, ERR_TOO_LARGE, "the response's body is over the limit of %zu bytes", limit);
+		http__call_fail(c, ERR_TOO_LARGE,
+			"the response's body is over the limit of %zu bytes", limit);
 		return;
 	}
 	buf_adds(&c->body_in, bytes);
@@ -334,8 +338,9 @@ static void on_dialed(struct stream_connect *sc, struct stream *s, const struct 
 	} else if (k->closing || (d->upgrade && call == NULL)) {
 		stream_close(s, NULL, NULL);
 	} else {
-		h2 = !d->upgrade && (k->proto == HTTP_PROTO_2 ||
-				     (k->proto == HTTP_PROTO_AUTO && strcmp(stream_alpn(s), "h2") == 0));
+		h2 = !d->upgrade &&
+		     (k->proto == HTTP_PROTO_2 ||
+			     (k->proto == HTTP_PROTO_AUTO && strcmp(stream_alpn(s), "h2") == 0));
 		if (!d->upgrade) {
 			k->known = true;
 			k->is_h2 = h2;
@@ -363,8 +368,13 @@ static void dial(struct http_client *k, struct http_call *call)
 	k->n_dials++;
 	if (call != NULL)
 		list_del(&call->link);
-	d->connect = (struct stream_connect){.loop = k->loop, .address = k->address, .netns_fd = k->netns_fd, .tls = k->tls,
-			.server_name = k->server_name, .timeout_ms = k->connect_timeout_ms, .done = on_dialed};
+	d->connect = (struct stream_connect){.loop = k->loop,
+		.address = k->address,
+		.netns_fd = k->netns_fd,
+		.tls = k->tls,
+		.server_name = k->server_name,
+		.timeout_ms = k->connect_timeout_ms,
+		.done = on_dialed};
 	if (d->upgrade || k->proto == HTTP_PROTO_1)
 		d->connect.alpn = "http/1.1";
 	else if (k->proto == HTTP_PROTO_2)
@@ -381,7 +391,7 @@ static struct http_client_conn *pick(struct http_client *k)
 		if (c->draining || c->stream == NULL)
 			continue;
 		if (c->h2 ? c->n_calls < nghttp2_session_get_remote_settings(c->session,
-									    NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
+						 NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS)
 			  : c->n_calls == 0)
 			if (best == NULL || c->idle_since > best->idle_since)
 				best = c;
@@ -392,7 +402,9 @@ static struct http_client_conn *pick(struct http_client *k)
 static void on_assign(struct loop_timer *t)
 {
 	struct http_client *k = container_of(t, struct http_client, assign);
-	bool h2 = k->known ? k->is_h2 : k->proto == HTTP_PROTO_2 || (k->proto == HTTP_PROTO_AUTO && k->tls != NULL);
+	bool h2 = k->known ? k->is_h2
+			   : k->proto == HTTP_PROTO_2 ||
+				     (k->proto == HTTP_PROTO_AUTO && k->tls != NULL);
 	unsigned n_wanted = 0, limit;
 
 	LIST_FOR_EACH_SAFE (c, next, &k->waiting, struct http_call, link) {
@@ -419,14 +431,16 @@ static void on_timeout(struct loop_timer *t)
 {
 	struct http_call *c = container_of(t, struct http_call, timer);
 
-	http__call_fail(c, ERR_TIMEOUT, "no complete answer within %llu ms", (unsigned long long)c->timeout_ms);
+	http__call_fail(c, ERR_TIMEOUT, "no complete answer within %llu ms",
+		(unsigned long long)c->timeout_ms);
 }
 
 static void on_header_timeout(struct loop_timer *t)
 {
 	struct http_call *c = container_of(t, struct http_call, header_timer);
 
-	http__call_fail(c, ERR_TIMEOUT, "no answer within %llu ms", (unsigned long long)c->header_timeout_ms);
+	http__call_fail(c, ERR_TIMEOUT, "no answer within %llu ms",
+		(unsigned long long)c->header_timeout_ms);
 }
 
 static bool is_clean(const char *p)
@@ -461,7 +475,8 @@ void http_call_start(struct http_client *k, struct http_call *c)
 		http__call_fail(c, ERR_CANCELED, "the client is closing");
 		return;
 	}
-	if (!is_clean(c->method) || !is_clean(c->path) || (c->path[0] != '/' && c->path[0] != '*')) {
+	if (!is_clean(c->method) || !is_clean(c->path) ||
+		(c->path[0] != '/' && c->path[0] != '*')) {
 		http__call_fail(c, ERR_INVALID, "malformed request: %s %s", c->method, c->path);
 		return;
 	}
@@ -469,7 +484,8 @@ void http_call_start(struct http_client *k, struct http_call *c)
 	if (c->timeout_ms)
 		loop_timer_start(&c->timer, k->loop, c->timeout_ms, on_timeout);
 	if (c->header_timeout_ms)
-		loop_timer_start(&c->header_timer, k->loop, c->header_timeout_ms, on_header_timeout);
+		loop_timer_start(
+			&c->header_timer, k->loop, c->header_timeout_ms, on_header_timeout);
 	kick_assign(k);
 }
 
@@ -564,7 +580,8 @@ bool http__call_has_header(const struct http_call *c, const char *name)
 
 /* The client. */
 
-int http_client_new(struct loop *l, const struct http_client_config *c, struct http_client **ret, struct err *e)
+int http_client_new(
+	struct loop *l, const struct http_client_config *c, struct http_client **ret, struct err *e)
 {
 	struct io__address a;
 	struct http_client *k;

@@ -1,13 +1,15 @@
 /*
  * struct http_client: HTTP/1.1 and HTTP/2 to one address, on one loop, with a pool of connections.
  *
- * HTTP/2 is used when ALPN chose it (TLS) or when asked for (prior knowledge, plain): then all calls share one
- * connection. Else HTTP/1.1 with keep-alive; a call waits for a free connection when max_connections are busy. A
- * call on a kept connection that the server closed before it sent anything is tried once more on a new one when
- * it is safe: nothing of it was sent or the method is idempotent, and its body is not streamed.
+ * HTTP/2 is used when ALPN chose it (TLS) or when asked for (prior knowledge, plain): then all
+ *calls share one connection. Else HTTP/1.1 with keep-alive; a call waits for a free connection when
+ *max_connections are busy. A call on a kept connection that the server closed before it sent
+ *anything is tried once more on a new one when it is safe: nothing of it was sent or the method is
+ *idempotent, and its body is not streamed.
  *
- * A call is embedded in its owner's struct. Exactly one done for each http_call_start, never inside a call to this
- * module; the call may be freed or started again in it (after http_call_fini). Response memory lives until http_call_fini.
+ * A call is embedded in its owner's struct. Exactly one done for each http_call_start, never inside
+ *a call to this module; the call may be freed or started again in it (after http_call_fini).
+ *Response memory lives until http_call_fini.
  *
  *	struct http_call c = {.method = "GET", .path = "/healthz", .done = on_done};
  *	http_call_start(client, &c);
@@ -44,19 +46,22 @@ enum http_proto {
 };
 
 struct http_client_config {
-	const char *address;     /* as in struct stream_connect: "host:port", "unix:/path". Copied */
-	int netns_fd;            /* > 0: sockets are made there. Duplicated */
-	struct tls_ctx *tls;     /* a reference is taken */
+	const char *address; /* as in struct stream_connect: "host:port", "unix:/path". Copied */
+	int netns_fd;        /* > 0: sockets are made there. Duplicated */
+	struct tls_ctx *tls; /* a reference is taken */
 	const char *server_name; /* NULL: the host of the address. Copied */
-	const char *host;        /* Host header and :authority; NULL: from the address ("localhost" for unix). Copied */
+	const char *host; /* Host header and :authority; NULL: from the address ("localhost" for
+			     unix). Copied */
 	enum http_proto proto;
 	unsigned max_connections;    /* HTTP/1.1 connections at one time; 0: 32 */
 	uint64_t connect_timeout_ms; /* 0: 10 s */
 	uint64_t idle_timeout_ms;    /* kept connections; 0: 60 s */
-	uint64_t ping_ms;            /* HTTP/2: after so long without a byte, ask; no answer in 15 s breaks it. 0: 30 s */
+	uint64_t ping_ms; /* HTTP/2: after so long without a byte, ask; no answer in 15 s breaks it.
+			     0: 30 s */
 };
 
-int http_client_new(struct loop *, const struct http_client_config *, struct http_client **ret, struct err *);
+int http_client_new(
+	struct loop *, const struct http_client_config *, struct http_client **ret, struct err *);
 /* Outstanding calls are done with ERR_CANCELED; cb (may be NULL) is the last call. */
 void http_client_close(struct http_client *, void (*cb)(void *arg), void *arg);
 /* Close idle connections, and others when their calls are over: after a certificate change. */
@@ -70,10 +75,12 @@ struct http_call {
 	const char *path; /* with query */
 	const struct http_header *headers;
 	size_t n_headers;
-	struct str body;    /* content-length is added when not empty or for POST, PUT, PATCH */
-	bool stream_body;   /* the body comes by http_call_write and http_call_end instead */
-	bool upgrade;       /* HTTP/1.1 on a connection of its own; headers carry Upgrade. See http_call_take_stream */
-	size_t max_body;    /* collected response; 0: HTTP_CALL_MAX_BODY. More fails with ERR_TOO_LARGE */
+	struct str body;  /* content-length is added when not empty or for POST, PUT, PATCH */
+	bool stream_body; /* the body comes by http_call_write and http_call_end instead */
+	bool upgrade;     /* HTTP/1.1 on a connection of its own; headers carry Upgrade. See
+			     http_call_take_stream */
+	size_t max_body; /* collected response; 0: HTTP_CALL_MAX_BODY. More fails with ERR_TOO_LARGE
+			  */
 	/* Milliseconds from the start; 0: none (but connecting has its own). */
 	uint64_t header_timeout_ms; /* until the response's headers */
 	uint64_t timeout_ms;        /* until done */
@@ -82,7 +89,8 @@ struct http_call {
 	void (*on_headers)(struct http_call *);
 	/* Optional: stream the response; NULL: it is collected in body_in. Borrowed bytes. */
 	void (*on_data)(struct http_call *, struct str bytes);
-	/* e == NULL: the response (whatever its status) is complete. Else what failed; ->response_begun says how far it came. */
+	/* e == NULL: the response (whatever its status) is complete. Else what failed;
+	 * ->response_begun says how far it came. */
 	void (*done)(struct http_call *, const struct err *e);
 
 	/* Response. */
@@ -92,7 +100,7 @@ struct http_call {
 	struct http_headers trailers;
 	struct buf body_in;
 	bool response_begun;
-	bool sent;        /* bytes of the request went out: the server may have acted on it */
+	bool sent; /* bytes of the request went out: the server may have acted on it */
 
 	/* Ours while it runs; the arena until http_call_fini. */
 	struct arena arena;
@@ -122,11 +130,12 @@ void http_call_write(struct http_call *, struct str chunk, struct http_write *w)
 void http_call_end(struct http_call *);
 /* Request bytes that have not left yet. */
 size_t http_call_queued_bytes(const struct http_call *);
-/* Back-pressure for a streamed response: nothing comes while paused (but done with an error may). */
+/* Back-pressure for a streamed response: nothing comes while paused (but done with an error may).
+ */
 void http_call_pause(struct http_call *);
 void http_call_resume(struct http_call *);
-/* In or after done, with status 101: the raw stream is the caller's now; it waits for stream_start. Else NULL. A stream
- * that is not taken is closed by http_call_fini. */
+/* In or after done, with status 101: the raw stream is the caller's now; it waits for stream_start.
+ * Else NULL. A stream that is not taken is closed by http_call_fini. */
 struct stream *http_call_take_stream(struct http_call *);
 /* Release the response. Not while it runs. Zeroed memory is allowed. */
 void http_call_fini(struct http_call *);

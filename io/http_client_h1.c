@@ -9,7 +9,8 @@
 
 /* Requests. */
 
-static void write_chunk(struct http_client_conn *k, struct http_call *c, struct str bytes, struct http_write *w)
+static void write_chunk(
+	struct http_client_conn *k, struct http_call *c, struct str bytes, struct http_write *w)
 {
 	char line[24];
 	struct str parts[3] = {STR(""), bytes, STR("")};
@@ -46,7 +47,7 @@ static void build_head(struct http_client_conn *k, struct http_call *c, struct b
 		http1_add_header(b, STR("host"), str_from(k->client->host));
 	for (size_t i = 0; i < c->n_headers; i++)
 		if (!str_ieq(c->headers[i].name, STR("transfer-encoding")) &&
-		    (c->stream_body || !str_ieq(c->headers[i].name, STR("content-length"))))
+			(c->stream_body || !str_ieq(c->headers[i].name, STR("content-length"))))
 			http1_add_header(b, c->headers[i].name, c->headers[i].value);
 	if (c->upgrade && !http__call_has_header(c, "connection"))
 		buf_addc(b, "connection: Upgrade\r\n");
@@ -67,7 +68,8 @@ static void h1_submit(struct http_client_conn *k, struct http_call *c)
 	build_head(k, c, &b);
 	k->in_body = false;
 	k->scanned = 0;
-	stream_writev(k->stream, (struct str[]){buf_str(&b), c->body}, c->stream_body ? 1 : 2, NULL);
+	stream_writev(
+		k->stream, (struct str[]){buf_str(&b), c->body}, c->stream_body ? 1 : 2, NULL);
 	buf_fini(&b);
 	if (!c->stream_body) {
 		c->flags |= CALL_BODY_SENT; /* copied */
@@ -175,7 +177,7 @@ static bool step_body(struct http_client_conn *k, struct http_call *c)
 
 	buf_init(&k->in, BUF_NO_LIMIT);
 	while (k->stream != NULL && http__call_on(c, k) && !(c->flags & CALL_PAUSED) &&
-	       (ev = http1_body_feed(&k->body, &bytes, &data)) == HTTP1_DATA)
+		(ev = http1_body_feed(&k->body, &bytes, &data)) == HTTP1_DATA)
 		http__call_data(c, data);
 	buf_adds(&k->in, bytes);
 	buf_fini(&now);
@@ -228,7 +230,9 @@ static void h1_ended(struct http_client_conn *k, const struct err *why)
 		k->keep_alive = false;
 		complete(k, c);
 	} else if (c->response_begun || k->in.n > 0) {
-		err_set(&e, ERR_UNAVAILABLE, "the connection to %s ended in the middle of the answer", k->client->address);
+		err_set(&e, ERR_UNAVAILABLE,
+			"the connection to %s ended in the middle of the answer",
+			k->client->address);
 		c->response_begun = true;
 		http__call_finish(c, &e);
 	}

@@ -32,8 +32,8 @@ static void consume(struct http_client_conn *k, struct http_call *c, size_t n)
 
 /* Responses coming in. */
 
-static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t *name, size_t n_name, const uint8_t *value,
-		     size_t n_value, uint8_t flags, void *arg)
+static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t *name,
+	size_t n_name, const uint8_t *value, size_t n_value, uint8_t flags, void *arg)
 {
 	struct http_call *c = call_of(ng, f->hd.stream_id);
 	struct str k = str_of(name, n_name), v = str_of(value, n_value);
@@ -98,7 +98,8 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 	return 0;
 }
 
-static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *arg)
+static int on_data_chunk(
+	nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *arg)
 {
 	struct http_client_conn *k = arg;
 	struct http_call *c = call_of(ng, id);
@@ -127,7 +128,8 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t error, void
 		return 0; /* held bytes are still to be delivered */
 	if (error == NGHTTP2_REFUSED_STREAM && http__call_retry(c, true))
 		return 0;
-	http__call_fail(c, ERR_UNAVAILABLE, "the stream to %s was reset: %s", k->client->address, nghttp2_http2_strerror(error));
+	http__call_fail(c, ERR_UNAVAILABLE, "the stream to %s was reset: %s", k->client->address,
+		nghttp2_http2_strerror(error));
 	return 0;
 }
 
@@ -143,7 +145,8 @@ static void on_deliver(struct loop_timer *t)
 	http__call_data(c, buf_str(&now));
 	consume(k, c->stream_id ? c : NULL, now.n);
 	buf_fini(&now);
-	if (http__call_on(c, k) && (c->flags & CALL_RESPONSE_ENDED) && c->held.n == 0 && !(c->flags & CALL_PAUSED))
+	if (http__call_on(c, k) && (c->flags & CALL_RESPONSE_ENDED) && c->held.n == 0 &&
+		!(c->flags & CALL_PAUSED))
 		response_ended(c);
 	pump(k);
 }
@@ -161,7 +164,7 @@ static void h2_resume(struct http_call *c)
 /* Requests going out. */
 
 static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *p, size_t size, uint32_t *flags,
-			 nghttp2_data_source *source, void *arg)
+	nghttp2_data_source *source, void *arg)
 {
 	struct http_call *c = source->ptr;
 	size_t n;
@@ -218,17 +221,21 @@ static void h2_submit(struct http_client_conn *k, struct http_call *c)
 	nv[n++] = http__nv(STR(":authority"), host);
 	nv[n++] = http__nv(STR(":path"), str_from(c->path));
 	for (size_t i = 0; i < c->n_headers; i++)
-		if (!http__is_connection_field(c->headers[i].name) && !str_ieq(c->headers[i].name, STR("host")) &&
-		    !str_ieq(c->headers[i].name, STR("content-length")))
-			nv[n++] = http__nv(http__lower(a, c->headers[i].name), http__clean(a, c->headers[i].value));
+		if (!http__is_connection_field(c->headers[i].name) &&
+			!str_ieq(c->headers[i].name, STR("host")) &&
+			!str_ieq(c->headers[i].name, STR("content-length")))
+			nv[n++] = http__nv(http__lower(a, c->headers[i].name),
+				http__clean(a, c->headers[i].value));
 	if (!c->stream_body && c->body.n > 0)
-		nv[n++] = http__nv(STR("content-length"), str_from(arena_printf(a, "%zu", c->body.n)));
+		nv[n++] = http__nv(
+			STR("content-length"), str_from(arena_printf(a, "%zu", c->body.n)));
 	id = nghttp2_submit_request(k->session, NULL, nv, n, has_body ? &body : NULL, c);
 	if (id < 0) {
 		/* Stream numbers are used up, or the like: another connection can do it. */
 		k->draining = true;
 		if (!http__call_retry(c, true))
-			http__call_fail(c, ERR_UNAVAILABLE, "cannot send to %s: %s", k->client->address, nghttp2_strerror(id));
+			http__call_fail(c, ERR_UNAVAILABLE, "cannot send to %s: %s",
+				k->client->address, nghttp2_strerror(id));
 		return;
 	}
 	c->stream_id = id;
@@ -275,7 +282,8 @@ static void h2_leave(struct http_client_conn *k, struct http_call *c, bool whole
 		/* The session must not come back to a call that is gone. */
 		nghttp2_session_set_stream_user_data(k->session, c->stream_id, NULL);
 		if (!whole)
-			nghttp2_submit_rst_stream(k->session, NGHTTP2_FLAG_NONE, c->stream_id, NGHTTP2_CANCEL);
+			nghttp2_submit_rst_stream(
+				k->session, NGHTTP2_FLAG_NONE, c->stream_id, NGHTTP2_CANCEL);
 		c->stream_id = 0;
 	}
 	consume(k, NULL, c->held.n);
@@ -309,8 +317,8 @@ static void pump(struct http_client_conn *k)
 		stream_write(k->stream, buf_str(&out), NULL);
 	buf_fini(&out);
 	k->in_session = false;
-	if (k->stream != NULL &&
-	    (n < 0 || (!nghttp2_session_want_read(k->session) && !nghttp2_session_want_write(k->session))))
+	if (k->stream != NULL && (n < 0 || (!nghttp2_session_want_read(k->session) &&
+						   !nghttp2_session_want_write(k->session))))
 		http__client_conn_close(k, NULL);
 }
 
@@ -324,7 +332,8 @@ static void h2_data(struct http_client_conn *k, struct str bytes)
 	n = nghttp2_session_mem_recv(k->session, (const uint8_t *)bytes.p, bytes.n);
 	k->in_session = false;
 	if (n < 0 && k->stream != NULL) {
-		err_set(&e, ERR_PROTOCOL, "malformed HTTP/2 from %s: %s", k->client->address, nghttp2_strerror((int)n));
+		err_set(&e, ERR_PROTOCOL, "malformed HTTP/2 from %s: %s", k->client->address,
+			nghttp2_strerror((int)n));
 		http__client_conn_close(k, &e);
 	}
 	pump(k);
@@ -354,8 +363,9 @@ static void on_timer(struct loop_timer *t)
 	uint64_t now = clock_mono_ms(), answer_ms = MIN(client->ping_ms, (uint64_t)PING_ANSWER_MS);
 	struct err e;
 
-	loop_timer_start(&k->timer, k->loop, MIN(MIN(answer_ms, client->ping_ms / 2 + 1), client->idle_timeout_ms / 2 + 1),
-			 on_timer);
+	loop_timer_start(&k->timer, k->loop,
+		MIN(MIN(answer_ms, client->ping_ms / 2 + 1), client->idle_timeout_ms / 2 + 1),
+		on_timer);
 	if (k->n_calls == 0) {
 		if (now - k->idle_since >= client->idle_timeout_ms)
 			http__client_conn_close(k, NULL);

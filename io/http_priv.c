@@ -62,7 +62,8 @@ struct stream_write *http__relay(struct http_write *to)
 
 nghttp2_nv http__nv(struct str name, struct str value)
 {
-	return (nghttp2_nv){(uint8_t *)name.p, (uint8_t *)(value.p ? value.p : ""), name.n, value.n, NGHTTP2_NV_FLAG_NONE};
+	return (nghttp2_nv){(uint8_t *)name.p, (uint8_t *)(value.p ? value.p : ""), name.n, value.n,
+		NGHTTP2_NV_FLAG_NONE};
 }
 
 struct str http__lower(struct arena *a, struct str name)
@@ -87,8 +88,8 @@ struct str http__clean(struct arena *a, struct str value)
 
 bool http__is_connection_field(struct str name)
 {
-	static const struct str names[] = {STR_INIT("connection"), STR_INIT("keep-alive"), STR_INIT("proxy-connection"),
-					   STR_INIT("transfer-encoding"), STR_INIT("upgrade")};
+	static const struct str names[] = {STR_INIT("connection"), STR_INIT("keep-alive"),
+		STR_INIT("proxy-connection"), STR_INIT("transfer-encoding"), STR_INIT("upgrade")};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (str_ieq(name, names[i]))
@@ -96,7 +97,8 @@ bool http__is_connection_field(struct str name)
 	return false;
 }
 
-void http__add_header(struct arena *a, struct http_headers *hs, size_t *cap, struct str name, struct str value)
+void http__add_header(
+	struct arena *a, struct http_headers *hs, size_t *cap, struct str name, struct str value)
 {
 	if (hs->n == *cap) {
 		size_t now = *cap ? *cap * 2 : 16;

@@ -1,10 +1,12 @@
 /*
- * The inside of the HTTP server. http_server.c has the server, its timeouts and what both protocols share of a request;
- * http_server_h1.c and http_server_h2.c speak one protocol each, behind struct http_conn_ops.
+ * The inside of the HTTP server. http_server.c has the server, its timeouts and what both protocols
+ * share of a request; http_server_h1.c and http_server_h2.c speak one protocol each, behind struct
+ * http_conn_ops.
  *
- * A request ends for its handler (`over`) and on the wire at different moments: it is freed when both have happened. A
- * connection is freed when its stream is closed or handed on and the last of its requests is gone. Both frees happen in
- * a timer's callback, so that no caller further up the stack holds a dead pointer.
+ * A request ends for its handler (`over`) and on the wire at different moments: it is freed when
+ * both have happened. A connection is freed when its stream is closed or handed on and the last of
+ * its requests is gone. Both frees happen in a timer's callback, so that no caller further up the
+ * stack holds a dead pointer.
  */
 #ifndef IO_HTTP_SERVER_PRIV_H
 #define IO_HTTP_SERVER_PRIV_H
@@ -21,7 +23,8 @@ struct http_conn;
 
 struct http_conn_ops {
 	/* Status and headers. content_length -1: unknown. `end`: no body follows. */
-	void (*head)(struct http_req *, int status, const struct http_header *, size_t n, int64_t content_length, bool end);
+	void (*head)(struct http_req *, int status, const struct http_header *, size_t n,
+		int64_t content_length, bool end);
 	/* Body bytes; copied. */
 	void (*body)(struct http_req *, struct str bytes, struct http_write *w);
 	void (*body_take)(struct http_req *, struct buf *bytes);
@@ -66,9 +69,9 @@ struct http_req {
 	/* Response. */
 	bool is_head;
 	bool head_sent;
-	bool no_body;    /* HEAD, 204, 304: bytes are dropped */
-	bool over;       /* ended by the handler */
-	bool wire_done;  /* nothing of it will be sent or received any more */
+	bool no_body;   /* HEAD, 204, 304: bytes are dropped */
+	bool over;      /* ended by the handler */
+	bool wire_done; /* nothing of it will be sent or received any more */
 	bool cancel_due, cancel_told;
 
 	/* h1. */
@@ -159,7 +162,8 @@ struct str http__date(struct http_server *);
 
 /* Cancel all requests, close the stream. `flush_ms` > 0: send what is queued first. */
 void http__conn_close(struct http_conn *, uint64_t flush_ms);
-/* Called when a request is gone or the stream was handed on: frees the connection when nothing is left. */
+/* Called when a request is gone or the stream was handed on: frees the connection when nothing is
+ * left. */
 void http__conn_maybe_free(struct http_conn *);
 bool http__h2_start(struct http_conn *);
 

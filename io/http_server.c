@@ -122,7 +122,10 @@ static void run_body_done(struct http_req *r)
 {
 	void (*done)(struct http_request *, int, struct str) = r->body_done;
 	bool too_large = r->refuse_body || r->body.n > r->body_limit;
-	int status = too_large ? -ERR_TOO_LARGE : r->body_complete ? 0 : r->pub.canceled ? -ERR_CANCELED : 1;
+	int status = too_large          ? -ERR_TOO_LARGE
+		     : r->body_complete ? 0
+		     : r->pub.canceled  ? -ERR_CANCELED
+					: 1;
 	struct str body = STR("");
 
 	if (done == NULL || status > 0)
@@ -156,7 +159,8 @@ static void run_on_data(struct http_req *r)
 		give_back(r);
 		buf_fini(&now);
 	}
-	if (r->reading && r->on_data != NULL && r->body.n == 0 && r->body_complete && !r->end_told) {
+	if (r->reading && r->on_data != NULL && r->body.n == 0 && r->body_complete &&
+		!r->end_told) {
 		r->end_told = true;
 		r->reading = false;
 		r->waiting_since = 0;
@@ -222,7 +226,8 @@ static void start_reading(struct http_req *r)
 		r->conn->ops->want_body(r);
 }
 
-void http_request_body(struct http_request *req, size_t limit, void (*done)(struct http_request *, int, struct str))
+void http_request_body(struct http_request *req, size_t limit,
+	void (*done)(struct http_request *, int, struct str))
 {
 	struct http_req *r = container_of(req, struct http_req, pub);
 
@@ -239,7 +244,8 @@ void http_request_body(struct http_request *req, size_t limit, void (*done)(stru
 	start_reading(r);
 }
 
-void http_request_read_start(struct http_request *req, void (*on_data)(struct http_request *, struct str, bool))
+void http_request_read_start(
+	struct http_request *req, void (*on_data)(struct http_request *, struct str, bool))
 {
 	struct http_req *r = container_of(req, struct http_req, pub);
 
@@ -268,7 +274,8 @@ static bool may_have_body(const struct http_req *r, int status)
 	return !r->is_head && status >= 200 && status != 204 && status != 304;
 }
 
-static void head(struct http_req *r, int status, const struct http_header *h, size_t n, int64_t length, bool end)
+static void head(struct http_req *r, int status, const struct http_header *h, size_t n,
+	int64_t length, bool end)
 {
 	ASSERT(!r->over && !r->head_sent);
 	r->head_sent = true;
@@ -277,7 +284,8 @@ static void head(struct http_req *r, int status, const struct http_header *h, si
 		r->conn->ops->head(r, status, h, n, length, end || r->no_body);
 }
 
-void http_respond(struct http_request *req, int status, const struct http_header *h, size_t n, struct str body)
+void http_respond(struct http_request *req, int status, const struct http_header *h, size_t n,
+	struct str body)
 {
 	struct http_req *r = container_of(req, struct http_req, pub);
 
@@ -289,7 +297,8 @@ void http_respond(struct http_request *req, int status, const struct http_header
 	over(r);
 }
 
-void http_respond_take(struct http_request *req, int status, const struct http_header *h, size_t n, struct buf *body)
+void http_respond_take(struct http_request *req, int status, const struct http_header *h, size_t n,
+	struct buf *body)
 {
 	struct http_req *r = container_of(req, struct http_req, pub);
 
@@ -430,8 +439,10 @@ static void on_end(struct stream_user *u, struct stream *s, const struct err *wh
 {
 	struct http_conn *c = container_of(u, struct http_conn, user);
 
-	log_debug("http", "connection ended peer=%s why=\"%s\"", c->remote, why ? why->text : "closed");
-	/* A peer that half-closes after its last request is treated as gone, as others do. Bytes queued for it are sent. */
+	log_debug("http", "connection ended peer=%s why=\"%s\"", c->remote,
+		why ? why->text : "closed");
+	/* A peer that half-closes after its last request is treated as gone, as others do. Bytes
+	 * queued for it are sent. */
 	http__conn_close(c, why == NULL && list_empty(&c->reqs) ? FLUSH_MS : 0);
 }
 
@@ -448,7 +459,8 @@ static void on_stream(struct listener_user *u, struct stream *stream)
 	struct http_conn *c;
 
 	if (s->n_conns >= s->config.max_connections) {
-		log_warn("http", "too many connections, closing one limit=%u", s->config.max_connections);
+		log_warn("http", "too many connections, closing one limit=%u",
+			s->config.max_connections);
 		stream_close(stream, NULL, NULL);
 		return;
 	}
@@ -476,7 +488,8 @@ static void on_stream(struct listener_user *u, struct stream *stream)
 		http__h2_start(c);
 }
 
-/* Timeouts: one timer a server looks at all connections, so that an idle connection has none of its own. */
+/* Timeouts: one timer a server looks at all connections, so that an idle connection has none of its
+ * own. */
 
 static bool since(uint64_t moment, uint64_t now, uint64_t ms)
 {
@@ -500,9 +513,11 @@ static void sweep_requests(struct http_conn *c, uint64_t now)
 			r->stuck_at = r->framed;
 			r->stuck_since = 0;
 		}
-		if (r->wire_done || (!stuck && !since(r->waiting_since, now, s->config.body_timeout_ms)))
+		if (r->wire_done ||
+			(!stuck && !since(r->waiting_since, now, s->config.body_timeout_ms)))
 			continue;
-		log_debug("http", "request timed out peer=%s path=%.*s", c->remote, STR_FMT(r->pub.path));
+		log_debug("http", "request timed out peer=%s path=%.*s", c->remote,
+			STR_FMT(r->pub.path));
 		r->waiting_since = 0;
 		http__req_cancel(r);
 		c->ops->abort(r);
@@ -559,11 +574,14 @@ static uint64_t or_default(uint64_t v, uint64_t def)
 	return v ? v : def;
 }
 
-int http_server_new(struct loop *l, const struct http_server_config *c, struct http_handler *h, struct http_server **ret,
-		    struct err *e)
+int http_server_new(struct loop *l, const struct http_server_config *c, struct http_handler *h,
+	struct http_server **ret, struct err *e)
 {
-	struct listener_config lc = {.address = c->address, .fd = c->fd, .netns_fd = c->netns_fd,
-				     .reuseport = c->reuseport, .tls = c->tls};
+	struct listener_config lc = {.address = c->address,
+		.fd = c->fd,
+		.netns_fd = c->netns_fd,
+		.reuseport = c->reuseport,
+		.tls = c->tls};
 	struct http_server *s = xcalloc(1, sizeof(*s));
 	uint64_t least;
 	int rv;
@@ -585,7 +603,7 @@ int http_server_new(struct loop *l, const struct http_server_config *c, struct h
 	}
 	s->port = listener_port(s->listener);
 	least = MIN(MIN(s->config.header_timeout_ms, s->config.idle_timeout_ms),
-		    MIN(s->config.body_timeout_ms, s->config.write_timeout_ms));
+		MIN(s->config.body_timeout_ms, s->config.write_timeout_ms));
 	s->sweep_ms = MAX(MIN(least / 4, 1000u), 1u);
 	loop_timer_start(&s->sweep, l, s->sweep_ms, on_sweep);
 	*ret = s;

@@ -1,11 +1,14 @@
 /*
  * HTTP/1.1 on a server's connection.
  *
- *	PREFACE --(not HTTP/2)--> HEAD --head complete--> BODY --body complete--> RESPONSE --response ended--> HEAD
- *	   \--> HTTP/2                                      \--response ended first: discard--> HEAD or close
+ *	PREFACE --(not HTTP/2)--> HEAD --head complete--> BODY --body complete--> RESPONSE
+ *--response ended--> HEAD
+ *	   \--> HTTP/2                                      \--response ended first: discard--> HEAD
+ *or close
  *
- * One request at a time: bytes of the next one wait in `in` (and then in the kernel) until the response has ended.
- * The connection is read on while a handler works, because that is how a client's going away is seen.
+ * One request at a time: bytes of the next one wait in `in` (and then in the kernel) until the
+ *response has ended. The connection is read on while a handler works, because that is how a
+ *client's going away is seen.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +43,9 @@ static void update_reading(struct http_conn *c)
 
 	if (c->stream == NULL)
 		return;
-	pause = c->in.n > MAX_KEPT || (c->req != NULL && !c->req->over && c->req->body.n > MAX_KEPT && c->req->body_done == NULL);
+	pause = c->in.n > MAX_KEPT ||
+		(c->req != NULL && !c->req->over && c->req->body.n > MAX_KEPT &&
+			c->req->body_done == NULL);
 	if (pause == c->paused)
 		return;
 	c->paused = pause;
@@ -56,8 +61,10 @@ static void refuse(struct http_conn *c, int status, const char *why)
 	struct buf b = BUF_INIT;
 
 	log_debug("http", "bad request peer=%s status=%d why=\"%s\"", c->remote, status, why);
-	buf_printf(&b, "HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %zu\r\nconnection: close\r\n\r\n%s\n",
-		   status, http_reason(status), strlen(why) + 1, why);
+	buf_printf(&b,
+		"HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: "
+		"%zu\r\nconnection: close\r\n\r\n%s\n",
+		status, http_reason(status), strlen(why) + 1, why);
 	stream_write(c->stream, buf_str(&b), NULL);
 	buf_fini(&b);
 	http__conn_close(c, FLUSH_MS);
@@ -179,7 +186,8 @@ static bool step_body(struct http_conn *c)
 	return true;
 }
 
-/* The response has ended and the request's body has been read: on to the next request. False: it has not, or no more. */
+/* The response has ended and the request's body has been read: on to the next request. False: it
+ * has not, or no more. */
 static bool step_response(struct http_conn *c)
 {
 	struct http_req *r = c->req;
@@ -257,17 +265,20 @@ static void h1_data(struct http_conn *c, struct str bytes)
 
 /* Responses. */
 
-static void h1_head(struct http_req *r, int status, const struct http_header *h, size_t n, int64_t length, bool end)
+static void h1_head(struct http_req *r, int status, const struct http_header *h, size_t n,
+	int64_t length, bool end)
 {
 	struct http_conn *c = r->conn;
 	struct buf b = BUF_INIT;
 	bool has_date = false;
 
 	if (c->expect_continue)
-		c->keep_alive = false; /* the client may or may not send the body that it holds back */
+		c->keep_alive =
+			false; /* the client may or may not send the body that it holds back */
 	buf_printf(&b, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
 	for (size_t i = 0; i < n; i++) {
-		if (str_ieq(h[i].name, STR("content-length")) || str_ieq(h[i].name, STR("transfer-encoding")))
+		if (str_ieq(h[i].name, STR("content-length")) ||
+			str_ieq(h[i].name, STR("transfer-encoding")))
 			continue;
 		if (str_ieq(h[i].name, STR("connection")) && str_ieq(h[i].value, STR("close")))
 			c->keep_alive = false;
@@ -362,14 +373,16 @@ static size_t h1_queued(const struct http_req *r)
 	return r->conn->stream ? stream_queued(r->conn->stream) : 0;
 }
 
-/* The handler is through. What it left of the body is dropped; then the next request's turn comes, in a later turn of the loop. */
+/* The handler is through. What it left of the body is dropped; then the next request's turn comes,
+ * in a later turn of the loop. */
 static void h1_over(struct http_req *r)
 {
 	struct http_conn *c = r->conn;
 
 	if (c->stream == NULL || c->req != r)
 		return;
-	if (c->state == CONN_BODY && (!c->keep_alive || (c->body.kind == HTTP1_BODY_LENGTH && c->body.left > MAX_DISCARD))) {
+	if (c->state == CONN_BODY && (!c->keep_alive || (c->body.kind == HTTP1_BODY_LENGTH &&
+								c->body.left > MAX_DISCARD))) {
 		http__conn_close(c, FLUSH_MS);
 		return;
 	}
@@ -415,7 +428,8 @@ const struct http_conn_ops http__h1_ops = {
 
 /* Upgrades. */
 
-struct stream *http_upgrade(struct http_request *req, const struct http_header *h, size_t n, struct err *e)
+struct stream *http_upgrade(
+	struct http_request *req, const struct http_header *h, size_t n, struct err *e)
 {
 	struct http_req *r = container_of(req, struct http_req, pub);
 	struct http_conn *c = r->conn;
@@ -427,9 +441,11 @@ struct stream *http_upgrade(struct http_request *req, const struct http_header *
 	if (r->wire_done || req->canceled)
 		return err_set(e, ERR_CANCELED, "the client is gone"), NULL;
 	if (req->version != 1 || r->head_sent)
-		return err_set(e, ERR_BAD_REQUEST, "only an HTTP/1.1 connection can be upgraded"), NULL;
+		return err_set(e, ERR_BAD_REQUEST, "only an HTTP/1.1 connection can be upgraded"),
+		       NULL;
 	if (req->has_body && !r->body_complete)
-		return err_set(e, ERR_BAD_REQUEST, "a request with a body cannot be upgraded"), NULL;
+		return err_set(e, ERR_BAD_REQUEST, "a request with a body cannot be upgraded"),
+		       NULL;
 	buf_addc(&b, "HTTP/1.1 101 Switching Protocols\r\n");
 	for (size_t i = 0; i < n; i++) {
 		http1_add_header(&b, h[i].name, h[i].value);

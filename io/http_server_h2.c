@@ -1,9 +1,9 @@
 /*
  * HTTP/2 on a server's connection, through nghttp2.
  *
- * Flow control is ours: a body byte gives its window back when the handler took it, so an unread upload stops the
- * client; responses are framed only while the stream's own queue is short, so what a slow client does not read stays
- * in the request's queue, where the handler sees it.
+ * Flow control is ours: a body byte gives its window back when the handler took it, so an unread
+ * upload stops the client; responses are framed only while the stream's own queue is short, so what
+ * a slow client does not read stays in the request's queue, where the handler sees it.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -62,8 +62,8 @@ static void pseudo_header(struct http_req *r, struct str name, struct str value)
 	}
 }
 
-static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t *name, size_t n_name, const uint8_t *value,
-		     size_t n_value, uint8_t flags, void *arg)
+static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t *name,
+	size_t n_name, const uint8_t *value, size_t n_value, uint8_t flags, void *arg)
 {
 	struct http_req *r = req_of(ng, f->hd.stream_id);
 	struct str k = str_of(name, n_name), v = str_of(value, n_value);
@@ -72,7 +72,8 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t 
 	if (r == NULL)
 		return 0;
 	r->header_bytes += n_name + n_value + 32;
-	if (r->header_bytes > HTTP_MAX_HEADER_BYTES || r->pub.headers.n >= HTTP_MAX_HEADERS || r->trailers.n >= HTTP_MAX_HEADERS) {
+	if (r->header_bytes > HTTP_MAX_HEADER_BYTES || r->pub.headers.n >= HTTP_MAX_HEADERS ||
+		r->trailers.n >= HTTP_MAX_HEADERS) {
 		r->bad_status = 431;
 		return 0;
 	}
@@ -102,12 +103,14 @@ static void request_complete(struct http_conn *c, struct http_req *r, bool has_b
 			r->pub.host = STR("");
 	}
 	if (r->bad_status != 0)
-		http_respond(&r->pub, r->bad_status, NULL, 0, STR("the request's headers are too large\n"));
+		http_respond(&r->pub, r->bad_status, NULL, 0,
+			STR("the request's headers are too large\n"));
 	else
 		http__req_dispatch(r);
 }
 
-/* Streams opened only to be reset cost us a request each; a client that does nothing else is sent away. */
+/* Streams opened only to be reset cost us a request each; a client that does nothing else is sent
+ * away. */
 static int count_reset(struct http_conn *c)
 {
 	uint64_t now = clock_mono_ms();
@@ -156,12 +159,14 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 	return 0;
 }
 
-/* What is left of a body behind its response is not wanted; the client is told so (RFC 9113, 8.1). */
+/* What is left of a body behind its response is not wanted; the client is told so (RFC 9113, 8.1).
+ */
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 {
 	struct http_req *r;
 
-	if ((f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA) || !(f->hd.flags & NGHTTP2_FLAG_END_STREAM))
+	if ((f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA) ||
+		!(f->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
 	r = req_of(ng, f->hd.stream_id);
 	if (r != NULL && !r->body_complete)
@@ -169,7 +174,8 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 	return 0;
 }
 
-static int on_data_chunk(nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *arg)
+static int on_data_chunk(
+	nghttp2_session *ng, uint8_t flags, int32_t id, const uint8_t *p, size_t n, void *arg)
 {
 	struct http_req *r = req_of(ng, id);
 
@@ -233,7 +239,7 @@ static int on_stream_close(nghttp2_session *ng, int32_t id, uint32_t error, void
 static int submit_trailers(nghttp2_session *ng, struct http_req *r);
 
 static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *p, size_t size, uint32_t *flags,
-			 nghttp2_data_source *source, void *arg)
+	nghttp2_data_source *source, void *arg)
 {
 	struct http_req *r = source->ptr;
 	size_t n = 0;
@@ -282,7 +288,8 @@ static int submit_trailers(nghttp2_session *ng, struct http_req *r)
 	return rv;
 }
 
-static void h2_head(struct http_req *r, int status, const struct http_header *h, size_t n, int64_t length, bool end)
+static void h2_head(struct http_req *r, int status, const struct http_header *h, size_t n,
+	int64_t length, bool end)
 {
 	struct http_conn *c = r->conn;
 	struct arena *a = &r->pub.arena;
@@ -293,16 +300,21 @@ static void h2_head(struct http_req *r, int status, const struct http_header *h,
 
 	nv[n_nv++] = http__nv(STR(":status"), str_from(arena_printf(a, "%03d", status)));
 	for (size_t i = 0; i < n; i++)
-		if (!http__is_connection_field(h[i].name) && !str_ieq(h[i].name, STR("content-length")))
-			nv[n_nv++] = http__nv(http__lower(a, h[i].name), http__clean(a, h[i].value));
+		if (!http__is_connection_field(h[i].name) &&
+			!str_ieq(h[i].name, STR("content-length")))
+			nv[n_nv++] =
+				http__nv(http__lower(a, h[i].name), http__clean(a, h[i].value));
 	nv[n_nv++] = http__nv(STR("date"), arena_str(a, http__date(c->server)));
 	if (length >= 0 && status != 204 && status >= 200)
-		nv[n_nv++] = http__nv(STR("content-length"), str_from(arena_printf(a, "%lld", (long long)length)));
+		nv[n_nv++] = http__nv(STR("content-length"),
+			str_from(arena_printf(a, "%lld", (long long)length)));
 	r->submitted = true;
 	rv = nghttp2_submit_response(c->session, r->stream_id, nv, n_nv, end ? NULL : &body);
 	if (rv != 0) {
-		log_debug("http", "cannot send the response peer=%s error=\"%s\"", c->remote, nghttp2_strerror(rv));
-		nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_INTERNAL_ERROR);
+		log_debug("http", "cannot send the response peer=%s error=\"%s\"", c->remote,
+			nghttp2_strerror(rv));
+		nghttp2_submit_rst_stream(
+			c->session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_INTERNAL_ERROR);
 	}
 	r->eof = end;
 	pump(c);
@@ -364,7 +376,9 @@ static void h2_end(struct http_req *r, const struct http_header *trailers, size_
 	if (n > 0) {
 		r->out_trailers.h = arena_new_array(a, struct http_header, n);
 		for (size_t i = 0; i < n; i++)
-			r->out_trailers.h[i] = (struct http_header){http__lower(a, trailers[i].name), http__clean(a, trailers[i].value)};
+			r->out_trailers.h[i] =
+				(struct http_header){http__lower(a, trailers[i].name),
+					http__clean(a, trailers[i].value)};
 		r->out_trailers.n = n;
 	}
 	go_on(r);
@@ -374,7 +388,8 @@ static void h2_abort(struct http_req *r)
 {
 	if (r->closed)
 		return;
-	nghttp2_submit_rst_stream(r->conn->session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_INTERNAL_ERROR);
+	nghttp2_submit_rst_stream(
+		r->conn->session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_INTERNAL_ERROR);
 	pump(r->conn);
 }
 
@@ -393,11 +408,12 @@ static void h2_consumed(struct http_req *r, size_t n)
 
 static void h2_want_body(struct http_req *r)
 {
-	if (http_header_has_token(&r->pub.headers, "expect", "100-continue") && !r->head_sent && r->body.n == 0 &&
-	    !r->body_complete) {
+	if (http_header_has_token(&r->pub.headers, "expect", "100-continue") && !r->head_sent &&
+		r->body.n == 0 && !r->body_complete) {
 		nghttp2_nv nv = http__nv(STR(":status"), STR("100"));
 
-		nghttp2_submit_headers(r->conn->session, NGHTTP2_FLAG_NONE, r->stream_id, NULL, &nv, 1, NULL);
+		nghttp2_submit_headers(
+			r->conn->session, NGHTTP2_FLAG_NONE, r->stream_id, NULL, &nv, 1, NULL);
 		pump(r->conn);
 	}
 }
@@ -446,7 +462,8 @@ static void pump(struct http_conn *c)
 		stream_write(c->stream, buf_str(&out), NULL);
 	buf_fini(&out);
 	c->in_session = false;
-	if (n < 0 || (!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session)))
+	if (n < 0 ||
+		(!nghttp2_session_want_read(c->session) && !nghttp2_session_want_write(c->session)))
 		session_over(c);
 }
 
@@ -458,7 +475,8 @@ static void h2_data(struct http_conn *c, struct str bytes)
 	n = nghttp2_session_mem_recv(c->session, (const uint8_t *)bytes.p, bytes.n);
 	c->in_session = false;
 	if (n < 0) {
-		log_debug("http", "HTTP/2 session failed peer=%s error=\"%s\"", c->remote, nghttp2_strerror((int)n));
+		log_debug("http", "HTTP/2 session failed peer=%s error=\"%s\"", c->remote,
+			nghttp2_strerror((int)n));
 		http__conn_close(c, 0);
 		return;
 	}
@@ -475,8 +493,8 @@ static void h2_drain(struct http_conn *c)
 	if (c->goaway)
 		return;
 	c->goaway = true;
-	nghttp2_submit_goaway(c->session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(c->session),
-			      NGHTTP2_NO_ERROR, NULL, 0);
+	nghttp2_submit_goaway(c->session, NGHTTP2_FLAG_NONE,
+		nghttp2_session_get_last_proc_stream_id(c->session), NGHTTP2_NO_ERROR, NULL, 0);
 	pump(c);
 }
 

@@ -53,8 +53,9 @@ static int in_use(const char *address, int errnum, struct err *e)
 {
 	if (errnum == EADDRINUSE)
 		return err_set(e, ERR_ALREADY_EXISTS,
-			       "cannot listen on %s: address already in use; stop the program that has it or choose another",
-			       address);
+			"cannot listen on %s: address already in use; stop the program that has it "
+			"or choose another",
+			address);
 	return err_set_errno(e, errnum, "cannot listen on %s", address);
 }
 
@@ -74,7 +75,8 @@ static void remove_stale(const struct sockaddr_un *un)
 	close(fd);
 }
 
-static int bind_unix(const struct listener_config *c, const struct io__address *a, int *ret, struct err *e)
+static int bind_unix(
+	const struct listener_config *c, const struct io__address *a, int *ret, struct err *e)
 {
 	struct sockaddr_un un = {.sun_family = AF_UNIX};
 	int fd;
@@ -84,7 +86,8 @@ static int bind_unix(const struct listener_config *c, const struct io__address *
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_set_errno(e, errno, "cannot make a unix socket");
-	if (bind(fd, (struct sockaddr *)&un, sizeof(un)) != 0 || chmod(a->host, c->mode ? c->mode : 0600) != 0) {
+	if (bind(fd, (struct sockaddr *)&un, sizeof(un)) != 0 ||
+		chmod(a->host, c->mode ? c->mode : 0600) != 0) {
 		int rv = in_use(c->address, errno, e);
 
 		close(fd);
@@ -96,7 +99,8 @@ static int bind_unix(const struct listener_config *c, const struct io__address *
 
 static int bind_ip(const struct listener_config *c, const struct sockaddr *sa, int *ret)
 {
-	int fd = socket_in_netns(c->netns_fd, sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket_in_netns(
+		c->netns_fd, sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int on = 1, off = 0, rv = 0;
 
 	if (fd < 0)
@@ -106,8 +110,9 @@ static int bind_ip(const struct listener_config *c, const struct sockaddr *sa, i
 		rv = -errno;
 	if (sa->sa_family == AF_INET6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-	if (rv == 0 && bind(fd, sa, sa->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
-							       : sizeof(struct sockaddr_in)) != 0)
+	if (rv == 0 && bind(fd, sa,
+			       sa->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+							 : sizeof(struct sockaddr_in)) != 0)
 		rv = -errno;
 	if (rv != 0)
 		close(fd);
@@ -116,7 +121,8 @@ static int bind_ip(const struct listener_config *c, const struct sockaddr *sa, i
 	return rv;
 }
 
-static int bind_tcp(const struct listener_config *c, const struct io__address *a, int *ret, struct err *e)
+static int bind_tcp(
+	const struct listener_config *c, const struct io__address *a, int *ret, struct err *e)
 {
 	struct sockaddr_storage ss;
 	const char *host = strcmp(a->host, "localhost") == 0 ? "127.0.0.1" : a->host;
@@ -128,7 +134,8 @@ static int bind_tcp(const struct listener_config *c, const struct io__address *a
 		uv_ip6_addr("::", a->port, (struct sockaddr_in6 *)&ss);
 	else if (uv_ip4_addr(host, a->port, (struct sockaddr_in *)&ss) != 0 &&
 		 uv_ip6_addr(host, a->port, (struct sockaddr_in6 *)&ss) != 0)
-		return err_set(e, ERR_INVALID, "cannot listen on %s: not an IP address", c->address);
+		return err_set(
+			e, ERR_INVALID, "cannot listen on %s: not an IP address", c->address);
 	rv = bind_ip(c, (struct sockaddr *)&ss, ret);
 	if (any && (rv == -EAFNOSUPPORT || rv == -EADDRNOTAVAIL)) {
 		uv_ip4_addr("0.0.0.0", a->port, (struct sockaddr_in *)&ss);
@@ -176,7 +183,8 @@ static void on_handshake(struct stream *s, void *arg, const struct err *e)
 	struct listener *l = h->listener;
 
 	if (e != NULL) {
-		log_debug("listener", "handshake failed peer=%s error=\"%s\"", stream_peer_address(s), e->text);
+		log_debug("listener", "handshake failed peer=%s error=\"%s\"",
+			stream_peer_address(s), e->text);
 		stream_close(s, NULL, NULL);
 		handshake_over(h);
 		return;
@@ -256,7 +264,8 @@ static uint16_t port_of(int fd)
 	return 0;
 }
 
-static int socket_for(const struct listener_config *c, int *ret_fd, bool *ret_tcp, char **ret_path, struct err *e)
+static int socket_for(
+	const struct listener_config *c, int *ret_fd, bool *ret_tcp, char **ret_path, struct err *e)
 {
 	struct io__address a;
 	int rv;
@@ -283,8 +292,8 @@ static int socket_for(const struct listener_config *c, int *ret_fd, bool *ret_tc
 	return rv;
 }
 
-int listener_open(struct loop *loop, const struct listener_config *c, struct listener_user *user, struct listener **ret,
-		  struct err *e)
+int listener_open(struct loop *loop, const struct listener_config *c, struct listener_user *user,
+	struct listener **ret, struct err *e)
 {
 	struct listener *l;
 	char *path = NULL;

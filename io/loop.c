@@ -49,7 +49,8 @@ static void on_timer(uv_timer_t *);
 static void on_idle(uv_idle_t *);
 static void on_prepare(uv_prepare_t *);
 
-/* A write to a socket whose peer is gone must be an error of that write, not the end of the process. */
+/* A write to a socket whose peer is gone must be an error of that write, not the end of the
+ * process. */
 static void ignore_sigpipe(void)
 {
 	signal(SIGPIPE, SIG_IGN);
@@ -189,9 +190,10 @@ static void log_open(uv_handle_t *h, void *arg)
 {
 	struct loop *l = arg;
 
-	if (h != (uv_handle_t *)&l->async && h != (uv_handle_t *)&l->timer && h != (uv_handle_t *)&l->idle &&
-	    h != (uv_handle_t *)&l->prepare)
-		log_warn("loop", "handle still open loop=%s type=%s", l->name, uv_handle_type_name(h->type));
+	if (h != (uv_handle_t *)&l->async && h != (uv_handle_t *)&l->timer &&
+		h != (uv_handle_t *)&l->idle && h != (uv_handle_t *)&l->prepare)
+		log_warn("loop", "handle still open loop=%s type=%s", l->name,
+			uv_handle_type_name(h->type));
 }
 
 void loop_free(struct loop *l)
@@ -226,7 +228,8 @@ void loop_free(struct loop *l)
 	free(l);
 }
 
-/* A turn ends when the next poll is about to begin; what was not idle since the last one was spent in callbacks. */
+/* A turn ends when the next poll is about to begin; what was not idle since the last one was spent
+ * in callbacks. */
 static void on_prepare(uv_prepare_t *p)
 {
 	struct loop *l = container_of(p, struct loop, prepare);
@@ -292,7 +295,8 @@ static void arm(struct loop *l)
 	l->armed_for = at;
 }
 
-void loop_timer_start(struct loop_timer *t, struct loop *l, uint64_t ms, void (*cb)(struct loop_timer *))
+void loop_timer_start(
+	struct loop_timer *t, struct loop *l, uint64_t ms, void (*cb)(struct loop_timer *))
 {
 	uint64_t at;
 
@@ -307,7 +311,8 @@ void loop_timer_start(struct loop_timer *t, struct loop *l, uint64_t ms, void (*
 	}
 	list_init(&t->link);
 	at = clock_mono_ms() + MIN(ms, (uint64_t)1 << 42);
-	heap_insert(&l->timers, &t->node, at << KEY_SEQ_BITS | (l->timer_seq++ & ((1u << KEY_SEQ_BITS) - 1)));
+	heap_insert(&l->timers, &t->node,
+		at << KEY_SEQ_BITS | (l->timer_seq++ & ((1u << KEY_SEQ_BITS) - 1)));
 	arm(l);
 }
 

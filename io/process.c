@@ -28,8 +28,8 @@ struct process {
 };
 
 /*
- * All that the child needs, prepared before the fork. The child of a vfork shares our memory and may only make
- * system calls; it leaves its error here.
+ * All that the child needs, prepared before the fork. The child of a vfork shares our memory and
+ * may only make system calls; it leaves its error here.
  */
 struct plan {
 	const char *path;
@@ -68,7 +68,8 @@ static void child_fds(struct plan *p)
 
 	/* First out of the way of 0, 1 and 2, which may be among the sources. */
 	for (int i = 0; i < 3; i++) {
-		high[i] = p->fds[i] >= 0 ? fcntl(p->fds[i], F_DUPFD_CLOEXEC, 3) : open("/dev/null", O_RDWR | O_CLOEXEC);
+		high[i] = p->fds[i] >= 0 ? fcntl(p->fds[i], F_DUPFD_CLOEXEC, 3)
+					 : open("/dev/null", O_RDWR | O_CLOEXEC);
 		if (high[i] < 0)
 			child_fail(p, "duplicate file descriptors");
 		if (high[i] < 3)
@@ -179,7 +180,8 @@ static void on_exited(uv_poll_t *poll, int status, int events)
 	struct process_exit ex = {.code = -1};
 	siginfo_t info = {0};
 
-	if (waitid((idtype_t)P_PIDFD, (id_t)p->pidfd, &info, WEXITED | WNOHANG) != 0 && errno == EINTR)
+	if (waitid((idtype_t)P_PIDFD, (id_t)p->pidfd, &info, WEXITED | WNOHANG) != 0 &&
+		errno == EINTR)
 		return;
 	if (info.si_pid == 0 && errno != ECHILD)
 		return;
@@ -200,7 +202,8 @@ static int pick_fd(int fd, int fallback)
 	return fd > 0 ? fd : fallback;
 }
 
-int process_spawn(struct loop *l, const struct process_spec *s, struct process_user *user, struct process **ret, struct err *e)
+int process_spawn(struct loop *l, const struct process_spec *s, struct process_user *user,
+	struct process **ret, struct err *e)
 {
 	struct plan plan = {
 		.argv = (char *const *)s->argv,

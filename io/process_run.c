@@ -13,7 +13,8 @@
 
 #define DEFAULT_OUTPUT (1 << 20)
 #define DEFAULT_TIMEOUT_MS 30000
-/* Something that the command left behind may hold its pipes open; we wait for their ends only so long. */
+/* Something that the command left behind may hold its pipes open; we wait for their ends only so
+ * long. */
 #define LINGER_MS 500
 
 struct running {
@@ -94,9 +95,11 @@ static void describe(struct running *r, struct err *e)
 	if (r->failed.code != ERR_OK)
 		*e = r->failed;
 	else if (r->ex.signal != 0)
-		err_set(e, ERR_INTERNAL, "%s was ended by signal %d: %.*s", name, r->ex.signal, STR_FMT(text));
+		err_set(e, ERR_INTERNAL, "%s was ended by signal %d: %.*s", name, r->ex.signal,
+			STR_FMT(text));
 	else if (r->ex.code != 0)
-		err_set(e, ERR_INTERNAL, "%s exited with status %d: %.*s", name, r->ex.code, STR_FMT(text));
+		err_set(e, ERR_INTERNAL, "%s exited with status %d: %.*s", name, r->ex.code,
+			STR_FMT(text));
 }
 
 static void finish(struct running *r)
@@ -109,7 +112,8 @@ static void finish(struct running *r)
 	loop_timer_stop(&r->timer);
 	describe(r, &e);
 	req->priv = NULL;
-	req->done(req, r->ex, buf_str(&r->output[0]), buf_str(&r->output[1]), e.code != ERR_OK ? &e : NULL);
+	req->done(req, r->ex, buf_str(&r->output[0]), buf_str(&r->output[1]),
+		e.code != ERR_OK ? &e : NULL);
 	r->req = NULL;
 	maybe_free(r);
 }
@@ -150,7 +154,8 @@ static void on_written(uv_write_t *req, int status)
 	close_pipe(req->data, 0);
 }
 
-/* A pipe whose end `ours` (0: we read, 1: we write) becomes a uv handle. Returns the child's end. */
+/* A pipe whose end `ours` (0: we read, 1: we write) becomes a uv handle. Returns the child's end.
+ */
 static int make_pipe(struct running *r, int i, uv_pipe_t *p, int ours)
 {
 	int fds[2];
@@ -208,7 +213,8 @@ static void on_start(struct loop_timer *t)
 	r->write_req.data = r;
 	if (r->open[0] && uv_write(&r->write_req, (uv_stream_t *)&r->in, &b, 1, on_written) != 0)
 		close_pipe(r, 0);
-	loop_timer_start(&r->timer, r->loop, r->req->timeout_ms ? r->req->timeout_ms : DEFAULT_TIMEOUT_MS, on_timeout);
+	loop_timer_start(&r->timer, r->loop,
+		r->req->timeout_ms ? r->req->timeout_ms : DEFAULT_TIMEOUT_MS, on_timeout);
 }
 
 void process_run(struct process_run *req)

@@ -1,12 +1,12 @@
 /*
- * The inside of struct stream, shared by stream.c (reading and writing), stream_tls.c (the TLS layer), connect.c and
- * listener.c.
+ * The inside of struct stream, shared by stream.c (reading and writing), stream_tls.c (the TLS
+ *layer), connect.c and listener.c.
  *
- *	stream_write -> chunks (plain) -> [TLS: encrypted, at most WIRE_MAX ahead, into wire_next -> wire] -> kernel
- *	kernel -> loop_scratch -> [TLS: decrypted into loop__plain] -> user->on_data
+ *	stream_write -> chunks (plain) -> [TLS: encrypted, at most WIRE_MAX ahead, into wire_next ->
+ *wire] -> kernel kernel -> loop_scratch -> [TLS: decrypted into loop__plain] -> user->on_data
  *
- * All that must not happen inside a call (done callbacks, delivery of kept bytes, errors) is marked on the stream and done by
- * stream__kick's timer in the next turn.
+ * All that must not happen inside a call (done callbacks, delivery of kept bytes, errors) is marked
+ *on the stream and done by stream__kick's timer in the next turn.
  */
 #ifndef IO_STREAM_PRIV_H
 #define IO_STREAM_PRIV_H
@@ -39,7 +39,7 @@ struct tls_state {
 	bool handshaken;
 	bool close_notify_sent;
 	bool got_close_notify;
-	struct str in;         /* ciphertext not yet given to OpenSSL; points into loop_scratch or `kept` */
+	struct str in; /* ciphertext not yet given to OpenSSL; points into loop_scratch or `kept` */
 	struct buf kept;       /* ciphertext that waits while reading is stopped */
 	struct buf wire_next;  /* ciphertext not yet given to the kernel */
 	uint64_t encrypted;    /* plain bytes in wire and wire_next, counted from the start */
@@ -62,8 +62,9 @@ struct stream {
 	struct chunk *out_head, **out_tail;
 	uint64_t accepted, flushed;
 	struct stream_write *w_head, **w_tail;
-	struct stream_write *failed_head, **failed_tail; /* refused; done with an error in the next turn */
-	struct buf wire;                                 /* TLS: ciphertext that uv_write has */
+	struct stream_write *failed_head,
+		**failed_tail; /* refused; done with an error in the next turn */
+	struct buf wire;       /* TLS: ciphertext that uv_write has */
 	uv_write_t write_req;
 	size_t write_size;
 	uv_shutdown_t shutdown_req;
@@ -76,33 +77,35 @@ struct stream {
 	struct loop_timer linger;
 	char *peer_address;
 
-	/* Runs once the handshake has ended, with NULL or the reason; set by connect.c and listener.c. */
+	/* Runs once the handshake has ended, with NULL or the reason; set by connect.c and
+	 * listener.c. */
 	void (*on_handshake)(struct stream *, void *arg, const struct err *);
 	void *handshake_arg;
 
 	void (*close_cb)(void *arg);
 	void *close_arg;
 
-	bool reading;      /* the user wants bytes */
-	bool uv_reading;   /* libuv reads */
-	bool writing;      /* write_req is out */
-	bool drain_due;    /* the user saw queued bytes and has not been told that they left */
-	bool shut;         /* stream_shutdown was called */
-	bool shut_sent;    /* and uv_shutdown too */
+	bool reading;    /* the user wants bytes */
+	bool uv_reading; /* libuv reads */
+	bool writing;    /* write_req is out */
+	bool drain_due;  /* the user saw queued bytes and has not been told that they left */
+	bool shut;       /* stream_shutdown was called */
+	bool shut_sent;  /* and uv_shutdown too */
 	bool shut_done;
-	bool eof;          /* the peer ended in good order; told when ended */
-	bool ended;        /* on_end was called */
-	bool broken;       /* no more I/O */
+	bool eof;    /* the peer ended in good order; told when ended */
+	bool ended;  /* on_end was called */
+	bool broken; /* no more I/O */
 	bool closing;
-	bool lingering;    /* stream_close_flushed */
+	bool lingering; /* stream_close_flushed */
 };
 
 /* A stream around an initialised handle that is yet to be opened. */
 struct stream *stream__new(struct loop *, bool tcp);
 void stream__tcp_options(int fd);
-/* Put TLS on a connected stream and shake hands; `on_handshake` is called later, in no call of the user. */
+/* Put TLS on a connected stream and shake hands; `on_handshake` is called later, in no call of the
+ * user. */
 void stream__tls_start(struct stream *, struct tls_ctx *, const char *server_name,
-		       void (*on_handshake)(struct stream *, void *arg, const struct err *), void *arg);
+	void (*on_handshake)(struct stream *, void *arg, const struct err *), void *arg);
 void stream__tls_free(struct tls_state *);
 /* Decrypt and deliver as long as the user reads. */
 void stream__tls_input(struct stream *);
@@ -112,7 +115,8 @@ void stream__tls_close_notify(struct stream *);
 /* Deliver bytes to the user, if there is one that reads. */
 void stream__deliver(struct stream *, struct str bytes);
 void stream__eof(struct stream *);
-void stream__break(struct stream *, enum err_code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void stream__break(struct stream *, enum err_code, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 void stream__break_uv(struct stream *, int uv_code, const char *what);
 void stream__kick(struct stream *);
 void stream__flush(struct stream *);

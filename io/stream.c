@@ -38,20 +38,25 @@ struct stream *stream__new(struct loop *l, bool tcp)
 }
 
 /*
- * Small messages go at once, and a peer that vanished without a word is noticed within a minute on a quiet connection.
- * There is no TCP_USER_TIMEOUT: it would also end the session of a person who holds the terminal for a while.
+ * Small messages go at once, and a peer that vanished without a word is noticed within a minute on
+ * a quiet connection. There is no TCP_USER_TIMEOUT: it would also end the session of a person who
+ * holds the terminal for a while.
  */
 void stream__tcp_options(int fd)
 {
 	static const struct {
 		int level, name, value;
 	} options[] = {
-		{IPPROTO_TCP, TCP_NODELAY, 1},	  {SOL_SOCKET, SO_KEEPALIVE, 1}, {IPPROTO_TCP, TCP_KEEPIDLE, 15},
-		{IPPROTO_TCP, TCP_KEEPINTVL, 10}, {IPPROTO_TCP, TCP_KEEPCNT, 4},
+		{IPPROTO_TCP, TCP_NODELAY, 1},
+		{SOL_SOCKET, SO_KEEPALIVE, 1},
+		{IPPROTO_TCP, TCP_KEEPIDLE, 15},
+		{IPPROTO_TCP, TCP_KEEPINTVL, 10},
+		{IPPROTO_TCP, TCP_KEEPCNT, 4},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(options); i++)
-		setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
+		setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+			sizeof(options[i].value));
 }
 
 int stream_from_fd(struct loop *l, int fd, struct stream **ret, struct err *e)
@@ -107,7 +112,8 @@ static void run_failed(struct stream *s, int status)
 	}
 }
 
-/* Tell the writers whose bytes have left. The stream's memory outlives this: it goes in a close callback. */
+/* Tell the writers whose bytes have left. The stream's memory outlives this: it goes in a close
+ * callback. */
 static void run_writers(struct stream *s)
 {
 	struct stream_write *w;
@@ -157,7 +163,8 @@ static void run_end(struct stream *s)
 
 		s->ended = true;
 		if (!clean)
-			err_set(&e, ERR_UNAVAILABLE, "the connection was closed without TLS close_notify");
+			err_set(&e, ERR_UNAVAILABLE,
+				"the connection was closed without TLS close_notify");
 		s->user->on_end(s->user, s, clean ? NULL : &e);
 	}
 }
@@ -267,7 +274,8 @@ static void on_read(uv_stream_t *u, ssize_t n, const uv_buf_t *b)
 		if (n != UV_EOF)
 			stream__break_uv(s, (int)n, "read");
 		else if (s->tls != NULL && !s->tls->handshaken)
-			stream__break(s, ERR_UNAVAILABLE, "the peer closed the connection during the TLS handshake");
+			stream__break(s, ERR_UNAVAILABLE,
+				"the peer closed the connection during the TLS handshake");
 		else
 			stream__eof(s);
 		return;
@@ -374,7 +382,8 @@ static unsigned gather(struct stream *s, uv_buf_t iov[MAX_IOV], size_t *ret_size
 		return n;
 	}
 	for (struct chunk *c = s->out_head; c != NULL && n < MAX_IOV; c = c->next) {
-		iov[n++] = uv_buf_init(c->p + c->off, (unsigned)MIN(c->n - c->off, (size_t)1 << 30));
+		iov[n++] =
+			uv_buf_init(c->p + c->off, (unsigned)MIN(c->n - c->off, (size_t)1 << 30));
 		*ret_size += iov[n - 1].len;
 	}
 	return n;
@@ -525,7 +534,8 @@ static size_t write_through(struct stream *s, const struct str *pieces, size_t n
 		return 0;
 	for (size_t i = 0; i < n && n_iov < MAX_IOV; i++)
 		if (pieces[i].n > 0)
-			iov[n_iov++] = uv_buf_init((char *)pieces[i].p, (unsigned)MIN(pieces[i].n, (size_t)1 << 30));
+			iov[n_iov++] = uv_buf_init(
+				(char *)pieces[i].p, (unsigned)MIN(pieces[i].n, (size_t)1 << 30));
 	if (n_iov == 0)
 		return 0;
 	rv = uv_try_write(&s->u.stream, iov, n_iov);
@@ -650,8 +660,9 @@ void stream_close(struct stream *s, void (*cb)(void *arg), void *arg)
 }
 
 /*
- * Closing a socket with unread bytes makes the kernel send a reset, which can overtake what we sent last. So end our
- * direction and wait until the peer has ended its own, reading and dropping what comes.
+ * Closing a socket with unread bytes makes the kernel send a reset, which can overtake what we sent
+ * last. So end our direction and wait until the peer has ended its own, reading and dropping what
+ * comes.
  */
 void stream_close_flushed(struct stream *s, uint64_t ms)
 {
@@ -716,5 +727,6 @@ const char *stream_peer_address(struct stream *s)
 		return s->peer_address = xasprintf("[%s]:%u", ip, ntohs(in6->sin6_port));
 	}
 	uv_ip4_name((struct sockaddr_in *)&ss, ip, sizeof(ip));
-	return s->peer_address = xasprintf("%s:%u", ip, ntohs(((struct sockaddr_in *)&ss)->sin_port));
+	return s->peer_address =
+		       xasprintf("%s:%u", ip, ntohs(((struct sockaddr_in *)&ss)->sin_port));
 }

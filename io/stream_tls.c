@@ -13,7 +13,8 @@
 /* Encrypt no further ahead of the kernel than this. */
 #define WIRE_MAX 65536
 
-/* A BIO that reads from tls_state.in and writes to tls_state.wire_next, so that no byte is copied twice. */
+/* A BIO that reads from tls_state.in and writes to tls_state.wire_next, so that no byte is copied
+ * twice. */
 
 static int bio_read(BIO *b, char *p, size_t size, size_t *ret)
 {
@@ -86,7 +87,7 @@ static void set_server_name(SSL *ssl, const char *name)
 }
 
 void stream__tls_start(struct stream *s, struct tls_ctx *ctx, const char *server_name,
-		       void (*on_handshake)(struct stream *, void *arg, const struct err *), void *arg)
+	void (*on_handshake)(struct stream *, void *arg, const struct err *), void *arg)
 {
 	struct tls_state *t = xcalloc(1, sizeof(*t));
 	BIO *b;
@@ -127,13 +128,15 @@ static void tls_broke(struct stream *s, const char *doing)
 {
 	char text[160];
 	long verify = SSL_get_verify_result(s->tls->ssl);
-	bool verify_error = ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+	bool verify_error =
+		ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED;
 
 	tls__error_text(text, sizeof(text));
 	stream__flush(s); /* the alert that tells the peer */
 	if (verify_error && verify != X509_V_OK)
-		stream__break(s, ERR_UNAVAILABLE, "tls: %s: the peer's certificate was not accepted: %s", doing,
-			      X509_verify_cert_error_string(verify));
+		stream__break(s, ERR_UNAVAILABLE,
+			"tls: %s: the peer's certificate was not accepted: %s", doing,
+			X509_verify_cert_error_string(verify));
 	else
 		stream__break(s, ERR_UNAVAILABLE, "tls: %s: %s", doing, text);
 }
@@ -206,7 +209,8 @@ void stream__tls_input(struct stream *s)
 	if (!t->handshaken && handshake(s))
 		stream__update_reading(s);
 	/* Bytes put back by stream_unread are older than ours: on_kick delivers them first. */
-	while (t->handshaken && s->reading && s->unread.n == 0 && !t->got_close_notify && !s->broken && !s->closing)
+	while (t->handshaken && s->reading && s->unread.n == 0 && !t->got_close_notify &&
+		!s->broken && !s->closing)
 		if (!read_some(s))
 			break;
 	buf_adds(&t->kept, t->in);
@@ -220,7 +224,8 @@ bool stream__tls_encrypt(struct stream *s)
 {
 	struct tls_state *t = s->tls;
 
-	while (t->handshaken && !t->close_notify_sent && s->out_head != NULL && t->wire_next.n < WIRE_MAX) {
+	while (t->handshaken && !t->close_notify_sent && s->out_head != NULL &&
+		t->wire_next.n < WIRE_MAX) {
 		struct chunk *c = s->out_head;
 		size_t n = 0;
 		int rv;
@@ -269,8 +274,8 @@ const struct x509_info *stream_peer_cert(struct stream *s)
 		arena_init(&t->peer->arena);
 		x = SSL_get1_peer_certificate(t->ssl);
 		n = x ? i2d_X509(x, &der) : 0;
-		t->peer->present = n > 0 && x509_info_from_der(str_of(der, (size_t)n), &t->peer->arena,
-							       &t->peer->info, NULL) == 0;
+		t->peer->present = n > 0 && x509_info_from_der(str_of(der, (size_t)n),
+						    &t->peer->arena, &t->peer->info, NULL) == 0;
 		OPENSSL_free(der);
 		X509_free(x);
 	}
@@ -279,7 +284,8 @@ const struct x509_info *stream_peer_cert(struct stream *s)
 
 bool stream_peer_verified(const struct stream *s)
 {
-	return s->tls != NULL && s->tls->handshaken && SSL_get0_peer_certificate(s->tls->ssl) != NULL &&
-	       SSL_get_verify_mode(s->tls->ssl) != SSL_VERIFY_NONE && !tls__verify_failed(s->tls->ssl) &&
-	       SSL_get_verify_result(s->tls->ssl) == X509_V_OK;
+	return s->tls != NULL && s->tls->handshaken &&
+	       SSL_get0_peer_certificate(s->tls->ssl) != NULL &&
+	       SSL_get_verify_mode(s->tls->ssl) != SSL_VERIFY_NONE &&
+	       !tls__verify_failed(s->tls->ssl) && SSL_get_verify_result(s->tls->ssl) == X509_V_OK;
 }

@@ -57,7 +57,8 @@ static int copy_fd(int fd)
 
 static void supervisor_free(struct supervisor *s)
 {
-	int *fds[] = {&s->spec.stdin_fd, &s->spec.stdout_fd, &s->spec.stderr_fd, &s->spec.log_fd, &s->spec.netns_fd, &s->spec.mntns_fd};
+	int *fds[] = {&s->spec.stdin_fd, &s->spec.stdout_fd, &s->spec.stderr_fd, &s->spec.log_fd,
+		&s->spec.netns_fd, &s->spec.mntns_fd};
 
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		if (*fds[i] > 0)
@@ -105,7 +106,8 @@ static void on_exit_(struct process_user *u, struct process *p, struct process_e
 
 	s->process = NULL;
 	if (!s->stopping)
-		log_warn("process", "%s ended code=%d signal=%d, it is started again", s->name, ex.code, ex.signal);
+		log_warn("process", "%s ended code=%d signal=%d, it is started again", s->name,
+			ex.code, ex.signal);
 	if (s->user->on_exit)
 		s->user->on_exit(s->user, ex);
 	if (s->stopping)
@@ -131,7 +133,8 @@ static void start(struct supervisor *s)
 		s->user->on_start(s->user, process_pid(s->process));
 }
 
-struct supervisor *supervisor_start(struct loop *l, const struct supervisor_config *c, struct supervisor_user *user)
+struct supervisor *supervisor_start(
+	struct loop *l, const struct supervisor_config *c, struct supervisor_user *user)
 {
 	struct supervisor *s = xcalloc(1, sizeof(*s));
 

@@ -32,7 +32,10 @@ const char *tls__error_text(char *buf, size_t size)
 	unsigned long code = ERR_peek_last_error();
 	const char *reason = ERR_reason_error_string(code);
 
-	snprintf(buf, size, "%s", reason ? reason : code ? "unknown OpenSSL error" : "no reason given");
+	snprintf(buf, size, "%s",
+		reason ? reason
+		: code ? "unknown OpenSSL error"
+		       : "no reason given");
 	ERR_clear_error();
 	return buf;
 }
@@ -69,15 +72,17 @@ static int alpn_encode(const char *list, struct alpn *ret, struct err *e)
 	return 0;
 }
 
-/* The server's order decides. A client that offers only other protocols is refused (RFC 7301, section 3.2). */
-static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n, const unsigned char *in, unsigned in_n,
-		   void *arg)
+/* The server's order decides. A client that offers only other protocols is refused (RFC 7301,
+ * section 3.2). */
+static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
+	const unsigned char *in, unsigned in_n, void *arg)
 {
 	const struct alpn *ours = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), alpn_index());
 
 	for (unsigned i = 0; ours != NULL && i < ours->n; i += 1u + ours->p[i])
 		for (unsigned j = 0; j < in_n && j + 1u + in[j] <= in_n; j += 1u + in[j])
-			if (ours->p[i] == in[j] && memcmp(ours->p + i + 1, in + j + 1, in[j]) == 0) {
+			if (ours->p[i] == in[j] &&
+				memcmp(ours->p + i + 1, in + j + 1, in[j]) == 0) {
 				*out = in + j + 1;
 				*out_n = in[j];
 				return SSL_TLSEXT_ERR_OK;
@@ -106,7 +111,8 @@ static int alpn_index(void)
 	return alpn_idx;
 }
 
-/* A bad client certificate does not end the handshake: who serves answers 401 instead, which says more than an alert. */
+/* A bad client certificate does not end the handshake: who serves answers 401 instead, which says
+ * more than an alert. */
 static int verify_optional(int ok, X509_STORE_CTX *store)
 {
 	SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
@@ -170,7 +176,8 @@ static int load_cas(SSL_CTX *ctx, const struct tls_config *c, struct err *e)
 	ERR_clear_error();
 	BIO_free(b);
 	if (n == 0)
-		return err_set(e, ERR_INVALID, "tls: no CA certificate in the PEM text of %zu bytes", c->ca_pem.n);
+		return err_set(e, ERR_INVALID,
+			"tls: no CA certificate in the PEM text of %zu bytes", c->ca_pem.n);
 	/* Each certificate of the pool is trusted, also an intermediate one without its root. */
 	X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
 	return 0;
@@ -188,7 +195,8 @@ static int set_verify(SSL_CTX *ctx, const struct tls_config *c, struct err *e)
 	else if (!c->server && v != TLS_VERIFY_NONE)
 		SSL_CTX_set_default_verify_paths(ctx);
 	else if (c->server && v != TLS_VERIFY_NONE)
-		rv = err_set(e, ERR_INVALID, "tls: client certificates cannot be verified without a CA");
+		rv = err_set(
+			e, ERR_INVALID, "tls: client certificates cannot be verified without a CA");
 	if (v == TLS_VERIFY_NONE)
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
 	else if (v == TLS_VERIFY_OPTIONAL)
@@ -224,7 +232,8 @@ static int build(const struct tls_config *c, SSL_CTX **ret, struct err *e)
 	alpn_index();
 	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
 	SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20");
-	SSL_CTX_set_options(ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+	SSL_CTX_set_options(
+		ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 	SSL_CTX_set_num_tickets(ctx, 0);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
@@ -333,7 +342,8 @@ int io__read_file(const char *path, size_t limit, struct buf *out, struct err *e
 		ssize_t n = p ? read(fd, p, 4096) : 0;
 
 		if (p == NULL || out->n > limit)
-			return err_set(e, ERR_TOO_LARGE, "%s is larger than %zu bytes", path, limit);
+			return err_set(
+				e, ERR_TOO_LARGE, "%s is larger than %zu bytes", path, limit);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -350,7 +360,7 @@ struct pem_files {
 };
 
 static int files_read(const struct tls_config *c, const char *cert, const char *key, const char *ca,
-		      struct pem_files *f, struct err *e)
+	struct pem_files *f, struct err *e)
 {
 	int rv = 0;
 
@@ -377,7 +387,7 @@ static void files_fini(struct pem_files *f)
 }
 
 int tls_ctx_new_files(const struct tls_config *c, const char *cert, const char *key, const char *ca,
-		      struct tls_ctx **ret, struct err *e)
+	struct tls_ctx **ret, struct err *e)
 {
 	struct pem_files f;
 	int rv = files_read(c, cert, key, ca, &f, e);
@@ -388,8 +398,8 @@ int tls_ctx_new_files(const struct tls_config *c, const char *cert, const char *
 	return rv;
 }
 
-int tls_ctx_reload_files(struct tls_ctx *t, const struct tls_config *c, const char *cert, const char *key,
-			 const char *ca, struct err *e)
+int tls_ctx_reload_files(struct tls_ctx *t, const struct tls_config *c, const char *cert,
+	const char *key, const char *ca, struct err *e)
 {
 	struct pem_files f;
 	int rv = files_read(c, cert, key, ca, &f, e);

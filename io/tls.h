@@ -1,9 +1,10 @@
 /*
- * struct tls_ctx: what a TLS endpoint needs before any connection: certificate, key, CA pool, protocols.
+ * struct tls_ctx: what a TLS endpoint needs before any connection: certificate, key, CA pool,
+ *protocols.
  *
- * TLS 1.2 and 1.3. No session tickets and no renegotiation: a peer's certificate is looked at on each connection.
- * A context is refcounted and may be shared by all threads. tls_ctx_reload replaces its contents while it is in
- * use: connections made afterwards use the new ones.
+ * TLS 1.2 and 1.3. No session tickets and no renegotiation: a peer's certificate is looked at on
+ *each connection. A context is refcounted and may be shared by all threads. tls_ctx_reload replaces
+ *its contents while it is in use: connections made afterwards use the new ones.
  *
  *	struct tls_config c = {.server = true, .cert_pem = cert, .key_pem = key, .ca_pem = ca,
  *			.verify = TLS_VERIFY_OPTIONAL, .alpn = "h2,http/1.1"};
@@ -21,9 +22,12 @@ struct tls_ctx;
 
 enum tls_verify {
 	TLS_VERIFY_DEFAULT = 0, /* server: NONE; client: REQUIRED */
-	TLS_VERIFY_NONE,        /* a server asks for no certificate; a client accepts any (--insecure-skip-tls-verify) */
-	TLS_VERIFY_OPTIONAL,    /* server: asks for one; a missing or bad one does not end the handshake, see stream_peer_verified */
-	TLS_VERIFY_REQUIRED,    /* the handshake fails without a certificate that chains to the CA pool */
+	TLS_VERIFY_NONE,        /* a server asks for no certificate; a client accepts any
+				   (--insecure-skip-tls-verify) */
+	TLS_VERIFY_OPTIONAL,    /* server: asks for one; a missing or bad one does not end the
+				   handshake, see stream_peer_verified */
+	TLS_VERIFY_REQUIRED, /* the handshake fails without a certificate that chains to the CA pool
+			      */
 };
 
 struct tls_config {
@@ -41,10 +45,10 @@ int tls_ctx_new(const struct tls_config *, struct tls_ctx **ret, struct err *);
 /* Any thread. On error the old contents stay. */
 int tls_ctx_reload(struct tls_ctx *, const struct tls_config *, struct err *);
 /* The same with PEM files; NULL paths are absent. config's PEM members are ignored. */
-int tls_ctx_new_files(const struct tls_config *, const char *cert_path, const char *key_path, const char *ca_path,
-		      struct tls_ctx **ret, struct err *);
-int tls_ctx_reload_files(struct tls_ctx *, const struct tls_config *, const char *cert_path, const char *key_path,
-			 const char *ca_path, struct err *);
+int tls_ctx_new_files(const struct tls_config *, const char *cert_path, const char *key_path,
+	const char *ca_path, struct tls_ctx **ret, struct err *);
+int tls_ctx_reload_files(struct tls_ctx *, const struct tls_config *, const char *cert_path,
+	const char *key_path, const char *ca_path, struct err *);
 struct tls_ctx *tls_ctx_ref(struct tls_ctx *);
 void tls_ctx_unref(struct tls_ctx *);
 

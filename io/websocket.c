@@ -25,7 +25,11 @@ static bool is_utf8(struct str s)
 	const unsigned char *p = (const unsigned char *)(s.p ? s.p : ""), *end = p + s.n;
 
 	while (p < end) {
-		unsigned n = *p < 0x80 ? 0 : (*p & 0xe0) == 0xc0 ? 1 : (*p & 0xf0) == 0xe0 ? 2 : (*p & 0xf8) == 0xf0 ? 3 : 9;
+		unsigned n = *p < 0x80             ? 0
+			     : (*p & 0xe0) == 0xc0 ? 1
+			     : (*p & 0xf0) == 0xe0 ? 2
+			     : (*p & 0xf8) == 0xf0 ? 3
+						   : 9;
 		uint32_t c;
 
 		if (n == 9 || (size_t)(end - p) <= n)
@@ -37,8 +41,8 @@ static bool is_utf8(struct str s)
 			c = c << 6 | (p[i] & 0x3f);
 		}
 		/* Overlong forms, surrogates, beyond the last plane. */
-		if ((n == 1 && c < 0x80) || (n == 2 && c < 0x800) || (n == 3 && c < 0x10000) || c > 0x10ffff ||
-		    (c >= 0xd800 && c < 0xe000))
+		if ((n == 1 && c < 0x80) || (n == 2 && c < 0x800) || (n == 3 && c < 0x10000) ||
+			c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
 			return false;
 		p += n + 1;
 	}
@@ -64,14 +68,18 @@ static int read_head(struct ws_decoder *d)
 {
 	bool masked = d->head[1] & 0x80, fin = d->head[0] & 0x80;
 	uint8_t op = d->head[0] & 0x0f;
-	unsigned at = 2, n_length = (d->head[1] & 0x7f) == 126 ? 2 : (d->head[1] & 0x7f) == 127 ? 8 : 0;
+	unsigned at = 2, n_length = (d->head[1] & 0x7f) == 126   ? 2
+				    : (d->head[1] & 0x7f) == 127 ? 8
+								 : 0;
 	uint64_t length = d->head[1] & 0x7f;
 
 	if (n_length > 0)
 		for (length = 0; at < 2 + n_length; at++)
 			length = length << 8 | d->head[at];
-	/* Reserved bits, a mask where there must be none (or none where there must be one), lengths not in their shortest form. */
-	if ((d->head[0] & 0x70) || masked == d->client || (n_length == 2 && length < 126) || (n_length == 8 && length < 65536))
+	/* Reserved bits, a mask where there must be none (or none where there must be one), lengths
+	 * not in their shortest form. */
+	if ((d->head[0] & 0x70) || masked == d->client || (n_length == 2 && length < 126) ||
+		(n_length == 8 && length < 65536))
 		return -CLOSE_PROTOCOL;
 	if (op >= OP_CLOSE) {
 		if (op > OP_PONG || !fin || length > 125)
@@ -134,7 +142,8 @@ static int frame_done(struct ws_decoder *d, struct ws_event *ret)
 		ret->payload = str_of(d->control, d->n_control);
 		if (d->frame_opcode == OP_CLOSE && d->n_control == 1)
 			return -CLOSE_PROTOCOL;
-		if (d->frame_opcode == OP_CLOSE && d->n_control > 2 && !is_utf8(str_skip(ret->payload, 2)))
+		if (d->frame_opcode == OP_CLOSE && d->n_control > 2 &&
+			!is_utf8(str_skip(ret->payload, 2)))
 			return -CLOSE_BAD_UTF8;
 		return 1;
 	}
@@ -188,11 +197,11 @@ struct websocket {
 	struct buf left; /* bytes that came while reading was stopped */
 	struct loop_timer kick;
 	bool reading;
-	bool busy;       /* in a callback of the user */
+	bool busy; /* in a callback of the user */
 	bool close_sent;
-	bool ended;      /* on_close is due or was called */
+	bool ended; /* on_close is due or was called */
 	bool told;
-	bool closed;     /* websocket_close was called */
+	bool closed; /* websocket_close was called */
 	int code;
 	struct buf reason;
 };
@@ -207,7 +216,8 @@ static void ws_free(struct websocket *ws)
 	free(ws);
 }
 
-static void send_frame(struct websocket *ws, int opcode, struct str head, struct str tail, struct stream_write *w)
+static void send_frame(
+	struct websocket *ws, int opcode, struct str head, struct str tail, struct stream_write *w)
 {
 	uint64_t n = head.n + tail.n;
 	struct buf b = BUF_INIT;
@@ -249,7 +259,8 @@ static void send_close(struct websocket *ws, int code, struct str reason)
 	if (ws->close_sent)
 		return;
 	ws->close_sent = true;
-	send_frame(ws, OP_CLOSE, str_of(head, code == CLOSE_NO_CODE ? 0 : 2), str_sub(reason, 0, MIN(reason.n, 120)), NULL);
+	send_frame(ws, OP_CLOSE, str_of(head, code == CLOSE_NO_CODE ? 0 : 2),
+		str_sub(reason, 0, MIN(reason.n, 120)), NULL);
 }
 
 static void tell(struct websocket *ws)
@@ -299,7 +310,8 @@ static void feed(struct websocket *ws, struct str bytes)
 	int rv = 0;
 
 	ws->busy = true;
-	while (!ws->closed && !ws->ended && ws->reading && (rv = ws_decode(&ws->decoder, &bytes, &ev)) > 0)
+	while (!ws->closed && !ws->ended && ws->reading &&
+		(rv = ws_decode(&ws->decoder, &bytes, &ev)) > 0)
 		on_event(ws, &ev);
 	ws->busy = false;
 	if (ws->closed) {
@@ -341,7 +353,8 @@ static void on_kick(struct loop_timer *t)
 	buf_fini(&now);
 }
 
-struct websocket *websocket_new(struct stream *s, bool client, struct websocket_user *user, size_t max_message)
+struct websocket *websocket_new(
+	struct stream *s, bool client, struct websocket_user *user, size_t max_message)
 {
 	struct websocket *ws = xcalloc(1, sizeof(*ws));
 
@@ -364,10 +377,12 @@ const char *websocket_protocol(const struct websocket *ws)
 	return ws->protocol;
 }
 
-void websocket_send2(struct websocket *ws, struct str head, struct str tail, bool binary, struct stream_write *w)
+void websocket_send2(
+	struct websocket *ws, struct str head, struct str tail, bool binary, struct stream_write *w)
 {
 	if (ws->close_sent) {
-		/* Nothing may follow a close frame; the stream refuses the write in its own way once it is shut. */
+		/* Nothing may follow a close frame; the stream refuses the write in its own way
+		 * once it is shut. */
 		stream_shutdown(ws->stream);
 		stream_write(ws->stream, STR(""), w);
 		return;
@@ -433,12 +448,14 @@ static void accept_key(struct str key, char out[32])
 
 bool websocket_is_upgrade(const struct http_request *r)
 {
-	return r->version == 1 && str_eqc(r->method, "GET") && http_header_has_token(&r->headers, "upgrade", "websocket") &&
+	return r->version == 1 && str_eqc(r->method, "GET") &&
+	       http_header_has_token(&r->headers, "upgrade", "websocket") &&
 	       http_header_has_token(&r->headers, "connection", "upgrade");
 }
 
 /* The first of ours that they offer. */
-static bool choose(struct arena *a, const char *ours, const struct http_headers *theirs, struct str *ret)
+static bool choose(
+	struct arena *a, const char *ours, const struct http_headers *theirs, struct str *ret)
 {
 	struct str rest = str_from(ours), one;
 
@@ -454,8 +471,8 @@ static bool choose(struct arena *a, const char *ours, const struct http_headers 
 	return false;
 }
 
-struct websocket *websocket_accept(struct http_request *r, const char *protocols, struct websocket_user *user,
-				   size_t max_message, struct err *e)
+struct websocket *websocket_accept(struct http_request *r, const char *protocols,
+	struct websocket_user *user, size_t max_message, struct err *e)
 {
 	struct str key = http_request_header(r, "sec-websocket-key"), protocol;
 	struct http_header h[3];
@@ -465,12 +482,15 @@ struct websocket *websocket_accept(struct http_request *r, const char *protocols
 	char *name;
 	size_t n = 0;
 
-	if (!websocket_is_upgrade(r) || key.n != 24 || !str_eqc(http_request_header(r, "sec-websocket-version"), "13")) {
-		err_set(e, ERR_BAD_REQUEST, "not a proper WebSocket request (version 13 is supported)");
+	if (!websocket_is_upgrade(r) || key.n != 24 ||
+		!str_eqc(http_request_header(r, "sec-websocket-version"), "13")) {
+		err_set(e, ERR_BAD_REQUEST,
+			"not a proper WebSocket request (version 13 is supported)");
 		return NULL;
 	}
 	if (!choose(&r->arena, protocols, &r->headers, &protocol)) {
-		err_set(e, ERR_BAD_REQUEST, "none of the WebSocket protocols is supported; known are: %s", protocols);
+		err_set(e, ERR_BAD_REQUEST,
+			"none of the WebSocket protocols is supported; known are: %s", protocols);
 		return NULL;
 	}
 	accept_key(key, accept);
@@ -490,7 +510,8 @@ struct websocket *websocket_accept(struct http_request *r, const char *protocols
 	return ws;
 }
 
-size_t websocket_call_headers(struct arena *a, const char *protocols, struct http_header out[WEBSOCKET_N_HEADERS])
+size_t websocket_call_headers(
+	struct arena *a, const char *protocols, struct http_header out[WEBSOCKET_N_HEADERS])
 {
 	unsigned char random[16];
 	char *key = arena_alloc(a, 32);
@@ -507,7 +528,8 @@ size_t websocket_call_headers(struct arena *a, const char *protocols, struct htt
 	return n;
 }
 
-int websocket_from_call(struct http_call *c, struct websocket_user *user, size_t max_message, struct websocket **ret, struct err *e)
+int websocket_from_call(struct http_call *c, struct websocket_user *user, size_t max_message,
+	struct websocket **ret, struct err *e)
 {
 	struct http_headers sent = {(struct http_header *)c->headers, c->n_headers};
 	struct str protocol = http_call_header(c, "sec-websocket-protocol");
@@ -515,12 +537,14 @@ int websocket_from_call(struct http_call *c, struct websocket_user *user, size_t
 	char accept[32];
 
 	if (c->status != 101)
-		return err_set(e, err_from_http(c->status), "the server refused the WebSocket with status %d: %.*s", c->status,
-			       STR_FMT(str_sub(buf_str(&c->body_in), 0, MIN(c->body_in.n, 300))));
+		return err_set(e, err_from_http(c->status),
+			"the server refused the WebSocket with status %d: %.*s", c->status,
+			STR_FMT(str_sub(buf_str(&c->body_in), 0, MIN(c->body_in.n, 300))));
 	accept_key(http_header_get(&sent, "sec-websocket-key"), accept);
 	if (!str_eqc(http_call_header(c, "sec-websocket-accept"), accept) ||
-	    !str_ieq(http_call_header(c, "upgrade"), STR("websocket")))
-		return err_set(e, ERR_PROTOCOL, "the server's WebSocket answer does not fit the request");
+		!str_ieq(http_call_header(c, "upgrade"), STR("websocket")))
+		return err_set(
+			e, ERR_PROTOCOL, "the server's WebSocket answer does not fit the request");
 	s = http_call_take_stream(c);
 	ASSERT(s != NULL);
 	*ret = websocket_new(s, true, user, max_message);

@@ -335,7 +335,8 @@ bool x509_cert_matches(const struct x509_cert *c, const struct x509_key *k)
 
 static bool add_name(X509_NAME *n, const char *field, const char *value)
 {
-	return X509_NAME_add_entry_by_txt(n, field, MBSTRING_UTF8, (const unsigned char *)value, -1, -1, 0) == 1;
+	return X509_NAME_add_entry_by_txt(
+		       n, field, MBSTRING_UTF8, (const unsigned char *)value, -1, -1, 0) == 1;
 }
 
 static bool set_subject(X509_NAME *n, const char *cn, const char *const *orgs)
@@ -346,7 +347,8 @@ static bool set_subject(X509_NAME *n, const char *cn, const char *const *orgs)
 	return cn == NULL || add_name(n, "CN", cn);
 }
 
-/* The names as a general-names object, not as OpenSSL's option text: a name may hold any character. */
+/* The names as a general-names object, not as OpenSSL's option text: a name may hold any character.
+ */
 static GENERAL_NAME *general_name(const char *san)
 {
 	GENERAL_NAME *g = GENERAL_NAME_new();
@@ -419,14 +421,17 @@ static X509 *blank(EVP_PKEY *key, int64_t not_after)
 	return x;
 }
 
-int x509_ca_new(const char *cn, unsigned days, const struct x509_key *k, struct x509_cert **ret, struct err *e)
+int x509_ca_new(const char *cn, unsigned days, const struct x509_key *k, struct x509_cert **ret,
+	struct err *e)
 {
 	X509 *x = blank(k->pkey, clock_wall_s() + (int64_t)days * 86400);
 	bool ok = set_subject(X509_get_subject_name(x), cn, NULL) &&
 		  X509_set_issuer_name(x, X509_get_subject_name(x)) == 1 &&
 		  add_ext(x, x, NID_basic_constraints, "critical,CA:TRUE") &&
-		  add_ext(x, x, NID_key_usage, "critical,digitalSignature,keyEncipherment,keyCertSign,cRLSign") &&
-		  add_ext(x, x, NID_subject_key_identifier, "hash") && X509_sign(x, k->pkey, EVP_sha256()) > 0;
+		  add_ext(x, x, NID_key_usage,
+			  "critical,digitalSignature,keyEncipherment,keyCertSign,cRLSign") &&
+		  add_ext(x, x, NID_subject_key_identifier, "hash") &&
+		  X509_sign(x, k->pkey, EVP_sha256()) > 0;
 
 	if (!ok) {
 		X509_free(x);
@@ -445,31 +450,38 @@ static int64_t asn1_seconds(const ASN1_TIME *t)
 
 static const char *usages(bool server, bool client)
 {
-	return server && client ? "serverAuth,clientAuth" : server ? "serverAuth" : client ? "clientAuth" : NULL;
+	return server && client ? "serverAuth,clientAuth"
+	       : server         ? "serverAuth"
+	       : client         ? "clientAuth"
+				: NULL;
 }
 
 static int64_t end_of(const struct x509_spec *spec, const X509 *ca)
 {
-	int64_t end = spec->not_after ? spec->not_after : clock_wall_s() + (int64_t)(spec->days ? spec->days : 365) * 86400;
+	int64_t end = spec->not_after
+			      ? spec->not_after
+			      : clock_wall_s() + (int64_t)(spec->days ? spec->days : 365) * 86400;
 
 	return MIN(end, asn1_seconds(X509_get0_notAfter(ca)));
 }
 
 /* Sign a certificate with this subject and these names; `subject` and `names` are copied. */
-static int sign(const struct x509_spec *spec, X509_NAME *subject, GENERAL_NAMES *names, EVP_PKEY *key,
-		const struct x509_cert *ca, const struct x509_key *ca_key, struct x509_cert **ret, struct err *e)
+static int sign(const struct x509_spec *spec, X509_NAME *subject, GENERAL_NAMES *names,
+	EVP_PKEY *key, const struct x509_cert *ca, const struct x509_key *ca_key,
+	struct x509_cert **ret, struct err *e)
 {
 	X509 *x = blank(key, end_of(spec, ca->x509));
 	const char *eku = usages(spec->server, spec->client);
-	bool ok = X509_set_subject_name(x, subject) == 1 &&
-		  X509_set_issuer_name(x, X509_get_subject_name(ca->x509)) == 1 &&
-		  add_ext(x, ca->x509, NID_basic_constraints, "critical,CA:FALSE") &&
-		  add_ext(x, ca->x509, NID_key_usage, "critical,digitalSignature,keyEncipherment") &&
-		  (eku == NULL || add_ext(x, ca->x509, NID_ext_key_usage, eku)) &&
-		  add_ext(x, ca->x509, NID_authority_key_identifier, "keyid") &&
-		  (sk_GENERAL_NAME_num(names) <= 0 ||
-		   X509_add1_ext_i2d(x, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) == 1) &&
-		  X509_sign(x, ca_key->pkey, EVP_sha256()) > 0;
+	bool ok =
+		X509_set_subject_name(x, subject) == 1 &&
+		X509_set_issuer_name(x, X509_get_subject_name(ca->x509)) == 1 &&
+		add_ext(x, ca->x509, NID_basic_constraints, "critical,CA:FALSE") &&
+		add_ext(x, ca->x509, NID_key_usage, "critical,digitalSignature,keyEncipherment") &&
+		(eku == NULL || add_ext(x, ca->x509, NID_ext_key_usage, eku)) &&
+		add_ext(x, ca->x509, NID_authority_key_identifier, "keyid") &&
+		(sk_GENERAL_NAME_num(names) <= 0 || X509_add1_ext_i2d(x, NID_subject_alt_name,
+							    names, 0, X509V3_ADD_DEFAULT) == 1) &&
+		X509_sign(x, ca_key->pkey, EVP_sha256()) > 0;
 
 	if (!ok) {
 		X509_free(x);
@@ -480,7 +492,7 @@ static int sign(const struct x509_spec *spec, X509_NAME *subject, GENERAL_NAMES 
 }
 
 int x509_sign(const struct x509_spec *spec, const struct x509_key *key, const struct x509_cert *ca,
-	      const struct x509_key *ca_key, struct x509_cert **ret, struct err *e)
+	const struct x509_key *ca_key, struct x509_cert **ret, struct err *e)
 {
 	X509_NAME *subject = X509_NAME_new();
 	GENERAL_NAMES *names = general_names(spec->sans);
@@ -495,7 +507,8 @@ int x509_sign(const struct x509_spec *spec, const struct x509_key *key, const st
 	return rv;
 }
 
-int x509_csr_new(const struct x509_spec *spec, const struct x509_key *key, struct buf *out, struct err *e)
+int x509_csr_new(
+	const struct x509_spec *spec, const struct x509_key *key, struct buf *out, struct err *e)
 {
 	X509_REQ *r = X509_REQ_new();
 	GENERAL_NAMES *names = general_names(spec->sans);
@@ -507,12 +520,13 @@ int x509_csr_new(const struct x509_spec *spec, const struct x509_key *key, struc
 	if (sk_GENERAL_NAME_num(names) > 0)
 		X509V3_add1_i2d(&exts, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT);
 	if (eku != NULL)
-		sk_X509_EXTENSION_push(exts, X509V3_EXT_conf_nid(NULL, NULL, NID_ext_key_usage, eku));
+		sk_X509_EXTENSION_push(
+			exts, X509V3_EXT_conf_nid(NULL, NULL, NID_ext_key_usage, eku));
 	ok = X509_REQ_set_version(r, X509_REQ_VERSION_1) == 1 &&
 	     set_subject(X509_REQ_get_subject_name(r), spec->cn, spec->orgs) &&
 	     (sk_X509_EXTENSION_num(exts) <= 0 || X509_REQ_add_extensions(r, exts) == 1) &&
-	     X509_REQ_set_pubkey(r, key->pkey) == 1 && X509_REQ_sign(r, key->pkey, EVP_sha256()) > 0 &&
-	     PEM_write_bio_X509_REQ(b, r) == 1;
+	     X509_REQ_set_pubkey(r, key->pkey) == 1 &&
+	     X509_REQ_sign(r, key->pkey, EVP_sha256()) > 0 && PEM_write_bio_X509_REQ(b, r) == 1;
 	GENERAL_NAMES_free(names);
 	sk_X509_EXTENSION_pop_free(exts, X509_EXTENSION_free);
 	X509_REQ_free(r);
@@ -541,7 +555,7 @@ int x509__csr_read(struct str pem, X509_REQ **ret, struct err *e)
 }
 
 int x509_csr_sign(struct str csr_pem, const struct x509_spec *spec, const struct x509_cert *ca,
-		  const struct x509_key *ca_key, struct x509_cert **ret, struct err *e)
+	const struct x509_key *ca_key, struct x509_cert **ret, struct err *e)
 {
 	static const struct x509_spec both = {.days = 365, .server = true, .client = true};
 	STACK_OF(X509_EXTENSION) * exts;
@@ -560,7 +574,8 @@ int x509_csr_sign(struct str csr_pem, const struct x509_spec *spec, const struct
 	}
 	exts = X509_REQ_get_extensions(r);
 	names = X509V3_get_d2i(exts, NID_subject_alt_name, NULL, NULL);
-	rv = sign(&both, X509_REQ_get_subject_name(r), names, X509_REQ_get0_pubkey(r), ca, ca_key, ret, e);
+	rv = sign(&both, X509_REQ_get_subject_name(r), names, X509_REQ_get0_pubkey(r), ca, ca_key,
+		ret, e);
 	GENERAL_NAMES_free(names);
 	sk_X509_EXTENSION_pop_free(exts, X509_EXTENSION_free);
 	X509_REQ_free(r);
@@ -584,7 +599,7 @@ int x509_verify(const struct x509_cert *c, struct str ca_pem, struct err *e)
 	X509_STORE_CTX_init(ctx, store, c->x509, NULL);
 	if (X509_verify_cert(ctx) != 1)
 		rv = err_set(e, ERR_UNAUTHORIZED, "x509: the certificate was not accepted: %s",
-			     X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
+			X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
 	X509_STORE_CTX_free(ctx);
 	X509_STORE_free(store);
 	ERR_clear_error();

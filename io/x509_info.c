@@ -91,9 +91,9 @@ static void read_names(const GENERAL_NAMES *names, struct arena *a, struct x509_
 			break;
 		case GEN_IPADD:
 			s = g->d.iPAddress;
-			if (inet_ntop(ASN1_STRING_length(s) == 4 ? AF_INET : AF_INET6, ASN1_STRING_get0_data(s), text,
-				      sizeof(text)) != NULL &&
-			    (ASN1_STRING_length(s) == 4 || ASN1_STRING_length(s) == 16))
+			if (inet_ntop(ASN1_STRING_length(s) == 4 ? AF_INET : AF_INET6,
+				    ASN1_STRING_get0_data(s), text, sizeof(text)) != NULL &&
+				(ASN1_STRING_length(s) == 4 || ASN1_STRING_length(s) == 16))
 				r->ips[r->n_ips++] = arena_str(a, str_from(text));
 			break;
 		default:
@@ -255,7 +255,8 @@ static bool add_r_s(const unsigned char *der, size_t n, struct buf *out)
 {
 	ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &der, (long)n);
 	unsigned char rs[ES256_SIZE];
-	bool ok = sig != NULL && BN_bn2binpad(ECDSA_SIG_get0_r(sig), rs, ES256_HALF) == ES256_HALF &&
+	bool ok = sig != NULL &&
+		  BN_bn2binpad(ECDSA_SIG_get0_r(sig), rs, ES256_HALF) == ES256_HALF &&
 		  BN_bn2binpad(ECDSA_SIG_get0_s(sig), rs + ES256_HALF, ES256_HALF) == ES256_HALF;
 
 	ECDSA_SIG_free(sig);
@@ -287,13 +288,14 @@ static size_t der_of_r_s(struct str sig, unsigned char **ret)
 	int n;
 
 	ECDSA_SIG_set0(s, BN_bin2bn((const unsigned char *)sig.p, ES256_HALF, NULL),
-		       BN_bin2bn((const unsigned char *)sig.p + ES256_HALF, ES256_HALF, NULL));
+		BN_bin2bn((const unsigned char *)sig.p + ES256_HALF, ES256_HALF, NULL));
 	n = i2d_ECDSA_SIG(s, ret);
 	ECDSA_SIG_free(s);
 	return n > 0 ? (size_t)n : 0;
 }
 
-int x509_jws_verify(const struct x509_key *k, const char *alg, struct str data, struct str sig, struct err *e)
+int x509_jws_verify(
+	const struct x509_key *k, const char *alg, struct str data, struct str sig, struct err *e)
 {
 	bool ec = x509_key_is_ec(k), ok;
 	EVP_MD_CTX *ctx;
@@ -301,15 +303,16 @@ int x509_jws_verify(const struct x509_key *k, const char *alg, struct str data, 
 
 	/* The key decides on the algorithm, never the token. */
 	if (strcmp(alg, x509_jws_alg(k)) != 0)
-		return err_set(e, ERR_UNAUTHORIZED, "signature algorithm %s does not fit the key", alg);
+		return err_set(
+			e, ERR_UNAUTHORIZED, "signature algorithm %s does not fit the key", alg);
 	if (ec && (sig.n != ES256_SIZE || EVP_PKEY_get_bits(k->pkey) != 256))
 		return err_set(e, ERR_UNAUTHORIZED, "the signature is wrong");
 	ctx = EVP_MD_CTX_new();
 	if (ec)
 		sig.n = der_of_r_s(sig, &der);
 	ok = EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, k->pkey) == 1 &&
-	     EVP_DigestVerify(ctx, ec ? der : (const unsigned char *)sig.p, sig.n, (const unsigned char *)data.p,
-			      data.n) == 1;
+	     EVP_DigestVerify(ctx, ec ? der : (const unsigned char *)sig.p, sig.n,
+		     (const unsigned char *)data.p, data.n) == 1;
 	OPENSSL_free(der);
 	EVP_MD_CTX_free(ctx);
 	ERR_clear_error();
@@ -330,7 +333,8 @@ void x509_hmac_sha256(struct str key, struct str data, uint8_t out[32])
 {
 	unsigned n = 32;
 
-	HMAC(EVP_sha256(), key.p ? key.p : "", (int)key.n, (const unsigned char *)data.p, data.n, out, &n);
+	HMAC(EVP_sha256(), key.p ? key.p : "", (int)key.n, (const unsigned char *)data.p, data.n,
+		out, &n);
 }
 
 bool x509_equal(struct str a, struct str b)

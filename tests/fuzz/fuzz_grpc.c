@@ -1,4 +1,5 @@
-/* gRPC frames: fed whole and in pieces, the messages are the same. The first byte is the size of the pieces. */
+/* gRPC frames: fed whole and in pieces, the messages are the same. The first byte is the size of
+ * the pieces. */
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /*
- * HTTP/1.1 heads and bodies. The first byte chooses request, response or chunked body, and the size of the pieces. What
- * a whole feed decodes, a feed in pieces must decode too.
+ * HTTP/1.1 heads and bodies. The first byte chooses request, response or chunked body, and the size
+ * of the pieces. What a whole feed decodes, a feed in pieces must decode too.
  */
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,5 @@
-/* WebSocket frames: the first byte chooses the side and the size of the pieces; whole and in pieces decode the same. */
+/* WebSocket frames: the first byte chooses the side and the size of the pieces; whole and in pieces
+ * decode the same. */
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /*
- * The main of a fuzz target without libFuzzer: calls the target once for each file given, so that corpora replay with
- * any compiler. A crash names the file on stderr first.
+ * The main of a fuzz target without libFuzzer: calls the target once for each file given, so that
+ * corpora replay with any compiler. A crash names the file on stderr first.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -15,7 +15,8 @@ static void replay(const char *path)
 	uint8_t *p = NULL;
 	long size;
 
-	if (f == NULL || fseek(f, 0, SEEK_END) != 0 || (size = ftell(f)) < 0 || fseek(f, 0, SEEK_SET) != 0) {
+	if (f == NULL || fseek(f, 0, SEEK_END) != 0 || (size = ftell(f)) < 0 ||
+		fseek(f, 0, SEEK_SET) != 0) {
 		perror(path);
 		exit(1);
 	}

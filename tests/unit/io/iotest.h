@@ -1,4 +1,5 @@
-/* Shared by the tests of io/: a loop that runs until something holds, and certificates made once. */
+/* Shared by the tests of io/: a loop that runs until something holds, and certificates made once.
+ */
 #ifndef TESTS_UNIT_IO_IOTEST_H
 #define TESTS_UNIT_IO_IOTEST_H
 
@@ -31,8 +32,8 @@ struct iotest_pki {
 	struct buf ca, server_cert, server_key, client_cert, client_key, other_cert, other_key;
 };
 
-static inline void iotest_identity(const struct x509_spec *spec, struct x509_cert *ca, struct x509_key *ca_key,
-				   struct buf *cert, struct buf *key)
+static inline void iotest_identity(const struct x509_spec *spec, struct x509_cert *ca,
+	struct x509_key *ca_key, struct buf *cert, struct buf *key)
 {
 	struct x509_key *k;
 	struct x509_cert *c;
@@ -58,7 +59,8 @@ static inline void iotest_pki_init(struct iotest_pki *p)
 
 	for (int other = 0; other < 2; other++) {
 		assert_int_equal(x509_key_new(&ca_key, NULL), 0);
-		assert_int_equal(x509_ca_new(other ? "other-ca" : "test-ca", 10, ca_key, &ca, NULL), 0);
+		assert_int_equal(
+			x509_ca_new(other ? "other-ca" : "test-ca", 10, ca_key, &ca, NULL), 0);
 		if (other) {
 			iotest_identity(&client, ca, ca_key, &p->other_cert, &p->other_key);
 		} else {
@@ -83,10 +85,15 @@ static inline void iotest_pki_fini(struct iotest_pki *p)
 	buf_fini(&p->other_key);
 }
 
-static inline struct tls_ctx *iotest_server_tls(struct iotest_pki *p, enum tls_verify v, const char *alpn)
+static inline struct tls_ctx *iotest_server_tls(
+	struct iotest_pki *p, enum tls_verify v, const char *alpn)
 {
-	struct tls_config c = {.server = true, .cert_pem = buf_str(&p->server_cert), .key_pem = buf_str(&p->server_key),
-			       .ca_pem = buf_str(&p->ca), .verify = v, .alpn = alpn};
+	struct tls_config c = {.server = true,
+		.cert_pem = buf_str(&p->server_cert),
+		.key_pem = buf_str(&p->server_key),
+		.ca_pem = buf_str(&p->ca),
+		.verify = v,
+		.alpn = alpn};
 	struct tls_ctx *t;
 	struct err e = ERR_INIT;
 
@@ -97,7 +104,8 @@ static inline struct tls_ctx *iotest_server_tls(struct iotest_pki *p, enum tls_v
 
 enum iotest_who { NOBODY, CLIENT, OTHER };
 
-static inline struct tls_ctx *iotest_client_tls(struct iotest_pki *p, enum iotest_who who, const char *alpn)
+static inline struct tls_ctx *iotest_client_tls(
+	struct iotest_pki *p, enum iotest_who who, const char *alpn)
 {
 	struct tls_config c = {.ca_pem = buf_str(&p->ca), .alpn = alpn};
 	struct tls_ctx *t;

@@ -117,7 +117,8 @@ static void start_server(struct service *s)
 	if (http_server_new(loop, &c, &s->handler, &s->server, &e) != 0)
 		fail_msg("%s", e.text);
 	if (s->stls)
-		snprintf(s->address, sizeof(s->address), "localhost:%u", http_server_port(s->server));
+		snprintf(s->address, sizeof(s->address), "localhost:%u",
+			http_server_port(s->server));
 }
 
 static void stop_server(struct service *s)
@@ -130,7 +131,8 @@ static void stop_server(struct service *s)
 
 static void open_channel(struct service *s)
 {
-	struct grpc_channel_config c = {.address = s->address, .tls = s->ctls, .max_message = 2 << 20};
+	struct grpc_channel_config c = {
+		.address = s->address, .tls = s->ctls, .max_message = 2 << 20};
 
 	assert_int_equal(grpc_channel_new(loop, &c, &s->channel, NULL), 0);
 }

@@ -1,4 +1,5 @@
-/* The HTTP server and the HTTP client against each other: HTTP/1.1 and HTTP/2, plain and over TLS. */
+/* The HTTP server and the HTTP client against each other: HTTP/1.1 and HTTP/2, plain and over TLS.
+ */
 #include "tests/unit/io/iotest.h"
 
 #include <stdio.h>
@@ -45,7 +46,8 @@ static void on_held_cancel(struct http_request *r)
 
 static void echo_body(struct http_request *r, int status, struct str body)
 {
-	struct http_header h[] = {{STR("Content-Type"), STR("text/plain")}, {STR("X-Bad"), STR("a\r\nInjected: 1")}};
+	struct http_header h[] = {
+		{STR("Content-Type"), STR("text/plain")}, {STR("X-Bad"), STR("a\r\nInjected: 1")}};
 	struct site *s = site_of(r);
 
 	s->body_status = status;
@@ -129,7 +131,9 @@ enum mode { H1, H2, H1S, H2S, N_MODES };
 
 static void site_open_with(struct site *s, enum mode m, struct http_server_config c)
 {
-	struct http_client_config cc = {.proto = m == H1 || m == H1S ? HTTP_PROTO_1 : m == H2 ? HTTP_PROTO_2 : HTTP_PROTO_AUTO};
+	struct http_client_config cc = {.proto = m == H1 || m == H1S ? HTTP_PROTO_1
+						 : m == H2           ? HTTP_PROTO_2
+								     : HTTP_PROTO_AUTO};
 	struct err e = ERR_INIT;
 
 	memset(s, 0, sizeof(*s));
@@ -227,7 +231,8 @@ static void ok(struct get *g, int status)
 
 static void simple(void **state)
 {
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct http_server_stats st;
 		struct site s;
 		struct get g;
@@ -283,7 +288,8 @@ static void large_bodies(void **state)
 
 	for (unsigned i = 0; i < 1000000; i++)
 		buf_printf(&big, "%08x", i);
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct site s;
 		struct get g;
 
@@ -319,7 +325,8 @@ static void large_bodies(void **state)
 
 static void many_at_once(void **state)
 {
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct http_server_stats st;
 		struct get g[60];
 		struct site s;
@@ -361,7 +368,8 @@ static void on_wrote(struct http_write *w, int status)
 /* A watch: chunks arrive as they are written; the end comes when the server says so. */
 static void watch(void **state)
 {
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct site s;
 		struct get g;
 
@@ -390,7 +398,8 @@ static void watch(void **state)
 /* The client goes away: on_cancel, once. And the other way round. */
 static void cancel(void **state)
 {
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct site s;
 		struct get g;
 
@@ -423,7 +432,8 @@ static void cancel(void **state)
 
 static void deadlines(void **state)
 {
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct site s;
 		struct get g;
 
@@ -448,7 +458,8 @@ static void deadlines(void **state)
 
 static void trailers(void **state)
 {
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct site s;
 		struct get g;
 
@@ -470,7 +481,8 @@ static void back_pressure(void **state)
 
 	for (unsigned i = 0; i < 8192; i++)
 		buf_printf(&chunk, "%08x", i);
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct site s;
 		struct get g;
 		size_t sent = 0, got;
@@ -533,7 +545,8 @@ static void back_pressure(void **state)
 /* An answer in the middle of an upload. */
 static void early_answer(void **state)
 {
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct site s;
 		struct get g;
 
@@ -559,7 +572,8 @@ static void early_answer(void **state)
 /* A connection that the server closed while it was idle is not the caller's trouble. */
 static void stale_connections(void **state)
 {
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct site s;
 		struct get g;
 
@@ -582,7 +596,8 @@ static void stale_connections(void **state)
 
 static void graceful_close(void **state)
 {
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct site s;
 		struct get g, late;
 		unsigned before;
@@ -617,7 +632,8 @@ static void graceful_close(void **state)
 
 static void upgrade(void **state)
 {
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct http_header h = {STR("Upgrade"), STR("echo")};
 		struct stream *st;
 		struct site s;
@@ -676,7 +692,8 @@ static void raw_open(struct raw *r, struct site *s)
 	memset(r, 0, sizeof(*r));
 	buf_init(&r->got, BUF_NO_LIMIT);
 	r->user = (struct stream_user){raw_data, raw_end, NULL};
-	r->connect = (struct stream_connect){.loop = loop, .address = s->address, .done = raw_connected};
+	r->connect =
+		(struct stream_connect){.loop = loop, .address = s->address, .done = raw_connected};
 	stream_connect(&r->connect);
 	WAIT_FOR(loop, r->s != NULL);
 	stream_start(r->s, &r->user);
@@ -702,15 +719,26 @@ static void refused_messages(void **state)
 		{"GET / HTTP/2.5\r\nHost: x\r\n\r\n", "HTTP/1.1 505"},
 		{"G@T / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 400"},
 		{"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 400"},
-		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 400"},
-		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na", "HTTP/1.1 400"},
+		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: "
+		 "chunked\r\n\r\n0\r\n\r\n",
+			"HTTP/1.1 400"},
+		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\na",
+			"HTTP/1.1 400"},
 		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +1\r\n\r\na", "HTTP/1.1 400"},
 		{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\na", "HTTP/1.1 400"},
-		{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "HTTP/1.1 501"},
-		{"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "HTTP/1.1 400"},
-		{"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\n0\r\n\r\n", "HTTP/1.1 400"},
-		{"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", "HTTP/1.1 400"},
-		{"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\n", "HTTP/1.1 400"},
+		{"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+			"HTTP/1.1 501"},
+		{"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+			"HTTP/1.1 400"},
+		{"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5 "
+		 "\r\nhello\r\n0\r\n\r\n",
+			"HTTP/1.1 400"},
+		{"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+		 "chunked\r\n\r\nfffffffffffffffff\r\n",
+			"HTTP/1.1 400"},
+		{"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+		 "chunked\r\n\r\n5\nhello\r\n0\r\n\r\n",
+			"HTTP/1.1 400"},
 	};
 	struct site s;
 
@@ -735,8 +763,12 @@ static void pipelined(void **state)
 
 	site_open(&s, H1);
 	raw_open(&r, &s);
-	stream_write(r.s, STR("\r\nGET /query?1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-			      "3\r\ntwo\r\n0\r\n\r\nGET http://h/query?3 HTTP/1.0\r\n\r\nGET /never HTTP/1.1\r\nHost: x\r\n\r\n"), NULL);
+	stream_write(r.s,
+		STR("\r\nGET /query?1 HTTP/1.1\r\nHost: x\r\n\r\nPOST /echo HTTP/1.1\r\nHost: "
+		    "x\r\nTransfer-Encoding: chunked\r\n\r\n"
+		    "3\r\ntwo\r\n0\r\n\r\nGET http://h/query?3 HTTP/1.0\r\n\r\nGET /never "
+		    "HTTP/1.1\r\nHost: x\r\n\r\n"),
+		NULL);
 	WAIT_FOR(loop, r.ended);
 	assert_int_equal(s.n_requests, 3);
 	assert_non_null(strstr(r.got.p, "\r\n\r\n1HTTP/1.1 200"));
@@ -753,7 +785,10 @@ static void expect_continue(void **state)
 
 	site_open(&s, H1);
 	raw_open(&r, &s);
-	stream_write(r.s, STR("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"), NULL);
+	stream_write(r.s,
+		STR("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: "
+		    "100-continue\r\n\r\n"),
+		NULL);
 	WAIT_FOR(loop, r.got.n >= 25);
 	assert_memory_equal(r.got.p, "HTTP/1.1 100 Continue\r\n\r\n", 25);
 	stream_write(r.s, STR("ok"), NULL);
@@ -761,7 +796,10 @@ static void expect_continue(void **state)
 	raw_close(&r);
 	/* Refused before the body was sent. */
 	raw_open(&r, &s);
-	stream_write(r.s, STR("POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\nExpect: 100-continue\r\n\r\n"), NULL);
+	stream_write(r.s,
+		STR("POST /small HTTP/1.1\r\nHost: x\r\nContent-Length: 200\r\nExpect: "
+		    "100-continue\r\n\r\n"),
+		NULL);
 	WAIT_FOR(loop, r.ended);
 	assert_memory_equal(r.got.p, "HTTP/1.1 413", 12);
 	raw_close(&r);
@@ -775,7 +813,8 @@ static void header_limits(void **state)
 	buf_reserve(&big, 70000);
 	memset(big.p, 'x', 70000);
 	buf_advance(&big, 70000);
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct http_header h = {STR("X-Big"), buf_str(&big)};
 		struct site s;
 		struct get g;
@@ -800,7 +839,8 @@ static void slow_loris(void **state)
 	struct site s;
 	struct raw r;
 
-	site_open_with(&s, H1, (struct http_server_config){.header_timeout_ms = 80, .body_timeout_ms = 80});
+	site_open_with(&s, H1,
+		(struct http_server_config){.header_timeout_ms = 80, .body_timeout_ms = 80});
 	raw_open(&r, &s);
 	while (!r.ended) {
 		stream_write(r.s, STR("G"), NULL);
@@ -812,7 +852,8 @@ static void slow_loris(void **state)
 	WAIT_FOR(loop, r.ended);
 	raw_close(&r);
 	raw_open(&r, &s);
-	stream_write(r.s, STR("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"), NULL);
+	stream_write(
+		r.s, STR("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"), NULL);
 	WAIT_FOR(loop, r.ended && s.canceled == 1);
 	assert_int_equal(s.body_status, -ERR_CANCELED);
 	raw_close(&r);
@@ -831,9 +872,11 @@ static void rapid_reset(void **state)
 	stream_write(r.s, STR("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), NULL);
 	stream_write(r.s, str_of("\0\0\0\4\0\0\0\0\0", 9), NULL);
 	for (uint32_t id = 1; !r.ended && id < 20000; id += 2) {
-		/* HEADERS, END_STREAM | END_HEADERS: GET http / and :authority x; then RST_STREAM. */
-		uint8_t head[] = {0, 0, 14, 1, 5, (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8), (uint8_t)id,
-				  0x82, 0x86, 0x04, 5, '/', 'h', 'o', 'l', 'd', 0x41, 3, 'x', '.', 'y'};
+		/* HEADERS, END_STREAM | END_HEADERS: GET http / and :authority x; then RST_STREAM.
+		 */
+		uint8_t head[] = {0, 0, 14, 1, 5, (uint8_t)(id >> 24), (uint8_t)(id >> 16),
+			(uint8_t)(id >> 8), (uint8_t)id, 0x82, 0x86, 0x04, 5, '/', 'h', 'o', 'l',
+			'd', 0x41, 3, 'x', '.', 'y'};
 		uint8_t reset[] = {0, 0, 4, 3, 0, head[5], head[6], head[7], head[8], 0, 0, 0, 8};
 
 		stream_write(r.s, str_of(head, sizeof(head)), NULL);
@@ -850,7 +893,8 @@ static void rapid_reset(void **state)
 /* A client that never reads its answer does not hold the server's memory for ever. */
 static void stuck_reader(void **state)
 {
-	EACH_MODE (m) {
+	EACH_MODE(m)
+	{
 		struct buf chunk = BUF_INIT;
 		struct site s;
 		struct get g;
@@ -894,7 +938,9 @@ static void ping_notices_silence(void **state)
 {
 	struct http_client_config cc = {.proto = HTTP_PROTO_2, .ping_ms = 50};
 	struct listener_config lc = {.address = "127.0.0.1:0"};
-	struct mute m = {.user.on_stream = mute_accept, .end.user = {raw_data, raw_end, NULL}, .end.got = BUF_INIT};
+	struct mute m = {.user.on_stream = mute_accept,
+		.end.user = {raw_data, raw_end, NULL},
+		.end.got = BUF_INIT};
 	struct http_client *k;
 	struct listener *l;
 	struct get g;

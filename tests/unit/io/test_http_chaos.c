@@ -1,7 +1,8 @@
 /*
- * The HTTP server and client under random behaviour: handlers that answer, wait, stream, abort, read half of a body;
- * clients that cancel, pause, upload in pieces, drop connections. Whatever happens, every call and every write is done
- * exactly once, every request is ended, and nothing leaks (ASan). The seed is printed; CHAOS_SEED repeats it.
+ * The HTTP server and client under random behaviour: handlers that answer, wait, stream, abort,
+ * read half of a body; clients that cancel, pause, upload in pieces, drop connections. Whatever
+ * happens, every call and every write is done exactly once, every request is ended, and nothing
+ * leaks (ASan). The seed is printed; CHAOS_SEED repeats it.
  */
 #include "tests/unit/io/iotest.h"
 
@@ -274,8 +275,11 @@ static void round_of(bool tls, enum http_proto proto, uint64_t ms)
 {
 	struct tls_ctx *stls = tls ? iotest_server_tls(&pki, TLS_VERIFY_NONE, "h2,http/1.1") : NULL;
 	struct tls_ctx *ctls = tls ? iotest_client_tls(&pki, NOBODY, "h2,http/1.1") : NULL;
-	struct http_server_config sc = {.address = "127.0.0.1:0", .tls = stls, .idle_timeout_ms = 50, .body_timeout_ms = 60,
-			.write_timeout_ms = 60};
+	struct http_server_config sc = {.address = "127.0.0.1:0",
+		.tls = stls,
+		.idle_timeout_ms = 50,
+		.body_timeout_ms = 60,
+		.write_timeout_ms = 60};
 	struct http_handler h = {on_request};
 	struct http_client_config cc = {.tls = ctls, .proto = proto, .max_connections = 10};
 	struct http_client *clients[2];

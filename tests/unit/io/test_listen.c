@@ -1,4 +1,5 @@
-/* Where servers listen and clients connect: shared ports on several threads, given sockets, network namespaces. */
+/* Where servers listen and clients connect: shared ports on several threads, given sockets, network
+ * namespaces. */
 #include "tests/unit/io/iotest.h"
 
 #include <errno.h>
@@ -121,7 +122,8 @@ static void shared_port(void **state)
 		char name[16];
 
 		snprintf(name, sizeof(name), "serve/%u", i);
-		w[i].config = (struct http_server_config){.address = address, .reuseport = true, .tls = stls};
+		w[i].config = (struct http_server_config){
+			.address = address, .reuseport = true, .tls = stls};
 		worker_open(&w[i], name);
 		snprintf(address, sizeof(address), "127.0.0.1:%u", http_server_port(w[0].server));
 	}

@@ -77,7 +77,8 @@ static void terminate(void **state)
 
 	assert_non_null(mkdtemp(dir));
 	snprintf(path, sizeof(path), "%s/ready", dir);
-	s.argv = (const char *[]){"sh", "-c", "trap '' TERM; : > $0; while :; do sleep 1; done", path, NULL};
+	s.argv = (const char *[]){
+		"sh", "-c", "trap '' TERM; : > $0; while :; do sleep 1; done", path, NULL};
 	spawn(&w, &s);
 	WAIT_FOR(loop, access(path, F_OK) == 0);
 	process_terminate(w.p, 50);
@@ -95,7 +96,8 @@ struct ran {
 	struct err e;
 };
 
-static void on_run(struct process_run *pr, struct process_exit ex, struct str out, struct str err_out, const struct err *e)
+static void on_run(struct process_run *pr, struct process_exit ex, struct str out,
+	struct str err_out, const struct err *e)
 {
 	struct ran *r = container_of(pr, struct ran, r);
 
@@ -109,7 +111,8 @@ static void on_run(struct process_run *pr, struct process_exit ex, struct str ou
 static void run(struct ran *r, const char *const *argv, struct str input)
 {
 	memset(r, 0, sizeof(*r));
-	r->r = (struct process_run){.loop = loop, .spec.argv = argv, .input = input, .done = on_run};
+	r->r = (struct process_run){
+		.loop = loop, .spec.argv = argv, .input = input, .done = on_run};
 	process_run(&r->r);
 	assert_int_equal(r->n, 0);
 	WAIT_FOR(loop, r->n == 1);
@@ -153,13 +156,17 @@ static void runs(void **state)
 	assert_string_equal(r.out, "out\n");
 	ran_fini(&r);
 	memset(&r, 0, sizeof(r));
-	r.r = (struct process_run){.loop = loop, .spec.argv = (const char *[]){"sleep", "100", NULL}, .timeout_ms = 50, .done = on_run};
+	r.r = (struct process_run){.loop = loop,
+		.spec.argv = (const char *[]){"sleep", "100", NULL},
+		.timeout_ms = 50,
+		.done = on_run};
 	process_run(&r.r);
 	WAIT_FOR(loop, r.n == 1);
 	assert_int_equal(r.e.code, ERR_TIMEOUT);
 	ran_fini(&r);
 	memset(&r, 0, sizeof(r));
-	r.r = (struct process_run){.loop = loop, .spec.argv = (const char *[]){"sleep", "100", NULL}, .done = on_run};
+	r.r = (struct process_run){
+		.loop = loop, .spec.argv = (const char *[]){"sleep", "100", NULL}, .done = on_run};
 	process_run(&r.r);
 	loop_turn(loop, 5);
 	process_run_cancel(&r.r);
@@ -191,8 +198,11 @@ static void on_stopped(struct supervisor_user *u)
 static void supervision(void **state)
 {
 	struct kept k = {.user = {on_start, on_kept_exit, on_stopped}};
-	struct supervisor_config c = {.name = "test", .backoff_min_ms = 10, .backoff_max_ms = 40, .stop_grace_ms = 1000,
-			.spec = {.argv = (const char *[]){"sh", "-c", "exit 1", NULL}}};
+	struct supervisor_config c = {.name = "test",
+		.backoff_min_ms = 10,
+		.backoff_max_ms = 40,
+		.stop_grace_ms = 1000,
+		.spec = {.argv = (const char *[]){"sh", "-c", "exit 1", NULL}}};
 	struct supervisor *s = supervisor_start(loop, &c, &k.user);
 	pid_t before;
 

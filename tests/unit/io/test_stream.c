@@ -126,7 +126,11 @@ static void dial(struct pair *p, const char *address, struct tls_ctx *tls)
 {
 	memset(&p->dial, 0, sizeof(p->dial));
 	p->dial.into = &p->a;
-	p->dial.c = (struct stream_connect){.loop = loop, .address = address, .tls = tls, .timeout_ms = 5000, .done = on_dialed};
+	p->dial.c = (struct stream_connect){.loop = loop,
+		.address = address,
+		.tls = tls,
+		.timeout_ms = 5000,
+		.done = on_dialed};
 	stream_connect(&p->dial.c);
 	assert_false(p->dial.done);
 }
@@ -289,7 +293,8 @@ static void client_certificates(void **state)
 			assert_int_equal(stream_peer_cert(p.b.s) != NULL, rows[i].has_cert);
 			assert_int_equal(stream_peer_verified(p.b.s), rows[i].verified);
 			if (rows[i].has_cert)
-				assert_true(str_eqc(stream_peer_cert(p.b.s)->orgs[0], "system:nodes"));
+				assert_true(
+					str_eqc(stream_peer_cert(p.b.s)->orgs[0], "system:nodes"));
 		} else {
 			WAIT_FOR(loop, p.a.ended);
 			assert_int_not_equal(p.a.why.code, 0);
@@ -311,7 +316,11 @@ static void server_name_is_checked(void **state)
 	listen_on(&p, "127.0.0.1:0", s);
 	snprintf(address, sizeof(address), "127.0.0.1:%u", listener_port(p.l));
 	memset(&p.dial, 0, sizeof(p.dial));
-	p.dial.c = (struct stream_connect){.loop = loop, .address = address, .tls = c, .server_name = "elsewhere", .done = on_dialed};
+	p.dial.c = (struct stream_connect){.loop = loop,
+		.address = address,
+		.tls = c,
+		.server_name = "elsewhere",
+		.done = on_dialed};
 	stream_connect(&p.dial.c);
 	WAIT_FOR(loop, p.dial.done);
 	assert_non_null(strstr(p.dial.why.text, "hostname mismatch"));
@@ -339,7 +348,8 @@ static void connect_errors(void **state)
 	{
 		struct listener_config lc = {.address = address};
 
-		assert_int_equal(listener_open(loop, &lc, &p.acceptor.user, &l2, &e), -ERR_ALREADY_EXISTS);
+		assert_int_equal(
+			listener_open(loop, &lc, &p.acceptor.user, &l2, &e), -ERR_ALREADY_EXISTS);
 		assert_non_null(strstr(e.text, "address already in use"));
 		assert_non_null(strstr(e.text, address));
 	}
@@ -366,15 +376,18 @@ static void connect_errors(void **state)
 /* A peer that accepts and says nothing does not hold a handshake for ever, on either side. */
 static void handshake_deadline(void **state)
 {
-	struct tls_ctx *c = iotest_client_tls(&pki, NOBODY, NULL), *s = iotest_server_tls(&pki, TLS_VERIFY_NONE, NULL);
-	struct listener_config lc = {.address = "127.0.0.1:0", .tls = s, .handshake_timeout_ms = 50};
+	struct tls_ctx *c = iotest_client_tls(&pki, NOBODY, NULL),
+		       *s = iotest_server_tls(&pki, TLS_VERIFY_NONE, NULL);
+	struct listener_config lc = {
+		.address = "127.0.0.1:0", .tls = s, .handshake_timeout_ms = 50};
 	struct pair p;
 	char address[64];
 
 	listen_on(&p, "127.0.0.1:0", NULL);
 	snprintf(address, sizeof(address), "127.0.0.1:%u", listener_port(p.l));
 	memset(&p.dial, 0, sizeof(p.dial));
-	p.dial.c = (struct stream_connect){.loop = loop, .address = address, .tls = c, .timeout_ms = 50, .done = on_dialed};
+	p.dial.c = (struct stream_connect){
+		.loop = loop, .address = address, .tls = c, .timeout_ms = 50, .done = on_dialed};
 	stream_connect(&p.dial.c);
 	WAIT_FOR(loop, p.dial.done);
 	assert_int_equal(p.dial.why.code, ERR_TIMEOUT);
@@ -508,8 +521,12 @@ static void reload_takes_effect(void **state)
 {
 	struct tls_ctx *s = iotest_server_tls(&pki, TLS_VERIFY_NONE, NULL);
 	struct tls_ctx *c = iotest_client_tls(&pki, NOBODY, NULL);
-	struct tls_config now = {.server = true, .cert_pem = buf_str(&pki.client_cert), .key_pem = buf_str(&pki.client_key)};
-	struct tls_config bad = {.server = true, .cert_pem = buf_str(&pki.client_cert), .key_pem = buf_str(&pki.server_key)};
+	struct tls_config now = {.server = true,
+		.cert_pem = buf_str(&pki.client_cert),
+		.key_pem = buf_str(&pki.client_key)};
+	struct tls_config bad = {.server = true,
+		.cert_pem = buf_str(&pki.client_cert),
+		.key_pem = buf_str(&pki.server_key)};
 	struct err e;
 	struct pair p;
 	char address[64];

@@ -20,7 +20,8 @@ struct peer {
 	char reason[64];
 };
 
-static void on_message(struct websocket_user *u, struct websocket *ws, struct str message, bool binary)
+static void on_message(
+	struct websocket_user *u, struct websocket *ws, struct str message, bool binary)
 {
 	struct peer *p = container_of(u, struct peer, user);
 
@@ -67,7 +68,8 @@ static void on_request(struct http_handler *h, struct http_request *r)
 	struct fixture *f = container_of(h, struct fixture, handler);
 	struct err e;
 
-	f->b.ws = websocket_accept(r, "v5.channel.k8s.io,v4.channel.k8s.io", &f->b.user, 1 << 20, &e);
+	f->b.ws =
+		websocket_accept(r, "v5.channel.k8s.io,v4.channel.k8s.io", &f->b.user, 1 << 20, &e);
 	if (f->b.ws == NULL)
 		http_respond(r, 400, NULL, 0, str_from(e.text));
 }
@@ -97,7 +99,11 @@ static void open_pair(struct fixture *f, const char *protocols)
 	cc.address = address;
 	assert_int_equal(http_client_new(loop, &cc, &f->client, NULL), 0);
 	arena_init(&f->arena);
-	f->call = (struct http_call){.method = "GET", .path = "/exec", .upgrade = true, .headers = f->headers, .done = on_done};
+	f->call = (struct http_call){.method = "GET",
+		.path = "/exec",
+		.upgrade = true,
+		.headers = f->headers,
+		.done = on_done};
 	f->call.n_headers = websocket_call_headers(&f->arena, protocols, f->headers);
 	http_call_start(f->client, &f->call);
 	WAIT_FOR(loop, f->done);

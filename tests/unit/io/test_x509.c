@@ -47,7 +47,8 @@ static void verify_tells_cas_apart(void **state)
 
 static void csr_is_signed_with_its_own_subject(void **state)
 {
-	static const char *const orgs[] = {"system:nodes", NULL}, *const sans[] = {"n1", "fd00::1", "URI:spiffe://x", NULL};
+	static const char *const orgs[] = {"system:nodes", NULL}, *const sans[] = {"n1", "fd00::1",
+									  "URI:spiffe://x", NULL};
 	struct x509_spec spec = {.cn = "system:node:x", .orgs = orgs, .sans = sans, .client = true};
 	struct x509_key *ca_key, *key;
 	struct x509_cert *ca, *cert;
@@ -67,7 +68,8 @@ static void csr_is_signed_with_its_own_subject(void **state)
 	assert_true(x509_cert_matches(cert, key));
 	x509_info_of(cert, &a, &i, NULL);
 	assert_true(str_eqc(i.orgs[0], "system:nodes"));
-	assert_true(str_eqc(i.dns[0], "n1") && str_eqc(i.ips[0], "fd00::1") && str_eqc(i.uris[0], "spiffe://x"));
+	assert_true(str_eqc(i.dns[0], "n1") && str_eqc(i.ips[0], "fd00::1") &&
+		    str_eqc(i.uris[0], "spiffe://x"));
 	/* 365 days were asked for, but the CA has two. */
 	assert_true(i.not_after <= clock_wall_s() + 2 * 86400);
 	x509_cert_free(cert);
@@ -93,10 +95,13 @@ static void check_jws(struct x509_key *k, const char *alg, size_t size)
 	assert_int_equal(x509_key_from_pem(buf_str(&pem), &pub, NULL), 0);
 	assert_false(x509_key_is_private(pub));
 	assert_int_equal(x509_jws_verify(pub, alg, STR("header.payload"), buf_str(&sig), NULL), 0);
-	assert_int_equal(x509_jws_verify(pub, alg, STR("header.payloae"), buf_str(&sig), NULL), -ERR_UNAUTHORIZED);
-	assert_int_equal(x509_jws_verify(pub, "none", STR("header.payload"), buf_str(&sig), NULL), -ERR_UNAUTHORIZED);
+	assert_int_equal(x509_jws_verify(pub, alg, STR("header.payloae"), buf_str(&sig), NULL),
+		-ERR_UNAUTHORIZED);
+	assert_int_equal(x509_jws_verify(pub, "none", STR("header.payload"), buf_str(&sig), NULL),
+		-ERR_UNAUTHORIZED);
 	sig.p[5] ^= 1;
-	assert_int_equal(x509_jws_verify(pub, alg, STR("header.payload"), buf_str(&sig), NULL), -ERR_UNAUTHORIZED);
+	assert_int_equal(x509_jws_verify(pub, alg, STR("header.payload"), buf_str(&sig), NULL),
+		-ERR_UNAUTHORIZED);
 	assert_int_not_equal(x509_jws_sign(pub, STR("x"), &sig, NULL), 0);
 	buf_fini(&sig);
 	buf_fini(&pem);
