@@ -1,12 +1,135 @@
 /* The namespaces and links of a local cluster; declared in cli/local.h. */
+#include <errno.h>
+#include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/str.h"
 #include "base/util.h"
 #include "cli/local.h"
 #include "net/netns.h"
 
 #define BRIDGE "br0"
+
+extern char **environ;
+
+/* --- The way out (--internet) -------------------------------------------------------------------------------- */
+
+/*
+ * A veth pair joins the switch's namespace with the host's: nodes > switch (masquerades) > host (masquerades) > outside. Its
+ * addresses are link-local and come from the cluster's name, as does the name of the host's end.
+ */
+struct uplink {
+	char link[16];
+	struct ip4_net host, sw;
+};
+
+static struct uplink uplink_of(const struct local *l)
+{
+	uint32_t h = (uint32_t)str_hash(str_from(l->name));
+	uint32_t base = 0xa9fe0000u | ((16 + h % 224) << 8) | ((h >> 8) % 62 + 1) * 4;
+	struct uplink u = {.host = {base + 1, 30}, .sw = {base + 2, 30}};
+
+	snprintf(u.link, sizeof(u.link), "kt-up%08x", h);
+	return u;
+}
+
+static int run_iptables(void *data, struct err *e)
+{
+	char **argv = data;
+	posix_spawn_file_actions_t quiet;
+	int status = 0, rv;
+	pid_t pid;
+
+	posix_spawn_file_actions_init(&quiet);
+	posix_spawn_file_actions_addopen(&quiet, 2, "/dev/null", 1, 0);
+	rv = posix_spawnp(&pid, argv[0], &quiet, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&quiet);
+	if (rv != 0)
+		return err_set_errno(e, rv, "run %s", argv[0]);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		continue;
+	return status == 0 ? 0 : err_set(e, ERR_INTERNAL, "iptables -t %s %s %s did not succeed", argv[4], argv[5], argv[6]);
+}
+
+/* One rule: there once, or not at all. `ns` -1: the host's. */
+static int rule(int ns, bool wanted, const char *table, const char *chain, const char *match, const char *value, const char *target,
+		struct err *e)
+{
+	const char *argv[] = {"iptables", "-w", "5", "-t", table, "-C", chain, match, value, "-j", target, NULL};
+	bool there = netns_call(ns, run_iptables, argv, NULL) == 0;
+
+	if (there == wanted)
+		return 0;
+	argv[5] = wanted ? "-A" : "-D";
+	return netns_call(ns, run_iptables, argv, e);
+}
+
+/* The host's part; the switch's goes with its namespace. */
+static int host_rules(const struct uplink *u, bool wanted, struct err *e)
+{
+	struct ip4_net net = {u->host.addr & ip4_mask(30), 30};
+	char text[IP4_STR_SIZE];
+	int rv = rule(-1, wanted, "nat", "POSTROUTING", "-s", ip4_net_print(net, text), "MASQUERADE", e);
+
+	if (rv == 0)
+		rv = rule(-1, wanted, "filter", "FORWARD", "-i", u->link, "ACCEPT", e);
+	if (rv == 0)
+		rv = rule(-1, wanted, "filter", "FORWARD", "-o", u->link, "ACCEPT", e);
+	return rv;
+}
+
+/* The host must forward; a file remembers that it did not before. */
+static int host_forwarding(const struct local *l, bool on, struct err *e)
+{
+	char path[LOCAL_PATH_MAX], *was;
+	int rv = 0;
+
+	local_path(l, NULL, "host-did-not-forward", path);
+	if (!on)
+		return access(path, F_OK) == 0 ? sysctl_set(-1, "net/ipv4/ip_forward", "0", e) : 0;
+	was = file_read("/proc/sys/net/ipv4/ip_forward", 16, e);
+	if (was == NULL)
+		return -(int)ERR_IO;
+	if (was[0] == '0')
+		rv = file_write(path, "", 0, 0644, e);
+	free(was);
+	return rv == 0 ? sysctl_set(-1, "net/ipv4/ip_forward", "1", e) : rv;
+}
+
+static int uplink_up(const struct local *l, struct link_sock *sw, int sw_ns, struct err *e)
+{
+	struct uplink u = uplink_of(l);
+	struct ip4_net any = {0, 0};
+	struct link_sock *host = link_open(-1, e);
+	char text[IP4_STR_SIZE];
+	int rv = host ? 0 : -(int)ERR_IO;
+
+	if (rv == 0 && link_index(sw, "up0") == 0)
+		rv = link_add_veth(host, u.link, "up0", sw_ns, 0, e);
+	if (rv == 0)
+		rv = addr_add(host, u.link, u.host, e);
+	if (rv == 0)
+		rv = link_set_up(host, u.link, true, e);
+	if (rv == 0)
+		rv = addr_add(sw, "up0", u.sw, e);
+	if (rv == 0)
+		rv = link_set_up(sw, "up0", true, e);
+	if (rv == 0)
+		rv = route_set(sw, any, u.host.addr, NULL, e);
+	link_close(host);
+	if (rv == 0)
+		rv = sysctl_set(sw_ns, "net/ipv4/ip_forward", "1", e);
+	if (rv == 0)
+		rv = host_forwarding(l, true, e);
+	if (rv == 0)
+		rv = rule(sw_ns, true, "nat", "POSTROUTING", "-s", ip4_net_print(l->subnet, text), "MASQUERADE", e);
+	return rv == 0 ? host_rules(&u, true, e) : rv;
+}
+
+/* --- Namespaces, bridge, nodes ------------------------------------------------------------------------------- */
 
 static int ensure_ns(const char *name, struct err *e)
 {
@@ -29,7 +152,7 @@ static int switch_up(const struct local *l, struct link_sock *s, struct err *e)
 
 static int node_up(const struct local *l, const struct local_node *n, struct link_sock *sw, int ns, struct err *e)
 {
-	struct ip4_net addr = {n->addr, l->subnet.bits};
+	struct ip4_net addr = {n->addr, l->subnet.bits}, any = {0, 0};
 	struct link_sock *s = link_open(ns, e);
 	int rv = s ? 0 : -(int)ERR_IO;
 
@@ -45,6 +168,8 @@ static int node_up(const struct local *l, const struct local_node *n, struct lin
 		rv = link_set_up(s, "eth0", true, e);
 	if (rv == 0)
 		rv = sysctl_set(ns, "net/ipv4/ip_forward", "1", e);
+	if (rv == 0 && l->internet)
+		rv = route_set(s, any, (l->subnet.addr & ip4_mask(l->subnet.bits)) + 1, NULL, e);
 	link_close(s);
 	return rv;
 }
@@ -64,6 +189,8 @@ int local_net_up(const struct local *l, struct err *e)
 	if (sw == NULL)
 		return -(int)ERR_IO;
 	rv = switch_up(l, sw, e);
+	if (rv == 0 && l->internet)
+		rv = uplink_up(l, sw, sw_ns, e);
 	for (unsigned i = 0; rv == 0 && i < l->n_nodes; i++) {
 		int ns;
 
@@ -81,6 +208,13 @@ int local_net_down(const struct local *l, struct err *e)
 	char name[128];
 	int rv = 0, one;
 
+	if (l->internet) {
+		struct uplink u = uplink_of(l);
+
+		rv = host_rules(&u, false, e);
+		if (rv == 0)
+			rv = host_forwarding(l, false, e);
+	}
 	for (unsigned i = 0; i <= l->n_nodes; i++) {
 		local_netns(l, i < l->n_nodes ? l->nodes[i].name : NULL, name);
 		one = netns_del(name, e);
