@@ -42,6 +42,9 @@ enum api_counter {
 	N_COUNTERS,
 };
 
+/* Requests under way at one time, without watches; more are told to come back (429). */
+#define API_MAX_REQUESTS 2000
+
 /* What one loop has of the apiserver: a serve loop (with an HTTP server) or a loop with in-process clients. */
 struct api_loop {
 	struct apiserver *srv;
@@ -79,7 +82,7 @@ struct apiserver {
 	atomic_int_fast64_t event_lease;
 	atomic_uint_fast64_t event_lease_until;
 	atomic_uint_fast64_t counters[N_COUNTERS];
-	atomic_int n_requests;
+	atomic_int n_requests, n_watches;
 	struct api_bootstrap *bootstrap;
 	int64_t started_s;
 };

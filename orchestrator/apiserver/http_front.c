@@ -155,6 +155,12 @@ static void front_cancel(struct http_request *r)
 		http_respond_abort(r);
 }
 
+/* Requests hold memory until they are answered; watches are counted apart, they hold little. */
+static bool busy(struct apiserver *srv)
+{
+	return atomic_load(&srv->n_requests) - atomic_load(&srv->n_watches) > API_MAX_REQUESTS;
+}
+
 static void front_request(struct http_handler *h, struct http_request *r)
 {
 	struct api_loop *al = container_of(h, struct api_loop, http_handler);
@@ -177,6 +183,10 @@ static void front_request(struct http_handler *h, struct http_request *r)
 	req->remote = r->remote;
 	req->peer = r->peer_verified ? r->peer : NULL;
 	req->bad_peer = r->peer && !r->peer_verified;
+	if (busy(al->srv)) {
+		api_fail(req, ERR_TOO_MANY, "too many requests, please try again later.");
+		req->fail.retry_after_s = 1;
+	}
 	apiserver_handle(req);
 }
 

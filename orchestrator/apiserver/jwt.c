@@ -64,17 +64,19 @@ int jwt_sign(struct arena *a, const struct x509_key *key, const struct json *cla
 	_cleanup_(buf_fini) struct buf sig = BUF_INIT, der = BUF_INIT;
 	struct str head, body, both;
 	uint8_t hash[32];
+	int r = x509_key_public_der(key, &der, e);
 
-	if (x509_key_public_der(key, &der, e) < 0)
-		return -e->code;
+	if (r < 0)
+		return r;
 	x509_sha256(buf_str(&der), hash);
 	head = arena_sprintf(a, "{\"alg\":\"%s\",\"kid\":\"%.*s\"}", x509_jws_alg(key),
 			STR_FMT(jwt_base64url(a, str_of(hash, sizeof(hash)))));
 	head = jwt_base64url(a, head);
 	body = jwt_base64url(a, json_text(a, claims));
 	both = arena_sprintf(a, "%.*s.%.*s", STR_FMT(head), STR_FMT(body));
-	if (x509_jws_sign(key, both, &sig, e) < 0)
-		return -e->code;
+	r = x509_jws_sign(key, both, &sig, e);
+	if (r < 0)
+		return r;
 	*ret = arena_sprintf(a, "%.*s.%.*s", STR_FMT(both), STR_FMT(jwt_base64url(a, buf_str(&sig))));
 	return 0;
 }
@@ -84,6 +86,7 @@ int jwt_verify(struct arena *a, const struct x509_key *key, struct str token, st
 	ptrdiff_t last = str_rfind(token, '.');
 	struct str head, body, sig, signed_part;
 	struct json *header;
+	int r;
 
 	if (last < 0 || !str_cut(str_sub(token, 0, (size_t)last), '.', &head, &body))
 		return err_set(e, ERR_UNAUTHORIZED, "not a JSON Web Token");
@@ -93,8 +96,9 @@ int jwt_verify(struct arena *a, const struct x509_key *key, struct str token, st
 		return err_set(e, ERR_UNAUTHORIZED, "malformed JSON Web Token");
 	if (json_parse(a, head, NULL, &header, e) < 0 || !json_eqc(json_getc(header, "alg"), x509_jws_alg(key)))
 		return err_set(e, ERR_UNAUTHORIZED, "the token's signature is of another kind");
-	if (x509_jws_verify(key, x509_jws_alg(key), signed_part, sig, e) < 0)
-		return -e->code;
+	r = x509_jws_verify(key, x509_jws_alg(key), signed_part, sig, e);
+	if (r < 0)
+		return r;
 	if (json_parse(a, body, NULL, ret, e) < 0)
 		return err_set(e, ERR_UNAUTHORIZED, "malformed claims");
 	return 0;

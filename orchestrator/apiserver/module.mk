@@ -32,3 +32,4 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/watch.c \
 	orchestrator/apiserver/write.c orchestrator/apiserver/write.h
 libapiserver_a_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NGHTTP2_CFLAGS) $(ZLIB_CFLAGS)
+$(libapiserver_a_OBJECTS): | $(PROTO_PB_H)

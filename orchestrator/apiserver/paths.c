@@ -243,6 +243,7 @@ static enum step_result path_metrics(struct api_request *req, struct str rest)
 	kv_status(req->srv->kv, st);
 	gauge(&b, "apiserver_current_inflight_requests", "Requests under way, watches among them",
 			(uint64_t)atomic_load(&req->srv->n_requests));
+	gauge(&b, "apiserver_longrunning_requests", "Watches under way", (uint64_t)atomic_load(&req->srv->n_watches));
 	gauge(&b, "kontiki_raft_term", "Raft term", st->role.term);
 	gauge(&b, "kontiki_raft_is_leader", "1 on the leader", st->role.leader);
 	gauge(&b, "kontiki_raft_has_leader", "1 when a leader is known", st->role.leader_id != 0);

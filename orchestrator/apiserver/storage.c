@@ -132,10 +132,10 @@ int storage_load(struct store *store, struct arena *a, struct str key, struct st
 	struct store_view *v;
 	struct store_kv kv;
 	struct str raw;
-	int r;
+	int r = store_view_open(store, &v, e);
 
-	if (store_view_open(store, &v, e) < 0)
-		return -e->code;
+	if (r < 0)
+		return r;
 	r = view_get(v, key, 0, &kv, e);
 	if (r == 0 && !storage_unwrap(kv.value, &raw))
 		r = err_set(e, ERR_CORRUPT, "the value of %.*s is not an object", STR_FMT(key));

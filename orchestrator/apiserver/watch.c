@@ -149,6 +149,7 @@ static void watch_release(struct api_watch *aw)
 	loop_timer_stop(&aw->timeout);
 	loop_timer_stop(&aw->bookmark);
 	list_del(&aw->link);
+	atomic_fetch_sub(&aw->req->srv->n_watches, 1);
 	buf_fini(&aw->out);
 	aw->req->stream = NULL;
 	aw->req->on_cancel = NULL;
@@ -468,6 +469,7 @@ enum step_result api__watch(struct api_request *req)
 	aw->sent_rv = rv;
 	buf_init(&aw->out, BUF_NO_LIMIT);
 	list_add_tail(&req->al->watches, &aw->link);
+	atomic_fetch_add(&req->srv->n_watches, 1);
 	req->stream = aw;
 	req->on_drain = watch_drained;
 	api_key_range(req, &aw->w.key, &aw->w.end);

@@ -33,6 +33,12 @@ $(tests_fuzz_fuzz_wire_OBJECTS): | $(PROTO_PB_H)
 tests_fuzz_fuzz_object_SOURCES = tests/fuzz/fuzz_object.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_object_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_object_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS)
+FUZZ_TARGETS += tests/fuzz/fuzz_api
+tests_fuzz_fuzz_api_SOURCES = tests/fuzz/fuzz_api.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_api_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
+tests_fuzz_fuzz_api_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_api_LDADD = libapiserver.a libclient.a libraft.a libstore.a libproto.a $(IO_LIBS) $(RAFT_LIBS) \
+	$(LMDB_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(ZLIB_LIBS) $(PCRE2_LIBS)
 FUZZ_TARGETS += tests/fuzz/fuzz_kubelet
 tests_fuzz_fuzz_kubelet_SOURCES = tests/fuzz/fuzz_kubelet.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_kubelet_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)

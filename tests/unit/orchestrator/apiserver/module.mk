@@ -17,3 +17,4 @@ tests_unit_orchestrator_apiserver_test_server_LDADD = $(APISERVER_LIBS) $(CMOCKA
 check_PROGRAMS += tests/lib/apiserver_run
 tests_lib_apiserver_run_SOURCES = tests/lib/apiserver_run.c tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
 tests_lib_apiserver_run_LDADD = $(APISERVER_LIBS)
+$(tests_unit_orchestrator_apiserver_test_server_OBJECTS): | $(PROTO_PB_H)
