@@ -6,7 +6,8 @@ libraft_a_SOURCES = \
 	raft/disk.c raft/disk.h \
 	raft/hello.c \
 	raft/join.c \
-	raft/kv.c raft/kv.h \
+	raft/kv.c raft/kv.h raft/kv-priv.h \
+	raft/kv_boot.c \
 	raft/kv_local.c raft/kv_local.h \
 	raft/log.c raft/log.h \
 	raft/member.c raft/member.h raft/member-priv.h \

@@ -258,6 +258,12 @@ void node_start(struct node *n, bool join)
 				.log_cache = 4u << 10};
 	struct err e = ERR_INIT;
 
+	/* Large values: larger files, or each entry is one. */
+	if (w->value_size > 1000) {
+		mc.checkpoint_bytes *= 16;
+		mc.trailing_bytes *= 16;
+		mc.segment_size *= 16;
+	}
 	if (w->cfg.no_checkpoints)
 		mc.checkpoint_bytes = UINT64_MAX;
 	n->epoch++;

@@ -1,0 +1,74 @@
+/* The shell's state, shared by kv.c (running) and kv_boot.c (start and stop). */
+#ifndef RAFT_KV_PRIV_H
+#define RAFT_KV_PRIV_H
+
+#include <uv.h>
+
+#include "raft/disk.h"
+#include "raft/kv.h"
+#include "raft/member.h"
+#include "raft/stable.h"
+#include "raft/transport.h"
+#include "store/store.h"
+
+/* The shell around struct member: a thread with a loop, a thread that writes the WAL, sockets, and messages from other loops. */
+struct kv {
+	/* The configuration, copied. */
+	char *data_dir, *name, *listen, *addr, *url;
+	struct kv_cfg cfg;
+	struct kv_peer *initial;
+	char **join;
+
+	struct loop *loop;
+	uv_check_t check;
+	uv_idle_t idle;
+	bool kicked;
+	struct loop_timer timer, stop_timer;
+	struct disk_posix disk;
+	struct stable stable;
+	int lock_fd;
+	bool disk_open, stable_open;
+	struct store *store;
+	struct member *member;
+	struct transport *transport;
+	struct join joining;
+	uint64_t n_work; /* worker jobs out */
+
+	/* The writer thread. */
+	uv_thread_t writer;
+	bool writer_runs;
+	uv_mutex_t writer_lock;
+	uv_cond_t writer_wake;
+	struct wal_batch *batch; /* to be written */
+	bool writer_stop;
+	struct loop_msg written;
+	int written_rc;
+	struct err written_err;
+
+	/* Start and stop. */
+	struct loop_msg boot, stop;
+	uv_mutex_t lock;
+	uv_cond_t booted_cond;
+	bool booted, stopping, closing, closed;
+	int boot_rc;
+	struct err boot_err;
+	struct kv_admin transfer;
+
+	/* Published, under lock. */
+	struct kv_status status;
+	struct list watches;
+};
+
+/* kv.c */
+extern const struct member_ops kv__ops;
+void kv__publish(struct kv *);
+void kv__on_check(uv_check_t *);
+void kv__writer_main(void *);
+void kv__transport_cfg(struct kv *, struct transport_cfg *);
+void kv__join_reply(struct member *, uint64_t conn, struct str frame);
+
+/* kv_boot.c */
+/* The last step of a stop, once nothing of ours is on its way any more. */
+void kv__maybe_close(struct kv *);
+
+#endif
