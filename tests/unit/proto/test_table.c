@@ -179,8 +179,8 @@ static void test_print(void **state)
 	buf_clear(&b);
 	table_print(&b, t, &all);
 	assert_string_equal(b.p,
-		"NAMESPACE   NAME                      DATA   AGE         TIER     LABELS\n"
-		"d           configmap/x               1      2m          <none>   <none>\n"
+		"NAMESPACE   NAME                      DATA   AGE         TIER   LABELS\n"
+		"d           configmap/x               1      2m                 <none>\n"
 		"default     configmap/longer-na^[me   0      <unknown>   1        "
 		"b=2,example.com/tier=1\n");
 	buf_clear(&b);
