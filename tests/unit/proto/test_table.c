@@ -181,7 +181,7 @@ static void test_print(void **state)
 	assert_string_equal(b.p,
 		"NAMESPACE   NAME                      DATA   AGE         TIER   LABELS\n"
 		"d           configmap/x               1      2m                 <none>\n"
-		"default     configmap/longer-na^[me   0      <unknown>   1        "
+		"default     configmap/longer-na^[me   0      <unknown>   1      "
 		"b=2,example.com/tier=1\n");
 	buf_clear(&b);
 	/* A watch: the second table is as wide as the first. */
