@@ -9,11 +9,10 @@
 
 #include "base/util.h"
 #include "cli/kube.h"
+#include "cli/kube_apply.h"
 #include "proto/json.h"
-#include "proto/patch.h"
 #include "proto/resource.h"
 
-#define LAST_APPLIED "kubectl.kubernetes.io/last-applied-configuration"
 #define CONFLICT_TRIES 5
 
 struct apply_opts {
@@ -75,28 +74,6 @@ static int say(struct apply *a, const struct resource *r, const char *name, cons
 	printf("%s/%s %s%s\n", kube_kind_word(&a->k, r), name, what,
 			dry_client(a) ? " (dry run)" : dry_server(a) ? " (server dry run)" : "");
 	return CMD_OK;
-}
-
-/* What is kept: the object as applied, without the annotation itself, and a newline as kubectl has it. */
-static struct json *with_last_applied(struct apply *a, const struct json *doc)
-{
-	struct arena *ar = &a->k.arena;
-	struct json *plain = json_copy(ar, doc), *full, *annotations;
-	struct buf b = BUF_INIT;
-
-	annotations = json_getp(plain, "metadata.annotations");
-	if (json_is(annotations, JSON_OBJECT))
-		json_delc(annotations, LAST_APPLIED);
-	else
-		json_setp(ar, plain, "metadata.annotations", json_new_object(ar));
-	json_print(&b, plain, JSON_SORTED);
-	buf_add1(&b, '\n');
-	full = json_copy(ar, plain);
-	json_setc(ar, json_getp(full, "metadata.annotations"), LAST_APPLIED, json_new_str(ar, buf_str(&b)));
-	if (a->cause)
-		json_setc(ar, json_getp(full, "metadata.annotations"), "kubernetes.io/change-cause", json_newc(ar, a->cause));
-	buf_fini(&b);
-	return full;
 }
 
 static int send(struct apply *a, struct client_req *req, const struct resource *r, const char *ns, const char *name,
@@ -165,20 +142,17 @@ static int patch(struct apply *a, const struct resource *r, const char *ns, cons
 		struct json *live, bool last_try)
 {
 	struct arena *ar = &a->k.arena;
-	const char *last = json_cstr(json_getc(json_getp(live, "metadata.annotations"), LAST_APPLIED));
-	struct json *original = NULL, *diff, *result;
+	struct json *diff, *result;
 	struct client_req req;
 	struct err e;
 	int rc = CMD_OK;
 
-	if (*last && json_parse(ar, str_from(last), NULL, &original, &e) < 0)
-		fprintf(stderr, "Warning: %s/%s: the annotation " LAST_APPLIED " is not JSON and is ignored\n", r->singular, name);
-	if (*last == '\0')
+	if (!apply_has_last(live))
 		fprintf(stderr,
-				"Warning: resource %s/%s is missing the " LAST_APPLIED
+				"Warning: resource %s/%s is missing the " APPLY_LAST
 				" annotation which is required by kubectl apply. kubectl apply should only be used on resources created declaratively by either kubectl create --save-config or kubectl apply. The missing annotation will be patched automatically.\n",
 				r->plural, name);
-	if (patch_make_three_way(ar, resource_type(r), original, modified, live, &diff, &e) < 0)
+	if (apply_patch(ar, resource_type(r), modified, live, &diff, &e) < 0)
 		return cmd_fail(&e);
 	if (json_len(diff) == 0)
 		return say(a, r, name, "unchanged", live);
@@ -207,7 +181,7 @@ static int apply_doc(struct apply *a, const struct json *doc, const char *source
 {
 	const struct resource *r;
 	const char *ns, *name;
-	struct json *full, *modified, *live;
+	struct json *modified, *live;
 	struct err e;
 	int status, rc = -1;
 
@@ -220,11 +194,7 @@ static int apply_doc(struct apply *a, const struct json *doc, const char *source
 		return create(a, r, ns, name, json_copy(&a->k.arena, doc));
 	if (a->o.server_side)
 		return server_side(a, r, ns, name, json_copy(&a->k.arena, doc));
-	/* The namespace is part of what is kept, as kubectl has it: either of the two sees then that nothing changed. */
-	full = json_copy(&a->k.arena, doc);
-	if (r->namespaced)
-		json_setp(&a->k.arena, full, "metadata.namespace", json_newc(&a->k.arena, ns));
-	modified = with_last_applied(a, full);
+	modified = apply_modified(&a->k.arena, doc, r->namespaced ? ns : NULL, a->cause);
 	for (int i = 1; rc < 0; i++) {
 		live = kube_get(&a->k, r, ns, name, &status);
 		if (live == NULL && status != 404)

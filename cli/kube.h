@@ -23,6 +23,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "cli/cmd.h"
+#include "cli/kube_config.h"
 #include "orchestrator/client/client.h"
 
 struct http_client;
@@ -31,16 +32,6 @@ struct json;
 struct loop;
 struct resource;
 struct tls_ctx;
-
-/* --- Options that all of them have ------------------------------------------------------------------------------ */
-
-struct kube_opts {
-	const char *kubeconfig, *context, *cluster, *user, *server, *token, *ns, *request_timeout, *ca, *cert, *key, *tls_server_name;
-	bool insecure;
-};
-#define KUBE_OPT(member, name, letter, type, arg, help)                                              \
-	{name, letter, type, offsetof(struct kube_opts, member), arg, help, NULL, NULL}
-extern const struct opt kube_rows[];
 
 /* --- The connection --------------------------------------------------------------------------------------------- */
 

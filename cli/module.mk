@@ -8,11 +8,16 @@ libverbs_a_SOURCES = \
 	cli/describe_apps.c \
 	cli/describe_core.c \
 	cli/describe_pod.c \
+	cli/files.c \
+	cli/kube_apply.c cli/kube_apply.h \
+	cli/kube_args.c \
+	cli/kube_config.c cli/kube_config.h \
 	cli/kube_error.c cli/kube_error.h \
 	cli/kube_meta.c cli/kube_meta.h \
 	cli/kube_wait.c cli/kube_wait.h \
 	cli/tabs.c cli/tabs.h
 
+libverbs_a_CPPFLAGS = $(AM_CPPFLAGS) $(PROTOBUFC_CFLAGS) $(NL_CFLAGS)
 kontiki_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NL_CFLAGS) $(PROTOBUFC_CFLAGS)
 kontiki_SOURCES = \
 	cli/cmd.h cli/commands.def \
@@ -28,10 +33,9 @@ kontiki_SOURCES = \
 	cli/cmd_wait.c \
 	cli/control.c cli/control.h \
 	cli/fetch.c cli/fetch.h \
-	cli/files.c \
 	cli/join.c cli/join.h \
 	cli/kube.c cli/kube.h \
-	cli/kube_args.c \
+	cli/kube_pod.c \
 	cli/kube_print.c \
 	cli/kubeconfig.c \
 	cli/lb.c \

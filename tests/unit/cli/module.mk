@@ -1,0 +1,13 @@
+# The pure parts of the kubectl-like commands.
+CLI_TEST_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+CLI_TEST_LIBS = libverbs.a libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS) $(PCRE2_LIBS) $(CMOCKA_LIBS) -lm
+
+UNIT_TESTS += tests/unit/cli/test_describe tests/unit/cli/test_kube
+tests_unit_cli_test_describe_SOURCES = tests/unit/cli/test_describe.c
+tests_unit_cli_test_describe_CPPFLAGS = $(AM_CPPFLAGS) -DDATA='"$(abs_top_srcdir)/tests/data/cli"'
+tests_unit_cli_test_describe_CFLAGS = $(CLI_TEST_CFLAGS)
+tests_unit_cli_test_describe_LDADD = $(CLI_TEST_LIBS)
+tests_unit_cli_test_kube_SOURCES = tests/unit/cli/test_kube.c
+tests_unit_cli_test_kube_CFLAGS = $(CLI_TEST_CFLAGS)
+tests_unit_cli_test_kube_LDADD = $(CLI_TEST_LIBS)
+EXTRA_DIST += tests/data/cli
