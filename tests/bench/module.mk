@@ -9,3 +9,6 @@ tests_bench_kv_bench_SOURCES = tests/bench/kv_bench.c
 tests_bench_kv_bench_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(UV_CFLAGS)
 tests_bench_kv_bench_LDADD = libraft.a libstore.a libproto.a libio.a libbase.a $(RAFT_LIBS) $(LMDB_LIBS) \
 	$(PROTOBUFC_LIBS) $(UV_LIBS) $(OPENSSL_LIBS) $(NGHTTP2_LIBS) -lpthread
+check_PROGRAMS += tests/bench/http_bench
+tests_bench_http_bench_SOURCES = tests/bench/http_bench.c
+tests_bench_http_bench_LDADD = $(IO_LIBS)
