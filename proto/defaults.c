@@ -53,6 +53,8 @@ static const struct row {
 	{"core.v1.PersistentVolume", "status", "{}"},
 	{"core.v1.PersistentVolumeClaim", "status", "{}"},
 	{"core.v1.ReplicationControllerSpec", "replicas", "1"},
+	{"networking.v1.IngressClassParametersReference", "scope", "\"Cluster\""},
+	{"scheduling.v1.PriorityClass", "preemptionPolicy", "\"PreemptLowerPriority\""},
 	{"apps.v1.DeploymentSpec", "replicas", "1"},
 	{"apps.v1.DeploymentSpec", "revisionHistoryLimit", "10"},
 	{"apps.v1.DeploymentSpec", "progressDeadlineSeconds", "600"},

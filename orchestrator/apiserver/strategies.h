@@ -16,6 +16,7 @@ extern const struct api_step strategy_bindings[], strategy_eviction[];
 
 /* strategy_service.c */
 enum step_result strategy_service_create(struct api_request *);
+enum step_result strategy_service_update(struct api_request *);
 enum step_result strategy_service_admit(struct api_request *);
 enum step_result strategy_service_released(struct api_request *);
 

@@ -331,6 +331,29 @@ enum step_result strategy_service_create(struct api_request *req)
 	return STEP_NEXT;
 }
 
+/* A change of type takes along what only the old type could have, unless the client changed that too. */
+enum step_result strategy_service_update(struct api_request *req)
+{
+	static const char *const external[] = {"externalTrafficPolicy", "healthCheckNodePort",
+			"allocateLoadBalancerNodePorts", "loadBalancerClass"};
+	static const char *const internal[] = {"ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"};
+	struct json *spec = json_getc(req->obj, "spec");
+	const struct json *old = json_getc(req->old, "spec");
+	bool outside = json_eqc(json_getc(spec, "type"), "NodePort") || json_eqc(json_getc(spec, "type"), "LoadBalancer");
+
+	if (req->subres || !spec || str_eq(json_str(json_getc(spec, "type")), json_str(json_getc(old, "type"))))
+		return STEP_NEXT;
+	for (size_t i = 0; i < ARRAY_LEN(external) && !outside; i++)
+		if (json_equal(json_getc(spec, external[i]), json_getc(old, external[i])))
+			json_delc(spec, external[i]);
+	for (size_t i = 0; i < ARRAY_LEN(internal) && !wants_ip(spec); i++)
+		if (json_equal(json_getc(spec, internal[i]), json_getc(old, internal[i])))
+			json_delc(spec, internal[i]);
+	if (wants_ip(spec) && json_equal(json_getc(spec, "externalName"), json_getc(old, "externalName")))
+		json_delc(spec, "externalName");
+	return STEP_NEXT;
+}
+
 enum step_result strategy_service_admit(struct api_request *req)
 {
 	struct store_view *v;
