@@ -35,3 +35,8 @@ tests_unit_io_test_listen_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
 tests_unit_io_test_http_chaos_SOURCES = tests/unit/io/test_http_chaos.c tests/unit/io/iotest.h
 tests_unit_io_test_http_chaos_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_io_test_http_chaos_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
+
+UNIT_TESTS += tests/unit/io/test_balancer
+tests_unit_io_test_balancer_SOURCES = tests/unit/io/test_balancer.c
+tests_unit_io_test_balancer_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_balancer_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
