@@ -649,6 +649,7 @@ int member_new(const struct member_cfg *cfg, void *arg, struct member **ret, str
 	log_init(&m->log, &m->wal, m->cfg.log_cache);
 	list_init(&m->wal.segments);
 	list_init(&m->wal.pieces);
+	m->wal.mark_fd = -1;
 	/* Answers to questions of an earlier life must not fit those of this one. */
 	m->next_id = (uint64_t)m->ops->random(m) << 32 | 1;
 	m->round_seq = (uint64_t)m->ops->random(m) << 32;

@@ -26,6 +26,10 @@
 #define PAYLOAD_SIZE (RECORD_SIZE - HEADER_SIZE)
 #define PAD8(n) (((n) + 7) & ~(size_t)7)
 
+/* The file `durable`: magic u32, crc u32 of what follows, lsn u64. */
+#define MARK_MAGIC 0x3144574bu /* "KWD1" */
+#define MARK_SIZE 16
+
 #define WAL_FORMAT 1u
 #define SEGMENT_INFO_SIZE 24 /* format u32, seq u32, cluster id u64, member id u64 */
 #define WAL_NAME_SIZE 24

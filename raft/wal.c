@@ -145,6 +145,7 @@ bool wal_take(struct wal *w, struct wal_batch *b)
 	LIST_FOR_EACH (p, &b->pieces, struct piece, link)
 		p->fd = p->segment->fd;
 	b->last_lsn = w->next_lsn - 1;
+	b->mark_fd = w->mark_fd;
 	return true;
 }
 
@@ -178,8 +179,21 @@ static int write_piece(struct disk *d, struct piece *p, const char **ret_what)
 	return rc;
 }
 
+/* Only now, that all of it is durable. Not synced itself: an older mark only says less. */
+static int write_mark(struct disk *d, const struct wal_batch *b)
+{
+	uint8_t mark[MARK_SIZE];
+
+	put_u32(mark, MARK_MAGIC);
+	put_u64(mark + 8, b->last_lsn);
+	put_u32(mark + 4, crc32c(0, mark + 8, 8));
+	return d->ops->pwrite(d, b->mark_fd, mark, sizeof(mark), 0);
+}
+
 int wal_batch_write(struct disk *d, struct wal_batch *b, struct err *e)
 {
+	int mark;
+
 	LIST_FOR_EACH (p, &b->pieces, struct piece, link) {
 		const char *what = "";
 		int rc = write_piece(d, p, &what);
@@ -188,7 +202,8 @@ int wal_batch_write(struct disk *d, struct wal_batch *b, struct err *e)
 			return err_set_errno(e, -rc, "write-ahead log: cannot %s raft/%08" PRIx32 ".wal", what,
 					     p->segment->seq);
 	}
-	return 0;
+	mark = write_mark(d, b);
+	return mark < 0 ? err_set_errno(e, -mark, "write-ahead log: cannot write raft/durable") : 0;
 }
 
 void wal_batch_drop(struct wal_batch *b)
@@ -281,4 +296,7 @@ void wal_close(struct wal *w)
 		list_del(&s->link);
 		free(s);
 	}
+	if (w->mark_fd >= 0)
+		w->disk->ops->close(w->disk, w->mark_fd);
+	w->mark_fd = -1;
 }

@@ -10,8 +10,11 @@
  * memory (raft loop), wal_take hands the gathered bytes out as a batch, wal_batch_write writes and syncs it (any
  * thread, one batch at a time), wal_batch_done (raft loop) marks them durable. Any error of a write is final.
  *
- * Reading at start: a damaged record is a torn tail only if no intact record behind it says that it had been durable;
- * then the tail, which nobody was ever told about, is cut off. Anything else is corruption, an error that names file and
+ * After each sync the highest durable lsn also goes into the file `durable`, which is never synced: it survives the process
+ * and, a little older, a power loss.
+ *
+ * Reading at start: a damaged record is a torn tail only if neither `durable` nor any intact record behind it says that it
+ * had been durable; then the tail, which nobody was ever told about, is cut off. Anything else is corruption, an error that names file and
  * offset, and the member must not serve: remove it from the cluster, empty its directory, join anew. What was read is synced
  * before it counts, since the process before may have died between its write and its sync.
  */
@@ -52,6 +55,7 @@ struct wal {
 	struct list segments; /* oldest first; the last one is written to */
 	uint64_t next_lsn, durable_lsn;
 	uint32_t crc; /* of the newest record */
+	int mark_fd;  /* the file `durable` */
 	struct list pieces; /* encoded, not taken */
 	uint64_t bytes;     /* used in all segments */
 };
@@ -75,6 +79,7 @@ void wal_append_reset(struct wal *, uint64_t index, uint64_t term);
 struct wal_batch {
 	struct list pieces;
 	uint64_t last_lsn;
+	int mark_fd;
 };
 /* False: nothing to write. */
 bool wal_take(struct wal *, struct wal_batch *);

@@ -46,6 +46,7 @@ struct load {
 	bool started;       /* a record has been read: lsn and crc are known */
 	uint64_t last_index;
 	bool have_entries;
+	uint64_t durable; /* by the file `durable`; 0: unknown */
 };
 
 static void on_name(void *arg, const char *name)
@@ -127,7 +128,7 @@ static int end_of_log(struct load *l, struct err *e)
 	uint64_t lsn = w->next_lsn;
 	int fd = l->fd, rc = 0;
 
-	if (says_durable(l->bytes, l->size, l->offset, lsn))
+	if (l->durable >= lsn || says_durable(l->bytes, l->size, l->offset, lsn))
 		return corrupt(l, "a record is broken that had been durable", e);
 	for (size_t i = at + 1; rc == 0 && i < l->n_seqs; i++) {
 		rc = read_segment(l, i, e);
@@ -269,6 +270,27 @@ static int load_segment(struct load *l, size_t at, bool *ret_end, struct err *e)
 	return 0;
 }
 
+static int open_mark(struct load *l, struct err *e)
+{
+	struct disk *d = l->wal->disk;
+	uint8_t mark[MARK_SIZE];
+	int64_t n;
+
+	l->wal->mark_fd = d->ops->open(d, "durable", true);
+	if (l->wal->mark_fd < 0)
+		return err_set_errno(e, -l->wal->mark_fd, "write-ahead log: cannot open raft/durable");
+	n = d->ops->pread(d, l->wal->mark_fd, mark, sizeof(mark), 0);
+	if (n < 0)
+		return err_set_errno(e, (int)-n, "write-ahead log: cannot read raft/durable");
+	if (n == MARK_SIZE && get_u32(mark) == MARK_MAGIC && get_u32(mark + 4) == crc32c(0, mark + 8, 8))
+		l->durable = get_u64(mark + 8);
+	if (l->durable > 0 && l->n_seqs == 0)
+		return err_set(e, ERR_CORRUPT,
+			       "the files of the write-ahead log in raft/ are gone; this member cannot be trusted: remove it from "
+			       "the cluster, move its data directory away and join it anew");
+	return 0;
+}
+
 static int load_all(struct load *l, struct err *e)
 {
 	struct wal *w = l->wal;
@@ -321,7 +343,7 @@ int wal_open(struct wal *w, struct disk *d, uint64_t cluster_id, uint64_t member
 	struct load l = {.wal = w, .reader = reader, .fd = -1};
 	int rc;
 
-	*w = (struct wal){.disk = d, .cluster_id = cluster_id, .member_id = member_id, .next_lsn = 1};
+	*w = (struct wal){.disk = d, .cluster_id = cluster_id, .member_id = member_id, .next_lsn = 1, .mark_fd = -1};
 	w->segment_size = segment_size ? segment_size : WAL_SEGMENT_SIZE;
 	list_init(&w->segments);
 	list_init(&w->pieces);
@@ -331,7 +353,9 @@ int wal_open(struct wal *w, struct disk *d, uint64_t cluster_id, uint64_t member
 	} else {
 		if (l.n_seqs)
 			qsort(l.seqs, l.n_seqs, sizeof(*l.seqs), by_seq);
-		rc = load_all(&l, e);
+		rc = open_mark(&l, e);
+		if (rc == 0)
+			rc = load_all(&l, e);
 		if (rc == 0)
 			rc = drop_empty(&l, e);
 	}

@@ -288,6 +288,15 @@ void node_start(struct node *n, bool join)
 		goto fail;
 	return;
 fail:
+	if (n->rotten && e.code == ERR_CORRUPT) {
+		sim_trace(w, "%s has noticed: %s", n->name, e.text);
+		n->gone = true;
+		if (n->store)
+			store_abandon(n->store);
+		n->store = NULL;
+		stable_close(&n->stable);
+		return;
+	}
 	sim_fail(w, "%s does not start: %s", n->name, e.text);
 }
 

@@ -180,6 +180,18 @@ static void fault_weather(struct world *w)
 	sim_trace(w, "weather loss=%u dup=%u reorder=%u latency=%u", w->loss, w->dup, w->reorder, w->latency_us);
 }
 
+/* One bit of one member's log: found at its start, or not needed any more; never served. */
+static void fault_rot(struct world *w)
+{
+	struct node *n = random_up(w);
+
+	if (!n || w->rot_done || n->paused_until > w->now)
+		return;
+	node_crash(n, false);
+	w->rot_done = n->rotten = simdisk_rot(&n->disk);
+	sim_trace(w, "bit rot %s", n->name);
+}
+
 /* --- Membership ---------------------------------------------------------------------------------------------- */
 
 static void admin(struct world *w, struct node *n, int op)
@@ -226,7 +238,7 @@ static const struct {
 	void (*fn)(struct world *);
 } faults[] = {
 	{20, fault_crash}, {2, fault_crash_all}, {10, fault_pause},  {12, fault_partition},
-	{25, fault_heal},  {10, fault_weather},	 {10, fault_member},
+	{25, fault_heal},  {10, fault_weather},	 {10, fault_member}, {1, fault_rot},
 };
 
 static void draw_fault(struct world *w)

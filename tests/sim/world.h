@@ -52,6 +52,7 @@ struct node {
 	struct member *member; /* NULL: down */
 	uint64_t epoch;
 	uint64_t paused_until;
+	bool rotten; /* a bit of its log has been flipped */
 	bool flush_due, gone; /* gone: removed from the cluster, or stopped for good */
 	struct event *timer;
 	struct list works; /* events of work that is out */
@@ -102,6 +103,7 @@ struct world {
 	bool cut[SIM_NODES][SIM_NODES]; /* from, to */
 	unsigned loss, dup, reorder; /* percent */
 	unsigned latency_us, jitter_us;
+	bool rot_done; /* one member at most loses its log */
 	bool calm;    /* the liveness phase: no new faults */
 	bool stopped; /* no new operations */
 	uint64_t cluster_id;

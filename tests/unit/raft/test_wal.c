@@ -163,6 +163,33 @@ static void flip(struct fixture *f, unsigned seq, off_t at)
 	close(fd);
 }
 
+/* As a power loss may: the mark goes back to what it was before. */
+static void forget_mark(struct fixture *f)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/durable", f->dir);
+	assert_int_equal(truncate(path, 0), 0);
+}
+
+/* The last record of all has nothing behind it; the mark alone knows that it had been durable. */
+static void test_rotten_tail(void **state)
+{
+	struct fixture *f = *state;
+	struct err why = ERR_INIT;
+	struct wal_pos pos;
+
+	append(f, 1, 1);
+	pos = append(f, 2, 1);
+	flush(f);
+	wal_close(&f->wal);
+	flip(f, pos.segment, pos.offset + 60);
+	assert_int_equal(reopen(f, &why), -(int)ERR_CORRUPT);
+	flip(f, pos.segment, pos.offset + 60);
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.n, 2);
+}
+
 static void test_torn_tail(void **state)
 {
 	struct fixture *f = *state;
@@ -175,6 +202,7 @@ static void test_torn_tail(void **state)
 	append(f, 7, 1);
 	flush(f);
 	wal_close(&f->wal);
+	forget_mark(f);
 	/* Nothing behind entry 6 says it had been durable: as after a power loss in the middle of the last write. */
 	flip(f, pos.segment, pos.offset + 60);
 	OK(reopen(f, &e));
@@ -203,6 +231,7 @@ static void test_every_cut(void **state)
 		assert_int_equal(ftruncate(fd, cut), 0);
 		close(fd);
 		wal_close(&f->wal);
+		forget_mark(f);
 		OK(reopen(f, &e));
 		while (want < 40 && f->seen.n > want)
 			want++;
@@ -309,6 +338,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_drop, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_torn_tail, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_rotten_tail, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_every_cut, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_corruption, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_missing_segment, setup, teardown),
