@@ -11,3 +11,8 @@ tests_unit_cli_test_kube_SOURCES = tests/unit/cli/test_kube.c
 tests_unit_cli_test_kube_CFLAGS = $(CLI_TEST_CFLAGS)
 tests_unit_cli_test_kube_LDADD = $(CLI_TEST_LIBS)
 EXTRA_DIST += tests/data/cli
+
+UNIT_TESTS += tests/unit/cli/test_local
+tests_unit_cli_test_local_SOURCES = tests/unit/cli/test_local.c cli/files.c cli/local.c cli/opts.c cli/pki.c
+tests_unit_cli_test_local_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_cli_test_local_LDADD = libnet.a $(IO_LIBS) $(NL_LIBS) $(CMOCKA_LIBS)
