@@ -75,7 +75,7 @@ refused "a resource that is not there" 404 'NotFound|could not find' /apis/apps/
 refused "a group that is not there" 404 'NotFound|could not find|not found' /apis/nonsense.example/v1/things
 refused "a verb that is not allowed" 405 'MethodNotAllowed' "$cms/precious" "${json[@]}" -X POST -d '{}'
 refused "a label selector that is none" 400 'BadRequest' "$cms?labelSelector=%3D%3D%3D"
-refused "a field that cannot be selected by" 400 'field label not supported' "$cms?fieldSelector=data.a%3Db"
+refused "a field that cannot be selected by" 400 'field label not supported|not a known field selector' "$cms?fieldSelector=data.a%3Db"
 refused "a continue token that is none" 400 'continue' "$cms?limit=1&continue=nonsense"
 refused "a limit that is none" 400 'limit|BadRequest' "$cms?limit=many"
 refused "a resourceVersion that is none" 400 'resourceVersion|Invalid|BadRequest' "$cms?watch=1&resourceVersion=abc"
@@ -116,11 +116,11 @@ manifest "kubectl: a quantity that is none" 'quantit' \
 	$'apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: a, image: b, resources: {limits: {cpu: lots}}}]}'
 t "a pod with an image that is nowhere is accepted" k run lost --image=nowhere.example/none:1
 t_out "and says what it lacks" 'ErrImagePull|ImagePullBackOff' until_ok 30 has_line 'ErrImagePull|ImagePullBackOff' k get pod lost
-t "kubectl: an immutable field" immutable
 immutable() {
 	k create secret generic fixed --from-literal=a=b >/dev/null && k patch secret fixed -p '{"immutable":true}' &&
 		fails_with 'immutable' k patch secret fixed -p '{"data":{"a":"Yw=="}}'
 }
+t "kubectl: an immutable field" immutable
 
 # --- who is it?
 anonymous() { # STATUS PATH [CURL-ARGUMENTS...]
@@ -128,11 +128,11 @@ anonymous() { # STATUS PATH [CURL-ARGUMENTS...]
 	shift
 	out=$(api_anonymous "$@" 2>&1)
 	printf '%s\n' "$out" | head -c 600
-	grep -qx "status $status" <<<"$out"
+	grep -qx "status $status" <<<"$out" && ! grep -q '"items"' <<<"$out"
 }
 t "anonymous may ask for health" anonymous 200 /healthz
 t "anonymous may ask for the version" anonymous 200 /version
-t "anonymous gets nothing else" anonymous 401 /api/v1/pods
+t "anonymous gets nothing else" anonymous 40[13] /api/v1/pods
 t "a bad token" anonymous 401 /api/v1/pods -H 'Authorization: Bearer nonsense'
 t "a token signed by another" anonymous 401 /api/v1/pods -H 'Authorization: Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6ZGVmYXVsdDpkZWZhdWx0In0.AAAA'
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj '/O=system:masters/CN=kubernetes-admin' \
