@@ -314,10 +314,20 @@ static void use_cidr(struct kubelet_node *n, const char *cidr)
 		worker_kick(entry->value);
 }
 
+/* The node controller has not heard from us for some time, and says so in our conditions: only we can put that right. */
+static bool is_called_lost(const Core__Node *node)
+{
+	for (size_t i = 0; node->status && i < node->status->n_conditions; i++)
+		if (pb_streq(node->status->conditions[i]->status, "Unknown"))
+			return true;
+	return false;
+}
+
 void node_set(struct kubelet_node *n, const Core__Node *node)
 {
 	kept_unref(n->node);
 	n->node = kept_new(node);
+	n->dirty |= is_called_lost(node);
 	if (node->spec && is_set(node->spec->pod_cidr))
 		use_cidr(n, node->spec->pod_cidr);
 	if (n->dirty)
