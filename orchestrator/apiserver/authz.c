@@ -337,6 +337,9 @@ enum step_result api__authorize(struct api_request *req)
 	if (stale && api_refresh(req))
 		return STEP_WAIT;
 	api_count(req->srv, COUNT_authz_denials);
+	/* Strangers have only a few paths (as with upstream's AnonymousAuthConfig): elsewhere they must say who they are. */
+	if (api_user_in_group(&req->user, "system:unauthenticated"))
+		return api_fail(req, ERR_UNAUTHORIZED, "Unauthorized");
 	if (!req->at.is_resource)
 		return api_fail(req, ERR_FORBIDDEN, "forbidden: %.*s",
 				STR_FMT(authz_text(&req->arena, &req->user, &req->at)));

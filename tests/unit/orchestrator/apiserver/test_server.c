@@ -112,7 +112,7 @@ static void test_bad_input(void **state)
 	is(rig_call("POST", CM, big, 413), "reason", "RequestEntityTooLarge");
 	/* A stranger's is not even read. */
 	rig_as(NULL);
-	is(rig_call("POST", CM, big, 403), "reason", "Forbidden");
+	is(rig_call("POST", CM, big, 401), "reason", "Unauthorized");
 	rig_as("admin");
 	free(big);
 	rig_call("GET", CM "?labelSelector=a+b", NULL, 400);
@@ -301,9 +301,8 @@ static void test_identity(void **state)
 	rig_as(NULL);
 	rig_call("GET", "/version", NULL, 200);
 	rig_call("GET", "/readyz", NULL, 200);
-	o = rig_call("GET", PODS, NULL, 403);
-	is(o, "message", "pods is forbidden: User \"system:anonymous\" cannot list resource \"pods\" in API group \"\" in the "
-			 "namespace \"default\"");
+	is(rig_call("GET", PODS, NULL, 401), "message", "Unauthorized");
+	rig_call("GET", "/api", NULL, 401);
 	rig_header("Authorization", "Bearer nonsense");
 	is(rig_call("GET", PODS, NULL, 401), "message", "Unauthorized");
 	rig_header("Authorization", bearer);
@@ -312,6 +311,10 @@ static void test_identity(void **state)
 	rig_call("GET", PODS, NULL, 403);
 	rig_header("Authorization", "Bearer test-token");
 	rig_call("GET", PODS, NULL, 200);
+	rig_as("jane");
+	o = rig_call("GET", PODS, NULL, 403);
+	is(o, "message", "pods is forbidden: User \"jane\" cannot list resource \"pods\" in API group \"\" in the namespace "
+			 "\"default\"");
 	/* The account is gone: so is its token. */
 	rig_as("admin");
 	rig_call("POST", "/api/v1/namespaces/kube-public/serviceaccounts", "{\"metadata\":{\"name\":\"gone\"}}", 201);
