@@ -8,18 +8,23 @@
 #include "base/util.h"
 #include "io/http_server.h"
 
-/* One HTTP request. It outlives the http_request while a write's done is outstanding. */
+/* One HTTP request. It outlives the http_request while writes are outstanding. */
 struct front_request {
 	struct http_request *http; /* NULL once ended */
 	struct api_request *req;   /* NULL once finished */
-	struct http_write w;
-	bool w_busy;
+	unsigned n_writes;         /* outstanding */
 	bool body_asked, body_here;
+};
+
+/* Each write reports back: who stopped at a full queue must hear when its last bytes have left, not only its first. */
+struct front_write {
+	struct http_write w;
+	struct front_request *f;
 };
 
 static void front_release(struct front_request *f)
 {
-	if (!f->http && !f->w_busy)
+	if (!f->http && f->n_writes == 0)
 		free(f);
 }
 
@@ -50,10 +55,12 @@ static void front_begin(struct api_request *req, int status, const struct http_h
 
 static void front_written(struct http_write *w, int status)
 {
-	struct front_request *f = container_of(w, struct front_request, w);
+	struct front_write *fw = container_of(w, struct front_write, w);
+	struct front_request *f = fw->f;
 
 	(void)status;
-	f->w_busy = false;
+	free(fw);
+	f->n_writes--;
 	if (!f->http)
 		front_release(f);
 	else if (f->req && f->req->on_drain && !f->req->canceled)
@@ -63,15 +70,12 @@ static void front_written(struct http_write *w, int status)
 static void front_write(struct api_request *req, struct str chunk)
 {
 	struct front_request *f = req->owner;
+	struct front_write *fw = xcalloc(1, sizeof(*fw));
 
-	/* One write at a time reports back; that is enough to learn that the queue moves. */
-	if (f->w_busy) {
-		http_respond_write(f->http, chunk, NULL);
-		return;
-	}
-	f->w_busy = true;
-	f->w.done = front_written;
-	http_respond_write(f->http, chunk, &f->w);
+	fw->f = f;
+	fw->w.done = front_written;
+	f->n_writes++;
+	http_respond_write(f->http, chunk, &fw->w);
 }
 
 static size_t front_queued(struct api_request *req)
