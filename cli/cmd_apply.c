@@ -154,24 +154,19 @@ static int patch(struct apply *a, const struct resource *r, const char *ns, cons
 				r->plural, name);
 	if (apply_patch(ar, resource_type(r), modified, live, &diff, &e) < 0)
 		return cmd_fail(&e);
-	if (json_len(diff) == 0)
-		return say(a, r, name, "unchanged", live);
+	/* Without sending anything kubectl does not claim to know that nothing would change. */
 	if (dry_client(a))
 		return say(a, r, name, "configured", modified);
+	if (json_len(diff) == 0)
+		return say(a, r, name, "unchanged", live);
 	client_req_init(&req, CLIENT_PATCH, r);
 	if (send(a, &req, r, ns, name, diff, CLIENT_STRATEGIC_PATCH) < 0) {
 		rc = req.err.code == ERR_CONFLICT && !last_try
 				     ? -1
 				     : kube_fail_when(&a->k, &req, patch_failed(a, r, ns, name, req.body));
 	} else {
-		const char *before = json_cstr(json_getp(live, "metadata.resourceVersion"));
-
 		result = kube_answer(&a->k, &req);
-		if (result == NULL)
-			rc = CMD_FAILED;
-		else
-			rc = say(a, r, name, json_eqc(json_getp(result, "metadata.resourceVersion"), before) ? "unchanged" : "configured",
-					result);
+		rc = result ? say(a, r, name, "configured", result) : CMD_FAILED;
 	}
 	client_req_fini(&req);
 	return rc;
@@ -187,7 +182,11 @@ static int apply_doc(struct apply *a, const struct json *doc, const char *source
 
 	a->source = source;
 	if (kube_doc_target(&a->k, doc, !a->create_only, &r, &ns, &name, &e) < 0) {
-		fprintf(stderr, "error: unable to recognize \"%s\": %s\n", source, e.text);
+		if (e.code == ERR_NOT_FOUND)
+			fprintf(stderr, "error: resource mapping not found for name: \"%s\" namespace: \"%s\" from \"%s\": %s\nensure CRDs are installed first\n",
+					json_cstr(json_getp(doc, "metadata.name")), json_cstr(json_getp(doc, "metadata.namespace")), source, e.text);
+		else
+			cmd_fail(&e);
 		return CMD_FAILED;
 	}
 	if (a->create_only)

@@ -144,7 +144,7 @@ static int read_text(struct kube *k, struct str text, const char *source, struct
 			return err_set(e, ERR_BAD_REQUEST, "%s: a document is no object", source);
 		add_doc(k, d, doc, source);
 	}
-	return rv < 0 ? err_prefix(e, "error parsing %s", source) : 0;
+	return rv < 0 ? err_prefix(e, "error parsing %s: error converting YAML to JSON", source) : 0;
 }
 
 static int read_stdin(struct kube *k, struct kube_docs *d, struct err *e)
@@ -235,10 +235,12 @@ int kube_doc_target(struct kube *k, const struct json *doc, bool need_name, cons
 	const char *ns = json_cstr(json_getp(doc, "metadata.namespace")), *name = json_cstr(json_getp(doc, "metadata.name"));
 	const struct resource *r;
 
-	if (*kind == '\0')
-		return err_set(e, ERR_BAD_REQUEST, "Object 'Kind' is missing");
-	if (*version == '\0')
-		return err_set(e, ERR_BAD_REQUEST, "Object 'apiVersion' is missing");
+	if (*kind == '\0' || *version == '\0') {
+		struct str text = json_text(&k->arena, doc);
+
+		return err_set(e, ERR_BAD_REQUEST, "unable to decode a manifest: Object '%s' is missing in '%.*s'", *kind ? "apiVersion" : "Kind",
+				(int)MIN(text.n, (size_t)200), text.p);
+	}
 	r = resource_find_kind(version, kind);
 	if (r == NULL || !r->served)
 		return err_set(e, ERR_NOT_FOUND, "no matches for kind \"%s\" in version \"%s\"", kind, version);
