@@ -2,7 +2,8 @@
  * kontiki exec: a command in a container, over a WebSocket (v5.channel.k8s.io or v4.channel.k8s.io).
  *
  * A message is a channel's number and data: 0 stdin, 1 stdout, 2 stderr, 3 the Status at the end, 4 the terminal's size. v5
- * adds 255 with a channel's number: that channel has ended. v4 cannot say that stdin has ended.
+ * adds 255 with a channel's number: that channel has ended. v4 cannot say that stdin has ended, which a piped input must: for
+ * that only v5 is offered, and a runtime that does not know it is asked again for SPDY (cli/spdy.h), as kubectl does.
  */
 #include <errno.h>
 #include <signal.h>
@@ -16,13 +17,15 @@
 
 #include "base/util.h"
 #include "cli/kube.h"
+#include "cli/spdy.h"
 #include "io/http_client.h"
 #include "io/loop.h"
 #include "io/websocket.h"
 #include "proto/json.h"
 #include "proto/resource.h"
 
-#define PROTOCOLS "v5.channel.k8s.io,v4.channel.k8s.io"
+#define PROTOCOL_V5 "v5.channel.k8s.io"
+#define PROTOCOL_V4 "v4.channel.k8s.io"
 #define STDIN_BLOCK 32768
 
 enum { CHANNEL_STDIN, CHANNEL_STDOUT, CHANNEL_STDERR, CHANNEL_STATUS, CHANNEL_RESIZE, CHANNEL_CLOSE = 255 };
@@ -51,11 +54,18 @@ struct session {
 	struct http_client *http;
 	struct websocket *ws;
 	struct websocket_user user;
+	struct spdy *spdy; /* instead of ws */
+	struct spdy_user spdy_user;
+	uint32_t ids[CHANNEL_STATUS + 1]; /* of SPDY streams, by channel; 0: none */
+	struct buf status;                /* what the status stream has said so far */
+	unsigned n_open;                  /* streams on which more may come */
 	uv_poll_t poll;          /* standard input, when it can be waited for */
 	uv_signal_t winch;
 	struct loop_timer file;  /* else (a file): read when there is room */
 	struct stream_write sent;
 	bool polling, reading, sending, winch_open;
+	bool needs_end;          /* stdin is piped: its end must reach the command */
+	bool again;              /* no v5: once more with SPDY */
 	unsigned n_handles;
 	struct termios saved;
 	bool is_raw;
@@ -145,7 +155,9 @@ static void end_stdin(struct session *s)
 	static const char message[2] = {(char)CHANNEL_CLOSE, CHANNEL_STDIN};
 
 	s->reading = false;
-	if (strncmp(websocket_protocol(s->ws), "v5.", 3) == 0)
+	if (s->spdy)
+		spdy_send(s->spdy, s->ids[CHANNEL_STDIN], STR_NULL, true, NULL);
+	else if (strncmp(websocket_protocol(s->ws), "v5.", 3) == 0)
 		websocket_send(s->ws, str_of(message, sizeof(message)), true, NULL);
 }
 
@@ -164,7 +176,10 @@ static void read_stdin(struct session *s)
 		end_stdin(s);
 	} else {
 		s->sending = true;
-		websocket_send2(s->ws, str_of(&channel, 1), str_of(block, (size_t)n), true, &s->sent);
+		if (s->spdy)
+			spdy_send(s->spdy, s->ids[CHANNEL_STDIN], str_of(block, (size_t)n), false, &s->sent);
+		else
+			websocket_send2(s->ws, str_of(&channel, 1), str_of(block, (size_t)n), true, &s->sent);
 	}
 }
 
@@ -253,6 +268,65 @@ static void on_close(struct websocket_user *u, struct websocket *ws, int code, s
 	finish(s, CMD_FAILED);
 }
 
+/* ---- the same over SPDY ---- */
+
+static void on_spdy_end(struct session *s, unsigned channel)
+{
+	s->ids[channel] = 0;
+	if (--s->n_open > 0)
+		return;
+	if (s->status.n)
+		on_status(s, buf_str(&s->status));
+	else
+		finish(s, CMD_OK); /* before v4 success was silent */
+}
+
+static void on_spdy_data(struct spdy_user *u, uint32_t id, struct str bytes, bool end)
+{
+	struct session *s = container_of(u, struct session, spdy_user);
+
+	for (unsigned c = CHANNEL_STDOUT; c <= CHANNEL_STATUS; c++) {
+		if (s->ids[c] != id)
+			continue;
+		if (c == CHANNEL_STATUS)
+			buf_adds(&s->status, bytes);
+		else
+			write_all(c == CHANNEL_STDOUT ? STDOUT_FILENO : STDERR_FILENO, bytes);
+		if (end)
+			on_spdy_end(s, c);
+		return;
+	}
+}
+
+static void on_spdy_close(struct spdy_user *u, const struct err *why)
+{
+	struct session *s = container_of(u, struct session, spdy_user);
+
+	if (s->rc >= 0)
+		return;
+	if (s->status.n) {
+		on_status(s, buf_str(&s->status));
+		return;
+	}
+	fprintf(stderr, "error: the connection ended before the command did%s%s\n", why ? ": " : "", why ? why->text : "");
+	finish(s, CMD_FAILED);
+}
+
+static void begin_spdy(struct session *s)
+{
+	static const struct {
+		const char *type;
+		unsigned channel;
+	} streams[] = {{"error", CHANNEL_STATUS}, {"stdin", CHANNEL_STDIN}, {"stdout", CHANNEL_STDOUT}, {"stderr", CHANNEL_STDERR}};
+
+	s->spdy_user = (struct spdy_user){on_spdy_data, on_spdy_close};
+	s->spdy = spdy_new(http_call_take_stream(&s->call), &s->spdy_user);
+	for (size_t i = 0; i < ARRAY_LEN(streams); i++)
+		s->ids[streams[i].channel] = spdy_open(s->spdy, "streamtype", streams[i].type);
+	s->n_open = 3;
+	start_stdin(s);
+}
+
 static void begin(struct session *s)
 {
 	if (s->o.tty) {
@@ -272,7 +346,12 @@ static void on_upgraded(struct http_call *c, const struct err *why)
 	struct session *s = container_of(c, struct session, call);
 	struct err e;
 
-	if (why || c->status != 101) {
+	if (!why && s->needs_end && !s->again && (c->status == 400 || c->status == 403)) {
+		s->again = true;
+		loop_stop(s->k.loop);
+	} else if (!why && c->status == 101 && s->again) {
+		begin_spdy(s);
+	} else if (why || c->status != 101) {
 		if (!why)
 			err_set(&e, err_from_http(c->status), "the server answered %d instead of opening a stream", c->status);
 		finish(s, kube_fail_answer(&s->k, c->status, buf_str(&c->body_in), why ? why : &e, NULL));
@@ -323,32 +402,62 @@ static void close_handles(struct session *s)
 		loop_run(s->k.loop);
 }
 
-static int stream(struct session *s, const char *path)
+static void call(struct session *s, const char *method, const char *path, const struct http_header *headers, size_t n)
+{
+	s->call.method = method;
+	s->call.path = path;
+	s->call.headers = headers;
+	s->call.n_headers = n;
+	s->call.upgrade = true;
+	s->call.header_timeout_ms = s->k.timeout_ms ? s->k.timeout_ms : 30000;
+	s->call.done = on_upgraded;
+	http_call_start(s->http, &s->call);
+	do
+		loop_run(s->k.loop);
+	while (s->rc < 0 && !(s->again && !s->spdy && !http_call_running(&s->call)));
+}
+
+static void call_websocket(struct session *s, const char *path)
 {
 	struct http_header headers[WEBSOCKET_N_HEADERS + 1];
+	size_t n = websocket_call_headers(&s->k.arena, s->needs_end ? PROTOCOL_V5 : PROTOCOL_V5 "," PROTOCOL_V4, headers);
+
+	n += kube_auth_header(&s->k, headers + n);
+	call(s, "GET", path, headers, n);
+}
+
+static void call_spdy(struct session *s, const char *path)
+{
+	struct http_header headers[4] = {{STR_INIT("connection"), STR_INIT("Upgrade")}, {STR_INIT("upgrade"), STR_INIT("SPDY/3.1")},
+			{STR_INIT("x-stream-protocol-version"), STR_INIT(PROTOCOL_V4)}};
+
+	http_call_fini(&s->call);
+	memset(&s->call, 0, sizeof(s->call));
+	call(s, "POST", path, headers, 3 + kube_auth_header(&s->k, headers + 3));
+}
+
+static int stream(struct session *s, const char *path)
+{
 	struct err e;
 
 	if (kube_http(&s->k, &s->http, &e) < 0)
 		return cmd_fail(&e);
 	s->rc = -1;
 	s->user = (struct websocket_user){on_message, on_close};
-	s->call.method = "GET";
-	s->call.path = path;
-	s->call.headers = headers;
-	s->call.n_headers = websocket_call_headers(&s->k.arena, PROTOCOLS, headers);
-	s->call.n_headers += kube_auth_header(&s->k, headers + s->call.n_headers);
-	s->call.upgrade = true;
-	s->call.header_timeout_ms = s->k.timeout_ms ? s->k.timeout_ms : 30000;
-	s->call.done = on_upgraded;
-	http_call_start(s->http, &s->call);
-	while (s->rc < 0)
-		loop_run(s->k.loop);
+	s->needs_end = s->o.stdin && !s->o.tty;
+	buf_init(&s->status, 1 << 20);
+	call_websocket(s, path);
+	if (s->again)
+		call_spdy(s, path);
 	terminal_restore(s);
 	close_handles(s);
 	if (s->ws)
 		websocket_close(s->ws, 1000, "");
+	if (s->spdy)
+		spdy_close(s->spdy);
 	http_call_fini(&s->call);
 	kube_http_close(&s->k, s->http);
+	buf_fini(&s->status);
 	return s->rc;
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/util.h"
 #include "cli/kube_error.h"
 #include "io/http_client.h"
@@ -21,6 +22,8 @@ int kube_open(struct kube *k, const struct kube_opts *o, struct err *e)
 	int rv;
 
 	memset(k, 0, sizeof(*k));
+	/* A pager that stops reading is no news; what fails is told as a command's error. */
+	log_threshold = LOG_ERROR;
 	arena_init(&k->arena);
 	k->loop = loop_new("cli");
 	rv = kube_config_read(&k->arena, o, &c, e);

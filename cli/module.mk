@@ -15,9 +15,10 @@ libverbs_a_SOURCES = \
 	cli/kube_error.c cli/kube_error.h \
 	cli/kube_meta.c cli/kube_meta.h \
 	cli/kube_wait.c cli/kube_wait.h \
+	cli/spdy.c cli/spdy.h \
 	cli/tabs.c cli/tabs.h
 
-libverbs_a_CPPFLAGS = $(AM_CPPFLAGS) $(PROTOBUFC_CFLAGS) $(NL_CFLAGS)
+libverbs_a_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(PROTOBUFC_CFLAGS) $(NL_CFLAGS)
 kontiki_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NL_CFLAGS) $(PROTOBUFC_CFLAGS)
 kontiki_SOURCES = \
 	cli/cmd.h cli/commands.def \
