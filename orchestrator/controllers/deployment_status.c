@@ -51,16 +51,22 @@ static int by_key(const void *a, const void *b)
 	return strcmp(pb_s((*x)->key), pb_s((*y)->key));
 }
 
+static void sort_entries(void *entries, size_t n)
+{
+	if (n > 1)
+		qsort(entries, n, sizeof(void *), by_key);
+}
+
 static void sort_maps(Core__PodTemplateSpec *t)
 {
 	Meta__ObjectMeta *m = t->metadata;
 
 	if (m) {
-		qsort(m->labels, m->n_labels, sizeof(*m->labels), by_key);
-		qsort(m->annotations, m->n_annotations, sizeof(*m->annotations), by_key);
+		sort_entries(m->labels, m->n_labels);
+		sort_entries(m->annotations, m->n_annotations);
 	}
 	if (t->spec)
-		qsort(t->spec->node_selector, t->spec->n_node_selector, sizeof(*t->spec->node_selector), by_key);
+		sort_entries(t->spec->node_selector, t->spec->n_node_selector);
 }
 
 struct str template_canonical(struct arena *a, const Core__PodTemplateSpec *t)
