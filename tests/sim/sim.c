@@ -1,7 +1,7 @@
 /*
  * sim: whole members under simulated faults.
  *
- *	tests/sim/sim [--seeds N] [--start S] [--seconds T]      N seeds; prints the first that fails and how to replay it
+ *	tests/sim/sim [--seeds N|A-B] [--start S] [--seconds T]      N seeds; prints the first that fails and how to replay it
  *	tests/sim/sim --seed X [--trace]                         one seed
  */
 #include <ftw.h>
@@ -78,6 +78,33 @@ static bool run_seed(uint64_t seed, const struct sim_cfg *base, struct totals *t
 	return ok;
 }
 
+/* "N" (from the start that is given) or "A-B". Anything else would silently test less than was asked for. */
+static bool parse_seeds(const char *text, uint64_t *start, uint64_t *n)
+{
+	char *end;
+	uint64_t a = strtoull(text, &end, 10), b;
+
+	if (end == text || (*end != '\0' && *end != '-'))
+		return false;
+	if (*end == '\0') {
+		*n = a;
+		return a > 0;
+	}
+	text = end + 1;
+	b = strtoull(text, &end, 10);
+	if (end == text || *end != '\0' || b < a)
+		return false;
+	*start = a;
+	*n = b - a + 1;
+	return true;
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: sim [--seeds N|A-B] [--start S] [--seconds T] [--keep-going] | --seed X [--trace]\n");
+	return 2;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"seeds", 1, NULL, 'n'},   {"start", 1, NULL, 's'}, {"seed", 1, NULL, 'x'},
@@ -93,7 +120,8 @@ int main(int argc, char **argv)
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (opt) {
 		case 'n':
-			n = strtoull(optarg, NULL, 10);
+			if (!parse_seeds(optarg, &start, &n))
+				return usage();
 			break;
 		case 's':
 			start = strtoull(optarg, NULL, 10);
@@ -115,8 +143,7 @@ int main(int argc, char **argv)
 			keep_going = true;
 			break;
 		default:
-			fprintf(stderr, "usage: sim [--seeds N] [--start S] [--seconds T] [--keep-going] | --seed X [--trace]\n");
-			return 2;
+			return usage();
 		}
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
