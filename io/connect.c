@@ -179,6 +179,7 @@ static void on_connect(uv_connect_t *req, int status)
 		connected(c);
 		return;
 	}
+	c->req->refused = status == UV_ECONNREFUSED;
 	err_set(&c->err, ERR_UNAVAILABLE, "%s", uv_strerror(status));
 	stream_close(TAKE(c->stream), NULL, NULL);
 	c->i++;
@@ -219,6 +220,7 @@ static void try_address(struct connecting *c)
 
 		if (rv == 0)
 			return;
+		c->req->refused = rv == UV_ECONNREFUSED;
 		err_set(&c->err, ERR_UNAVAILABLE, "%s", uv_strerror(rv));
 		if (c->stream != NULL)
 			stream_close(TAKE(c->stream), NULL, NULL);

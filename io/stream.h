@@ -74,6 +74,8 @@ struct stream_connect {
 	/* Over all of resolve, connect and handshake; 0: 10 s. */
 	uint64_t timeout_ms;
 	void (*done)(struct stream_connect *, struct stream *, const struct err *);
+	/* Out: the last address refused: its host is up, and nothing listens there. */
+	bool refused;
 
 	void *priv; /* ours while it runs */
 };

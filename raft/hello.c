@@ -92,8 +92,14 @@ int transport__check_cert(struct stream *s, struct err *e)
 
 void transport__tune(struct stream *s, unsigned dead_ms)
 {
-	int one = 1;
+	int one = 1, idle = 10, interval = 5, count = 3;
 	int fd = stream_fd(s);
+
+	/* One that only listens learns of a dead peer by probes. */
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(count));
 
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof(dead_ms));

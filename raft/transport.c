@@ -1,6 +1,5 @@
 #include "raft/transport.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +57,7 @@ struct in {
 	struct buf buf;
 	uint64_t id;   /* of this connection, for answers to a joiner */
 	uint64_t from; /* 0 before the hello */
+	uint8_t channel;
 	bool said_hello, joiner;
 };
 
@@ -247,8 +247,7 @@ static void on_connected(struct stream_connect *c, struct stream *s, const struc
 	struct out *o = container_of(c, struct out, connect);
 	struct transport *t = o->peer->t;
 	/* The first attempt may still meet the dying process and be reset; the next one then counts as well. */
-	bool refused = o->lost_at && clock_mono_ms() - o->lost_at < CRASH_MS && why &&
-		       strstr(why->text, strerror(ECONNREFUSED));
+	bool refused = o->lost_at && clock_mono_ms() - o->lost_at < CRASH_MS && c->refused;
 	uint64_t id = o->peer->id;
 	struct err e = ERR_INIT;
 
@@ -451,10 +450,15 @@ static bool take_hello(struct in *in, struct str frame)
 	in->said_hello = true;
 	in->joiner = h.channel == CHANNEL_JOIN;
 	in->from = in->joiner ? 0 : h.from;
+	in->channel = h.channel;
 	loop_timer_stop(&in->timer);
 	transport__encode_answer(&b, &a);
 	stream_write(in->stream, buf_str(&b), NULL);
 	buf_fini(&b);
+	/* It dials anew, so the connection before is dead, or what still comes from it is old. */
+	LIST_FOR_EACH_SAFE (old, next, &t->incoming, struct in, link)
+		if (old != in && !in->joiner && old->from == h.from && old->channel == h.channel)
+			in_close(old);
 	/* It is there: no need to wait for our own next attempt to reach it. */
 	if (!in->joiner)
 		dial_soon(find_peer(t, h.from));

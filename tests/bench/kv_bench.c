@@ -420,7 +420,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
-	log_set_level("error");
+	log_set_level(getenv("KV_LOG") ? getenv("KV_LOG") : "error");
 	dir = xasprintf("%s/kontiki-bench.XXXXXX", o.dir);
 	if (!mkdtemp(dir)) {
 		perror(dir);

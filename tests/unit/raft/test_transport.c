@@ -159,12 +159,97 @@ static void test_join_refused(void **state _unused_)
 	stop(&f);
 }
 
+/* --- Two ends of a transport ----------------------------------------------------------------------------------- */
+
+struct end {
+	struct transport *t;
+	struct transport_cfg cfg;
+	char addr[32];
+	unsigned ups, losts, refusals, closed;
+	char got[64];
+};
+
+static void on_frame(void *arg, uint64_t from _unused_, struct str frame)
+{
+	struct end *e = arg;
+	struct msg m;
+
+	assert_int_equal(msg_decode(frame, &m, NULL), 0);
+	snprintf(e->got, sizeof(e->got), "%.*s", STR_FMT(m.propose.command));
+}
+
+static void on_lost(void *arg, uint64_t peer _unused_, bool refused)
+{
+	struct end *e = arg;
+
+	e->losts++;
+	e->refusals += refused;
+}
+
+static void on_up(void *arg, uint64_t peer _unused_)
+{
+	((struct end *)arg)->ups++;
+}
+
+static void on_closed(void *arg)
+{
+	((struct end *)arg)->closed++;
+}
+
+static void open_end(struct end *e, struct loop *loop, uint64_t id)
+{
+	*e = (struct end){.cfg = {.loop = loop, .listen = "127.0.0.1:0", .cluster_id = 9, .member_id = id, .name = "m",
+				  .addr = "127.0.0.1:1", .election_ms = 300, .arg = e, .frame = on_frame, .lost = on_lost,
+				  .up = on_up}};
+	assert_int_equal(transport_new(&e->cfg, &e->t, NULL), 0);
+	snprintf(e->addr, sizeof(e->addr), "127.0.0.1:%d", transport_port(e->t));
+}
+
+static bool turn_until(struct loop *loop, const unsigned *counter, unsigned want)
+{
+	for (int i = 0; i < 1000 && *counter < want; i++)
+		loop_turn(loop, 5);
+	return *counter >= want;
+}
+
+/* When the other process is gone, its host says so at once: an election begins on that. */
+static void test_refusal_is_told(void **state _unused_)
+{
+	struct loop *loop = loop_new("test");
+	struct msg m = {.kind = MSG_PROPOSE};
+	struct kv_member peer = {.id = 2, .name = "b"};
+	struct buf frame = BUF_INIT;
+	struct end a, b;
+
+	open_end(&a, loop, 1);
+	open_end(&b, loop, 2);
+	memcpy(peer.addr, b.addr, sizeof(b.addr));
+	transport_peers(a.t, &peer, 1);
+	assert_true(turn_until(loop, &a.ups, 1));
+	m.propose.command = STR("hello");
+	msg_encode(&m, &frame);
+	assert_true(transport_send(a.t, 2, MSG_CHANNEL_MAIN, buf_str(&frame)));
+	for (int i = 0; i < 1000 && !b.got[0]; i++)
+		loop_turn(loop, 5);
+	assert_string_equal(b.got, "hello");
+	transport_close(b.t, on_closed);
+	assert_true(turn_until(loop, &b.closed, 1));
+	assert_true(turn_until(loop, &a.refusals, 1));
+	assert_true(a.losts >= 2);
+	assert_false(transport_send(a.t, 2, MSG_CHANNEL_MAIN, buf_str(&frame)));
+	transport_close(a.t, on_closed);
+	assert_true(turn_until(loop, &a.closed, 1));
+	buf_fini(&frame);
+	loop_free(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_foreign_cluster),
 		cmocka_unit_test(test_join_refused),
+		cmocka_unit_test(test_refusal_is_told),
 	};
 
 	log_set_level(getenv("RT_LOG") ? getenv("RT_LOG") : "error");
