@@ -1,5 +1,6 @@
 /* kontiki up, down, node, kubeconfig: a cluster on this machine, for trying, testing and breaking. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <netinet/in.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -285,15 +287,34 @@ static int start_all(const struct local *l, struct err *e)
 	return pid < 0 ? (int)pid : 0;
 }
 
+/* Held from the choice of a port until the balancer has it, so that two clusters that come up at once get two ports. */
+static int lock_ports(void)
+{
+	int fd = open("/run", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a lock that leaves nothing behind */
+
+	if (fd >= 0)
+		flock(fd, LOCK_EX);
+	return fd;
+}
+
+static void await_balancer(const struct local *l)
+{
+	for (unsigned i = 0; i < 100 && port_is_free(l->port) && local_pid(l, NULL, "lb.pid") != 0; i++)
+		usleep(10000);
+}
+
 static int up(const struct local_opts *o, struct err *e)
 {
+	_cleanup_(closep) int lock = -1;
 	uint64_t began = clock_mono_ms();
 	struct local l;
 	char path[LOCAL_PATH_MAX], text[IP4_STR_SIZE];
 	int rv = need_root("kontiki up", e);
 
-	if (rv == 0)
+	if (rv == 0) {
+		lock = lock_ports();
 		rv = find_or_plan(&l, o, e);
+	}
 	if (rv < 0)
 		return rv;
 	printf("cluster %s: %u servers, %u agents, network %s, API on https://127.0.0.1:%u\n", l.name, l.n_servers,
@@ -302,6 +323,10 @@ static int up(const struct local_opts *o, struct err *e)
 	rv = prepare(&l, o, e);
 	if (rv == 0)
 		rv = start_all(&l, e);
+	if (rv == 0)
+		await_balancer(&l);
+	closep(&lock);
+	lock = -1;
 	if (rv == 0)
 		rv = local_wait_ready(&l, (unsigned)o->timeout_s * 1000, e);
 	if (rv < 0)
