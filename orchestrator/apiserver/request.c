@@ -73,6 +73,7 @@ struct api_request *api_request_new(struct api_loop *al, const struct api_respon
 static void request_free(struct api_request *req)
 {
 	list_del(&req->link);
+	loop_timer_stop(&req->nap);
 	atomic_fetch_sub(&req->srv->n_requests, 1);
 	buf_fini(&req->command);
 	free(req->kvr.response);
@@ -162,6 +163,7 @@ static void run(struct api_request *req)
 void api_request_resume(struct api_request *req)
 {
 	ASSERT(req->waiting && !req->answered);
+	loop_timer_stop(&req->nap);
 	req->waiting = false;
 	run(req);
 }
@@ -395,5 +397,20 @@ bool api_refresh(struct api_request *req)
 	req->barrier.timeout_ms = 0;
 	req->pending++;
 	kv_barrier(req->srv->kv, &req->barrier);
+	return true;
+}
+
+static void nap_over(struct loop_timer *t)
+{
+	api_request_resume(container_of(t, struct api_request, nap));
+}
+
+bool api_nap(struct api_request *req, unsigned ms, unsigned max)
+{
+	if (req->n_naps >= max)
+		return false;
+	req->n_naps++;
+	req->fresh = false;
+	loop_timer_start(&req->nap, req->al->loop, ms, nap_over);
 	return true;
 }

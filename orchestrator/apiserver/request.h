@@ -21,6 +21,7 @@
 #include "base/err.h"
 #include "base/list.h"
 #include "io/http.h"
+#include "io/loop.h"
 #include "orchestrator/apiserver/attrs.h"
 #include "raft/kv.h"
 
@@ -155,6 +156,8 @@ struct api_request {
 	struct buf command;
 	unsigned pending; /* kv calls under way: memory stays */
 	bool commit_done;
+	struct loop_timer nap; /* of api_nap */
+	unsigned n_naps;
 
 	/* A write's working set. */
 	struct json *obj;   /* the new object as a document */
@@ -219,6 +222,9 @@ void api_warn(struct api_request *, const char *fmt, ...) __attribute__((format(
 /* When something was not as expected in the local state: look again after a barrier, once. Gives STEP_WAIT while that
  * is possible; false when the state is fresh already. */
 bool api_refresh(struct api_request *);
+
+/* Run this step again a little later, in fresher state: for things that others are about to make. False after `max` times. */
+bool api_nap(struct api_request *, unsigned ms, unsigned max);
 
 /* "pods" or "deployments.apps" */
 struct str api_resource_text(struct arena *, const struct resource *);

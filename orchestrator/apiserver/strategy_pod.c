@@ -23,6 +23,8 @@
 #define TOKEN_SECONDS 3607
 #define TOLERATION_SECONDS 300
 #define GRACE_DEFAULT 30
+#define ACCOUNT_NAP_MS 50
+#define ACCOUNT_NAPS 20
 
 enum step_result strategy_pod_create(struct api_request *req)
 {
@@ -169,6 +171,9 @@ static enum step_result service_account(struct api_request *req, struct json *sp
 	r = api_lookup(req, "", "serviceaccounts", req->at.ns, name, &raw, &rv);
 	if (r != STEP_NEXT)
 		return r;
+	/* A new namespace gets its default account from a controller, in a moment: as upstream, wait up to a second. */
+	if (!raw.p && str_eqc(name, "default") && api_nap(req, ACCOUNT_NAP_MS, ACCOUNT_NAPS))
+		return STEP_WAIT;
 	if (!raw.p)
 		return api_fail_forbidden(req, req->res, api_name(req->obj),
 				"error looking up service account %.*s/%.*s: serviceaccount \"%.*s\" not found",

@@ -249,6 +249,8 @@ static void test_pod(void **state)
 	rig_call("DELETE", PODS "/p", "{\"gracePeriodSeconds\":0}", 200);
 	rig_as("admin");
 	rig_call("GET", PODS "/p", NULL, 404);
+	/* Without an account "default" a pod waits for one, but not for ever. */
+	rig_call("POST", "/api/v1/namespaces/kube-system/pods", pod, 403);
 	rig_call("POST", PODS,
 			"{\"metadata\":{\"name\":\"q\"},\"spec\":{\"serviceAccountName\":\"none\",\"containers\":[{\"name\":\"c\","
 			"\"image\":\"b\"}]}}",
