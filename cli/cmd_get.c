@@ -212,7 +212,7 @@ static int get_tables(struct get *g, struct err *e)
 			return cmd_fail(e);
 		if (!has_rows(table))
 			continue;
-		if (printed)
+		if (printed && !g->o.no_headers)
 			printf("\n");
 		show_table(g, r, table, true);
 		any = printed = true;

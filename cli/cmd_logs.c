@@ -110,7 +110,10 @@ static void on_done(struct http_call *c, const struct err *why)
 
 	if (why || c->status != 200) {
 		err_set(&e, why ? why->code : err_from_http(c->status), "%s", why ? why->text : "no log");
-		kube_fail_answer(&l->k, c->response_begun && why ? 0 : c->status, buf_str(&s->held), &e, NULL);
+		if (why && c->response_begun)
+			cmd_fail(&e); /* the server went away in the middle */
+		else
+			kube_fail_answer(&l->k, c->status, buf_str(&s->held), &e, NULL);
 		if (!l->o.ignore_errors)
 			l->rc = CMD_FAILED;
 	} else if (s->held.n) {

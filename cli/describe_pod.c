@@ -4,6 +4,7 @@
 
 #include "base/util.h"
 #include "cli/describe-priv.h"
+#include "proto/quantity.h"
 
 static const struct json *by_name(const struct json *array, const struct json *name)
 {
@@ -145,6 +146,19 @@ static const char *field_value(struct describe *d, const struct json *pod, struc
 	return json_cstr(json_getp(pod, arena_cstr(d->arena, path)));
 }
 
+/* As the container sees it: whole units of the divisor (one core, one byte), rounded up. */
+static const char *in_units(struct describe *d, const struct json *v, const char *what, const char *divisor)
+{
+	struct quantity q = quantity_of(describe__scalar(d, v)), by = quantity_of(divisor);
+	bool milli = str_has_suffix(str_from(what), STR(".cpu"));
+	int64_t n = milli ? quantity_milli(q) : quantity_value(q), unit;
+
+	if (quantity_sign(by) <= 0)
+		by = quantity_from_i64(1, QUANTITY_DECIMAL_SI);
+	unit = MAX(milli ? quantity_milli(by) : quantity_value(by), (int64_t)1);
+	return arena_printf(d->arena, "%lld", (long long)(n / unit + (n % unit != 0)));
+}
+
 static void env_value_from(struct describe *d, const char *name, const struct json *from, const struct json *pod, const struct json *container)
 {
 	const struct json *field = json_getc(from, "fieldRef"), *resource = json_getc(from, "resourceFieldRef"),
@@ -158,7 +172,8 @@ static void env_value_from(struct describe *d, const char *name, const struct js
 		const struct json *lists = json_getc(container, "resources");
 		const struct json *v = dot ? json_get(json_get(lists, str_of(what, (size_t)(dot - what))), str_from(dot + 1)) : NULL;
 
-		describe__put(d, 3, "%s:\t%s (%s)\n", name, v ? describe__scalar(d, v) : "node allocatable", what);
+		describe__put(d, 3, "%s:\t%s (%s)\n", name, v ? in_units(d, v, what, json_cstr(json_getc(resource, "divisor"))) : "node allocatable",
+				what);
 	} else if (key) {
 		describe__put(d, 3, "%s:\t<set to the key '%s' %s '%s'>\tOptional: %s\n", name, json_cstr(json_getc(key, "key")),
 				secret ? "in secret" : "of config map", json_cstr(json_getc(key, "name")),
