@@ -75,7 +75,8 @@ static const char *text_of(const struct json *j, const char *key)
 /* Where kubectl looks, and then where this machine's own clusters keep theirs. */
 static int find_config(struct arena *a, const struct kube_opts *o, struct config *c, struct err *e)
 {
-	const char *env = getenv("KUBECONFIG"), *home = getenv("HOME"), *cluster = getenv("KONTIKI_CLUSTER");
+	const char *env = getenv("KUBECONFIG"), *home = getenv("HOME"), *cluster = getenv("KONTIKI_CLUSTER"),
+		   *cluster_dir = getenv("KONTIKI_CLUSTER_DIR");
 	char paths[3][PATH_MAX];
 	struct str rest = str_from(env), part;
 	int rv = 0;
@@ -93,7 +94,10 @@ static int find_config(struct arena *a, const struct kube_opts *o, struct config
 	if (rv < 0 || (env && *env))
 		return rv;
 	snprintf(paths[0], PATH_MAX, "%s/.kube/config", home && *home ? home : "/root");
-	snprintf(paths[1], PATH_MAX, "%s/%s/admin.kubeconfig", LOCAL_DEFAULT_ROOT, cluster ? cluster : LOCAL_DEFAULT_NAME);
+	if (cluster_dir && *cluster_dir)
+		snprintf(paths[1], PATH_MAX, "%s/admin.kubeconfig", cluster_dir);
+	else
+		snprintf(paths[1], PATH_MAX, "%s/%s/admin.kubeconfig", LOCAL_DEFAULT_ROOT, cluster ? cluster : LOCAL_DEFAULT_NAME);
 	snprintf(paths[2], PATH_MAX, "/var/lib/kontiki/admin.kubeconfig");
 	/* A file that chooses no context is there, but leaves the question open. */
 	for (size_t i = 0; rv == 0 && i < ARRAY_LEN(paths); i++)

@@ -2,8 +2,8 @@
  * Which cluster to talk to, and as whom: kubectl's options, and kubeconfig files as kubectl reads them.
  *
  * The files are --kubeconfig, or all of $KUBECONFIG (of entries of one name the first counts), or ~/.kube/config. Who has none
- * and has just run `kontiki up` or `kontiki server` gets the administrator's of the local cluster ($KONTIKI_CLUSTER names another
- * one), or that of the default data directory. Relative paths are relative to the file that they stand in; options win.
+ * and has just run `kontiki up` or `kontiki server` gets the administrator's of the local cluster ($KONTIKI_CLUSTER and
+ * $KONTIKI_CLUSTER_DIR name another one), or that of the default data directory. Relative paths are relative to the file that they stand in; options win.
  */
 #ifndef CLI_KUBE_CONFIG_H
 #define CLI_KUBE_CONFIG_H

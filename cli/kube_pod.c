@@ -7,9 +7,36 @@
 #include "proto/json.h"
 #include "proto/resource.h"
 
-static bool is_running(const struct json *pod)
+static const struct json *condition(const struct json *pod, const char *type)
 {
-	return json_eqc(json_getp(pod, "status.phase"), "Running") && json_is_null(json_getp(pod, "metadata.deletionTimestamp"));
+	JSON_ITEMS (c, json_getp(pod, "status.conditions"))
+		if (json_eqc(json_getc(c, "type"), type))
+			return c;
+	return NULL;
+}
+
+/* How good a pod is to talk to: assigned, running, ready. */
+static int rank(const struct json *pod)
+{
+	const char *phase = json_cstr(json_getp(pod, "status.phase"));
+	bool ready = json_eqc(json_getc(condition(pod, "Ready"), "status"), "True");
+
+	return (json_strp(pod, "spec.nodeName").n ? 8 : 0) + (strcmp(phase, "Running") == 0 ? 4 : strcmp(phase, "Pending") == 0 ? 0 : 2) + ready;
+}
+
+/* Of equally good ones that which has been ready for longer, then the older; RFC 3339 texts sort by time. */
+static bool is_better(const struct json *a, const struct json *b)
+{
+	int by_rank = rank(a) - rank(b), by_time;
+
+	if (by_rank)
+		return by_rank > 0;
+	by_time = rank(a) % 2 ? str_cmp(json_str(json_getc(condition(a, "Ready"), "lastTransitionTime")),
+						json_str(json_getc(condition(b, "Ready"), "lastTransitionTime")))
+			      : 0;
+	if (by_time == 0)
+		by_time = str_cmp(json_strp(a, "metadata.creationTimestamp"), json_strp(b, "metadata.creationTimestamp"));
+	return by_time < 0;
 }
 
 /* key=value,... of a label selector's matchLabels, or of a service's plain selector. */
@@ -42,7 +69,7 @@ static const char *pod_by_selector(struct kube *k, const char *selector)
 	req.accept = KUBE_ACCEPT_JSON;
 	list = kube_do(k, &req) == 0 ? kube_answer(k, &req) : (kube_fail(k, &req), NULL);
 	JSON_ITEMS (pod, json_getc(list, "items"))
-		if (best == NULL || (is_running(pod) && !is_running(best)))
+		if (best == NULL || is_better(pod, best))
 			best = pod;
 	client_req_fini(&req);
 	if (json_len(json_getc(list, "items")) > 1)
