@@ -273,14 +273,24 @@ static void test_deployment(void **state)
 	assert_string_equal(str(get(APPS "/deployments/web"), "metadata.resourceVersion"), rv);
 }
 
+static const char *victim;
+
+static bool victim_is_replaced(void)
+{
+	JSON_ITEMS (p, json_getc(get(NS "/pods?labelSelector=app=web"), "items"))
+		if (strcmp(str(p, "metadata.name"), victim) == 0)
+			return false;
+	return count_pods("app=web", is_ready) == 3;
+}
+
 static void test_deleted_pod_is_replaced(void **state)
 {
 	struct json *pods = get(NS "/pods?labelSelector=app=web");
-	const char *name = str(json_at(json_getc(pods, "items"), 0), "metadata.name");
 
-	rig_call("DELETE", fmt(NS "/pods/%s", name), NULL, 200);
+	victim = str(json_at(json_getc(pods, "items"), 0), "metadata.name");
+	rig_call("DELETE", fmt(NS "/pods/%s", victim), NULL, 200);
+	WAIT(victim_is_replaced);
 	WAIT(web_is_complete);
-	rig_call("GET", fmt(NS "/pods/%s", name), NULL, 404);
 	assert_int_equal(count_pods("app=web", NULL), 3);
 }
 
