@@ -132,6 +132,8 @@ int64_t wall_ms(void);
 /* --- pod-actions.c: running one action as a series of steps ------------------------------------------------------- */
 
 void act_start(struct pod_worker *, const struct act *);
+/* The pod is to end: pulls and postStart hooks are given up, starts go no further than the step that runs. */
+void acts_stop_starting(struct pod_worker *);
 /* Ids under work that belong to no container of the spec; borrowed from the actions. */
 const char **acts_ids(struct pod_worker *, struct arena *, size_t *ret_n);
 /* All actions of the worker end soon, without a further step. */

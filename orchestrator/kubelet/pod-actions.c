@@ -35,6 +35,7 @@ struct act_op {
 	struct pod_worker *w;
 	struct list link; /* of the worker's */
 	enum waits_for waits;
+	bool given_up; /* nobody wants it any more: no further step */
 	enum act_kind kind;
 	struct kept *pod; /* the spec that it began with */
 	char *container;  /* name; NULL: the sandbox is busy */
@@ -98,11 +99,26 @@ void acts_cancel(struct pod_worker *w)
 	}
 }
 
+void acts_stop_starting(struct pod_worker *w)
+{
+	LIST_FOR_EACH_SAFE (op, next, &w->acts, struct act_op, link) {
+		if (op->kind != ACT_START || op->given_up)
+			continue;
+		op->given_up = true;
+		if (op->waits == WAITS_IMAGE) {
+			image_get_cancel(&op->image);
+		} else if (op->waits == WAITS_CHECK) {
+			check_cancel(&op->check);
+			op_end(op);
+		}
+	}
+}
+
 static void call_done(struct cri_call *call)
 {
 	struct act_op *op = container_of(call, struct act_op, call);
 
-	if (op->w->closing) {
+	if (op->w->closing || op->given_up) {
 		cri_call_fini(call);
 		op_end(op);
 		return;
@@ -377,7 +393,7 @@ static void image_there(struct image_get *g)
 	Runtime__CreateContainerRequest req = RUNTIME__CREATE_CONTAINER_REQUEST__INIT;
 	struct err e = ERR_INIT;
 
-	if (w->closing) {
+	if (w->closing || op->given_up) {
 		op_end(op);
 		return;
 	}

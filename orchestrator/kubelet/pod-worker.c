@@ -471,6 +471,8 @@ static void sync_now(struct pod_worker *w)
 	arena_init(&a);
 	out.arena = &a;
 	fill_sync(w, &a, &in);
+	if (in.terminating || in.terminal)
+		acts_stop_starting(w);
 	if (w->pod) {
 		sync_probes(w, &in);
 		fill_probe_results(w, &in);
