@@ -129,7 +129,7 @@ static void check_exits(struct kubelet *k)
 		else
 			youngest = MIN(youngest, now - x->since_ms);
 	}
-	if (youngest != UINT64_MAX)
+	if (youngest != UINT64_MAX && !k->stopping)
 		loop_timer_start(&k->exit_timer, k->loop, MAX(EXIT_RETRY_MIN_MS, MIN(youngest, EXIT_RETRY_MAX_MS)),
 				on_exit_retry);
 }
@@ -139,6 +139,8 @@ static void runtime_event(struct containerd_user *u, const struct containerd_eve
 	struct kubelet *k = container_of(u, struct kubelet, containerd_user);
 	struct exit_seen *x;
 
+	if (k->stopping)
+		return;
 	/* The end of a command run by exec changes nothing. */
 	if (strcmp(ev->topic, "/tasks/exit") == 0 && ev->id[0] && strcmp(ev->id, ev->container_id) != 0)
 		return;
