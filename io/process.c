@@ -281,6 +281,7 @@ void process_forget(struct process *p)
 {
 	loop_timer_stop(&p->kill_timer);
 	p->user = NULL;
-	/* Still watched, so that it does not stay a zombie, but it keeps no loop running. */
-	uv_unref((uv_handle_t *)&p->poll);
+	/* Its exit status goes to who inherits it from us; a watch would keep the loop from being freed. */
+	uv_poll_stop(&p->poll);
+	uv_close((uv_handle_t *)&p->poll, on_closed);
 }
