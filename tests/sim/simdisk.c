@@ -83,6 +83,8 @@ static int sim_pwrite(struct disk *disk, int fd, const void *p, size_t size, uin
 
 	if (dead(of(disk)))
 		return -EIO;
+	if (size == 0)
+		return 0;
 	if (offset + size > f->size) {
 		resize(&f->data, &f->cap, f->size, offset + size);
 		f->size = offset + size;

@@ -55,7 +55,7 @@ has_line() {
 	rc=$?
 	printf '%s\n' "$out"
 	[ $rc -eq 0 ] || return $rc
-	printf '%s\n' "$out" | grep -Eq -- "$regex" || { echo "(no line matches: $regex)"; return 1; }
+	grep -Eq -- "$regex" <<<"$out" || { echo "(no line matches: $regex)"; return 1; }
 }
 
 # t_err NAME REGEX COMMAND...: the command fails, and says something that matches.
@@ -72,7 +72,7 @@ fails_with() {
 	printf '%s\n' "$out"
 	[ $rc -ne 0 ] || { echo "(it succeeded, and should have failed)"; return 1; }
 	[ $rc -lt 128 ] || { echo "(ended by a signal: $rc)"; return 1; }
-	printf '%s\n' "$out" | grep -Eq -- "$regex" || { echo "(no line matches: $regex)"; return 1; }
+	grep -Eq -- "$regex" <<<"$out" || { echo "(no line matches: $regex)"; return 1; }
 }
 
 # until_ok SECONDS COMMAND...: true as soon as the command succeeds.
