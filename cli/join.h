@@ -36,6 +36,10 @@ struct join_service {
 /* For the API server's front: true when the path was one of ours; then the request has been answered or will be. Any loop. */
 bool join_serve(struct join_service *, struct http_request *);
 
+/* The same for /kontiki/v1/members: GET lists them, DELETE .../NAME removes one, POST .../NAME makes it the leader. Needs a client
+ * certificate of system:masters. */
+bool members_serve(struct kv *, struct http_request *);
+
 /* --- Joiners ---- */
 
 struct join_node {

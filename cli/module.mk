@@ -46,6 +46,8 @@ kontiki_SOURCES = \
 	cli/local_role.c cli/local_role.h \
 	cli/local_wait.c cli/local_wait.h \
 	cli/main.c \
+	cli/member.c \
+	cli/member_serve.c \
 	cli/opts.c cli/opts.h \
 	cli/pki.c cli/pki.h \
 	cli/server.c \

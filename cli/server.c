@@ -272,7 +272,9 @@ static int start_kv(struct server *s, struct err *e)
 
 static bool serve_extra(void *arg, struct http_request *r)
 {
-	return join_serve(arg, r);
+	struct join_service *join = arg;
+
+	return join_serve(join, r) || members_serve(join->kv, r);
 }
 
 static int start_api(struct server *s, struct err *e)
