@@ -1,19 +1,24 @@
 /*
  * gRPC over HTTP/2: a client channel, and server framing over struct http_server. Messages are
- *bytes; who speaks protobuf packs and unpacks. Source: the public "gRPC over HTTP2" protocol
- *description.
+ * bytes; who speaks protobuf packs and unpacks. Source: the public "gRPC over HTTP2" protocol
+ * description.
  *
  * Client. A channel connects when a call needs it; after a failed connect, calls fail at once with
- *UNAVAILABLE until a back-off (100 ms doubling to 5 s, with jitter) is over, unless wait_ready is
- *set: then they wait within their deadline.
+ * UNAVAILABLE until a back-off (100 ms doubling to 5 s, with jitter) is over, unless wait_ready is
+ * set: then they wait within their deadline.
  *
- *	struct grpc_call c = {.method = "/runtime.v1.RuntimeService/Version", .timeout_ms = 2000,
- *.done = on_done}; grpc_unary(channel, &c, request); static void on_done(struct grpc_call *c)  { if
- *(c->code == GRPC_OK) unpack(buf_str(&c->message)); grpc_call_fini(c); }
+ *	struct grpc_call c = {.method = "/runtime.v1.RuntimeService/Version", .timeout_ms = 2000, .done = on_done};
+ *	grpc_unary(channel, &c, request);
+ *	static void on_done(struct grpc_call *c)
+ *	{
+ *		if (c->code == GRPC_OK)
+ *			unpack(buf_str(&c->message));
+ *		grpc_call_fini(c);
+ *	}
  *
  * Streams: set on_message, grpc_start, grpc_send any number of times, grpc_close_send; on_message
- *for each answer; done once at the end. As everywhere, done never runs inside a call and comes
- *exactly once.
+ * for each answer; done once at the end. As everywhere, done never runs inside a call and comes
+ * exactly once.
  *
  * Server. In on_request, when grpc_is_call(req): grpc_accept(req, &s, ...). See below.
  */
@@ -117,8 +122,8 @@ int grpc_call_err(const struct grpc_call *, struct err *);
 
 /*
  * Server side: a call accepted from an http_request. The struct is embedded in the service's own
- *(allocate it in req->arena or outside). It ends with grpc_finish, exactly once, also after
- *on_cancel; then the request is over too. Callbacks never run inside a call to this module.
+ * (allocate it in req->arena or outside). It ends with grpc_finish, exactly once, also after
+ * on_cancel; then the request is over too. Callbacks never run inside a call to this module.
  *
  *	struct mine { struct grpc_server_call c; ... } *m = arena_new_of(&req->arena, struct mine);
  *	m->c.on_message = ...; m->c.on_half_close = ...; m->c.on_cancel = ...;

@@ -1,14 +1,14 @@
 /*
  * The inside of the HTTP client. http_client.c has the client, its pool and what both protocols
- *share of a call; http_client_h1.c and http_client_h2.c speak one protocol each, behind struct
- *http_client_ops.
+ * share of a call; http_client_h1.c and http_client_h2.c speak one protocol each, behind struct
+ * http_client_ops.
  *
  *	start -> waiting --(a connection)--> on a connection --(response complete, error, cancel)-->
- *finished -> done
+ * finished -> done
  *	            ^-----(stale connection, safe to repeat)----/
  *
  * A call leaves its connection when it finishes; done runs in a later turn. A connection is freed
- *in a later turn than the one that closed it.
+ * in a later turn than the one that closed it.
  */
 #ifndef IO_HTTP_CLIENT_PRIV_H
 #define IO_HTTP_CLIENT_PRIV_H

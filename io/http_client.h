@@ -2,14 +2,14 @@
  * struct http_client: HTTP/1.1 and HTTP/2 to one address, on one loop, with a pool of connections.
  *
  * HTTP/2 is used when ALPN chose it (TLS) or when asked for (prior knowledge, plain): then all
- *calls share one connection. Else HTTP/1.1 with keep-alive; a call waits for a free connection when
- *max_connections are busy. A call on a kept connection that the server closed before it sent
- *anything is tried once more on a new one when it is safe: nothing of it was sent or the method is
- *idempotent, and its body is not streamed.
+ * calls share one connection. Else HTTP/1.1 with keep-alive; a call waits for a free connection when
+ * max_connections are busy. A call on a kept connection that the server closed before it sent
+ * anything is tried once more on a new one when it is safe: nothing of it was sent or the method is
+ * idempotent, and its body is not streamed.
  *
  * A call is embedded in its owner's struct. Exactly one done for each http_call_start, never inside
- *a call to this module; the call may be freed or started again in it (after http_call_fini).
- *Response memory lives until http_call_fini.
+ * a call to this module; the call may be freed or started again in it (after http_call_fini).
+ * Response memory lives until http_call_fini.
  *
  *	struct http_call c = {.method = "GET", .path = "/healthz", .done = on_done};
  *	http_call_start(client, &c);

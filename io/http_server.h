@@ -1,17 +1,17 @@
 /*
  * struct http_server: HTTP/1.1 and HTTP/2 on one loop, over TCP (TLS with ALPN, or plain) or a unix
- *socket.
+ * socket.
  *
  * Plain connections speak HTTP/2 when they begin with its preface (prior knowledge). Several
- *servers, one a loop, may share a port with `reuseport`.
+ * servers, one a loop, may share a port with `reuseport`.
  *
  * Life of a request: on_request hands it to the handler; from then on it is the handler's until it
- *is ended, exactly once, by http_respond, http_respond_take, http_respond_end, http_respond_abort
- *or http_upgrade. After that call the request is gone: it must not be touched, and no callback of
- *it comes (but done of an outstanding http_write does). When the client goes away first, on_cancel
- *is called, once, and the handler still has to end the request (http_respond_abort; the others are
- *allowed and send nothing). Callbacks never run inside a call to this module; ending the request
- *inside any callback is allowed.
+ * is ended, exactly once, by http_respond, http_respond_take, http_respond_end, http_respond_abort
+ * or http_upgrade. After that call the request is gone: it must not be touched, and no callback of
+ * it comes (but done of an outstanding http_write does). When the client goes away first, on_cancel
+ * is called, once, and the handler still has to end the request (http_respond_abort; the others are
+ * allowed and send nothing). Callbacks never run inside a call to this module; ending the request
+ * inside any callback is allowed.
  *
  *	static void on_request(struct http_handler *h, struct http_request *r)
  *	{
@@ -22,8 +22,8 @@
  *	}
  *
  * A watch: http_respond_start(r, 200, headers, n); http_respond_write(r, event, NULL) ...; each
- *chunk is flushed at once; the writer heeds http_request_queued_bytes and goes on when the last
- *write's done has run.
+ * chunk is flushed at once; the writer heeds http_request_queued_bytes and goes on when the last
+ * write's done has run.
  */
 #ifndef IO_HTTP_SERVER_H
 #define IO_HTTP_SERVER_H

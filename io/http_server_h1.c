@@ -2,13 +2,13 @@
  * HTTP/1.1 on a server's connection.
  *
  *	PREFACE --(not HTTP/2)--> HEAD --head complete--> BODY --body complete--> RESPONSE
- *--response ended--> HEAD
+ * --response ended--> HEAD
  *	   \--> HTTP/2                                      \--response ended first: discard--> HEAD
- *or close
+ * or close
  *
  * One request at a time: bytes of the next one wait in `in` (and then in the kernel) until the
- *response has ended. The connection is read on while a handler works, because that is how a
- *client's going away is seen.
+ * response has ended. The connection is read on while a handler works, because that is how a
+ * client's going away is seen.
  */
 #include <stdio.h>
 #include <stdlib.h>

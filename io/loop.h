@@ -2,11 +2,11 @@
  * struct loop: an event loop, one a thread, over libuv; and the ways to reach it.
  *
  * Loops share nothing mutable: another thread talks to a loop by posting a message that its owner
- *embeds. Anything libuv offers may be used directly on loop_uv(). Timers here are cheaper than
- *uv_timer_t: they need no close callback, so their memory may go as soon as they are stopped.
+ * embeds. Anything libuv offers may be used directly on loop_uv(). Timers here are cheaper than
+ * uv_timer_t: they need no close callback, so their memory may go as soon as they are stopped.
  *
  * Threads: loop_post and loop_stop may be called from any thread; all else only on the loop's own
- *thread (before loop_run has begun, the thread that made the loop counts as its own).
+ * thread (before loop_run has begun, the thread that made the loop counts as its own).
  *
  *	struct loop *l = loop_new("serve/0");
  *	loop_timer_start(&t, l, 100, on_tick);
@@ -14,7 +14,7 @@
  *	loop_free(l);
  *
  * or, on a thread of its own: loop_thread_start(l); ... loop_stop(l); loop_thread_join(l);
- *loop_free(l).
+ * loop_free(l).
  */
 #ifndef IO_LOOP_H
 #define IO_LOOP_H

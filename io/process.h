@@ -2,12 +2,12 @@
  * Child processes: start one, learn of its exit; or keep one running.
  *
  * The child gets exactly the given fds 0, 1, 2 (all else is close-on-exec), default signal
- *dispositions, an empty signal mask, and, when asked, its own session, a network namespace, and
- *death with the parent's thread. Exits are seen through a pidfd, so no SIGCHLD handler is involved.
- *Both structs are opaque; each is freed by the module after its last callback.
+ * dispositions, an empty signal mask, and, when asked, its own session, a network namespace, and
+ * death with the parent's thread. Exits are seen through a pidfd, so no SIGCHLD handler is involved.
+ * Both structs are opaque; each is freed by the module after its last callback.
  *
  *	struct process_spec s = {.argv = (const char *[]){"containerd", "--config", path, NULL},
- *.log_fd = fd, .session = true}; process_spawn(loop, &s, &me->user, &p, e);
+ * .log_fd = fd, .session = true}; process_spawn(loop, &s, &me->user, &p, e);
  */
 #ifndef IO_PROCESS_H
 #define IO_PROCESS_H

@@ -1,12 +1,12 @@
 /*
  * The inside of struct stream, shared by stream.c (reading and writing), stream_tls.c (the TLS
- *layer), connect.c and listener.c.
+ * layer), connect.c and listener.c.
  *
  *	stream_write -> chunks (plain) -> [TLS: encrypted, at most WIRE_MAX ahead, into wire_next ->
- *wire] -> kernel kernel -> loop_scratch -> [TLS: decrypted into loop__plain] -> user->on_data
+ * wire] -> kernel kernel -> loop_scratch -> [TLS: decrypted into loop__plain] -> user->on_data
  *
  * All that must not happen inside a call (done callbacks, delivery of kept bytes, errors) is marked
- *on the stream and done by stream__kick's timer in the next turn.
+ * on the stream and done by stream__kick's timer in the next turn.
  */
 #ifndef IO_STREAM_PRIV_H
 #define IO_STREAM_PRIV_H

@@ -1,21 +1,21 @@
 /*
  * struct stream: a byte stream over TCP, a unix socket or TLS; struct listener: where they come
- *from.
+ * from.
  *
  * A stream belongs to one loop. Its user embeds a struct stream_user and is told of bytes and of
- *the end:
+ * the end:
  *
  *	stream_start(s, &me->user)          bytes come to user->on_data until stream_read_stop;
- *back-pressure is the kernel's: nothing is read while stopped stream_write(s, bytes, NULL) copies;
- *goes out at once as far as the kernel takes it; stream_queued() says what waits (plain bytes), and
- *the writer is expected to heed it stream_shutdown(s)                  ends our direction when all
- *queued has left (TLS close_notify, then FIN) stream_close(s, cb)                 drops the stream;
- *what is queued is lost; cb is the last call, then the memory is gone
+ * back-pressure is the kernel's: nothing is read while stopped stream_write(s, bytes, NULL) copies;
+ * goes out at once as far as the kernel takes it; stream_queued() says what waits (plain bytes), and
+ * the writer is expected to heed it stream_shutdown(s)                  ends our direction when all
+ * queued has left (TLS close_notify, then FIN) stream_close(s, cb)                 drops the stream;
+ * what is queued is lost; cb is the last call, then the memory is gone
  *
  * on_end comes at most once: with NULL for a clean end of the peer's direction, or with the error
- *that broke the stream. It does not close the stream. Neither on_data nor on_end nor a write's done
- *ever runs inside a call to the stream; after stream_close only outstanding done callbacks
- *(-ERR_CANCELED) and the close callback come. Closing in any callback is allowed.
+ * that broke the stream. It does not close the stream. Neither on_data nor on_end nor a write's done
+ * ever runs inside a call to the stream; after stream_close only outstanding done callbacks
+ * (-ERR_CANCELED) and the close callback come. Closing in any callback is allowed.
  */
 #ifndef IO_STREAM_H
 #define IO_STREAM_H

@@ -1,10 +1,10 @@
 /*
  * struct tls_ctx: what a TLS endpoint needs before any connection: certificate, key, CA pool,
- *protocols.
+ * protocols.
  *
  * TLS 1.2 and 1.3. No session tickets and no renegotiation: a peer's certificate is looked at on
- *each connection. A context is refcounted and may be shared by all threads. tls_ctx_reload replaces
- *its contents while it is in use: connections made afterwards use the new ones.
+ * each connection. A context is refcounted and may be shared by all threads. tls_ctx_reload replaces
+ * its contents while it is in use: connections made afterwards use the new ones.
  *
  *	struct tls_config c = {.server = true, .cert_pem = cert, .key_pem = key, .ca_pem = ca,
  *			.verify = TLS_VERIFY_OPTIONAL, .alpn = "h2,http/1.1"};

@@ -2,16 +2,16 @@
  * struct websocket: RFC 6455 framing over a stream, after an upgrade; both sides.
  *
  * Fragments are joined: the user sees whole messages up to max_message. Pings are answered, a close
- *frame too. Client frames are masked and a server insists on it. No extensions. UTF-8 of text
- *messages is checked.
+ * frame too. Client frames are masked and a server insists on it. No extensions. UTF-8 of text
+ * messages is checked.
  *
  *	server: in on_request, if websocket_is_upgrade(req):
  *		struct websocket *ws = websocket_accept(req, "v5.channel.k8s.io,v4.channel.k8s.io",
- *&me->user, 0, e); client: websocket_call_headers() gives the headers for an http_call with
- *.upgrade = true; in its done websocket_from_call(call, &me->user, 0, &ws, e)
+ * &me->user, 0, e); client: websocket_call_headers() gives the headers for an http_call with
+ * .upgrade = true; in its done websocket_from_call(call, &me->user, 0, &ws, e)
  *
  * on_close comes at most once, as the last callback but done of writes; then the user calls
- *websocket_close. Callbacks never run inside a call.
+ * websocket_close. Callbacks never run inside a call.
  */
 #ifndef IO_WEBSOCKET_H
 #define IO_WEBSOCKET_H

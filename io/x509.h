@@ -2,17 +2,17 @@
  * Certificates and keys: what a cluster's own CA needs, and what a server wants to know of a peer.
  *
  * Keys are ECDSA P-256 (keys read from files may also be RSA). Everything travels as PEM text in a
- *struct buf, or as an opaque key or certificate. Functions are synchronous and hold no state: any
- *thread may call them; one object is used by one thread at a time. Sources: RFC 5280
- *(certificates), RFC 2986 (requests), RFC 7518 (JWS signatures).
+ * struct buf, or as an opaque key or certificate. Functions are synchronous and hold no state: any
+ * thread may call them; one object is used by one thread at a time. Sources: RFC 5280
+ * (certificates), RFC 2986 (requests), RFC 7518 (JWS signatures).
  *
  *	struct x509_key *ca_key, *key;  struct x509_cert *ca, *cert;
  *	x509_key_new(&ca_key, e);  x509_ca_new("kontiki-ca", 3650, ca_key, &ca, e);
  *	x509_key_new(&key, e);
  *	struct x509_spec spec = {.cn = "system:node:n1", .orgs = (const char *[]){"system:nodes",
- *NULL}, .sans = (const char *[]){"n1", "10.0.0.1", NULL}, .days = 365, .server = true, .client =
- *true}; x509_sign(&spec, key, ca, ca_key, &cert, e); x509_cert_save(cert, "kubelet.crt", e);
- *x509_key_save(key, "kubelet.key", e);
+ * NULL}, .sans = (const char *[]){"n1", "10.0.0.1", NULL}, .days = 365, .server = true, .client =
+ * true}; x509_sign(&spec, key, ca, ca_key, &cert, e); x509_cert_save(cert, "kubelet.crt", e);
+ * x509_key_save(key, "kubelet.key", e);
  */
 #ifndef IO_X509_H
 #define IO_X509_H

@@ -2,12 +2,12 @@
  * Validation errors: all of them, each with the path of its field, as metav1.Status wants them.
  *
  * A path is a chain of small structs on the stack of the checking functions; its text is made only
- *when an error is recorded.
+ * when an error is recorded.
  *
  *	struct field_errs errs; field_errs_init(&errs, &arena);
  *	struct field_path spec = field_child(NULL, "spec"), reps = field_child(&spec, "replicas");
  *	field_invalid(&errs, &reps, json_getp(obj, "spec.replicas"), "must be greater than or equal
- *to 0"); if (errs.n > 0) body = field_errs_status(&errs, "apps", "Deployment", "web");
+ * to 0"); if (errs.n > 0) body = field_errs_status(&errs, "apps", "Deployment", "web");
  */
 #ifndef PROTO_FIELD_ERRS_H
 #define PROTO_FIELD_ERRS_H

@@ -2,15 +2,15 @@
  * struct json: a JSON value (a DOM node) that lives in an arena.
  *
  * Everything that is not the wire format works on this tree: YAML, patches, defaults, validation,
- *tables. A value is null, bool, number, string, array or object. Numbers keep their text, so that
- *nothing is rounded on the way through. Objects keep the order of their members; a big one (over 16
- *members) grows a hash index, so that look-up stays constant, and then a deletion moves the last
- *member into the hole. All memory comes from the arena that is handed in; nothing is freed alone.
- *Nodes may be shared between trees of one arena as long as nobody changes them; json_copy makes a
- *tree of its own. Strings are copied into the arena and end in a NUL behind their length.
+ * tables. A value is null, bool, number, string, array or object. Numbers keep their text, so that
+ * nothing is rounded on the way through. Objects keep the order of their members; a big one (over 16
+ * members) grows a hash index, so that look-up stays constant, and then a deletion moves the last
+ * member into the hole. All memory comes from the arena that is handed in; nothing is freed alone.
+ * Nodes may be shared between trees of one arena as long as nobody changes them; json_copy makes a
+ * tree of its own. Strings are copied into the arena and end in a NUL behind their length.
  *
  * Readers accept NULL (a missing value) and wrong types, and answer "nothing": a chain of json_get
- *needs no checks.
+ * needs no checks.
  *
  *	struct json *pod;
  *	if (json_parse(&arena, body, NULL, &pod, &e) < 0) ...

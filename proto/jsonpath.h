@@ -2,9 +2,9 @@
  * JSONPath in kubectl's dialect: text with {expressions}.
  *
  * .a.b, ['a.b'], [0], [-1], [1:3], [0,2], [*], .*, ..name, [?(@.x=="y")] with == != < <= > >= and
- *existence, {range x}{end},
+ * existence, {range x}{end},
  * {"text"}, $ and @. Results of one expression are printed with spaces between them; objects and
- *arrays as JSON.
+ * arrays as JSON.
  *
  *	struct jsonpath *jp;
  *	if (jsonpath_parse(&arena, STR("{.items[*].metadata.name}"), &jp, &e) < 0) ...

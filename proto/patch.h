@@ -1,15 +1,15 @@
 /*
  * Patches on JSON trees: JSON patch (RFC 6902), JSON merge patch (RFC 7386), strategic merge patch
- *(Kubernetes'), and making patches for `apply` and `edit`.
+ * (Kubernetes'), and making patches for `apply` and `edit`.
  *
  * All are pure: the document is never changed, the result is a new tree in the arena that may share
- *nodes with the inputs (json_copy it before changing it in place). Strategic merge reads
- *patchStrategy and mergeKey from the schema tables; where the schema knows nothing (a custom
- *resource) it is a JSON merge patch.
+ * nodes with the inputs (json_copy it before changing it in place). Strategic merge reads
+ * patchStrategy and mergeKey from the schema tables; where the schema knows nothing (a custom
+ * resource) it is a JSON merge patch.
  *
  *	struct json *new_obj;
  *	if (patch_strategic(&arena, schema_type_find("apps.v1.Deployment"), live, patch, &new_obj,
- *&e) < 0) ...
+ * &e) < 0) ...
  */
 #ifndef PROTO_PATCH_H
 #define PROTO_PATCH_H

@@ -2,9 +2,9 @@
  * struct quantity: Kubernetes' resource amounts ("500m", "1.5Gi", "1e3"), exact to a billionth.
  *
  * The value is a whole number of nanos in 128 bits, which holds everything up to 2^63-1 units and
- *more, so sums never round. As upstream, finer fractions round up (away from zero) when read, and
- *amounts over 2^63-1 become that. A quantity remembers the notation it came in, and prints in
- *canonical form: no fraction, the largest suffix that fits.
+ * more, so sums never round. As upstream, finer fractions round up (away from zero) when read, and
+ * amounts over 2^63-1 become that. A quantity remembers the notation it came in, and prints in
+ * canonical form: no fraction, the largest suffix that fits.
  *
  *	struct quantity q;
  *	if (quantity_parse(STR("0.5"), &q, &e) < 0) ...

@@ -2,7 +2,7 @@
  * Label selectors and field selectors: parsing, checking, matching.
  *
  * A selector is compiled once and lives in its arena (strings are copied), then matches anything
- *that can look up a label: a JSON object, a protobuf map, or a callback.
+ * that can look up a label: a JSON object, a protobuf map, or a callback.
  *
  *	struct selector sel;
  *	if (selector_parse(&arena, STR("app in (a, b),!old"), &sel, &e) < 0) ...

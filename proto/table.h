@@ -1,9 +1,9 @@
 /*
  * Tables: the human form of objects, as the API server gives it to kubectl (metav1.Table) and as
- *kontiki prints it.
+ * kontiki prints it.
  *
  * Columns come from the resource table; a row function a kind makes the cells from the tree. Kinds
- *without one show name and age.
+ * without one show name and age.
  *
  *	struct json *t = table_new(&arena, resource, list_meta);
  *	table_add(&arena, t, resource, obj, TABLE_METADATA, now);

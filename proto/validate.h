@@ -2,8 +2,8 @@
  * Validation of objects: everything that is wrong with one, in upstream's words.
  *
  * The tree has been decoded against the schema (types are right, no unknown fields) and defaulted.
- *Rows for each kind; kinds without a row get the checks of metadata only. Pure: reads only the
- *trees.
+ * Rows for each kind; kinds without a row get the checks of metadata only. Pure: reads only the
+ * trees.
  *
  *	struct field_errs errs; field_errs_init(&errs, &arena);
  *	validate_object(resource, "", obj, NULL, &errs);           create

@@ -1,15 +1,15 @@
 /*
  * YAML in and out of JSON trees, with the meaning that kubectl gives it (YAML 1.1 as Go's yaml.v2
- *reads it).
+ * reads it).
  *
  * Plain scalars resolve as in Go: yes/no/on/off are booleans, 0o17 and 017 and 0x1f are numbers, ~
- *is null; quoted ones stay strings. Keys that are not strings become strings. Merge keys (<<) work.
- *An alias copies what it names, and the copies count: a document that would grow past the limits of
- *JSON trees is refused (billion laughs). Timestamps stay strings.
+ * is null; quoted ones stay strings. Keys that are not strings become strings. Merge keys (<<) work.
+ * An alias copies what it names, and the copies count: a document that would grow past the limits of
+ * JSON trees is refused (billion laughs). Timestamps stay strings.
  *
  *	struct yaml_stream *ys = yaml_open(&arena, text);
  *	while ((rc = yaml_next(ys, &doc, &e)) > 0) ...       one tree a document; empty documents
- *are skipped
+ * are skipped
  */
 #ifndef PROTO_YAML_H
 #define PROTO_YAML_H

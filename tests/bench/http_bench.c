@@ -1,12 +1,12 @@
 /*
  * What a request and an idle connection cost the HTTP server, for HTTP/1.1 and HTTP/2, plain and
- *over TLS:
+ * over TLS:
  *
  *	http_bench [REQUESTS [CONNECTIONS]]		default 30000 and 1000
  *
  * The server runs in this process, the clients in a child. Processor time is the server's own;
- *requests are GETs answered with 1000 bytes, 32 under way at a time. Memory is the growth of the
- *resident set after each of the connections has made one request.
+ * requests are GETs answered with 1000 bytes, 32 under way at a time. Memory is the growth of the
+ * resident set after each of the connections has made one request.
  */
 #include <fcntl.h>
 #include <malloc.h>
