@@ -12,3 +12,8 @@ tests_bench_kv_bench_LDADD = libraft.a libstore.a libproto.a libio.a libbase.a $
 check_PROGRAMS += tests/bench/http_bench
 tests_bench_http_bench_SOURCES = tests/bench/http_bench.c
 tests_bench_http_bench_LDADD = $(IO_LIBS)
+check_PROGRAMS += tests/bench/etcd_load
+tests_bench_etcd_load_SOURCES = tests/bench/etcd_load.c
+tests_bench_etcd_load_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
+tests_bench_etcd_load_LDADD = libproto.a libio.a libbase.a $(PROTOBUFC_LIBS) $(UV_LIBS) $(OPENSSL_LIBS) $(NGHTTP2_LIBS) \
+	-lpthread
