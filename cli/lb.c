@@ -39,7 +39,7 @@ static void on_signal(uv_signal_t *h, int signum)
 static int run(const struct lb_opts *o, struct err *e)
 {
 	struct balancer_config cfg = {.listen = o->listen, .backends = o->backends.v, .n_backends = o->backends.n,
-			.interval_ms = 250, .timeout_ms = 350};
+			.interval_ms = 250, .timeout_ms = 1000};
 	struct tls_config tc = {.server = false};
 	struct tls_ctx *tls = NULL;
 	struct loop *loop;

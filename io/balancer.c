@@ -1,63 +1,27 @@
-#include "io/balancer.h"
-
+/* The servers of a balancer and their health; what clients' connections do is in balancer_conn.c. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <fcntl.h>
 
-#include "base/list.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
-#include "io/http_client.h"
-#include "io/loop.h"
-#include "io/splice.h"
-#include "io/stream.h"
+#include "io/balancer-priv.h"
 #include "io/tls.h"
 
-#define CONNECT_TIMEOUT_MS 1000
-#define FAILS_TO_DROP 2
+/* A request without any answer for so long makes us ask. Most answers are faster, so this rarely costs anything. */
+#define DOUBT_MS 50
+/* When our own loop was kept from running, the answer may be there already: look before judging. */
+#define LATE_MS 20
+#define GRACE_MS 30
 
-struct backend {
-	struct list link; /* in balancer.backends */
-	struct balancer *owner;
-	char *address;
-	struct http_client *client;
-	struct http_call check;
-	struct loop_timer timer;
-	struct list conns; /* of struct conn */
-	unsigned n_conns, n_fails;
-	bool healthy, checked;
-	bool removed; /* waits for its check to end, then goes */
-};
+void balancer__ref(struct balancer *b)
+{
+	b->n_refs++;
+}
 
-/* A client's connection: connecting to a backend, then joined to it. */
-struct conn {
-	struct list link; /* in backend.conns once joined, else in balancer.waiting */
-	struct balancer *owner;
-	struct stream *client;
-	struct stream_connect connect;
-	struct backend *backend;
-	struct splice *splice;
-	unsigned n_tries;
-	bool closing;
-};
-
-struct balancer {
-	struct loop *loop;
-	struct listener *listener;
-	struct listener_user user;
-	struct list backends, waiting;
-	int netns_fd;
-	struct tls_ctx *tls;
-	char *health_path;
-	uint64_t interval_ms, timeout_ms;
-	unsigned n_refs; /* the listener, backends with open clients, connections */
-	bool closing;
-	void (*closed)(void *arg);
-	void *closed_arg;
-};
-
-static void unref(struct balancer *b)
+void balancer__unref(struct balancer *b)
 {
 	if (--b->n_refs > 0)
 		return;
@@ -70,72 +34,130 @@ static void unref(struct balancer *b)
 	free(b);
 }
 
-/* --- Health
- * ------------------------------------------------------------------------------------------ */
+/* --- Health ------------------------------------------------------------------------------------------------ */
 
-static void check_start(struct loop_timer *t);
+static void check_start(struct backend *be);
 
-static void drop_conns(struct backend *be)
+static void on_check_timer(struct loop_timer *t)
 {
-	LIST_FOR_EACH_SAFE (c, next, &be->conns, struct conn, link) {
-		c->closing = true;
-		splice_close(c->splice);
-	}
+	check_start(container_of(t, struct backend, timer));
 }
 
-static void set_health(struct backend *be, bool good)
+static bool another_is_ready(const struct backend *be)
 {
-	be->n_fails = good ? 0 : be->n_fails + 1;
-	if (good && !be->healthy) {
+	LIST_FOR_EACH (other, &be->owner->backends, struct backend, link)
+		if (other != be && !other->removed && other->health.state == HEALTH_READY)
+			return true;
+	return false;
+}
+
+static void tell(const struct backend *be, enum health_state old)
+{
+	enum health_state now = be->health.state;
+
+	if (now == old)
+		return;
+	if (now == HEALTH_READY)
 		log_info("balancer", "backend is healthy address=%s", be->address);
-		be->healthy = true;
-	} else if (!good && be->healthy && be->n_fails >= FAILS_TO_DROP) {
-		log_warn("balancer", "backend does not answer address=%s connections=%u",
-			be->address, be->n_conns);
-		be->healthy = false;
-		drop_conns(be);
-	}
-	be->checked = true;
+	else if (now == HEALTH_UNREADY)
+		log_warn("balancer", "backend says that it is not ready address=%s connections=%u", be->address, be->n_routes);
+	else if (old != HEALTH_UNKNOWN)
+		log_warn("balancer", "backend does not answer address=%s connections=%u", be->address, be->n_routes);
 }
 
-static void backend_gone(void *arg)
+static void judge_answer(struct backend *be, bool ready)
 {
-	struct backend *be = arg;
-	struct balancer *b = be->owner;
+	enum health_state old = be->health.state;
 
-	list_del(&be->link);
-	free(be->address);
-	free(be);
-	unref(b);
+	health_answered(&be->health, (double)(clock_mono_ms() - be->check_began), ready);
+	tell(be, old);
+	if (be->health.n_unready >= HEALTH_UNREADY_LIMIT && be->n_routes > 0 && another_is_ready(be))
+		conn__cut_backend(be);
+}
+
+static void judge_loss(struct backend *be)
+{
+	enum health_state old = be->health.state;
+
+	health_lost(&be->health);
+	tell(be, old);
+	conn__cut_backend(be);
 }
 
 static void check_done(struct http_call *c, const struct err *e)
 {
 	struct backend *be = container_of(c, struct backend, check);
+	struct balancer *b = be->owner;
+	uint64_t now = clock_mono_ms();
 	int status = c->status;
 
 	http_call_fini(c);
+	be->checking = false;
 	if (be->removed)
 		return;
-	set_health(be, e == NULL && status == 200);
-	/* A first failure is checked again at once: a stopped machine is found out in two
-	 * time-outs. */
-	loop_timer_start(&be->timer, be->owner->loop,
-		be->healthy && be->n_fails > 0 ? 0 : be->owner->interval_ms, check_start);
+	/*
+	 * A time-out is no proof when something else came from the server meanwhile, or when it was we who did not run: then it
+	 * is asked once more, now.
+	 */
+	if (e == NULL) {
+		judge_answer(be, status == 200);
+	} else if (e->code == ERR_TIMEOUT && be->health.state != HEALTH_DEAD &&
+			(be->heard > be->check_began || now > be->check_due + LATE_MS)) {
+		loop_timer_start(&be->timer, b->loop, GRACE_MS, on_check_timer);
+		return;
+	} else {
+		judge_loss(be);
+	}
+	loop_timer_start(&be->timer, b->loop, b->interval_ms, on_check_timer);
 }
 
-static void check_start(struct loop_timer *t)
+static void check_start(struct backend *be)
 {
-	struct backend *be = container_of(t, struct backend, timer);
-
+	loop_timer_stop(&be->timer);
+	be->checking = true;
+	be->check_began = clock_mono_ms();
 	memset(&be->check, 0, sizeof(be->check));
 	be->check.method = "GET";
 	be->check.path = be->owner->health_path;
-	be->check.timeout_ms = be->owner->timeout_ms;
+	be->check.timeout_ms = health_patience(&be->health);
+	be->check_due = be->check_began + be->check.timeout_ms;
 	be->check.max_body = 65536;
 	be->check.done = check_done;
 	http_call_start(be->client, &be->check);
 }
+
+static void on_doubt(struct loop_timer *t)
+{
+	struct backend *be = container_of(t, struct backend, doubt);
+
+	if (!be->removed && !be->checking)
+		check_start(be);
+}
+
+bool backend__in_doubt(const struct backend *be)
+{
+	return be->checking && be->heard <= be->check_began && clock_mono_ms() > be->check_began + DOUBT_MS;
+}
+
+void backend__asked(struct backend *be)
+{
+	if (!be->checking && !loop_timer_active(&be->doubt))
+		loop_timer_start(&be->doubt, be->owner->loop, DOUBT_MS, on_doubt);
+}
+
+void backend__heard(struct backend *be)
+{
+	be->heard = clock_mono_ms();
+	loop_timer_stop(&be->doubt);
+}
+
+void backend__refused(struct backend *be)
+{
+	if (!be->removed && be->health.state != HEALTH_DEAD)
+		judge_loss(be);
+}
+
+/* --- Backends ---------------------------------------------------------------------------------------------- */
 
 static int backend_add(struct balancer *b, const char *address, struct err *e)
 {
@@ -155,12 +177,25 @@ static int backend_add(struct balancer *b, const char *address, struct err *e)
 		return rv;
 	}
 	be->owner = b;
+	be->id = ++b->last_id;
 	be->address = xstrdup(address);
-	list_init(&be->conns);
+	list_init(&be->routes);
+	health_init(&be->health, b->timeout_ms);
 	list_add_tail(&b->backends, &be->link);
-	b->n_refs++;
-	loop_timer_start(&be->timer, b->loop, 0, check_start);
+	balancer__ref(b);
+	loop_timer_start(&be->timer, b->loop, 0, on_check_timer);
 	return 0;
+}
+
+static void backend_gone(void *arg)
+{
+	struct backend *be = arg;
+	struct balancer *b = be->owner;
+
+	list_del(&be->link);
+	free(be->address);
+	free(be);
+	balancer__unref(b);
 }
 
 static void backend_remove(struct backend *be)
@@ -168,119 +203,54 @@ static void backend_remove(struct backend *be)
 	if (be->removed)
 		return;
 	be->removed = true;
-	be->healthy = false;
 	loop_timer_stop(&be->timer);
-	drop_conns(be);
+	loop_timer_stop(&be->doubt);
+	conn__cut_backend(be);
 	http_client_close(be->client, backend_gone, be);
 }
 
-/* --- Connections
- * -------------------------------------------------------------------------------------- */
-
-static struct backend *pick(struct balancer *b, const struct conn *c)
+void balancer_set_backends(struct balancer *b, const char *const *backends, size_t n)
 {
-	struct backend *best = NULL;
-	unsigned skip = c->n_tries;
+	struct err e;
 
-	LIST_FOR_EACH (be, &b->backends, struct backend, link) {
-		if (be->removed || !be->healthy)
-			continue;
-		if (best == NULL || be->n_conns < best->n_conns)
-			best = be;
+	/* First those that come: a connection that loses its server finds another one. */
+	for (size_t i = 0; i < n; i++) {
+		bool known = false;
+
+		LIST_FOR_EACH (be, &b->backends, struct backend, link)
+			known = known || (!be->removed && strcmp(be->address, backends[i]) == 0);
+		if (!known && backend_add(b, backends[i], &e) < 0)
+			log_warn("balancer", "backend %s is left out: %s", backends[i], e.text);
 	}
-	if (best != NULL && c->n_tries == 0)
-		return best;
-	/* Nobody is known to be healthy, or the best one refused: try them in turn. */
+	LIST_FOR_EACH_SAFE (be, next, &b->backends, struct backend, link) {
+		bool stays = false;
+
+		for (size_t i = 0; i < n; i++)
+			stays = stays || strcmp(be->address, backends[i]) == 0;
+		if (!stays)
+			backend_remove(be);
+	}
+}
+
+size_t balancer_n_healthy(const struct balancer *b)
+{
+	size_t n = 0;
+
 	LIST_FOR_EACH (be, &b->backends, struct backend, link)
-		if (!be->removed && skip-- == 0)
-			return be;
-	return NULL;
+		n += !be->removed && be->health.state == HEALTH_READY;
+	return n;
 }
 
-static void conn_free(struct conn *c)
-{
-	struct balancer *b = c->owner;
-
-	list_del(&c->link);
-	free(c);
-	unref(b);
-}
-
-static void conn_closed(void *arg)
-{
-	conn_free(arg);
-}
-
-static void splice_done(void *arg)
-{
-	struct conn *c = arg;
-
-	c->backend->n_conns--;
-	conn_free(c);
-}
-
-static void connect_next(struct conn *c);
-
-static void connect_done(struct stream_connect *sc, struct stream *s, const struct err *e)
-{
-	struct conn *c = container_of(sc, struct conn, connect);
-
-	c->backend->n_conns--;
-	if (s != NULL && (c->closing || c->backend->removed)) {
-		stream_close(s, NULL, NULL);
-		s = NULL;
-	}
-	if (s != NULL) {
-		list_del(&c->link);
-		list_add_tail(&c->backend->conns, &c->link);
-		c->backend->n_conns++;
-		c->splice = stream_splice(c->client, s, splice_done, c);
-		return;
-	}
-	if (!c->closing && e != NULL)
-		set_health(c->backend, false);
-	connect_next(c);
-}
-
-static void connect_next(struct conn *c)
-{
-	struct backend *be = c->closing ? NULL : pick(c->owner, c);
-
-	c->n_tries++;
-	if (be == NULL) {
-		stream_close(c->client, conn_closed, c);
-		return;
-	}
-	c->backend = be;
-	be->n_conns++;
-	c->connect = (struct stream_connect){
-		.loop = c->owner->loop,
-		.address = be->address,
-		.netns_fd = c->owner->netns_fd,
-		.timeout_ms = CONNECT_TIMEOUT_MS,
-		.done = connect_done,
-	};
-	stream_connect(&c->connect);
-}
+/* --- Life ---------------------------------------------------------------------------------------------------- */
 
 static void on_stream(struct listener_user *user, struct stream *s)
 {
-	struct balancer *b = container_of(user, struct balancer, user);
-	struct conn *c = xcalloc(1, sizeof(*c));
-
-	c->owner = b;
-	c->client = s;
-	b->n_refs++;
-	list_add_tail(&b->waiting, &c->link);
-	connect_next(c);
+	conn__open(container_of(user, struct balancer, user), s);
 }
-
-/* --- Life
- * --------------------------------------------------------------------------------------------- */
 
 static void listener_closed(void *arg)
 {
-	unref(arg);
+	balancer__unref(arg);
 }
 
 void balancer_close(struct balancer *b, void (*cb)(void *arg), void *arg)
@@ -289,16 +259,13 @@ void balancer_close(struct balancer *b, void (*cb)(void *arg), void *arg)
 	b->closing = true;
 	b->closed = cb;
 	b->closed_arg = arg;
-	LIST_FOR_EACH (c, &b->waiting, struct conn, link) {
-		c->closing = true;
-		stream_connect_cancel(&c->connect);
-	}
+	conn__close_all(b);
 	LIST_FOR_EACH_SAFE (be, next, &b->backends, struct backend, link)
 		backend_remove(be);
 	if (b->listener)
 		listener_close(b->listener, listener_closed, b);
 	else
-		unref(b);
+		balancer__unref(b);
 }
 
 int balancer_start(
@@ -311,7 +278,7 @@ int balancer_start(
 	b->loop = loop;
 	b->user.on_stream = on_stream;
 	list_init(&b->backends);
-	list_init(&b->waiting);
+	list_init(&b->conns);
 	b->netns_fd = cfg->netns_fd > 0 ? fcntl(cfg->netns_fd, F_DUPFD_CLOEXEC, 3) : -1;
 	b->tls = cfg->tls ? tls_ctx_ref(cfg->tls) : NULL;
 	b->health_path = xstrdup(cfg->health_path ? cfg->health_path : "/readyz");
@@ -332,34 +299,4 @@ int balancer_start(
 uint16_t balancer_port(const struct balancer *b)
 {
 	return listener_port(b->listener);
-}
-
-void balancer_set_backends(struct balancer *b, const char *const *backends, size_t n)
-{
-	LIST_FOR_EACH_SAFE (be, next, &b->backends, struct backend, link) {
-		bool stays = false;
-
-		for (size_t i = 0; i < n; i++)
-			stays = stays || strcmp(be->address, backends[i]) == 0;
-		if (!stays)
-			backend_remove(be);
-	}
-	for (size_t i = 0; i < n; i++) {
-		bool known = false;
-		struct err e;
-
-		LIST_FOR_EACH (be, &b->backends, struct backend, link)
-			known = known || (!be->removed && strcmp(be->address, backends[i]) == 0);
-		if (!known && backend_add(b, backends[i], &e) < 0)
-			log_warn("balancer", "backend %s is left out: %s", backends[i], e.text);
-	}
-}
-
-size_t balancer_n_healthy(const struct balancer *b)
-{
-	size_t n = 0;
-
-	LIST_FOR_EACH (be, &b->backends, struct backend, link)
-		n += be->healthy;
-	return n;
 }

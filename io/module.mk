@@ -2,10 +2,12 @@
 noinst_LIBRARIES += libio.a
 libio_a_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NGHTTP2_CFLAGS)
 libio_a_SOURCES = \
-	io/balancer.c io/balancer.h \
+	io/balancer.c io/balancer.h io/balancer-priv.h \
+	io/balancer_conn.c \
 	io/connect.c \
 	io/grpc.c io/grpc.h \
 	io/grpc_server.c \
+	io/health.c io/health.h \
 	io/http.c io/http.h io/http-priv.h io/http_priv.c \
 	io/http_client.c io/http_client.h io/http_client-priv.h \
 	io/http_client_h1.c \

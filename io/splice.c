@@ -19,6 +19,7 @@ struct splice {
 	bool closing;
 	unsigned n_open;
 	void (*done)(void *arg);
+	void (*moved)(void *arg, bool from_a);
 	void *arg;
 };
 
@@ -58,8 +59,11 @@ static void on_data(struct stream_user *user, struct stream *s, struct str bytes
 {
 	struct side *me = container_of(user, struct side, user);
 	struct side *to = other(me);
+	struct splice *sp = splice_of(me);
 
 	me->bytes += bytes.n;
+	if (sp->moved)
+		sp->moved(sp->arg, me->first);
 	stream_write(to->s, bytes, NULL);
 	if (stream_queued(to->s) > SPLICE_WINDOW) {
 		me->paused = true;
@@ -113,6 +117,11 @@ struct splice *stream_splice(struct stream *a, struct stream *b, void (*done)(vo
 		stream_start(sp->side[i].s, &sp->side[i].user);
 	}
 	return sp;
+}
+
+void splice_watch(struct splice *sp, void (*moved)(void *arg, bool from_a))
+{
+	sp->moved = moved;
 }
 
 void splice_counts(const struct splice *sp, uint64_t *ret_ab, uint64_t *ret_ba)

@@ -9,6 +9,7 @@
 #ifndef IO_SPLICE_H
 #define IO_SPLICE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct splice;
@@ -22,6 +23,8 @@ struct splice *stream_splice(
 	struct stream *a, struct stream *b, void (*done)(void *arg), void *arg);
 /* Close both now; done follows. The handle is valid until done has run. */
 void splice_close(struct splice *);
+/* Called with splice's arg whenever bytes came: from_a, or from b. For those who want to know that a side lives. */
+void splice_watch(struct splice *, void (*moved)(void *arg, bool from_a));
 /* Bytes passed from a to b and from b to a so far. */
 void splice_counts(const struct splice *, uint64_t *ret_ab, uint64_t *ret_ba);
 
