@@ -385,6 +385,18 @@ static const struct op {
 		[RAFTPB__COMMAND__OP_LEASE_CHECKPOINT] = {apply_lease_checkpoint, 0},
 		[RAFTPB__COMMAND__OP_ALARM] = {apply_alarm, 0},
 		[RAFTPB__COMMAND__OP_CLUSTER] = {apply_cluster, 0},
+		[RAFTPB__COMMAND__OP_AUTH_ENABLE] = {store__auth_apply, 0},
+		[RAFTPB__COMMAND__OP_AUTH_DISABLE] = {store__auth_apply, 0},
+		[RAFTPB__COMMAND__OP_USER_ADD] = {store__auth_apply, 0},
+		[RAFTPB__COMMAND__OP_USER_DELETE] = {store__auth_apply, 0},
+		[RAFTPB__COMMAND__OP_USER_CHANGE_PASSWORD] = {store__auth_apply, 0},
+		[RAFTPB__COMMAND__OP_USER_GRANT_ROLE] = {store__auth_apply, 0},
+		[RAFTPB__COMMAND__OP_USER_REVOKE_ROLE] = {store__auth_apply, 0},
+		[RAFTPB__COMMAND__OP_ROLE_ADD] = {store__auth_apply, 0},
+		[RAFTPB__COMMAND__OP_ROLE_DELETE] = {store__auth_apply, 0},
+		[RAFTPB__COMMAND__OP_ROLE_GRANT_PERMISSION] = {store__auth_apply, 0},
+		[RAFTPB__COMMAND__OP_ROLE_REVOKE_PERMISSION] = {store__auth_apply, 0},
+		[RAFTPB__COMMAND__OP_TOKEN_GRANT] = {store__auth_apply, 0},
 };
 
 static int alarm_check(const struct store_state *st, const Raftpb__Command *c)
@@ -404,6 +416,8 @@ static int execute(struct store *s, struct str command, bool want, struct buf *o
 	size_t mark;
 	int rc = store__command_unpack(&s->arena, command, &c);
 
+	if (rc == 0)
+		rc = store__auth_check(&s->writer, c, e);
 	if (rc == 0)
 		rc = alarm_check(&s->writer.state, c);
 	if (rc != 0)

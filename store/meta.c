@@ -1,6 +1,6 @@
 /*
  * DB_MAIN: the record "state". DB_META: the record "local", alarms "a/" + type + member, blobs "r/NAME" (replicated) and "l/NAME"
- * (local). DB_LEASE: id -> {ttl, remaining}. Every record begins with a CRC-32C over its key and the rest.
+ * (local), and what auth.c keeps. DB_LEASE: id -> {ttl, remaining}. Every record begins with a CRC-32C over its key and the rest.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +69,7 @@ enum {
 	S_NODE = 56,
 	S_SIZE = STATE_SIZE,
 };
-enum { S_NOSPACE = 1, S_CORRUPT = 2 };
+enum { S_NOSPACE = 1, S_CORRUPT = 2, S_AUTH = 4 };
 
 enum { L_MEMBER = 0, L_COMPACTED = 8, L_CURSOR = 16, L_SIZE = 16 + REV_KEY_SIZE };
 
@@ -92,6 +92,7 @@ int store__state_decode(struct str b, struct store_state *ret, struct err *e)
 			.next_node = get_le64(p + S_NODE),
 			.nospace = (get_le32(p + S_FLAGS) & S_NOSPACE) != 0,
 			.corrupt = (get_le32(p + S_FLAGS) & S_CORRUPT) != 0,
+			.auth = (get_le32(p + S_FLAGS) & S_AUTH) != 0,
 	};
 	return 0;
 }
@@ -99,7 +100,7 @@ int store__state_decode(struct str b, struct store_state *ret, struct err *e)
 void store__state_encode(const struct store_state *st, uint8_t p[STATE_SIZE])
 {
 	put_le32(p + S_FORMAT, STORE_FORMAT);
-	put_le32(p + S_FLAGS, (st->nospace ? S_NOSPACE : 0) | (st->corrupt ? S_CORRUPT : 0));
+	put_le32(p + S_FLAGS, (st->nospace ? S_NOSPACE : 0) | (st->corrupt ? S_CORRUPT : 0) | (st->auth ? S_AUTH : 0));
 	put_le64(p + S_CLUSTER, st->cluster_id);
 	put_le64(p + S_INDEX, st->index);
 	put_le64(p + S_TERM, st->term);
@@ -156,6 +157,52 @@ int store__local_save(struct store_env *env, MDB_txn *txn, const struct store_lo
 bool store__meta_is_replicated(struct str key)
 {
 	return !str_eqc(key, "local") && !str_has_prefix(key, STR("l/"));
+}
+
+/* --- other records -------------------------------------------------------------------------------------- */
+
+int store__meta_get(struct store_view *v, struct str key, struct str *ret, struct err *e)
+{
+	return record_get(v->env, v->txn, DB_META, key, ret, e);
+}
+
+int store__meta_put(struct store_view *w, struct str key, struct str body, struct err *e)
+{
+	return record_put(w->env, w->txn, DB_META, key, body, e);
+}
+
+int store__meta_del(struct store_view *w, struct str key, struct err *e)
+{
+	MDB_val k = val(key);
+	int rc = mdb_del(w->txn, w->env->dbi[DB_META], &k, NULL);
+
+	return rc ? store__mdb_err(e, rc, "delete a record") : 0;
+}
+
+int store__meta_scan(struct store_view *v, struct str prefix, bool (*fn)(void *, struct str, struct str), void *arg,
+		struct err *e)
+{
+	MDB_val k = val(prefix), d;
+	MDB_cursor *c;
+	struct str key, body;
+	int rc = mdb_cursor_open(v->txn, v->env->dbi[DB_META], &c);
+
+	if (rc != 0)
+		return store__mdb_err(e, rc, "read records");
+	for (rc = mdb_cursor_get(c, &k, &d, MDB_SET_RANGE); rc == 0; rc = mdb_cursor_get(c, &k, &d, MDB_NEXT)) {
+		key = str_of(k.mv_data, k.mv_size);
+		if (!str_has_prefix(key, prefix))
+			break;
+		rc = record_check(key, d, &body, e);
+		if (rc != 0) {
+			mdb_cursor_close(c);
+			return rc;
+		}
+		if (!fn(arg, str_skip(key, prefix.n), body))
+			break;
+	}
+	mdb_cursor_close(c);
+	return rc == 0 || rc == MDB_NOTFOUND ? 0 : store__mdb_err(e, rc, "read records");
 }
 
 /* --- alarms --------------------------------------------------------------------------------------------- */

@@ -4,6 +4,9 @@ libstore_a_CFLAGS = $(KT_CFLAGS) $(LMDB_CFLAGS) $(PROTOBUFC_CFLAGS)
 libstore_a_SOURCES = \
 	store/answers.def \
 	store/apply.c \
+	store/auth.c store/auth.h store/auth-priv.h \
+	store/auth_perm.c \
+	store/auth_token.c \
 	store/batch.c store/batch.h \
 	store/checkpoint.c \
 	store/command.c \

@@ -51,6 +51,7 @@ struct store_state {
 	uint64_t hash;      /* rolling */
 	uint64_t next_node; /* store/keys.h */
 	bool nospace, corrupt; /* alarms that are on; derived from the alarm records, kept here for speed */
+	bool auth;             /* requests are checked; kept in the auth record too, here for speed */
 };
 
 /* The record "local": this member's own. */
@@ -99,6 +100,7 @@ struct store {
 	uint32_t sub;                 /* next sub-revision of the command that is applied */
 	bool changed;                 /* the command has written and so advanced the revision */
 	struct lessor *lessor;
+	struct auth_tokens *tokens;   /* [any] */
 
 	/* Checkpoints. */
 	MDB_txn *pin;                 /* the reader that holds the last durable checkpoint */
@@ -165,6 +167,13 @@ bool store__meta_is_replicated(struct str key);
 int store__lease_record_get(struct store_view *, int64_t id, int64_t *ret_ttl, int64_t *ret_remaining, struct err *);
 int store__lease_record_put(struct store_view *, int64_t id, int64_t ttl, int64_t remaining, struct err *);
 int store__lease_record_del(struct store_view *, int64_t id, struct err *);
+/* Other records of DB_META. get: borrowed from the database, ERR_NOT_FOUND silently. */
+int store__meta_get(struct store_view *, struct str key, struct str *ret, struct err *);
+int store__meta_put(struct store_view *, struct str key, struct str body, struct err *);
+int store__meta_del(struct store_view *, struct str key, struct err *);
+/* fn(key behind the prefix, body) in order, until it returns false. It must not write. */
+int store__meta_scan(struct store_view *, struct str prefix, bool (*fn)(void *, struct str, struct str), void *arg,
+		struct err *);
 /* fn(id, ttl, remaining) for every lease. */
 int store__lease_records(struct store_view *, bool (*fn)(void *, int64_t, int64_t, int64_t), void *arg, struct err *);
 
@@ -225,6 +234,19 @@ int store__put_check(struct store_view *, const Etcdserverpb__PutRequest *, stru
 int store__put_request(struct store *, const Etcdserverpb__PutRequest *, bool whole_header, struct buf *out, struct err *);
 int store__delete_request(struct store *, const Etcdserverpb__DeleteRangeRequest *, bool whole_header, struct buf *out,
 		struct err *);
+
+/* --- auth.c, auth_perm.c, auth_token.c ------------------------------------------------------------------ */
+
+/* May the command's requester do this? 0 or an answer. */
+int store__auth_check(struct store_view *, const Raftpb__Command *, struct err *);
+/* One of the commands that change users, roles, or whether they matter. */
+int store__auth_apply(struct store *, const Raftpb__Command *, bool want, struct buf *out, struct err *);
+
+struct auth_tokens *store__tokens_new(void);
+void store__tokens_free(struct auth_tokens *);
+void store__tokens_add(struct auth_tokens *, struct str token, struct str user);
+/* All of a user, or (NULL) of everybody. */
+void store__tokens_drop(struct auth_tokens *, const char *user);
 
 /* --- lessor.c ----------------------------------------------------------------------------------------- */
 

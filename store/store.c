@@ -153,6 +153,8 @@ int store__load(struct store *s, struct err *e)
 	if (rc == 0)
 		rc = store__lessor_load(s->lessor, v, e);
 	store_view_close(v);
+	/* Users may have come and gone in a state that was installed: who holds a token shows the password again. */
+	store__tokens_drop(s->tokens, NULL);
 	if (rc == 0)
 		publish_figures(s);
 	return rc;
@@ -180,6 +182,7 @@ static void destroy(struct store *s)
 	store__pins_close(s);
 	store__env_unref(s->env);
 	store__lessor_free(s->lessor);
+	store__tokens_free(s->tokens);
 	if (s->lock_fd >= 0)
 		close(s->lock_fd);
 	buf_fini(&s->scratch);
@@ -203,6 +206,7 @@ int store_open(const struct store_cfg *cfg, struct store **ret, struct err *e)
 	s->quota = cfg->quota_bytes ? cfg->quota_bytes : DEFAULT_QUOTA;
 	s->max_readers = cfg->max_readers ? cfg->max_readers : DEFAULT_READERS;
 	s->lessor = store__lessor_new();
+	s->tokens = store__tokens_new();
 	pthread_mutex_init(&s->lock, NULL);
 	list_init(&s->hubs);
 	buf_init(&s->scratch, BUF_NO_LIMIT);

@@ -5,11 +5,15 @@ STORE_TEST_COMMON = tests/unit/store/common.c tests/unit/store/common.h
 STORE_TEST_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 
 UNIT_TESTS += \
+	tests/unit/store/test_auth \
 	tests/unit/store/test_model \
 	tests/unit/store/test_power \
 	tests/unit/store/test_snapshot \
 	tests/unit/store/test_store \
 	tests/unit/store/test_watch
+tests_unit_store_test_auth_SOURCES = tests/unit/store/test_auth.c $(STORE_TEST_COMMON)
+tests_unit_store_test_auth_CFLAGS = $(STORE_TEST_CFLAGS)
+tests_unit_store_test_auth_LDADD = $(STORE_TEST_LIBS)
 tests_unit_store_test_model_SOURCES = tests/unit/store/test_model.c $(STORE_TEST_COMMON)
 tests_unit_store_test_model_CFLAGS = $(STORE_TEST_CFLAGS)
 tests_unit_store_test_model_LDADD = $(STORE_TEST_LIBS)
