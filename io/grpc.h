@@ -154,6 +154,9 @@ void grpc_accept(struct grpc_server_call *, struct http_request *, size_t max_me
 /* Headers go out with the first message, or by grpc_server_start. `w` may be NULL. */
 void grpc_server_start(struct grpc_server_call *);
 void grpc_server_send(struct grpc_server_call *, struct str message, struct http_write *w);
+/* The same without a copy: the buf begins with GRPC_HEAD bytes of room, and its memory is taken. */
+#define GRPC_HEAD 5
+void grpc_server_send_frame(struct grpc_server_call *, struct buf *frame, struct http_write *w);
 size_t grpc_server_queued_bytes(const struct grpc_server_call *);
 /* Back-pressure on the client's messages. */
 void grpc_server_pause(struct grpc_server_call *);

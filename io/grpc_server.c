@@ -182,14 +182,21 @@ void grpc_server_start(struct grpc_server_call *c)
 void grpc_server_send(struct grpc_server_call *c, struct str message, struct http_write *w)
 {
 	struct buf b = BUF_INIT;
-	char head[5] = {0, (char)(message.n >> 24), (char)(message.n >> 16), (char)(message.n >> 8),
-		(char)message.n};
 
-	grpc_server_start(c);
-	buf_add(&b, head, sizeof(head));
+	buf_add(&b, "\0\0\0\0", GRPC_HEAD);
 	buf_adds(&b, message);
-	http_respond_write(c->req, buf_str(&b), w);
-	buf_fini(&b);
+	grpc_server_send_frame(c, &b, w);
+}
+
+void grpc_server_send_frame(struct grpc_server_call *c, struct buf *frame, struct http_write *w)
+{
+	size_t n = frame->n - GRPC_HEAD;
+	char head[GRPC_HEAD] = {0, (char)(n >> 24), (char)(n >> 16), (char)(n >> 8), (char)n};
+
+	ASSERT(frame->n >= GRPC_HEAD);
+	memcpy(frame->p, head, sizeof(head));
+	grpc_server_start(c);
+	http_respond_write_take(c->req, frame, w);
 }
 
 size_t grpc_server_queued_bytes(const struct grpc_server_call *c)

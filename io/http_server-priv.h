@@ -27,7 +27,7 @@ struct http_conn_ops {
 		int64_t content_length, bool end);
 	/* Body bytes; copied. */
 	void (*body)(struct http_req *, struct str bytes, struct http_write *w);
-	void (*body_take)(struct http_req *, struct buf *bytes);
+	void (*body_take)(struct http_req *, struct buf *bytes, struct http_write *w);
 	/* The response is complete; trailers may be empty. */
 	void (*end)(struct http_req *, const struct http_header *trailers, size_t n);
 	void (*abort)(struct http_req *);
@@ -121,6 +121,7 @@ struct http_conn {
 
 	/* h2. */
 	nghttp2_session *session;
+	struct loop_timer flush; /* runs when there is something to frame at the end of the turn */
 	bool in_session;
 	bool goaway;
 	uint64_t resets_since;

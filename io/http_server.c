@@ -304,7 +304,7 @@ void http_respond_take(struct http_request *req, int status, const struct http_h
 
 	head(r, status, h, n, (int64_t)body->n, body->n == 0);
 	if (!r->wire_done && !r->no_body && body->n > 0)
-		r->conn->ops->body_take(r, body);
+		r->conn->ops->body_take(r, body, NULL);
 	buf_fini(body);
 	if (!r->wire_done)
 		r->conn->ops->end(r, NULL, 0);
@@ -334,6 +334,20 @@ void http_respond_write(struct http_request *req, struct str chunk, struct http_
 		http__write_later(r->conn->loop, w, -ERR_CANCELED);
 	else
 		r->conn->ops->body(r, chunk, w);
+}
+
+void http_respond_write_take(struct http_request *req, struct buf *chunk, struct http_write *w)
+{
+	struct http_req *r = container_of(req, struct http_req, pub);
+
+	ASSERT(!r->over && r->head_sent);
+	if (r->wire_done || r->no_body || req->canceled)
+		http__write_later(r->conn->loop, w, -ERR_CANCELED);
+	else if (req->version == 2)
+		r->conn->ops->body_take(r, chunk, w);
+	else
+		r->conn->ops->body(r, buf_str(chunk), w);
+	buf_fini(chunk);
 }
 
 size_t http_request_queued_bytes(const struct http_request *req)
@@ -595,6 +609,7 @@ int http_server_new(struct loop *l, const struct http_server_config *c, struct h
 	s->config.body_timeout_ms = or_default(c->body_timeout_ms, DEFAULT_BODY_MS);
 	s->config.write_timeout_ms = or_default(c->write_timeout_ms, DEFAULT_WRITE_MS);
 	s->config.max_connections = c->max_connections ? c->max_connections : DEFAULT_CONNECTIONS;
+	s->config.max_streams = c->max_streams ? c->max_streams : HTTP_MAX_STREAMS;
 	lc.handshake_timeout_ms = s->config.header_timeout_ms;
 	rv = listener_open(l, &lc, &s->user, &s->listener, e);
 	if (rv != 0) {

@@ -69,6 +69,7 @@ struct http_server_config {
 	uint64_t body_timeout_ms;   /* no byte of a body that the handler waits for; 60 s */
 	uint64_t write_timeout_ms;  /* queued bytes of which none leaves (a stuck reader); 300 s */
 	unsigned max_connections;   /* 0: 10000. Further ones are closed */
+	unsigned max_streams;       /* requests at a time on one HTTP/2 connection; 0: HTTP_MAX_STREAMS */
 };
 
 int http_server_new(struct loop *, const struct http_server_config *, struct http_handler *,
@@ -142,6 +143,8 @@ void http_respond_start(struct http_request *, int status, const struct http_hea
 /* Flushed at once. `w` may be NULL. After a cancel the bytes are dropped and done gets
  * -ERR_CANCELED. */
 void http_respond_write(struct http_request *, struct str chunk, struct http_write *w);
+/* The same, taking the buf's memory (HTTP/2; HTTP/1.1 copies). */
+void http_respond_write_take(struct http_request *, struct buf *chunk, struct http_write *w);
 /* Response bytes of this request (h1: of the connection) that have not left yet. */
 size_t http_request_queued_bytes(const struct http_request *);
 void http_respond_end(struct http_request *);

@@ -325,10 +325,10 @@ static void h1_body(struct http_req *r, struct str bytes, struct http_write *w)
 	stream_writev(r->conn->stream, parts, 3, http__relay(w));
 }
 
-static void h1_body_take(struct http_req *r, struct buf *bytes)
+static void h1_body_take(struct http_req *r, struct buf *bytes, struct http_write *w)
 {
 	r->left -= (int64_t)bytes->n;
-	stream_write_take(r->conn->stream, bytes, NULL);
+	stream_write_take(r->conn->stream, bytes, http__relay(w));
 }
 
 static void h1_end(struct http_req *r, const struct http_header *trailers, size_t n)

@@ -25,6 +25,7 @@
 #define FLUSH_MS 2000
 
 static void pump(struct http_conn *);
+static void pump_later(struct http_conn *);
 
 static struct http_req *req_of(nghttp2_session *ng, int32_t id)
 {
@@ -317,7 +318,7 @@ static void h2_head(struct http_req *r, int status, const struct http_header *h,
 			c->session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_INTERNAL_ERROR);
 	}
 	r->eof = end;
-	pump(c);
+	pump_later(c);
 }
 
 static void go_on(struct http_req *r)
@@ -326,7 +327,7 @@ static void go_on(struct http_req *r)
 		r->deferred = false;
 		nghttp2_session_resume_data(r->conn->session, r->stream_id);
 	}
-	pump(r->conn);
+	pump_later(r->conn);
 }
 
 static void add_chunk(struct http_req *r, struct chunk *k)
@@ -335,6 +336,17 @@ static void add_chunk(struct http_req *r, struct chunk *k)
 	*r->out_tail = k;
 	r->out_tail = &k->next;
 	r->accepted += k->n;
+}
+
+static void want_told(struct http_req *r, struct http_write *w)
+{
+	if (w == NULL)
+		return;
+	w->mark = r->accepted;
+	w->next = NULL;
+	*r->w_tail = w;
+	r->w_tail = &w->next;
+	tell_writers(r, false);
 }
 
 static void h2_body(struct http_req *r, struct str bytes, struct http_write *w)
@@ -346,23 +358,18 @@ static void h2_body(struct http_req *r, struct str bytes, struct http_write *w)
 		memcpy(k->p, bytes.p, bytes.n);
 		add_chunk(r, k);
 	}
-	if (w != NULL) {
-		w->mark = r->accepted;
-		w->next = NULL;
-		*r->w_tail = w;
-		r->w_tail = &w->next;
-		tell_writers(r, false);
-	}
+	want_told(r, w);
 	go_on(r);
 }
 
-static void h2_body_take(struct http_req *r, struct buf *bytes)
+static void h2_body_take(struct http_req *r, struct buf *bytes, struct http_write *w)
 {
 	struct chunk *k = xcalloc(1, sizeof(*k));
 
 	k->p = buf_take(bytes, &k->n);
 	k->taken = true;
 	add_chunk(r, k);
+	want_told(r, w);
 	go_on(r);
 }
 
@@ -403,7 +410,7 @@ static void h2_consumed(struct http_req *r, size_t n)
 		nghttp2_session_consume_connection(c->session, n);
 	else
 		nghttp2_session_consume(c->session, r->stream_id, n);
-	pump(c);
+	pump_later(c);
 }
 
 static void h2_want_body(struct http_req *r)
@@ -436,6 +443,18 @@ static void session_over(struct http_conn *c)
 	http__conn_close(c, FLUSH_MS);
 }
 
+static void on_flush(struct loop_timer *t)
+{
+	pump(container_of(t, struct http_conn, flush));
+}
+
+/* What all requests of the connection write in one turn of the loop leaves with one write. */
+static void pump_later(struct http_conn *c)
+{
+	if (!c->in_session && c->stream != NULL && !loop_timer_active(&c->flush))
+		loop_timer_start(&c->flush, c->loop, 0, on_flush);
+}
+
 /* Make frames as long as the stream takes them; one write for many. */
 static void pump(struct http_conn *c)
 {
@@ -444,6 +463,7 @@ static void pump(struct http_conn *c)
 
 	if (c->in_session || c->stream == NULL || c->session == NULL)
 		return;
+	loop_timer_stop(&c->flush);
 	c->in_session = true;
 	while (stream_queued(c->stream) < SEND_AHEAD) {
 		const uint8_t *p;
@@ -500,6 +520,7 @@ static void h2_drain(struct http_conn *c)
 
 static void h2_free(struct http_conn *c)
 {
+	loop_timer_stop(&c->flush);
 	nghttp2_session_del(c->session);
 }
 
@@ -541,7 +562,7 @@ static void make_callbacks(void)
 bool http__h2_start(struct http_conn *c)
 {
 	const nghttp2_settings_entry settings[] = {
-		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, HTTP_MAX_STREAMS},
+		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, c->server->config.max_streams},
 		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
 		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP_MAX_HEADER_BYTES},
 	};
