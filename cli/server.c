@@ -25,11 +25,12 @@
 #include "orchestrator/agent/agent.h"
 #include "orchestrator/apiserver/apiserver.h"
 #include "orchestrator/apiserver/paths.h"
+#include "orchestrator/etcd/etcd.h"
 #include "raft/kv.h"
 
 struct server_opts {
 	const char *name, *data_dir, *address, *initial_cluster, *join, *token, *cluster_cidr, *service_cidr, *cluster_dns, *cluster_domain,
-			*cgroup_root, *runtime, *labels, *taints, *log_level;
+			*cgroup_root, *runtime, *labels, *taints, *log_level, *etcd_listen;
 	struct opt_list servers, sans;
 	int64_t port, peer_port, kubelet_port, healthz_port, election_ms, heartbeat_ms;
 	bool no_agent;
@@ -60,6 +61,7 @@ static const struct opt server_rows[] = {
 	ROW("join", OPT_STR, join, "URL", "join the cluster of this server (https://IP:6443); only for the first start", "KONTIKI_JOIN"),
 	ROW("secure-port", OPT_INT, port, "PORT", "the API's HTTPS port (default 6443)", NULL),
 	ROW("peer-port", OPT_INT, peer_port, "PORT", "the port for other members (default 2380)", NULL),
+	ROW("etcd-listen", OPT_STR, etcd_listen, "IP:PORT", "serve the store as the etcd v3 API there: plain on loopback, TLS with admin client certificates elsewhere; \"off\": not at all (default 127.0.0.1:2379)", "KONTIKI_ETCD_LISTEN"),
 	ROW("tls-san", OPT_LIST, sans, "NAME", "a further name or address in the API's certificate; may be repeated", NULL),
 	ROW("election-timeout", OPT_INT, election_ms, "MS", "milliseconds without a leader until an election (default 300)", NULL),
 	ROW("heartbeat-interval", OPT_INT, heartbeat_ms, "MS", "milliseconds between the leader's heartbeats (default 50)", NULL),
@@ -90,6 +92,8 @@ struct server {
 	const char *const *join_peers;
 	size_t n_join_peers;
 	struct apiserver *api;
+	struct tls_ctx *etcd_tls;
+	struct etcd_server *etcd;
 	struct control *control;
 	struct agent *agent;
 	struct agent_cfg agent_cfg;
@@ -298,6 +302,41 @@ static int start_api(struct server *s, struct err *e)
 	return apiserver_start(&cfg, s->kv, &s->api, e);
 }
 
+#define ETCD_DEFAULT_LISTEN "127.0.0.1:2379"
+
+static bool is_loopback(struct str address)
+{
+	return str_has_prefix(address, STR("127.")) || str_has_prefix(address, STR("[::1]:")) ||
+	       str_has_prefix(address, STR("localhost:")) || str_has_prefix(address, STR("unix:"));
+}
+
+/*
+ * The store as etcd. All of the cluster is in it, secrets too, so off the host it wants the certificate of an
+ * administrator or of another server. A default address that is taken is no reason not to start.
+ */
+static int start_etcd(struct server *s, struct err *e)
+{
+	static const char *const groups[] = {"system:masters", "kontiki:peers", NULL};
+	const char *address = s->o.etcd_listen ? s->o.etcd_listen : ETCD_DEFAULT_LISTEN;
+	struct tls_config tls = {.server = true, .verify = TLS_VERIFY_REQUIRED, .alpn = "h2,http/1.1"};
+	struct etcd_listen listen = {.address = address};
+	struct etcd_server_cfg cfg = {.listen = &listen, .n_listen = 1, .groups = groups, .election_ms = (unsigned)s->o.election_ms};
+	int rv = 0;
+
+	if (strcmp(address, "off") == 0)
+		return 0;
+	if (!is_loopback(str_from(address)))
+		rv = tls_ctx_new_files(&tls, in_pki(s, "apiserver.crt"), in_pki(s, "apiserver.key"), s->ca, &s->etcd_tls, e);
+	listen.tls = s->etcd_tls;
+	if (rv == 0)
+		rv = etcd_server_start(&cfg, s->kv, &s->etcd, e);
+	if (rv == 0 || s->o.etcd_listen != NULL)
+		return rv;
+	log_warn("server", "without the etcd API: %s", e->text);
+	err_clear(e);
+	return 0;
+}
+
 static int start_agent(struct server *s, const char *const *servers, size_t n_servers, struct err *e)
 {
 	s->agent_cfg = (struct agent_cfg){
@@ -372,6 +411,8 @@ static int start_server(struct server *s, struct err *e)
 		rv = start_kv(s, e);
 	if (rv == 0)
 		rv = start_api(s, e);
+	if (rv == 0)
+		rv = start_etcd(s, e);
 	if (rv < 0)
 		return rv;
 	cc = (struct control_cfg){.kv = s->kv, .api = s->api, .cluster_cidr = s->o.cluster_cidr, .ca_path = s->ca};
@@ -398,10 +439,12 @@ static void stop_all(struct server *s)
 		agent_stop(s->agent);
 	if (s->control)
 		control_stop(s->control);
+	etcd_server_stop(s->etcd);
 	if (s->api)
 		apiserver_stop(s->api);
 	if (s->kv)
 		kv_stop(s->kv);
+	tls_ctx_unref(s->etcd_tls);
 	tls_ctx_unref(s->peer_server);
 	tls_ctx_unref(s->peer_client);
 	closep(&s->lock_fd);

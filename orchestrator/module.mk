@@ -1,6 +1,7 @@
 # orchestrator/: see doc/architecture.md, section layers.
 include orchestrator/client/module.mk
 include orchestrator/apiserver/module.mk
+include orchestrator/etcd/module.mk
 include orchestrator/controllers/module.mk
 include orchestrator/informer/module.mk
 include orchestrator/scheduler/module.mk

@@ -81,12 +81,12 @@ struct msg {
 		struct {
 			uint64_t id, target;
 			uint32_t timeout_ms;
-			uint8_t op, flags; /* enum member_admin_op, MEMBER_FLAG_... */
-			struct str name, addr, url, zone;
+			uint8_t op;
+			struct str name, addr, url;
 		} admin;
 		struct {
 			uint64_t id, member;
-			uint8_t status, why; /* enum msg_status, enum kv_why */
+			uint8_t status;
 			int code;
 			struct str text;
 		} admin_result;

@@ -1,0 +1,225 @@
+/*
+ * The inside of struct etcd_server.
+ *
+ *	front_grpc.c   gRPC requests become struct etcd_call         methods.c   the table of methods (methods.def)
+ *	gateway.c      so do JSON requests under /v3/                call.c      answers, errors, headers
+ *	kv.c watch.c lease.c lock.c election.c health.c ...          the services: handlers of calls
+ *	read.c         linearizable reads, batched by loop turn      propose.c   commands to raft
+ *	server.c       loops, listeners, start and stop              pages.c metrics.c   /health, /version, /metrics
+ *
+ * A handler is called once with the request (methods.def). It ends the call exactly once with etcd__reply, etcd__finish or
+ * etcd__fail, at once or later. When the client goes away or its deadline passes, call->on_cancel tells the handler, which
+ * lets go of what it waits for and ends the call; without an on_cancel the call is ended for it. What a handler waits for
+ * (struct etcd_op) has a life of its own for that reason.
+ *
+ * Everything of a loop belongs to its thread.
+ */
+#ifndef ORCHESTRATOR_ETCD_ETCD_PRIV_H
+#define ORCHESTRATOR_ETCD_ETCD_PRIV_H
+
+#include <protobuf-c/protobuf-c.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "io/grpc.h"
+#include "io/http_server.h"
+#include "orchestrator/etcd/errors.h"
+#include "orchestrator/etcd/etcd.h"
+#include "raft/kv.h"
+
+struct etcd_call;
+struct store_view;
+struct watch_hub;
+
+#define ETCD_MAX_REQUEST (3u << 19) /* 1.5 MiB */
+/* A gRPC message may be this much larger than a request may be, so that the refusal is the precise one. */
+#define ETCD_MESSAGE_SLACK (512u << 10)
+/* A call whose answers wait for the client with this much is asked to stop, and to go on below the lower mark. */
+#define ETCD_SEND_HIGH (1u << 20)
+#define ETCD_SEND_LOW (256u << 10)
+/* Requests get this long to end when the server stops. */
+#define ETCD_DRAIN_MS 2000
+
+/* --- Methods -------------------------------------------------------------------------------------------------- */
+
+enum etcd_kind { ETCD_UNARY, ETCD_SERVER, ETCD_BIDI };
+
+struct etcd_method {
+	const char *service, *name;
+	const char *path;      /* "/etcdserverpb.KV/Range" */
+	const char *json_path; /* "kv/range" */
+	const ProtobufCMessageDescriptor *in, *out;
+	enum etcd_kind kind;
+	void (*handle)(struct etcd_call *, struct str request);
+};
+
+extern const struct etcd_method etcd__methods[];
+extern const size_t etcd__n_methods;
+/* NULL: no such method. */
+const struct etcd_method *etcd__method_find(struct str path);
+
+/* --- Server and loops ------------------------------------------------------------------------------------------ */
+
+struct etcd_port {
+	struct http_handler handler;
+	struct etcd_loop *el;
+	struct http_server *http; /* NULL once closed */
+	bool metrics_only, tls;
+};
+
+#define ETCD_N_CODES 17 /* gRPC's codes */
+
+struct etcd_counters {
+	_Atomic uint64_t started, handled[ETCD_N_CODES], messages_in, messages_out;
+};
+
+struct etcd_loop {
+	struct etcd_server *srv;
+	struct loop *loop;
+	struct loop_msg msg; /* start, then stop */
+	struct etcd_port ports[ETCD_MAX_LISTEN];
+	struct watch_hub *hub;
+	struct kv_role_watch role_watch;
+	struct kv_role role;
+	struct loop_timer leader_timer; /* runs while there is no leader */
+	struct list calls;
+	size_t n_ops;              /* waiting for the kv */
+	unsigned n_open;           /* ports not closed yet */
+	bool stopping;
+	/* read.c */
+	struct list reads, local_reads; /* wait for the end of this turn */
+	struct loop_timer read_timer;
+	/* Read by /metrics of any loop. */
+	struct etcd_counters *counters; /* by method */
+	_Atomic uint64_t n_watchers, n_watch_streams, slow_watchers, failed_proposals, pending_proposals, slow_reads,
+			bytes_in, bytes_out, leader_changes;
+};
+
+struct etcd_server {
+	struct etcd_server_cfg cfg; /* defaults filled in; listen: in `listen` */
+	struct etcd_listen listen[ETCD_MAX_LISTEN];
+	uint16_t port[ETCD_MAX_LISTEN];
+	struct kv *kv;
+	struct store *store;
+	uint64_t cluster_id, member_id;
+	struct etcd_loop *loops[16];
+	unsigned n_loops;
+	int64_t started_s;
+	uint32_t request_ms; /* as etcd: 5 s and two election timeouts */
+};
+
+/* --- Calls ------------------------------------------------------------------------------------------------------- */
+
+struct etcd_transport {
+	/* One message; the frame begins with GRPC_HEAD bytes of room. Takes the buf's memory. */
+	void (*send)(struct etcd_call *, struct buf *frame);
+	/* The call is over and gone after it. */
+	void (*finish)(struct etcd_call *, int code, const char *text);
+	/* Answers that have not left yet. */
+	size_t (*queued)(const struct etcd_call *);
+	/* Let no more messages come, or again. */
+	void (*pause)(struct etcd_call *, bool on);
+	/* Metadata of the request; {NULL, 0}: none. */
+	struct str (*metadata)(const struct etcd_call *, const char *name);
+};
+
+struct etcd_call {
+	struct etcd_loop *el;
+	const struct etcd_method *method;
+	const struct etcd_transport *via;
+	struct arena *arena;     /* goes with the call */
+	struct list link;        /* el->calls */
+	const struct x509_info *peer; /* verified client certificate, or NULL */
+	bool canceled;           /* nothing that is sent will arrive */
+	bool needs_leader;       /* metadata hasleader: the call ends when there is no leader */
+	/* The handler's. */
+	void *state;
+	void (*on_message)(struct etcd_call *, struct str message); /* BIDI; borrowed */
+	void (*on_half_close)(struct etcd_call *);                  /* BIDI; NULL: end with OK */
+	void (*on_cancel)(struct etcd_call *);                      /* see above */
+	void (*on_drain)(struct etcd_call *);                       /* what was queued has left */
+	/* End it now, with this error: the server stops, or there is no leader. NULL: it ends by itself soon enough. */
+	void (*on_end)(struct etcd_call *, enum etcd_error);
+};
+
+/* A message to be sent, with room for its frame's head. */
+void etcd__frame_init(struct buf *);
+/* Answers: the frame is taken. */
+void etcd__send(struct etcd_call *, struct buf *frame);
+void etcd__reply(struct etcd_call *, struct buf *frame);
+void etcd__finish(struct etcd_call *, int code, const char *text);
+void etcd__fail(struct etcd_call *, enum etcd_error);
+void etcd__fail_err(struct etcd_call *, const struct err *);
+/* The request's bytes are no message of its type. */
+void etcd__fail_malformed(struct etcd_call *);
+/* etcdserverpb.ResponseHeader as field 1 of what is appended; revision 0: the store's present one. */
+void etcd__header(struct etcd_loop *, struct buf *, int64_t revision);
+/* An encoded response with our member id in its header, whoever made it, as a frame. */
+void etcd__frame_of(struct etcd_loop *, struct buf *frame, struct str response);
+/* The client, or the stop of the server, ends the call. For the fronts. */
+void etcd__call_begin(struct etcd_call *, struct etcd_loop *, const struct etcd_method *, struct str request);
+void etcd__call_cancel(struct etcd_call *);
+void etcd__call_end(struct etcd_call *, int code);
+/* A member knows a leader; for calls with needs_leader. */
+bool etcd__has_leader(const struct etcd_loop *);
+
+/* --- Reading and proposing -------------------------------------------------------------------------------------------- */
+
+struct etcd_read {
+	/* `v` is open for the call only; NULL: the error says why. */
+	void (*done)(struct etcd_read *, struct store_view *v, const struct err *);
+	struct list link; /* private */
+};
+/* Linearizable unless `local`. All reads of one loop turn share a barrier and a view. */
+void etcd__read(struct etcd_loop *, struct etcd_read *, bool local);
+/* It will not be called any more. */
+static inline void etcd__read_cancel(struct etcd_read *r)
+{
+	list_del(&r->link);
+}
+void etcd__reads_init(struct etcd_loop *);
+
+struct etcd_op {
+	struct kv_req req;
+	struct etcd_loop *el;
+	void *owner;                     /* NULL: nobody wants the answer any more */
+	void (*done)(struct etcd_op *);  /* with owner set; the op is freed behind it */
+};
+/*
+ * Propose raftpb.Command{field: message}. The op belongs to itself: let go of it by op->owner = NULL. *ret may be NULL.
+ */
+struct etcd_op *etcd__propose(struct etcd_loop *, unsigned field, struct str message, void *owner,
+		void (*done)(struct etcd_op *));
+/* The numbers of raftpb.Command's fields. */
+enum {
+	ETCD_CMD_TXN = 10,
+	ETCD_CMD_PUT = 11,
+	ETCD_CMD_DELETE_RANGE = 12,
+	ETCD_CMD_COMPACTION = 13,
+	ETCD_CMD_LEASE_GRANT = 14,
+	ETCD_CMD_LEASE_REVOKE = 15,
+	ETCD_CMD_ALARM = 17,
+};
+
+/* --- Fronts and services ---------------------------------------------------------------------------------------------- */
+
+/* on_request of every port. */
+void etcd__request(struct http_handler *, struct http_request *);
+void etcd__grpc(struct etcd_port *, struct http_request *);
+/* True when the path is one of them. */
+bool etcd__page(struct etcd_port *, struct http_request *);
+
+/* Propose the request as it came; its answer is the call's. */
+void etcd__write(struct etcd_call *, unsigned field, struct str request);
+
+void etcd__range(struct etcd_call *, struct str request);
+void etcd__put(struct etcd_call *, struct str request);
+void etcd__delete_range(struct etcd_call *, struct str request);
+void etcd__txn(struct etcd_call *, struct str request);
+void etcd__compact(struct etcd_call *, struct str request);
+
+#endif
