@@ -13,6 +13,7 @@
 #include "io/tls.h"
 #include "net/attach.h"
 #include "orchestrator/agent/routes.h"
+#include "orchestrator/agent/servers.h"
 #include "orchestrator/client/client.h"
 #include "orchestrator/client/client_http.h"
 #include "orchestrator/dns/dns.h"
@@ -41,6 +42,8 @@ struct agent {
 	struct proxy *proxy;
 	struct dns *dns;
 	struct routes *routes;
+	struct servers *servers;
+	char servers_file[512];
 	/* Start and stop report here. */
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
@@ -106,6 +109,12 @@ static void on_pod_cidr(struct kubelet_cfg *kc, const char *cidr, struct buf *me
 	buf_printf(members, "\"podCIDR\":\"%s\",\"ipamDir\":\"%s/ipam\",\"bridge\":\"" ATTACH_BRIDGE "\"", cidr, a->cfg.dir);
 }
 
+/* The server on this node, if there is one, comes first and by loopback. */
+static const char *own_server(const struct agent *a)
+{
+	return a->cfg.n_servers > 0 && strncmp(a->cfg.servers[0], "127.", 4) == 0 ? a->cfg.servers[0] : NULL;
+}
+
 /* --- Start --------------------------------------------------------------------------------------------------- */
 
 static int start_client(struct agent *a, struct err *e)
@@ -113,11 +122,16 @@ static int start_client(struct agent *a, struct err *e)
 	char crt[512], key[512], ca[512], address[32];
 	struct tls_config client = {.alpn = "h2,http/1.1"}, probe = {.alpn = "http/1.1"};
 	struct tls_config server = {.server = true, .verify = TLS_VERIFY_OPTIONAL, .alpn = "h2,http/1.1"};
-	struct balancer_config bc = {.listen = "127.0.0.1:0", .backends = a->cfg.servers, .n_backends = a->cfg.n_servers,
-			.interval_ms = 1000, .timeout_ms = 1000};
+	struct balancer_config bc = {.listen = "127.0.0.1:0", .interval_ms = 1000, .timeout_ms = 1000};
 	struct client_http_cfg cc = {.address = address, .user_agent = "kontiki-agent"};
+	const char **known;
+	struct arena arena;
 	int rv;
 
+	arena_init(&arena);
+	snprintf(a->servers_file, sizeof(a->servers_file), "%s/servers", a->cfg.dir);
+	bc.n_backends = servers_known(a->servers_file, a->cfg.servers, a->cfg.n_servers, &arena, &known);
+	bc.backends = known;
 	path_of(a, "kubelet.crt", crt);
 	path_of(a, "kubelet.key", key);
 	path_of(a, "ca.crt", ca);
@@ -125,6 +139,7 @@ static int start_client(struct agent *a, struct err *e)
 	if (rv == 0)
 		rv = balancer_start(a->loop, &bc, &a->balancer, e);
 	tls_ctx_unref(bc.tls);
+	arena_fini(&arena);
 	if (rv == 0)
 		rv = tls_ctx_new_files(&client, crt, key, ca, &a->client_tls, e);
 	if (rv == 0)
@@ -211,10 +226,14 @@ static int start_kubelet(struct agent *a, struct err *e)
 static int start_parts(struct agent *a, struct err *e)
 {
 	int rv = start_client(a, e);
+	struct servers_cfg sc;
 
 	if (rv < 0)
 		return rv;
 	make_informers(a);
+	sc = (struct servers_cfg){.slices = a->inf[INF_SLICES], .balancer = a->balancer, .node_ip = a->cfg.node_ip,
+			.own = own_server(a), .file = a->servers_file};
+	a->servers = servers_start(&sc);
 	rv = start_network(a, e);
 	if (rv == 0)
 		rv = start_kubelet(a, e);
@@ -284,6 +303,7 @@ static void client_closed(void *arg)
 	struct agent *a = arg;
 
 	routes_stop(a->routes);
+	servers_stop(a->servers);
 	a->closing = 1;
 	if (a->balancer) {
 		a->closing++;

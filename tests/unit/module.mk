@@ -9,6 +9,7 @@ include tests/unit/proto/module.mk
 include tests/unit/proto/dom.mk
 include tests/unit/orchestrator/kubelet/module.mk
 include tests/unit/orchestrator/proxy/module.mk
+include tests/unit/orchestrator/agent/module.mk
 include tests/unit/orchestrator/apiserver/module.mk
 include tests/unit/orchestrator/controllers/module.mk
 include tests/unit/orchestrator/dns/module.mk
