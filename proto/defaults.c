@@ -1,5 +1,6 @@
 #include "proto/defaults.h"
 
+#include <ctype.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -81,10 +82,55 @@ static const struct row {
 	{"batch.v1.CronJobSpec", "suspend", "false"},
 	{"batch.v1.CronJobSpec", "successfulJobsHistoryLimit", "3"},
 	{"batch.v1.CronJobSpec", "failedJobsHistoryLimit", "1"},
+	{"batch.v1.PodFailurePolicyOnPodConditionsPattern", "status", "\"True\""},
+	{"autoscaling.v1.HorizontalPodAutoscalerSpec", "minReplicas", "1"},
+	{"autoscaling.v2.HorizontalPodAutoscalerSpec", "minReplicas", "1"},
+	{"autoscaling.v2.HorizontalPodAutoscalerSpec", "metrics",
+		"[{\"type\":\"Resource\",\"resource\":{\"name\":\"cpu\",\"target\":{\"type\":\"Utilization\","
+		"\"averageUtilization\":80}}}]"},
+	{"flowcontrol.v1.FlowSchemaSpec", "matchingPrecedence", "1000"},
+	{"flowcontrol.v1.LimitedPriorityLevelConfiguration", "nominalConcurrencyShares", "30"},
+	{"flowcontrol.v1.LimitedPriorityLevelConfiguration", "lendablePercent", "0"},
+	{"flowcontrol.v1.ExemptPriorityLevelConfiguration", "nominalConcurrencyShares", "0"},
+	{"flowcontrol.v1.ExemptPriorityLevelConfiguration", "lendablePercent", "0"},
+	{"flowcontrol.v1.QueuingConfiguration", "handSize", "8"},
+	{"flowcontrol.v1.QueuingConfiguration", "queues", "64"},
+	{"flowcontrol.v1.QueuingConfiguration", "queueLengthLimit", "50"},
+	{"admissionregistration.v1.ValidatingWebhook", "failurePolicy", "\"Fail\""},
+	{"admissionregistration.v1.ValidatingWebhook", "matchPolicy", "\"Equivalent\""},
+	{"admissionregistration.v1.ValidatingWebhook", "namespaceSelector", "{}"},
+	{"admissionregistration.v1.ValidatingWebhook", "objectSelector", "{}"},
+	{"admissionregistration.v1.ValidatingWebhook", "timeoutSeconds", "10"},
+	{"admissionregistration.v1.MutatingWebhook", "failurePolicy", "\"Fail\""},
+	{"admissionregistration.v1.MutatingWebhook", "matchPolicy", "\"Equivalent\""},
+	{"admissionregistration.v1.MutatingWebhook", "namespaceSelector", "{}"},
+	{"admissionregistration.v1.MutatingWebhook", "objectSelector", "{}"},
+	{"admissionregistration.v1.MutatingWebhook", "timeoutSeconds", "10"},
+	{"admissionregistration.v1.MutatingWebhook", "reinvocationPolicy", "\"Never\""},
+	{"admissionregistration.v1.Rule", "scope", "\"*\""},
+	{"admissionregistration.v1.ServiceReference", "port", "443"},
+	{"admissionregistration.v1.ValidatingAdmissionPolicySpec", "failurePolicy", "\"Fail\""},
+	{"admissionregistration.v1.MutatingAdmissionPolicySpec", "failurePolicy", "\"Fail\""},
+	{"admissionregistration.v1.MutatingAdmissionPolicySpec", "reinvocationPolicy", "\"Never\""},
+	{"admissionregistration.v1.MatchResources", "matchPolicy", "\"Equivalent\""},
+	{"admissionregistration.v1.MatchResources", "namespaceSelector", "{}"},
+	{"admissionregistration.v1.MatchResources", "objectSelector", "{}"},
+	{"apiregistration.v1.ServiceReference", "port", "443"},
+	{"apiextensions.v1.ServiceReference", "port", "443"},
+	{"apiextensions.v1.CustomResourceDefinitionSpec", "conversion", "{}"},
+	{"apiextensions.v1.CustomResourceConversion", "strategy", "\"None\""},
 	{"discovery.v1.EndpointPort", "name", "\"\""},
 	{"discovery.v1.EndpointPort", "protocol", "\"TCP\""},
 	{"networking.v1.NetworkPolicyPort", "protocol", "\"TCP\""},
 	{"rbac.v1.RoleRef", "apiGroup", "\"rbac.authorization.k8s.io\""},
+	{"storage.v1.CSIDriver", "spec", "{}"},
+	{"storage.v1.CSIDriverSpec", "attachRequired", "true"},
+	{"storage.v1.CSIDriverSpec", "podInfoOnMount", "false"},
+	{"storage.v1.CSIDriverSpec", "storageCapacity", "false"},
+	{"storage.v1.CSIDriverSpec", "fsGroupPolicy", "\"ReadWriteOnceWithFSType\""},
+	{"storage.v1.CSIDriverSpec", "requiresRepublish", "false"},
+	{"storage.v1.CSIDriverSpec", "seLinuxMount", "false"},
+	{"storage.v1.CSIDriverSpec", "volumeLifecycleModes", "[\"Persistent\"]"},
 	{"storage.v1.StorageClass", "reclaimPolicy", "\"Delete\""},
 	{"storage.v1.StorageClass", "volumeBindingMode", "\"Immediate\""},
 };
@@ -251,6 +297,97 @@ static void rolling(struct arena *a, struct json *strategy)
 		setc_if_missing(a, strategy, "rollingUpdate", "{}");
 }
 
+/* Jobs and replication controllers without labels take those of their pods. */
+static void labels_of_template(struct arena *a, struct json *obj)
+{
+	struct json *labels = json_getp(obj, "spec.template.metadata.labels"), *meta = json_object_at(a, obj, "metadata");
+
+	if (json_len(labels) > 0 && meta && json_len(json_getc(meta, "labels")) == 0)
+		json_setc(a, meta, "labels", json_copy(a, labels));
+}
+
+static void replication_controller(struct arena *a, struct json *obj)
+{
+	struct json *spec = json_getc(obj, "spec"), *labels = json_getp(spec, "template.metadata.labels");
+
+	if (!json_is(spec, JSON_OBJECT))
+		return;
+	if (json_len(labels) > 0 && json_len(json_getc(spec, "selector")) == 0)
+		json_setc(a, spec, "selector", json_copy(a, labels));
+	labels_of_template(a, obj);
+}
+
+/* What `from` says and `to` (made when missing) does not. */
+static void fill_quantities(struct arena *a, struct json *item, const char *from, const char *to)
+{
+	JSON_MEMBERS (m, json_getc(item, from)) {
+		struct json *map = json_object_at(a, item, to);
+
+		if (map && !json_get(map, m->key))
+			json_set(a, map, m->key, json_copy(a, m->value));
+	}
+}
+
+static void limit_range_item(struct arena *a, struct json *item)
+{
+	if (!json_eqc(json_getc(item, "type"), "Container"))
+		return;
+	fill_quantities(a, item, "max", "default");
+	fill_quantities(a, item, "default", "defaultRequest");
+	fill_quantities(a, item, "min", "defaultRequest");
+}
+
+static void network_policy_spec(struct arena *a, struct json *spec)
+{
+	if (json_len(json_getc(spec, "policyTypes")) == 0)
+		json_setc(a, spec, "policyTypes",
+			constant(a, json_len(json_getc(spec, "egress")) > 0
+					    ? "[\"Ingress\",\"Egress\"]"
+					    : "[\"Ingress\"]"));
+}
+
+/* Up in big steps at once; down slowly. */
+static void scaling_behavior(struct arena *a, struct json *behavior)
+{
+	static const struct {
+		const char *side, *rules;
+	} sides[] = {
+		{"scaleUp",
+			"{\"stabilizationWindowSeconds\":0,\"selectPolicy\":\"Max\",\"policies\":["
+			"{\"type\":\"Pods\",\"value\":4,\"periodSeconds\":15},"
+			"{\"type\":\"Percent\",\"value\":100,\"periodSeconds\":15}]}"},
+		{"scaleDown",
+			"{\"selectPolicy\":\"Max\",\"policies\":["
+			"{\"type\":\"Percent\",\"value\":100,\"periodSeconds\":15}]}"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(sides); i++) {
+		struct json *rules = json_object_at(a, behavior, sides[i].side);
+
+		JSON_MEMBERS (m, constant(a, sides[i].rules))
+			if (rules && json_is_null(json_get(rules, m->key)))
+				json_set(a, rules, m->key, m->value);
+	}
+}
+
+static void crd_spec(struct arena *a, struct json *spec)
+{
+	struct json *names = json_getc(spec, "names");
+	struct str kind = json_str(json_getc(names, "kind"));
+
+	if (!json_is(names, JSON_OBJECT) || kind.n == 0)
+		return;
+	if (json_str(json_getc(names, "singular")).n == 0) {
+		char *lower = arena_cstr(a, kind);
+
+		for (char *c = lower; *c; c++)
+			*c = (char)tolower((unsigned char)*c);
+		json_setc(a, names, "singular", json_newc(a, lower));
+	}
+	if (json_str(json_getc(names, "listKind")).n == 0)
+		json_setc(a, names, "listKind", json_newf(a, "%.*sList", STR_FMT(kind)));
+}
+
 /* A job itself, not the template in a cron job. */
 static void job(struct arena *a, struct json *obj)
 {
@@ -266,6 +403,8 @@ static void job(struct arena *a, struct json *obj)
 	setc_if_missing(a, spec, "backoffLimit", "6");
 	setc_if_missing(a, spec, "completionMode", "\"NonIndexed\"");
 	setc_if_missing(a, spec, "suspend", "false");
+	setc_if_missing(a, spec, "manualSelector", "false");
+	labels_of_template(a, obj);
 	setc_if_missing(a, spec, "podReplacementPolicy",
 		json_is(json_getc(spec, "podFailurePolicy"), JSON_OBJECT)
 			? "\"Failed\""
@@ -330,6 +469,11 @@ static const struct hook {
 	{"batch.v1.Job", job},
 	{"core.v1.Secret", secret},
 	{"rbac.v1.Subject", role_subject},
+	{"core.v1.ReplicationController", replication_controller},
+	{"core.v1.LimitRangeItem", limit_range_item},
+	{"networking.v1.NetworkPolicySpec", network_policy_spec},
+	{"autoscaling.v2.HorizontalPodAutoscalerBehavior", scaling_behavior},
+	{"apiextensions.v1.CustomResourceDefinitionSpec", crd_spec},
 };
 
 /* ---- the walk ---- */
@@ -364,17 +508,17 @@ static void field(struct arena *a, const struct schema_field *f, struct json *ob
 /* For each schema type: its first row and its first hook, plus 1; 0: none. Made once. */
 static struct {
 	pthread_once_t once;
-	uint8_t *row, *hook;
+	uint16_t *row, *hook;
 } start = {.once = PTHREAD_ONCE_INIT};
 
 static void find_starts(void)
 {
-	start.row = xcalloc(n_schema_types, 1);
-	start.hook = xcalloc(n_schema_types, 1);
+	start.row = xcalloc(n_schema_types, sizeof(*start.row));
+	start.hook = xcalloc(n_schema_types, sizeof(*start.hook));
 	for (size_t i = ARRAY_LEN(rows); i-- > 0;)
-		start.row[schema_type_find(rows[i].type) - schema_types] = (uint8_t)(i + 1);
+		start.row[schema_type_find(rows[i].type) - schema_types] = (uint16_t)(i + 1);
 	for (size_t i = ARRAY_LEN(hooks); i-- > 0;)
-		start.hook[schema_type_find(hooks[i].type) - schema_types] = (uint8_t)(i + 1);
+		start.hook[schema_type_find(hooks[i].type) - schema_types] = (uint16_t)(i + 1);
 }
 
 static void apply(struct arena *a, const struct schema_type *t, struct json *obj)

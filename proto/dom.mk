@@ -32,6 +32,7 @@ libproto_a_SOURCES += \
 	proto/openapi_schema.c
 libproto_a_SOURCES += \
 	proto/validate_affinity.c \
+	proto/validate_certificates.c \
 	proto/validate_container.c \
 	proto/validate_pod.c \
 	proto/validate_service.c \

@@ -93,6 +93,7 @@ void validate__affinity(
 
 validate__fn validate__pod, validate__deployment, validate__replica_set, validate__service,
 	validate__node, validate__namespace, validate__config_map, validate__secret,
-	validate__endpoints, validate__endpoint_slice, validate__lease, validate__event;
+	validate__endpoints, validate__endpoint_slice, validate__lease, validate__event,
+	validate__csr;
 
 #endif

@@ -23,6 +23,7 @@ static const struct {
 	{"apps/v1", "ReplicaSet", validate__replica_set},
 	{"coordination.k8s.io/v1", "Lease", validate__lease},
 	{"discovery.k8s.io/v1", "EndpointSlice", validate__endpoint_slice},
+	{"certificates.k8s.io/v1", "CertificateSigningRequest", validate__csr},
 };
 
 void validate_object(const struct resource *res, const char *sub, const struct json *obj,

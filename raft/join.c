@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "io/stream.h"
 #include "raft/member.h"
+#include "raft/member-priv.h"
 #include "raft/transport-priv.h"
 
 #define PAUSE_MS 500
@@ -71,12 +72,14 @@ static void send_request(struct attempt *a)
 	uint64_t now = clock_mono_ms();
 
 	m.admin.id = 1;
-	m.admin.op = MEMBER_ADD;
+	m.admin.op = MEMBER_JOIN;
 	m.admin.target = a->j->member_id;
 	m.admin.timeout_ms = (uint32_t)(a->until > now ? a->until - now : 1);
 	m.admin.name = str_from(a->j->name);
 	m.admin.addr = str_from(a->j->addr);
 	m.admin.url = str_from(a->j->url);
+	m.admin.zone = str_from(a->j->zone);
+	m.admin.flags = a->j->witness ? MEMBER_FLAG_WITNESS : 0;
 	msg_encode(&m, &b);
 	stream_write(a->stream, buf_str(&b), NULL);
 	buf_fini(&b);
@@ -107,6 +110,9 @@ static void take_answer(struct attempt *a, struct str frame)
 		err_set(&e, ERR_PROTOCOL, "it does not speak this protocol");
 		failed(a, &e);
 	} else if (m.admin_result.code == 0 && m.admin_result.status == MSG_DONE) {
+		/* The place that was made for its address has an id already. */
+		if (m.admin_result.member)
+			a->j->member_id = m.admin_result.member;
 		finish(a, a->cluster_id, NULL);
 	} else {
 		err_set(&e, m.admin_result.code > 0 && m.admin_result.code < ERR_N_CODES ? (enum err_code)m.admin_result.code

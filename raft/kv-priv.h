@@ -14,7 +14,7 @@
 /* The shell around struct member: a thread with a loop, a thread that writes the WAL, sockets, and messages from other loops. */
 struct kv {
 	/* The configuration, copied. */
-	char *data_dir, *name, *listen, *addr, *url;
+	char *data_dir, *name, *listen, *addr, *url, *zone;
 	struct kv_cfg cfg;
 	struct kv_peer *initial;
 	char **join;

@@ -117,6 +117,19 @@ void kv_member_remove(struct kv *kv, struct kv_admin *a, uint64_t id)
 	admin(kv, a, MEMBER_REMOVE);
 }
 
+void kv_member_promote(struct kv *kv, struct kv_admin *a, uint64_t id)
+{
+	a->target = id;
+	admin(kv, a, MEMBER_PROMOTE);
+}
+
+void kv_member_update(struct kv *kv, struct kv_admin *a, uint64_t id, const struct kv_peer *peer)
+{
+	a->target = id;
+	a->peer = *peer;
+	admin(kv, a, MEMBER_UPDATE);
+}
+
 void kv_transfer(struct kv *kv, struct kv_admin *a, uint64_t id)
 {
 	a->target = id;

@@ -46,7 +46,10 @@ struct tls_ctx;
 struct kv_peer {
 	const char *name; /* unique in the cluster, a DNS label */
 	const char *addr; /* "ip:port" or "[ip6]:port" where the peers reach it */
-	const char *url;  /* where clients reach its API, "https://ip:6443"; may be NULL */
+	const char *url;  /* where clients reach its API, "https://ip:6443" (several: with commas); may be NULL */
+	const char *zone; /* its failure domain, any word; may be NULL */
+	bool learner;     /* stays a learner until kv_member_promote; else it becomes a voter or stand-by by itself */
+	bool witness;     /* a voter that serves no API and hands leadership on */
 };
 
 struct kv_cfg {
@@ -57,12 +60,18 @@ struct kv_cfg {
 	const char *listen;    /* "ip:port"; port 0 lets the kernel choose (tests) */
 	const char *advertise; /* NULL: same as listen */
 	const char *url;       /* this member's API URL, told to the others; may be NULL */
+	const char *zone;      /* its failure domain; may be NULL */
+	bool witness;
 	struct tls_ctx *tls_server, *tls_client; /* certificates O=kontiki:peers; must outlive the kv */
 
 	/*
 	 * On a fresh data directory exactly one of: `initial` (the whole first cluster, this member among them, the
 	 * same list on every one of them; NULL: a cluster of this member alone), or `join` (peer addresses of a running
-	 * cluster). A directory that already has a member ignores both.
+	 * cluster). A directory that already has a member ignores both; if its address, URL or zone are others than the
+	 * cluster knows, it tells the cluster.
+	 *
+	 * A joiner with the peer address of a member that was added and never started becomes that member. One with the name
+	 * or address of a member that has been silent for `replace_ms` replaces it.
 	 */
 	const struct kv_peer *initial;
 	size_t n_initial;
@@ -77,6 +86,13 @@ struct kv_cfg {
 	unsigned compact_keep_ms; /* 300000: history that is kept; UINT_MAX: no automatic compaction */
 	uint64_t checkpoint_bytes; /* 32 MiB: log bytes between two checkpoints */
 	uint64_t store_quota;      /* bytes; 0: the store's default */
+	/*
+	 * Roles. The leader keeps this many voters (further members are stand-by), takes the vote from one that has been
+	 * silent for dead_ms when a stand-by can have it, and prefers voters in different zones. raft/roles.h has the rules.
+	 */
+	unsigned voters;     /* 5 */
+	unsigned dead_ms;    /* 30000 */
+	unsigned replace_ms; /* 5000 */
 	bool nosync;               /* tests only: no fdatasync, so a power loss may lose acknowledged writes */
 
 	/*
@@ -162,17 +178,34 @@ struct kv_role_watch {
 void kv_role_watch(struct kv *, struct kv_role_watch *);
 void kv_role_unwatch(struct kv_role_watch *);
 
+/* KV_LEARNER also for stand-by members: both have the whole log and no vote. */
 enum kv_member_role { KV_VOTER, KV_LEARNER, KV_SPARE };
+
+/* Bits of kv_member.alarms. */
+enum kv_alarm {
+	KV_ALARM_NOSPACE = 1, /* the store is over its quota: writes are refused (replicated) */
+	KV_ALARM_CORRUPT = 2, /* members differ: reads and writes are refused (replicated) */
+	KV_ALARM_DISK = 4,    /* the member's disk fails, is full, or hangs: it does not take part until that is over */
+};
 
 struct kv_member {
 	uint64_t id;
 	char name[KV_NAME_MAX];
 	char addr[KV_ADDR_MAX];
 	char url[KV_ADDR_MAX];
+	char zone[KV_NAME_MAX];
 	enum kv_member_role role;
 	bool self, leader;
+	bool started;         /* false: added, and nobody has come for the place yet; then its name is empty */
+	bool learner;         /* a learner until somebody promotes it */
+	bool witness;
+	uint64_t claim;       /* private: the joiner that has taken the place */
 	bool reachable;       /* heard from within the last election timeouts (leader and self: always) */
-	uint64_t match_index; /* known on the leader only */
+	uint64_t match_index; /* what the leader knows it to have; known on the leader only */
+	/* As it said itself within the last seconds; 0: not known. */
+	unsigned alarms;
+	uint64_t applied_index;
+	uint64_t store_bytes, store_used, wal_bytes;
 };
 
 struct kv_status {
@@ -184,6 +217,10 @@ struct kv_status {
 	uint64_t commit_index, applied_index, last_index, first_index;
 	uint64_t revision;
 	uint64_t wal_bytes;
+	/* Of this member's store, at most a second old: file, pages that hold data, quota. */
+	uint64_t store_bytes, store_used, store_quota;
+	unsigned alarms;        /* of the cluster (replicated) and of this member */
+	char disk_error[256];   /* with KV_ALARM_DISK: cause and cure */
 	size_t n_members;
 	struct kv_member members[KV_MAX_MEMBERS];
 };
@@ -193,13 +230,30 @@ void kv_status(struct kv *, struct kv_status *);
 
 /* --- Membership ------------------------------------------------------------------------------------------ */
 
+/* Why a membership request was refused, finer than the error's code. */
+enum kv_why {
+	KV_WHY_NONE,            /* it was not, or the code says all */
+	KV_WHY_NOT_FOUND,       /* no member with this id */
+	KV_WHY_ADDR_EXISTS,     /* another member has the peer address */
+	KV_WHY_NAME_EXISTS,     /* another member has the name, and is not dead */
+	KV_WHY_BAD_ADDR,        /* name, address or URL cannot be used */
+	KV_WHY_TOO_MANY,        /* the cluster has KV_MAX_MEMBERS */
+	KV_WHY_NOT_LEARNER,     /* only a learner can be promoted */
+	KV_WHY_LEARNER_LAGS,    /* it is not started, or behind the leader by too much */
+	KV_WHY_LAST_VOTER,      /* without it nobody could vote */
+	KV_WHY_UNHEALTHY,       /* too few of the voters that would be left answer */
+	KV_WHY_BAD_TRANSFEREE,  /* leadership cannot go there: no voter, or none reachable */
+	KV_WHY_LOST_LEADER,     /* unknown outcome: leadership moved meanwhile */
+};
+
 struct kv_admin {
 	/* in */
 	uint32_t timeout_ms; /* 0: 60 s */
 	void (*done)(struct kv_admin *);
 	/* out */
 	struct err err;
-	uint64_t id; /* add: the new member's id */
+	enum kv_why why;
+	uint64_t id; /* add: the new member's id; else the member concerned */
 	/* private */
 	int op;
 	struct kv_peer peer;
@@ -211,10 +265,20 @@ struct kv_admin {
 	struct kv *kv;
 };
 
-/* Reserve a place for a new member (a learner); it becomes a voter by itself when it has caught up. A member that
- * starts with `join` does this on its own; the call is for operators. `peer` and its strings are borrowed until done. */
+/*
+ * Reserve a place for a new member: it begins as a learner and, unless peer->learner, becomes a voter (or stand-by) by
+ * itself when it has caught up. peer->addr is needed. Without a name (NULL or "") it counts as not started, until a
+ * member that starts with `join` and this address takes the place. A member that starts with `join` needs no such
+ * reservation; the call is for operators. `peer` and its strings are borrowed until done.
+ */
 void kv_member_add(struct kv *, struct kv_admin *, const struct kv_peer *peer);
-/* Done when the removal is committed. The removed member stops with ERR_FAILED_PRECONDITION. */
+/* A learner becomes a voter now: done when that is committed. ERR_FAILED_PRECONDITION with KV_WHY_NOT_LEARNER or
+ * KV_WHY_LEARNER_LAGS. */
+void kv_member_promote(struct kv *, struct kv_admin *, uint64_t id);
+/* Another address, URL or zone; what is NULL in peer stays. The name and the flags stay. */
+void kv_member_update(struct kv *, struct kv_admin *, uint64_t id, const struct kv_peer *peer);
+/* Done when the removal is committed. The removed member stops with ERR_FAILED_PRECONDITION. Refused with
+ * KV_WHY_UNHEALTHY when the voters that would be left could not commit it. */
 void kv_member_remove(struct kv *, struct kv_admin *, uint64_t id);
 /* Hand leadership to member `id` (0: the best one). Done when another leader is known, or with an error. */
 void kv_transfer(struct kv *, struct kv_admin *, uint64_t id);

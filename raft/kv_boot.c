@@ -121,6 +121,10 @@ static int start_member(struct kv *kv, const struct kv_peer *initial, size_t n, 
 				 .initial = initial,
 				 .initial_ids = ids,
 				 .n_initial = n,
+				 .self = {.addr = kv->addr, .url = kv->url, .zone = kv->zone},
+				 .voters = kv->cfg.voters,
+				 .dead_ms = kv->cfg.dead_ms,
+				 .replace_ms = kv->cfg.replace_ms,
 				 .election_ms = kv->cfg.election_ms,
 				 .heartbeat_ms = kv->cfg.heartbeat_ms,
 				 .compact_keep_ms = kv->cfg.compact_keep_ms,
@@ -151,7 +155,7 @@ static int start_member(struct kv *kv, const struct kv_peer *initial, size_t n, 
 
 static int boot_initial(struct kv *kv, struct err *e)
 {
-	struct kv_peer alone = {.name = kv->name, .addr = kv->addr, .url = kv->url};
+	struct kv_peer alone = {.name = kv->name, .addr = kv->addr, .url = kv->url, .zone = kv->zone};
 	const struct kv_peer *list = kv->initial ? kv->initial : &alone;
 	size_t n = kv->initial ? kv->cfg.n_initial : 1;
 	bool found = false;
@@ -198,6 +202,8 @@ static void start_join(struct kv *kv)
 				    .name = kv->name,
 				    .addr = kv->addr,
 				    .url = kv->url,
+				    .zone = kv->zone,
+				    .witness = kv->cfg.witness,
 				    .timeout_ms = kv->cfg.join_ms ? kv->cfg.join_ms : 30000,
 				    .done = joined};
 	join_start(&kv->joining);
@@ -238,11 +244,15 @@ static void copy_cfg(struct kv *kv, const struct kv_cfg *cfg)
 	kv->listen = dup_or_null(cfg->listen);
 	kv->addr = xstrdup(cfg->advertise ? cfg->advertise : cfg->listen ? cfg->listen : "local");
 	kv->url = dup_or_null(cfg->url);
+	kv->zone = dup_or_null(cfg->zone);
 	if (cfg->initial) {
 		kv->initial = xcalloc(cfg->n_initial, sizeof(*kv->initial));
 		for (size_t i = 0; i < cfg->n_initial; i++)
-			kv->initial[i] = (struct kv_peer){xstrdup(cfg->initial[i].name), xstrdup(cfg->initial[i].addr),
-							  dup_or_null(cfg->initial[i].url)};
+			kv->initial[i] = (struct kv_peer){.name = xstrdup(cfg->initial[i].name),
+							  .addr = xstrdup(cfg->initial[i].addr),
+							  .url = dup_or_null(cfg->initial[i].url),
+							  .zone = dup_or_null(cfg->initial[i].zone),
+							  .witness = cfg->initial[i].witness};
 	}
 	kv->join = xcalloc(cfg->n_join + 1, sizeof(*kv->join));
 	for (size_t i = 0; i < cfg->n_join; i++)
@@ -258,6 +268,7 @@ static void free_kv(struct kv *kv)
 		free((char *)(uintptr_t)kv->initial[i].name);
 		free((char *)(uintptr_t)kv->initial[i].addr);
 		free((char *)(uintptr_t)kv->initial[i].url);
+		free((char *)(uintptr_t)kv->initial[i].zone);
 	}
 	for (size_t i = 0; i < kv->cfg.n_join; i++)
 		free(kv->join[i]);
@@ -268,6 +279,7 @@ static void free_kv(struct kv *kv)
 	free(kv->listen);
 	free(kv->addr);
 	free(kv->url);
+	free(kv->zone);
 	uv_mutex_destroy(&kv->lock);
 	uv_mutex_destroy(&kv->writer_lock);
 	uv_cond_destroy(&kv->writer_wake);

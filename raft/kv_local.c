@@ -144,6 +144,28 @@ int kv_transfer_wait(struct kv *kv, uint64_t id, struct err *e)
 	return admin_end(&w, NULL, e);
 }
 
+int kv_member_promote_wait(struct kv *kv, uint64_t id, enum kv_why *ret_why, struct err *e)
+{
+	struct waiter w;
+
+	waiter_init(&w);
+	w.admin.done = admin_done;
+	kv_member_promote(kv, &w.admin, id);
+	wait_for(&w);
+	*ret_why = w.admin.why;
+	return admin_end(&w, NULL, e);
+}
+
+int kv_member_update_wait(struct kv *kv, uint64_t id, const struct kv_peer *peer, struct err *e)
+{
+	struct waiter w;
+
+	waiter_init(&w);
+	w.admin.done = admin_done;
+	kv_member_update(kv, &w.admin, id, peer);
+	return admin_end(&w, NULL, e);
+}
+
 bool kv_leader_wait(struct kv *kv, uint32_t timeout_ms)
 {
 	struct kv_status s;

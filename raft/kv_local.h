@@ -18,6 +18,8 @@ int kv_barrier_wait(struct kv *, struct err *);
 bool kv_leader_wait(struct kv *, uint32_t timeout_ms);
 int kv_member_add_wait(struct kv *, const struct kv_peer *, uint64_t *ret_id, struct err *);
 int kv_member_remove_wait(struct kv *, uint64_t id, struct err *);
+int kv_member_promote_wait(struct kv *, uint64_t id, enum kv_why *ret_why, struct err *);
+int kv_member_update_wait(struct kv *, uint64_t id, const struct kv_peer *, struct err *);
 int kv_transfer_wait(struct kv *, uint64_t id, struct err *);
 
 #endif

@@ -44,12 +44,24 @@ struct change {
 	struct kv_admin *admin;
 	uint64_t peer, conn, id;
 	uint64_t deadline;
-	uint8_t op;
+	uint8_t op, why;  /* enum member_admin_op, enum kv_why */
 	uint64_t target;
 	uint64_t index;   /* of its configuration entry */
 	uint64_t sent_to;
-	char name[KV_NAME_MAX], addr[KV_ADDR_MAX], url[KV_ADDR_MAX];
+	struct kv_member who; /* what it adds or changes: names, addresses, flags */
 };
+
+/* One step from the present configuration to the next. */
+struct conf_edit {
+	uint64_t id;         /* change this one, or add it; 0: none */
+	const char *address; /* NULL: as it is */
+	int role;            /* enum raft_role; -1: as it is */
+	uint64_t without;    /* instead: leave this one out */
+};
+
+#define MEMBER_ADDRESS_MAX (2 * KV_NAME_MAX + 2 * KV_ADDR_MAX + 32)
+#define MEMBER_FLAG_LEARNER 1u
+#define MEMBER_FLAG_WITNESS 2u
 
 /*
  * Which proposals of a peer have arrived: a repeated frame must not become a repeated write. Ids count up from a random
@@ -65,6 +77,7 @@ struct seen {
 struct peer_state {
 	uint64_t id;
 	uint64_t last_heard;
+	bool lost; /* the connection broke, and nothing was heard since */
 	struct snap_send *snap;
 	uint64_t snap_retry_at;
 	struct seen seen[3]; /* newest epoch first */
@@ -91,7 +104,7 @@ struct member {
 	/* Writing. */
 	bool writing;
 	struct wal_batch batch;
-	uint64_t write_since, resign_after;
+	uint64_t write_since, resign_after, lead_since, announce_after;
 	unsigned n_work; /* jobs out */
 
 	/* The view after the last step. */
@@ -193,12 +206,28 @@ void member__reads_expire(struct member *, uint64_t now, const struct err *all);
 void member__read_frame(struct member *, uint64_t from, const struct msg *);
 void member__reads_peer_lost(struct member *, uint64_t peer);
 
+/* member_roles.c */
+void member__keep_roles(struct member *);
+void member__resign_if_stuck(struct member *, uint64_t now);
+void member__resign_if_witness(struct member *, uint64_t now);
+void member__announce_self(struct member *, uint64_t now);
+/* Since it was heard, or since this member leads, whichever is shorter. */
+uint64_t member__silent_ms(struct member *, uint64_t id);
+/* It is certainly there: connected, and heard within some heartbeats. */
+bool member__answers(struct member *, uint64_t id);
+
+/* member_change.c */
+int member__submit_conf(struct member *, const struct conf_edit *, struct err *);
+bool member__may_change(const struct member *);
+/* Requests of this member's own; nobody waits for the answer. */
+void member__request(struct member *, enum member_admin_op, uint64_t deadline);
+void member__request_update(struct member *, const struct kv_peer *, uint64_t deadline);
+
 /* member_conf.c */
 void member__refresh_peers(struct member *);
 void member__conf_committed(struct member *, uint64_t index, struct raft_configuration *conf);
 void member__changes(struct member *);
 void member__changes_lost(struct member *);
-void member__resign_if_stuck(struct member *, uint64_t now);
 void member__changes_expire(struct member *, uint64_t now, const struct err *all);
 void member__admin_frame(struct member *, uint64_t from, const struct msg *);
 void member__admin_result(struct member *, uint64_t from, const struct msg *);
@@ -207,7 +236,10 @@ const struct raft_server *member__server(const struct member *, uint64_t id);
 unsigned member__voters(const struct member *);
 bool member__is_voter(const struct member *, uint64_t id);
 void member__parse_address(const char *address, struct kv_member *ret);
-void member__format_address(char out[KV_NAME_MAX + 2 * KV_ADDR_MAX], const char *name, const char *addr, const char *url);
+void member__format_address(char out[MEMBER_ADDRESS_MAX], const struct kv_member *);
+void member__copy(char *out, size_t size, struct str);
+void member__fill(struct member *, const struct raft_server *, struct kv_member *out);
+uint64_t member__as_id(uint64_t);
 struct peer_state *member__peer(struct member *, uint64_t id);
 /* True the first time. */
 bool member__first_time(struct peer_state *, uint64_t id);

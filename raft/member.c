@@ -122,8 +122,10 @@ static void handle_state(struct member *m)
 	m->dirty = true;
 	log_debug("raft", "member=%016" PRIx64 " state=%s term=%llu", m->id, raft_state_name(m->state),
 		  raft_current_term(&m->raft));
-	if (m->state == RAFT_LEADER)
+	if (m->state == RAFT_LEADER) {
 		m->need_barrier = true;
+		m->lead_since = member__now(m);
+	}
 	if (before == RAFT_LEADER)
 		member__lost_leadership(m);
 }
@@ -378,6 +380,8 @@ void member_peer_lost(struct member *m, uint64_t peer, bool refused)
 
 	if (m->stopped)
 		return;
+	if (member__peer(m, peer))
+		member__peer(m, peer)->lost = true;
 	member__forward_lost(m, peer);
 	member__reads_peer_lost(m, peer);
 	member__changes_peer_lost(m, peer);
@@ -480,9 +484,14 @@ static int bootstrap(struct member *m, struct err *e)
 
 	raft_configuration_init(&conf);
 	for (size_t i = 0; i < cfg->n_initial; i++) {
-		char address[KV_NAME_MAX + 2 * KV_ADDR_MAX];
+		char address[MEMBER_ADDRESS_MAX];
+		struct kv_member who = {.witness = cfg->initial[i].witness};
 
-		member__format_address(address, cfg->initial[i].name, cfg->initial[i].addr, cfg->initial[i].url);
+		member__copy(who.name, sizeof(who.name), str_from(cfg->initial[i].name));
+		member__copy(who.addr, sizeof(who.addr), str_from(cfg->initial[i].addr));
+		member__copy(who.url, sizeof(who.url), str_from(cfg->initial[i].url));
+		member__copy(who.zone, sizeof(who.zone), str_from(cfg->initial[i].zone));
+		member__format_address(address, &who);
 		rc = raft_configuration_add(&conf, cfg->initial_ids[i], address, RAFT_VOTER);
 		if (rc != 0) {
 			raft_configuration_close(&conf);
@@ -618,6 +627,9 @@ static void set_defaults(struct member_cfg *cfg)
 	cfg->compact_keep_ms = cfg->compact_keep_ms ? cfg->compact_keep_ms : 300000;
 	cfg->checkpoint_bytes = cfg->checkpoint_bytes ? cfg->checkpoint_bytes : 32u << 20;
 	cfg->log_cache = cfg->log_cache ? cfg->log_cache : 16u << 20;
+	cfg->voters = cfg->voters ? cfg->voters : 5;
+	cfg->dead_ms = cfg->dead_ms ? cfg->dead_ms : 30000;
+	cfg->replace_ms = cfg->replace_ms ? cfg->replace_ms : 5000;
 	cfg->trailing_bytes = cfg->trailing_bytes ? cfg->trailing_bytes : 8u << 20;
 }
 

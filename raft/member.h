@@ -75,7 +75,10 @@ struct member_cfg {
 	const struct kv_peer *initial;
 	const uint64_t *initial_ids;
 	size_t n_initial;
+	/* What the cluster should know of this member; addr NULL: as it is. The strings outlive the member. */
+	struct kv_peer self;
 	unsigned election_ms, heartbeat_ms, compact_keep_ms;
+	unsigned voters, dead_ms, replace_ms; /* see kv.h */
 	uint64_t checkpoint_bytes;
 	uint32_t segment_size;     /* 0: the WAL's default */
 	size_t log_cache;          /* bytes; 0: 16 MiB */
@@ -83,7 +86,15 @@ struct member_cfg {
 	bool no_crash_hint;        /* tests */
 };
 
-enum member_admin_op { MEMBER_ADD = 1, MEMBER_REMOVE = 2, MEMBER_TRANSFER = 3 };
+/* Numbers are on the wire. JOIN: a member that starts asks for admission. */
+enum member_admin_op {
+	MEMBER_ADD = 1,
+	MEMBER_REMOVE = 2,
+	MEMBER_TRANSFER = 3,
+	MEMBER_PROMOTE = 4,
+	MEMBER_UPDATE = 5,
+	MEMBER_JOIN = 6,
+};
 
 /* ops that send or ask may be called inside already. */
 int member_new(const struct member_cfg *, void *arg, struct member **ret, struct err *);

@@ -404,6 +404,8 @@ void member__upkeep(struct member *m, uint64_t now)
 
 	ask_whether_removed(m, now);
 	member__resign_if_stuck(m, now);
+	member__resign_if_witness(m, now);
+	member__announce_self(m, now);
 	if (m->ready) {
 		revoke_expired(m, now);
 		compact_history(m, now);

@@ -106,7 +106,7 @@ static const char *address_of(const struct member *m, uint64_t id)
 static int receive(struct member *m, uint64_t from, struct raft_message *in)
 {
 	struct raft_event ev = {.type = RAFT_RECEIVE, .receive = {in}};
-	char address[KV_NAME_MAX + 2 * KV_ADDR_MAX];
+	char address[MEMBER_ADDRESS_MAX];
 
 	/* The step may replace the configuration that the string belongs to. */
 	snprintf(address, sizeof(address), "%s", address_of(m, from));
@@ -232,8 +232,10 @@ static void heard_from(struct member *m, uint64_t from, const struct msg *msg)
 {
 	struct peer_state *p = member__peer(m, from);
 
-	if (p)
+	if (p) {
 		p->last_heard = member__now(m);
+		p->lost = false;
+	}
 	/* Someone who was removed and does not know it (its last messages were lost): the leader tells it. */
 	if (m->ready && msg->kind != MSG_REMOVED && msg->kind != MSG_ADMIN && m->raft.configuration_uncommitted_index == 0 &&
 	    !member__server(m, from)) {

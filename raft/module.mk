@@ -12,12 +12,15 @@ libraft_a_SOURCES = \
 	raft/log.c raft/log.h \
 	raft/member.c raft/member.h raft/member-priv.h \
 	raft/member_apply.c \
+	raft/member_change.c \
 	raft/member_conf.c \
 	raft/member_msg.c \
 	raft/member_propose.c \
 	raft/member_read.c \
+	raft/member_roles.c \
 	raft/member_snap.c \
 	raft/msg.c raft/msg.h raft/msg.def \
+	raft/roles.c raft/roles.h \
 	raft/stable.c raft/stable.h \
 	raft/transport.c raft/transport.h raft/transport-priv.h \
 	raft/wal.c raft/wal.h raft/wal-priv.h \

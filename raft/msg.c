@@ -146,14 +146,17 @@ static void encode_requests(const struct msg *m, struct buf *out)
 		add_u64(out, m->admin.target);
 		add_u32(out, m->admin.timeout_ms);
 		add_u8(out, m->admin.op);
+		add_u8(out, m->admin.flags);
 		add_bytes(out, m->admin.name);
 		add_bytes(out, m->admin.addr);
 		add_bytes(out, m->admin.url);
+		add_bytes(out, m->admin.zone);
 		break;
 	default:
 		add_u64(out, m->admin_result.id);
 		add_u64(out, m->admin_result.member);
 		add_u8(out, m->admin_result.status);
+		add_u8(out, m->admin_result.why);
 		add_u32(out, (uint32_t)m->admin_result.code);
 		add_bytes(out, m->admin_result.text);
 		break;
@@ -182,14 +185,17 @@ static void decode_requests(struct reader *r, struct msg *m)
 		m->admin.target = read_u64(r);
 		m->admin.timeout_ms = read_u32(r);
 		m->admin.op = read_u8(r);
+		m->admin.flags = read_u8(r);
 		m->admin.name = read_bytes(r);
 		m->admin.addr = read_bytes(r);
 		m->admin.url = read_bytes(r);
+		m->admin.zone = read_bytes(r);
 		break;
 	default:
 		m->admin_result.id = read_u64(r);
 		m->admin_result.member = read_u64(r);
 		m->admin_result.status = read_u8(r);
+		m->admin_result.why = read_u8(r);
 		m->admin_result.code = (int)read_u32(r);
 		m->admin_result.text = read_bytes(r);
 		break;

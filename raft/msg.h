@@ -81,12 +81,12 @@ struct msg {
 		struct {
 			uint64_t id, target;
 			uint32_t timeout_ms;
-			uint8_t op;
-			struct str name, addr, url;
+			uint8_t op, flags; /* enum member_admin_op, MEMBER_FLAG_... */
+			struct str name, addr, url, zone;
 		} admin;
 		struct {
 			uint64_t id, member;
-			uint8_t status;
+			uint8_t status, why; /* enum msg_status, enum kv_why */
 			int code;
 			struct str text;
 		} admin_result;

@@ -6,7 +6,7 @@
 #include "raft/transport.h"
 
 #define HELLO_MAGIC 0x3150544bu /* "KTP1" */
-#define HELLO_VERSION 1u
+#define HELLO_VERSION 2u
 #define HELLO_MAX 4096
 #define CHANNEL_JOIN 2 /* beside enum msg_channel: the sender is no member yet */
 #define PEER_ORG "kontiki:peers"

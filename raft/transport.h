@@ -65,8 +65,9 @@ struct join {
 	const char *const *addrs;
 	size_t n_addrs;
 	struct tls_ctx *tls;
-	uint64_t member_id;
-	const char *name, *addr, *url;
+	uint64_t member_id; /* what it proposes; in done, what it is */
+	const char *name, *addr, *url, *zone;
+	bool witness;
 	uint64_t timeout_ms;
 	void (*done)(struct join *, uint64_t cluster_id, const struct err *);
 	/* private */

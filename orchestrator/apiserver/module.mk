@@ -25,6 +25,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/scale.c \
 	orchestrator/apiserver/storage.c orchestrator/apiserver/storage.h \
 	orchestrator/apiserver/strategy.c orchestrator/apiserver/strategy.h orchestrator/apiserver/strategies.h \
+	orchestrator/apiserver/strategy_kinds.c \
 	orchestrator/apiserver/strategy_pod.c \
 	orchestrator/apiserver/strategy_service.c \
 	orchestrator/apiserver/tables.c orchestrator/apiserver/tables.h \

@@ -239,12 +239,6 @@ static enum step_result route(struct api_request *req)
 	}
 	req->res = resource_find(arena_cstr(&req->arena, at->group), arena_cstr(&req->arena, at->version),
 			arena_cstr(&req->arena, at->resource));
-	/* kubectl asks which custom resources there are before it calls a kind unknown: none. */
-	if (req->res && !req->res->served && at->verb == API_LIST &&
-			str_eqc(at->resource, "customresourcedefinitions")) {
-		req->strat = api_strategy_find(req->res);
-		return api_program(req, list);
-	}
 	if (!req->res || !req->res->served)
 		return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
 	req->strat = api_strategy_find(req->res);

@@ -20,6 +20,19 @@ enum step_result strategy_service_update(struct api_request *);
 enum step_result strategy_service_admit(struct api_request *);
 enum step_result strategy_service_released(struct api_request *);
 
+/* strategy_kinds.c */
+enum step_result strategy_pv_create(struct api_request *);
+enum step_result strategy_pv_update(struct api_request *);
+enum step_result strategy_pvc_create(struct api_request *);
+enum step_result strategy_daemon_set_create(struct api_request *);
+enum step_result strategy_daemon_set_update(struct api_request *);
+enum step_result strategy_job_create(struct api_request *);
+enum step_result strategy_csr_create(struct api_request *);
+enum step_result strategy_csr_update(struct api_request *);
+enum step_result strategy_csr_approval(struct api_request *, struct json *view);
+enum step_result strategy_crd_create(struct api_request *);
+enum step_result strategy_crd_update(struct api_request *);
+
 /* scale.c */
 struct json *strategy_scale_to_view(struct api_request *, struct json *obj);
 enum step_result strategy_scale_from_view(struct api_request *, struct json *view);

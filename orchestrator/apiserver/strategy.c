@@ -140,14 +140,6 @@ static uint32_t event_ttl(struct api_request *req)
 	return req->srv->cfg.event_ttl_s ? req->srv->cfg.event_ttl_s : 3600;
 }
 
-/* --- Workloads ----------------------------------------------------------------------------------------------------- */
-
-static enum step_result no_prepare(struct api_request *req)
-{
-	(void)req;
-	return STEP_NEXT;
-}
-
 /* --- The rows ------------------------------------------------------------------------------------------------------- */
 
 static const struct api_strategy strategies[] = {
@@ -175,19 +167,48 @@ static const struct api_strategy strategies[] = {
 		{.group = "", .plural = "bindings", .program = strategy_bindings},
 		{.group = "events.k8s.io", .plural = "events", .no_generation = true, .no_status = true,
 				.create_on_update = true, .ttl = event_ttl},
-		{.group = "apps", .plural = "deployments", .prepare_create = no_prepare},
+		{.group = "apps", .plural = "deployments", .counts_annotations = true},
 		{.group = "apps", .plural = "controllerrevisions", .no_generation = true, .no_status = true},
 		{.group = "discovery.k8s.io", .plural = "endpointslices", .no_status = true, .create_on_update = true},
-		{.group = "coordination.k8s.io", .plural = "leases", .no_generation = true, .no_status = true,
-				.create_on_update = true, .admit = lease_admit},
-		{.group = "scheduling.k8s.io", .plural = "priorityclasses", .no_status = true},
-		{.group = "storage.k8s.io", .plural = "storageclasses", .no_generation = true, .no_status = true},
-		{.group = "node.k8s.io", .plural = "runtimeclasses", .no_generation = true, .no_status = true},
-		{.group = "rbac.authorization.k8s.io", .plural = "roles", .no_generation = true, .no_status = true},
-		{.group = "rbac.authorization.k8s.io", .plural = "rolebindings", .no_generation = true, .no_status = true},
-		{.group = "rbac.authorization.k8s.io", .plural = "clusterroles", .no_generation = true, .no_status = true},
+		{.group = "coordination.k8s.io", .plural = "leases", .no_generation = true, .create_on_update = true,
+				.admit = lease_admit},
+		{.group = "", .plural = "limitranges", .no_generation = true, .create_on_update = true},
+		{.group = "", .plural = "resourcequotas", .no_generation = true, .return_deleted = true},
+		{.group = "", .plural = "persistentvolumes", .no_generation = true, .return_deleted = true,
+				.prepare_create = strategy_pv_create, .prepare_update = strategy_pv_update},
+		{.group = "", .plural = "persistentvolumeclaims", .no_generation = true, .return_deleted = true,
+				.prepare_create = strategy_pvc_create},
+		{.group = "apps", .plural = "daemonsets", .prepare_create = strategy_daemon_set_create,
+				.prepare_update = strategy_daemon_set_update},
+		{.group = "batch", .plural = "jobs", .prepare_create = strategy_job_create},
+		{.group = "autoscaling", .plural = "horizontalpodautoscalers", .no_generation = true},
+		{.group = "certificates.k8s.io", .plural = "certificatesigningrequests", .no_generation = true,
+				.prepare_create = strategy_csr_create, .prepare_update = strategy_csr_update},
+		{.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions",
+				.prepare_create = strategy_crd_create, .prepare_update = strategy_crd_update},
+		{.group = "apiregistration.k8s.io", .plural = "apiservices", .no_generation = true},
+		{.group = "networking.k8s.io", .plural = "ipaddresses", .no_generation = true},
+		{.group = "networking.k8s.io", .plural = "servicecidrs", .no_generation = true},
+		{.group = "storage.k8s.io", .plural = "storageclasses", .no_generation = true, .return_deleted = true},
+		{.group = "storage.k8s.io", .plural = "csidrivers", .late_generation = true, .return_deleted = true},
+		{.group = "storage.k8s.io", .plural = "csinodes", .no_generation = true, .return_deleted = true},
+		{.group = "storage.k8s.io", .plural = "csistoragecapacities", .no_generation = true, .return_deleted = true},
+		{.group = "storage.k8s.io", .plural = "volumeattachments", .no_generation = true, .return_deleted = true},
+		{.group = "storage.k8s.io", .plural = "volumeattributesclasses", .no_generation = true,
+				.return_deleted = true},
+		{.group = "node.k8s.io", .plural = "runtimeclasses", .no_generation = true},
+		{.group = "rbac.authorization.k8s.io", .plural = "roles", .no_generation = true, .create_on_update = true},
+		{.group = "rbac.authorization.k8s.io", .plural = "rolebindings", .no_generation = true,
+				.create_on_update = true},
+		{.group = "rbac.authorization.k8s.io", .plural = "clusterroles", .no_generation = true,
+				.create_on_update = true},
 		{.group = "rbac.authorization.k8s.io", .plural = "clusterrolebindings", .no_generation = true,
-				.no_status = true},
+				.create_on_update = true},
+		{.group = "resource.k8s.io", .plural = "deviceclasses", .return_deleted = true},
+		{.group = "resource.k8s.io", .plural = "resourceclaims", .no_generation = true, .return_deleted = true},
+		{.group = "resource.k8s.io", .plural = "resourceclaimtemplates", .no_generation = true,
+				.return_deleted = true},
+		{.group = "resource.k8s.io", .plural = "resourceslices", .return_deleted = true},
 		{.group = "authentication.k8s.io", .plural = "tokenreviews", .program = strategy_token_review},
 		{.group = "authentication.k8s.io", .plural = "selfsubjectreviews", .program = strategy_self_review},
 		{.group = "authorization.k8s.io", .plural = "subjectaccessreviews", .program = strategy_access_review},
@@ -236,6 +257,8 @@ static const struct api_subresource subresources[] = {
 		{.plural = NULL, .name = "scale", .type = "autoscaling.v1.Scale", .api_version = "autoscaling/v1",
 				.kind = "Scale", .to_view = strategy_scale_to_view, .from_view = strategy_scale_from_view},
 		{.group = "", .plural = "namespaces", .name = "finalize", .from_view = finalize_from_view},
+		{.group = "certificates.k8s.io", .plural = "certificatesigningrequests", .name = "approval",
+				.from_view = strategy_csr_approval},
 		{.group = "", .plural = "pods", .name = "binding", .program = strategy_bindings},
 		{.group = "", .plural = "pods", .name = "eviction", .program = strategy_eviction},
 		{.group = "", .plural = "pods", .name = "log", .program = strategy_pod_log},

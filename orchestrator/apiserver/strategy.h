@@ -17,6 +17,8 @@ struct api_strategy {
 	const char *group, *plural; /* plural NULL: the default row */
 	/* Flags. */
 	bool no_generation;    /* metadata.generation stays absent */
+	bool late_generation;  /* it begins with the first change */
+	bool counts_annotations; /* a change of annotations counts as one of the spec */
 	bool no_status;        /* `status` is part of the object: no reset on create, no separation on update */
 	bool create_on_update; /* PUT of a missing object makes it */
 	bool return_deleted;   /* DELETE answers with the object, not with a Status */

@@ -201,7 +201,7 @@ static void stamp_new(struct api_request *req, struct json *meta)
 		random_uuid(req->uid);
 	json_setc(&req->arena, meta, "uid", json_newc(&req->arena, req->uid));
 	json_setc(&req->arena, meta, "creationTimestamp", api_now(&req->arena));
-	if (!req->strat->no_generation)
+	if (!req->strat->no_generation && !req->strat->late_generation)
 		json_setc(&req->arena, meta, "generation", json_new_int(&req->arena, 1));
 }
 
@@ -479,6 +479,12 @@ static bool spec_changed(const struct json *old, const struct json *new)
 	return false;
 }
 
+static bool annotations_count(const struct api_request *req)
+{
+	return req->strat->counts_annotations && !req->subres && !json_equal(json_getp(req->old, "metadata.annotations"),
+							  json_getp(req->obj, "metadata.annotations"));
+}
+
 /* The last finalizer of an object that is being deleted is gone: this update removes it. */
 static bool ends_deletion(struct api_request *req)
 {
@@ -505,7 +511,7 @@ enum step_result api__prepare_update(struct api_request *req)
 	r = complete(req);
 	if (r != STEP_NEXT)
 		return r;
-	if (!req->strat->no_generation && spec_changed(req->old, req->obj))
+	if (!req->strat->no_generation && (spec_changed(req->old, req->obj) || annotations_count(req)))
 		json_setc(&req->arena, meta, "generation",
 				json_new_int(&req->arena, json_i64_or(json_getc(meta, "generation"), 0) + 1));
 	if (ends_deletion(req)) {

@@ -98,7 +98,7 @@ static void cluster_init(struct cluster *c, const char *dir)
 		snprintf(c->addrs[i], sizeof(c->addrs[i]), "127.0.0.1:%d", ntohs(a.sin_port));
 		snprintf(c->names[i], sizeof(c->names[i]), "n%d", i + 1);
 		snprintf(c->dirs[i], sizeof(c->dirs[i]), "%s/n%d", dir, i + 1);
-		c->peers[i] = (struct kv_peer){c->names[i], c->addrs[i], NULL};
+		c->peers[i] = (struct kv_peer){.name = c->names[i], .addr = c->addrs[i]};
 	}
 	make_tls(c);
 }

@@ -220,7 +220,7 @@ static void fault_member(struct world *w)
 		for (int i = 3; i < SIM_NODES; i++)
 			if (!w->nodes[i].id) {
 				w->joining = i;
-				w->admin.peer = (struct kv_peer){w->nodes[i].name, w->nodes[i].addr, NULL};
+				w->admin.peer = (struct kv_peer){.name = w->nodes[i].name, .addr = w->nodes[i].addr};
 				sim_trace(w, "add %s through %s", w->nodes[i].name, n->name);
 				admin(w, n, MEMBER_ADD);
 				return;
@@ -283,7 +283,7 @@ void world_init(struct world *w, const struct sim_cfg *cfg)
 		list_init(&n->works);
 		simdisk_init(&n->disk, &w->rng);
 		if (i < 3)
-			w->initial[i] = (struct kv_peer){n->name, n->addr, NULL};
+			w->initial[i] = (struct kv_peer){.name = n->name, .addr = n->addr};
 	}
 	w->cluster_id = member_cluster_id(w->initial, 3);
 	for (int i = 0; i < 3; i++) {

@@ -163,6 +163,7 @@ static void member_start(struct cluster *c, int i, bool join)
 			     .n_initial = join ? 0 : 3,
 			     .join = join ? seeds : NULL,
 			     .n_join = join ? 3 : 0,
+			     .replace_ms = 1000,
 			     .nosync = true,
 			     .on_fatal = ignore_fatal};
 
@@ -179,7 +180,7 @@ static void cluster_start(struct cluster *c)
 		snprintf(c->names[i], sizeof(c->names[i]), "n%d", i + 1);
 	}
 	for (int i = 0; i < 3; i++)
-		c->peers[i] = (struct kv_peer){c->names[i], c->addrs[i], NULL};
+		c->peers[i] = (struct kv_peer){.name = c->names[i], .addr = c->addrs[i]};
 	for (int i = 0; i < 3; i++)
 		member_start(c, i, false);
 }
@@ -286,6 +287,86 @@ static void test_join_and_leave(void **state _unused_)
 	cluster_stop(&c);
 }
 
+static bool is_learner(void *arg)
+{
+	struct expect *x = arg;
+	struct kv_status s;
+
+	kv_status(x->kv, &s);
+	for (size_t i = 0; i < s.n_members; i++)
+		if (strcmp(s.members[i].name, x->key) == 0)
+			return s.members[i].learner && s.members[i].role == KV_LEARNER && s.members[i].started;
+	return false;
+}
+
+/* etcd's way: a place is made first, as a learner; the member that starts with its address takes it and keeps the id. */
+static void test_reserved_place(void **state _unused_)
+{
+	struct cluster c;
+	struct kv_status s;
+	struct err why = ERR_INIT;
+	enum kv_why reason;
+	uint64_t id = 0;
+	int leader;
+
+	cluster_start(&c);
+	assert_true(rt_wait(has_leader, &c, 5000));
+	OK(kv_member_add_wait(c.kv[1], &(struct kv_peer){.addr = c.addrs[3], .learner = true}, &id, &e));
+	kv_status(c.kv[leader_of(&c)], &s);
+	assert_int_equal(s.n_members, 4);
+	assert_false(s.members[3].started);
+	assert_true(s.members[3].learner);
+	assert_int_equal(kv_member_add_wait(c.kv[1], &(struct kv_peer){.addr = c.addrs[3]}, &id, &why),
+			 -(int)ERR_ALREADY_EXISTS);
+	assert_int_equal(kv_member_promote_wait(c.kv[0], s.members[3].id, &reason, &why), -(int)ERR_FAILED_PRECONDITION);
+	assert_int_equal(reason, KV_WHY_LEARNER_LAGS);
+	assert_int_equal(kv_member_promote_wait(c.kv[0], 4711, &reason, &why), -(int)ERR_NOT_FOUND);
+	assert_int_equal(reason, KV_WHY_NOT_FOUND);
+
+	member_start(&c, 3, true);
+	assert_true(rt_wait(is_learner, &(struct expect){.kv = c.kv[leader_of(&c)], .key = "n4"}, 5000));
+	OK(rt_put(c.kv[3], "a", "1", &e));
+	kv_status(c.kv[3], &s);
+	assert_int_equal(s.member_id, s.members[3].id);
+	/* It stays a learner until somebody says otherwise; anybody may be asked. */
+	leader = leader_of(&c);
+	for (int i = 0; i < 50 && kv_member_promote_wait(c.kv[(leader + 1) % 3], s.member_id, &reason, &why) != 0; i++) {
+		assert_int_equal(reason, KV_WHY_LEARNER_LAGS);
+		usleep(20000);
+	}
+	assert_true(rt_wait(has_voters, &(struct expect){.kv = c.kv[leader], .voters = 4}, 5000));
+	assert_int_equal(kv_member_promote_wait(c.kv[0], s.member_id, &reason, &why), -(int)ERR_FAILED_PRECONDITION);
+	assert_int_equal(reason, KV_WHY_NOT_LEARNER);
+	OK(kv_member_update_wait(c.kv[0], s.member_id, &(struct kv_peer){.url = "https://other:1"}, &e));
+	kv_status(c.kv[leader_of(&c)], &s);
+	assert_string_equal(s.members[3].url, "https://other:1");
+	assert_string_equal(s.members[3].addr, c.addrs[3]);
+	cluster_stop(&c);
+}
+
+/* A member that is lost with its data comes back under its name, by starting it: the dead one is replaced. */
+static void test_replace(void **state _unused_)
+{
+	struct cluster c;
+	int leader, gone;
+	struct kv_status s;
+
+	cluster_start(&c);
+	assert_true(rt_wait(has_leader, &c, 5000));
+	OK(rt_put(c.kv[0], "a", "1", &e));
+	leader = leader_of(&c);
+	gone = (leader + 1) % 3;
+	kv_stop(c.kv[gone]);
+	rt_dir_free(c.dirs[gone]);
+	c.dirs[gone] = rt_dir();
+	member_start(&c, gone, true);
+	assert_true(rt_wait(has_voters, &(struct expect){.kv = c.kv[gone], .voters = 3}, 5000));
+	check_value(c.kv[gone], "a", "1");
+	kv_status(c.kv[gone], &s);
+	assert_int_equal(s.n_members, 3);
+	cluster_stop(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -294,6 +375,8 @@ int main(void)
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_three),
 		cmocka_unit_test(test_join_and_leave),
+		cmocka_unit_test(test_reserved_place),
+		cmocka_unit_test(test_replace),
 	};
 
 	log_set_level(getenv("RT_LOG") ? getenv("RT_LOG") : "error");

@@ -3,6 +3,7 @@ APISERVER_LIBS = libapiserver.a libclient.a libraft.a libstore.a libproto.a libi
 	$(RAFT_LIBS) $(LMDB_LIBS) $(YAML_LIBS) $(PROTOBUFC_LIBS) $(NGHTTP2_LIBS) $(UV_LIBS) $(OPENSSL_LIBS) $(ZLIB_LIBS) \
 	$(PCRE2_LIBS) -lpthread -lm
 UNIT_TESTS += \
+	tests/unit/orchestrator/apiserver/test_golden \
 	tests/unit/orchestrator/apiserver/test_pure \
 	tests/unit/orchestrator/apiserver/test_server
 tests_unit_orchestrator_apiserver_test_pure_SOURCES = tests/unit/orchestrator/apiserver/test_pure.c
@@ -18,3 +19,10 @@ check_PROGRAMS += tests/lib/apiserver_run
 tests_lib_apiserver_run_SOURCES = tests/lib/apiserver_run.c tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
 tests_lib_apiserver_run_LDADD = $(APISERVER_LIBS)
 $(tests_unit_orchestrator_apiserver_test_server_OBJECTS): | $(PROTO_PB_H)
+tests_unit_orchestrator_apiserver_test_golden_SOURCES = tests/unit/orchestrator/apiserver/test_golden.c \
+	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
+	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
+tests_unit_orchestrator_apiserver_test_golden_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_golden_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+$(tests_unit_orchestrator_apiserver_test_golden_OBJECTS): | $(PROTO_PB_H)
+EXTRA_DIST += tests/data/api/create.jsonl

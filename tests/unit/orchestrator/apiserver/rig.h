@@ -27,7 +27,7 @@ void rig_as(const char *who);
 void rig_header(const char *name, const char *value);
 /* The body's media type for the next call; application/json otherwise. */
 void rig_type(const char *media);
-/* Fails the test when the status is not `want`. Answers that are no JSON come as a string. */
+/* Fails the test when the status is not `want` (0: any will do). Answers that are no JSON come as a string. */
 struct json *rig_call(const char *method, const char *path, const char *body, int want);
 
 /* A watch whose events are collected. */

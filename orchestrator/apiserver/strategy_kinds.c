@@ -1,0 +1,183 @@
+/* What the server fills in by itself when objects of single kinds are made or changed. */
+#include <string.h>
+
+#include "base/util.h"
+#include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/strategies.h"
+#include "proto/json.h"
+
+static void add_finalizer(struct api_request *req, const char *name)
+{
+	struct arena *a = &req->arena;
+	struct json *meta = api_meta(a, req->obj), *list = json_getc(meta, "finalizers");
+
+	if (api_has_string(list, name))
+		return;
+	if (!json_is(list, JSON_ARRAY)) {
+		list = json_new_array(a);
+		json_setc(a, meta, "finalizers", list);
+	}
+	json_push(a, list, json_newc(a, name));
+}
+
+/* --- Volumes and claims: pending, and not removed while they are in use ----------------------------------------- */
+
+enum step_result strategy_pv_create(struct api_request *req)
+{
+	json_setp(&req->arena, req->obj, "status.phase", json_newc(&req->arena, "Pending"));
+	json_setp(&req->arena, req->obj, "status.lastPhaseTransitionTime", api_now(&req->arena));
+	add_finalizer(req, "kubernetes.io/pv-protection");
+	return STEP_NEXT;
+}
+
+enum step_result strategy_pv_update(struct api_request *req)
+{
+	const struct json *was = json_getp(req->old, "status.phase"), *now = json_getp(req->obj, "status.phase");
+
+	if (req->subres && !json_equal(was, now) &&
+			json_equal(json_getp(req->old, "status.lastPhaseTransitionTime"),
+					json_getp(req->obj, "status.lastPhaseTransitionTime")))
+		json_setp(&req->arena, req->obj, "status.lastPhaseTransitionTime", api_now(&req->arena));
+	return STEP_NEXT;
+}
+
+enum step_result strategy_pvc_create(struct api_request *req)
+{
+	json_setp(&req->arena, req->obj, "status.phase", json_newc(&req->arena, "Pending"));
+	add_finalizer(req, "kubernetes.io/pvc-protection");
+	return STEP_NEXT;
+}
+
+/* --- Daemon sets: an old number of the template, kept as an annotation -------------------------------------------- */
+
+#define TEMPLATE_GENERATION "deprecated.daemonset.template.generation"
+
+static void template_generation(struct api_request *req, int64_t n)
+{
+	struct json *notes = json_object_at(&req->arena, api_meta(&req->arena, req->obj), "annotations");
+
+	if (notes)
+		json_setc(&req->arena, notes, TEMPLATE_GENERATION, json_newf(&req->arena, "%lld", (long long)n));
+}
+
+static int64_t template_generation_of(const struct json *obj)
+{
+	int64_t n;
+
+	return str_to_i64(json_str(json_getc(json_getp(obj, "metadata.annotations"), TEMPLATE_GENERATION)), &n) ? n : 0;
+}
+
+enum step_result strategy_daemon_set_create(struct api_request *req)
+{
+	template_generation(req, MAX(template_generation_of(req->obj), (int64_t)1));
+	return STEP_NEXT;
+}
+
+enum step_result strategy_daemon_set_update(struct api_request *req)
+{
+	int64_t n = template_generation_of(req->old);
+
+	if (!req->subres && !json_equal(json_getp(req->old, "spec.template"), json_getp(req->obj, "spec.template")))
+		n++;
+	template_generation(req, MAX(n, (int64_t)1));
+	return STEP_NEXT;
+}
+
+/* --- Jobs: pods are told apart by the job's uid, unless the user wants to select them ------------------------------- */
+
+static void set_label(struct api_request *req, struct json *labels, const char *key, const char *value)
+{
+	if (labels && !json_getc(labels, key))
+		json_setc(&req->arena, labels, key, json_newc(&req->arena, value));
+}
+
+enum step_result strategy_job_create(struct api_request *req)
+{
+	struct arena *a = &req->arena;
+	struct json *spec = json_getc(req->obj, "spec"), *template = json_getc(spec, "template"), *meta, *labels, *sel;
+	const char *name = json_cstr(json_getp(req->obj, "metadata.name"));
+
+	if (!json_is(template, JSON_OBJECT) || json_true(json_getc(spec, "manualSelector")))
+		return STEP_NEXT;
+	meta = json_object_at(a, template, "metadata");
+	labels = meta ? json_object_at(a, meta, "labels") : NULL;
+	set_label(req, labels, "job-name", name);
+	set_label(req, labels, "batch.kubernetes.io/job-name", name);
+	set_label(req, labels, "controller-uid", req->uid);
+	set_label(req, labels, "batch.kubernetes.io/controller-uid", req->uid);
+	sel = json_object_at(a, spec, "selector");
+	set_label(req, sel ? json_object_at(a, sel, "matchLabels") : NULL, "batch.kubernetes.io/controller-uid", req->uid);
+	return STEP_NEXT;
+}
+
+/* --- Certificate signing requests: who asks is what the server saw -------------------------------------------------- */
+
+enum step_result strategy_csr_create(struct api_request *req)
+{
+	struct arena *a = &req->arena;
+	struct json *spec = json_object_at(a, req->obj, "spec"), *groups = json_new_array(a);
+
+	if (!spec)
+		return STEP_NEXT;
+	json_setc(a, spec, "username", json_new_str(a, req->user.name));
+	json_delc(spec, "extra");
+	json_delc(spec, "uid");
+	if (req->user.uid.n > 0)
+		json_setc(a, spec, "uid", json_new_str(a, req->user.uid));
+	for (size_t i = 0; i < req->user.n_groups; i++)
+		json_push(a, groups, json_new_str(a, req->user.groups[i]));
+	json_setc(a, spec, "groups", groups);
+	return STEP_NEXT;
+}
+
+enum step_result strategy_csr_update(struct api_request *req)
+{
+	json_setc(&req->arena, req->obj, "spec", json_getc(req->old, "spec"));
+	return STEP_NEXT;
+}
+
+/* The approval subresource changes the conditions alone. */
+enum step_result strategy_csr_approval(struct api_request *req, struct json *view)
+{
+	struct json *conditions = json_getp(view, "status.conditions");
+
+	req->obj = json_copy(&req->arena, req->old);
+	if (conditions)
+		json_setp(&req->arena, req->obj, "status.conditions", conditions);
+	else
+		json_delp(req->obj, "status.conditions");
+	return STEP_NEXT;
+}
+
+/* --- Definitions of custom resources ---------------------------------------------------------------------------------- */
+
+/* Every version that ever was the stored one is remembered. */
+static void remember_stored(struct api_request *req)
+{
+	struct arena *a = &req->arena;
+	struct json *status = json_object_at(a, req->obj, "status"), *list;
+
+	if (!status)
+		return;
+	list = json_getc(status, "storedVersions");
+	if (!json_is(list, JSON_ARRAY)) {
+		list = json_new_array(a);
+		json_setc(a, status, "storedVersions", list);
+	}
+	JSON_ITEMS (v, json_getp(req->obj, "spec.versions"))
+		if (json_true(json_getc(v, "storage")) && !api_has_string(list, json_cstr(json_getc(v, "name"))))
+			json_push(a, list, json_getc(v, "name"));
+}
+
+enum step_result strategy_crd_create(struct api_request *req)
+{
+	remember_stored(req);
+	return STEP_NEXT;
+}
+
+enum step_result strategy_crd_update(struct api_request *req)
+{
+	if (!req->subres)
+		remember_stored(req);
+	return STEP_NEXT;
+}
