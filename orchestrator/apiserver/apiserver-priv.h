@@ -15,6 +15,7 @@
 #include "orchestrator/apiserver/request.h"
 
 struct api_authn;
+struct authz_state;
 struct http_client;
 struct kv;
 struct store;
@@ -55,6 +56,7 @@ struct api_loop {
 	struct list requests;       /* api_request.link: all that are alive on this loop */
 	struct list watches;        /* api_watch.link */
 	struct api_event_cache *events;
+	struct authz_state *authz;  /* made when first asked; serve loops have it from the start */
 	struct map kubelets;        /* "ip:port" -> struct http_client */
 	struct list link;           /* in srv->loops */
 	unsigned n_clients;         /* in-process clients */

@@ -14,6 +14,7 @@
 #include "io/tls.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/authn.h"
+#include "orchestrator/apiserver/authz_state.h"
 #include "orchestrator/apiserver/bootstrap.h"
 #include "raft/kv.h"
 #include "store/watch.h"
@@ -43,6 +44,7 @@ static struct api_loop *loop_context(struct apiserver *srv, struct loop *loop)
 static void loop_context_free(struct api_loop *al)
 {
 	ASSERT(list_empty(&al->watches));
+	authz_state_free(al->authz);
 	watch_hub_free(al->hub);
 	api__event_cache_free(al->events);
 	map_fini(&al->kubelets);
@@ -165,6 +167,7 @@ static int serve_open(struct apiserver *srv, unsigned i, const char *address, st
 	snprintf(name, sizeof(name), "serve/%u", i);
 	al = loop_context(srv, loop_new(name));
 	al->serves = true;
+	al->authz = authz_state_new(srv->store, al->hub);
 	srv->serve[srv->n_serve++] = al;
 	return api__front_open(al, &hc, e);
 }

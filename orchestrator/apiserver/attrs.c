@@ -64,6 +64,11 @@ static bool unescape(struct arena *a, struct str s, bool query, struct str *ret)
 	return true;
 }
 
+bool api_unescape(struct arena *a, struct str s, struct str *ret)
+{
+	return unescape(a, s, false, ret);
+}
+
 int api_target_parse(struct arena *a, struct str target, struct str *ret_path, struct api_query *ret_query, struct err *e)
 {
 	struct str raw_path, raw_query, rest, pair, key, value;

@@ -66,6 +66,8 @@ struct api_query {
 
 /* `target` is path[?query]. Fails on broken percent escapes, NUL bytes and paths that are no path. */
 int api_target_parse(struct arena *, struct str target, struct str *ret_path, struct api_query *ret_query, struct err *);
+/* Undo percent escapes; false on a broken one or a NUL. */
+bool api_unescape(struct arena *, struct str s, struct str *ret);
 /* The first value of key, or {NULL, 0}. */
 struct str api_query_get(const struct api_query *, const char *key);
 bool api_query_has(const struct api_query *, const char *key);

@@ -19,6 +19,12 @@
 #define DEFAULT_ISSUER "https://kubernetes.default.svc.cluster.local"
 #define TOKEN_FILE_MAX (1 << 20)
 
+#define EXTRA_CREDENTIAL "authentication.kubernetes.io/credential-id"
+#define EXTRA_POD_NAME "authentication.kubernetes.io/pod-name"
+#define EXTRA_POD_UID "authentication.kubernetes.io/pod-uid"
+#define EXTRA_NODE_NAME "authentication.kubernetes.io/node-name"
+#define EXTRA_NODE_UID "authentication.kubernetes.io/node-uid"
+
 struct api_authn {
 	struct x509_key *key;
 	struct str issuer;
@@ -108,6 +114,14 @@ bool api_user_in_group(const struct api_user *u, const char *group)
 	return false;
 }
 
+void authn_extra(struct arena *a, struct api_user *u, const char *key, struct str value)
+{
+	if (value.n == 0)
+		return;
+	u->extra = arena_grow(a, u->extra, u->n_extra * sizeof(u->extra[0]), (u->n_extra + 1) * sizeof(u->extra[0]));
+	u->extra[u->n_extra++] = (struct api_extra){str_from(key), arena_str(a, value)};
+}
+
 static void user_groups(struct arena *a, struct api_user *u, const struct str *groups, size_t n)
 {
 	u->groups = arena_new_array(a, struct str, n + 1);
@@ -175,17 +189,23 @@ static enum authn_verdict service_account(struct api_request *req, struct json *
 	v = bound_object(req, "serviceaccounts", ns, sa, e);
 	if (v == AUTHN_YES && json_getc(kube, "pod")) {
 		v = bound_object(req, "pods", ns, json_getc(kube, "pod"), e);
-		u->pod_name = json_strp(kube, "pod.name");
-		u->pod_uid = json_strp(kube, "pod.uid");
+		authn_extra(&req->arena, u, EXTRA_POD_NAME, json_strp(kube, "pod.name"));
+		authn_extra(&req->arena, u, EXTRA_POD_UID, json_strp(kube, "pod.uid"));
 	}
+	/* A node comes with the pod for information; alone it is what the token is bound to. */
+	if (v == AUTHN_YES && json_getc(kube, "node") && !json_getc(kube, "pod"))
+		v = bound_object(req, "nodes", STR_NULL, json_getc(kube, "node"), e);
 	if (v == AUTHN_YES && json_getc(kube, "secret"))
 		v = bound_object(req, "secrets", ns, json_getc(kube, "secret"), e);
 	if (v != AUTHN_YES)
 		return v;
 	u->name = arena_sprintf(&req->arena, "system:serviceaccount:%.*s:%.*s", STR_FMT(ns), STR_FMT(name));
 	u->uid = json_str(json_getc(sa, "uid"));
-	u->node_name = json_strp(kube, "node.name");
-	u->jti = json_str(json_getc(claims, "jti"));
+	authn_extra(&req->arena, u, EXTRA_NODE_NAME, json_strp(kube, "node.name"));
+	authn_extra(&req->arena, u, EXTRA_NODE_UID, json_strp(kube, "node.uid"));
+	if (json_str(json_getc(claims, "jti")).n > 0)
+		authn_extra(&req->arena, u, EXTRA_CREDENTIAL,
+				arena_sprintf(&req->arena, "JTI=%.*s", STR_FMT(json_str(json_getc(claims, "jti")))));
 	groups[0] = STR("system:serviceaccounts");
 	groups[1] = arena_sprintf(&req->arena, "system:serviceaccounts:%.*s", STR_FMT(ns));
 	user_groups(&req->arena, u, groups, 2);

@@ -29,6 +29,10 @@ enum authn_verdict {
 /* Check a bearer token for one of `audiences` (n 0: the API's own). TokenReview asks it too. */
 enum authn_verdict authn_token(struct api_request *, struct str token, const struct str *audiences, size_t n,
 		struct api_user *ret, struct err *);
+/* Add an extra attribute; nothing for an empty value. The key is not copied. */
+void authn_extra(struct arena *, struct api_user *, const char *key, struct str value);
+/* As authentication.v1.UserInfo. */
+struct json *api_user_dom(struct arena *, const struct api_user *);
 bool api_user_in_group(const struct api_user *, const char *group);
 
 #endif

@@ -1,25 +1,35 @@
 /*
- * Who may do what. Default is no. In order: system:masters may do all; the paths that everybody may read; what nodes need
- * (only what concerns their own pods); the cluster's own components. Roles (RBAC) are not kept yet, so all else is no.
+ * Who may do what. Default is no. In order: system:masters may do all; nodes what concerns them and their pods
+ * (authz_node.h); then roles (rbac_index.h). The first yes counts; a no carries the reasons of those who gave one.
  *
- * Source: "Using Node Authorization" of the Kubernetes documentation.
+ * The answer comes from what this loop knows (authz_state.h). A no may be due to state that is not current yet: who gets one
+ * asks again behind a barrier (api_refresh).
  */
 #ifndef ORCHESTRATOR_APISERVER_AUTHZ_H
 #define ORCHESTRATOR_APISERVER_AUTHZ_H
 
+#include "orchestrator/apiserver/rbac.h"
 #include "orchestrator/apiserver/request.h"
 
-enum authz_verdict {
-	AUTHZ_ALLOW,
-	AUTHZ_DENY,
-};
+struct rbac_index;
 
-/* Local state only; *ret_stale: the answer hangs on objects, and fresher state might allow it. */
-enum authz_verdict authz_check(struct api_request *, const struct api_user *, const struct api_attrs *,
-		struct str field_selector, bool *ret_stale);
-/* The node's name of a user in system:nodes, or "". */
-struct str authz_node_name(const struct api_user *);
-/* "User "x" cannot get resource "pods" in API group "" in the namespace "default"" */
-struct str authz_text(struct arena *, const struct api_user *, const struct api_attrs *);
+struct authz_answer {
+	bool allowed;
+	struct str reason; /* in the request's arena; empty: none */
+};
+/* explain: a reason is wanted also for a yes. */
+bool authz_check(struct api_request *, const struct api_user *, const struct authz_attrs *, bool explain,
+		struct authz_answer *ret);
+/* What the request itself asks for. */
+struct authz_attrs authz_attrs_of(const struct api_request *);
+/* `User "x" cannot get resource "pods" in API group "" in the namespace "default"` */
+struct str authz_text(struct arena *, const struct api_user *, const struct authz_attrs *);
+/* 403 in upstream's words. */
+enum step_result authz_forbid(struct api_request *, const struct api_user *, const struct authz_attrs *, struct str reason);
+/* The index of this loop. */
+const struct rbac_index *authz_rbac(struct api_request *);
+
+/* Act as the user of the Impersonate headers, if there are any and it is allowed; sets req->user (impersonate.c). */
+enum step_result authz_impersonate(struct api_request *);
 
 #endif

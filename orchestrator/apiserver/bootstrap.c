@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/rbac_boot.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/client/client.h"
 #include "proto/json.h"
@@ -21,7 +22,7 @@
 static const char *const namespaces[] = {"default", "kube-system", "kube-public", "kube-node-lease"};
 
 /* What is written, in this order. Creates that find the object there are fine. */
-enum job { JOB_NAMESPACE, JOB_SERVICE, JOB_ENDPOINTS, JOB_SLICE, JOB_NONE };
+enum job { JOB_NAMESPACE, JOB_ROLES, JOB_SERVICE, JOB_ENDPOINTS, JOB_SLICE, JOB_NONE };
 
 struct api_bootstrap {
 	struct apiserver *srv;
@@ -64,6 +65,28 @@ static bool exists(struct apiserver *srv, const char *plural, const char *ns, co
 static void next_look(struct api_bootstrap *b)
 {
 	loop_timer_start(&b->timer, b->loop, atomic_load(&b->srv->ready) ? LOOK_MS : LOOK_FAST_MS, look);
+}
+
+static void roles_done(void *arg, bool ok)
+{
+	struct api_bootstrap *b = arg;
+
+	b->busy = false;
+	if (b->stopping)
+		return;
+	if (!ok) {
+		next_look(b);
+		return;
+	}
+	b->job++;
+	job_start(b);
+}
+
+static void put_roles(struct api_bootstrap *b)
+{
+	client_req_fini(&b->req);
+	b->busy = true;
+	rbac_boot(b->srv, b->client, roles_done, b);
 }
 
 static void job_done(struct client_req *req)
@@ -215,6 +238,7 @@ static void job_start(struct api_bootstrap *b)
 {
 	static void (*const jobs[])(struct api_bootstrap *) = {
 			[JOB_NAMESPACE] = put_namespace,
+			[JOB_ROLES] = put_roles,
 			[JOB_SERVICE] = put_service,
 			[JOB_ENDPOINTS] = put_endpoints,
 			[JOB_SLICE] = put_slice,

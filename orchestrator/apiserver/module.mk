@@ -6,6 +6,8 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/attrs.c orchestrator/apiserver/attrs.h \
 	orchestrator/apiserver/authn.c orchestrator/apiserver/authn.h \
 	orchestrator/apiserver/authz.c orchestrator/apiserver/authz.h \
+	orchestrator/apiserver/authz_node.c orchestrator/apiserver/authz_node.h \
+	orchestrator/apiserver/authz_state.c orchestrator/apiserver/authz_state.h \
 	orchestrator/apiserver/bootstrap.c orchestrator/apiserver/bootstrap.h \
 	orchestrator/apiserver/client_local.c \
 	orchestrator/apiserver/decode.c orchestrator/apiserver/decode.h \
@@ -13,13 +15,20 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/discovery.c \
 	orchestrator/apiserver/http_front.c \
 	orchestrator/apiserver/jwt.c orchestrator/apiserver/jwt.h \
+	orchestrator/apiserver/impersonate.c \
 	orchestrator/apiserver/negotiate.c \
+	orchestrator/apiserver/node_graph.c orchestrator/apiserver/node_graph.h \
 	orchestrator/apiserver/objects.c orchestrator/apiserver/objects.h \
 	orchestrator/apiserver/openapi.c \
 	orchestrator/apiserver/paths.c orchestrator/apiserver/paths.h \
 	orchestrator/apiserver/kubelet_proxy.c \
 	orchestrator/apiserver/lease.c \
-	orchestrator/apiserver/reviews.c \
+	orchestrator/apiserver/rbac.c orchestrator/apiserver/rbac.h \
+	orchestrator/apiserver/rbac_boot.c orchestrator/apiserver/rbac_boot.h \
+	orchestrator/apiserver/rbac_default.c orchestrator/apiserver/rbac_default.h orchestrator/apiserver/rbac_default.def \
+	orchestrator/apiserver/rbac_index.c orchestrator/apiserver/rbac_index.h \
+	orchestrator/apiserver/reviews.c orchestrator/apiserver/reviews_access.c \
+	orchestrator/apiserver/strategy_rbac.c \
 	orchestrator/apiserver/read.c orchestrator/apiserver/read.h \
 	orchestrator/apiserver/request.c orchestrator/apiserver/request.h \
 	orchestrator/apiserver/scale.c \

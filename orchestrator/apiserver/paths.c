@@ -22,27 +22,24 @@ static enum step_result path_metrics(struct api_request *, struct str rest);
 static enum step_result path_jwks(struct api_request *, struct str rest);
 static enum step_result path_oidc(struct api_request *, struct str rest);
 
-enum access { ACCESS_ALL, ACCESS_AUTHENTICATED, ACCESS_GRANTED };
-
 static const struct path_row {
 	const char *path;
 	bool below; /* also anything under it */
-	enum access access;
 	enum step_result (*answer)(struct api_request *, struct str rest);
 } rows[] = {
-		{"/", false, ACCESS_AUTHENTICATED, path_root},
-		{"/api", true, ACCESS_AUTHENTICATED, api_path_api},
-		{"/apis", true, ACCESS_AUTHENTICATED, api_path_apis},
-		{"/healthz", true, ACCESS_ALL, path_health},
-		{"/livez", true, ACCESS_ALL, path_health},
-		{"/readyz", true, ACCESS_ALL, path_health},
-		{"/version", false, ACCESS_ALL, path_version},
-		{"/version/", false, ACCESS_ALL, path_version},
-		{"/openapi/v2", false, ACCESS_AUTHENTICATED, api_path_openapi_v2},
-		{"/openapi/v3", true, ACCESS_AUTHENTICATED, api_path_openapi_v3},
-		{"/.well-known/openid-configuration", false, ACCESS_AUTHENTICATED, path_oidc},
-		{"/openid/v1/jwks", false, ACCESS_AUTHENTICATED, path_jwks},
-		{"/metrics", false, ACCESS_GRANTED, path_metrics},
+		{"/", false, path_root},
+		{"/api", true, api_path_api},
+		{"/apis", true, api_path_apis},
+		{"/healthz", true, path_health},
+		{"/livez", true, path_health},
+		{"/readyz", true, path_health},
+		{"/version", false, path_version},
+		{"/version/", false, path_version},
+		{"/openapi/v2", false, api_path_openapi_v2},
+		{"/openapi/v3", true, api_path_openapi_v3},
+		{"/.well-known/openid-configuration", false, path_oidc},
+		{"/openid/v1/jwks", false, path_jwks},
+		{"/metrics", false, path_metrics},
 };
 
 static const struct path_row *row_find(struct str path, struct str *ret_rest)
@@ -57,22 +54,6 @@ static const struct path_row *row_find(struct str path, struct str *ret_rest)
 			return &rows[i];
 	}
 	return NULL;
-}
-
-bool api_path_public(struct str path)
-{
-	struct str rest;
-	const struct path_row *r = row_find(path, &rest);
-
-	return r && r->access == ACCESS_ALL;
-}
-
-bool api_path_discovery(struct str path)
-{
-	struct str rest;
-	const struct path_row *r = row_find(path, &rest);
-
-	return r && r->access <= ACCESS_AUTHENTICATED;
 }
 
 enum step_result api_path_unknown(struct api_request *req)

@@ -19,8 +19,4 @@ enum step_result api_path_openapi_v3(struct api_request *, struct str rest);
 /* 404 as upstream words it. */
 enum step_result api_path_unknown(struct api_request *);
 
-/* May anyone, also without credentials, GET this path? Any authenticated user? */
-bool api_path_public(struct str path);
-bool api_path_discovery(struct str path);
-
 #endif

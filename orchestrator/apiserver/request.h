@@ -39,12 +39,17 @@ struct x509_info;
 /* A lost race (another write between load and commit) is run again this often before the client is told. */
 #define API_MAX_TRIES 12
 
+/* One value of a user's extra attributes; a key may come more than once. */
+struct api_extra {
+	struct str key, value;
+};
+
 struct api_user {
 	struct str name, uid;
 	struct str *groups;
 	size_t n_groups;
-	/* From a service-account token: what it is bound to. */
-	struct str pod_name, pod_uid, node_name, jti;
+	struct api_extra *extra;
+	size_t n_extra;
 	const char *method; /* "cert", "token", "serviceaccount", "anonymous", "local": for logs and metrics */
 };
 
@@ -139,6 +144,7 @@ struct api_request {
 	struct api_options opt;
 	struct api_accept accept;
 	struct api_user user;
+	struct api_user real_user;        /* who asked to act as `user`; without a name when nobody did */
 	const struct resource *res;       /* the resource of the path */
 	const struct api_strategy *strat; /* its behaviour; never NULL when res is set */
 	const struct api_subresource *subres; /* of at.sub; NULL without one */

@@ -1,5 +1,5 @@
 /*
- * Requests that are questions: tokens for service accounts, whose a token is, and who may do what. Nothing is stored.
+ * Requests that are questions: tokens for service accounts, whose a token is, who I am. Nothing is stored.
  */
 #include <string.h>
 
@@ -7,7 +7,6 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
-#include "orchestrator/apiserver/authz.h"
 #include "orchestrator/apiserver/decode.h"
 #include "orchestrator/apiserver/jwt.h"
 #include "orchestrator/apiserver/objects.h"
@@ -164,13 +163,7 @@ static struct json *strings(struct arena *a, const struct str *s, size_t n)
 	return list;
 }
 
-static void extra(struct arena *a, struct json *o, const char *key, struct str value)
-{
-	if (value.n > 0)
-		json_setc(a, o, key, strings(a, &value, 1));
-}
-
-static struct json *user_dom(struct arena *a, const struct api_user *u)
+struct json *api_user_dom(struct arena *a, const struct api_user *u)
 {
 	struct json *o = json_new_object(a), *x = json_new_object(a);
 
@@ -178,9 +171,15 @@ static struct json *user_dom(struct arena *a, const struct api_user *u)
 	if (u->uid.n > 0)
 		json_setc(a, o, "uid", json_new_str(a, u->uid));
 	json_setc(a, o, "groups", strings(a, u->groups, u->n_groups));
-	extra(a, x, "authentication.kubernetes.io/pod-name", u->pod_name);
-	extra(a, x, "authentication.kubernetes.io/pod-uid", u->pod_uid);
-	extra(a, x, "authentication.kubernetes.io/node-name", u->node_name);
+	for (size_t i = 0; i < u->n_extra; i++) {
+		struct json *list = json_get(x, u->extra[i].key);
+
+		if (!list) {
+			list = json_new_array(a);
+			json_set(a, x, u->extra[i].key, list);
+		}
+		json_push(a, list, json_new_str(a, u->extra[i].value));
+	}
 	if (json_len(x) > 0)
 		json_setc(a, o, "extra", x);
 	return o;
@@ -206,7 +205,7 @@ static enum step_result token_review(struct api_request *req)
 	switch (authn_token(req, token, audiences, n, &u, &e)) {
 	case AUTHN_YES:
 		json_setc(a, status, "authenticated", json_new_bool(a, true));
-		json_setc(a, status, "user", user_dom(a, &u));
+		json_setc(a, status, "user", api_user_dom(a, &u));
 		if (n > 0)
 			json_setc(a, status, "audiences", strings(a, audiences, n));
 		break;
@@ -227,67 +226,9 @@ static enum step_result self_review(struct api_request *req)
 	if (api_decode_body(req, "authentication.v1.SelfSubjectReview", false) != STEP_NEXT)
 		return STEP_FAIL;
 	json_setp(&req->arena, req->sent, "metadata.creationTimestamp", api_now(&req->arena));
-	json_setp(&req->arena, req->sent, "status.userInfo", user_dom(&req->arena, &req->user));
+	json_setp(&req->arena, req->sent, "status.userInfo", api_user_dom(&req->arena, &req->user));
 	return api_answer_dom(req, 201, schema_type_find("authentication.v1.SelfSubjectReview"), req->sent);
 }
 
 const struct api_step strategy_token_review[] = {{"review", token_review}, {NULL, NULL}};
 const struct api_step strategy_self_review[] = {{"review", self_review}, {NULL, NULL}};
-
-/* --- Access reviews ------------------------------------------------------------------------------------------------------ */
-
-static enum api_verb verb_find(struct str name)
-{
-	for (int v = API_GET; v < API_OTHER; v++)
-		if (str_eqc(name, api_verb_name((enum api_verb)v)))
-			return (enum api_verb)v;
-	return API_OTHER;
-}
-
-static void review_attrs(struct json *spec, struct api_attrs *at)
-{
-	const struct json *r = json_getc(spec, "resourceAttributes"), *p = json_getc(spec, "nonResourceAttributes");
-
-	memset(at, 0, sizeof(*at));
-	at->is_resource = r != NULL;
-	at->verb = verb_find(json_str(json_getc(r ? r : p, "verb")));
-	at->group = json_str(json_getc(r, "group"));
-	at->version = json_str(json_getc(r, "version"));
-	at->resource = json_str(json_getc(r, "resource"));
-	at->sub = json_str(json_getc(r, "subresource"));
-	at->ns = json_str(json_getc(r, "namespace"));
-	at->name = json_str(json_getc(r, "name"));
-	at->path = json_str(json_getc(p, "path"));
-}
-
-static enum step_result access_review(struct api_request *req)
-{
-	bool self = str_has_prefix(str_from(req->res->kind), STR("Self")), stale = false, allowed;
-	const char *type = arena_printf(&req->arena, "authorization.v1.%s", req->res->kind);
-	struct arena *a = &req->arena;
-	struct api_user u = req->user;
-	struct api_attrs at;
-	struct json *spec, *status = json_new_object(a), *groups;
-
-	if (!req->sent && api_decode_body(req, type, false) != STEP_NEXT)
-		return STEP_FAIL;
-	spec = json_getc(req->sent, "spec");
-	review_attrs(spec, &at);
-	if (!self) {
-		groups = json_getc(spec, "groups");
-		u = (struct api_user){.name = json_str(json_getc(spec, "user"))};
-		u.groups = arena_new_array(a, struct str, json_len(groups) + 1);
-		JSON_ITEMS (g, groups)
-			u.groups[u.n_groups++] = json_str(g);
-	}
-	allowed = authz_check(req, &u, &at, STR_NULL, &stale) == AUTHZ_ALLOW;
-	if (!allowed && stale && api_refresh(req))
-		return STEP_WAIT;
-	json_setc(a, status, "allowed", json_new_bool(a, allowed));
-	if (!allowed)
-		json_setc(a, status, "reason", json_newc(a, "no rule grants it"));
-	json_setc(a, req->sent, "status", status);
-	return api_answer_dom(req, 201, schema_type_find(type), req->sent);
-}
-
-const struct api_step strategy_access_review[] = {{"review", access_review}, {NULL, NULL}};

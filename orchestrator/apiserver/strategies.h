@@ -42,6 +42,10 @@ extern const struct api_step strategy_pod_log[], strategy_pod_exec[];
 
 /* reviews.c */
 extern const struct api_step strategy_token_request[], strategy_token_review[], strategy_self_review[],
-		strategy_access_review[];
+		strategy_access_review[], strategy_rules_review[];
+
+/* strategy_rbac.c */
+enum step_result strategy_role_check(struct api_request *);
+enum step_result strategy_binding_check(struct api_request *);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
-#include "orchestrator/apiserver/authz.h"
+#include "orchestrator/apiserver/authz_node.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategies.h"
 #include "proto/json.h"
@@ -197,13 +197,13 @@ static const struct api_strategy strategies[] = {
 		{.group = "storage.k8s.io", .plural = "volumeattributesclasses", .no_generation = true,
 				.return_deleted = true},
 		{.group = "node.k8s.io", .plural = "runtimeclasses", .no_generation = true},
-		{.group = "rbac.authorization.k8s.io", .plural = "roles", .no_generation = true, .create_on_update = true},
+		{.group = "rbac.authorization.k8s.io", .plural = "roles", .no_generation = true, .create_on_update = true, .check = strategy_role_check},
 		{.group = "rbac.authorization.k8s.io", .plural = "rolebindings", .no_generation = true,
-				.create_on_update = true},
+				.create_on_update = true, .check = strategy_binding_check},
 		{.group = "rbac.authorization.k8s.io", .plural = "clusterroles", .no_generation = true,
-				.create_on_update = true},
+				.create_on_update = true, .check = strategy_role_check},
 		{.group = "rbac.authorization.k8s.io", .plural = "clusterrolebindings", .no_generation = true,
-				.create_on_update = true},
+				.create_on_update = true, .check = strategy_binding_check},
 		{.group = "resource.k8s.io", .plural = "deviceclasses", .return_deleted = true},
 		{.group = "resource.k8s.io", .plural = "resourceclaims", .no_generation = true, .return_deleted = true},
 		{.group = "resource.k8s.io", .plural = "resourceclaimtemplates", .no_generation = true,
@@ -214,6 +214,7 @@ static const struct api_strategy strategies[] = {
 		{.group = "authorization.k8s.io", .plural = "subjectaccessreviews", .program = strategy_access_review},
 		{.group = "authorization.k8s.io", .plural = "localsubjectaccessreviews", .program = strategy_access_review},
 		{.group = "authorization.k8s.io", .plural = "selfsubjectaccessreviews", .program = strategy_access_review},
+		{.group = "authorization.k8s.io", .plural = "selfsubjectrulesreviews", .program = strategy_rules_review},
 };
 static const struct api_strategy by_default = {.group = NULL};
 

@@ -3,6 +3,7 @@ noinst_LIBRARIES += libcontrollers.a
 libcontrollers_a_SOURCES = \
 	orchestrator/controllers/backends.c orchestrator/controllers/backends.h \
 	orchestrator/controllers/controller.h \
+	orchestrator/controllers/clusterrole.c \
 	orchestrator/controllers/deployment-priv.h \
 	orchestrator/controllers/deployment.c \
 	orchestrator/controllers/deployment_status.c \

@@ -5,10 +5,20 @@ APISERVER_LIBS = libapiserver.a libclient.a libraft.a libstore.a libproto.a libi
 UNIT_TESTS += \
 	tests/unit/orchestrator/apiserver/test_golden \
 	tests/unit/orchestrator/apiserver/test_pure \
+	tests/unit/orchestrator/apiserver/test_rbac \
+	tests/unit/orchestrator/apiserver/test_guard \
 	tests/unit/orchestrator/apiserver/test_server
 tests_unit_orchestrator_apiserver_test_pure_SOURCES = tests/unit/orchestrator/apiserver/test_pure.c
 tests_unit_orchestrator_apiserver_test_pure_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_pure_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+tests_unit_orchestrator_apiserver_test_rbac_SOURCES = tests/unit/orchestrator/apiserver/test_rbac.c
+tests_unit_orchestrator_apiserver_test_rbac_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_rbac_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+tests_unit_orchestrator_apiserver_test_guard_SOURCES = tests/unit/orchestrator/apiserver/test_guard.c \
+	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
+	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
+tests_unit_orchestrator_apiserver_test_guard_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_guard_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 tests_unit_orchestrator_apiserver_test_server_SOURCES = tests/unit/orchestrator/apiserver/test_server.c \
 	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
 	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
@@ -18,6 +28,7 @@ tests_unit_orchestrator_apiserver_test_server_LDADD = $(APISERVER_LIBS) $(CMOCKA
 check_PROGRAMS += tests/lib/apiserver_run
 tests_lib_apiserver_run_SOURCES = tests/lib/apiserver_run.c tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
 tests_lib_apiserver_run_LDADD = $(APISERVER_LIBS)
+$(tests_unit_orchestrator_apiserver_test_rbac_OBJECTS) $(tests_unit_orchestrator_apiserver_test_guard_OBJECTS) \
 $(tests_unit_orchestrator_apiserver_test_server_OBJECTS): | $(PROTO_PB_H)
 tests_unit_orchestrator_apiserver_test_golden_SOURCES = tests/unit/orchestrator/apiserver/test_golden.c \
 	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \

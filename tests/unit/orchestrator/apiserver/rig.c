@@ -26,7 +26,7 @@ static char dir[64];
 static struct kv *kv;
 static struct http_client *client;
 static struct tls_ctx *tls;
-static struct http_header headers[4];
+static struct http_header headers[8];
 static size_t n_headers;
 static const char *media;
 

@@ -112,7 +112,7 @@ static void test_bad_input(void **state)
 	is(rig_call("POST", CM, big, 413), "reason", "RequestEntityTooLarge");
 	/* A stranger's is not even read. */
 	rig_as(NULL);
-	is(rig_call("POST", CM, big, 401), "reason", "Unauthorized");
+	is(rig_call("POST", CM, big, 403), "reason", "Forbidden");
 	rig_as("admin");
 	free(big);
 	rig_call("GET", CM "?labelSelector=a+b", NULL, 400);
@@ -303,8 +303,11 @@ static void test_identity(void **state)
 	rig_as(NULL);
 	rig_call("GET", "/version", NULL, 200);
 	rig_call("GET", "/readyz", NULL, 200);
-	is(rig_call("GET", PODS, NULL, 401), "message", "Unauthorized");
-	rig_call("GET", "/api", NULL, 401);
+	is(rig_call("GET", PODS, NULL, 403), "message",
+			"pods is forbidden: User \"system:anonymous\" cannot list resource \"pods\" in API group \"\" in the "
+			"namespace \"default\"");
+	is(rig_call("GET", "/api", NULL, 403), "message",
+			"forbidden: User \"system:anonymous\" cannot get path \"/api\"");
 	rig_header("Authorization", "Bearer nonsense");
 	is(rig_call("GET", PODS, NULL, 401), "message", "Unauthorized");
 	rig_header("Authorization", bearer);

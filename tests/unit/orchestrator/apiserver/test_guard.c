@@ -1,0 +1,292 @@
+/* Who may do what, asked of a server: roles, escalation, impersonation, reviews, nodes, and a matrix of them all. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/util.h"
+#include "orchestrator/apiserver/rbac_default.h"
+#include "proto/resource.h"
+#include "tests/unit/orchestrator/apiserver/rig.h"
+
+#define RBAC "/apis/rbac.authorization.k8s.io/v1"
+#define NS RBAC "/namespaces/default"
+
+static int start(void **state)
+{
+	(void)state;
+	rig_start();
+	return 0;
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	rig_stop();
+	return 0;
+}
+
+static void is(const struct json *o, const char *path, const char *want)
+{
+	assert_string_equal(json_cstr(json_getp(o, path)), want);
+}
+
+static struct json *as(const char *user, const char *group, const char *method, const char *path, const char *body, int want)
+{
+	rig_header("Impersonate-User", user);
+	if (group)
+		rig_header("Impersonate-Group", group);
+	return rig_call(method, path, body, want);
+}
+
+static void grant(const char *name, const char *rules, const char *user)
+{
+	rig_call("POST", NS "/roles", arena_printf(&rig_arena, "{\"metadata\":{\"name\":\"%s\"},\"rules\":[%s]}", name, rules),
+			201);
+	rig_call("POST", NS "/rolebindings",
+			arena_printf(&rig_arena,
+					"{\"metadata\":{\"name\":\"%s\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"%s\"}],"
+					"\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"%s\"}}",
+					name, user, name),
+			201);
+}
+
+static void test_roles(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	as("amy", NULL, "GET", "/api/v1/namespaces/default/pods", NULL, 403);
+	grant("amy", "{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"verbs\":[\"list\"]}", "amy");
+	/* At once: a no is looked at again behind a read point. */
+	as("amy", NULL, "GET", "/api/v1/namespaces/default/pods", NULL, 200);
+	o = as("amy", NULL, "GET", "/api/v1/namespaces/kube-system/pods", NULL, 403);
+	is(o, "message", "pods is forbidden: User \"amy\" cannot list resource \"pods\" in API group \"\" in the namespace "
+			 "\"kube-system\"");
+	o = as("amy", NULL, "DELETE", "/apis/apps/v1/namespaces/default/deployments/web", NULL, 403);
+	is(o, "message", "deployments.apps \"web\" is forbidden: User \"amy\" cannot delete resource \"deployments\" in API "
+			 "group \"apps\" in the namespace \"default\"");
+	is(o, "details.group", "apps");
+	o = as("amy", NULL, "GET", "/api/v1/nodes", NULL, 403);
+	is(o, "message", "nodes is forbidden: User \"amy\" cannot list resource \"nodes\" in API group \"\" at the cluster scope");
+	as("amy", NULL, "GET", "/apis", NULL, 200);
+	o = as("amy", NULL, "GET", "/metrics", NULL, 403);
+	is(o, "message", "forbidden: User \"amy\" cannot get path \"/metrics\"");
+	rig_call("DELETE", NS "/rolebindings/amy", NULL, 200);
+}
+
+static void test_escalation(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	grant("bob",
+			"{\"apiGroups\":[\"rbac.authorization.k8s.io\"],\"resources\":[\"roles\",\"rolebindings\"],\"verbs\":[\"create\","
+			"\"update\",\"get\"]},{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"verbs\":[\"get\"]}",
+			"bob");
+	as("bob", NULL, "POST", NS "/roles",
+			"{\"metadata\":{\"name\":\"fine\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"pods\"],\"verbs\":[\"get\"]}]}",
+			201);
+	o = as("bob", NULL, "POST", NS "/roles",
+			"{\"metadata\":{\"name\":\"more\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"secrets\"],\"verbs\":["
+			"\"get\"]}]}",
+			403);
+	is(o, "message", "roles.rbac.authorization.k8s.io \"more\" is forbidden: user \"bob\" (groups=[\"system:authenticated\"]) is "
+			 "attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"secrets\"], "
+			 "Verbs:[\"get\"]}");
+	as("bob", NULL, "POST", NS "/rolebindings",
+			"{\"metadata\":{\"name\":\"b\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"bob\"}],\"roleRef\":{\"apiGroup\":"
+			"\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"cluster-admin\"}}",
+			403);
+	as("bob", NULL, "POST", NS "/rolebindings",
+			"{\"metadata\":{\"name\":\"b\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"x\"}],\"roleRef\":{\"apiGroup\":"
+			"\"rbac.authorization.k8s.io\",\"kind\":\"Role\",\"name\":\"fine\"}}",
+			201);
+	/* With "bind" on that one role it is allowed. */
+	grant("bob-binds",
+			"{\"apiGroups\":[\"rbac.authorization.k8s.io\"],\"resources\":[\"clusterroles\"],\"verbs\":[\"bind\"],"
+			"\"resourceNames\":[\"edit\"]}",
+			"bob");
+	as("bob", NULL, "POST", NS "/rolebindings",
+			"{\"metadata\":{\"name\":\"c\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"x\"}],\"roleRef\":{\"apiGroup\":"
+			"\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"edit\"}}",
+			201);
+}
+
+static void test_impersonation(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	rig_header("Impersonate-User", "carl");
+	rig_header("Impersonate-Extra-Team%2fx", "red");
+	rig_header("Impersonate-Uid", "7");
+	o = rig_call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", "{}", 201);
+	is(o, "status.userInfo.username", "carl");
+	is(o, "status.userInfo.uid", "7");
+	assert_string_equal(json_cstr(json_at(json_getc(json_getp(o, "status.userInfo.extra"), "team/x"), 0)), "red");
+	o = as("system:serviceaccount:d:x", NULL, "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", "{}", 201);
+	assert_string_equal(json_cstr(json_at(json_getp(o, "status.userInfo.groups"), 1)), "system:serviceaccounts:d");
+	rig_header("Impersonate-Group", "g");
+	rig_call("GET", "/version", NULL, 400);
+	rig_as("jane");
+	o = as("carl", NULL, "GET", "/version", NULL, 403);
+	is(o, "message", "users \"carl\" is forbidden: User \"jane\" cannot impersonate resource \"users\" in API group \"\" at the "
+			 "cluster scope");
+	rig_as("admin");
+}
+
+static void test_rules_review(void **state)
+{
+	struct json *o;
+	bool found = false;
+
+	(void)state;
+	grant("dora", "{\"apiGroups\":[\"apps\"],\"resources\":[\"deployments\"],\"verbs\":[\"watch\"]}", "dora");
+	o = as("dora", NULL, "POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+			"{\"spec\":{\"namespace\":\"default\"}}", 201);
+	JSON_ITEMS (r, json_getp(o, "status.resourceRules"))
+		found = found || str_eqc(json_str(json_at(json_getc(r, "resources"), 0)), "deployments");
+	assert_true(found);
+	assert_true(json_len(json_getp(o, "status.nonResourceRules")) > 0);
+	o = rig_call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+			"{\"spec\":{\"user\":\"dora\",\"resourceAttributes\":{\"verb\":\"watch\",\"group\":\"apps\",\"resource\":"
+			"\"deployments\",\"namespace\":\"default\"}}}",
+			201);
+	assert_true(json_true(json_getp(o, "status.allowed")));
+	is(o, "status.reason", "RBAC: allowed by RoleBinding \"dora/default\" of Role \"dora\" to User \"dora\"");
+	rig_call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", "{\"spec\":{\"user\":\"dora\"}}", 422);
+}
+
+static void test_node(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	rig_call("POST", "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"mine\"}}", 201);
+	rig_call("POST", "/api/v1/namespaces/default/secrets", "{\"metadata\":{\"name\":\"other\"}}", 201);
+	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}", 201);
+	rig_call("POST", "/api/v1/namespaces/default/pods",
+			"{\"metadata\":{\"name\":\"p\"},\"spec\":{\"nodeName\":\"node1\",\"containers\":[{\"name\":\"c\",\"image\":"
+			"\"i\",\"envFrom\":[{\"secretRef\":{\"name\":\"mine\"}}]}]}}",
+			201);
+	rig_as("node1");
+	rig_call("GET", "/api/v1/namespaces/default/secrets/mine", NULL, 200);
+	o = rig_call("GET", "/api/v1/namespaces/default/secrets/other", NULL, 403);
+	is(o, "message", "secrets \"other\" is forbidden: User \"system:node:node1\" cannot get resource \"secrets\" in API group "
+			 "\"\" in the namespace \"default\": no relationship found between node 'node1' and this object");
+	rig_call("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dnode1", NULL, 200);
+	rig_call("GET", "/api/v1/pods", NULL, 403);
+	rig_call("GET", "/api/v1/namespaces/default/pods/p", NULL, 200);
+	rig_call("GET", "/api/v1/nodes", NULL, 200);
+	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", "{\"spec\":{}}", 201);
+	rig_call("GET", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node2", NULL, 403);
+	rig_as("admin");
+	rig_call("DELETE", "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0", NULL, 200);
+	rig_as("node1");
+	rig_call("GET", "/api/v1/namespaces/default/secrets/mine", NULL, 403);
+	rig_as("admin");
+}
+
+/* --- The matrix ------------------------------------------------------------------------------------------------- */
+
+/*
+ * A second opinion, written against the documents of the default roles instead of their bytes: does a rule of this role
+ * allow it?
+ */
+static bool lists(const struct json *list, const char *word)
+{
+	JSON_ITEMS (it, list)
+		if (json_eqc(it, "*") || json_eqc(it, word))
+			return true;
+	return false;
+}
+
+static bool role_says(const char *role, const char *verb, const char *group, const char *what)
+{
+	struct rbac_default d;
+	struct arena a;
+	bool yes = false;
+
+	arena_init(&a);
+	for (size_t pos = 0; !yes && rbac_default_next(&a, &pos, &d);)
+		if (strcmp(d.plural, "clusterroles") == 0 && strcmp(d.name, role) == 0)
+			JSON_ITEMS (r, json_getc(d.doc, "rules"))
+				yes = yes || (lists(json_getc(r, "verbs"), verb) && lists(json_getc(r, "apiGroups"), group) &&
+							     lists(json_getc(r, "resources"), what) &&
+							     json_len(json_getc(r, "resourceNames")) == 0);
+	arena_fini(&a);
+	return yes;
+}
+
+static const struct {
+	const char *user, *group, *roles[3];
+} people[] = {
+		{"root", "system:masters", {"cluster-admin"}},
+		{"reader", "system:authenticated", {"system:basic-user", "system:aggregate-to-view"}},
+		{"system:serviceaccount:default:bot", "system:authenticated", {"system:basic-user"}},
+		{"system:anonymous", "system:unauthenticated", {NULL}},
+};
+
+static void check_cell(size_t who, const char *verb, const struct resource *res, const char *sub)
+{
+	const char *what = sub ? arena_printf(&rig_arena, "%s/%s", res->plural, sub) : res->plural;
+	bool want = false, got;
+	struct json *o;
+
+	for (size_t i = 0; people[who].roles[i]; i++)
+		want = want || role_says(people[who].roles[i], verb, res->group, what);
+	o = rig_call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+			arena_printf(&rig_arena,
+					"{\"spec\":{\"user\":\"%s\",\"groups\":[\"%s\"],\"resourceAttributes\":{\"verb\":\"%s\",\"group\":"
+					"\"%s\",\"resource\":\"%s\",\"subresource\":\"%s\",\"namespace\":\"default\",\"name\":\"x\"}}}",
+					people[who].user, people[who].group, verb, res->group, res->plural, sub ? sub : ""),
+			201);
+	got = json_true(json_getp(o, "status.allowed"));
+	if (got != want)
+		fail_msg("%s %s %s.%s: %s", people[who].user, verb, what, res->group, got ? "allowed" : "not allowed");
+}
+
+static void check_resource(size_t who, const struct resource *res)
+{
+	size_t n;
+	const struct resource_sub *subs = resource_subs(res, &n);
+
+	for (unsigned v = 0; v < RESOURCE_N_VERBS; v++) {
+		if (res->verbs & 1u << v)
+			check_cell(who, resource_verb_names[v], res, NULL);
+		for (size_t i = 0; i < n; i++)
+			if (subs[i].verbs & 1u << v)
+				check_cell(who, resource_verb_names[v], res, subs[i].name);
+	}
+}
+
+static void test_matrix(void **state)
+{
+	(void)state;
+	rig_call("POST", RBAC "/clusterrolebindings",
+			"{\"metadata\":{\"name\":\"reader\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"reader\"}],\"roleRef\":{"
+			"\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"system:aggregate-to-view\"}}",
+			201);
+	for (size_t who = 0; who < ARRAY_LEN(people); who++)
+		RESOURCE_FOR_EACH (res)
+			if (res->served)
+				check_resource(who, res);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+			cmocka_unit_test(test_roles),
+			cmocka_unit_test(test_escalation),
+			cmocka_unit_test(test_impersonation),
+			cmocka_unit_test(test_rules_review),
+			cmocka_unit_test(test_node),
+			cmocka_unit_test(test_matrix),
+	};
+
+	return cmocka_run_group_tests(tests, start, stop);
+}
