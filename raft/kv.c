@@ -89,6 +89,33 @@ void kv_barrier(struct kv *kv, struct kv_barrier *b)
 	post_back(kv, kv->loop, &b->msg, run_barrier);
 }
 
+static void lease_run_done(struct loop_msg *msg)
+{
+	struct kv_lease *l = container_of(msg, struct kv_lease, msg);
+
+	l->done(l);
+}
+
+static void op_lease_done(struct member *m, struct kv_lease *l)
+{
+	post_back(member_arg(m), l->loop, &l->msg, lease_run_done);
+}
+
+static void run_lease(struct loop_msg *msg)
+{
+	struct kv_lease *l = container_of(msg, struct kv_lease, msg);
+
+	member_lease(l->kv->member, l);
+}
+
+void kv_lease(struct kv *kv, struct kv_lease *l)
+{
+	l->kv = kv;
+	l->loop = loop_current();
+	l->deadline = deadline(kv, l->timeout_ms, kv->cfg.request_ms);
+	post_back(kv, kv->loop, &l->msg, run_lease);
+}
+
 static void run_admin(struct loop_msg *msg)
 {
 	struct kv_admin *a = container_of(msg, struct kv_admin, msg);
@@ -409,6 +436,7 @@ const struct member_ops kv__ops = {
 	.req_done = op_req_done,
 	.barrier_done = op_barrier_done,
 	.admin_done = op_admin_done,
+	.lease_done = op_lease_done,
 };
 
 /* --- Transport events ---------------------------------------------------------------------------------------------------- */

@@ -152,6 +152,28 @@ struct kv_barrier {
 
 void kv_barrier(struct kv *, struct kv_barrier *);
 
+/*
+ * A lease's time, which only the leader knows: it proves that it leads before it answers or renews. From any member. The
+ * answer is as of the moment of the proof, behind all that was acknowledged before the call.
+ */
+struct kv_lease {
+	/* in */
+	int64_t lease;
+	bool renew;          /* let its time begin anew */
+	uint32_t timeout_ms; /* 0: cfg.request_ms */
+	void (*done)(struct kv_lease *);
+	/* out: seconds; left -1 and granted 0: there is no such lease, or its time is over */
+	struct err err;
+	int64_t left, granted;
+	/* private */
+	struct loop *loop;
+	struct loop_msg msg;
+	uint64_t deadline;
+	struct kv *kv;
+};
+
+void kv_lease(struct kv *, struct kv_lease *);
+
 /* --- Leadership and status ----------------------------------------------------------------------------- */
 
 struct kv_role {

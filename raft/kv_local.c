@@ -15,6 +15,7 @@ struct waiter {
 	struct kv_req req;
 	struct kv_barrier barrier;
 	struct kv_admin admin;
+	struct kv_lease lease;
 };
 
 static void waiter_init(struct waiter *w)
@@ -93,6 +94,30 @@ int kv_barrier_wait(struct kv *kv, struct err *e)
 	kv_barrier(kv, &w.barrier);
 	wait_for(&w);
 	rc = result(&w.barrier.err, e);
+	waiter_fini(&w);
+	return rc;
+}
+
+static void lease_done(struct kv_lease *l)
+{
+	wake(container_of(l, struct waiter, lease));
+}
+
+int kv_lease_wait(struct kv *kv, int64_t lease, bool renew, int64_t *ret_left, struct err *e)
+{
+	struct waiter w;
+	int rc;
+
+	waiter_init(&w);
+	w.lease.lease = lease;
+	w.lease.renew = renew;
+	w.lease.timeout_ms = 3000;
+	w.lease.done = lease_done;
+	kv_lease(kv, &w.lease);
+	wait_for(&w);
+	rc = result(&w.lease.err, e);
+	if (rc == 0)
+		*ret_left = w.lease.left;
 	waiter_fini(&w);
 	return rc;
 }

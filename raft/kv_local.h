@@ -14,6 +14,8 @@ int kv_local_start(const char *dir, struct kv **ret, struct err *);
 /* Propose an encoded raftpb.Command and wait. The encoded etcd response is appended to *response (may be NULL). */
 int kv_propose_wait(struct kv *, struct str command, struct buf *response, uint64_t *ret_revision, struct err *);
 int kv_barrier_wait(struct kv *, struct err *);
+/* The seconds left; -1: no such lease. Waits 3 s at the most. */
+int kv_lease_wait(struct kv *, int64_t lease, bool renew, int64_t *ret_left, struct err *);
 /* Wait until this member leads (true) or the time is up. */
 bool kv_leader_wait(struct kv *, uint32_t timeout_ms);
 int kv_member_add_wait(struct kv *, const struct kv_peer *, uint64_t *ret_id, struct err *);

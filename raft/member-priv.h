@@ -29,10 +29,23 @@ struct proposal {
 	uint32_t size;
 };
 
-/* A barrier on its way: local (barrier) or remote (peer and seq). */
+/* A question about a lease on its way: local (req) or remote (peer and peer_seq). */
+struct lease_ask {
+	struct list link;
+	struct kv_lease *req;
+	uint64_t peer, peer_seq;
+	uint64_t seq; /* our own name for it */
+	int64_t lease;
+	bool renew;
+	uint64_t deadline, not_before;
+	uint64_t sent_to, sent_at;
+};
+
+/* A barrier on its way: local (barrier, or for a lease) or remote (peer and seq). */
 struct read {
 	struct list link;
 	struct kv_barrier *barrier;
+	struct lease_ask *lease;
 	uint64_t peer, seq;
 	uint64_t deadline;
 	uint64_t index; /* wait until this is applied */
@@ -141,6 +154,10 @@ struct member {
 	uint64_t round_acks[KV_MAX_MEMBERS];
 	size_t n_round_acks;
 
+	/* Leases: not yet asked for, and asked of the leader. Those in a read round are in neither. */
+	struct list lease_waiting, lease_sent;
+	size_t n_lease_asks;
+
 	/* Membership. */
 	struct list changes;   /* wait for their turn */
 	struct list forwarded_changes;
@@ -205,6 +222,16 @@ void member__reads_restart(struct member *);
 void member__reads_expire(struct member *, uint64_t now, const struct err *all);
 void member__read_frame(struct member *, uint64_t from, const struct msg *);
 void member__reads_peer_lost(struct member *, uint64_t peer);
+/* Let the ask take part in the next round; it comes back by member__lease_proven, _again or _failed. */
+void member__read_lease(struct member *, struct lease_ask *);
+
+/* member_lease.c */
+void member__leases(struct member *);
+void member__lease_proven(struct member *, struct lease_ask *);
+void member__lease_again(struct member *, struct lease_ask *);
+void member__lease_failed(struct member *, struct lease_ask *, const struct err *);
+void member__lease_frame(struct member *, uint64_t from, const struct msg *);
+void member__leases_expire(struct member *, uint64_t now, const struct err *all);
 
 /* member_roles.c */
 void member__keep_roles(struct member *);

@@ -257,6 +257,7 @@ void member_flush(struct member *m)
 		member__changes(m);
 		member__submit(m);
 		member__apply(m);
+		member__leases(m);
 		member__reads(m);
 	}
 	if (!m->stopped) {
@@ -636,7 +637,7 @@ static void set_defaults(struct member_cfg *cfg)
 static void init_lists(struct member *m)
 {
 	struct list *lists[] = {&m->queue, &m->pending, &m->forwarded, &m->reads, &m->round, &m->confirmed, &m->changes,
-				&m->forwarded_changes};
+				&m->forwarded_changes, &m->lease_waiting, &m->lease_sent};
 
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		list_init(lists[i]);

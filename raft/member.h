@@ -64,6 +64,7 @@ struct member_ops {
 	void (*req_done)(struct member *, struct kv_req *);
 	void (*barrier_done)(struct member *, struct kv_barrier *);
 	void (*admin_done)(struct member *, struct kv_admin *);
+	void (*lease_done)(struct member *, struct kv_lease *);
 };
 
 struct member_cfg {
@@ -118,6 +119,7 @@ void member_written(struct member *, const struct err *);
 void member_propose(struct member *, struct kv_req *);
 void member_barrier(struct member *, struct kv_barrier *);
 void member_admin(struct member *, struct kv_admin *);
+void member_lease(struct member *, struct kv_lease *);
 /* A request to join from a connection that is no member yet; the answer is a frame through reply. */
 void member_join(struct member *, struct str frame, uint64_t conn);
 /* Set by the shell: where answers to member_join go. */

@@ -301,6 +301,10 @@ void member_receive(struct member *m, uint64_t from, struct str frame)
 	case MSG_REMOVED:
 		receive_removed(m, from, &msg);
 		break;
+	case MSG_LEASE:
+	case MSG_LEASE_RESULT:
+		member__lease_frame(m, from, &msg);
+		break;
 	case MSG_PROBE:
 	case MSG_PROBE_RESULT:
 	case MSG_BARRIER:

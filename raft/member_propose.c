@@ -399,6 +399,7 @@ void member__expire(struct member *m, uint64_t now)
 	expire_list(m, &m->pending, now, "the write was not committed in time; it may or may not happen");
 	expire_list(m, &m->forwarded, now, "the leader did not answer in time; the write may or may not happen");
 	member__reads_expire(m, now, NULL);
+	member__leases_expire(m, now, NULL);
 	member__changes_expire(m, now, NULL);
 }
 
@@ -411,5 +412,6 @@ void member__fail_all(struct member *m, const struct err *e)
 			finish(m, p, MSG_UNKNOWN, STR_NULL, e);
 	m->queue_bytes = m->forward_bytes = 0;
 	member__reads_expire(m, 0, e);
+	member__leases_expire(m, 0, e);
 	member__changes_expire(m, 0, e);
 }

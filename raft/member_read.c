@@ -32,6 +32,8 @@ static void fail(struct member *m, struct read *r, const struct err *e)
 	if (r->barrier) {
 		r->barrier->err = *e;
 		m->ops->barrier_done(m, r->barrier);
+	} else if (r->lease) {
+		member__lease_failed(m, r->lease, e);
 	}
 	read_free(m, r);
 }
@@ -61,13 +63,20 @@ void member_barrier(struct member *m, struct kv_barrier *b)
 	member__kick(m);
 }
 
+void member__read_lease(struct member *m, struct lease_ask *a)
+{
+	list_del(&a->link);
+	read_new(m, a->deadline)->lease = a;
+	member__arm_by(m, a->deadline);
+}
+
 /* --- The index is known: answer, or wait for apply --------------------------------------------------------------- */
 
 static void confirm(struct member *m, struct read *r, uint64_t index)
 {
 	struct msg out = {.kind = MSG_BARRIER_RESULT};
 
-	if (r->barrier) {
+	if (r->barrier || r->lease) {
 		r->index = index;
 		list_del(&r->link);
 		list_add_tail(&m->confirmed, &r->link);
@@ -85,7 +94,10 @@ void member__reads_applied(struct member *m)
 	LIST_FOR_EACH_SAFE (r, next, &m->confirmed, struct read, link) {
 		if (r->index > m->applied)
 			continue;
-		m->ops->barrier_done(m, r->barrier);
+		if (r->lease)
+			member__lease_proven(m, r->lease);
+		else
+			m->ops->barrier_done(m, r->barrier);
 		read_free(m, r);
 	}
 }
@@ -185,6 +197,9 @@ void member__reads_restart(struct member *m)
 		list_add_tail(&m->reads, &r->link);
 		if (r->peer) {
 			refuse_remote(m, r->peer, r->seq);
+			read_free(m, r);
+		} else if (r->lease) {
+			member__lease_again(m, r->lease);
 			read_free(m, r);
 		}
 	}

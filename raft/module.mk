@@ -14,6 +14,7 @@ libraft_a_SOURCES = \
 	raft/member_apply.c \
 	raft/member_change.c \
 	raft/member_conf.c \
+	raft/member_lease.c \
 	raft/member_msg.c \
 	raft/member_propose.c \
 	raft/member_read.c \

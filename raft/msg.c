@@ -291,6 +291,17 @@ void msg_encode(const struct msg *m, struct buf *out)
 		add_u64(out, m->barrier_result.index);
 		add_u8(out, m->barrier_result.ok);
 		break;
+	case MSG_LEASE:
+		add_u64(out, m->lease.seq);
+		add_u64(out, (uint64_t)m->lease.id);
+		add_u8(out, m->lease.renew);
+		break;
+	case MSG_LEASE_RESULT:
+		add_u64(out, m->lease_result.seq);
+		add_u64(out, (uint64_t)m->lease_result.left);
+		add_u64(out, (uint64_t)m->lease_result.granted);
+		add_u8(out, m->lease_result.ok);
+		break;
 	case MSG_REMOVED:
 		add_u64(out, m->removed.conf_index);
 		add_u64(out, m->removed.member);
@@ -418,6 +429,17 @@ static void decode_body(struct reader *r, struct msg *m)
 		m->barrier_result.seq = read_u64(r);
 		m->barrier_result.index = read_u64(r);
 		m->barrier_result.ok = read_u8(r) != 0;
+		break;
+	case MSG_LEASE:
+		m->lease.seq = read_u64(r);
+		m->lease.id = (int64_t)read_u64(r);
+		m->lease.renew = read_u8(r) != 0;
+		break;
+	case MSG_LEASE_RESULT:
+		m->lease_result.seq = read_u64(r);
+		m->lease_result.left = (int64_t)read_u64(r);
+		m->lease_result.granted = (int64_t)read_u64(r);
+		m->lease_result.ok = read_u8(r) != 0;
 		break;
 	case MSG_REMOVED:
 		m->removed.conf_index = read_u64(r);

@@ -66,6 +66,17 @@ struct msg {
 			uint64_t seq, index;
 			bool ok;
 		} barrier_result;
+		/* How long does the lease live, and let it begin anew? */
+		struct {
+			uint64_t seq;
+			int64_t id;
+			bool renew;
+		} lease;
+		struct {
+			uint64_t seq;
+			bool ok; /* false: this is not the leader */
+			int64_t left, granted; /* seconds; -1, 0: no such lease */
+		} lease_result;
 		struct {
 			uint64_t id;
 			uint32_t timeout_ms;

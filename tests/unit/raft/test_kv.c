@@ -262,6 +262,53 @@ static void test_three(void **state _unused_)
 	cluster_stop(&c);
 }
 
+static void check_lease(struct kv *kv, int64_t lease, bool renew, int64_t least, int64_t most)
+{
+	int64_t left = -2;
+
+	OK(kv_lease_wait(kv, lease, renew, &left, &e));
+	assert_in_range(left + 1, least + 1, most + 1);
+}
+
+/* A lease's time is the leader's: every member learns it from there, and a new leader begins it anew. */
+static void test_lease_time(void **state _unused_)
+{
+	Raftpb__Command cmd = RAFTPB__COMMAND__INIT;
+	Etcdserverpb__LeaseGrantRequest grant = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+	struct err why = ERR_INIT;
+	struct cluster c;
+	int64_t left;
+	int leader;
+
+	grant.id = 7;
+	grant.ttl = 60;
+	cmd.op_case = RAFTPB__COMMAND__OP_LEASE_GRANT;
+	cmd.lease_grant = &grant;
+	cluster_start(&c);
+	assert_true(rt_wait(has_leader, &c, 5000));
+	propose(c.kv[0], &cmd);
+	for (int i = 0; i < 3; i++) {
+		check_lease(c.kv[i], 7, false, 50, 60);
+		check_lease(c.kv[i], 7, true, 60, 60);
+		check_lease(c.kv[i], 8, true, -1, -1);
+	}
+	leader = leader_of(&c);
+	kv_stop(c.kv[leader]);
+	c.kv[leader] = NULL;
+	for (int i = 0; i < 3; i++)
+		if (c.kv[i])
+			check_lease(c.kv[i], 7, true, 60, 60);
+	/* Alone, nobody can prove that it leads. */
+	leader = leader_of(&c);
+	for (int i = 0; i < 3; i++)
+		if (c.kv[i] && i != leader) {
+			kv_stop(c.kv[i]);
+			c.kv[i] = NULL;
+		}
+	assert_int_equal(kv_lease_wait(c.kv[leader], 7, true, &left, &why), -(int)ERR_TIMEOUT);
+	cluster_stop(&c);
+}
+
 static void test_join_and_leave(void **state _unused_)
 {
 	struct cluster c;
@@ -374,6 +421,7 @@ int main(void)
 		cmocka_unit_test(test_lease),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_three),
+		cmocka_unit_test(test_lease_time),
 		cmocka_unit_test(test_join_and_leave),
 		cmocka_unit_test(test_reserved_place),
 		cmocka_unit_test(test_replace),
