@@ -31,10 +31,14 @@ libproto_a_SOURCES += \
 	proto/openapi_proto.c \
 	proto/openapi_schema.c
 libproto_a_SOURCES += \
+	proto/validate_admission.c \
 	proto/validate_affinity.c \
 	proto/validate_certificates.c \
 	proto/validate_container.c \
+	proto/validate_flow.c \
 	proto/validate_pod.c \
+	proto/validate_policy.c \
+	proto/validate_rbac.c \
 	proto/validate_service.c \
 	proto/validate_small.c \
 	proto/validate_volume.c \

@@ -65,6 +65,38 @@ const char *validate__go_map(struct arena *, const struct json *map);
 
 /* And of an IntOrString: intstr.IntOrString{Type:0, IntVal:1, StrVal:""}. */
 const char *validate__go_int_or_string(struct arena *, const struct json *v);
+/* And of a list of strings: []string{"a", "b"}. */
+const char *validate__go_strings(struct arena *, const struct json *list);
+/* fn for each element of the list at obj.key. */
+void validate__each(struct field_errs *, const struct field_path *up, const struct json *obj,
+	const char *key,
+	void (*fn)(struct field_errs *, const struct field_path *, const struct json *));
+/* The errors of field_errs.h at obj.key, with its value. */
+void validate__bad(struct field_errs *, const struct field_path *up, const struct json *obj,
+	const char *key, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+void validate__missing(
+	struct field_errs *, const struct field_path *up, const char *key, const char *detail);
+void validate__forbid(struct field_errs *, const struct field_path *up, const char *key,
+	const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* A number that is there must be within min and max; `text` says so. */
+void validate__range(struct field_errs *, const struct field_path *up, const struct json *obj,
+	const char *key, int64_t min, int64_t max, const char *text);
+/* As validate__name, but nothing when the string is empty. */
+void validate__name_opt(struct field_errs *, const struct field_path *up, const struct json *obj,
+	const char *key, const char *(*syntax)(struct str));
+/* Strings of the list at obj.key that stand there twice. */
+void validate__no_doubles(
+	struct field_errs *, const struct field_path *up, const struct json *obj, const char *key);
+/* A percentage of at most 100, or a number that is not negative. */
+void validate__part_of_all(
+	struct field_errs *, const struct field_path *path, const struct json *v);
+/* {name, namespace, path, port} of a webhook's service, and its url. */
+void validate__hook_service(
+	struct field_errs *, const struct field_path *path, const struct json *service);
+void validate__hook_url(
+	struct field_errs *, const struct field_path *up, const struct json *config);
+void validate__tolerations(
+	struct field_errs *, const struct field_path *up, const struct json *spec);
 /* The syntax of a label's value. */
 void validate__label_value(
 	struct field_errs *, const struct field_path *up, const struct json *obj, const char *key);
@@ -83,6 +115,9 @@ void validate__volumes(struct field_errs *, const struct field_path *path,
 /* containers and initContainers; `volumes` holds the names that may be mounted. */
 void validate__containers(struct field_errs *, const struct field_path *up, const struct json *spec,
 	const struct json *volumes);
+/* A map of quantities, none of them negative. */
+void validate__quantities(
+	struct field_errs *, const struct field_path *path, const struct json *map);
 void validate__resources(
 	struct field_errs *, const struct field_path *path, const struct json *res);
 
@@ -94,6 +129,10 @@ void validate__affinity(
 validate__fn validate__pod, validate__deployment, validate__replica_set, validate__service,
 	validate__node, validate__namespace, validate__config_map, validate__secret,
 	validate__endpoints, validate__endpoint_slice, validate__lease, validate__event,
-	validate__csr;
+	validate__csr,
+	validate__role, validate__cluster_role, validate__role_binding, validate__cluster_role_binding,
+	validate__priority_class, validate__runtime_class, validate__pdb, validate__webhooks,
+	validate__admission_policy, validate__admission_binding, validate__api_service,
+	validate__flow_schema, validate__priority_level;
 
 #endif

@@ -301,7 +301,7 @@ static void lifecycle(struct field_errs *e, const struct field_path *up, const s
 
 /* ---- resources ---- */
 
-static void amounts(struct field_errs *e, const struct field_path *path, const struct json *map)
+void validate__quantities(struct field_errs *e, const struct field_path *path, const struct json *map)
 {
 	JSON_MEMBERS (m, map) {
 		struct field_path p = field_key(path, m->key);
@@ -320,8 +320,8 @@ void validate__resources(
 	struct field_path limits = field_child(path, "limits"),
 			  requests = field_child(path, "requests");
 
-	amounts(e, &limits, json_getc(res, "limits"));
-	amounts(e, &requests, json_getc(res, "requests"));
+	validate__quantities(e, &limits, json_getc(res, "limits"));
+	validate__quantities(e, &requests, json_getc(res, "requests"));
 	JSON_MEMBERS (m, json_getc(res, "requests")) {
 		struct json *limit = json_get(json_getc(res, "limits"), m->key);
 

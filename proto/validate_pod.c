@@ -33,6 +33,12 @@ static void toleration(struct field_errs *e, const struct field_path *at, const 
 	validate__one_of_opt(e, at, t, "effect", effects);
 }
 
+void validate__tolerations(
+	struct field_errs *e, const struct field_path *up, const struct json *spec)
+{
+	validate__each(e, up, spec, "tolerations", toleration);
+}
+
 static void topology(struct field_errs *e, const struct field_path *at, const struct json *c)
 {
 	static const char *const actions[] = {"DoNotSchedule", "ScheduleAnyway", NULL};
@@ -44,20 +50,6 @@ static void topology(struct field_errs *e, const struct field_path *at, const st
 		validate__name(e, at, c, "topologyKey", validate__qualified_name);
 	validate__one_of(e, at, c, "whenUnsatisfiable", actions);
 	validate__label_selector(e, &sel, json_getc(c, "labelSelector"));
-}
-
-static void each(struct field_errs *e, const struct field_path *up, const struct json *spec,
-	const char *key,
-	void (*fn)(struct field_errs *, const struct field_path *, const struct json *))
-{
-	struct field_path all = field_child(up, key);
-	size_t i = 0;
-
-	JSON_ITEMS (it, json_getc(spec, key)) {
-		struct field_path at = field_index(&all, i++);
-
-		fn(e, &at, it);
-	}
 }
 
 static void host_alias(struct field_errs *e, const struct field_path *at, const struct json *h)
@@ -73,13 +65,6 @@ static void pull_secret(struct field_errs *e, const struct field_path *at, const
 static void gate(struct field_errs *e, const struct field_path *at, const struct json *g)
 {
 	validate__name(e, at, g, "conditionType", validate__qualified_name);
-}
-
-static void optional_name(struct field_errs *e, const struct field_path *path,
-	const struct json *spec, const char *key, const char *(*syntax)(struct str))
-{
-	if (json_str(json_getc(spec, key)).n > 0)
-		validate__name(e, path, spec, key, syntax);
 }
 
 static void dns(struct field_errs *e, const struct field_path *path, const struct json *spec)
@@ -148,20 +133,20 @@ void validate__pod_spec(struct field_errs *e, const struct field_path *path,
 	validate__nonneg(e, path, spec, "terminationGracePeriodSeconds");
 	validate_labels(json_getc(spec, "nodeSelector"), &selector, e);
 	host_network(e, path, spec);
-	each(e, path, spec, "imagePullSecrets", pull_secret);
-	each(e, path, spec, "readinessGates", gate);
-	optional_name(e, path, spec, "serviceAccountName", validate_dns1123_subdomain);
-	optional_name(e, path, spec, "nodeName", validate_dns1123_subdomain);
+	validate__each(e, path, spec, "imagePullSecrets", pull_secret);
+	validate__each(e, path, spec, "readinessGates", gate);
+	validate__name_opt(e, path, spec, "serviceAccountName", validate_dns1123_subdomain);
+	validate__name_opt(e, path, spec, "nodeName", validate_dns1123_subdomain);
 	if (json_is(d, JSON_NUMBER) && (json_i64_or(d, 0) < 1 || json_i64_or(d, 0) > INT32_MAX))
 		field_invalid(e, &deadline, d, "must be between 1 and 2147483647, inclusive");
 	validate__affinity(e, path, json_getc(spec, "affinity"));
-	optional_name(e, path, spec, "hostname", validate_dns1123_label);
-	optional_name(e, path, spec, "subdomain", validate_dns1123_label);
-	each(e, path, spec, "tolerations", toleration);
-	each(e, path, spec, "hostAliases", host_alias);
-	optional_name(e, path, spec, "priorityClassName", validate_dns1123_subdomain);
-	optional_name(e, path, spec, "runtimeClassName", validate_dns1123_subdomain);
-	each(e, path, spec, "topologySpreadConstraints", topology);
+	validate__name_opt(e, path, spec, "hostname", validate_dns1123_label);
+	validate__name_opt(e, path, spec, "subdomain", validate_dns1123_label);
+	validate__tolerations(e, path, spec);
+	validate__each(e, path, spec, "hostAliases", host_alias);
+	validate__name_opt(e, path, spec, "priorityClassName", validate_dns1123_subdomain);
+	validate__name_opt(e, path, spec, "runtimeClassName", validate_dns1123_subdomain);
+	validate__each(e, path, spec, "topologySpreadConstraints", topology);
 }
 
 /* ---- updates ---- */

@@ -1,5 +1,6 @@
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -244,6 +245,20 @@ static bool percent(const struct json *v, int64_t *ret)
 	return s.n > 1 && s.p[s.n - 1] == '%' && str_to_i64(str_sub(s, 0, s.n - 1), ret);
 }
 
+void validate__part_of_all(
+	struct field_errs *e, const struct field_path *path, const struct json *v)
+{
+	int64_t n;
+
+	if (json_is_null(v))
+		return;
+	validate__int_or_percent(e, path, v);
+	if (json_is(v, JSON_STRING) && percent(v, &n) && n > 100)
+		field_err_add(e, path, FIELD_INVALID,
+			"Invalid value: %s: must not be greater than 100%%",
+			validate__go_int_or_string(e->arena, v));
+}
+
 bool validate__is_zero(const struct json *v)
 {
 	int64_t n;
@@ -277,6 +292,92 @@ void validate__name(struct field_errs *e, const struct field_path *up, const str
 
 	if (bad)
 		field_invalid_str(e, &path, s, "%s", bad);
+}
+
+void validate__name_opt(struct field_errs *e, const struct field_path *up, const struct json *obj,
+	const char *key, const char *(*syntax)(struct str))
+{
+	if (json_str(json_getc(obj, key)).n > 0)
+		validate__name(e, up, obj, key, syntax);
+}
+
+void validate__each(struct field_errs *e, const struct field_path *up, const struct json *obj,
+	const char *key,
+	void (*fn)(struct field_errs *, const struct field_path *, const struct json *))
+{
+	struct field_path all = field_child(up, key);
+	size_t i = 0;
+
+	JSON_ITEMS (it, json_getc(obj, key)) {
+		struct field_path at = field_index(&all, i++);
+
+		fn(e, &at, it);
+	}
+}
+
+void validate__bad(struct field_errs *e, const struct field_path *up, const struct json *obj,
+	const char *key, const char *fmt, ...)
+{
+	struct field_path path = field_child(up, key);
+	struct json *v = json_getc(obj, key);
+	va_list ap;
+	char *text;
+
+	va_start(ap, fmt);
+	text = arena_vprintf(e->arena, fmt, ap);
+	va_end(ap);
+	if (json_is(v, JSON_ARRAY))
+		field_err_add(e, &path, FIELD_INVALID, "Invalid value: %s: %s",
+			validate__go_strings(e->arena, v), text);
+	else
+		field_invalid(e, &path, v, "%s", text);
+}
+
+void validate__missing(
+	struct field_errs *e, const struct field_path *up, const char *key, const char *detail)
+{
+	struct field_path path = field_child(up, key);
+
+	field_required(e, &path, detail);
+}
+
+void validate__forbid(
+	struct field_errs *e, const struct field_path *up, const char *key, const char *fmt, ...)
+{
+	struct field_path path = field_child(up, key);
+	va_list ap;
+	char *text;
+
+	va_start(ap, fmt);
+	text = arena_vprintf(e->arena, fmt, ap);
+	va_end(ap);
+	field_forbidden(e, &path, "%s", text);
+}
+
+void validate__range(struct field_errs *e, const struct field_path *up, const struct json *obj,
+	const char *key, int64_t min, int64_t max, const char *text)
+{
+	struct json *v = json_getc(obj, key);
+	int64_t n = json_i64_or(v, 0);
+
+	if (json_is(v, JSON_NUMBER) && (n < min || n > max))
+		validate__bad(e, up, obj, key, "%s", text);
+}
+
+void validate__no_doubles(
+	struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key)
+{
+	struct field_path all = field_child(up, key);
+	struct json *seen = json_new_object(e->arena);
+	size_t i = 0;
+
+	JSON_ITEMS (it, json_getc(obj, key)) {
+		struct field_path at = field_index(&all, i++);
+
+		if (json_get(seen, json_str(it)))
+			field_duplicate(e, &at, json_str(it));
+		json_set(e->arena, seen, json_str(it), it);
+	}
 }
 
 void validate__immutable(struct field_errs *e, const struct field_path *up, const struct json *obj,
@@ -346,6 +447,22 @@ const char *validate__go_map(struct arena *a, const struct json *map)
 	}
 	if (map)
 		buf_add1(&b, '}');
+	text = arena_cstr(a, buf_str(&b));
+	buf_fini(&b);
+	return text;
+}
+
+const char *validate__go_strings(struct arena *a, const struct json *list)
+{
+	struct buf b = BUF_INIT;
+	const char *text;
+
+	buf_addc(&b, "[]string{");
+	for (size_t i = 0; i < json_len(list); i++) {
+		buf_addc(&b, i ? ", " : "");
+		json_print_string(&b, json_str(json_at(list, i)), JSON_RAW_HTML);
+	}
+	buf_add1(&b, '}');
 	text = arena_cstr(a, buf_str(&b));
 	buf_fini(&b);
 	return text;
