@@ -8,6 +8,8 @@ libverbs_a_SOURCES = \
 	cli/describe_apps.c \
 	cli/describe_core.c \
 	cli/describe_pod.c \
+	cli/etcd_config.c cli/etcd_config.h cli/etcd_flags.def \
+	cli/etcd_config_check.c \
 	cli/files.c \
 	cli/kube_apply.c cli/kube_apply.h \
 	cli/kube_args.c \

@@ -20,3 +20,8 @@ UNIT_TESTS += tests/unit/cli/test_local
 tests_unit_cli_test_local_SOURCES = tests/unit/cli/test_local.c cli/files.c cli/local.c cli/opts.c cli/pki.c
 tests_unit_cli_test_local_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_cli_test_local_LDADD = libnet.a $(IO_LIBS) $(NL_LIBS) $(CMOCKA_LIBS)
+
+UNIT_TESTS += tests/unit/cli/test_etcd_config
+tests_unit_cli_test_etcd_config_SOURCES = tests/unit/cli/test_etcd_config.c
+tests_unit_cli_test_etcd_config_CFLAGS = $(CLI_TEST_CFLAGS)
+tests_unit_cli_test_etcd_config_LDADD = $(CLI_TEST_LIBS)
