@@ -83,7 +83,7 @@ struct etcd_config {
 	/* One of both, or none. */
 	uint64_t keep_ms;
 	int64_t keep_revisions;
-	bool strict, no_sync;
+	bool no_sync;
 
 	const char *warnings[ETCD_MAX_WARNINGS];
 	size_t n_warnings;

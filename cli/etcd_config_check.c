@@ -432,7 +432,6 @@ static int check_words(struct etcd_config *c, struct err *e)
 	}
 	if (strcmp(etcd_value(c, ETCD_FLAG_AUTH_TOKEN), "simple") != 0)
 		return err_set(e, ERR_BAD_REQUEST, "--auth-token \"%s\": only simple tokens can be had", etcd_value(c, ETCD_FLAG_AUTH_TOKEN));
-	c->strict = etcd_value_bool(c, ETCD_FLAG_STRICT_RECONFIG_CHECK);
 	c->no_sync = etcd_value_bool(c, ETCD_FLAG_UNSAFE_NO_FSYNC);
 	return 0;
 }

@@ -77,13 +77,26 @@ bool transport__decode_answer(struct str frame, struct hello_answer *a)
 	return reader_ok(&r, false);
 }
 
-int transport__check_cert(struct stream *s, struct err *e)
+static int check_foreign(struct stream *s, const struct x509_info *cert, const char *const *cns, struct err *e)
+{
+	if (cns == NULL)
+		return 0;
+	for (; cert && stream_peer_verified(s) && *cns; cns++)
+		if (str_eqc(cert->cn, *cns))
+			return 0;
+	return err_set(e, ERR_FORBIDDEN, "its certificate's common name \"%.*s\" is not one that members may have",
+		       STR_FMT(cert ? cert->cn : STR_NULL));
+}
+
+int transport__check_cert(struct stream *s, const struct peer_trust *trust, struct err *e)
 {
 	const struct x509_info *cert;
 
 	if (!stream_is_tls(s))
 		return 0;
 	cert = stream_peer_cert(s);
+	if (trust->foreign)
+		return check_foreign(s, cert, trust->cns, e);
 	for (size_t i = 0; cert && stream_peer_verified(s) && i < cert->n_orgs; i++)
 		if (str_eq(cert->orgs[i], STR(PEER_ORG)))
 			return 0;

@@ -172,7 +172,7 @@ static void on_connected(struct stream_connect *c, struct stream *s, const struc
 	uint64_t now = clock_mono_ms();
 
 	a->stream = s;
-	if (!s || transport__check_cert(s, &e) != 0) {
+	if (!s || transport__check_cert(s, &a->j->trust, &e) != 0) {
 		failed(a, s ? &e : why);
 		return;
 	}

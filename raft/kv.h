@@ -62,7 +62,15 @@ struct kv_cfg {
 	const char *url;       /* this member's API URL, told to the others; may be NULL */
 	const char *zone;      /* its failure domain; may be NULL */
 	bool witness;
-	struct tls_ctx *tls_server, *tls_client; /* certificates O=kontiki:peers; must outlive the kv */
+	struct tls_ctx *tls_server, *tls_client; /* must outlive the kv; NULL: plain connections */
+	/*
+	 * Over TLS a peer's certificate names the organization kontiki:peers. With foreign_peers it is what the TLS contexts
+	 * let through; peer_cns (NULL-terminated, must outlive the kv; NULL: any) are the common names it may have then.
+	 */
+	bool foreign_peers;
+	const char *const *peer_cns;
+	/* A joiner needs a place that kv_member_add has made; else everybody who reaches the peer address may join. */
+	bool places_only;
 
 	/*
 	 * On a fresh data directory exactly one of: `initial` (the whole first cluster, this member among them, the
@@ -75,6 +83,7 @@ struct kv_cfg {
 	 */
 	const struct kv_peer *initial;
 	size_t n_initial;
+	const char *cluster_token; /* any text: clusters that begin with the same list and others are not the same; may be NULL */
 	const char *const *join;
 	size_t n_join;
 
@@ -84,6 +93,7 @@ struct kv_cfg {
 	unsigned request_ms;      /* 10000: a proposal or barrier without an own deadline */
 	unsigned join_ms;         /* 30000: how long a join looks for a member that answers */
 	unsigned compact_keep_ms; /* 300000: history that is kept; UINT_MAX: no automatic compaction */
+	int64_t compact_keep_revisions; /* 0: no matter how many; else history of this many is kept, looked at every 5 min */
 	uint64_t checkpoint_bytes; /* 32 MiB: log bytes between two checkpoints */
 	uint64_t store_quota;      /* bytes; 0: the store's default */
 	/*

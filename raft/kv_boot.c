@@ -101,6 +101,7 @@ static int start_transport(struct kv *kv, struct err *e)
 				    .listen = kv->listen,
 				    .tls_server = kv->cfg.tls_server,
 				    .tls_client = kv->cfg.tls_client,
+				    .trust = {kv->cfg.foreign_peers, kv->cfg.peer_cns},
 				    .cluster_id = kv->stable.cluster_id,
 				    .member_id = kv->stable.member_id,
 				    .name = kv->name,
@@ -125,9 +126,11 @@ static int start_member(struct kv *kv, const struct kv_peer *initial, size_t n, 
 				 .voters = kv->cfg.voters,
 				 .dead_ms = kv->cfg.dead_ms,
 				 .replace_ms = kv->cfg.replace_ms,
+				 .places_only = kv->cfg.places_only,
 				 .election_ms = kv->cfg.election_ms,
 				 .heartbeat_ms = kv->cfg.heartbeat_ms,
 				 .compact_keep_ms = kv->cfg.compact_keep_ms,
+				 .compact_keep_revisions = kv->cfg.compact_keep_revisions,
 				 .checkpoint_bytes = kv->cfg.checkpoint_bytes};
 	int rc;
 
@@ -168,7 +171,7 @@ static int boot_initial(struct kv *kv, struct err *e)
 	if (n > 1 && !kv->listen)
 		return err_set(e, ERR_INVALID, "a cluster of several members needs a peer address to listen on");
 	if (!kv->stable.has_member) {
-		cluster = n > 1 ? member_cluster_id(list, n) : random_u64() >> 1 | 1;
+		cluster = n > 1 ? member_cluster_id(list, n, kv->cfg.cluster_token) : random_u64() >> 1 | 1;
 		if (stable_save_member(&kv->stable, cluster, member_initial_id(cluster, kv->name), kv->name, false, e) !=
 		    0)
 			return -(int)e->code;
@@ -198,6 +201,7 @@ static void start_join(struct kv *kv)
 				    .addrs = (const char *const *)kv->join,
 				    .n_addrs = kv->cfg.n_join,
 				    .tls = kv->cfg.tls_client,
+				    .trust = {kv->cfg.foreign_peers, kv->cfg.peer_cns},
 				    .member_id = (random_u64() >> 1) | 1,
 				    .name = kv->name,
 				    .addr = kv->addr,

@@ -177,7 +177,7 @@ struct member {
 		int64_t revision;
 	} history[16];
 	size_t n_history;
-	uint64_t history_at;
+	uint64_t history_at, revisions_at;
 	bool store_work;
 	struct buf frame; /* scratch for encoding */
 	struct raft_entry *entries; /* scratch for appends */

@@ -80,6 +80,8 @@ struct member_cfg {
 	struct kv_peer self;
 	unsigned election_ms, heartbeat_ms, compact_keep_ms;
 	unsigned voters, dead_ms, replace_ms; /* see kv.h */
+	bool places_only;
+	int64_t compact_keep_revisions;
 	uint64_t checkpoint_bytes;
 	uint32_t segment_size;     /* 0: the WAL's default */
 	size_t log_cache;          /* bytes; 0: 16 MiB */
@@ -133,7 +135,7 @@ void member_role(struct member *, struct kv_role *);
 struct raft *member_raft(struct member *);
 
 /* The id of an initial member, and the cluster's: from the whole list, the same on every member. */
-uint64_t member_cluster_id(const struct kv_peer *, size_t n);
+uint64_t member_cluster_id(const struct kv_peer *, size_t n, const char *token);
 uint64_t member_initial_id(uint64_t cluster_id, const char *name);
 
 #endif

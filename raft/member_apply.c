@@ -13,6 +13,8 @@
 /* One store transaction; the next one is for the next turn, so that timers and messages are not kept waiting. */
 #define APPLY_MAX_ENTRIES 512
 #define APPLY_MAX_BYTES (4u << 20)
+/* How often history is cut to a number of revisions, as in etcd. */
+#define COMPACT_REVISIONS_MS 300000
 
 /* --- Apply ------------------------------------------------------------------------------------------------- */
 
@@ -333,6 +335,27 @@ static void revoke_expired(struct member *m, uint64_t now)
 		m->lease_retry_at = now + (n == ARRAY_LEN(ids) ? 50 : 500);
 }
 
+static void propose_compaction(struct member *m, int64_t revision)
+{
+	Raftpb__Command cmd = RAFTPB__COMMAND__INIT;
+	Etcdserverpb__CompactionRequest compaction = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
+
+	if (revision <= 0 || revision <= store_compact_revision(m->store) || revision > store_revision(m->store))
+		return;
+	compaction.revision = revision;
+	cmd.op_case = RAFTPB__COMMAND__OP_COMPACTION;
+	cmd.compaction = &compaction;
+	propose_command(m, &cmd);
+}
+
+static void compact_revisions(struct member *m, uint64_t now)
+{
+	if (m->cfg.compact_keep_revisions <= 0 || now < m->revisions_at)
+		return;
+	m->revisions_at = now + COMPACT_REVISIONS_MS;
+	propose_compaction(m, store_revision(m->store) - m->cfg.compact_keep_revisions);
+}
+
 /* Keep `compact_keep_ms` of history: remember the revision now and then, compact to the newest that is old enough. */
 static void compact_history(struct member *m, uint64_t now)
 {
@@ -351,15 +374,7 @@ static void compact_history(struct member *m, uint64_t now)
 		m->history[m->n_history].at = now;
 		m->history[m->n_history++].revision = store_revision(m->store);
 	}
-	if (target > 0 && target > store_compact_revision(m->store) && target <= store_revision(m->store)) {
-		Raftpb__Command cmd = RAFTPB__COMMAND__INIT;
-		Etcdserverpb__CompactionRequest compaction = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
-
-		compaction.revision = target;
-		cmd.op_case = RAFTPB__COMMAND__OP_COMPACTION;
-		cmd.compaction = &compaction;
-		propose_command(m, &cmd);
-	}
+	propose_compaction(m, target);
 }
 
 static void raise_alarm(struct member *m)
@@ -409,6 +424,7 @@ void member__upkeep(struct member *m, uint64_t now)
 	if (m->ready) {
 		revoke_expired(m, now);
 		compact_history(m, now);
+		compact_revisions(m, now);
 		raise_alarm(m);
 		if (store_leases_next(m->store) != UINT64_MAX)
 			member__arm_by(m, MAX(store_leases_next(m->store), m->lease_retry_at));

@@ -386,9 +386,12 @@ static void start_join(struct member *m, struct change *c)
 		}
 	}
 	n = namesakes(m, &c->who, 0, &o);
-	if (n == 0)
+	if (n == 0 && m->cfg.places_only)
+		refuse(m, c, ERR_FORBIDDEN, KV_WHY_NOT_FOUND,
+		       "no place was made for a member at %s: add it first (etcdctl member add)", c->who.addr);
+	else if (n == 0)
 		add_anew(m, c);
-	else if (n == 1)
+	else if (n == 1 && !m->cfg.places_only)
 		replace(m, c, &o);
 	else
 		refuse_namesake(m, c, &o);

@@ -64,14 +64,14 @@ uint64_t member__as_id(uint64_t h)
 	return h ? h : 1;
 }
 
-uint64_t member_cluster_id(const struct kv_peer *peers, size_t n)
+uint64_t member_cluster_id(const struct kv_peer *peers, size_t n, const char *token)
 {
 	uint64_t sum = 0;
 
 	/* The order of the list does not matter. */
 	for (size_t i = 0; i < n; i++)
 		sum += mix(mix(0xcbf29ce484222325ULL, peers[i].name), peers[i].addr);
-	return member__as_id(sum ^ n);
+	return member__as_id(sum ^ n ^ (token ? mix(0x84222325cbf29ce4ULL, token) : 0));
 }
 
 uint64_t member_initial_id(uint64_t cluster_id, const char *name)

@@ -30,8 +30,8 @@ void transport__encode_answer(struct buf *, const struct hello_answer *);
 int64_t transport__hello_size(struct str bytes);
 bool transport__decode_hello(struct str frame, struct hello *);
 bool transport__decode_answer(struct str frame, struct hello_answer *);
-/* The certificate is one of ours; plain streams pass (tests). */
-int transport__check_cert(struct stream *, struct err *);
+/* The certificate is a member's; plain streams pass: who wants TLS gives contexts. */
+int transport__check_cert(struct stream *, const struct peer_trust *, struct err *);
 /* TCP options for a connection between members; dead links are noticed after `dead_ms`. */
 void transport__tune(struct stream *, unsigned dead_ms);
 

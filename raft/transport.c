@@ -259,7 +259,7 @@ static void on_connected(struct stream_connect *c, struct stream *s, const struc
 		t->n_open++;
 	if (t->closing || o->peer->dead || !s) {
 		out_down(o, why);
-	} else if (transport__check_cert(s, &e) != 0) {
+	} else if (transport__check_cert(s, &t->cfg.trust, &e) != 0) {
 		out_down(o, &e);
 	} else {
 		transport__tune(s, MAX(2 * t->cfg.election_ms, 500u));
@@ -530,7 +530,7 @@ static void on_stream(struct listener_user *user, struct stream *s)
 	struct in *in;
 	struct err e = ERR_INIT;
 
-	if (t->closing || t->n_incoming >= MAX_INCOMING || transport__check_cert(s, &e) != 0) {
+	if (t->closing || t->n_incoming >= MAX_INCOMING || transport__check_cert(s, &t->cfg.trust, &e) != 0) {
 		if (e.code)
 			log_warn("raft", "refused a connection from=%s: %s", stream_peer_address(s), e.text);
 		stream_close(s, NULL, NULL);

@@ -27,10 +27,17 @@
 
 struct transport;
 
+/* Whose certificates are members' ones: kv_cfg's foreign_peers and peer_cns. */
+struct peer_trust {
+	bool foreign;
+	const char *const *cns;
+};
+
 struct transport_cfg {
 	struct loop *loop;
 	const char *listen;
 	struct tls_ctx *tls_server, *tls_client;
+	struct peer_trust trust;
 	uint64_t cluster_id, member_id;
 	const char *name, *addr;
 	unsigned election_ms;
@@ -65,6 +72,7 @@ struct join {
 	const char *const *addrs;
 	size_t n_addrs;
 	struct tls_ctx *tls;
+	struct peer_trust trust;
 	uint64_t member_id; /* what it proposes; in done, what it is */
 	const char *name, *addr, *url, *zone;
 	bool witness;

@@ -285,7 +285,7 @@ void world_init(struct world *w, const struct sim_cfg *cfg)
 		if (i < 3)
 			w->initial[i] = (struct kv_peer){.name = n->name, .addr = n->addr};
 	}
-	w->cluster_id = member_cluster_id(w->initial, 3);
+	w->cluster_id = member_cluster_id(w->initial, 3, NULL);
 	for (int i = 0; i < 3; i++) {
 		w->initial_ids[i] = member_initial_id(w->cluster_id, w->initial[i].name);
 		w->nodes[i].id = w->initial_ids[i];

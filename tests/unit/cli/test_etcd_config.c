@@ -74,7 +74,6 @@ static void test_defaults(void **state)
 	assert_string_equal(c.initial[0].name, "default");
 	assert_string_equal(c.initial[0].peer.v[0].text, "http://localhost:2380");
 	assert_false(c.existing);
-	assert_true(c.strict);
 	assert_int_equal(c.max_request, 1572864);
 	assert_int_equal(c.n_warnings, 0);
 	etcd_config_fini(&c);
@@ -108,7 +107,6 @@ static void test_command_line(void **state)
 			"--quota-backend-bytes=-1"));
 	assert_string_equal(c.name, "a");
 	assert_true(c.no_sync);
-	assert_false(c.strict);
 	assert_string_equal(c.log_level, "warn");
 	assert_true(c.quota == UINT64_MAX);
 	etcd_config_fini(&c);
@@ -185,7 +183,6 @@ static void test_file(void **state)
 	assert_true(c.client.verify);
 	assert_string_equal(c.log_output, "stderr");
 	assert_int_equal(c.keep_ms, 3600000);
-	assert_false(c.strict);
 	etcd_config_fini(&c);
 
 	why = load_yaml(&c, "nam: x\n");
