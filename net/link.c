@@ -10,7 +10,6 @@
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
 #include <netlink/route/link/veth.h>
-#include <netlink/route/link/vxlan.h>
 #include <netlink/route/route.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,11 +18,8 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "net/link-priv.h"
 #include "net/netns.h"
-
-struct link_sock {
-	struct nl_sock *nl;
-};
 
 bool ip4_parse(struct str s, uint32_t *ret)
 {
@@ -65,7 +61,7 @@ char *ip4_net_print(struct ip4_net n, char out[IP4_STR_SIZE])
 	return out;
 }
 
-static int nl_err(struct err *e, int nlerr, const char *what, const char *name)
+int link__err(struct err *e, int nlerr, const char *what, const char *name)
 {
 	static const struct {
 		int nl;
@@ -92,7 +88,7 @@ static int open_here(void *data, struct err *e)
 	s->nl = nl_socket_alloc();
 	ASSERT(s->nl != NULL);
 	rv = nl_connect(s->nl, NETLINK_ROUTE);
-	return rv < 0 ? nl_err(e, rv, "open", "rtnetlink socket") : 0;
+	return rv < 0 ? link__err(e, rv, "open", "rtnetlink socket") : 0;
 }
 
 struct link_sock *link_open(int ns_fd, struct err *e)
@@ -141,7 +137,7 @@ static int add_link(struct link_sock *s, struct rtnl_link *l, const char *name, 
 	rtnl_link_put(l);
 	if (rv == -NLE_EXIST)
 		return 0;
-	return rv < 0 ? nl_err(e, rv, "create link", name) : 0;
+	return rv < 0 ? link__err(e, rv, "create link", name) : 0;
 }
 
 static int add_typed(struct link_sock *s, const char *type, const char *name, struct err *e)
@@ -153,7 +149,7 @@ static int add_typed(struct link_sock *s, const char *type, const char *name, st
 	rv = rtnl_link_set_type(l, type);
 	if (rv < 0) {
 		rtnl_link_put(l);
-		return nl_err(e, rv, "create link", name);
+		return link__err(e, rv, "create link", name);
 	}
 	return add_link(s, l, name, e);
 }
@@ -161,23 +157,6 @@ static int add_typed(struct link_sock *s, const char *type, const char *name, st
 int link_add_bridge(struct link_sock *s, const char *name, struct err *e)
 {
 	return add_typed(s, "bridge", name, e);
-}
-
-int link_add_vxlan(struct link_sock *s, const char *name, uint32_t id, uint16_t port, uint32_t local, struct err *e)
-{
-	struct rtnl_link *l = rtnl_link_vxlan_alloc();
-	uint32_t be = htonl(local);
-	struct nl_addr *a = nl_addr_build(AF_INET, &be, sizeof(be));
-	int rv;
-
-	ASSERT(l != NULL && a != NULL);
-	rtnl_link_vxlan_set_id(l, id);
-	rtnl_link_vxlan_set_port(l, port);
-	rtnl_link_vxlan_set_learning(l, 0);
-	rtnl_link_vxlan_set_local(l, a);
-	rv = add_link(s, l, name, e);
-	nl_addr_put(a);
-	return rv;
 }
 
 int link_add_veth(struct link_sock *s, const char *name, const char *peer, int peer_ns, uint32_t mtu, struct err *e)
@@ -209,7 +188,7 @@ int link_del(struct link_sock *s, const char *name, struct err *e)
 	rtnl_link_put(l);
 	if (rv == -NLE_NODEV || rv == -NLE_OBJ_NOTFOUND)
 		return 0;
-	return rv < 0 ? nl_err(e, rv, "delete link", name) : 0;
+	return rv < 0 ? link__err(e, rv, "delete link", name) : 0;
 }
 
 /* Apply the attributes set on `change` to the named link. Consumes `change`. */
@@ -225,7 +204,7 @@ static int change_link(struct link_sock *s, const char *name, struct rtnl_link *
 	rv = rtnl_link_change(s->nl, l, change, 0);
 	rtnl_link_put(l);
 	rtnl_link_put(change);
-	return rv < 0 ? nl_err(e, rv, "change link", name) : 0;
+	return rv < 0 ? link__err(e, rv, "change link", name) : 0;
 }
 
 int link_set_up(struct link_sock *s, const char *name, bool up, struct err *e)
@@ -248,7 +227,7 @@ int link_set_master(struct link_sock *s, const char *name, const char *bridge, s
 	if (port == 0 || (bridge && master == 0))
 		return err_set(e, ERR_NOT_FOUND, "no link %s", port == 0 ? name : bridge);
 	rv = bridge ? rtnl_link_enslave_ifindex(s->nl, master, port) : rtnl_link_release_ifindex(s->nl, port);
-	return rv < 0 ? nl_err(e, rv, bridge ? "put into a bridge link" : "take out of its bridge link", name) : 0;
+	return rv < 0 ? link__err(e, rv, bridge ? "put into a bridge link" : "take out of its bridge link", name) : 0;
 }
 
 int link_set_hairpin(struct link_sock *s, const char *name, bool on, struct err *e)
@@ -269,7 +248,7 @@ int link_set_hairpin(struct link_sock *s, const char *name, bool on, struct err 
 	nla_put_u8(m, IFLA_BRPORT_MODE, on);
 	nla_nest_end(m, nest);
 	rv = nl_send_sync(s->nl, m);
-	return rv < 0 ? nl_err(e, rv, "set hairpin on link", name) : 0;
+	return rv < 0 ? link__err(e, rv, "set hairpin on link", name) : 0;
 }
 
 int link_hwaddr(struct link_sock *s, const char *name, char out[18], struct err *e)
@@ -289,7 +268,7 @@ int link_hwaddr(struct link_sock *s, const char *name, char out[18], struct err 
 	return 0;
 }
 
-static struct nl_addr *nl_ip4(struct ip4_net n)
+struct nl_addr *link__ip4(struct ip4_net n)
 {
 	uint32_t be = htonl(n.addr);
 	struct nl_addr *a = nl_addr_build(AF_INET, &be, sizeof(be));
@@ -310,11 +289,11 @@ static int change_addr(struct link_sock *s, const char *link, struct ip4_net n, 
 		return add ? err_set(e, ERR_NOT_FOUND, "no link %s", link) : 0;
 	ra = rtnl_addr_alloc();
 	ASSERT(ra != NULL);
-	a = nl_ip4(n);
+	a = link__ip4(n);
 	rtnl_addr_set_ifindex(ra, index);
 	rtnl_addr_set_local(ra, a);
 	if (n.bits < 31 && add) {
-		struct nl_addr *b = nl_ip4((struct ip4_net){n.addr | ~ip4_mask(n.bits), n.bits});
+		struct nl_addr *b = link__ip4((struct ip4_net){n.addr | ~ip4_mask(n.bits), n.bits});
 
 		rtnl_addr_set_broadcast(ra, b);
 		nl_addr_put(b);
@@ -324,7 +303,7 @@ static int change_addr(struct link_sock *s, const char *link, struct ip4_net n, 
 	rtnl_addr_put(ra);
 	if (add ? rv == -NLE_EXIST : rv == -NLE_NOADDR)
 		return 0;
-	return rv < 0 ? nl_err(e, rv, add ? "add address to" : "remove address from", link) : 0;
+	return rv < 0 ? link__err(e, rv, add ? "add address to" : "remove address from", link) : 0;
 }
 
 int addr_add(struct link_sock *s, const char *link, struct ip4_net addr, struct err *e)
@@ -344,7 +323,7 @@ static struct rtnl_route *route_to(struct ip4_net dst)
 
 	ASSERT(r != NULL);
 	dst.addr &= ip4_mask(dst.bits);
-	d = nl_ip4(dst);
+	d = link__ip4(dst);
 	rtnl_route_set_family(r, AF_INET);
 	rtnl_route_set_table(r, RT_TABLE_MAIN);
 	rtnl_route_set_dst(r, d);
@@ -367,17 +346,19 @@ int route_set(struct link_sock *s, struct ip4_net dst, uint32_t via, const char 
 	ASSERT(nh != NULL);
 	rtnl_route_set_scope(r, via ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK);
 	if (via) {
-		struct nl_addr *g = nl_ip4((struct ip4_net){via, 32});
+		struct nl_addr *g = link__ip4((struct ip4_net){via, 32});
 
 		rtnl_route_nh_set_gateway(nh, g);
 		nl_addr_put(g);
 	}
 	if (index)
 		rtnl_route_nh_set_ifindex(nh, index);
+	if (index && via)
+		rtnl_route_nh_set_flags(nh, RTNH_F_ONLINK);
 	rtnl_route_add_nexthop(r, nh);
 	rv = rtnl_route_add(s->nl, r, NLM_F_CREATE | NLM_F_REPLACE);
 	rtnl_route_put(r);
-	return rv < 0 ? nl_err(e, rv, "set route to", ip4_net_print(dst, text)) : 0;
+	return rv < 0 ? link__err(e, rv, "set route to", ip4_net_print(dst, text)) : 0;
 }
 
 int route_del(struct link_sock *s, struct ip4_net dst, struct err *e)
@@ -391,7 +372,7 @@ int route_del(struct link_sock *s, struct ip4_net dst, struct err *e)
 	rtnl_route_put(r);
 	if (rv == -NLE_OBJ_NOTFOUND)
 		return 0;
-	return rv < 0 ? nl_err(e, rv, "delete route to", ip4_net_print(dst, text)) : 0;
+	return rv < 0 ? link__err(e, rv, "delete route to", ip4_net_print(dst, text)) : 0;
 }
 
 struct sysctl {

@@ -43,8 +43,6 @@ void link_close(struct link_sock *);
 /* Interface index, or 0 when there is no such link. */
 int link_index(struct link_sock *, const char *name);
 int link_add_bridge(struct link_sock *, const char *name, struct err *e);
-/* VXLAN device: id, UDP port, local address, learning off. */
-int link_add_vxlan(struct link_sock *, const char *name, uint32_t id, uint16_t port, uint32_t local, struct err *e);
 /* A pair: `name` here and `peer` in namespace peer_ns (fd; < 0: here too). mtu 0: the kernel's default. */
 int link_add_veth(struct link_sock *, const char *name, const char *peer, int peer_ns, uint32_t mtu, struct err *e);
 int link_del(struct link_sock *, const char *name, struct err *e);
@@ -59,8 +57,8 @@ int link_hwaddr(struct link_sock *, const char *name, char out[18], struct err *
 /* Address with prefix length on a link. */
 int addr_add(struct link_sock *, const char *link, struct ip4_net addr, struct err *e);
 int addr_del(struct link_sock *, const char *link, struct ip4_net addr, struct err *e);
-/* Route to dst (bits 0: default) through gateway via (0: on-link) and/or device dev (NULL: by gateway). Replaces
- * an older route to the same dst. */
+/* Route to dst (bits 0: default) through gateway via (0: on-link) and/or device dev (NULL: by gateway; with
+ * both, the gateway need not be on a network of the device). Replaces an older route to the same dst. */
 int route_set(struct link_sock *, struct ip4_net dst, uint32_t via, const char *dev, struct err *e);
 int route_del(struct link_sock *, struct ip4_net dst, struct err *e);
 

@@ -6,6 +6,7 @@ libnet_a_SOURCES = \
 	net/cni.c net/cni.h \
 	net/iptables.c net/iptables.h \
 	net/ipam.c net/ipam.h \
-	net/link.c net/link.h \
+	net/link.c net/link.h net/link-priv.h \
 	net/netns.c net/netns.h \
+	net/overlay.c net/overlay.h \
 	net/ruleset.c net/ruleset.h

@@ -192,7 +192,7 @@ static int start_network(struct agent *a, struct err *e)
 	a->dns = dns_start(&dc, e);
 	if (a->dns == NULL)
 		return -(int)e->code;
-	a->routes = routes_start(a->inf[INF_NODES], a->cfg.node_name, e);
+	a->routes = routes_start(a->inf[INF_NODES], a->cfg.node_name, a->cfg.node_ip, e);
 	return a->routes ? 0 : -(int)e->code;
 }
 

@@ -11,6 +11,7 @@
 
 #include "net/link.h"
 #include "net/netns.h"
+#include "net/overlay.h"
 
 static char name_a[32], name_b[32];
 
@@ -85,7 +86,6 @@ static void test_veth_and_routes(void **state)
 		OK(link_set_up(a, "v0", true, e));
 		OK(link_set_up(b, "eth0", true, e));
 		OK(route_set(b, far, addr_a.addr, NULL, e));
-		OK(link_add_vxlan(a, "vx0", 7, 4789, addr_a.addr, e));
 	}
 	assert_true(link_index(b, "eth0") > 0);
 	assert_int_equal(link_index(a, "eth0"), 0);
@@ -98,6 +98,70 @@ static void test_veth_and_routes(void **state)
 		OK(link_del(a, "v0", e));
 	}
 	assert_int_equal(link_index(b, "eth0"), 0);
+	link_close(a);
+	link_close(b);
+	close(fd_a);
+	close(fd_b);
+}
+
+/*
+ * Two nodes that share no network: a packet to the other node's pod network arrives there through the overlay, and the answer comes
+ * back to the sender's own first pod address.
+ */
+static void test_overlay(void **state)
+{
+	/* a: 10.7.1.2, pods 10.9.1.0/24; b: 10.7.2.2, pods 10.9.2.0/24. Routed over a veth pair of each, so no network is shared. */
+	struct ip4_net addr_a = {0x0a070102, 32}, addr_b = {0x0a070202, 32};
+	struct ip4_net pods_a = {0x0a090100, 24}, pods_b = {0x0a090200, 24}, pod_b = {0x0a090201, 32};
+	struct ip4_net host_a = {addr_a.addr, 32}, host_b = {addr_b.addr, 32};
+	struct link_sock *a, *b;
+	char text[200], hw[18], want[18];
+	int fd_a, fd_b;
+
+	if (geteuid() != 0)
+		skip();
+	fd_a = netns_open(name_a, NULL);
+	fd_b = netns_open(name_b, NULL);
+	a = link_open(fd_a, NULL);
+	b = link_open(fd_b, NULL);
+	OK(link_add_veth(a, "u0", "u0", fd_b, 0, e));
+	OK(addr_add(a, "u0", addr_a, e));
+	OK(addr_add(b, "u0", addr_b, e));
+	OK(link_set_up(a, "u0", true, e));
+	OK(link_set_up(b, "u0", true, e));
+	OK(route_set(a, host_b, 0, "u0", e));
+	OK(route_set(b, host_a, 0, "u0", e));
+	assert_true(overlay_is_direct(a, addr_a.addr));
+	assert_false(overlay_is_direct(a, addr_b.addr));
+	for (int again = 0; again < 2; again++) {
+		OK(overlay_up(a, addr_a.addr, pods_a, e));
+		OK(overlay_up(b, addr_b.addr, pods_b, e));
+		OK(overlay_peer_set(a, addr_b.addr, pods_b, e));
+		OK(overlay_peer_set(b, addr_a.addr, pods_a, e));
+	}
+	OK(addr_add(b, OVERLAY_LINK, pod_b, e));
+	OK(link_hwaddr(a, OVERLAY_LINK, hw, e));
+	overlay_hwaddr(addr_a.addr, want);
+	assert_string_equal(hw, want);
+	/* The sender's address is the first of a's pods: b's way back is its overlay, too. */
+	snprintf(text, sizeof(text), "nsenter --net=/run/netns/%s busybox ping -q -c 1 -W 5 10.9.2.1 >/dev/null", name_a);
+	assert_int_equal(system(text), 0);
+	snprintf(text, sizeof(text), "ip -n %s link show dev " OVERLAY_LINK " | grep -q 'mtu 1450 '", name_a);
+	assert_int_equal(system(text), 0);
+	/* Another address of the node: the device is made anew. */
+	OK(overlay_up(a, addr_a.addr + 1, pods_a, e));
+	OK(link_hwaddr(a, OVERLAY_LINK, hw, e));
+	assert_string_not_equal(hw, want);
+	for (int again = 0; again < 2; again++) {
+		OK(overlay_peer_del(b, addr_a.addr, pods_a, e));
+		OK(overlay_peer_del(a, addr_b.addr, pods_b, e));
+	}
+	snprintf(text, sizeof(text), "ip -n %s route show 10.9.1.0/24 | grep -q . || ip -n %s neigh show dev " OVERLAY_LINK " | grep -q . || "
+				     "bridge -n %s fdb show dev " OVERLAY_LINK " | grep -q 10.7", name_b, name_b, name_b);
+	assert_int_not_equal(system(text), 0);
+	OK(link_del(a, OVERLAY_LINK, e));
+	OK(link_del(b, OVERLAY_LINK, e));
+	OK(link_del(a, "u0", e));
 	link_close(a);
 	link_close(b);
 	close(fd_a);
@@ -127,6 +191,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_veth_and_routes),
+		cmocka_unit_test(test_overlay),
 		cmocka_unit_test(test_errors),
 	};
 	return cmocka_run_group_tests_name("net", tests, setup, teardown);
