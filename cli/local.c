@@ -47,19 +47,50 @@ static int check_name(const char *name, struct err *e)
 				      "cluster name \"%s\": use 1 to 20 lower-case letters, digits and dashes", name);
 }
 
+unsigned local_subnet(const struct local *l, uint32_t addr)
+{
+	for (unsigned i = 0; i < l->n_subnets; i++)
+		if (ip4_net_has(l->subnets[i], addr))
+			return i;
+	return 0;
+}
+
+struct ip4_net local_gateway(const struct local *l, unsigned subnet)
+{
+	struct ip4_net n = l->subnets[subnet];
+
+	return (struct ip4_net){(n.addr & ip4_mask(n.bits)) + 1, n.bits};
+}
+
+static int check_subnets(const struct ip4_net *v, unsigned n, unsigned n_nodes, struct err *e)
+{
+	char a[IP4_STR_SIZE], b[IP4_STR_SIZE];
+
+	if (n < 1 || n > LOCAL_SUBNETS_MAX)
+		return err_set(e, ERR_BAD_REQUEST, "%u subnets: 1 to %u are possible", n, LOCAL_SUBNETS_MAX);
+	for (unsigned i = 0; i < n; i++) {
+		if (v[i].bits < 8 || v[i].bits > 25 || (1u << (32 - v[i].bits)) < FIRST_HOST + n_nodes + 1)
+			return err_set(e, ERR_BAD_REQUEST, "subnet /%u: a network from /8 to /25 is needed for %u nodes", v[i].bits, n_nodes);
+		for (unsigned j = 0; j < i; j++)
+			if (ip4_net_has(v[i], v[j].addr) || ip4_net_has(v[j], v[i].addr))
+				return err_set(e, ERR_BAD_REQUEST, "subnets %s and %s overlap", ip4_net_print(v[j], a), ip4_net_print(v[i], b));
+	}
+	return 0;
+}
+
 static void add_node(struct local *l, const char *kind, unsigned i)
 {
 	struct local_node *n = &l->nodes[l->n_nodes];
 
 	snprintf(n->name, sizeof(n->name), "%s-%u", kind, i);
 	n->is_server = strcmp(kind, "server") == 0;
-	n->addr = (l->subnet.addr & ip4_mask(l->subnet.bits)) + FIRST_HOST + l->n_nodes;
+	n->addr = local_gateway(l, l->n_nodes % l->n_subnets).addr - 1 + FIRST_HOST + l->n_nodes;
 	l->n_nodes++;
 	l->n_servers += n->is_server;
 }
 
 int local_plan(struct local *l, const char *name, const char *dir, unsigned servers, unsigned agents,
-		struct ip4_net subnet, struct err *e)
+		const struct ip4_net *subnets, unsigned n_subnets, struct err *e)
 {
 	int rv = check_name(name, e);
 
@@ -69,14 +100,14 @@ int local_plan(struct local *l, const char *name, const char *dir, unsigned serv
 		return err_set(e, ERR_BAD_REQUEST,
 				"%u servers and %u agents: 1 to 9 servers and at most %u nodes are possible", servers,
 				agents, LOCAL_NODES_MAX);
-	if (subnet.bits < 8 || subnet.bits > 25 ||
-			(1u << (32 - subnet.bits)) < FIRST_HOST + servers + agents + 1)
-		return err_set(e, ERR_BAD_REQUEST, "subnet /%u: a network from /8 to /25 is needed for %u nodes",
-				subnet.bits, servers + agents);
+	rv = check_subnets(subnets, n_subnets, servers + agents, e);
+	if (rv < 0)
+		return rv;
 	memset(l, 0, sizeof(*l));
 	snprintf(l->name, sizeof(l->name), "%s", name);
 	local_dir(name, dir, l->dir);
-	l->subnet = subnet;
+	memcpy(l->subnets, subnets, n_subnets * sizeof(*subnets));
+	l->n_subnets = n_subnets;
 	for (unsigned i = 1; i <= servers; i++)
 		add_node(l, "server", i);
 	for (unsigned i = 1; i <= agents; i++)
@@ -90,8 +121,9 @@ int local_save(const struct local *l, struct err *e)
 	char text[IP4_STR_SIZE], path[LOCAL_PATH_MAX];
 	int rv;
 
-	buf_printf(&b, "format 1\nname %s\nsubnet %s\nport %u\ninternet %d\n", l->name,
-			ip4_net_print(l->subnet, text), l->port, l->internet);
+	buf_printf(&b, "format 1\nname %s\nport %u\ninternet %d\n", l->name, l->port, l->internet);
+	for (unsigned i = 0; i < l->n_subnets; i++)
+		buf_printf(&b, "subnet %s\n", ip4_net_print(l->subnets[i], text));
 	for (unsigned i = 0; i < l->n_nodes; i++)
 		buf_printf(&b, "%s %s %s\n", l->nodes[i].is_server ? "server" : "agent", l->nodes[i].name,
 				ip4_print(l->nodes[i].addr, text));
@@ -112,7 +144,7 @@ static bool read_line(struct local *l, const char *line)
 	if (strcmp(a, "name") == 0)
 		return snprintf(l->name, sizeof(l->name), "%s", b) < (int)sizeof(l->name);
 	if (strcmp(a, "subnet") == 0)
-		return ip4_net_parse(str_from(b), &l->subnet);
+		return l->n_subnets < LOCAL_SUBNETS_MAX && ip4_net_parse(str_from(b), &l->subnets[l->n_subnets++]);
 	if (strcmp(a, "port") == 0 || strcmp(a, "internet") == 0 || strcmp(a, "format") == 0) {
 		if (!str_to_u64(str_from(b), &v) || v > 65535)
 			return false;

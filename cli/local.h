@@ -8,7 +8,7 @@
  *	lb.pid lb.log      the balancer on the host's loopback
  *	NODE/              a node's data directory, its log and process id
  *
- * and in the kernel: a network namespace kontiki-NAME-switch with a bridge, one namespace kontiki-NAME-NODE for each node with
+ * and in the kernel: a network namespace kontiki-NAME-switch with a bridge for each subnet, one namespace kontiki-NAME-NODE for each node with
  * eth0 in it, and a control group kontiki/NAME/NODE that holds every process of the node, so that nothing is left behind.
  * A node's processes also share a mount namespace: containerd's mounts never show on the host.
  *
@@ -26,6 +26,7 @@
 
 #define LOCAL_NAME_MAX 32
 #define LOCAL_NODES_MAX 64
+#define LOCAL_SUBNETS_MAX 4
 #define LOCAL_PATH_MAX 512
 #define LOCAL_DEFAULT_NAME "kontiki"
 #define LOCAL_DEFAULT_ROOT "/var/lib/kontiki/clusters"
@@ -39,7 +40,8 @@ struct local_node {
 struct local {
 	char name[LOCAL_NAME_MAX];
 	char dir[LOCAL_PATH_MAX];
-	struct ip4_net subnet;
+	struct ip4_net subnets[LOCAL_SUBNETS_MAX]; /* the nodes take turns; the switch routes between them */
+	unsigned n_subnets;
 	uint16_t port; /* of the balancer, on the host's loopback */
 	bool internet;
 	struct local_node nodes[LOCAL_NODES_MAX];
@@ -48,9 +50,13 @@ struct local {
 
 /* The folder for a name, or `dir` itself when given. */
 void local_dir(const char *name, const char *dir, char out[LOCAL_PATH_MAX]);
-/* Lay out a new cluster: names and addresses. Checks the name, counts and that the subnet is large enough. */
+/* Lay out a new cluster: names and addresses. Checks the name, counts and that the subnets are large enough. */
 int local_plan(struct local *, const char *name, const char *dir, unsigned servers, unsigned agents,
-		struct ip4_net subnet, struct err *e);
+		const struct ip4_net *subnets, unsigned n_subnets, struct err *e);
+/* Index of the subnet that an address is in. */
+unsigned local_subnet(const struct local *, uint32_t addr);
+/* The switch's own address in a subnet: its first. */
+struct ip4_net local_gateway(const struct local *, unsigned subnet);
 /* ERR_NOT_FOUND with a hint when there is no such cluster. */
 int local_load(struct local *, const char *name, const char *dir, struct err *e);
 int local_save(const struct local *, struct err *e);

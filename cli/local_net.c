@@ -11,7 +11,7 @@
 #include "cli/local.h"
 #include "net/netns.h"
 
-#define BRIDGE "br0"
+#define BRIDGE_SIZE 8
 
 extern char **environ;
 
@@ -104,7 +104,6 @@ static int uplink_up(const struct local *l, struct link_sock *sw, int sw_ns, str
 	struct uplink u = uplink_of(l);
 	struct ip4_net any = {0, 0};
 	struct link_sock *host = link_open(-1, e);
-	char text[IP4_STR_SIZE];
 	int rv = host ? 0 : -(int)ERR_IO;
 
 	if (rv == 0 && link_index(sw, "up0") == 0)
@@ -121,11 +120,10 @@ static int uplink_up(const struct local *l, struct link_sock *sw, int sw_ns, str
 		rv = route_set(sw, any, u.host.addr, NULL, e);
 	link_close(host);
 	if (rv == 0)
-		rv = sysctl_set(sw_ns, "net/ipv4/ip_forward", "1", e);
-	if (rv == 0)
 		rv = host_forwarding(l, true, e);
+	/* Out of the uplink only: what goes from one subnet to another keeps its sender. */
 	if (rv == 0)
-		rv = rule(sw_ns, true, "nat", "POSTROUTING", "-s", ip4_net_print(l->subnet, text), "MASQUERADE", e);
+		rv = rule(sw_ns, true, "nat", "POSTROUTING", "-o", "up0", "MASQUERADE", e);
 	return rv == 0 ? host_rules(&u, true, e) : rv;
 }
 
@@ -138,28 +136,54 @@ static int ensure_ns(const char *name, struct err *e)
 	return rv < 0 ? rv : netns_open(name, e);
 }
 
-static int switch_up(const struct local *l, struct link_sock *s, struct err *e)
+static char *bridge_name(unsigned subnet, char out[BRIDGE_SIZE])
 {
-	struct ip4_net gw = {(l->subnet.addr & ip4_mask(l->subnet.bits)) + 1, l->subnet.bits};
-	int rv = link_add_bridge(s, BRIDGE, e);
+	snprintf(out, BRIDGE_SIZE, "br%u", subnet % LOCAL_SUBNETS_MAX);
+	return out;
+}
 
-	if (rv == 0)
-		rv = addr_add(s, BRIDGE, gw, e);
-	if (rv == 0)
-		rv = link_set_up(s, BRIDGE, true, e);
+static int switch_up(const struct local *l, struct link_sock *s, int ns, struct err *e)
+{
+	char br[BRIDGE_SIZE];
+	int rv = 0;
+
+	for (unsigned i = 0; rv == 0 && i < l->n_subnets; i++) {
+		rv = link_add_bridge(s, bridge_name(i, br), e);
+		if (rv == 0)
+			rv = addr_add(s, br, local_gateway(l, i), e);
+		if (rv == 0)
+			rv = link_set_up(s, br, true, e);
+	}
+	if (rv == 0 && (l->n_subnets > 1 || l->internet))
+		rv = sysctl_set(ns, "net/ipv4/ip_forward", "1", e);
 	return rv;
+}
+
+/* To the other subnets, and to the outside if that was asked for. */
+static int node_routes(const struct local *l, unsigned own, struct link_sock *s, struct err *e)
+{
+	uint32_t gw = local_gateway(l, own).addr;
+	struct ip4_net any = {0, 0};
+	int rv = 0;
+
+	for (unsigned i = 0; rv == 0 && i < l->n_subnets; i++)
+		if (i != own)
+			rv = route_set(s, l->subnets[i], gw, NULL, e);
+	return rv == 0 && l->internet ? route_set(s, any, gw, NULL, e) : rv;
 }
 
 static int node_up(const struct local *l, const struct local_node *n, struct link_sock *sw, int ns, struct err *e)
 {
-	struct ip4_net addr = {n->addr, l->subnet.bits}, any = {0, 0};
+	unsigned subnet = local_subnet(l, n->addr);
+	struct ip4_net addr = {n->addr, l->subnets[subnet].bits};
+	char br[BRIDGE_SIZE];
 	struct link_sock *s = link_open(ns, e);
 	int rv = s ? 0 : -(int)ERR_IO;
 
 	if (rv == 0 && link_index(s, "eth0") == 0)
 		rv = link_add_veth(sw, n->name, "eth0", ns, 0, e);
 	if (rv == 0)
-		rv = link_set_master(sw, n->name, BRIDGE, e);
+		rv = link_set_master(sw, n->name, bridge_name(subnet, br), e);
 	if (rv == 0)
 		rv = link_set_up(sw, n->name, true, e);
 	if (rv == 0)
@@ -168,8 +192,8 @@ static int node_up(const struct local *l, const struct local_node *n, struct lin
 		rv = link_set_up(s, "eth0", true, e);
 	if (rv == 0)
 		rv = sysctl_set(ns, "net/ipv4/ip_forward", "1", e);
-	if (rv == 0 && l->internet)
-		rv = route_set(s, any, (l->subnet.addr & ip4_mask(l->subnet.bits)) + 1, NULL, e);
+	if (rv == 0)
+		rv = node_routes(l, subnet, s, e);
 	link_close(s);
 	return rv;
 }
@@ -188,7 +212,7 @@ int local_net_up(const struct local *l, struct err *e)
 	sw = link_open(sw_ns, e);
 	if (sw == NULL)
 		return -(int)ERR_IO;
-	rv = switch_up(l, sw, e);
+	rv = switch_up(l, sw, sw_ns, e);
 	if (rv == 0 && l->internet)
 		rv = uplink_up(l, sw, sw_ns, e);
 	for (unsigned i = 0; rv == 0 && i < l->n_nodes; i++) {
@@ -227,9 +251,12 @@ int local_net_cut(const struct local *l, const char *node, bool cut, struct err 
 {
 	_cleanup_(closep) int ns = -1;
 	struct link_sock *sw;
-	char name[128];
+	const struct local_node *n = local_node(l, node, e);
+	char name[128], br[BRIDGE_SIZE];
 	int rv;
 
+	if (n == NULL)
+		return -(int)e->code;
 	local_netns(l, NULL, name);
 	ns = netns_open(name, e);
 	if (ns < 0)
@@ -237,7 +264,7 @@ int local_net_cut(const struct local *l, const char *node, bool cut, struct err 
 	sw = link_open(ns, e);
 	if (sw == NULL)
 		return -(int)ERR_IO;
-	rv = link_set_master(sw, node, cut ? NULL : BRIDGE, e);
+	rv = link_set_master(sw, node, cut ? NULL : bridge_name(local_subnet(l, n->addr), br), e);
 	link_close(sw);
 	return rv;
 }

@@ -30,7 +30,8 @@
 #define LAST_PORT 6499
 
 struct local_opts {
-	const char *name, *dir, *subnet, *images;
+	const char *name, *dir, *images;
+	struct opt_list subnets;
 	int64_t servers, agents, timeout_s;
 	bool internet, machine, merge;
 };
@@ -42,7 +43,7 @@ static const struct opt up_rows[] = {
 	{"servers", 0, OPT_INT, offsetof(struct local_opts, servers), "N", "servers: control plane and node in one (default 3)", NULL, NULL},
 	{"agents", 0, OPT_INT, offsetof(struct local_opts, agents), "N", "further nodes without a control plane (default 0)", NULL, NULL},
 	ROW_NAME,
-	{"subnet", 0, OPT_STR, offsetof(struct local_opts, subnet), "CIDR", "the nodes' network (default " DEFAULT_SUBNET ")", NULL, NULL},
+	{"subnet", 0, OPT_LIST, offsetof(struct local_opts, subnets), "CIDR", "the nodes' network (default " DEFAULT_SUBNET "); repeat it, and the nodes take turns, with a router between", NULL, NULL},
 	ROW_DIR,
 	{"images", 0, OPT_STR, offsetof(struct local_opts, images), "DIR", "image archives (*.tar) that every node imports (default " DEFAULT_IMAGES ", if it is there)", "KONTIKI_IMAGES", NULL},
 	{"internet", 0, OPT_BOOL, offsetof(struct local_opts, internet), "", "give the nodes a route to the outside, for image pulls", NULL, NULL},
@@ -198,14 +199,20 @@ static int choose_port(struct local *l, struct err *e)
 
 static int find_or_plan(struct local *l, const struct local_opts *o, struct err *e)
 {
-	struct ip4_net subnet;
+	struct ip4_net subnets[LOCAL_SUBNETS_MAX] = {0};
+	unsigned n = 0;
 	int rv = local_load(l, o->name, o->dir, e);
 
 	if (rv != -(int)ERR_NOT_FOUND)
 		return rv;
-	if (!ip4_net_parse(str_from(o->subnet), &subnet))
-		return err_set(e, ERR_BAD_REQUEST, "subnet \"%s\": give an IPv4 network such as " DEFAULT_SUBNET, o->subnet);
-	rv = local_plan(l, o->name, o->dir, (unsigned)MAX(o->servers, 0), (unsigned)MAX(o->agents, 0), subnet, e);
+	if (o->subnets.n == 0)
+		ip4_net_parse(STR(DEFAULT_SUBNET), &subnets[n++]);
+	for (size_t i = 0; i < o->subnets.n; i++)
+		if (i == LOCAL_SUBNETS_MAX)
+			return err_set(e, ERR_BAD_REQUEST, "at most %d subnets are possible", LOCAL_SUBNETS_MAX);
+		else if (!ip4_net_parse(str_from(o->subnets.v[i]), &subnets[n++]))
+			return err_set(e, ERR_BAD_REQUEST, "subnet \"%s\": give an IPv4 network such as " DEFAULT_SUBNET, o->subnets.v[i]);
+	rv = local_plan(l, o->name, o->dir, (unsigned)MAX(o->servers, 0), (unsigned)MAX(o->agents, 0), subnets, n, e);
 	if (rv == 0)
 		rv = choose_port(l, e);
 	if (rv == 0)
@@ -317,8 +324,10 @@ static int up(const struct local_opts *o, struct err *e)
 	}
 	if (rv < 0)
 		return rv;
-	printf("cluster %s: %u servers, %u agents, network %s, API on https://127.0.0.1:%u\n", l.name, l.n_servers,
-			l.n_nodes - l.n_servers, ip4_net_print(l.subnet, text), l.port);
+	printf("cluster %s: %u servers, %u agents, network", l.name, l.n_servers, l.n_nodes - l.n_servers);
+	for (unsigned i = 0; i < l.n_subnets; i++)
+		printf(" %s", ip4_net_print(l.subnets[i], text));
+	printf(", API on https://127.0.0.1:%u\n", l.port);
 	fflush(stdout);
 	rv = prepare(&l, o, e);
 	if (rv == 0)
@@ -338,7 +347,7 @@ static int up(const struct local_opts *o, struct err *e)
 
 static struct local_opts default_opts(void)
 {
-	return (struct local_opts){.name = LOCAL_DEFAULT_NAME, .subnet = DEFAULT_SUBNET, .servers = 3, .timeout_s = 120};
+	return (struct local_opts){.name = LOCAL_DEFAULT_NAME, .servers = 3, .timeout_s = 120};
 }
 
 int cmd_up(int argc, char **argv)
@@ -346,6 +355,7 @@ int cmd_up(int argc, char **argv)
 	struct local_opts o = default_opts();
 	struct opt_args args;
 	struct err e = ERR_INIT;
+	int rv;
 
 	if (cmd_wants_help(argc, argv, "usage: kontiki up [OPTIONS]\n\nMakes a highly available cluster on this machine, each node in a network "
 			"namespace of its own, and starts it.\nRun again, it starts what does not run. `kontiki down` removes it.\n", up_rows))
@@ -353,7 +363,9 @@ int cmd_up(int argc, char **argv)
 	if (opts_parse(up_rows, &o, NULL, NULL, argc, argv, &args, &e) < 0)
 		return cmd_usage("up", &e);
 	opt_args_fini(&args);
-	return up(&o, &e) < 0 ? cmd_fail(&e) : CMD_OK;
+	rv = up(&o, &e);
+	opt_list_fini(&o.subnets);
+	return rv < 0 ? cmd_fail(&e) : CMD_OK;
 }
 
 /* --- down ------------------------------------------------------------------------------------------------ */

@@ -93,10 +93,11 @@ static void test_opts(void **state)
 static void test_plan(void **state)
 {
 	struct ip4_net net = {0x0a4d0000, 24}, small = {0x0a4d0000, 29};
+	struct ip4_net two[] = {{0x0a4d0000, 24}, {0x0a4e0000, 24}}, same[] = {{0x0a4d0000, 24}, {0x0a4d0080, 25}};
 	struct local l, again;
 	struct err e = ERR_INIT;
 
-	assert_int_equal(local_plan(&l, "demo", dir, 3, 2, net, &e), 0);
+	assert_int_equal(local_plan(&l, "demo", dir, 3, 2, &net, 1, &e), 0);
 	l.port = 6450;
 	assert_int_equal(local_save(&l, &e), 0);
 	assert_int_equal(local_load(&again, "demo", dir, &e), 0);
@@ -107,10 +108,24 @@ static void test_plan(void **state)
 	assert_string_equal(local_node(&l, "agent-2", &e)->name, "agent-2");
 	assert_null(local_node(&l, "agent-3", &e));
 	assert_string_equal(e.text, "cluster \"demo\" has no node \"agent-3\"; it has server-1, server-2, server-3, agent-1, agent-2");
-	assert_true(local_plan(&l, "Demo", dir, 3, 0, net, &e) < 0);
-	assert_true(local_plan(&l, "", dir, 3, 0, net, &e) < 0);
-	assert_true(local_plan(&l, "demo", dir, 0, 0, net, &e) < 0);
-	assert_true(local_plan(&l, "demo", dir, 3, 0, small, &e) < 0);
+	/* With several subnets the nodes take turns. */
+	assert_int_equal(local_plan(&l, "demo", dir, 2, 1, two, 2, &e), 0);
+	assert_int_equal(l.nodes[0].addr, 0x0a4d000b);
+	assert_int_equal(l.nodes[1].addr, 0x0a4e000c);
+	assert_int_equal(local_subnet(&l, l.nodes[1].addr), 1);
+	assert_int_equal(local_subnet(&l, l.nodes[2].addr), 0);
+	assert_int_equal(local_gateway(&l, 1).addr, 0x0a4e0001);
+	assert_int_equal(local_save(&l, &e), 0);
+	assert_int_equal(local_load(&again, "demo", dir, &e), 0);
+	assert_int_equal(again.n_subnets, 2);
+	assert_int_equal(again.subnets[1].addr, two[1].addr);
+	assert_true(local_plan(&l, "demo", dir, 2, 1, same, 2, &e) < 0);
+	assert_string_equal(e.text, "subnets 10.77.0.0/24 and 10.77.0.128/25 overlap");
+	assert_true(local_plan(&l, "demo", dir, 2, 1, two, 0, &e) < 0);
+	assert_true(local_plan(&l, "Demo", dir, 3, 0, &net, 1, &e) < 0);
+	assert_true(local_plan(&l, "", dir, 3, 0, &net, 1, &e) < 0);
+	assert_true(local_plan(&l, "demo", dir, 0, 0, &net, 1, &e) < 0);
+	assert_true(local_plan(&l, "demo", dir, 3, 0, &small, 1, &e) < 0);
 	/* A damaged file is named, not guessed at. */
 	char path[LOCAL_PATH_MAX];
 	snprintf(path, sizeof(path), "%s/cluster.conf", dir);
