@@ -20,6 +20,7 @@ libproto_a_SOURCES += \
 	proto/field_errs.c proto/field_errs.h
 libproto_a_SOURCES += \
 	proto/table.c proto/table.h proto/table-priv.h \
+	proto/table_kinds.c \
 	proto/table_rows.c
 libproto_a_SOURCES += \
 	proto/validate.c proto/validate.h proto/validate-priv.h \

@@ -10,28 +10,28 @@
 
 /* ---- cells ---- */
 
-static void add(struct table__row *r, struct json *v)
+void table__add(struct table__row *r, struct json *v)
 {
 	json_push(r->a, r->cells, v);
 }
 
-static void add_str(struct table__row *r, struct str s)
+void table__add_str(struct table__row *r, struct str s)
 {
-	add(r, json_new_str(r->a, s));
+	table__add(r, json_new_str(r->a, s));
 }
 
-static void add_or(struct table__row *r, struct str s, const char *otherwise)
+void table__add_or(struct table__row *r, struct str s, const char *otherwise)
 {
-	add_str(r, s.n ? s : str_from(otherwise));
+	table__add_str(r, s.n ? s : str_from(otherwise));
 }
 
-static void add_int(struct table__row *r, int64_t v)
+void table__add_int(struct table__row *r, int64_t v)
 {
-	add(r, json_new_int(r->a, v));
+	table__add(r, json_new_int(r->a, v));
 }
 
 /* Seconds since a timestamp as people say it. */
-static struct str since(struct table__row *r, struct str time)
+struct str table__since(struct table__row *r, struct str time)
 {
 	char out[DURATION_SIZE];
 	int64_t t;
@@ -42,24 +42,24 @@ static struct str since(struct table__row *r, struct str time)
 	return arena_str(r->a, str_from(out));
 }
 
-static void add_age(struct table__row *r, const struct json *obj)
+void table__add_age(struct table__row *r, const struct json *obj)
 {
-	add_str(r, since(r, json_strp(obj, "metadata.creationTimestamp")));
+	table__add_str(r, table__since(r, json_strp(obj, "metadata.creationTimestamp")));
 }
 
-static void add_name(struct table__row *r, const struct json *obj)
+void table__add_name(struct table__row *r, const struct json *obj)
 {
-	add_str(r, json_strp(obj, "metadata.name"));
+	table__add_str(r, json_strp(obj, "metadata.name"));
 }
 
 /* What is printed into the buf, or `otherwise` when that is nothing. Frees the buf. */
-static void add_buf(struct table__row *r, struct buf *b, const char *otherwise)
+void table__add_buf(struct table__row *r, struct buf *b, const char *otherwise)
 {
-	add_or(r, buf_str(b), otherwise);
+	table__add_or(r, buf_str(b), otherwise);
 	buf_fini(b);
 }
 
-static void comma(struct buf *b)
+void table__comma(struct buf *b)
 {
 	if (b->n > 0)
 		buf_add1(b, ',');
@@ -72,7 +72,7 @@ static int member_cmp(const void *a, const void *b)
 }
 
 /* "a=b,c=d", sorted. */
-static void print_labels(struct table__row *r, struct buf *b, const struct json *labels)
+void table__print_labels(struct table__row *r, struct buf *b, const struct json *labels)
 {
 	size_t n = 0;
 	const struct json_member **sorted =
@@ -83,23 +83,23 @@ static void print_labels(struct table__row *r, struct buf *b, const struct json 
 	if (n > 1)
 		qsort(sorted, n, sizeof(*sorted), member_cmp);
 	for (size_t i = 0; i < n; i++) {
-		comma(b);
+		table__comma(b);
 		buf_printf(b, "%.*s=%.*s", STR_FMT(sorted[i]->key),
 			STR_FMT(json_str(sorted[i]->value)));
 	}
 }
 
 /* A LabelSelector as metav1.FormatLabelSelector writes it. */
-static void add_selector(struct table__row *r, const struct json *sel)
+void table__add_selector(struct table__row *r, const struct json *sel)
 {
 	static const char *const ops[][2] = {{"In", " in "}, {"NotIn", " notin "}};
 	struct buf b = BUF_INIT;
 
-	print_labels(r, &b, json_getc(sel, "matchLabels"));
+	table__print_labels(r, &b, json_getc(sel, "matchLabels"));
 	JSON_ITEMS (x, json_getc(sel, "matchExpressions")) {
 		const char *word = NULL;
 
-		comma(&b);
+		table__comma(&b);
 		for (size_t i = 0; i < ARRAY_LEN(ops); i++)
 			if (json_eqc(json_getc(x, "operator"), ops[i][0]))
 				word = ops[i][1];
@@ -114,11 +114,11 @@ static void add_selector(struct table__row *r, const struct json *sel)
 				json_cstr(json_at(json_getc(x, "values"), i)));
 		buf_add1(&b, ')');
 	}
-	add_buf(r, &b, "<none>");
+	table__add_buf(r, &b, "<none>");
 }
 
 /* Names, then images of a pod template's containers. */
-static void add_containers(struct table__row *r, const struct json *containers)
+void table__add_containers(struct table__row *r, const struct json *containers)
 {
 	static const char *const fields[] = {"name", "image"};
 
@@ -126,14 +126,14 @@ static void add_containers(struct table__row *r, const struct json *containers)
 		struct buf b = BUF_INIT;
 
 		JSON_ITEMS (c, containers) {
-			comma(&b);
+			table__comma(&b);
 			buf_adds(&b, json_str(json_getc(c, fields[i])));
 		}
-		add_buf(r, &b, "");
+		table__add_buf(r, &b, "");
 	}
 }
 
-static int64_t count_of(const struct json *obj, const char *path)
+int64_t table__count_of(const struct json *obj, const char *path)
 {
 	return json_i64_or(json_getp(obj, path), 0);
 }
@@ -160,7 +160,7 @@ static void note_restart(struct pod_state *s, const struct json *status)
 {
 	struct str t = json_strp(status, "lastState.terminated.finishedAt");
 
-	s->restarts += count_of(status, "restartCount");
+	s->restarts += table__count_of(status, "restartCount");
 	/* RFC 3339 in UTC sorts as text. */
 	if (str_cmp(t, s->last_restart) > 0)
 		s->last_restart = t;
@@ -172,11 +172,11 @@ static struct str exit_reason(struct arena *a, const char *prefix, const struct 
 
 	if (reason.n > 0)
 		return arena_sprintf(a, "%s%.*s", prefix, STR_FMT(reason));
-	if (count_of(terminated, "signal") != 0)
+	if (table__count_of(terminated, "signal") != 0)
 		return arena_sprintf(
-			a, "%sSignal:%lld", prefix, (long long)count_of(terminated, "signal"));
+			a, "%sSignal:%lld", prefix, (long long)table__count_of(terminated, "signal"));
 	return arena_sprintf(
-		a, "%sExitCode:%lld", prefix, (long long)count_of(terminated, "exitCode"));
+		a, "%sExitCode:%lld", prefix, (long long)table__count_of(terminated, "exitCode"));
 }
 
 static bool is_sidecar(const struct json *pod, struct str name)
@@ -195,7 +195,7 @@ static bool init_done(struct arena *a, const struct json *pod, const struct json
 	struct json *terminated = json_getp(st, "state.terminated");
 	struct str waiting = json_strp(st, "state.waiting.reason");
 
-	if (terminated && count_of(terminated, "exitCode") == 0)
+	if (terminated && table__count_of(terminated, "exitCode") == 0)
 		return true;
 	if (sidecar && json_true(json_getc(st, "started"))) {
 		s->ready += json_true(json_getc(st, "ready"));
@@ -297,9 +297,9 @@ static void add_gates(struct table__row *r, const struct json *pod)
 	JSON_ITEMS (g, gates)
 		met += condition_true(pod, json_cstr(json_getc(g, "conditionType")));
 	if (json_len(gates) == 0)
-		add_str(r, STR("<none>"));
+		table__add_str(r, STR("<none>"));
 	else
-		add(r, json_newf(r->a, "%zu/%zu", met, json_len(gates)));
+		table__add(r, json_newf(r->a, "%zu/%zu", met, json_len(gates)));
 }
 
 static void row_pod(struct table__row *r, const struct json *pod)
@@ -308,18 +308,18 @@ static void row_pod(struct table__row *r, const struct json *pod)
 	struct pod_state s;
 
 	pod_state(r->a, pod, &s);
-	add_name(r, pod);
-	add(r, json_newf(r->a, "%zu/%zu", s.ready, s.total));
-	add_str(r, s.reason);
+	table__add_name(r, pod);
+	table__add(r, json_newf(r->a, "%zu/%zu", s.ready, s.total));
+	table__add_str(r, s.reason);
 	if (s.restarts != 0 && s.last_restart.n > 0)
-		add(r, json_newf(r->a, "%lld (%s ago)", (long long)s.restarts,
-			       since(r, s.last_restart).p));
+		table__add(r, json_newf(r->a, "%lld (%s ago)", (long long)s.restarts,
+			       table__since(r, s.last_restart).p));
 	else
-		add(r, json_newf(r->a, "%lld", (long long)s.restarts));
-	add_age(r, pod);
-	add_or(r, ip.n ? ip : json_strp(pod, "status.podIP"), "<none>");
-	add_or(r, json_strp(pod, "spec.nodeName"), "<none>");
-	add_or(r, json_strp(pod, "status.nominatedNodeName"), "<none>");
+		table__add(r, json_newf(r->a, "%lld", (long long)s.restarts));
+	table__add_age(r, pod);
+	table__add_or(r, ip.n ? ip : json_strp(pod, "status.podIP"), "<none>");
+	table__add_or(r, json_strp(pod, "spec.nodeName"), "<none>");
+	table__add_or(r, json_strp(pod, "status.nominatedNodeName"), "<none>");
 	add_gates(r, pod);
 }
 
@@ -327,34 +327,48 @@ static void row_pod(struct table__row *r, const struct json *pod)
 
 static void row_deployment(struct table__row *r, const struct json *d)
 {
-	add_name(r, d);
-	add(r, json_newf(r->a, "%lld/%lld", (long long)count_of(d, "status.readyReplicas"),
-		       (long long)count_of(d, "spec.replicas")));
-	add_int(r, count_of(d, "status.updatedReplicas"));
-	add_int(r, count_of(d, "status.availableReplicas"));
-	add_age(r, d);
-	add_containers(r, json_getp(d, "spec.template.spec.containers"));
-	add_selector(r, json_getp(d, "spec.selector"));
+	table__add_name(r, d);
+	table__add(r, json_newf(r->a, "%lld/%lld", (long long)table__count_of(d, "status.readyReplicas"),
+		       (long long)table__count_of(d, "spec.replicas")));
+	table__add_int(r, table__count_of(d, "status.updatedReplicas"));
+	table__add_int(r, table__count_of(d, "status.availableReplicas"));
+	table__add_age(r, d);
+	table__add_containers(r, json_getp(d, "spec.template.spec.containers"));
+	table__add_selector(r, json_getp(d, "spec.selector"));
 }
 
 static void row_replica_set(struct table__row *r, const struct json *rs)
 {
-	add_name(r, rs);
-	add_int(r, count_of(rs, "spec.replicas"));
-	add_int(r, count_of(rs, "status.replicas"));
-	add_int(r, count_of(rs, "status.readyReplicas"));
-	add_age(r, rs);
-	add_containers(r, json_getp(rs, "spec.template.spec.containers"));
-	add_selector(r, json_getp(rs, "spec.selector"));
+	table__add_name(r, rs);
+	table__add_int(r, table__count_of(rs, "spec.replicas"));
+	table__add_int(r, table__count_of(rs, "status.replicas"));
+	table__add_int(r, table__count_of(rs, "status.readyReplicas"));
+	table__add_age(r, rs);
+	table__add_containers(r, json_getp(rs, "spec.template.spec.containers"));
+	table__add_selector(r, json_getp(rs, "spec.selector"));
+}
+
+static void row_replication_controller(struct table__row *r, const struct json *rc)
+{
+	struct buf b = BUF_INIT;
+
+	table__add_name(r, rc);
+	table__add_int(r, table__count_of(rc, "spec.replicas"));
+	table__add_int(r, table__count_of(rc, "status.replicas"));
+	table__add_int(r, table__count_of(rc, "status.readyReplicas"));
+	table__add_age(r, rc);
+	table__add_containers(r, json_getp(rc, "spec.template.spec.containers"));
+	table__print_labels(r, &b, json_getp(rc, "spec.selector"));
+	table__add_buf(r, &b, "<none>");
 }
 
 static void row_stateful_set(struct table__row *r, const struct json *s)
 {
-	add_name(r, s);
-	add(r, json_newf(r->a, "%lld/%lld", (long long)count_of(s, "status.readyReplicas"),
-		       (long long)count_of(s, "spec.replicas")));
-	add_age(r, s);
-	add_containers(r, json_getp(s, "spec.template.spec.containers"));
+	table__add_name(r, s);
+	table__add(r, json_newf(r->a, "%lld/%lld", (long long)table__count_of(s, "status.readyReplicas"),
+		       (long long)table__count_of(s, "spec.replicas")));
+	table__add_age(r, s);
+	table__add_containers(r, json_getp(s, "spec.template.spec.containers"));
 }
 
 static void row_daemon_set(struct table__row *r, const struct json *d)
@@ -368,22 +382,22 @@ static void row_daemon_set(struct table__row *r, const struct json *d)
 	};
 	struct buf b = BUF_INIT;
 
-	add_name(r, d);
+	table__add_name(r, d);
 	for (size_t i = 0; i < ARRAY_LEN(counts); i++)
-		add_int(r, count_of(d, counts[i]));
-	print_labels(r, &b, json_getp(d, "spec.template.spec.nodeSelector"));
-	add_buf(r, &b, "<none>");
-	add_age(r, d);
-	add_containers(r, json_getp(d, "spec.template.spec.containers"));
-	add_selector(r, json_getp(d, "spec.selector"));
+		table__add_int(r, table__count_of(d, counts[i]));
+	table__print_labels(r, &b, json_getp(d, "spec.template.spec.nodeSelector"));
+	table__add_buf(r, &b, "<none>");
+	table__add_age(r, d);
+	table__add_containers(r, json_getp(d, "spec.template.spec.containers"));
+	table__add_selector(r, json_getp(d, "spec.selector"));
 }
 
 /* ---- services and their endpoints ---- */
 
-static void print_strings(struct buf *b, const struct json *list)
+void table__print_strings(struct buf *b, const struct json *list)
 {
 	JSON_ITEMS (it, list) {
-		comma(b);
+		table__comma(b);
 		buf_adds(b, json_str(it));
 	}
 }
@@ -394,19 +408,19 @@ static void add_external_ip(struct table__row *r, const struct json *svc)
 	struct buf b = BUF_INIT;
 
 	if (json_eqc(type, "ExternalName")) {
-		add_str(r, json_strp(svc, "spec.externalName"));
+		table__add_str(r, json_strp(svc, "spec.externalName"));
 		return;
 	}
 	if (json_eqc(type, "LoadBalancer")) {
 		JSON_ITEMS (in, json_getp(svc, "status.loadBalancer.ingress")) {
 			struct str ip = json_str(json_getc(in, "ip"));
 
-			comma(&b);
+			table__comma(&b);
 			buf_adds(&b, ip.n ? ip : json_str(json_getc(in, "hostname")));
 		}
 	}
-	print_strings(&b, json_getp(svc, "spec.externalIPs"));
-	add_buf(r, &b, json_eqc(type, "LoadBalancer") ? "<pending>" : "<none>");
+	table__print_strings(&b, json_getp(svc, "spec.externalIPs"));
+	table__add_buf(r, &b, json_eqc(type, "LoadBalancer") ? "<pending>" : "<none>");
 }
 
 static void row_service(struct table__row *r, const struct json *svc)
@@ -414,21 +428,21 @@ static void row_service(struct table__row *r, const struct json *svc)
 	struct buf ports = BUF_INIT, labels = BUF_INIT;
 	struct str ip = json_str(json_at(json_getp(svc, "spec.clusterIPs"), 0));
 
-	add_name(r, svc);
-	add_str(r, json_strp(svc, "spec.type"));
-	add_or(r, ip.n ? ip : json_strp(svc, "spec.clusterIP"), "<none>");
+	table__add_name(r, svc);
+	table__add_str(r, json_strp(svc, "spec.type"));
+	table__add_or(r, ip.n ? ip : json_strp(svc, "spec.clusterIP"), "<none>");
 	add_external_ip(r, svc);
 	JSON_ITEMS (p, json_getp(svc, "spec.ports")) {
-		comma(&ports);
-		buf_printf(&ports, "%lld", (long long)count_of(p, "port"));
-		if (count_of(p, "nodePort") > 0)
-			buf_printf(&ports, ":%lld", (long long)count_of(p, "nodePort"));
+		table__comma(&ports);
+		buf_printf(&ports, "%lld", (long long)table__count_of(p, "port"));
+		if (table__count_of(p, "nodePort") > 0)
+			buf_printf(&ports, ":%lld", (long long)table__count_of(p, "nodePort"));
 		buf_printf(&ports, "/%s", json_cstr(json_getc(p, "protocol")));
 	}
-	add_buf(r, &ports, "<none>");
-	add_age(r, svc);
-	print_labels(r, &labels, json_getp(svc, "spec.selector"));
-	add_buf(r, &labels, "<none>");
+	table__add_buf(r, &ports, "<none>");
+	table__add_age(r, svc);
+	table__print_labels(r, &labels, json_getp(svc, "spec.selector"));
+	table__add_buf(r, &labels, "<none>");
 }
 
 /* Three are shown, the rest counted. */
@@ -438,7 +452,7 @@ static void add_some(struct table__row *r, struct buf *b, size_t n, const char *
 {
 	if (n > SHOWN)
 		buf_printf(b, " + %zu more...", n - SHOWN);
-	add_buf(r, b, none);
+	table__add_buf(r, b, none);
 }
 
 static void row_endpoints(struct table__row *r, const struct json *ep)
@@ -446,7 +460,7 @@ static void row_endpoints(struct table__row *r, const struct json *ep)
 	struct buf b = BUF_INIT;
 	size_t n = 0;
 
-	add_name(r, ep);
+	table__add_name(r, ep);
 	JSON_ITEMS (ss, json_getc(ep, "subsets")) {
 		struct json *ports = json_getc(ss, "ports");
 
@@ -456,17 +470,17 @@ static void row_endpoints(struct table__row *r, const struct json *ep)
 			for (size_t i = 0; i < MAX(json_len(ports), (size_t)1); i++) {
 				if (n++ >= SHOWN)
 					continue;
-				comma(&b);
+				table__comma(&b);
 				buf_printf(
 					&b, strchr(ip, ':') && json_len(ports) ? "[%s]" : "%s", ip);
 				if (json_len(ports))
 					buf_printf(&b, ":%lld",
-						(long long)count_of(json_at(ports, i), "port"));
+						(long long)table__count_of(json_at(ports, i), "port"));
 			}
 		}
 	}
 	add_some(r, &b, n, "<none>");
-	add_age(r, ep);
+	table__add_age(r, ep);
 }
 
 static void row_endpoint_slice(struct table__row *r, const struct json *es)
@@ -474,14 +488,14 @@ static void row_endpoint_slice(struct table__row *r, const struct json *es)
 	struct buf ports = BUF_INIT, addrs = BUF_INIT;
 	size_t n = 0;
 
-	add_name(r, es);
-	add_str(r, json_str(json_getc(es, "addressType")));
+	table__add_name(r, es);
+	table__add_str(r, json_str(json_getc(es, "addressType")));
 	JSON_ITEMS (p, json_getc(es, "ports")) {
 		struct json *port = json_getc(p, "port");
 
 		if (n++ >= SHOWN)
 			continue;
-		comma(&ports);
+		table__comma(&ports);
 		if (json_is(port, JSON_NUMBER))
 			buf_adds(&ports, port->s);
 		else
@@ -493,12 +507,12 @@ static void row_endpoint_slice(struct table__row *r, const struct json *es)
 		JSON_ITEMS (addr, json_getc(ep, "addresses")) {
 			if (n++ >= SHOWN)
 				continue;
-			comma(&addrs);
+			table__comma(&addrs);
 			buf_adds(&addrs, json_str(addr));
 		}
 	}
 	add_some(r, &addrs, n, "<unset>");
-	add_age(r, es);
+	table__add_age(r, es);
 }
 
 /* ---- nodes and the rest ---- */
@@ -524,19 +538,19 @@ static void add_roles(struct table__row *r, const struct json *node)
 	}
 	if (roles->n > 1)
 		qsort(roles->items, roles->n, sizeof(*roles->items), json_str_cmp);
-	print_strings(&b, roles);
-	add_buf(r, &b, "<none>");
+	table__print_strings(&b, roles);
+	table__add_buf(r, &b, "<none>");
 }
 
 static void add_address(struct table__row *r, const struct json *node, const char *type)
 {
 	JSON_ITEMS (addr, json_getp(node, "status.addresses")) {
 		if (json_eqc(json_getc(addr, "type"), type)) {
-			add_str(r, json_str(json_getc(addr, "address")));
+			table__add_str(r, json_str(json_getc(addr, "address")));
 			return;
 		}
 	}
-	add_str(r, STR("<none>"));
+	table__add_str(r, STR("<none>"));
 }
 
 static void row_node(struct table__row *r, const struct json *node)
@@ -546,55 +560,55 @@ static void row_node(struct table__row *r, const struct json *node)
 	JSON_ITEMS (c, json_getp(node, "status.conditions"))
 		if (json_eqc(json_getc(c, "type"), "Ready"))
 			state = json_eqc(json_getc(c, "status"), "True") ? "Ready" : "NotReady";
-	add_name(r, node);
-	add(r, json_newf(r->a, "%s%s", state,
+	table__add_name(r, node);
+	table__add(r, json_newf(r->a, "%s%s", state,
 		       json_true(json_getp(node, "spec.unschedulable")) ? ",SchedulingDisabled"
 									: ""));
 	add_roles(r, node);
-	add_age(r, node);
-	add_str(r, json_strp(node, "status.nodeInfo.kubeletVersion"));
+	table__add_age(r, node);
+	table__add_str(r, json_strp(node, "status.nodeInfo.kubeletVersion"));
 	add_address(r, node, "InternalIP");
 	add_address(r, node, "ExternalIP");
-	add_or(r, json_strp(node, "status.nodeInfo.osImage"), "<unknown>");
-	add_or(r, json_strp(node, "status.nodeInfo.kernelVersion"), "<unknown>");
-	add_or(r, json_strp(node, "status.nodeInfo.containerRuntimeVersion"), "<unknown>");
+	table__add_or(r, json_strp(node, "status.nodeInfo.osImage"), "<unknown>");
+	table__add_or(r, json_strp(node, "status.nodeInfo.kernelVersion"), "<unknown>");
+	table__add_or(r, json_strp(node, "status.nodeInfo.containerRuntimeVersion"), "<unknown>");
 }
 
 static void row_namespace(struct table__row *r, const struct json *ns)
 {
-	add_name(r, ns);
-	add_str(r, json_strp(ns, "status.phase"));
-	add_age(r, ns);
+	table__add_name(r, ns);
+	table__add_str(r, json_strp(ns, "status.phase"));
+	table__add_age(r, ns);
 }
 
 static void row_config_map(struct table__row *r, const struct json *cm)
 {
-	add_name(r, cm);
-	add_int(r,
+	table__add_name(r, cm);
+	table__add_int(r,
 		(int64_t)(json_len(json_getc(cm, "data")) + json_len(json_getc(cm, "binaryData"))));
-	add_age(r, cm);
+	table__add_age(r, cm);
 }
 
 static void row_secret(struct table__row *r, const struct json *s)
 {
-	add_name(r, s);
-	add_str(r, json_str(json_getc(s, "type")));
-	add_int(r, (int64_t)json_len(json_getc(s, "data")));
-	add_age(r, s);
+	table__add_name(r, s);
+	table__add_str(r, json_str(json_getc(s, "type")));
+	table__add_int(r, (int64_t)json_len(json_getc(s, "data")));
+	table__add_age(r, s);
 }
 
 static void row_service_account(struct table__row *r, const struct json *sa)
 {
-	add_name(r, sa);
-	add_int(r, (int64_t)json_len(json_getc(sa, "secrets")));
-	add_age(r, sa);
+	table__add_name(r, sa);
+	table__add_int(r, (int64_t)json_len(json_getc(sa, "secrets")));
+	table__add_age(r, sa);
 }
 
 static void row_lease(struct table__row *r, const struct json *l)
 {
-	add_name(r, l);
-	add_str(r, json_strp(l, "spec.holderIdentity"));
-	add_age(r, l);
+	table__add_name(r, l);
+	table__add_str(r, json_strp(l, "spec.holderIdentity"));
+	table__add_age(r, l);
 }
 
 static struct str first_of(struct str a, struct str b)
@@ -609,7 +623,7 @@ static void add_object_ref(struct table__row *r, const struct json *ref)
 
 	for (char *c = kind; *c; c++)
 		*c = (char)tolower((unsigned char)*c);
-	add(r, json_newf(r->a, "%s%s%.*s", kind, name.n ? "/" : "", STR_FMT(name)));
+	table__add(r, json_newf(r->a, "%s%s%.*s", kind, name.n ? "/" : "", STR_FMT(name)));
 }
 
 static void add_source(struct table__row *r, const struct json *ev)
@@ -621,7 +635,7 @@ static void add_source(struct table__row *r, const struct json *ev)
 			json_strp(ev, "reportingComponent"), json_strp(ev, "reportingController"));
 		where = json_strp(ev, "reportingInstance");
 	}
-	add(r, json_newf(r->a, "%.*s%s%.*s", STR_FMT(who), where.n ? ", " : "", STR_FMT(where)));
+	table__add(r, json_newf(r->a, "%.*s%s%.*s", STR_FMT(who), where.n ? ", " : "", STR_FMT(where)));
 }
 
 /* Both Event kinds: events.k8s.io has other names for the same fields. */
@@ -633,25 +647,25 @@ static void row_event(struct table__row *r, const struct json *ev)
 	struct str last =
 		first_of(json_strp(ev, "lastTimestamp"), json_strp(ev, "deprecatedLastTimestamp"));
 	struct json *object = json_getc(ev, "involvedObject");
-	int64_t count = count_of(ev, json_getc(ev, "count") ? "count" : "deprecatedCount");
+	int64_t count = table__count_of(ev, json_getc(ev, "count") ? "count" : "deprecatedCount");
 
 	object = object ? object : json_getc(ev, "regarding");
 	first = first_of(first, json_strp(ev, "eventTime"));
 	last = first_of(last, first);
 	if (json_is(json_getc(ev, "series"), JSON_OBJECT)) {
 		last = first_of(json_strp(ev, "series.lastObservedTime"), last);
-		count = count_of(ev, "series.count");
+		count = table__count_of(ev, "series.count");
 	}
-	add_str(r, since(r, last));
-	add_str(r, json_strp(ev, "type"));
-	add_str(r, json_strp(ev, "reason"));
+	table__add_str(r, table__since(r, last));
+	table__add_str(r, json_strp(ev, "type"));
+	table__add_str(r, json_strp(ev, "reason"));
 	add_object_ref(r, object);
-	add_str(r, json_strp(object, "fieldPath"));
+	table__add_str(r, json_strp(object, "fieldPath"));
 	add_source(r, ev);
-	add_str(r, message);
-	add_str(r, since(r, first));
-	add_int(r, MAX(count, 1));
-	add_name(r, ev);
+	table__add_str(r, message);
+	table__add_str(r, table__since(r, first));
+	table__add_int(r, MAX(count, 1));
+	table__add_name(r, ev);
 }
 
 /* ---- the table of rows ---- */
@@ -669,7 +683,7 @@ static const struct {
 	{"v1", "Secret", row_secret},
 	{"v1", "ServiceAccount", row_service_account},
 	{"v1", "Event", row_event},
-	{"v1", "ReplicationController", row_replica_set},
+	{"v1", "ReplicationController", row_replication_controller},
 	{"events.k8s.io/v1", "Event", row_event},
 	{"apps/v1", "Deployment", row_deployment},
 	{"apps/v1", "ReplicaSet", row_replica_set},
@@ -677,6 +691,48 @@ static const struct {
 	{"apps/v1", "DaemonSet", row_daemon_set},
 	{"coordination.k8s.io/v1", "Lease", row_lease},
 	{"discovery.k8s.io/v1", "EndpointSlice", row_endpoint_slice},
+	{"v1", "PersistentVolume", table__row_pv},
+	{"v1", "PersistentVolumeClaim", table__row_pvc},
+	{"v1", "ResourceQuota", table__row_quota},
+	{"v1", "PodTemplate", table__row_pod_template},
+	{"v1", "ComponentStatus", table__row_component_status},
+	{"v1", "LimitRange", table__row_created},
+	{"apps/v1", "ControllerRevision", table__row_controller_revision},
+	{"batch/v1", "Job", table__row_job},
+	{"batch/v1", "CronJob", table__row_cron_job},
+	{"autoscaling/v2", "HorizontalPodAutoscaler", table__row_hpa},
+	{"autoscaling/v1", "HorizontalPodAutoscaler", table__row_hpa},
+	{"certificates.k8s.io/v1", "CertificateSigningRequest", table__row_csr},
+	{"networking.k8s.io/v1", "Ingress", table__row_ingress},
+	{"networking.k8s.io/v1", "IngressClass", table__row_ingress_class},
+	{"networking.k8s.io/v1", "NetworkPolicy", table__row_network_policy},
+	{"networking.k8s.io/v1", "IPAddress", table__row_ip_address},
+	{"networking.k8s.io/v1", "ServiceCIDR", table__row_service_cidr},
+	{"policy/v1", "PodDisruptionBudget", table__row_pdb},
+	{"rbac.authorization.k8s.io/v1", "Role", table__row_created},
+	{"rbac.authorization.k8s.io/v1", "ClusterRole", table__row_created},
+	{"rbac.authorization.k8s.io/v1", "RoleBinding", table__row_binding},
+	{"rbac.authorization.k8s.io/v1", "ClusterRoleBinding", table__row_binding},
+	{"scheduling.k8s.io/v1", "PriorityClass", table__row_priority_class},
+	{"node.k8s.io/v1", "RuntimeClass", table__row_runtime_class},
+	{"storage.k8s.io/v1", "StorageClass", table__row_storage_class},
+	{"storage.k8s.io/v1", "CSIDriver", table__row_csi_driver},
+	{"storage.k8s.io/v1", "CSINode", table__row_csi_node},
+	{"storage.k8s.io/v1", "CSIStorageCapacity", table__row_created},
+	{"storage.k8s.io/v1", "VolumeAttachment", table__row_volume_attachment},
+	{"storage.k8s.io/v1", "VolumeAttributesClass", table__row_attributes_class},
+	{"admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", table__row_webhooks},
+	{"admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", table__row_webhooks},
+	{"admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", table__row_admission_policy},
+	{"admissionregistration.k8s.io/v1", "MutatingAdmissionPolicy", table__row_admission_policy},
+	{"admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding", table__row_admission_binding},
+	{"admissionregistration.k8s.io/v1", "MutatingAdmissionPolicyBinding", table__row_admission_binding},
+	{"apiextensions.k8s.io/v1", "CustomResourceDefinition", table__row_created},
+	{"apiregistration.k8s.io/v1", "APIService", table__row_api_service},
+	{"flowcontrol.apiserver.k8s.io/v1", "FlowSchema", table__row_flow_schema},
+	{"flowcontrol.apiserver.k8s.io/v1", "PriorityLevelConfiguration", table__row_priority_level},
+	{"resource.k8s.io/v1", "ResourceClaim", table__row_claim},
+	{"resource.k8s.io/v1", "ResourceSlice", table__row_slice},
 };
 
 table__fn *table__row_fn(const char *api_version, const char *kind)

@@ -1,10 +1,12 @@
 /*
- * Validation of every kind, from tests/data/api/invalid.txt: objects (defaulted first) and all that is wrong with them.
+ * Objects of every kind, from tests/data/api/kinds.txt: all that is wrong with them once they are defaulted, and their
+ * cells in a Table.
  *
  *	K policy/v1 PodDisruptionBudget [subresource]     what the next rows are about
  *	N {...}                                           the object; metadata is filled in when it is left out
  *	O {...}                                           what it changes; without it the object is new
  *	W path: message                                   one error, in order; without one the object is fine
+ *	T [...]                                           the cells, ten minutes into the year 2026
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -22,9 +24,11 @@
 #include "proto/json.h"
 #include "proto/resource.h"
 #include "proto/schema.h"
+#include "proto/table.h"
 #include "proto/validate.h"
 
 #define MAX_LINE 65536
+#define NOW 1767226200
 
 static struct arena arena;
 static const struct resource *res;
@@ -32,7 +36,7 @@ static char sub[32];
 static struct json *object, *old;
 static struct buf want;
 static unsigned line_no, object_line;
-static size_t n_checks, n_wrong;
+static size_t n_checks, n_tables, n_wrong;
 
 static struct json *document(const char *text)
 {
@@ -72,6 +76,18 @@ static void check(void)
 	object = old = NULL;
 }
 
+static void cells(const char *text)
+{
+	struct json *have = table_cells(&arena, res, object, NOW), *wanted;
+
+	assert_int_equal(json_parse(&arena, str_from(text), NULL, &wanted, NULL), 0);
+	if (!json_equal(have, wanted)) {
+		print_message("line %u, %s:\nwant %s\nhave %s\n", line_no, res->kind, text, json_text(&arena, have).p);
+		n_wrong++;
+	}
+	n_tables++;
+}
+
 static void kind(const char *text)
 {
 	char api_version[128], name[128];
@@ -92,7 +108,7 @@ static void test_invalid(void **state)
 	(void)state;
 	arena_init(&arena);
 	buf_init(&want, BUF_NO_LIMIT);
-	f = fopen(arena_printf(&arena, "%s/tests/data/api/invalid.txt", dir ? dir : "."), "r");
+	f = fopen(arena_printf(&arena, "%s/tests/data/api/kinds.txt", dir ? dir : "."), "r");
 	assert_non_null(f);
 	while (fgets(line, MAX_LINE, f)) {
 		line_no++;
@@ -113,6 +129,10 @@ static void test_invalid(void **state)
 		case 'O':
 			old = document(line + 2);
 			break;
+		case 'T':
+			assert_non_null(object);
+			cells(line + 2);
+			break;
 		case 'W':
 			buf_printf(&want, "%s\n", line + 2);
 			break;
@@ -127,6 +147,7 @@ static void test_invalid(void **state)
 	arena_fini(&arena);
 	assert_int_equal(n_wrong, 0);
 	assert_true(n_checks > 40);
+	assert_true(n_tables > 35);
 }
 
 int main(void)
