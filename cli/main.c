@@ -127,6 +127,13 @@ static void rotate_command(int at, char **argv)
 	argv[1] = name;
 }
 
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 int main(int argc, char **argv)
 {
 	int at;
@@ -134,6 +141,9 @@ int main(int argc, char **argv)
 	if (argc > 0 && cni_wanted(argv[0]))
 		return cni_main(argv[0]);
 	signal(SIGPIPE, SIG_IGN);
+	/* A link of that name stands in for the program of that name. */
+	if (argc > 0 && strcmp(base_name(argv[0]), "etcd") == 0)
+		return cmd_etcd(argc - 1, argv + 1);
 	if (argc < 2) {
 		print_commands(stderr);
 		return CMD_USAGE;

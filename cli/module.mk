@@ -35,6 +35,8 @@ kontiki_SOURCES = \
 	cli/cmd_version.c \
 	cli/cmd_wait.c \
 	cli/control.c cli/control.h \
+	cli/etcd.c \
+	cli/etcd_tls.c cli/etcd_tls.h \
 	cli/fetch.c cli/fetch.h \
 	cli/join.c cli/join.h \
 	cli/kube.c cli/kube.h \
@@ -50,10 +52,11 @@ kontiki_SOURCES = \
 	cli/main.c \
 	cli/member.c \
 	cli/member_serve.c \
+	cli/notify.c cli/notify.h \
 	cli/opts.c cli/opts.h \
 	cli/pki.c cli/pki.h \
 	cli/server.c \
 	cli/up.c
-kontiki_LDADD = libverbs.a libagent.a libkubelet.a libproxy.a libdns.a libetcd.a libapiserver.a libscheduler.a libcontrollers.a libinformer.a libclient.a \
+kontiki_LDADD = libverbs.a libagent.a libkubelet.a libproxy.a libdns.a libetcd.a libapiserver.a libetcd.a libscheduler.a libcontrollers.a libinformer.a libclient.a \
 	libnet.a libraft.a libstore.a libproto.a $(IO_LIBS) $(RAFT_LIBS) $(LMDB_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(NL_LIBS) \
 	$(PCRE2_LIBS) $(ZLIB_LIBS) -lm

@@ -1,0 +1,302 @@
+/*
+ * kontiki etcd: the replicated store and its API alone, started as the etcd program is. doc/etcd.md says what is the same.
+ *
+ *	configuration > TLS contexts > kv (raft and store) > etcd_server (the API) > signals
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "cli/cmd.h"
+#include "cli/etcd_config.h"
+#include "cli/etcd_tls.h"
+#include "cli/local.h"
+#include "cli/notify.h"
+#include "orchestrator/etcd/etcd.h"
+#include "raft/kv.h"
+#include "store/auth.h"
+
+/* How often the certificates' files are looked at, and whether there is a leader yet. */
+#define LOOK_MS 5000
+#define READY_POLL_MS 20
+#define CONFIG_LIMIT (1 << 20)
+
+extern char **environ;
+
+struct etcd_program {
+	struct etcd_config c;
+	struct etcd_tls_set tls;
+	struct kv *kv;
+	struct etcd_server *server;
+	const char *joined[ETCD_MAX_INITIAL]; /* peers to join through */
+};
+
+/* --- Start ---------------------------------------------------------------------------------------------------------- */
+
+static int open_log(struct etcd_program *p, struct err *e)
+{
+	const char *to = p->c.log_output;
+	int fd;
+
+	log_set_level(p->c.log_level);
+	if (strcmp(to, "default") == 0 || strcmp(to, "stderr") == 0 || strcmp(to, "systemd/journal") == 0)
+		return 0;
+	if (strcmp(to, "stdout") == 0) {
+		log_set_fd(STDOUT_FILENO);
+		return 0;
+	}
+	fd = open(to, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_set_errno(e, errno, "--log-outputs: open %s", to);
+	log_set_fd(fd);
+	return 0;
+}
+
+/* What etcd itself left there is not ours to read, and to write beside it would hide it. */
+static int check_data_dir(struct etcd_program *p, struct err *e)
+{
+	if (access(arena_printf(&p->c.arena, "%s/member/snap", p->c.data_dir), F_OK) != 0)
+		return 0;
+	return err_set(e, ERR_FAILED_PRECONDITION,
+			"the data directory %s is an etcd program's: take another one, and mirror the data over (etcdctl make-mirror)",
+			p->c.data_dir);
+}
+
+/* localhost as an address to bind. */
+static const char *bind_address(struct etcd_program *p, const struct etcd_url *u)
+{
+	if (strcmp(u->host, "localhost") != 0)
+		return u->address;
+	return arena_printf(&p->c.arena, "127.0.0.1%s", u->address + strlen("localhost"));
+}
+
+static int join_urls(struct etcd_program *p, const struct etcd_urls *urls, const char **ret, struct err *e)
+{
+	struct buf b = BUF_INIT;
+	int rc = 0;
+
+	for (size_t i = 0; i < urls->n; i++) {
+		buf_addc(&b, i ? "," : "");
+		buf_addc(&b, urls->v[i].text);
+	}
+	if (b.n >= KV_ADDR_MAX)
+		rc = err_set(e, ERR_BAD_REQUEST, "--advertise-client-urls: all of them together must be shorter than %d characters", KV_ADDR_MAX);
+	*ret = arena_strdup(&p->c.arena, b.p ? b.p : "");
+	buf_fini(&b);
+	return rc;
+}
+
+static void on_fatal(void *arg _unused_, const struct err *e)
+{
+	log_error("etcd", "stopping: %s", e->text);
+	_exit(1);
+}
+
+/* A member that begins, or one that joins, or (the directory is one already) whatever it was. */
+static void set_members(struct etcd_program *p, struct kv_cfg *cfg)
+{
+	struct etcd_config *c = &p->c;
+	struct kv_peer *initial = arena_new_array(&c->arena, struct kv_peer, c->n_initial);
+
+	for (size_t i = 0; i < c->n_initial; i++) {
+		initial[i] = (struct kv_peer){.name = c->initial[i].name, .addr = c->initial[i].peer.v[0].address};
+		if (strcmp(initial[i].name, c->name) == 0)
+			cfg->advertise = initial[i].addr;
+		else if (c->existing)
+			p->joined[cfg->n_join++] = initial[i].addr;
+	}
+	if (c->existing && cfg->n_join > 0) {
+		cfg->join = p->joined;
+		return;
+	}
+	cfg->initial = initial;
+	cfg->n_initial = c->n_initial;
+}
+
+static int start_kv(struct etcd_program *p, struct err *e)
+{
+	struct etcd_config *c = &p->c;
+	struct kv_cfg cfg = {
+		.data_dir = c->data_dir,
+		.name = c->name,
+		.listen = bind_address(p, &c->listen_peer.v[0]),
+		.tls_server = p->tls.peer_server.ctx,
+		.tls_client = p->tls.peer_client.ctx,
+		.foreign_peers = true,
+		.peer_cns = c->peer.cns,
+		.places_only = true,
+		.cluster_token = c->token,
+		.election_ms = c->election_ms,
+		.heartbeat_ms = c->heartbeat_ms,
+		.compact_keep_ms = c->keep_ms ? (unsigned)MIN(c->keep_ms, UINT_MAX - 1) : UINT_MAX,
+		.compact_keep_revisions = c->keep_revisions,
+		.store_quota = c->quota,
+		/* Who votes is what operators say, as in etcd. */
+		.voters = KV_MAX_MEMBERS,
+		.dead_ms = UINT_MAX,
+		.nosync = c->no_sync,
+		.on_fatal = on_fatal,
+	};
+	int rc = join_urls(p, &c->advertise_client, &cfg.url, e);
+
+	set_members(p, &cfg);
+	return rc ? rc : kv_start(&cfg, &p->kv, e);
+}
+
+static int start_server(struct etcd_program *p, struct err *e)
+{
+	struct etcd_config *c = &p->c;
+	struct etcd_listen at[ETCD_MAX_LISTEN];
+	size_t n = 0;
+	struct etcd_server_cfg cfg = {
+		.listen = at,
+		.max_request_bytes = c->max_request,
+		.progress_ms = (unsigned)c->progress_ms,
+		.election_ms = c->election_ms,
+	};
+
+	for (size_t i = 0; i < c->listen_client.n; i++)
+		at[n++] = (struct etcd_listen){.address = bind_address(p, &c->listen_client.v[i]),
+				.tls = c->listen_client.v[i].tls ? p->tls.client.ctx : NULL};
+	for (size_t i = 0; i < c->listen_metrics.n; i++)
+		at[n++] = (struct etcd_listen){.address = bind_address(p, &c->listen_metrics.v[i]),
+				.tls = c->listen_metrics.v[i].tls ? p->tls.client.ctx : NULL,
+				.metrics_only = true};
+	cfg.n_listen = n;
+	store_tokens_ttl(kv_store(p->kv), c->token_ttl_ms);
+	return etcd_server_start(&cfg, p->kv, &p->server, e);
+}
+
+static int start(struct etcd_program *p, struct err *e)
+{
+	int rc = check_data_dir(p, e);
+
+	if (rc == 0)
+		rc = dir_make(p->c.data_dir, 0700, e);
+	if (rc == 0)
+		rc = etcd_tls_open(&p->tls, &p->c, e);
+	if (rc == 0)
+		rc = start_kv(p, e);
+	return rc ? rc : start_server(p, e);
+}
+
+/* --- Running ---------------------------------------------------------------------------------------------------------- */
+
+/* The lines are those that scripts wait for. */
+static void tell_ready(struct etcd_program *p)
+{
+	log_info("etcd", "ready to serve client requests name=%s", p->c.name);
+	for (size_t i = 0; i < p->c.listen_client.n; i++) {
+		const struct etcd_url *u = &p->c.listen_client.v[i];
+
+		if (u->tls)
+			log_info("etcd", "serving client traffic securely address=%s", u->address);
+		else
+			log_info("etcd", "serving client traffic insecurely; this is strongly discouraged! address=%s", u->address);
+	}
+	notify_service("READY=1");
+}
+
+static void run(struct etcd_program *p, const sigset_t *set)
+{
+	uint64_t look_at = clock_mono_ms() + LOOK_MS;
+	struct kv_status status;
+	bool ready = false;
+	int sig;
+
+	do {
+		struct timespec wait = {ready ? LOOK_MS / 1000 : 0, ready ? 0 : READY_POLL_MS * 1000000L};
+
+		sig = sigtimedwait(set, NULL, &wait);
+		if (!ready) {
+			kv_status(p->kv, &status);
+			ready = status.role.leader_id != 0;
+			if (ready)
+				tell_ready(p);
+		}
+		if (sig == SIGHUP || clock_mono_ms() >= look_at) {
+			etcd_tls_look(&p->tls);
+			look_at = clock_mono_ms() + LOOK_MS;
+		}
+	} while (sig != SIGINT && sig != SIGTERM);
+	log_info("etcd", "stopping signal=%s", sig == SIGINT ? "SIGINT" : "SIGTERM");
+	notify_service("STOPPING=1");
+}
+
+static int load(struct etcd_config *c, int argc, char **argv, struct err *e)
+{
+	int rc = etcd_config_read(c, argc, argv, environ, e);
+	char *text;
+
+	if (rc != 0 || c->help || c->version)
+		return rc;
+	if (c->file) {
+		text = file_read(c->file, CONFIG_LIMIT, e);
+		rc = text ? etcd_config_read_yaml(c, str_from(arena_strdup(&c->arena, text)), e) : -(int)e->code;
+		free(text);
+		if (rc != 0)
+			return err_prefix(e, "configuration file %s", c->file);
+	}
+	return etcd_config_check(c, e);
+}
+
+static int serve(struct etcd_program *p, struct err *e)
+{
+	sigset_t set;
+	int rc = open_log(p, e);
+
+	if (rc != 0)
+		return rc;
+	/* Before any thread starts, so that all inherit it. */
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	for (size_t i = 0; i < p->c.n_warnings; i++)
+		log_warn("etcd", "%s", p->c.warnings[i]);
+	log_info("etcd", "starting name=%s data-dir=%s version=%s", p->c.name, p->c.data_dir, ETCD_VERSION);
+	rc = start(p, e);
+	if (rc == 0)
+		run(p, &set);
+	else
+		log_error("etcd", "cannot start: %s", e->text);
+	etcd_server_stop(p->server);
+	kv_stop(p->kv);
+	etcd_tls_close(&p->tls);
+	return rc;
+}
+
+int cmd_etcd(int argc, char **argv)
+{
+	struct etcd_program p = {.kv = NULL};
+	struct err e = ERR_INIT;
+	int rc;
+
+	etcd_config_init(&p.c);
+	if (load(&p.c, argc, argv, &e) != 0) {
+		etcd_config_fini(&p.c);
+		return cmd_usage("etcd", &e);
+	}
+	if (p.c.help || p.c.version) {
+		if (p.c.help)
+			etcd_config_print_help(stdout);
+		else
+			printf("etcd Version: %s\nkontiki %s\n", ETCD_VERSION, PACKAGE_VERSION);
+		etcd_config_fini(&p.c);
+		return CMD_OK;
+	}
+	rc = serve(&p, &e);
+	etcd_config_fini(&p.c);
+	return rc == 0 ? CMD_OK : cmd_fail(&e);
+}
