@@ -47,3 +47,9 @@ libproto_a_SOURCES += \
 libproto_a_SOURCES += \
 	proto/jsonpath.c proto/jsonpath.h proto/jsonpath-priv.h \
 	proto/jsonpath_parse.c
+libproto_a_SOURCES += \
+	proto/fieldmanager.c proto/fieldmanager.h \
+	proto/fieldset.c proto/fieldset.h \
+	proto/typed.c proto/typed.h proto/typed-priv.h \
+	proto/typed_check.c \
+	proto/typed_merge.c

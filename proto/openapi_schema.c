@@ -274,6 +274,8 @@ struct json *openapi__schema(struct arena *a, const struct schema_type *t, bool 
 		if (t->root)
 			json_setc(a, j, "x-kubernetes-group-version-kind",
 				openapi__gvk(a, t->api_version, t->kind));
+		if (t->atomic)
+			set(&m, j, "x-kubernetes-map-type", "atomic");
 	}
 	if (t->doc)
 		set(&m, j, "description", t->doc);

@@ -113,6 +113,7 @@ struct schema_type {
 	uint8_t json; /* enum schema_json */
 	bool root;    /* JSON has kind and apiVersion */
 	bool is_list; /* a root with ListMeta and items */
+	bool atomic;  /* apply takes the struct as one value */
 };
 
 /* No message has more fields than this, so that per-message tables fit on the stack. */

@@ -27,7 +27,7 @@ enum {
 	FILE_OPT_ENUM = 50001, FILE_OPT_API_VERSION = 50002,
 	STRING_ENUM_NAME = 1, STRING_ENUM_VALUES = 2,
 	MSG_NAME = 1, MSG_FIELD = 2, MSG_NESTED = 3, MSG_OPTIONS = 7,
-	MSG_OPT_MAP_ENTRY = 7, MSG_OPT_ROOT = 50001, MSG_OPT_JSON = 50002,
+	MSG_OPT_MAP_ENTRY = 7, MSG_OPT_ROOT = 50001, MSG_OPT_JSON = 50002, MSG_OPT_ATOMIC = 50003,
 	FIELD_NAME = 1, FIELD_NUMBER = 3, FIELD_LABEL = 4, FIELD_TYPE = 5, FIELD_TYPE_NAME = 6, FIELD_OPTIONS = 8,
 	FIELD_JSON_NAME = 10,
 	OPT_EMIT = 50001, OPT_POINTER, OPT_REQUIRED, OPT_OPTIONAL, OPT_DEFAULT, OPT_ENUM, OPT_LIST, OPT_MAP_KEY,
@@ -50,7 +50,7 @@ struct gfield {
 struct gtype {
 	struct str full, name, api_version, doc;
 	uint64_t json;
-	bool root, map_entry;
+	bool root, map_entry, atomic;
 	struct gfield fields[SCHEMA_MAX_FIELDS];
 	size_t n_fields;
 };
@@ -215,6 +215,8 @@ static void read_message(struct str scope, struct str api_version, struct str s)
 			t->root = it.v;
 		else if (it.number == MSG_OPT_JSON)
 			t->json = it.v;
+		else if (it.number == MSG_OPT_ATOMIC)
+			t->atomic = it.v;
 	while (next_item(&rest, &it))
 		if (it.number == MSG_NESTED)
 			read_message(t->full, api_version, it.bytes);
@@ -618,8 +620,8 @@ static void write_types(void)
 			printf(", f%zu, k_%zu, n%zu, o%zu, ", i, i, i, i);
 		else
 			printf(", 0, 0, 0, 0, ");
-		printf("%zu, %zu, %zu, %d, %d, %d},\n", t->n_fields, n_keys[i], n_numbers[i], (int)t->json, t->root,
-		       is_list(t));
+		printf("%zu, %zu, %zu, %d, %d, %d, %d},\n", t->n_fields, n_keys[i], n_numbers[i], (int)t->json, t->root,
+		       is_list(t), t->atomic);
 	}
 	printf("};\n");
 }
