@@ -221,7 +221,8 @@ struct json *api_status_dom(struct api_request *req, const struct api_failure *f
 	set_unless_empty(a, json_getc(s, "metadata"), "continue", f->continue_token);
 	json_setc(a, s, "status", json_newc(a, "Failure"));
 	json_setc(a, s, "message", json_new_str(a, f->message.p ? f->message : str_from(f->err.text)));
-	json_setc(a, s, "reason", json_newc(a, f->reason ? f->reason : err_reason(f->err.code)));
+	if (!f->reason || f->reason[0])
+		json_setc(a, s, "reason", json_newc(a, f->reason ? f->reason : err_reason(f->err.code)));
 	if (f->has_details) {
 		set_unless_empty(a, d, "name", f->name);
 		set_unless_empty(a, d, "group", f->group);

@@ -152,7 +152,8 @@ int api_options_parse(const struct api_query *q, struct api_options *o, struct e
 	o->orphan_dependents_set = api_query_has(q, "orphanDependents");
 	o->orphan_dependents = o->orphan_dependents_set && truth(api_query_get(q, "orphanDependents"));
 	o->pretty = api_query_has(q, "pretty") && truth(api_query_get(q, "pretty"));
-	o->force = api_query_has(q, "force") && truth(api_query_get(q, "force"));
+	o->force_set = api_query_has(q, "force");
+	o->force = o->force_set && truth(api_query_get(q, "force"));
 	if (number(q, "limit", &o->limit, e) || number(q, "timeoutSeconds", &o->timeout_s, e) ||
 			number(q, "gracePeriodSeconds", &o->grace_period_s, e))
 		return -e->code;
@@ -173,8 +174,6 @@ int api_options_parse(const struct api_query *q, struct api_options *o, struct e
 				"fieldValidation: Unsupported value: \"%.*s\": supported values: \"\", \"Ignore\", "
 				"\"Strict\", \"Warn\"",
 				STR_FMT(s));
-	if (o->field_manager.n > 128)
-		return err_set(e, ERR_BAD_REQUEST, "fieldManager: Too long: may not be more than 128 bytes");
 	return 0;
 }
 

@@ -45,7 +45,7 @@ struct api_options {
 	struct str resource_version_match; /* "", "Exact", "NotOlderThan" */
 	struct str continue_token;
 	int64_t limit;
-	bool watch, bookmarks, dry_run, pretty, force;
+	bool watch, bookmarks, dry_run, pretty, force, force_set;
 	bool send_initial_events, send_initial_events_set;
 	int64_t timeout_s;                 /* 0 unset */
 	struct str field_manager;

@@ -4,6 +4,7 @@
 
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/managed.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "proto/codec.h"
 #include "proto/json.h"
@@ -15,7 +16,7 @@
 #define BODY_MAX_VALUES 500000
 #define OBJECT_TYPES "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 #define PATCH_TYPES                                                                                                    \
-	"application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"
+	"application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"
 
 const struct schema_type *api_view_type(const struct api_request *req)
 {
@@ -166,7 +167,31 @@ enum step_result api_decode_body(struct api_request *req, const char *type_name,
 
 enum step_result api__decode_object(struct api_request *req)
 {
+	if (managed_check_options(req) != STEP_NEXT)
+		return STEP_FAIL;
 	return api_decode_body(req, api_view_type(req)->name, false);
+}
+
+/* What is applied stays as it was written: which fields it names counts, before any default. */
+static enum step_result decode_configuration(struct api_request *req)
+{
+	struct json_opts opts = {.max_nodes = BODY_MAX_VALUES};
+	struct err e = ERR_INIT;
+
+	req->patch_type = PATCH_APPLY;
+	if (managed_check_options(req) != STEP_NEXT)
+		return STEP_FAIL;
+	/* Most write JSON, which is YAML too, but much faster to read. */
+	if (!(str_has_prefix(req->body, STR("{")) && json_parse(&req->arena, req->body, &opts, &req->sent, &e) == 0) &&
+			parse_yaml(req, &opts, &e) < 0)
+		return api_fail(req, e.code == ERR_TOO_LARGE ? ERR_TOO_LARGE : ERR_BAD_REQUEST, "error decoding YAML: %s", e.text);
+	if (!json_is(req->sent, JSON_OBJECT))
+		return api_fail(req, ERR_BAD_REQUEST, "error decoding YAML: an object expected");
+	if (opts.n_dups > 0 && req->opt.field_validation == FIELDS_STRICT)
+		return api_fail(req, ERR_BAD_REQUEST, "error strict decoding YAML: duplicate field \"%.*s\"", STR_FMT(opts.dups[0]));
+	for (size_t i = 0; i < opts.n_dups && req->opt.field_validation == FIELDS_WARN; i++)
+		api_warn(req, "duplicate field \"%.*s\"", STR_FMT(opts.dups[i]));
+	return STEP_NEXT;
 }
 
 enum step_result api__decode_patch(struct api_request *req)
@@ -184,13 +209,13 @@ enum step_result api__decode_patch(struct api_request *req)
 	struct err e = ERR_INIT;
 
 	if (str_eqc(ct, "application/apply-patch+yaml"))
-		return api_fail(req, ERR_UNSUPPORTED_MEDIA,
-				"server-side apply is not supported by this server yet; use client-side apply. The accepted "
-				"media types are " PATCH_TYPES);
+		return decode_configuration(req);
 	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
 		if (!str_eqc(ct, types[i].media))
 			continue;
 		req->patch_type = types[i].type;
+		if (managed_check_options(req) != STEP_NEXT)
+			return STEP_FAIL;
 		if (json_parse(&req->arena, req->body, &opts, &req->sent, &e) < 0)
 			return api_fail(req, ERR_BAD_REQUEST, "error decoding patch: %s", e.text);
 		if (!json_is(req->sent, req->patch_type == PATCH_JSON ? JSON_ARRAY : JSON_OBJECT))

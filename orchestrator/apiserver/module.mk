@@ -23,6 +23,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/paths.c orchestrator/apiserver/paths.h \
 	orchestrator/apiserver/kubelet_proxy.c \
 	orchestrator/apiserver/lease.c \
+	orchestrator/apiserver/managed.c orchestrator/apiserver/managed.h \
 	orchestrator/apiserver/rbac.c orchestrator/apiserver/rbac.h \
 	orchestrator/apiserver/rbac_boot.c orchestrator/apiserver/rbac_boot.h \
 	orchestrator/apiserver/rbac_default.c orchestrator/apiserver/rbac_default.h orchestrator/apiserver/rbac_default.def \

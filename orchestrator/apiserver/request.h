@@ -88,7 +88,7 @@ struct api_accept {
 	const char *discovery_version; /* "v2" or "v2beta1" */
 };
 
-enum api_patch_type { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC };
+enum api_patch_type { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC, PATCH_APPLY };
 
 /* Details of a failure beyond struct err, for metav1.Status. */
 struct api_cause {
@@ -180,6 +180,8 @@ struct api_request {
 	int ok_status;      /* 0: by verb */
 	struct api_txn *txn;
 	enum api_patch_type patch_type;
+	struct json *config;     /* of an apply that became a create: what was sent */
+	bool applied;            /* obj comes from an apply, which has set its managers */
 	struct str parent_key;   /* the namespace must still exist at commit */
 	bool leased;             /* a lease was asked for already */
 	int64_t lease;           /* the new value is attached to it; 0: none */

@@ -8,6 +8,7 @@
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/decode.h"
+#include "orchestrator/apiserver/managed.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/strategy.h"
@@ -151,6 +152,8 @@ enum step_result api__load(struct api_request *req)
 	if (req->at.verb == API_UPDATE && !req->subres && req->strat->create_on_update &&
 			json_strp(req->sent, "metadata.resourceVersion").n == 0)
 		return api__create_on_update(req);
+	if (req->at.verb == API_PATCH && req->patch_type == PATCH_APPLY && !req->subres)
+		return managed_apply_new(req);
 	return api_fail_not_found(req, req->res, req->at.name);
 }
 
@@ -312,7 +315,9 @@ static enum step_result check_absent(struct api_request *req)
 
 	if (storage_load(req->srv->store, &req->arena, req->key, &raw, &rv, &e) < 0)
 		return e.code == ERR_NOT_FOUND ? STEP_NEXT : api_fail_err(req, &e);
-	return api_refresh(req) ? STEP_WAIT : api_fail_exists(req, req->res, api_name(req->obj));
+	if (api_refresh(req))
+		return STEP_WAIT;
+	return req->config ? managed_apply_again(req) : api_fail_exists(req, req->res, api_name(req->obj));
 }
 
 enum step_result api__prepare_create(struct api_request *req)
@@ -338,6 +343,9 @@ enum step_result api__prepare_create(struct api_request *req)
 	}
 	if (!req->strat->no_status)
 		json_delc(req->obj, "status");
+	/* A manager has what it sent and the defaults of that, not what the server adds below. */
+	defaults_apply(&req->arena, resource_type(req->res), req->obj);
+	managed_track(req);
 	if (req->strat->prepare_create) {
 		r = req->strat->prepare_create(req);
 		if (r != STEP_NEXT)
@@ -397,8 +405,7 @@ static enum step_result check_version(struct api_request *req, struct json *view
 			"the object has been modified; please apply your changes to the latest version and try again");
 }
 
-/* req->obj from the view the client sent or patched. */
-static enum step_result take_view(struct api_request *req, struct json *view)
+enum step_result api_take_view(struct api_request *req, struct json *view)
 {
 	enum step_result r = check_version(req, view);
 
@@ -422,7 +429,7 @@ static enum step_result take_view(struct api_request *req, struct json *view)
 
 enum step_result api__update_merge(struct api_request *req)
 {
-	return take_view(req, json_copy(&req->arena, req->sent));
+	return api_take_view(req, json_copy(&req->arena, req->sent));
 }
 
 static struct json *view_of_old(struct api_request *req)
@@ -438,12 +445,14 @@ static struct json *view_of_old(struct api_request *req)
 
 enum step_result api__patch_apply(struct api_request *req)
 {
-	struct json *view = view_of_old(req), *patched;
+	struct json *view = req->patch_type == PATCH_APPLY ? NULL : view_of_old(req), *patched;
 	const struct schema_type *type = api_view_type(req);
 	struct err e = ERR_INIT;
 	int r;
 
 	switch (req->patch_type) {
+	case PATCH_APPLY:
+		return managed_apply(req);
 	case PATCH_JSON:
 		r = patch_json(&req->arena, view, req->sent, &patched, &e);
 		break;
@@ -462,7 +471,7 @@ enum step_result api__patch_apply(struct api_request *req)
 		return api_fail(req, ERR_BAD_REQUEST, "the patch does not leave an object");
 	if (api_normalize(req, type, &patched) != STEP_NEXT)
 		return STEP_FAIL;
-	return take_view(req, patched);
+	return api_take_view(req, patched);
 }
 
 static bool spec_changed(const struct json *old, const struct json *new)
@@ -508,9 +517,12 @@ enum step_result api__prepare_update(struct api_request *req)
 		if (r != STEP_NEXT)
 			return r;
 	}
+	defaults_apply(&req->arena, resource_type(req->res), req->obj);
+	managed_track(req);
 	r = complete(req);
 	if (r != STEP_NEXT)
 		return r;
+	managed_keep_times(req);
 	if (!req->strat->no_generation && (spec_changed(req->old, req->obj) || annotations_count(req)))
 		json_setc(&req->arena, meta, "generation",
 				json_new_int(&req->arena, json_i64_or(json_getc(meta, "generation"), 0) + 1));
@@ -554,6 +566,9 @@ enum step_result api_txn_put_object(struct api_request *req)
 	if (api_dom_encode(&req->arena, resource_type(req->res), req->obj, &req->new_bytes, &e) < 0)
 		return api_fail_err(req, &e);
 	codec_wrap(&value, req->res->api_version, req->res->kind, req->new_bytes);
+	/* Who wrote what is worth less than the object. */
+	if (value.n > API_MAX_BODY / 2 && json_delp(req->obj, "metadata.managedFields"))
+		return api_txn_put_object(req);
 	if (value.n > API_MAX_BODY / 2)
 		return api_fail(req, ERR_TOO_LARGE, "Request entity too large: the object has %zu bytes, the limit is %u",
 				value.n, API_MAX_BODY / 2);

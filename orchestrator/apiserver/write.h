@@ -10,6 +10,8 @@
 struct api_txn *api_txn_new(struct api_request *);
 /* Encode req->obj into new_bytes and add compare and put for it. old_rv 0: it must not exist. */
 enum step_result api_txn_put_object(struct api_request *);
+/* req->obj from the view the client sent or patched. */
+enum step_result api_take_view(struct api_request *, struct json *view);
 /* 422 with all of them. */
 struct field_errs;
 enum step_result api_fail_invalid(struct api_request *, struct field_errs *);

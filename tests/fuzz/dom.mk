@@ -28,3 +28,7 @@ FUZZ_TARGETS += tests/fuzz/fuzz_validate
 tests_fuzz_fuzz_validate_SOURCES = tests/fuzz/fuzz_validate.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_validate_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_validate_LDADD = $(DOM_FUZZ_LIBS)
+FUZZ_TARGETS += tests/fuzz/fuzz_apply
+tests_fuzz_fuzz_apply_SOURCES = tests/fuzz/fuzz_apply.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_apply_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_apply_LDADD = $(DOM_FUZZ_LIBS)

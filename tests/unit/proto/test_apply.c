@@ -12,13 +12,11 @@
 #include "base/buf.h"
 #include "base/util.h"
 #include "proto/codec.h"
-#include "proto/defaults.h"
 #include "proto/fieldmanager.h"
 #include "proto/fieldset.h"
 #include "proto/schema.h"
 #include "proto/typed.h"
 
-#define DATA "tests/data/proto/managed.jsonl"
 #define T1 "2024-01-01T00:00:00Z"
 #define T2 "2024-01-02T00:00:00Z"
 
@@ -130,8 +128,6 @@ static void test_bad_sets(void **state)
 	}
 }
 
-/* --- Create: as an upstream API server answered ---------------------------------------------------------------------------- */
-
 static struct json *normalize(const struct schema_type *t, const struct json *obj)
 {
 	_cleanup_(buf_fini) struct buf wire = BUF_INIT;
@@ -152,61 +148,6 @@ static struct fieldmanager manager(const char *type, const char *name, const cha
 	const struct schema_type *t = schema_type_find(type);
 
 	return (struct fieldmanager){&arena, t, t->api_version, str_from(name), STR(""), str_from(now), false};
-}
-
-/* Kinds whose answers hold more than the defaults of their fields, or what only older versions show. */
-static bool defaulted_by_strategy(const char *type)
-{
-	static const char *const names[] = {"core.v1.ReplicationController", "apps.v1.DaemonSet", "batch.v1.Job",
-			"autoscaling.v1.HorizontalPodAutoscaler", "autoscaling.v2.HorizontalPodAutoscaler",
-			"networking.v1.NetworkPolicy", "storage.v1.CSIDriver", "apiextensions.v1.CustomResourceDefinition",
-			"admissionregistration.v1.ValidatingWebhookConfiguration",
-			"admissionregistration.v1.ValidatingAdmissionPolicy", "apiregistration.v1.APIService"};
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (strcmp(type, names[i]) == 0)
-			return true;
-	return false;
-}
-
-static void test_created(void **state)
-{
-	(void)state;
-	const char *dir = getenv("srcdir");
-	char *path = arena_printf(&arena, "%s/" DATA, dir ? dir : ".");
-	FILE *f = fopen(path, "r");
-	static char line[1 << 16];
-	int n = 0;
-
-	assert_non_null(f);
-	while (fgets(line, sizeof(line), f)) {
-		struct json *row = parse(line), *body = json_getc(row, "body"), *want = json_at(json_getc(row, "managedFields"), 0), *got, *entry;
-		const struct schema_type *t = codec_type(json_strp(body, "apiVersion"), json_strp(body, "kind"));
-		struct fieldmanager fm;
-
-		assert_non_null(t);
-		body = normalize(t, body);
-		/* The strategy does this. */
-		if (strcmp(t->name, "core.v1.Namespace") == 0)
-			json_setp(&arena, body, "metadata.labels",
-					quoted(arena_printf(&arena, "{'kubernetes.io/metadata.name':'%s'}",
-							json_cstr(json_getp(body, "metadata.name")))));
-		defaults_apply(&arena, t, body);
-		fm = manager(t->name, "golden", T1);
-		fm.without_status = true;
-		fieldmanager_update(&fm, NULL, body);
-		entry = json_at(json_getp(body, "metadata.managedFields"), 0);
-		got = json_getc(entry, "fieldsV1");
-		want = json_getc(want, "fieldsV1");
-		if (defaulted_by_strategy(t->name) ? fieldset_difference(&arena, got, want) != NULL : strcmp(text_of(got), text_of(want)) != 0)
-			fail_msg("%s:\ntoo many %s\ntoo few %s\n", t->name, text_of(fieldset_difference(&arena, got, want)),
-					text_of(fieldset_difference(&arena, want, got)));
-		if (got)
-			assert_string_equal(text_of(json_getc(entry, "manager")), "\"golden\"");
-		n++;
-	}
-	fclose(f);
-	assert_true(n > 40);
 }
 
 /* --- Applying ---------------------------------------------------------------------------------------------------------------- */
@@ -634,7 +575,6 @@ int main(void)
 		TEST(test_sets),
 		TEST(test_canonical),
 		TEST(test_bad_sets),
-		TEST(test_created),
 		TEST(test_ownership),
 		TEST(test_lists),
 		TEST(test_sets_of_scalars),

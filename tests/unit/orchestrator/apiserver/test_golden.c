@@ -21,8 +21,8 @@
 static const struct difference {
 	const char *kind, *path;
 } differences[] = {
-		/* Not made by the server yet. */
-		{NULL, "metadata.managedFields"},
+		/* Upstream takes for a default what the strategy makes here. */
+		{"DaemonSet", "metadata.managedFields.*.fieldsV1.f:metadata"},
 		/* Newer than 1.32: pods count their generations. */
 		{"Pod", "metadata.generation"},
 		/* What is chosen at random. */
@@ -63,12 +63,14 @@ static struct json *normal(struct json *v, struct str uid)
 		return v;
 	out = json_new_object(&rig_arena);
 	JSON_MEMBERS (m, v) {
-		/* Since 1.34 an unset creationTimestamp is left out. */
-		if (str_eqc(m->key, "creationTimestamp") && json_is_null(m->value))
+		/* Since 1.34 an unset creationTimestamp is left out, and nobody's. */
+		if ((str_eqc(m->key, "creationTimestamp") && json_is_null(m->value)) || str_eqc(m->key, "f:creationTimestamp"))
 			continue;
 		json_set(&rig_arena, out, m->key,
 				str_eqc(m->key, "resourceVersion") ? json_newc(&rig_arena, "RV") : normal(m->value, uid));
 	}
+	if (out->n == 1 && json_getc(out, "."))
+		json_delc(out, ".");
 	return out;
 }
 
