@@ -20,6 +20,7 @@ PROTO_FILES = \
 	proto/dra.proto \
 	proto/etcd_auth.proto \
 	proto/etcd_election.proto \
+	proto/etcd_health.proto \
 	proto/etcd_kv.proto \
 	proto/etcd_lock.proto \
 	proto/etcd_rpc.proto \
@@ -87,6 +88,7 @@ nodist_libproto_a_SOURCES = \
 	proto/dra.pb-c.c proto/dra.pb-c.h \
 	proto/etcd_auth.pb-c.c proto/etcd_auth.pb-c.h \
 	proto/etcd_election.pb-c.c proto/etcd_election.pb-c.h \
+	proto/etcd_health.pb-c.c proto/etcd_health.pb-c.h \
 	proto/etcd_kv.pb-c.c proto/etcd_kv.pb-c.h \
 	proto/etcd_lock.pb-c.c proto/etcd_lock.pb-c.h \
 	proto/etcd_rpc.pb-c.c proto/etcd_rpc.pb-c.h \

@@ -32,6 +32,7 @@
 #include "raft/kv.h"
 
 struct etcd_call;
+struct event_cache;
 struct store_view;
 struct watch_hub;
 
@@ -83,6 +84,7 @@ struct etcd_loop {
 	struct loop_msg msg; /* start, then stop */
 	struct etcd_port ports[ETCD_MAX_LISTEN];
 	struct watch_hub *hub;
+	struct event_cache *events; /* watch.h */
 	struct kv_role_watch role_watch;
 	struct kv_role role;
 	struct loop_timer leader_timer; /* runs while there is no leader */
@@ -95,8 +97,8 @@ struct etcd_loop {
 	struct loop_timer read_timer;
 	/* Read by /metrics of any loop. */
 	struct etcd_counters *counters; /* by method */
-	_Atomic uint64_t n_watchers, n_watch_streams, slow_watchers, failed_proposals, pending_proposals, slow_reads,
-			bytes_in, bytes_out, leader_changes;
+	_Atomic uint64_t n_watchers, n_watch_streams, slow_watchers, n_events, failed_proposals, pending_proposals,
+			leader_changes;
 };
 
 struct etcd_server {
@@ -221,5 +223,20 @@ void etcd__put(struct etcd_call *, struct str request);
 void etcd__delete_range(struct etcd_call *, struct str request);
 void etcd__txn(struct etcd_call *, struct str request);
 void etcd__compact(struct etcd_call *, struct str request);
+void etcd__watch(struct etcd_call *, struct str request);
+void etcd__lease_grant(struct etcd_call *, struct str request);
+void etcd__lease_revoke(struct etcd_call *, struct str request);
+void etcd__lease_keepalive(struct etcd_call *, struct str request);
+void etcd__lease_time_to_live(struct etcd_call *, struct str request);
+void etcd__lease_leases(struct etcd_call *, struct str request);
+void etcd__lock(struct etcd_call *, struct str request);
+void etcd__unlock(struct etcd_call *, struct str request);
+void etcd__campaign(struct etcd_call *, struct str request);
+void etcd__proclaim(struct etcd_call *, struct str request);
+void etcd__leader(struct etcd_call *, struct str request);
+void etcd__observe(struct etcd_call *, struct str request);
+void etcd__resign(struct etcd_call *, struct str request);
+void etcd__health_check(struct etcd_call *, struct str request);
+void etcd__health_watch(struct etcd_call *, struct str request);
 
 #endif

@@ -25,6 +25,16 @@ static struct grpc_front *of(const struct etcd_call *c)
 	return container_of(c, struct grpc_front, call);
 }
 
+static void on_sent(struct http_write *, int status);
+
+static struct http_write *want_drain(struct grpc_front *f)
+{
+	f->drain = xcalloc(1, sizeof(*f->drain));
+	f->drain->front = f;
+	f->drain->w.done = on_sent;
+	return &f->drain->w;
+}
+
 static void on_sent(struct http_write *w, int status)
 {
 	struct drain *d = container_of(w, struct drain, w);
@@ -34,7 +44,11 @@ static void on_sent(struct http_write *w, int status)
 	if (f == NULL)
 		return;
 	f->drain = NULL;
-	if (status == 0 && f->call.on_drain != NULL && !f->call.canceled)
+	if (status != 0 || f->call.canceled)
+		return;
+	if (grpc_server_queued_bytes(&f->grpc) > ETCD_SEND_LOW)
+		http_respond_write(f->grpc.req, STR(""), want_drain(f)); /* more came behind it */
+	else
 		f->call.on_drain(&f->call);
 }
 
@@ -44,12 +58,8 @@ static void send_frame(struct etcd_call *c, struct buf *frame)
 	struct http_write *w = NULL;
 
 	/* The write that fills the queue is the one whose end is worth knowing. */
-	if (f->drain == NULL && c->on_drain != NULL && grpc_server_queued_bytes(&f->grpc) + frame->n > ETCD_SEND_LOW) {
-		f->drain = xcalloc(1, sizeof(*f->drain));
-		f->drain->front = f;
-		f->drain->w.done = on_sent;
-		w = &f->drain->w;
-	}
+	if (f->drain == NULL && c->on_drain != NULL && grpc_server_queued_bytes(&f->grpc) + frame->n > ETCD_SEND_LOW)
+		w = want_drain(f);
 	grpc_server_send_frame(&f->grpc, frame, w);
 }
 

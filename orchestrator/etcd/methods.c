@@ -4,6 +4,7 @@
 #include "base/util.h"
 #include "orchestrator/etcd/etcd-priv.h"
 #include "proto/etcd_election.pb-c.h"
+#include "proto/etcd_health.pb-c.h"
 #include "proto/etcd_lock.pb-c.h"
 #include "proto/etcd_rpc.pb-c.h"
 

@@ -2,14 +2,21 @@
 noinst_LIBRARIES += libetcd.a
 libetcd_a_SOURCES = \
 	orchestrator/etcd/call.c \
+	orchestrator/etcd/election.c \
 	orchestrator/etcd/errors.c orchestrator/etcd/errors.h orchestrator/etcd/errors.def \
 	orchestrator/etcd/etcd.h orchestrator/etcd/etcd-priv.h \
 	orchestrator/etcd/front_grpc.c \
+	orchestrator/etcd/health.c \
 	orchestrator/etcd/kv.c \
+	orchestrator/etcd/lease.c \
+	orchestrator/etcd/lock.c \
 	orchestrator/etcd/methods.c orchestrator/etcd/methods.def \
 	orchestrator/etcd/pages.c \
 	orchestrator/etcd/propose.c \
 	orchestrator/etcd/read.c \
-	orchestrator/etcd/server.c
+	orchestrator/etcd/recipe.c orchestrator/etcd/recipe.h \
+	orchestrator/etcd/server.c \
+	orchestrator/etcd/watch.c orchestrator/etcd/watch.h \
+	orchestrator/etcd/watch_encode.c
 libetcd_a_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NGHTTP2_CFLAGS)
 $(libetcd_a_OBJECTS): | $(PROTO_PB_H)

@@ -11,8 +11,8 @@
 #include "io/tls.h"
 #include "io/x509.h"
 #include "orchestrator/etcd/etcd-priv.h"
+#include "orchestrator/etcd/watch.h"
 #include "store/store.h"
-#include "store/watch.h"
 
 /* A client may be silent for as long as it likes: a watch or a keep-alive stream is a body that never ends. */
 #define FOREVER_MS ((uint64_t)365 * 24 * 3600 * 1000)
@@ -96,6 +96,8 @@ static struct etcd_loop *loop_context(struct etcd_server *srv)
 	el->srv = srv;
 	el->loop = loop_new(name);
 	el->hub = watch_hub_new(srv->store, el->loop, 0);
+	el->events = xmalloc(sizeof(*el->events));
+	event_cache_init(el->events);
 	el->counters = xcalloc(etcd__n_methods, sizeof(*el->counters));
 	list_init(&el->calls);
 	etcd__reads_init(el);
@@ -108,6 +110,8 @@ static struct etcd_loop *loop_context(struct etcd_server *srv)
 static void loop_context_free(struct etcd_loop *el)
 {
 	ASSERT(list_empty(&el->calls) && el->n_ops == 0);
+	event_cache_fini(el->events);
+	free(el->events);
 	watch_hub_free(el->hub);
 	loop_free(el->loop);
 	free(el->counters);
