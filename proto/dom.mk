@@ -16,6 +16,7 @@ libproto_a_SOURCES += \
 	proto/patch_make.c \
 	proto/patch_strategic.c
 libproto_a_SOURCES += \
+	proto/convert.c proto/convert.h \
 	proto/defaults.c proto/defaults.h \
 	proto/field_errs.c proto/field_errs.h
 libproto_a_SOURCES += \

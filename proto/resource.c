@@ -1,5 +1,6 @@
 #include "proto/resource.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <strings.h>
 
@@ -154,6 +155,26 @@ const struct resource_column *resource_columns(const struct resource *r, size_t 
 		n++;
 	*ret_n = n;
 	return &columns[i];
+}
+
+static const struct resource *stored[ARRAY_LEN(resources)];
+static pthread_once_t stored_once = PTHREAD_ONCE_INIT;
+
+static void find_stored(void)
+{
+	for (size_t i = 0; i < n_resources; i++) {
+		size_t k = 0;
+
+		while (strcmp(resources[k].prefix, resources[i].prefix) != 0)
+			k++;
+		stored[i] = &resources[k];
+	}
+}
+
+const struct resource *resource_storage(const struct resource *r)
+{
+	pthread_once(&stored_once, find_stored);
+	return stored[r - resources];
 }
 
 void resource_key(struct buf *b, const struct resource *r, const char *ns, const char *name)

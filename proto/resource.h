@@ -93,6 +93,11 @@ const struct resource_column *resource_columns(const struct resource *, size_t *
 bool resource_list_has(const char *list, struct str name);
 
 /*
+ * The version that is stored: rows with one storage prefix are versions of one kind, and the first one is it. Most are
+ * their own. See proto/convert.h.
+ */
+const struct resource *resource_storage(const struct resource *);
+/*
  * Storage keys. With ns NULL (or a cluster-scoped resource) and name NULL the key is a prefix that ends in "/"; with ns
  * and no name likewise, of that namespace.
  */

@@ -146,7 +146,7 @@ enum step_result api__get(struct api_request *req)
 	struct err e = ERR_INIT;
 	uint64_t rv;
 
-	if (storage_load(req->srv->store, &req->arena, key, &raw, &rv, &e) < 0)
+	if (storage_load_as(req->srv->store, &req->arena, req->res, key, &raw, &rv, &e) < 0)
 		return e.code == ERR_NOT_FOUND ? api_fail_not_found(req, req->res, req->at.name) : api_fail_err(req, &e);
 	if (req->subres && req->subres->to_view) {
 		struct json *obj, *view;
@@ -303,7 +303,7 @@ static enum step_result list_scan(struct list_out *o, struct list_scan *s, struc
 	while ((r = view_iter_next(&it, &kv, &e)) > 0) {
 		struct str raw;
 
-		if (!storage_unwrap(kv.value, &raw)) {
+		if (!storage_unwrap_as(&req->arena, req->res, kv.value, &raw)) {
 			r = err_set(&e, ERR_CORRUPT, "the value of %.*s is not an object", STR_FMT(kv.key));
 			break;
 		}
@@ -419,7 +419,7 @@ enum step_result api_select_names(struct api_request *req, struct api_names *ret
 	*ret = (struct api_names){NULL, NULL, 0};
 	view_iter_init(&it, v, key, end, 0, 0);
 	while ((r = view_iter_next(&it, &kv, &e)) > 0) {
-		if (!storage_unwrap(kv.value, &raw) || !api_selection_matches(&sel, raw) || !storage_meta(raw, &m))
+		if (!storage_unwrap_as(&req->arena, req->res, kv.value, &raw) || !api_selection_matches(&sel, raw) || !storage_meta(raw, &m))
 			continue;
 		if (ret->n == cap) {
 			size_t more = cap ? cap * 2 : 16;

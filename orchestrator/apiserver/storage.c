@@ -5,8 +5,10 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "orchestrator/apiserver/objects.h"
 #include "proto/wire.h"
 #include "proto/codec.h"
+#include "proto/convert.h"
 #include "proto/resource.h"
 #include "store/view.h"
 
@@ -145,4 +147,47 @@ int storage_load(struct store *store, struct arena *a, struct str key, struct st
 	}
 	store_view_close(v);
 	return r;
+}
+
+static bool raw_as(struct arena *a, const struct resource *res, struct str *raw)
+{
+	struct err e = ERR_INIT;
+	struct json *doc;
+
+	return resource_storage(res) == res ||
+	       (api_dom_of(a, resource_storage(res), *raw, &doc, &e) == 0 &&
+			       api_dom_encode(a, resource_type(res), convert_from_storage(a, res, doc), raw, &e) == 0);
+}
+
+bool storage_unwrap_as(struct arena *a, const struct resource *res, struct str value, struct str *ret_raw)
+{
+	return storage_unwrap(value, ret_raw) && raw_as(a, res, ret_raw);
+}
+
+int storage_load_as(struct store *store, struct arena *a, const struct resource *res, struct str key, struct str *ret_raw,
+		uint64_t *ret_rv, struct err *e)
+{
+	int r = storage_load(store, a, key, ret_raw, ret_rv, e);
+
+	if (r == 0 && !raw_as(a, res, ret_raw))
+		return err_set(e, ERR_CORRUPT, "the value of %.*s cannot be read as %s", STR_FMT(key), res->api_version);
+	return r;
+}
+
+int storage_encode(struct arena *a, const struct resource *res, struct json **doc, struct str *ret_raw, struct str *ret_stored,
+		struct err *e)
+{
+	const struct resource *as = resource_storage(res);
+	struct json *stored;
+	int r;
+
+	if (as == res) {
+		r = api_dom_encode(a, resource_type(res), *doc, ret_raw, e);
+		*ret_stored = *ret_raw;
+		return r;
+	}
+	stored = convert_to_storage(a, res, *doc);
+	*doc = convert_from_storage(a, res, stored);
+	r = api_dom_encode(a, resource_type(as), stored, ret_stored, e);
+	return r < 0 ? r : api_dom_encode(a, resource_type(res), *doc, ret_raw, e);
 }

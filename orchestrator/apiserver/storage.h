@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
+struct json;
 struct resource;
 struct store;
 
@@ -26,6 +27,8 @@ struct str storage_end(struct arena *, struct str prefix);
 struct str storage_field(struct str msg, unsigned number);
 /* False when the value is no such envelope. */
 bool storage_unwrap(struct str value, struct str *ret_raw);
+/* The same in the form of `res`, which may be another version than the stored one; then raw is in the arena. */
+bool storage_unwrap_as(struct arena *, const struct resource *res, struct str value, struct str *ret_raw);
 /* raw with metadata.resourceVersion = rv, appended to out. */
 void storage_with_rv(struct buf *out, struct str raw, uint64_t rv);
 
@@ -41,7 +44,15 @@ bool storage_meta(struct str raw, struct storage_meta *ret);
 /* A label's value from meta.bytes. */
 bool storage_label(struct str meta_bytes, struct str key, struct str *ret_value);
 
-/* One object from a fresh local view; raw is copied. ERR_NOT_FOUND when there is none. */
+/* An object of `res` in the form in which it is stored; *doc and *raw become what reading it will give. */
+int storage_encode(struct arena *, const struct resource *res, struct json **doc, struct str *ret_raw, struct str *ret_stored,
+		struct err *);
+
+/* One object from a fresh local view; raw is copied, and as it is stored. ERR_NOT_FOUND when there is none. */
 int storage_load(struct store *, struct arena *, struct str key, struct str *ret_raw, uint64_t *ret_rv, struct err *);
+
+/* The same in the form of `res`. */
+int storage_load_as(struct store *, struct arena *, const struct resource *res, struct str key, struct str *ret_raw,
+		uint64_t *ret_rv, struct err *);
 
 #endif

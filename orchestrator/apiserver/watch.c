@@ -44,6 +44,7 @@
 struct cached_event {
 	int64_t revision;
 	uint32_t sub;
+	const struct resource *res; /* an event of one kind may be told in two versions */
 	enum api_media media;
 	char type; /* first letter of ADDED, MODIFIED, DELETED */
 	struct buf frame;
@@ -253,7 +254,7 @@ static int emit(struct api_watch *aw, const struct watch_event *ev, const char *
 	if (!shareable(aw))
 		return frame(aw, &aw->out, type, raw, (uint64_t)rev, e);
 	slot = &req->al->events->slots[((uint64_t)rev * 31 + ev->sub) % CACHE_SLOTS];
-	if (slot->frame.n > 0 && slot->revision == rev && slot->sub == ev->sub && slot->type == type[0] &&
+	if (slot->frame.n > 0 && slot->revision == rev && slot->sub == ev->sub && slot->res == req->res && slot->type == type[0] &&
 			slot->media == req->accept.media) {
 		api_count(req->srv, COUNT_event_hits);
 		buf_adds(&aw->out, buf_str(&slot->frame));
@@ -265,6 +266,7 @@ static int emit(struct api_watch *aw, const struct watch_event *ev, const char *
 	buf_adds(&aw->out, buf_str(&slot->frame));
 	slot->revision = rev;
 	slot->sub = ev->sub;
+	slot->res = req->res;
 	slot->type = type[0];
 	slot->media = req->accept.media;
 	if (r < 0 || slot->frame.n > CACHE_MAX_EVENT) {
@@ -278,18 +280,22 @@ static int one_event(struct api_watch *aw, const struct watch_event *ev, struct 
 {
 	struct str now = STR_NULL, before = STR_NULL;
 	bool is = false, was = false;
+	struct arena a;
+	int r = 0;
 
+	arena_init(&a);
 	if (!ev->is_delete)
-		is = storage_unwrap(ev->kv.value, &now) && api_selection_matches(&aw->sel, now);
+		is = storage_unwrap_as(&a, aw->req->res, ev->kv.value, &now) && api_selection_matches(&aw->sel, now);
 	if (ev->has_prev)
-		was = storage_unwrap(ev->prev.value, &before) && api_selection_matches(&aw->sel, before);
+		was = storage_unwrap_as(&a, aw->req->res, ev->prev.value, &before) && api_selection_matches(&aw->sel, before);
 	else if (!ev->is_delete && ev->kv.version > 1)
 		was = is;
 	if (is)
-		return emit(aw, ev, was ? "MODIFIED" : "ADDED", now, e);
-	if (was && before.p)
-		return emit(aw, ev, "DELETED", before, e);
-	return 0;
+		r = emit(aw, ev, was ? "MODIFIED" : "ADDED", now, e);
+	else if (was && before.p)
+		r = emit(aw, ev, "DELETED", before, e);
+	arena_fini(&a);
+	return r;
 }
 
 static void watch_events(struct watcher *w, int64_t revision, const struct watch_event *const *events, size_t n)
@@ -389,15 +395,19 @@ static int initial_state(struct api_watch *aw, struct str key, struct str end, i
 	struct store_view *v;
 	struct view_iter it;
 	struct store_kv kv;
+	struct arena scratch;
 	struct str raw;
 	int r;
 
 	if (store_view_open(req->srv->store, &v, e) < 0)
 		return -e->code;
 	*ret_rv = view_revision(v);
+	arena_init(&scratch);
 	view_iter_init(&it, v, key, end, 0, 0);
 	while ((r = view_iter_next(&it, &kv, e)) > 0 && !req->canceled) {
-		if (!storage_unwrap(kv.value, &raw) || !api_selection_matches(&aw->sel, raw))
+		arena_fini(&scratch);
+		arena_init(&scratch);
+		if (!storage_unwrap_as(&scratch, req->res, kv.value, &raw) || !api_selection_matches(&aw->sel, raw))
 			continue;
 		if (req->responder->event) {
 			_cleanup_(buf_fini) struct buf with_rv = BUF_INIT;
@@ -410,6 +420,7 @@ static int initial_state(struct api_watch *aw, struct str key, struct str end, i
 				break;
 		}
 	}
+	arena_fini(&scratch);
 	view_iter_fini(&it);
 	store_view_close(v);
 	return MIN(r, 0);

@@ -37,7 +37,7 @@ enum step_result api_load_key(struct api_request *req, bool *ret_found)
 	/* A lost race: what we saw is old, so look behind a barrier this time. */
 	if (req->n_tries > 0 && api_refresh(req))
 		return STEP_WAIT;
-	if (storage_load(req->srv->store, &req->arena, req->key, &req->old_bytes, &req->old_rv, &e) < 0) {
+	if (storage_load_as(req->srv->store, &req->arena, req->res, req->key, &req->old_bytes, &req->old_rv, &e) < 0) {
 		if (e.code != ERR_NOT_FOUND)
 			return api_fail_err(req, &e);
 		req->old = NULL;
@@ -79,7 +79,7 @@ static bool resolved(struct api_request *req)
 	uint64_t rv;
 
 	req->unknown = false;
-	if (storage_load(req->srv->store, &req->arena, req->key, &raw, &rv, &e) < 0) {
+	if (storage_load_as(req->srv->store, &req->arena, req->res, req->key, &raw, &rv, &e) < 0) {
 		if (e.code != ERR_NOT_FOUND || !req->fully_deleted)
 			return false;
 		req->new_rv = (uint64_t)store_revision(req->srv->store);
@@ -313,7 +313,7 @@ static enum step_result check_absent(struct api_request *req)
 	struct str raw;
 	uint64_t rv;
 
-	if (storage_load(req->srv->store, &req->arena, req->key, &raw, &rv, &e) < 0)
+	if (storage_load_as(req->srv->store, &req->arena, req->res, req->key, &raw, &rv, &e) < 0)
 		return e.code == ERR_NOT_FOUND ? STEP_NEXT : api_fail_err(req, &e);
 	if (api_refresh(req))
 		return STEP_WAIT;
@@ -562,10 +562,11 @@ enum step_result api_txn_put_object(struct api_request *req)
 {
 	_cleanup_(buf_fini) struct buf value = BUF_INIT;
 	struct err e = ERR_INIT;
+	struct str stored;
 
-	if (api_dom_encode(&req->arena, resource_type(req->res), req->obj, &req->new_bytes, &e) < 0)
+	if (storage_encode(&req->arena, req->res, &req->obj, &req->new_bytes, &stored, &e) < 0)
 		return api_fail_err(req, &e);
-	codec_wrap(&value, req->res->api_version, req->res->kind, req->new_bytes);
+	codec_wrap(&value, resource_storage(req->res)->api_version, req->res->kind, stored);
 	/* Who wrote what is worth less than the object. */
 	if (value.n > API_MAX_BODY / 2 && json_delp(req->obj, "metadata.managedFields"))
 		return api_txn_put_object(req);
