@@ -53,4 +53,8 @@ libproto_a_SOURCES += \
 	proto/fieldset.c proto/fieldset.h \
 	proto/typed.c proto/typed.h proto/typed-priv.h \
 	proto/typed_check.c \
-	proto/typed_merge.c
+	proto/typed_merge.c \
+	proto/structural.c proto/structural.h proto/structural-priv.h \
+	proto/structural_pattern.c \
+	proto/structural_shape.c \
+	proto/structural_validate.c

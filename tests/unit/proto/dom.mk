@@ -50,3 +50,7 @@ UNIT_TESTS += tests/unit/proto/test_apply
 tests_unit_proto_test_apply_SOURCES = tests/unit/proto/test_apply.c
 tests_unit_proto_test_apply_CFLAGS = $(DOM_TEST_CFLAGS)
 tests_unit_proto_test_apply_LDADD = $(DOM_TEST_LIBS)
+UNIT_TESTS += tests/unit/proto/test_structural
+tests_unit_proto_test_structural_SOURCES = tests/unit/proto/test_structural.c
+tests_unit_proto_test_structural_CFLAGS = $(DOM_TEST_CFLAGS)
+tests_unit_proto_test_structural_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(PCRE2_LIBS) $(CMOCKA_LIBS) -lm
