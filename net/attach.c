@@ -17,6 +17,7 @@ int attach_bridge(const char *bridge, struct ip4_net pods, uint32_t mtu, struct 
 {
 	struct ip4_net gw = {(pods.addr & ip4_mask(pods.bits)) + 1, pods.bits};
 	struct link_sock *s = link_open(-1, e);
+	char key[80];
 	int rv;
 
 	if (s == NULL)
@@ -29,6 +30,10 @@ int attach_bridge(const char *bridge, struct ip4_net pods, uint32_t mtu, struct 
 	link_close(s);
 	if (rv == 0)
 		rv = sysctl_set(-1, "net/ipv4/ip_forward", "1", e);
+	/* What the node sends to 127.0.0.1 may be for a pod's hostPort: the bridge takes it with that sender, until it is masqueraded. */
+	snprintf(key, sizeof(key), "net/ipv4/conf/%s/route_localnet", bridge);
+	if (rv == 0)
+		rv = sysctl_set(-1, key, "1", e);
 	/* Service traffic between pods of one bridge must pass iptables; absent without br_netfilter, which is fine
 	 * for kernels that have it built in and enabled. */
 	if (rv == 0 && access("/proc/sys/net/bridge/bridge-nf-call-iptables", F_OK) == 0)

@@ -29,6 +29,7 @@ static const struct {
 } fixed_chains[] = {
 	{"nat", PREFIX "SERVICES"},
 	{"nat", PREFIX "NODEPORTS"},
+	{"nat", PREFIX "HOSTPORTS"},
 	{"nat", PREFIX "POSTROUTING"},
 	{"nat", PREFIX "MARK"},
 	{"filter", PREFIX "FILTER"},
@@ -280,6 +281,23 @@ static void render_port(struct out *o, const struct ruleset *rs, const struct ru
 				p->node_port, p->name, c.ext);
 }
 
+static void render_host_port(struct out *o, const struct ruleset_host_port *p)
+{
+	static const char chain[] = PREFIX "HOSTPORTS";
+	const char *proto = ruleset_proto(p->proto);
+	char match[120], to[IP4_STR_SIZE], at[IP4_STR_SIZE];
+	int n = 0;
+
+	if (p->host_addr)
+		n = snprintf(match, sizeof(match), "-d %s/32 ", ip4_print(p->host_addr, at));
+	snprintf(match + n, sizeof(match) - (size_t)n, "-p %s -m %s --dport %u", proto, proto, p->port);
+	ip4_print(p->addr, to);
+	/* The pod itself, and the node by its loopback address: the answer must come back through here. */
+	rule(o, chain, "-s %s/32 %s -j " PREFIX "MARK", to, match);
+	rule(o, chain, "-s 127.0.0.0/8 %s -j " PREFIX "MARK", match);
+	rule(o, chain, "%s -m comment --comment \"%.200s\" -j DNAT --to-destination %s:%u", match, p->name, to, p->target);
+}
+
 static void render_nat(struct out *o, const struct ruleset *rs)
 {
 	char pods[IP4_STR_SIZE];
@@ -288,6 +306,9 @@ static void render_nat(struct out *o, const struct ruleset *rs)
 	rule(o, PREFIX "MARK", "-j MARK --or-mark 0x4000");
 	for (size_t i = 0; i < rs->n_ports; i++)
 		render_port(o, rs, &rs->ports[i]);
+	for (size_t i = 0; i < rs->n_host_ports; i++)
+		render_host_port(o, &rs->host_ports[i]);
+	rule(o, PREFIX "SERVICES", "-m addrtype --dst-type LOCAL -j " PREFIX "HOSTPORTS");
 	rule(o, PREFIX "SERVICES", "! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j " PREFIX "NODEPORTS");
 	/* Nobody outside knows the way back to a pod. */
 	rule(o, PREFIX "POSTROUTING", "-s %s ! -d %s -m addrtype ! --dst-type MULTICAST -j MASQUERADE --random-fully", pods,

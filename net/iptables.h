@@ -8,6 +8,7 @@
  *
  *	nat     PREROUTING, OUTPUT > KONTIKI-SERVICES > KONTIKI-SVC-x (choose an endpoint) > KONTIKI-SEP-x (translate to it)
  *	                                              > KONTIKI-EXT-x (from outside: masquerade or stay local) > KONTIKI-SVC-x
+ *	                                              > KONTIKI-HOSTPORTS (translate to the pod on this node)
  *	                                              > KONTIKI-NODEPORTS > KONTIKI-EXT-x
  *	        POSTROUTING > KONTIKI-POSTROUTING (masquerade what is marked, and pods that leave the cluster)
  *	filter  FORWARD, OUTPUT > KONTIKI-FILTER (refuse service addresses that were not translated: nothing is behind them)

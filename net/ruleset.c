@@ -38,6 +38,14 @@ static struct str vip_key(const struct ruleset_port *p, char buf[8])
 	return str_of(buf, 6);
 }
 
+static bool has_host_port(const struct ruleset *rs, const struct ruleset_host_port *p)
+{
+	for (size_t i = 0; i < rs->n_host_ports; i++)
+		if (rs->host_ports[i].proto == p->proto && rs->host_ports[i].port == p->port && rs->host_ports[i].addr == p->addr)
+			return true;
+	return false;
+}
+
 size_t ruleset_stale(const struct ruleset *old, const struct ruleset *new, struct arena *a, struct ruleset_stale **ret)
 {
 	struct map before = MAP_INIT, after = MAP_INIT;
@@ -54,7 +62,7 @@ size_t ruleset_stale(const struct ruleset *old, const struct ruleset *new, struc
 			cap += old->ports[i].n_endpoints;
 			map_put(&before, vip_key(&old->ports[i], key), (void *)&old->ports[i]);
 		}
-	*ret = arena_new_array(a, struct ruleset_stale, cap);
+	*ret = arena_new_array(a, struct ruleset_stale, cap + (old ? old->n_host_ports : 0));
 
 	/* Endpoints that are gone, also those of services that are gone. */
 	for (size_t i = 0; old && i < old->n_ports; i++) {
@@ -75,6 +83,9 @@ size_t ruleset_stale(const struct ruleset *old, const struct ruleset *new, struc
 		if (p->proto == IPPROTO_UDP && p->n_endpoints > 0 && (q == NULL || q->n_endpoints == 0))
 			(*ret)[n++] = (struct ruleset_stale){p->vip, p->port, 0};
 	}
+	for (size_t i = 0; old && i < old->n_host_ports; i++)
+		if (old->host_ports[i].proto == IPPROTO_UDP && !has_host_port(new, &old->host_ports[i]))
+			(*ret)[n++] = (struct ruleset_stale){0, old->host_ports[i].port, old->host_ports[i].addr};
 	map_fini(&before);
 	map_fini(&after);
 	return n;

@@ -37,12 +37,24 @@ struct ruleset_port {
 	size_t n_endpoints;     /* 0: connections are refused */
 };
 
+/* A port of the node that leads to a pod on it (hostPort). */
+struct ruleset_host_port {
+	const char *name;   /* "namespace/pod": for comments */
+	uint8_t proto;
+	uint16_t port;
+	uint32_t host_addr; /* of the node's addresses only this one; 0: any */
+	uint32_t addr;      /* the pod's */
+	uint16_t target;
+};
+
 struct ruleset {
 	struct arena arena;
 	struct ip4_net pods;     /* of the whole cluster */
 	struct ip4_net services;
 	const struct ruleset_port *ports;
 	size_t n_ports;
+	const struct ruleset_host_port *host_ports;
+	size_t n_host_ports;
 };
 
 void ruleset_free(struct ruleset *);
@@ -54,7 +66,7 @@ const char *ruleset_proto(uint8_t proto);
  * `endpoint` (0: to no endpoint, untranslated) must be forgotten.
  */
 struct ruleset_stale {
-	uint32_t vip;
+	uint32_t vip; /* 0: any of the node's own addresses */
 	uint16_t port;
 	uint32_t endpoint;
 };

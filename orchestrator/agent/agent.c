@@ -176,7 +176,8 @@ static void make_informers(struct agent *a)
 
 static int start_network(struct agent *a, struct err *e)
 {
-	struct proxy_cfg pc = {.loop = a->loop, .services = a->inf[INF_SERVICES], .slices = a->inf[INF_SLICES], .node_name = a->cfg.node_name};
+	struct proxy_cfg pc = {.loop = a->loop, .services = a->inf[INF_SERVICES], .slices = a->inf[INF_SLICES],
+			.pods_here = a->inf[INF_PODS], .node_name = a->cfg.node_name};
 	struct dns_cfg dc = {.loop = a->loop, .services = a->inf[INF_SERVICES], .slices = a->inf[INF_SLICES],
 			.namespaces = a->inf[INF_NAMESPACES], .zone = a->cfg.cluster_domain};
 

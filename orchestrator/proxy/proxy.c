@@ -13,6 +13,7 @@
 #include "io/process.h"
 #include "net/iptables.h"
 #include "orchestrator/informer/informer.h"
+#include "orchestrator/proxy/host_ports.h"
 #include "orchestrator/proxy/service_rules.h"
 
 #define GATHER_MS 20u         /* after the first change of a burst */
@@ -33,7 +34,7 @@ enum state { IDLE, READING, APPLYING, FORGETTING };
 struct proxy {
 	struct proxy_cfg cfg;
 	char *node_name;
-	struct informer_handler services, slices;
+	struct informer_handler services, slices, pods;
 	struct loop_timer timer;
 	struct process_run run;
 	const char *argv[16];
@@ -61,7 +62,8 @@ static void schedule(struct proxy *p)
 {
 	uint64_t now = clock_mono_ms(), wait = GATHER_MS;
 
-	if (p->state != IDLE || p->stopping || !informer_synced(p->cfg.services) || !informer_synced(p->cfg.slices))
+	if (p->state != IDLE || p->stopping || !informer_synced(p->cfg.services) || !informer_synced(p->cfg.slices) ||
+			(p->cfg.pods_here && !informer_synced(p->cfg.pods_here)))
 		return;
 	if (!p->dirty)
 		wait = RESYNC_MS;
@@ -89,6 +91,20 @@ static void on_service(struct informer_handler *h, const struct informer_obj *ol
 static void on_slice(struct informer_handler *h, const struct informer_obj *old, const struct informer_obj *new)
 {
 	make_dirty(container_of(h, struct proxy, slices));
+}
+
+static void on_pod(struct informer_handler *h, const struct informer_obj *old, const struct informer_obj *new)
+{
+	if (host_ports_any(informer_msg(old)) || host_ports_any(informer_msg(new)))
+		make_dirty(container_of(h, struct proxy, pods));
+}
+
+static void on_pods_synced(struct informer_handler *h)
+{
+	struct proxy *p = container_of(h, struct proxy, pods);
+
+	p->dirty = true;
+	schedule(p);
 }
 
 static void on_services_synced(struct informer_handler *h)
@@ -130,10 +146,17 @@ static struct ruleset *compile(const struct proxy *p)
 	const void **services = messages(p->cfg.services, &in.n_services);
 	const void **slices = messages(p->cfg.slices, &in.n_slices);
 	struct ruleset *rs;
+	size_t n_pods;
 
 	in.services = (const Core__Service *const *)services;
 	in.slices = (const Discovery__EndpointSlice *const *)slices;
 	rs = service_rules(&in);
+	if (p->cfg.pods_here) {
+		const void **pods = messages(p->cfg.pods_here, &n_pods);
+
+		host_ports_add(rs, (const Core__Pod *const *)pods, n_pods);
+		free(pods);
+	}
 	free(services);
 	free(slices);
 	return rs;
@@ -195,8 +218,10 @@ static void forget_next(struct proxy *p)
 	p->argv[n++] = "-D";
 	p->argv[n++] = "-p";
 	p->argv[n++] = "udp";
-	p->argv[n++] = "--orig-dst";
-	p->argv[n++] = ip4_print(s->vip, p->words[1]);
+	if (s->vip) {
+		p->argv[n++] = "--orig-dst";
+		p->argv[n++] = ip4_print(s->vip, p->words[1]);
+	}
 	p->argv[n++] = "--orig-port-dst";
 	p->argv[n++] = p->words[0];
 	if (s->endpoint) {
@@ -385,6 +410,10 @@ struct proxy *proxy_start(const struct proxy_cfg *cfg, struct err *e)
 	p->slices.synced = on_slices_synced;
 	informer_add_handler(cfg->services, &p->services);
 	informer_add_handler(cfg->slices, &p->slices);
+	p->pods.changed = on_pod;
+	p->pods.synced = on_pods_synced;
+	if (cfg->pods_here)
+		informer_add_handler(cfg->pods_here, &p->pods);
 	return p;
 }
 

@@ -104,6 +104,40 @@ static void test_policies(void **state)
 	iptables_have_fini(&have);
 }
 
+static const struct ruleset_host_port host_ports[] = {
+	{.name = "default/one", .proto = IPPROTO_TCP, .port = 8080, .host_addr = 0x7f000001, .addr = 0x0af40102, .target = 80},
+	{.name = "default/all", .proto = IPPROTO_UDP, .port = 8053, .addr = 0x0af40103, .target = 53},
+};
+
+static void test_host_ports(void **state)
+{
+	struct ruleset rs = make(NULL, 0), none = make(NULL, 0);
+	struct iptables_have have;
+	struct ruleset_stale *stale;
+	struct buf b = BUF_INIT;
+	struct arena arena;
+
+	rs.host_ports = host_ports;
+	rs.n_host_ports = 2;
+	iptables_have_init(&have);
+	iptables_render(&rs, &have, &b);
+	assert_int_equal(count(b.p, "-A KONTIKI-HOSTPORTS -d 127.0.0.1/32 -p tcp -m tcp --dport 8080 -m comment --comment \"default/one\" "
+				    "-j DNAT --to-destination 10.244.1.2:80\n"), 1);
+	assert_int_equal(count(b.p, "-A KONTIKI-HOSTPORTS -p udp -m udp --dport 8053 -m comment --comment \"default/all\" "
+				    "-j DNAT --to-destination 10.244.1.3:53\n"), 1);
+	assert_int_equal(count(b.p, "-A KONTIKI-HOSTPORTS -s 10.244.1.3/32 -p udp -m udp --dport 8053 -j KONTIKI-MARK\n"), 1);
+	/* A pod that is gone leaves no UDP flow to it behind. */
+	arena_init(&arena);
+	assert_int_equal(ruleset_stale(&rs, &rs, &arena, &stale), 0);
+	assert_int_equal(ruleset_stale(&rs, &none, &arena, &stale), 1);
+	assert_int_equal(stale[0].vip, 0);
+	assert_int_equal(stale[0].port, 8053);
+	assert_int_equal(stale[0].endpoint, 0x0af40103);
+	arena_fini(&arena);
+	buf_fini(&b);
+	iptables_have_fini(&have);
+}
+
 static void test_stale(void **state)
 {
 	struct ruleset_port before[] = {full[0]}, after[] = {full[0]};
@@ -157,15 +191,18 @@ static void save(struct buf *b)
 static void test_apply(void **state)
 {
 	struct iptables_have have, seen;
+	struct ruleset all;
 	struct buf b = BUF_INIT, removal = BUF_INIT;
 	char *t;
 
 	if (geteuid() != 0 || unshare(CLONE_NEWNET) != 0 || system("iptables-save >/dev/null 2>&1") != 0)
 		skip();
 	iptables_have_init(&have);
-	t = render(full, ARRAY_LEN(full), &have);
-	assert_int_equal(restore(t), 0);
-	free(t);
+	all = make(full, ARRAY_LEN(full));
+	all.host_ports = host_ports;
+	all.n_host_ports = 2;
+	iptables_render(&all, &have, &b);
+	assert_int_equal(restore(b.p), 0);
 	/* What iptables-save says is what we think is there. */
 	save(&b);
 	iptables_have_init(&seen);
@@ -194,6 +231,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_policies),
+		cmocka_unit_test(test_host_ports),
 		cmocka_unit_test(test_stale),
 		cmocka_unit_test(test_apply),
 	};

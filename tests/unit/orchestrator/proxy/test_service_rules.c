@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/util.h"
+#include "orchestrator/proxy/host_ports.h"
 #include "orchestrator/proxy/service_rules.h"
 #include "proto/pb.h"
 
@@ -186,6 +187,53 @@ static void test_without_rules(void **state)
 	ruleset_free(rs);
 }
 
+static Core__Pod *pod(const char *name, const char *ip, int host_port, const char *host_ip)
+{
+	Core__Pod *p = pb_new_of(&arena, core__pod, Core__Pod);
+	Meta__ObjectMeta *m = pb_sub(&arena, p, "metadata");
+	Core__Container *c = pb_add(&arena, pb_sub(&arena, p, "spec"), "containers");
+	Core__ContainerPort *k = pb_add(&arena, c, "ports");
+
+	m->name = (char *)name;
+	m->namespace_ = "default";
+	k->has_container_port = k->has_host_port = true;
+	k->container_port = 80;
+	k->host_port = host_port;
+	k->host_ip = (char *)host_ip;
+	((Core__PodStatus *)pb_sub(&arena, p, "status"))->pod_ip = (char *)ip;
+	return p;
+}
+
+static void test_host_ports(void **state)
+{
+	Core__Pod *v[] = {
+		pod("b", "10.244.1.3", 8080, NULL), pod("a", "10.244.1.2", 8080, NULL), pod("udp", "10.244.1.4", 8080, NULL),
+		pod("one", "10.244.1.5", 8080, "127.0.0.1"), pod("none", "10.244.1.6", 0, NULL), pod("new", NULL, 8081, NULL),
+		pod("host", "10.0.0.1", 8082, NULL), pod("ended", "10.244.1.7", 8083, NULL), pod("six", "10.244.1.8", 8084, "::1"),
+	};
+	struct ruleset *rs;
+
+	v[2]->spec->containers[0]->ports[0]->protocol = "UDP";
+	v[6]->spec->has_host_network = v[6]->spec->host_network = true;
+	v[7]->status->phase = "Succeeded";
+	assert_true(host_ports_any(v[0]));
+	assert_false(host_ports_any(v[4]));
+	assert_false(host_ports_any(v[6]));
+	assert_false(host_ports_any(NULL));
+	rs = compile(NULL, 0, NULL, 0);
+	host_ports_add(rs, (const Core__Pod *const *)v, ARRAY_LEN(v));
+	assert_int_equal(rs->n_host_ports, 3);
+	/* The narrower one first; of two that want the same the first by name. */
+	assert_string_equal(rs->host_ports[0].name, "default/one");
+	assert_int_equal(rs->host_ports[0].host_addr, 0x7f000001);
+	assert_string_equal(rs->host_ports[1].name, "default/a");
+	assert_int_equal(rs->host_ports[1].addr, 0x0af40102);
+	assert_int_equal(rs->host_ports[1].port, 8080);
+	assert_int_equal(rs->host_ports[1].target, 80);
+	assert_int_equal(rs->host_ports[2].proto, IPPROTO_UDP);
+	ruleset_free(rs);
+}
+
 static int setup(void **state)
 {
 	arena_init(&arena);
@@ -205,6 +253,7 @@ int main(void)
 		cmocka_unit_test(test_readiness),
 		cmocka_unit_test(test_settings),
 		cmocka_unit_test(test_without_rules),
+		cmocka_unit_test(test_host_ports),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
