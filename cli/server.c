@@ -1,6 +1,7 @@
 /* kontiki server and kontiki agent: the program as a member of a cluster. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -32,7 +33,7 @@ struct server_opts {
 	const char *name, *data_dir, *address, *initial_cluster, *join, *token, *cluster_cidr, *service_cidr, *cluster_dns, *cluster_domain,
 			*cgroup_root, *runtime, *labels, *taints, *log_level, *etcd_listen;
 	struct opt_list servers, sans;
-	int64_t port, peer_port, kubelet_port, healthz_port, election_ms, heartbeat_ms;
+	int64_t port, peer_port, kubelet_port, healthz_port, election_ms, heartbeat_ms, event_ttl_s, history_s, max_requests;
 	bool no_agent;
 };
 
@@ -65,6 +66,9 @@ static const struct opt server_rows[] = {
 	ROW("tls-san", OPT_LIST, sans, "NAME", "a further name or address in the API's certificate; may be repeated", NULL),
 	ROW("election-timeout", OPT_INT, election_ms, "MS", "milliseconds without a leader until an election (default 300)", NULL),
 	ROW("heartbeat-interval", OPT_INT, heartbeat_ms, "MS", "milliseconds between the leader's heartbeats (default 50)", NULL),
+	ROW("event-ttl", OPT_INT, event_ttl_s, "SECONDS", "how long Events are kept (default 3600)", NULL),
+	ROW("history", OPT_INT, history_s, "SECONDS", "how long old revisions can be watched and listed from (default 300)", NULL),
+	ROW("max-requests-inflight", OPT_INT, max_requests, "N", "requests under way at one time, watches apart; more get 429 (default 2000)", NULL),
 	ROW("no-agent", OPT_BOOL, no_agent, "", "control plane only: run no pods here", NULL),
 	OPT_END,
 };
@@ -178,10 +182,37 @@ static int find_service_ip(struct server *s, struct err *e)
 	return 0;
 }
 
+/* 0 is each one's default. */
+static int check_numbers(const struct server_opts *o, struct err *e)
+{
+	const struct {
+		const char *flag;
+		int64_t value, min, max;
+	} rows[] = {
+		{"secure-port", o->port, 1, 65535},
+		{"peer-port", o->peer_port, 1, 65535},
+		{"kubelet-port", o->kubelet_port, 1, 65535},
+		{"healthz-port", o->healthz_port, 1, 65535},
+		{"election-timeout", o->election_ms, 10, 60000},
+		{"heartbeat-interval", o->heartbeat_ms, 1, 30000},
+		{"event-ttl", o->event_ttl_s, 1, 31536000},
+		{"history", o->history_s, 1, 604800},
+		{"max-requests-inflight", o->max_requests, 1, 1000000},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (rows[i].value != 0 && (rows[i].value < rows[i].min || rows[i].value > rows[i].max))
+			return err_set(e, ERR_BAD_REQUEST, "--%s %" PRId64 ": must be from %" PRId64 " to %" PRId64, rows[i].flag,
+					rows[i].value, rows[i].min, rows[i].max);
+	return 0;
+}
+
 static int prepare(struct server *s, struct err *e)
 {
-	int rv = find_name(s, e);
+	int rv = check_numbers(&s->o, e);
 
+	if (rv == 0)
+		rv = find_name(s, e);
 	if (s->o.log_level && !log_set_level(s->o.log_level))
 		return err_set(e, ERR_BAD_REQUEST, "log level \"%s\": use error, warn, info or debug", s->o.log_level);
 	if (!s->o.no_agent && geteuid() != 0)
@@ -253,6 +284,7 @@ static int start_kv(struct server *s, struct err *e)
 		.url = arena_printf(&s->arena, "https://%s:%d", s->o.address, (int)s->o.port),
 		.election_ms = (unsigned)s->o.election_ms,
 		.heartbeat_ms = (unsigned)s->o.heartbeat_ms,
+		.compact_keep_ms = (unsigned)s->o.history_s * 1000,
 		.on_fatal = on_fatal,
 	};
 	struct kv_peer *initial = NULL;
@@ -294,6 +326,8 @@ static int start_api(struct server *s, struct err *e)
 		.kubelet_client_cert = in_pki(s, "apiserver-kubelet-client.crt"),
 		.kubelet_client_key = in_pki(s, "apiserver-kubelet-client.key"),
 		.service_cidr = s->o.service_cidr,
+		.event_ttl_s = (uint32_t)s->o.event_ttl_s,
+		.max_requests = (unsigned)s->o.max_requests,
 		.extra = serve_extra,
 		.extra_arg = &s->join,
 	};

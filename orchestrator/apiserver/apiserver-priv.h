@@ -43,9 +43,6 @@ enum api_counter {
 	N_COUNTERS,
 };
 
-/* Requests under way at one time, without watches; more are told to come back (429). */
-#define API_MAX_REQUESTS 2000
-
 /* What one loop has of the apiserver: a serve loop (with an HTTP server) or a loop with in-process clients. */
 struct api_loop {
 	struct apiserver *srv;

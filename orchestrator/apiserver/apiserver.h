@@ -45,6 +45,7 @@ struct apiserver_cfg {
 	uint16_t node_port_min, node_port_max; /* 0: 30000-32767 */
 	uint16_t kubelet_port;    /* 0: what the node's status says, else 10250 */
 	uint32_t event_ttl_s;     /* 0: one hour */
+	unsigned max_requests;    /* under way at one time, without watches; more are told to come back (429). 0: 2000 */
 
 	/* Paths beside the API's own (joining): true when it took the request over. Runs on a serve loop. NULL: none. */
 	bool (*extra)(void *arg, struct http_request *);

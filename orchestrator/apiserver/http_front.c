@@ -159,10 +159,19 @@ static void front_cancel(struct http_request *r)
 		http_respond_abort(r);
 }
 
+#define DEFAULT_MAX_REQUESTS 2000
+
 /* Requests hold memory until they are answered; watches are counted apart, they hold little. */
 static bool busy(struct apiserver *srv)
 {
-	return atomic_load(&srv->n_requests) - atomic_load(&srv->n_watches) > API_MAX_REQUESTS;
+	int max = (int)(srv->cfg.max_requests ? srv->cfg.max_requests : DEFAULT_MAX_REQUESTS);
+
+	return atomic_load(&srv->n_requests) - atomic_load(&srv->n_watches) > max;
+}
+
+static bool is_probe(struct str path)
+{
+	return str_has_prefix(path, STR("/livez")) || str_has_prefix(path, STR("/readyz")) || str_has_prefix(path, STR("/healthz"));
 }
 
 static void front_request(struct http_handler *h, struct http_request *r)
@@ -187,7 +196,8 @@ static void front_request(struct http_handler *h, struct http_request *r)
 	req->remote = r->remote;
 	req->peer = r->peer_verified ? r->peer : NULL;
 	req->bad_peer = r->peer && !r->peer_verified;
-	if (busy(al->srv)) {
+	/* One that has much to do is not ill: probes are answered, or its clients would all be sent to the next server. */
+	if (busy(al->srv) && !is_probe(r->path)) {
 		api_fail(req, ERR_TOO_MANY, "too many requests, please try again later.");
 		req->fail.retry_after_s = 1;
 	}

@@ -1,6 +1,6 @@
 /*
  * Objects that go away by themselves (Events): their keys are attached to a lease of the store, which the raft leader
- * revokes when its time is over. One lease serves all that is written within LEASE_SHARED_MS.
+ * revokes when its time is over. One lease serves all that is written within a part of their time.
  */
 #include <stdlib.h>
 
@@ -11,7 +11,13 @@
 #include "orchestrator/apiserver/strategy.h"
 #include "proto/wire.h"
 
-#define LEASE_SHARED_MS 300000
+#define LEASE_SHARED_MAX_MS 300000
+#define LEASE_SHARED_PART 12 /* of the time that is asked for, at most */
+
+static uint32_t shared_ms(uint32_t ttl_s)
+{
+	return MIN(ttl_s * (1000u / LEASE_SHARED_PART), (uint32_t)LEASE_SHARED_MAX_MS);
+}
 
 static void granted(struct kv_req *kvr)
 {
@@ -21,7 +27,7 @@ static void granted(struct kv_req *kvr)
 	req->pending--;
 	if (kvr->err.code == 0) {
 		atomic_store(&srv->event_lease, req->lease);
-		atomic_store(&srv->event_lease_until, clock_mono_ms() + LEASE_SHARED_MS);
+		atomic_store(&srv->event_lease_until, clock_mono_ms() + shared_ms(req->strat->ttl(req)));
 	} else {
 		/* An event that stays is better than none. */
 		log_warn("apiserver", "no lease for events: %s", kvr->err.text);
@@ -48,7 +54,7 @@ enum step_result api__lease(struct api_request *req)
 	buf_clear(&req->command);
 	wire_add_uint(&req->command, 3, (uint64_t)(clock_wall_ns() / 1000000));
 	mark = wire_open(&req->command, 14);
-	wire_add_uint(&req->command, 1, ttl + LEASE_SHARED_MS / 1000);
+	wire_add_uint(&req->command, 1, ttl + (shared_ms(ttl) + 999) / 1000);
 	wire_add_uint(&req->command, 2, (uint64_t)req->lease);
 	wire_close(&req->command, mark);
 	req->kvr.command = buf_str(&req->command);

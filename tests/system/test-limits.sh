@@ -1,0 +1,128 @@
+#!/bin/bash
+# What runs out: history (410 after a real compaction), Events (their time), requests at one time (429). One server without an agent, in
+# a network namespace of its own, with short limits. It ends when it is told to.
+# shellcheck source=tests/system/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+[ "$(id -u)" = 0 ] || { skip "everything: needs root"; exit 0; }
+ns=kontiki-limits-$$
+dir=$tmp/s
+inside() { nsenter --net="/run/netns/$ns" "$@"; }
+k() { inside "$KUBECTL" --kubeconfig "$dir/admin.kubeconfig" --cache-dir "$tmp/kube-cache" "$@"; }
+raw() { k get --raw "$1"; }
+start() { # FLAGS...
+	(exec nsenter --net="/run/netns/$ns" "$KONTIKI" server --no-agent --name solo --data-dir "$dir" --advertise-address 127.0.0.1 "$@") \
+		>>"$tmp/server.log" 2>&1 &
+	pid=$!
+	background=("$pid")
+	t "the server starts with $*" until_ok 20 raw /readyz
+}
+stop() {
+	local rc
+	kill -TERM "$pid"
+	wait "$pid"
+	rc=$?
+	background=()
+	t "and stops in good order" [ $rc -eq 0 ]
+}
+refuses() { # FLAG VALUE
+	t_err "--$1 $2 is refused" "--$1 $2: must be from" timeout 10 "$KONTIKI" server --no-agent --data-dir "$tmp/none" --name x --advertise-address 127.0.0.1 "--$1" "$2"
+}
+
+trap 'on_exit_limits' EXIT
+on_exit_limits() {
+	local rc=$?
+	trap - EXIT
+	[ ${#background[@]} -eq 0 ] || kill "${background[@]}" 2>/dev/null
+	wait
+	ip netns del "$ns" 2>/dev/null
+	[ $n_failed -eq 0 ] || tail -n 20 "$tmp/server.log"
+	rm -rf "$tmp"
+	[ $rc -eq 0 ] || exit $rc
+	[ $n_failed -eq 0 ]
+	exit
+}
+ip netns add "$ns" && ip -n "$ns" link set lo up
+
+refuses event-ttl -1
+refuses history 9999999
+refuses max-requests-inflight 100000000
+refuses secure-port 70000
+
+# --- Events and history
+start --event-ttl 2 --history 1
+event() {
+	cat <<-EOE
+		apiVersion: v1
+		kind: Event
+		metadata: {name: passing, namespace: default}
+		involvedObject: {kind: Pod, namespace: default, name: x}
+		reason: Tested
+		message: this will pass
+		type: Normal
+	EOE
+}
+event >"$tmp/event.yaml"
+no_event() { ! k get event passing 2>/dev/null; }
+watch_events() { exec nsenter --net="/run/netns/$ns" "$KUBECTL" --kubeconfig "$dir/admin.kubeconfig" get events -w --output-watch-events; }
+(watch_events) >"$tmp/watch.out" 2>&1 &
+background+=($!)
+t "an Event is made" k create -f "$tmp/event.yaml"
+t_out "it is there" 'this will pass' k get events
+t "its time ends" until_ok 20 no_event
+t "and a watch is told so" until_ok 5 grep -q '^DELETED.*this will pass' "$tmp/watch.out"
+kill "${background[1]}" 2>/dev/null
+background=("$pid")
+
+k create configmap turns --from-literal=n=0 >/dev/null
+old=$(k get configmap turns -o 'jsonpath={.metadata.resourceVersion}')
+turn() { k patch configmap turns -p "{\"data\":{\"n\":\"$EPOCHREALTIME\"}}" >/dev/null; }
+cms=/api/v1/namespaces/default/configmaps
+expired() { # PATH: 410 as a Status, or as the error event of a watch
+	turn
+	local out
+	out=$(raw "$1" 2>&1)
+	grep -Eq 'too old resource version|The provided continue|[Ee]xpired|Gone' <<<"$out" || { echo "$out" | head -c 500; return 1; }
+}
+page=$(raw "$cms?limit=1" | jq -r .metadata.continue)
+[ "$page" != null ] && [ -n "$page" ] || { k create configmap second >/dev/null; page=$(raw "$cms?limit=1" | jq -r .metadata.continue); }
+t "a watch from a revision that was compacted has expired" until_ok 20 expired "$cms?watch=1&timeoutSeconds=1&resourceVersion=$old"
+t "a list of exactly that revision, too" until_ok 5 expired "$cms?resourceVersion=$old&resourceVersionMatch=Exact"
+t "and the next page of an old list" until_ok 5 expired "$cms?limit=1&continue=$page"
+code() { # PATH
+	inside curl -sk -m 5 --cert "$tmp/admin.crt" --key "$tmp/admin.key" -o "$tmp/code.out" -w '%{http_code}' "https://127.0.0.1:6443$1"
+}
+for f in client-certificate-data:admin.crt client-key-data:admin.key; do
+	k config view --raw -o "jsonpath={.users[0].user.${f%:*}}" | base64 -d >"$tmp/${f#*:}"
+done
+t "the list's status is 410" is 410 code "$cms?resourceVersion=$old&resourceVersionMatch=Exact"
+t "with the reason Expired" is Expired jq -r .reason "$tmp/code.out"
+t "the watch's error has the code 410" is '410 Expired' jq -r '"\(.object.code) \(.object.reason)"' <(code "$cms?watch=1&timeoutSeconds=1&resourceVersion=$old" >/dev/null; cat "$tmp/code.out")
+stop
+
+# --- requests at one time
+start --max-requests-inflight 2
+# Bodies that do not come: each is a request under way.
+nsenter --net="/run/netns/$ns" /usr/bin/python3 - "$cms" "$tmp" <<-'EOP' &
+	import socket, ssl, sys, time
+	tls = ssl._create_unverified_context()
+	tls.load_cert_chain(sys.argv[2] + "/admin.crt", sys.argv[2] + "/admin.key")
+	held = []
+	for _ in range(3):
+	    s = tls.wrap_socket(socket.create_connection(("127.0.0.1", 6443)))
+	    s.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{" % sys.argv[1].encode())
+	    held.append(s)
+	time.sleep(15)
+EOP
+background+=($!)
+too_many() { [ "$(code "$cms")" = 429 ]; }
+t "more requests than that are told to come back" until_ok 10 too_many
+t "with a reason" is TooManyRequests jq -r .reason "$tmp/code.out"
+retry_after() { inside curl -sk -m 5 -D - -o /dev/null --cert "$tmp/admin.crt" --key "$tmp/admin.key" "https://127.0.0.1:6443$cms" | grep -i '^retry-after: 1'; }
+t "and when" retry_after
+t "health is answered all the same" is 200 code /livez
+kill "${background[1]}" 2>/dev/null
+background=("$pid")
+served() { [ "$(code "$cms")" = 200 ]; }
+t "when they are gone others are served" until_ok 20 served
+stop
