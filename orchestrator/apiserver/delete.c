@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "orchestrator/apiserver/admission.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/decode.h"
@@ -135,6 +136,9 @@ static enum step_result removal(struct api_request *req)
 	req->new_bytes = req->old_bytes;
 	if (req->strat->released && (r = req->strat->released(req)) != STEP_NEXT)
 		return r;
+	r = admission_run(req, ADMIT_REMOVE, ADMIT_VALIDATE);
+	if (r != STEP_NEXT)
+		return r;
 	txn_if_mod(req->txn, req->key, req->old_rv);
 	txn_delete(req->txn, req->key);
 	return STEP_NEXT;
@@ -152,6 +156,11 @@ enum step_result api__delete_decide(struct api_request *req)
 	api_txn_new(req);
 	req->fully_deleted = false;
 	req->obj = json_copy(&req->arena, req->old);
+	r = admission_run(req, ADMIT_DELETE, ADMIT_MUTATE);
+	if (r == STEP_NEXT)
+		r = admission_run(req, ADMIT_DELETE, ADMIT_VALIDATE);
+	if (r != STEP_NEXT)
+		return r;
 	meta = api_meta(&req->arena, req->obj);
 	marked = !json_is_null(json_getc(meta, "deletionTimestamp"));
 	if (!marked)

@@ -1,6 +1,10 @@
 # The Kubernetes API of one server.
 noinst_LIBRARIES += libapiserver.a
 libapiserver_a_SOURCES = \
+	orchestrator/apiserver/admission.c orchestrator/apiserver/admission.h \
+	orchestrator/apiserver/admit_csr.c orchestrator/apiserver/admit_limits.c orchestrator/apiserver/admit_node.c \
+	orchestrator/apiserver/admit_podsecurity.c orchestrator/apiserver/admit_quota.c \
+	orchestrator/apiserver/amounts.c orchestrator/apiserver/amounts.h \
 	orchestrator/apiserver/answer.c orchestrator/apiserver/answer.h \
 	orchestrator/apiserver/apiserver.c orchestrator/apiserver/apiserver.h orchestrator/apiserver/apiserver-priv.h \
 	orchestrator/apiserver/attrs.c orchestrator/apiserver/attrs.h \
@@ -16,6 +20,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/http_front.c \
 	orchestrator/apiserver/jwt.c orchestrator/apiserver/jwt.h \
 	orchestrator/apiserver/impersonate.c \
+	orchestrator/apiserver/limits.c orchestrator/apiserver/limits.h \
 	orchestrator/apiserver/negotiate.c \
 	orchestrator/apiserver/node_graph.c orchestrator/apiserver/node_graph.h \
 	orchestrator/apiserver/objects.c orchestrator/apiserver/objects.h \
@@ -24,6 +29,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/kubelet_proxy.c \
 	orchestrator/apiserver/lease.c \
 	orchestrator/apiserver/managed.c orchestrator/apiserver/managed.h \
+	orchestrator/apiserver/podsecurity.c orchestrator/apiserver/podsecurity.h \
 	orchestrator/apiserver/rbac.c orchestrator/apiserver/rbac.h \
 	orchestrator/apiserver/rbac_boot.c orchestrator/apiserver/rbac_boot.h \
 	orchestrator/apiserver/rbac_default.c orchestrator/apiserver/rbac_default.h orchestrator/apiserver/rbac_default.def \

@@ -344,6 +344,19 @@ enum step_result api_fail_forbidden(struct api_request *req, const struct resour
 	return api_fail(req, ERR_FORBIDDEN, "%.*s \"%.*s\" is forbidden: %s", STR_FMT(text), STR_FMT(name), why);
 }
 
+void api_audit_note(struct api_request *req, const char *key, struct str value)
+{
+	/* A step that runs again says it again. */
+	for (size_t i = 0; i < req->n_notes; i++)
+		if (str_eqc(req->notes[i].key, key)) {
+			req->notes[i].value = value;
+			return;
+		}
+	req->notes = arena_grow(&req->arena, req->notes, req->n_notes * sizeof(req->notes[0]),
+			(req->n_notes + 1) * sizeof(req->notes[0]));
+	req->notes[req->n_notes++] = (struct api_extra){str_from(key), value};
+}
+
 void api_warn(struct api_request *req, const char *fmt, ...)
 {
 	va_list ap;

@@ -38,6 +38,8 @@ struct x509_info;
 #define API_MAX_BODY (3u << 20)
 /* A lost race (another write between load and commit) is run again this often before the client is told. */
 #define API_MAX_TRIES 12
+/* Where every writer of a namespace writes the same object (quotas), it is worth trying longer. */
+#define API_MAX_TRIES_CONTENDED 400
 
 /* One value of a user's extra attributes; a key may come more than once. */
 struct api_extra {
@@ -189,7 +191,13 @@ struct api_request {
 	size_t n_dups;
 	int http_status;         /* of the answer, for logs */
 
+	/* Of quotas, see admit_quota.c: it books on objects that others write too; the try before which it last waited. */
+	bool contended;
+	unsigned staggered;
+
 	struct api_failure fail;
+	struct api_extra *notes; /* for the audit log */
+	size_t n_notes;
 	struct str *warnings;
 	size_t n_warnings, cap_warnings;
 
@@ -225,6 +233,8 @@ enum step_result api_fail_exists(struct api_request *, const struct resource *, 
 enum step_result api_fail_conflict(struct api_request *, const struct resource *, struct str name, const char *why);
 enum step_result api_fail_forbidden(struct api_request *, const struct resource *, struct str name, const char *fmt, ...)
 		__attribute__((format(printf, 4, 5)));
+/* An annotation of the request's audit event. The key is not copied. */
+void api_audit_note(struct api_request *, const char *key, struct str value);
 void api_warn(struct api_request *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* When something was not as expected in the local state: look again after a barrier, once. Gives STEP_WAIT while that

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "orchestrator/apiserver/admission.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/decode.h"
@@ -55,7 +56,7 @@ static enum step_result token_binding(struct api_request *req, struct json *kube
 	size_t i = 0;
 
 	if (json_is_null(ref))
-		return STEP_NEXT;
+		return admit_node_token(req, NULL);
 	while (i < ARRAY_LEN(bindable) && !str_eqc(kind, bindable[i].kind))
 		i++;
 	if (i == ARRAY_LEN(bindable))
@@ -73,6 +74,9 @@ static enum step_result token_binding(struct api_request *req, struct json *kube
 							  "the UID in the bound object reference does not match the UID in record. "
 							  "The object might have been deleted and then recreated");
 	json_setc(&req->arena, kube, bindable[i].claim, ref_claim(&req->arena, doc));
+	r = admit_node_token(req, str_eqc(kind, "Pod") ? doc : NULL);
+	if (r != STEP_NEXT)
+		return r;
 	if (str_eqc(kind, "Pod")) {
 		struct str node = json_strp(doc, "spec.nodeName");
 

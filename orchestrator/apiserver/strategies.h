@@ -10,7 +10,6 @@
 /* strategy_pod.c */
 enum step_result strategy_pod_create(struct api_request *);
 enum step_result strategy_pod_update(struct api_request *);
-enum step_result strategy_pod_admit(struct api_request *);
 int64_t strategy_pod_grace(struct api_request *, int64_t asked);
 extern const struct api_step strategy_bindings[], strategy_eviction[];
 

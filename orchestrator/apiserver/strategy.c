@@ -4,7 +4,6 @@
 
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
-#include "orchestrator/apiserver/authz_node.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategies.h"
 #include "proto/json.h"
@@ -65,42 +64,6 @@ static enum step_result finalize_from_view(struct api_request *req, struct json 
 
 /* --- Nodes -------------------------------------------------------------------------------------------------- */
 
-/* A node's credentials make and change only the node of that name, and its own lease. */
-static enum step_result node_restriction(struct api_request *req)
-{
-	struct str node = authz_node_name(&req->user), name = api_name(req->obj);
-
-	if (node.n == 0 || api_user_in_group(&req->user, "system:masters") || str_eq(name, node))
-		return STEP_NEXT;
-	return api_fail_forbidden(req, req->res, name, "node \"%.*s\" is not allowed to modify %s \"%.*s\"", STR_FMT(node),
-			req->res->singular, STR_FMT(name));
-}
-
-/* As upstream: a new node is not ready until the node lifecycle controller has seen it so. */
-static enum step_result node_admit(struct api_request *req)
-{
-	struct arena *a = &req->arena;
-	struct json *spec, *taints, *t;
-
-	if (!req->old) {
-		spec = json_object_at(a, req->obj, "spec");
-		taints = json_getc(spec, "taints");
-		if (!json_is(taints, JSON_ARRAY)) {
-			taints = json_new_array(a);
-			json_setc(a, spec, "taints", taints);
-		}
-		JSON_ITEMS (it, taints)
-			if (json_eqc(json_getc(it, "key"), "node.kubernetes.io/not-ready") &&
-					json_eqc(json_getc(it, "effect"), "NoSchedule"))
-				return node_restriction(req);
-		t = json_new_object(a);
-		json_setc(a, t, "key", json_newc(a, "node.kubernetes.io/not-ready"));
-		json_setc(a, t, "effect", json_newc(a, "NoSchedule"));
-		json_push(a, taints, t);
-	}
-	return node_restriction(req);
-}
-
 static enum step_result node_create(struct api_request *req)
 {
 	/* A kubelet registers itself with its status: keep it. */
@@ -109,11 +72,6 @@ static enum step_result node_create(struct api_request *req)
 	if (status)
 		json_setc(&req->arena, req->obj, "status", json_copy(&req->arena, status));
 	return STEP_NEXT;
-}
-
-static enum step_result lease_admit(struct api_request *req)
-{
-	return str_eqc(req->at.ns, "kube-node-lease") ? node_restriction(req) : STEP_NEXT;
 }
 
 /* --- Secrets, ConfigMaps, ServiceAccounts --------------------------------------------------------------------- */
@@ -148,10 +106,9 @@ static const struct api_strategy strategies[] = {
 				.held = namespace_held, .marked = namespace_marked,
 				.busy_text = "The system is ensuring all content is removed from this namespace.  Upon "
 					     "completion, this namespace will automatically be purged by the system."},
-		{.group = "", .plural = "nodes", .no_generation = true, .prepare_create = node_create, .admit = node_admit},
+		{.group = "", .plural = "nodes", .no_generation = true, .prepare_create = node_create},
 		{.group = "", .plural = "pods", .return_deleted = true, .prepare_create = strategy_pod_create,
-				.prepare_update = strategy_pod_update, .admit = strategy_pod_admit,
-				.grace = strategy_pod_grace},
+				.prepare_update = strategy_pod_update, .grace = strategy_pod_grace},
 		{.group = "", .plural = "services", .no_generation = true, .return_deleted = true, .create_on_update = true,
 				.prepare_create = strategy_service_create, .prepare_update = strategy_service_update,
 				.admit = strategy_service_admit,
@@ -170,8 +127,7 @@ static const struct api_strategy strategies[] = {
 		{.group = "apps", .plural = "deployments", .counts_annotations = true},
 		{.group = "apps", .plural = "controllerrevisions", .no_generation = true, .no_status = true},
 		{.group = "discovery.k8s.io", .plural = "endpointslices", .no_status = true, .create_on_update = true},
-		{.group = "coordination.k8s.io", .plural = "leases", .no_generation = true, .create_on_update = true,
-				.admit = lease_admit},
+		{.group = "coordination.k8s.io", .plural = "leases", .no_generation = true, .create_on_update = true},
 		{.group = "", .plural = "limitranges", .no_generation = true, .create_on_update = true},
 		{.group = "", .plural = "resourcequotas", .no_generation = true, .return_deleted = true},
 		{.group = "", .plural = "persistentvolumes", .no_generation = true, .return_deleted = true,

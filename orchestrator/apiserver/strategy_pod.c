@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "orchestrator/apiserver/admission.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/decode.h"
@@ -148,9 +149,10 @@ static void mount_token(struct arena *a, struct json *spec)
 		}
 }
 
-static enum step_result service_account(struct api_request *req, struct json *spec)
+enum step_result admit_service_account(struct api_request *req)
 {
 	struct arena *a = &req->arena;
+	struct json *spec = json_getc(req->obj, "spec");
 	struct str name = json_str(json_getc(spec, "serviceAccountName")), raw;
 	const struct json *mount = json_getc(spec, "automountServiceAccountToken");
 	struct json *sa, *pull;
@@ -190,57 +192,70 @@ static enum step_result service_account(struct api_request *req, struct json *sp
 	return STEP_NEXT;
 }
 
-static enum step_result priority(struct api_request *req, struct json *spec)
+/* A class by name, or the default one; NULL: none. */
+static enum step_result priority_class(struct api_request *req, struct str name, struct json **ret)
+{
+	struct admission_list list;
+
+	if (name.n > 0)
+		return admission_object(req, "scheduling.k8s.io", "priorityclasses", STR_NULL, name, ret);
+	*ret = NULL;
+	if (admission_objects(req, resource_find("scheduling.k8s.io", "v1", "priorityclasses"), STR_NULL, &list) != STEP_NEXT)
+		return STEP_FAIL;
+	for (size_t i = 0; i < list.n; i++)
+		if (json_true(json_getc(list.v[i], "globalDefault")) &&
+				(!*ret || json_i64_or(json_getc(list.v[i], "value"), 0) < json_i64_or(json_getc(*ret, "value"), 0)))
+			*ret = list.v[i];
+	return STEP_NEXT;
+}
+
+/* The two classes that every cluster has, also where nobody made them. */
+static int64_t system_priority(struct str name)
+{
+	return str_eqc(name, "system-cluster-critical") ? 2000000000 : str_eqc(name, "system-node-critical") ? 2000001000 : 0;
+}
+
+enum step_result admit_priority(struct api_request *req)
 {
 	struct arena *a = &req->arena;
+	struct json *spec = json_getc(req->obj, "spec"), *class, *said = json_getc(spec, "priority");
 	struct str name = json_str(json_getc(spec, "priorityClassName"));
-	int64_t value = 0;
+	int64_t value = system_priority(name);
+	enum step_result r = priority_class(req, name, &class);
 
-	if (str_eqc(name, "system-cluster-critical"))
-		value = 2000000000;
-	else if (str_eqc(name, "system-node-critical"))
-		value = 2000001000;
-	else if (name.n > 0) {
-		const struct resource *res = resource_find("scheduling.k8s.io", "v1", "priorityclasses");
-		struct json *pc;
-		struct str raw;
-		struct err e = ERR_INIT;
-		enum step_result r;
-		uint64_t rv;
-
-		r = api_lookup(req, "scheduling.k8s.io", "priorityclasses", STR_NULL, name, &raw, &rv);
-		if (r != STEP_NEXT)
-			return r;
-		if (!raw.p)
-			return api_fail_forbidden(req, req->res, api_name(req->obj),
-					"no PriorityClass with name %.*s was found", STR_FMT(name));
-		if (api_dom_of(a, res, raw, &pc, &e) < 0)
-			return api_fail_err(req, &e);
-		value = json_i64_or(json_getc(pc, "value"), 0);
-		if (json_getc(pc, "preemptionPolicy"))
-			json_setc(a, spec, "preemptionPolicy", json_getc(pc, "preemptionPolicy"));
+	if (r != STEP_NEXT)
+		return r;
+	if (name.n > 0 && !class && value == 0)
+		return api_fail_forbidden(req, req->res, api_name(req->obj), "no PriorityClass with name %.*s was found",
+				STR_FMT(name));
+	if (class) {
+		value = json_i64_or(json_getc(class, "value"), 0);
+		json_setc(a, spec, "priorityClassName", json_new_str(a, api_name(class)));
+		if (json_getc(class, "preemptionPolicy"))
+			json_setc(a, spec, "preemptionPolicy", json_getc(class, "preemptionPolicy"));
 	}
+	if (!json_is_null(said) && json_i64_or(said, 0) != value)
+		return api_fail_forbidden(req, req->res, api_name(req->obj),
+				"the integer value of priority (%lld) must not be provided in pod spec; priority admission controller "
+				"computed %lld from the given PriorityClass name",
+				(long long)json_i64_or(said, 0), (long long)value);
 	json_setc(a, spec, "priority", json_new_int(a, value));
 	if (!json_getc(spec, "preemptionPolicy"))
 		json_setc(a, spec, "preemptionPolicy", json_newc(a, "PreemptLowerPriority"));
 	return STEP_NEXT;
 }
 
-enum step_result strategy_pod_admit(struct api_request *req)
+enum step_result admit_tolerations(struct api_request *req)
 {
 	struct json *spec = json_getc(req->obj, "spec");
-	enum step_result r;
 
-	if (req->old || !json_is(spec, JSON_OBJECT))
-		return STEP_NEXT;
-	r = service_account(req, spec);
-	if (r != STEP_NEXT)
-		return r;
-	r = priority(req, spec);
-	if (r != STEP_NEXT)
-		return r;
 	tolerate(&req->arena, spec, "node.kubernetes.io/not-ready");
 	tolerate(&req->arena, spec, "node.kubernetes.io/unreachable");
+	return STEP_NEXT;
+}
+
+enum step_result admit_qos(struct api_request *req)
+{
 	json_setp(&req->arena, req->obj, "status.qosClass", json_newc(&req->arena, qos_class(req->obj)));
 	return STEP_NEXT;
 }

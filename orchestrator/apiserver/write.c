@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "orchestrator/apiserver/admission.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/decode.h"
@@ -283,17 +284,17 @@ static enum step_result complete(struct api_request *req)
 	enum step_result r;
 
 	defaults_apply(&req->arena, resource_type(req->res), req->obj);
-	if (req->strat->admit) {
+	r = admission_run(req, admission_op_of(req), ADMIT_MUTATE);
+	if (r == STEP_NEXT && req->strat->admit)
 		r = req->strat->admit(req);
-		if (r != STEP_NEXT)
-			return r;
-	}
+	if (r != STEP_NEXT)
+		return r;
 	field_errs_init(&errs, &req->arena);
 	validate_object(req->res, arena_cstr(&req->arena, req->at.sub), req->obj, req->old, &errs);
 	r = invalid(req, &errs);
-	if (r != STEP_NEXT)
-		return r;
-	return req->strat->check ? req->strat->check(req) : STEP_NEXT;
+	if (r == STEP_NEXT && req->strat->check)
+		r = req->strat->check(req);
+	return r == STEP_NEXT ? admission_run(req, admission_op_of(req), ADMIT_VALIDATE) : r;
 }
 
 static enum step_result name_required(struct api_request *req)
@@ -351,10 +352,10 @@ enum step_result api__prepare_create(struct api_request *req)
 		if (r != STEP_NEXT)
 			return r;
 	}
+	req->key = storage_key(&req->arena, req->res, req->at.ns, api_name(req->obj));
 	r = complete(req);
 	if (r != STEP_NEXT)
 		return r;
-	req->key = storage_key(&req->arena, req->res, req->at.ns, api_name(req->obj));
 	r = check_absent(req);
 	if (r != STEP_NEXT)
 		return r;
@@ -532,6 +533,9 @@ enum step_result api__prepare_update(struct api_request *req)
 			return api_fail_err(req, &e);
 		if (req->strat->released && (r = req->strat->released(req)) != STEP_NEXT)
 			return r;
+		r = admission_run(req, ADMIT_REMOVE, ADMIT_VALIDATE);
+		if (r != STEP_NEXT)
+			return r;
 		txn_if_mod(req->txn, req->key, req->old_rv);
 		txn_delete(req->txn, req->key);
 		return STEP_NEXT;
@@ -642,7 +646,7 @@ enum step_result api__commit(struct api_request *req)
 	free(TAKE(req->kvr.response));
 	api_count(req->srv, COUNT_conflicts);
 	req->fresh = false;
-	if (++req->n_tries > API_MAX_TRIES)
+	if (++req->n_tries > (req->contended ? API_MAX_TRIES_CONTENDED : API_MAX_TRIES))
 		return api_fail_conflict(req, req->res, api_name(req->obj), "it is being changed by many clients at once");
 	return STEP_RETRY;
 }

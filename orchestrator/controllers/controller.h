@@ -49,6 +49,7 @@ struct loop;
 	X(REPLICASETS, "apps", "v1", "replicasets", apps__replica_set)                             \
 	X(DEPLOYMENTS, "apps", "v1", "deployments", apps__deployment)                              \
 	X(ENDPOINTSLICES, "discovery.k8s.io", "v1", "endpointslices", discovery__endpoint_slice)   \
+	X(RESOURCEQUOTAS, "", "v1", "resourcequotas", core__resource_quota)                        \
 	X(CLUSTERROLES, "rbac.authorization.k8s.io", "v1", "clusterroles", rbac__cluster_role)     \
 	X(LEASES, "coordination.k8s.io", "v1", "leases", coordination__lease)
 
@@ -143,7 +144,8 @@ struct controller_row {
 
 extern const struct controller_row controller_deployment, controller_replicaset, controller_endpointslice,
 		controller_endpoints, controller_namespace, controller_garbage, controller_node_lifecycle, controller_node_ipam,
-		controller_serviceaccount, controller_root_ca, controller_podgc, controller_clusterrole_aggregation;
+		controller_serviceaccount, controller_root_ca, controller_podgc, controller_clusterrole_aggregation,
+		controller_resourcequota;
 
 /* --- The runner ------------------------------------------------------------------------------------------ */
 

@@ -18,6 +18,7 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/podgc.c \
 	orchestrator/controllers/pods.c orchestrator/controllers/pods.h \
 	orchestrator/controllers/replicaset.c \
+	orchestrator/controllers/resourcequota.c \
 	orchestrator/controllers/runner.c \
 	orchestrator/controllers/serviceaccount.c
 libcontrollers_a_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)

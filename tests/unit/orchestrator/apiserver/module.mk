@@ -6,6 +6,7 @@ UNIT_TESTS += \
 	tests/unit/orchestrator/apiserver/test_golden \
 	tests/unit/orchestrator/apiserver/test_pure \
 	tests/unit/orchestrator/apiserver/test_rbac \
+	tests/unit/orchestrator/apiserver/test_admission \
 	tests/unit/orchestrator/apiserver/test_guard \
 	tests/unit/orchestrator/apiserver/test_server
 tests_unit_orchestrator_apiserver_test_pure_SOURCES = tests/unit/orchestrator/apiserver/test_pure.c
@@ -14,6 +15,9 @@ tests_unit_orchestrator_apiserver_test_pure_LDADD = $(APISERVER_LIBS) $(CMOCKA_L
 tests_unit_orchestrator_apiserver_test_rbac_SOURCES = tests/unit/orchestrator/apiserver/test_rbac.c
 tests_unit_orchestrator_apiserver_test_rbac_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_rbac_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+tests_unit_orchestrator_apiserver_test_admission_SOURCES = tests/unit/orchestrator/apiserver/test_admission.c
+tests_unit_orchestrator_apiserver_test_admission_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_admission_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 tests_unit_orchestrator_apiserver_test_guard_SOURCES = tests/unit/orchestrator/apiserver/test_guard.c \
 	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
 	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h

@@ -182,12 +182,170 @@ static void test_node(void **state)
 	rig_call("GET", "/api/v1/pods", NULL, 403);
 	rig_call("GET", "/api/v1/namespaces/default/pods/p", NULL, 200);
 	rig_call("GET", "/api/v1/nodes", NULL, 200);
-	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", "{\"spec\":{}}", 201);
+	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", "{\"spec\":{}}", 403);
+	o = rig_call("GET", "/api/v1/namespaces/default/pods/p", NULL, 200);
+	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts/default/token",
+			arena_printf(&rig_arena, "{\"spec\":{\"boundObjectRef\":{\"kind\":\"Pod\",\"name\":\"p\",\"uid\":\"%s\"}}}",
+					json_cstr(json_getp(o, "metadata.uid"))),
+			201);
 	rig_call("GET", "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node2", NULL, 403);
 	rig_as("admin");
 	rig_call("DELETE", "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0", NULL, 200);
 	rig_as("node1");
 	rig_call("GET", "/api/v1/namespaces/default/secrets/mine", NULL, 403);
+	rig_as("admin");
+}
+
+/* --- Admission ---------------------------------------------------------------------------------------------------- */
+
+#define POD_OF(name, more) "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"" more "}]}}"
+
+static const char *space(const char *name, const char *labels)
+{
+	rig_call("POST", "/api/v1/namespaces",
+			arena_printf(&rig_arena, "{\"metadata\":{\"name\":\"%s\",\"labels\":{%s}}}", name, labels), 201);
+	rig_call("POST", arena_printf(&rig_arena, "/api/v1/namespaces/%s/serviceaccounts", name),
+			"{\"metadata\":{\"name\":\"default\"}}", 201);
+	return arena_printf(&rig_arena, "/api/v1/namespaces/%s", name);
+}
+
+static const char *in(const char *space, const char *what)
+{
+	return arena_printf(&rig_arena, "%s/%s", space, what);
+}
+
+static void test_immortal(void **state)
+{
+	(void)state;
+	is(rig_call("DELETE", "/api/v1/namespaces/default", NULL, 403), "message",
+			"namespaces \"default\" is forbidden: this namespace may not be deleted");
+}
+
+static void test_pod_security(void **state)
+{
+	const char *ns = space("secure", "\"pod-security.kubernetes.io/enforce\":\"baseline\"");
+	struct json *o;
+
+	(void)state;
+	o = rig_call("POST", in(ns, "pods"), POD_OF("bad", ",\"securityContext\":{\"privileged\":true}"), 403);
+	is(o, "message", "pods \"bad\" is forbidden: violates PodSecurity \"baseline:latest\": privileged (container \"c\" must not "
+			 "set securityContext.privileged=true)");
+	rig_call("POST", in(ns, "pods"), POD_OF("good", ""), 201);
+	rig_call("POST", "/api/v1/namespaces",
+			"{\"metadata\":{\"name\":\"odd\",\"labels\":{\"pod-security.kubernetes.io/enforce\":\"strict\"}}}", 422);
+}
+
+static void test_limit_ranger(void **state)
+{
+	const char *ns = space("limited", "");
+	struct json *o;
+
+	(void)state;
+	rig_call("POST", in(ns, "limitranges"),
+			"{\"metadata\":{\"name\":\"l\"},\"spec\":{\"limits\":[{\"type\":\"Container\",\"default\":{\"cpu\":\"1\"},"
+			"\"max\":{\"cpu\":\"2\"}}]}}",
+			201);
+	o = rig_call("POST", in(ns, "pods"), POD_OF("p", ""), 201);
+	is(json_at(json_getp(o, "spec.containers"), 0), "resources.limits.cpu", "1");
+	o = rig_call("POST", in(ns, "pods"), POD_OF("q", ",\"resources\":{\"limits\":{\"cpu\":\"3\"}}"), 403);
+	assert_true(str_search(json_strp(o, "message"), STR("maximum cpu usage per Container is 2, but limit is 3")) >= 0);
+}
+
+static void test_priority(void **state)
+{
+	const char *ns = space("prio", "");
+	struct json *o;
+
+	(void)state;
+	rig_call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses",
+			"{\"metadata\":{\"name\":\"mid\"},\"value\":100,\"globalDefault\":true}", 201);
+	rig_call("POST", "/apis/scheduling.k8s.io/v1/priorityclasses",
+			"{\"metadata\":{\"name\":\"mid2\"},\"value\":100,\"globalDefault\":true}", 403);
+	o = rig_call("POST", in(ns, "pods"), POD_OF("p", ""), 201);
+	is(o, "spec.priorityClassName", "mid");
+	assert_int_equal(json_i64_or(json_getp(o, "spec.priority"), 0), 100);
+	rig_call("DELETE", "/apis/scheduling.k8s.io/v1/priorityclasses/mid", NULL, 200);
+	rig_call("POST", in(ns, "pods"),
+			"{\"metadata\":{\"name\":\"r\"},\"spec\":{\"runtimeClassName\":\"none\",\"containers\":[{\"name\":\"c\",\"image\":"
+			"\"i\"}]}}",
+			403);
+}
+
+/* As the controller asks for it. */
+static void count_quota(const char *ns, const char *name)
+{
+	struct json *q = rig_call("GET", in(ns, arena_printf(&rig_arena, "resourcequotas/%s", name)), NULL, 200);
+
+	rig_call("PUT", in(ns, arena_printf(&rig_arena, "resourcequotas/%s/status", name)), json_text(&rig_arena, q).p, 200);
+}
+
+static const char *used(const char *ns, const char *name, const char *what)
+{
+	struct json *q = rig_call("GET", in(ns, arena_printf(&rig_arena, "resourcequotas/%s", name)), NULL, 200);
+
+	return json_cstr(json_getc(json_getp(q, "status.used"), what));
+}
+
+static void test_quota(void **state)
+{
+	const char *ns = space("quota", "");
+	struct json *o;
+
+	(void)state;
+	rig_call("POST", in(ns, "pods"), POD_OF("before", ",\"resources\":{\"requests\":{\"cpu\":\"1\"}}"), 201);
+	rig_call("POST", in(ns, "resourcequotas"),
+			"{\"metadata\":{\"name\":\"q\"},\"spec\":{\"hard\":{\"pods\":\"2\",\"requests.cpu\":\"3\",\"count/configmaps\":"
+			"\"1\"}}}",
+			201);
+	count_quota(ns, "q");
+	assert_string_equal(used(ns, "q", "pods"), "1");
+	assert_string_equal(used(ns, "q", "requests.cpu"), "1");
+	o = rig_call("POST", in(ns, "pods"), POD_OF("p", ""), 403);
+	is(o, "message", "pods \"p\" is forbidden: failed quota: q: must specify requests.cpu for: c");
+	o = rig_call("POST", in(ns, "pods"), POD_OF("p", ",\"resources\":{\"requests\":{\"cpu\":\"2500m\"}}"), 403);
+	is(o, "message", "pods \"p\" is forbidden: exceeded quota: q, requested: requests.cpu=2500m, used: requests.cpu=1, limited: "
+			 "requests.cpu=3");
+	rig_call("POST", in(ns, "pods"), POD_OF("p", ",\"resources\":{\"requests\":{\"cpu\":\"2\"}}"), 201);
+	assert_string_equal(used(ns, "q", "requests.cpu"), "3");
+	rig_call("POST", in(ns, "pods"), POD_OF("r", ",\"resources\":{\"requests\":{\"cpu\":\"0\"}}"), 403);
+	rig_call("POST", in(ns, "configmaps"), "{\"metadata\":{\"name\":\"a\"}}", 201);
+	rig_call("POST", in(ns, "configmaps"), "{\"metadata\":{\"name\":\"b\"}}", 403);
+	/* A failed create books nothing, neither does a dry run. */
+	rig_call("POST", in(ns, "pods?dryRun=All"), POD_OF("p", ",\"resources\":{\"requests\":{\"cpu\":\"0\"}}"), 403);
+	assert_string_equal(used(ns, "q", "pods"), "2");
+	/* What goes gives back at once; a pod that is over does not count. */
+	rig_call("DELETE", in(ns, "configmaps/a"), NULL, 200);
+	rig_call("POST", in(ns, "configmaps"), "{\"metadata\":{\"name\":\"b\"}}", 201);
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", in(ns, "pods/before/status"), "{\"status\":{\"phase\":\"Succeeded\"}}", 200);
+	assert_string_equal(used(ns, "q", "pods"), "1");
+	assert_string_equal(used(ns, "q", "requests.cpu"), "2");
+	rig_call("DELETE", in(ns, "pods/p?gracePeriodSeconds=0"), NULL, 200);
+	rig_call("DELETE", in(ns, "pods/before?gracePeriodSeconds=0"), NULL, 200);
+	assert_string_equal(used(ns, "q", "pods"), "0");
+	count_quota(ns, "q");
+	assert_string_equal(used(ns, "q", "pods"), "0");
+	assert_string_equal(used(ns, "q", "count/configmaps"), "1");
+}
+
+static void test_node_restriction(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	rig_as("node1");
+	o = rig_call("POST", "/api/v1/nodes", "{\"metadata\":{\"name\":\"node2\"}}", 403);
+	is(o, "message", "nodes \"node2\" is forbidden: node \"node1\" is not allowed to modify node \"node2\"");
+	rig_call("POST", "/api/v1/nodes", "{\"metadata\":{\"name\":\"node1\"}}", 201);
+	rig_type("application/merge-patch+json");
+	o = rig_call("PATCH", "/api/v1/nodes/node1", "{\"metadata\":{\"labels\":{\"node-restriction.kubernetes.io/x\":\"y\"}}}", 403);
+	is(o, "message", "nodes \"node1\" is forbidden: node \"node1\" is not allowed to modify labels: "
+			 "node-restriction.kubernetes.io/x");
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", "/api/v1/nodes/node1", "{\"metadata\":{\"labels\":{\"own\":\"y\"}}}", 200);
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", "/api/v1/nodes/node1", "{\"spec\":{\"taints\":[]}}", 403);
+	o = rig_call("POST", "/api/v1/namespaces/default/pods", POD_OF("m", ""), 403);
 	rig_as("admin");
 }
 
@@ -285,6 +443,12 @@ int main(void)
 			cmocka_unit_test(test_impersonation),
 			cmocka_unit_test(test_rules_review),
 			cmocka_unit_test(test_node),
+			cmocka_unit_test(test_immortal),
+			cmocka_unit_test(test_pod_security),
+			cmocka_unit_test(test_limit_ranger),
+			cmocka_unit_test(test_priority),
+			cmocka_unit_test(test_quota),
+			cmocka_unit_test(test_node_restriction),
 			cmocka_unit_test(test_matrix),
 	};
 
