@@ -1,0 +1,50 @@
+#!/bin/bash
+# Roles, service accounts' tokens and admission, on three servers.
+# shellcheck source=tests/system/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+cluster_up --servers 3
+t "the nodes become ready" until_ok 60 nodes_ready 3
+
+# --- roles
+no_rules() { [ "$(k auth can-i list pods --as "$1" -n default 2>/dev/null)" = no ]; }
+t "a stranger may nothing" no_rules jane
+t "aggregated roles are filled" until_ok 20 has_line 'deployments.apps' k describe clusterrole view
+k create rolebinding viewers --clusterrole=view --user=jane -n default >/dev/null
+t_out "a view binding allows reading" '^yes$' k auth can-i list pods --as jane -n default
+t_err "but not secrets" '^no' k auth can-i get secrets --as jane -n default
+t_err "nor another namespace" '^no' k auth can-i list pods --as jane -n kube-system
+t_out "auth can-i --list" 'pods/log' k auth can-i --list --as jane -n default
+t_out "auth whoami" 'jane' k auth whoami --as jane
+t_err "a 403 says who may not what" 'User "jane" cannot create resource "configmaps" in API group "" in the namespace "default"' \
+	k create configmap no --as jane
+k create serviceaccount bot >/dev/null
+t "a service account's token" k create token bot
+k create token bot >"$tmp/token"
+as_bot() { "$KUBECTL" --kubeconfig /dev/null --server "$(k config view --minify -o 'jsonpath={.clusters[0].cluster.server}')" \
+	--insecure-skip-tls-verify --token "$(cat "$tmp/token")" "$@"; }
+t_err "it may nothing by itself" 'system:serviceaccount:default:bot' as_bot get pods
+k create rolebinding bot --clusterrole=edit --serviceaccount=default:bot >/dev/null
+t "with a role it works" as_bot get pods
+t_err "and cannot give itself more" 'attempting to grant RBAC permissions not currently held|cannot create resource' \
+	as_bot create rolebinding more --clusterrole=cluster-admin --serviceaccount=default:bot
+
+# --- admission
+k create namespace strict >/dev/null
+k label namespace strict pod-security.kubernetes.io/enforce=restricted >/dev/null
+t_err "pod security" 'violates PodSecurity "restricted:latest": allowPrivilegeEscalation' k -n strict run x --image=busybox
+t_err "the namespace default stays" 'this namespace may not be deleted' k delete namespace default
+
+# --- a quota under many writers on three servers
+k create namespace quota >/dev/null
+k -n quota create quota q --hard=count/configmaps=40 >/dev/null
+counted() { [ -n "$(k -n quota get quota q -o 'jsonpath={.status.used.count/configmaps}')" ]; }
+t "the quota is counted" until_ok 20 counted
+there=$(k -n quota get configmaps --no-headers | wc -l)
+servers=()
+for s in $(servers); do servers+=(--server "https://$(addr_of "$s"):6443"); done
+t_out "exactly what the quota has left is created" "^created $((40 - there)) refused $((120 - 40 + there)) other 0\$" \
+	in_switch /usr/bin/python3 "$root/tests/system/storm.py" --kubeconfig "$tmp/kubeconfig" "${servers[@]}" --namespace quota --each 10
+t "nothing is over it" is 40 sh -c "\"$KUBECTL\" --kubeconfig \"$tmp/kubeconfig\" -n quota get configmaps --no-headers | wc -l"
+k -n quota delete configmap storm-0-0-0 storm-1-0-0 >/dev/null 2>&1
+t "what was deleted is given back" until_ok 10 k -n quota create configmap again
