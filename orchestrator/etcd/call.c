@@ -27,15 +27,26 @@ void etcd__frame_init(struct buf *b)
 void etcd__send(struct etcd_call *c, struct buf *frame)
 {
 	count(&counters(c)->messages_out);
+	atomic_fetch_add_explicit(&c->el->bytes_out, frame->n, memory_order_relaxed);
 	if (c->canceled)
 		buf_fini(frame);
 	else
 		c->via->send(c, frame);
 }
 
+static void end_count(struct etcd_call *c, int code)
+{
+	list_del(&c->link);
+	count(&counters(c)->handled[code >= 0 && code < ETCD_N_CODES ? code : GRPC_UNKNOWN]);
+}
+
 void etcd__finish(struct etcd_call *c, int code, const char *text)
 {
-	etcd__call_end(c, code);
+	if (c->abort_text != NULL) {
+		code = c->abort_code;
+		text = c->abort_text;
+	}
+	end_count(c, code);
 	c->via->finish(c, code, text);
 }
 
@@ -118,6 +129,12 @@ void etcd__frame_of(struct etcd_loop *el, struct buf *frame, struct str response
 	buf_adds(frame, response);
 }
 
+static void count_in(struct etcd_call *c, struct str message)
+{
+	count(&counters(c)->messages_in);
+	atomic_fetch_add_explicit(&c->el->bytes_in, message.n, memory_order_relaxed);
+}
+
 /* --- Beginning and end ----------------------------------------------------------------------------------------------- */
 
 bool etcd__has_leader(const struct etcd_loop *el)
@@ -125,15 +142,16 @@ bool etcd__has_leader(const struct etcd_loop *el)
 	return el->role.leader_id != 0;
 }
 
-void etcd__call_begin(struct etcd_call *c, struct etcd_loop *el, const struct etcd_method *m, struct str request)
+void etcd__call_begin(struct etcd_call *c, struct str request)
 {
-	c->el = el;
-	c->method = m;
+	struct etcd_loop *el = c->el;
+	const struct etcd_method *m = c->method;
+
 	c->needs_leader = str_eqc(c->via->metadata(c, "hasleader"), "true");
 	list_add_tail(&el->calls, &c->link);
 	count(&counters(c)->started);
 	if (m->kind != ETCD_BIDI)
-		count(&counters(c)->messages_in);
+		count_in(c, request);
 	if (m->handle == NULL)
 		etcd__finish(c, GRPC_UNIMPLEMENTED, "the method is not implemented");
 	else if (el->stopping)
@@ -142,6 +160,32 @@ void etcd__call_begin(struct etcd_call *c, struct etcd_loop *el, const struct et
 		etcd__fail(c, ETCD_ERR_NO_LEADER);
 	else
 		m->handle(c, request);
+}
+
+void etcd__call_message(struct etcd_call *c, struct str message)
+{
+	count_in(c, message);
+	c->on_message(c, message);
+}
+
+void etcd__call_half_close(struct etcd_call *c)
+{
+	if (c->on_half_close != NULL)
+		c->on_half_close(c);
+	else
+		etcd__finish(c, GRPC_OK, "");
+}
+
+void etcd__call_abort(struct etcd_call *c, int code, const char *text)
+{
+	c->abort_code = code;
+	c->abort_text = arena_strdup(c->arena, text);
+	if (c->on_end != NULL)
+		c->on_end(c, ETCD_ERR_CANCELED);
+	else if (c->on_cancel != NULL)
+		c->on_cancel(c);
+	else
+		etcd__fail(c, ETCD_ERR_CANCELED);
 }
 
 void etcd__call_cancel(struct etcd_call *c)
@@ -153,10 +197,4 @@ void etcd__call_cancel(struct etcd_call *c)
 		c->on_cancel(c);
 	else
 		etcd__fail(c, ETCD_ERR_CANCELED);
-}
-
-void etcd__call_end(struct etcd_call *c, int code)
-{
-	list_del(&c->link);
-	count(&counters(c)->handled[code >= 0 && code < ETCD_N_CODES ? code : GRPC_UNKNOWN]);
 }

@@ -98,7 +98,7 @@ struct etcd_loop {
 	/* Read by /metrics of any loop. */
 	struct etcd_counters *counters; /* by method */
 	_Atomic uint64_t n_watchers, n_watch_streams, slow_watchers, n_events, failed_proposals, pending_proposals,
-			leader_changes;
+			leader_changes, bytes_in, bytes_out;
 };
 
 struct etcd_server {
@@ -138,6 +138,8 @@ struct etcd_call {
 	const struct x509_info *peer; /* verified client certificate, or NULL */
 	bool canceled;           /* nothing that is sent will arrive */
 	bool needs_leader;       /* metadata hasleader: the call ends when there is no leader */
+	int abort_code;          /* etcd__call_abort */
+	const char *abort_text;
 	/* The handler's. */
 	void *state;
 	void (*on_message)(struct etcd_call *, struct str message); /* BIDI; borrowed */
@@ -162,10 +164,13 @@ void etcd__fail_malformed(struct etcd_call *);
 void etcd__header(struct etcd_loop *, struct buf *, int64_t revision);
 /* An encoded response with our member id in its header, whoever made it, as a frame. */
 void etcd__frame_of(struct etcd_loop *, struct buf *frame, struct str response);
-/* The client, or the stop of the server, ends the call. For the fronts. */
-void etcd__call_begin(struct etcd_call *, struct etcd_loop *, const struct etcd_method *, struct str request);
+/* For the fronts: what comes from the client. Each may end the call. */
+void etcd__call_begin(struct etcd_call *, struct str request);
+void etcd__call_message(struct etcd_call *, struct str message);
+void etcd__call_half_close(struct etcd_call *);
 void etcd__call_cancel(struct etcd_call *);
-void etcd__call_end(struct etcd_call *, int code);
+/* The front refuses to go on: the call ends with this, whatever its handler says. */
+void etcd__call_abort(struct etcd_call *, int code, const char *text);
 /* A member knows a leader; for calls with needs_leader. */
 bool etcd__has_leader(const struct etcd_loop *);
 
@@ -212,6 +217,9 @@ enum {
 /* on_request of every port. */
 void etcd__request(struct http_handler *, struct http_request *);
 void etcd__grpc(struct etcd_port *, struct http_request *);
+/* POST /v3/...: true when the path is below it. */
+bool etcd__gateway(struct etcd_port *, struct http_request *);
+void etcd__metrics(struct etcd_port *, struct http_request *);
 /* True when the path is one of them. */
 bool etcd__page(struct etcd_port *, struct http_request *);
 

@@ -5,11 +5,15 @@ libetcd_a_SOURCES = \
 	orchestrator/etcd/election.c \
 	orchestrator/etcd/errors.c orchestrator/etcd/errors.h orchestrator/etcd/errors.def \
 	orchestrator/etcd/etcd.h orchestrator/etcd/etcd-priv.h \
+	orchestrator/etcd/front.c orchestrator/etcd/front.h \
 	orchestrator/etcd/front_grpc.c \
+	orchestrator/etcd/gateway.c \
 	orchestrator/etcd/health.c \
+	orchestrator/etcd/json.c orchestrator/etcd/json.h \
 	orchestrator/etcd/kv.c \
 	orchestrator/etcd/lease.c \
 	orchestrator/etcd/lock.c \
+	orchestrator/etcd/metrics.c orchestrator/etcd/metrics.def \
 	orchestrator/etcd/methods.c orchestrator/etcd/methods.def \
 	orchestrator/etcd/pages.c \
 	orchestrator/etcd/propose.c \

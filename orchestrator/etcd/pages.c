@@ -112,6 +112,7 @@ static const struct {
 } pages[] = {
 		{"/health", page_health},
 		{"/livez", page_livez},
+		{"/metrics", etcd__metrics},
 		{"/readyz", page_readyz},
 		{"/version", page_version},
 };
