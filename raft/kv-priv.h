@@ -16,7 +16,9 @@ struct kv {
 	/* The configuration, copied. */
 	char *data_dir, *name, *listen, *addr, *url, *zone;
 	struct kv_cfg cfg;
-	struct kv_peer *initial;
+	struct kv_peer *initial, alone;
+	const struct kv_peer *first; /* the first configuration, should there be none: the list, or this member alone */
+	size_t n_first;
 	char **join;
 
 	struct loop *loop;
@@ -45,6 +47,16 @@ struct kv {
 	int written_rc;
 	struct err written_err;
 
+	/* The disk failed: kv_disk.c. */
+	struct {
+		struct loop_timer timer;
+		uv_work_t work;
+		int rc;
+		struct err err;
+		struct store_install *rebase;
+		uint64_t since;
+	} disk_repair;
+
 	/* Start and stop. */
 	struct loop_msg boot, stop;
 	uv_mutex_t lock;
@@ -67,7 +79,12 @@ void kv__writer_main(void *);
 void kv__transport_cfg(struct kv *, struct transport_cfg *);
 void kv__join_reply(struct member *, uint64_t conn, struct str frame);
 
+/* kv_disk.c */
+void kv__disk_failed(struct member *, const struct err *);
+
 /* kv_boot.c */
+/* What a member of this kv is made with; `ids` has room for KV_MAX_MEMBERS. */
+void kv__member_cfg(struct kv *, uint64_t *ids, struct member_cfg *);
 /* The last step of a stop, once nothing of ours is on its way any more. */
 void kv__maybe_close(struct kv *);
 

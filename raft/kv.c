@@ -432,6 +432,7 @@ const struct member_ops kv__ops = {
 	.work = op_work,
 	.peers = op_peers,
 	.changed = op_changed,
+	.disk_failed = kv__disk_failed,
 	.fatal = op_fatal,
 	.req_done = op_req_done,
 	.barrier_done = op_barrier_done,

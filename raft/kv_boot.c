@@ -112,30 +112,39 @@ static int start_transport(struct kv *kv, struct err *e)
 	return kv->listen ? transport_new(&cfg, &kv->transport, e) : 0;
 }
 
-/* Identity is settled: store, transport, member. `initial` is what the first configuration is to be, if there is none. */
-static int start_member(struct kv *kv, const struct kv_peer *initial, size_t n, struct err *e)
+void kv__member_cfg(struct kv *kv, uint64_t *ids, struct member_cfg *cfg)
+{
+	/* One that joined has no list: an empty log waits for the leader, it begins nothing. */
+	size_t n = kv->stable.joined ? 0 : kv->n_first;
+
+	*cfg = (struct member_cfg){.ops = &kv__ops,
+				   .disk = &kv->disk.disk,
+				   .stable = &kv->stable,
+				   .store = kv->store,
+				   .initial = kv->first,
+				   .initial_ids = ids,
+				   .n_initial = n,
+				   .self = {.addr = kv->addr, .url = kv->url, .zone = kv->zone},
+				   .voters = kv->cfg.voters,
+				   .dead_ms = kv->cfg.dead_ms,
+				   .replace_ms = kv->cfg.replace_ms,
+				   .places_only = kv->cfg.places_only,
+				   .election_ms = kv->cfg.election_ms,
+				   .heartbeat_ms = kv->cfg.heartbeat_ms,
+				   .compact_keep_ms = kv->cfg.compact_keep_ms,
+				   .compact_keep_revisions = kv->cfg.compact_keep_revisions,
+				   .checkpoint_bytes = kv->cfg.checkpoint_bytes};
+	for (size_t i = 0; i < n; i++)
+		ids[i] = member_initial_id(kv->stable.cluster_id, kv->first[i].name);
+}
+
+/* Identity is settled: store, transport, member. */
+static int start_member(struct kv *kv, struct err *e)
 {
 	uint64_t ids[KV_MAX_MEMBERS];
-	struct member_cfg cfg = {.ops = &kv__ops,
-				 .disk = &kv->disk.disk,
-				 .stable = &kv->stable,
-				 .initial = initial,
-				 .initial_ids = ids,
-				 .n_initial = n,
-				 .self = {.addr = kv->addr, .url = kv->url, .zone = kv->zone},
-				 .voters = kv->cfg.voters,
-				 .dead_ms = kv->cfg.dead_ms,
-				 .replace_ms = kv->cfg.replace_ms,
-				 .places_only = kv->cfg.places_only,
-				 .election_ms = kv->cfg.election_ms,
-				 .heartbeat_ms = kv->cfg.heartbeat_ms,
-				 .compact_keep_ms = kv->cfg.compact_keep_ms,
-				 .compact_keep_revisions = kv->cfg.compact_keep_revisions,
-				 .checkpoint_bytes = kv->cfg.checkpoint_bytes};
+	struct member_cfg cfg;
 	int rc;
 
-	for (size_t i = 0; i < n; i++)
-		ids[i] = member_initial_id(kv->stable.cluster_id, initial[i].name);
 	rc = open_store(kv, kv->stable.cluster_id, kv->stable.member_id, e);
 	if (rc == 0)
 		rc = start_transport(kv, e);
@@ -144,9 +153,9 @@ static int start_member(struct kv *kv, const struct kv_peer *initial, size_t n, 
 	uv_mutex_lock(&kv->lock);
 	snprintf(kv->status.addr, sizeof(kv->status.addr), "%s", kv->addr);
 	uv_mutex_unlock(&kv->lock);
-	cfg.store = kv->store;
 	ASSERT(uv_thread_create(&kv->writer, kv__writer_main, kv) == 0);
 	kv->writer_runs = true;
+	kv__member_cfg(kv, ids, &cfg);
 	rc = member_new(&cfg, kv, &kv->member, e);
 	if (rc == 0) {
 		member_on_join_reply(kv->member, kv__join_reply);
@@ -158,9 +167,8 @@ static int start_member(struct kv *kv, const struct kv_peer *initial, size_t n, 
 
 static int boot_initial(struct kv *kv, struct err *e)
 {
-	struct kv_peer alone = {.name = kv->name, .addr = kv->addr, .url = kv->url, .zone = kv->zone};
-	const struct kv_peer *list = kv->initial ? kv->initial : &alone;
-	size_t n = kv->initial ? kv->cfg.n_initial : 1;
+	const struct kv_peer *list = kv->first;
+	size_t n = kv->n_first;
 	bool found = false;
 	uint64_t cluster;
 
@@ -176,7 +184,7 @@ static int boot_initial(struct kv *kv, struct err *e)
 		    0)
 			return -(int)e->code;
 	}
-	return start_member(kv, list, n, e);
+	return start_member(kv, e);
 }
 
 static void joined(struct join *j, uint64_t cluster_id, const struct err *e)
@@ -191,7 +199,7 @@ static void joined(struct join *j, uint64_t cluster_id, const struct err *e)
 	if (rc == 0)
 		rc = stable_save_member(&kv->stable, cluster_id, j->member_id, kv->name, true, &kv->boot_err);
 	if (rc == 0)
-		rc = start_member(kv, NULL, 0, &kv->boot_err);
+		rc = start_member(kv, &kv->boot_err);
 	booted(kv, rc);
 }
 
@@ -229,7 +237,7 @@ static void run_boot(struct loop_msg *msg)
 	 * has no list: it waits for its leader, as it did before.
 	 */
 	if (rc == 0 && kv->stable.has_member && kv->stable.joined)
-		rc = start_member(kv, NULL, 0, &kv->boot_err);
+		rc = start_member(kv, &kv->boot_err);
 	else if (rc == 0)
 		rc = boot_initial(kv, &kv->boot_err);
 	booted(kv, rc);
@@ -258,6 +266,9 @@ static void copy_cfg(struct kv *kv, const struct kv_cfg *cfg)
 							  .zone = dup_or_null(cfg->initial[i].zone),
 							  .witness = cfg->initial[i].witness};
 	}
+	kv->alone = (struct kv_peer){.name = kv->name, .addr = kv->addr, .url = kv->url, .zone = kv->zone};
+	kv->first = kv->initial ? kv->initial : &kv->alone;
+	kv->n_first = kv->initial ? cfg->n_initial : 1;
 	kv->join = xcalloc(cfg->n_join + 1, sizeof(*kv->join));
 	for (size_t i = 0; i < cfg->n_join; i++)
 		kv->join[i] = xstrdup(cfg->join[i]);
@@ -378,6 +389,7 @@ void kv__maybe_close(struct kv *kv)
 	stop_writer(kv);
 	loop_timer_stop(&kv->timer);
 	loop_timer_stop(&kv->stop_timer);
+	loop_timer_stop(&kv->disk_repair.timer);
 	uv_close((uv_handle_t *)&kv->check, NULL);
 	uv_close((uv_handle_t *)&kv->idle, NULL);
 	loop_stop(kv->loop);

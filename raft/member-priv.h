@@ -6,8 +6,10 @@
 #include <raft.h>
 
 #include "base/list.h"
+#include "proto/raft.pb-c.h"
 #include "raft/log.h"
 #include "raft/member.h"
+#include "raft/msg.h"
 
 #define MEMBER_MAX_TAIL 1024                 /* uncommitted entries, see defect D5 */
 #define MEMBER_MAX_TAIL_BYTES (16u << 20)
@@ -86,11 +88,21 @@ struct seen {
 	uint64_t bits[SEEN_WINDOW / 64];
 };
 
+/* The rolling hash at every so many entries; the newest so many of them are kept, to compare with the others'. */
+#define MEMBER_HASH_EVERY 64
+#define MEMBER_N_HASHES 256
+struct hash_mark {
+	uint64_t index, hash;
+};
+
 /* What this member knows of another one, also of those that are not in the configuration (yet). */
 struct peer_state {
 	uint64_t id;
 	uint64_t last_heard;
 	bool lost; /* the connection broke, and nothing was heard since */
+	bool differs; /* its state is not ours */
+	struct msg_health health;
+	uint64_t health_at;
 	struct snap_send *snap;
 	uint64_t snap_retry_at;
 	struct seen seen[3]; /* newest epoch first */
@@ -109,6 +121,10 @@ struct member {
 	uint64_t id, cluster_id;
 	struct raft raft;
 	bool raft_open, stopped;
+	bool halted;    /* the disk failed: member_disk.c */
+	bool forgetful; /* lost entries that it had acknowledged: no vote */
+	struct err halt_err;
+	uint64_t halt_term, forget_term;
 	struct stable *stable;
 	struct store *store;
 	struct wal wal;
@@ -179,6 +195,11 @@ struct member {
 	size_t n_history;
 	uint64_t history_at, revisions_at;
 	bool store_work;
+	struct store_stats stats; /* at most a second old */
+	unsigned alarms;          /* enum kv_alarm */
+	char disk_error[256];
+	uint64_t health_at;
+	struct hash_mark hashes[MEMBER_N_HASHES], newest_hash;
 	struct buf frame; /* scratch for encoding */
 	struct raft_entry *entries; /* scratch for appends */
 	size_t cap_entries;
@@ -200,6 +221,7 @@ void member__send_raft(struct member *, struct raft_message *);
 void member__apply(struct member *);
 int member__load_conf(struct member *, struct err *);
 void member__upkeep(struct member *, uint64_t now);
+void member__propose_command(struct member *, Raftpb__Command *);
 void member__maybe_checkpoint(struct member *);
 void member__check_ready(struct member *);
 
@@ -219,6 +241,7 @@ void member__propose_internal(struct member *, struct str command);
 void member__reads(struct member *);
 void member__reads_applied(struct member *);
 void member__reads_restart(struct member *);
+void member__reads_halted(struct member *);
 void member__reads_expire(struct member *, uint64_t now, const struct err *all);
 void member__read_frame(struct member *, uint64_t from, const struct msg *);
 void member__reads_peer_lost(struct member *, uint64_t peer);
@@ -233,7 +256,25 @@ void member__lease_failed(struct member *, struct lease_ask *, const struct err 
 void member__lease_frame(struct member *, uint64_t from, const struct msg *);
 void member__leases_expire(struct member *, uint64_t now, const struct err *all);
 
+/* member_disk.c */
+bool member__runs(const struct member *); /* neither stopped nor halted */
+void member__disk_failed(struct member *, const struct err *);
+void member__failed(struct member *, const struct err *); /* fatal or a failing disk, by the error's code */
+void member__halted_frame(struct member *, uint64_t from, const struct msg *);
+const char *member__disk_trouble(struct member *, uint64_t now);
+bool member__load_forgetful(struct member *);
+int member__repair_log(struct member *, struct err *); /* *e: in, what is wrong */
+void member__maybe_remember(struct member *);
+
+/* member_health.c */
+void member__note_hash(struct member *, uint64_t index, uint64_t hash);
+void member__forget_hashes(struct member *);
+void member__health_frame(struct member *, uint64_t from, const struct msg *);
+void member__health_tick(struct member *, uint64_t now);
+void member__fill_health(struct member *, struct kv_member *);
+
 /* member_roles.c */
+void member__resign_for(struct member *, uint64_t peer);
 void member__keep_roles(struct member *);
 void member__resign_if_stuck(struct member *, uint64_t now);
 void member__resign_if_witness(struct member *, uint64_t now);

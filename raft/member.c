@@ -66,7 +66,7 @@ static void handle_vote(struct member *m)
 	struct err e = ERR_INIT;
 
 	if (stable_save_vote(m->stable, raft_current_term(&m->raft), raft_voted_for(&m->raft), &e) != 0)
-		member__fatal(m, &e);
+		member__disk_failed(m, &e);
 	m->dirty = true;
 }
 
@@ -152,7 +152,7 @@ int member__step(struct member *m, struct raft_event *ev)
 	struct raft_update u = {0};
 	int rv;
 
-	if (m->stopped)
+	if (!member__runs(m))
 		return RAFT_SHUTDOWN;
 	ASSERT(!m->stepping);
 	m->stepping = true;
@@ -174,7 +174,7 @@ int member__step(struct member *m, struct raft_event *ev)
 	}
 	if (u.flags & (RAFT_UPDATE_CURRENT_TERM) || u.flags & (RAFT_UPDATE_VOTED_FOR))
 		handle_vote(m);
-	if (m->stopped) {
+	if (!member__runs(m)) {
 		m->stepping = false;
 		return RAFT_SHUTDOWN;
 	}
@@ -190,6 +190,8 @@ int member__step(struct member *m, struct raft_event *ev)
 	if (u.flags & (RAFT_UPDATE_COMMIT_INDEX))
 		m->commit = raft_commit_index(&m->raft);
 	m->stepping = false;
+	if (!member__runs(m))
+		return RAFT_SHUTDOWN;
 	handle_state(m);
 	note_leader(m);
 	member__kick(m);
@@ -234,6 +236,8 @@ static void arm(struct member *m)
 {
 	uint64_t at = raft_timeout(&m->raft);
 
+	if (m->halted || m->forgetful)
+		at = UINT64_MAX;
 	if (m->hint_at)
 		at = MIN(at, m->hint_at);
 	m->ops->arm(m, MIN(at, m->next_upkeep));
@@ -251,21 +255,28 @@ static void maybe_write(struct member *m)
 
 void member_flush(struct member *m)
 {
-	if (!m->stopped) {
+	if (member__runs(m)) {
 		member__snap_advance(m);
 		maybe_barrier(m);
+	}
+	/* A member with a failed disk still passes on what the leader can do. */
+	if (!m->stopped) {
 		member__changes(m);
 		member__submit(m);
+	}
+	if (member__runs(m)) {
 		member__apply(m);
 		member__leases(m);
 		member__reads(m);
 	}
-	if (!m->stopped) {
+	if (member__runs(m)) {
 		maybe_write(m);
 		member__maybe_checkpoint(m);
+		member__maybe_remember(m);
 		log_trim(&m->log, m->applied + 1);
-		arm(m);
 	}
+	if (!m->stopped)
+		arm(m);
 	if (m->stopped) {
 		struct err e;
 
@@ -301,11 +312,12 @@ void member_written(struct member *m, const struct err *e)
 	m->writing = false;
 	if (e) {
 		wal_batch_drop(&m->batch);
-		member__fatal(m, e);
+		member__disk_failed(m, e);
+		member__kick(m);
 		return;
 	}
 	wal_batch_done(&m->wal, &m->batch);
-	if (!m->stopped)
+	if (member__runs(m))
 		report_persisted(m);
 	member__kick(m);
 }
@@ -350,9 +362,11 @@ void member_timer(struct member *m)
 
 	if (m->stopped)
 		return;
-	crash_hint(m, now);
-	if (now >= raft_timeout(&m->raft))
-		member__step(m, &ev);
+	if (member__runs(m) && !m->forgetful) {
+		crash_hint(m, now);
+		if (now >= raft_timeout(&m->raft))
+			member__step(m, &ev);
+	}
 	if (now >= m->next_upkeep && !m->stopped) {
 		m->next_upkeep = now + 1000;
 		member__expire(m, now);
@@ -465,8 +479,10 @@ static int join_log_and_store(struct member *m, const struct loader *l, struct e
 		return 0;
 	/*
 	 * The store is ahead: what it has is committed, but this member lost its unsynced log (or still has a divergent
-	 * one). The log begins anew behind the store.
+	 * one). The log begins anew behind the store, which must be durable before the log's end is gone.
 	 */
+	if (store_checkpointed(m->store).index < a.index && store_checkpoint(m->store, e) != 0)
+		return -(int)e->code;
 	log_reset(&m->log, a.index);
 	wal_append_reset(&m->wal, a.index, a.term);
 	return 0;
@@ -561,6 +577,10 @@ static int lone_voter_term(struct member *m, struct err *e)
 	raft_configuration_close(&conf);
 	if (voters != 1 || !self)
 		return 0;
+	if (m->forgetful)
+		return err_set(e, ERR_CORRUPT,
+			       "the log of the only voting member is damaged, so writes that were acknowledged are lost: restore a "
+			       "snapshot, or bring the cluster back from what is left with 'kontiki recover'");
 	return stable_save_vote(m->stable, m->stable->term + 1, m->id, e);
 }
 
@@ -603,19 +623,35 @@ static int start_core(struct member *m, struct err *e)
 	return rc;
 }
 
+static int open_wal(struct member *m, struct wal_reader *reader, struct err *e)
+{
+	return wal_open(&m->wal, m->cfg.disk, m->cluster_id, m->id, m->cfg.segment_size,
+			m->cfg.distrust ? m->cfg.trust_lsn : WAL_TRUST_ALL, reader, e);
+}
+
 static int load(struct member *m, struct err *e)
 {
 	struct loader l = {.reader = {.entry = load_entry, .reset = load_reset}, .m = m};
 	int rc;
 
-	rc = wal_open(&m->wal, m->cfg.disk, m->cluster_id, m->id, m->cfg.segment_size, &l.reader, e);
+	m->applied = store_applied(m->store).index;
+	rc = member__load_conf(m, e);
+	if (rc != 0)
+		return rc;
+	member__load_forgetful(m);
+	rc = open_wal(m, &l.reader, e);
+	if (rc == -(int)ERR_CORRUPT && m->wal.damaged_segment) {
+		rc = member__repair_log(m, e);
+		log_reset(&m->log, 0);
+		l = (struct loader){.reader = l.reader, .m = m};
+		if (rc == 0)
+			rc = open_wal(m, &l.reader, e);
+	}
 	if (rc != 0)
 		return rc;
 	rc = join_log_and_store(m, &l, e);
 	if (rc == 0 && m->applied == 0 && m->log.last < m->log.first && m->cfg.n_initial > 0)
 		rc = bootstrap(m, e);
-	if (rc == 0)
-		rc = member__load_conf(m, e);
 	if (rc == 0)
 		rc = lone_voter_term(m, e);
 	return rc;

@@ -58,6 +58,11 @@ struct member_ops {
 	void (*peers)(struct member *, const struct kv_member *, size_t n);
 	/* The status or role has changed. */
 	void (*changed)(struct member *);
+	/*
+	 * The disk failed: this member does not take part any more. When the disk takes writes again, and this member is idle,
+	 * a new one may be made on the same files, with member_durable_lsn of this one as trust_lsn.
+	 */
+	void (*disk_failed)(struct member *, const struct err *);
 	/* Last event: nothing works any more. */
 	void (*fatal)(struct member *, const struct err *);
 	/* Give requests back to their callers. */
@@ -83,6 +88,8 @@ struct member_cfg {
 	bool places_only;
 	int64_t compact_keep_revisions;
 	uint64_t checkpoint_bytes;
+	bool distrust;             /* see disk_failed */
+	uint64_t trust_lsn;
 	uint32_t segment_size;     /* 0: the WAL's default */
 	size_t log_cache;          /* bytes; 0: 16 MiB */
 	uint64_t trailing_bytes;   /* log kept behind a checkpoint for slow members; 0: 8 MiB */
@@ -128,6 +135,8 @@ void member_join(struct member *, struct str frame, uint64_t conn);
 void member_on_join_reply(struct member *, void (*reply)(struct member *, uint64_t conn, struct str frame));
 
 bool member_is_leader(const struct member *);
+bool member_halted(const struct member *);
+uint64_t member_durable_lsn(const struct member *);
 bool member_idle(const struct member *); /* no write and no work out */
 void member_status(struct member *, struct kv_status *);
 void member_role(struct member *, struct kv_role *);

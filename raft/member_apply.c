@@ -128,6 +128,7 @@ static int apply_entry(struct member *m, uint64_t index, struct proposal **next,
 	}
 	m->applied = index;
 	m->applied_term = le->term;
+	member__note_hash(m, index, store_batch_hash(m->store));
 	return 0;
 }
 
@@ -176,14 +177,17 @@ void member__apply(struct member *m)
 	list_init(&confs);
 	a.at = xcalloc(APPLY_MAX_ENTRIES, sizeof(*a.at));
 	if (apply_batch(m, &a, &confs, &e) != 0) {
+		/* Undone in the store, so undone here as well. */
+		m->applied = store_applied(m->store).index;
+		m->applied_term = store_applied(m->store).term;
 		err_prefix(&e, "cannot apply log entry %" PRIu64, m->applied + 1);
-		member__fatal(m, &e);
+		member__failed(m, &e);
 	}
-	for (size_t i = 0; i < a.n && !m->stopped; i++)
+	for (size_t i = 0; i < a.n && member__runs(m); i++)
 		member__answer(m, a.at[i].index, str_of(a.bytes.p + a.at[i].start, a.at[i].end - a.at[i].start));
 	LIST_FOR_EACH_SAFE (c, cnext, &confs, struct committed_conf, link) {
 		list_del(&c->link);
-		if (m->stopped)
+		if (!member__runs(m))
 			raft_configuration_close(&c->conf);
 		else
 			member__conf_committed(m, c->index, &c->conf);
@@ -191,7 +195,7 @@ void member__apply(struct member *m)
 	}
 	free(a.at);
 	buf_fini(&a.bytes);
-	if (m->stopped)
+	if (!member__runs(m))
 		return;
 	m->dirty = true;
 	member__check_ready(m);
@@ -236,7 +240,7 @@ static void cut_log(struct member *m, struct checkpoint_work *c)
 	struct err e = ERR_INIT;
 
 	/* A snapshot was installed meanwhile: the core's log begins behind this checkpoint already. */
-	if (m->stopped || index <= m->raft.trail.snapshot.index || log_term(&m->log, index) != c->meta.term) {
+	if (!member__runs(m) || index <= m->raft.trail.snapshot.index || log_term(&m->log, index) != c->meta.term) {
 		raft_configuration_close(&c->meta.configuration);
 		return;
 	}
@@ -244,7 +248,7 @@ static void cut_log(struct member *m, struct checkpoint_work *c)
 	member__step(m, &ev);
 	log_drop_before(&m->log, m->raft.trail.offset + 1);
 	if (wal_drop_before(&m->wal, m->log.first, &e) != 0)
-		member__fatal(m, &e);
+		member__disk_failed(m, &e);
 }
 
 static void checkpoint_done(struct member_work *w)
@@ -257,9 +261,10 @@ static void checkpoint_done(struct member_work *w)
 	store_checkpoint_end(c->checkpoint, w->rc == 0);
 	if (w->rc != 0) {
 		err_prefix(&w->err, "cannot checkpoint the store");
-		member__fatal(m, &w->err);
+		member__disk_failed(m, &w->err);
+	} else {
+		m->checkpoint_mark = c->mark;
 	}
-	m->checkpoint_mark = c->mark;
 	cut_log(m, c);
 	free(c);
 	member__kick(m);
@@ -274,7 +279,7 @@ static void start_checkpoint(struct member *m)
 	if (store_checkpoint_begin(m->store, &c->checkpoint, &e) != 0) {
 		free(c);
 		if (e.code != ERR_UNAVAILABLE)
-			member__fatal(m, &e);
+			member__failed(m, &e);
 		return;
 	}
 	c->work = (struct member_work){.fn = checkpoint_fn, .done = checkpoint_done, .member = m};
@@ -299,7 +304,7 @@ void member__maybe_checkpoint(struct member *m)
 
 /* --- Upkeep ---------------------------------------------------------------------------------------------------- */
 
-static void propose_command(struct member *m, Raftpb__Command *cmd)
+void member__propose_command(struct member *m, Raftpb__Command *cmd)
 {
 	struct buf bytes = BUF_INIT;
 	size_t size;
@@ -328,7 +333,7 @@ static void revoke_expired(struct member *m, uint64_t now)
 		revoke.id = ids[i];
 		cmd.op_case = RAFTPB__COMMAND__OP_LEASE_REVOKE;
 		cmd.lease_revoke = &revoke;
-		propose_command(m, &cmd);
+		member__propose_command(m, &cmd);
 	}
 	/* A revocation takes one write; ask again for what is still there only after a while. */
 	if (n > 0)
@@ -345,7 +350,7 @@ static void propose_compaction(struct member *m, int64_t revision)
 	compaction.revision = revision;
 	cmd.op_case = RAFTPB__COMMAND__OP_COMPACTION;
 	cmd.compaction = &compaction;
-	propose_command(m, &cmd);
+	member__propose_command(m, &cmd);
 }
 
 static void compact_revisions(struct member *m, uint64_t now)
@@ -393,7 +398,7 @@ static void raise_alarm(struct member *m)
 	cmd.alarm = &alarm;
 	log_warn("raft", "the store is over its quota: puts are refused from now on bytes=%" PRIu64 " quota=%" PRIu64,
 		 stats.in_use_bytes, stats.quota_bytes);
-	propose_command(m, &cmd);
+	member__propose_command(m, &cmd);
 }
 
 /*
@@ -417,6 +422,9 @@ void member__upkeep(struct member *m, uint64_t now)
 	struct err e = ERR_INIT;
 	bool more = false;
 
+	member__health_tick(m, now);
+	if (m->halted)
+		return;
 	ask_whether_removed(m, now);
 	member__resign_if_stuck(m, now);
 	member__resign_if_witness(m, now);
@@ -429,8 +437,8 @@ void member__upkeep(struct member *m, uint64_t now)
 		if (store_leases_next(m->store) != UINT64_MAX)
 			member__arm_by(m, MAX(store_leases_next(m->store), m->lease_retry_at));
 	}
-	if (store_work(m->store, &more, &e) != 0) {
-		member__fatal(m, &e);
+	if (!m->halted && store_work(m->store, &more, &e) != 0) {
+		member__failed(m, &e);
 		return;
 	}
 	if (more)

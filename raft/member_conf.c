@@ -142,6 +142,7 @@ void member__fill(struct member *m, const struct raft_server *s, struct kv_membe
 	out->self = s->id == m->id;
 	out->leader = s->id == m->leader;
 	out->reachable = out->self || (p && p->last_heard && now - p->last_heard < 3 * m->cfg.election_ms);
+	member__fill_health(m, out);
 	if (m->state == RAFT_LEADER && raft_match_index(&m->raft, s->id, &match) == 0)
 		out->match_index = match;
 }
@@ -178,8 +179,8 @@ void member_status(struct member *m, struct kv_status *out)
 	*out = (struct kv_status){.cluster_id = m->cluster_id, .member_id = m->id};
 	snprintf(out->name, sizeof(out->name), "%s", m->stable->name);
 	member_role(m, &out->role);
-	out->state = m->stopped ? "stopped" : raft_state_name(m->state);
-	if (!m->stopped && m->raft.configuration.n == 0)
+	out->state = m->stopped ? "stopped" : m->halted ? "disk failed" : raft_state_name(m->state);
+	if (member__runs(m) && m->raft.configuration.n == 0)
 		out->state = "joining";
 	out->commit_index = m->commit;
 	out->applied_index = m->applied;
@@ -187,6 +188,11 @@ void member_status(struct member *m, struct kv_status *out)
 	out->first_index = m->log.first;
 	out->revision = (uint64_t)store_revision(m->store);
 	out->wal_bytes = m->wal.bytes;
+	out->store_bytes = m->stats.file_bytes;
+	out->store_used = m->stats.in_use_bytes;
+	out->store_quota = m->stats.quota_bytes;
+	out->alarms = m->alarms;
+	memcpy(out->disk_error, m->disk_error, sizeof(out->disk_error));
 	for (unsigned i = 0; i < m->raft.configuration.n && out->n_members < KV_MAX_MEMBERS; i++)
 		member__fill(m, &m->raft.configuration.servers[i], &out->members[out->n_members++]);
 }

@@ -41,7 +41,8 @@ static void send_append(struct member *m, uint64_t to, const struct raft_append_
 			if (!le)
 				return; /* truncated in the same step: the core will ask again */
 			if (log_data(&m->log, index, &data, &e) != 0) {
-				member__fatal(m, &e);
+				/* Rot is found again, and dealt with, when the files are opened anew. */
+				member__disk_failed(m, &e);
 				return;
 			}
 			msg_append_entry(&m->frame, &(struct msg_entry){le->term, le->type, data});
@@ -208,6 +209,8 @@ static void receive_vote(struct member *m, uint64_t from, const struct msg *msg)
 {
 	struct raft_message in = {.type = RAFT_REQUEST_VOTE, .request_vote = msg->vote};
 
+	if (m->forgetful)
+		return;
 	/* D16: the core refuses for as long as it remembers a leader; the paper says for one election timeout. */
 	if (m->state == RAFT_FOLLOWER && member__now(m) - m->last_contact >= m->cfg.election_ms)
 		in.request_vote.disrupt_leader = true;
@@ -232,7 +235,8 @@ static void heard_from(struct member *m, uint64_t from, const struct msg *msg)
 {
 	struct peer_state *p = member__peer(m, from);
 
-	if (p) {
+	/* One whose disk has failed still talks; what counts is that it takes part. */
+	if (p && (!(p->health.alarms & KV_ALARM_DISK) || msg->kind == MSG_APPEND_RESULT || msg->kind == MSG_VOTE_RESULT)) {
 		p->last_heard = member__now(m);
 		p->lost = false;
 	}
@@ -249,10 +253,14 @@ static void heard_from(struct member *m, uint64_t from, const struct msg *msg)
 
 static void receive_removed(struct member *m, uint64_t from, const struct msg *msg)
 {
+	bool in = member__server(m, m->id) != NULL;
+	uint64_t known = in ? MAX(m->raft.configuration_committed_index, m->raft.configuration_uncommitted_index) : 0;
 	struct err e;
 
-	/* Only a configuration later than the one that has us counts: one that was leader once may not know us yet. */
-	if (msg->removed.member != m->id || msg->removed.conf_index <= m->conf_index || !m->was_member)
+	/* Only a configuration later than the one that has us counts: one that was leader once may not know us yet. The one
+	 * that has us may never have been committed as far as we know, if we were away since. */
+	if (msg->removed.member != m->id || msg->removed.conf_index <= MAX(known, m->conf_index) ||
+	    (!m->was_member && !in))
 		return;
 	err_set(&e, ERR_FAILED_PRECONDITION,
 		"this member (id %016" PRIx64 ") was removed from the cluster, says its leader %016" PRIx64
@@ -274,6 +282,11 @@ void member_receive(struct member *m, uint64_t from, struct str frame)
 		return;
 	}
 	heard_from(m, from, &msg);
+	if (m->halted) {
+		member__halted_frame(m, from, &msg);
+		member__kick(m);
+		return;
+	}
 	switch (msg.kind) {
 	case MSG_APPEND:
 		receive_append(m, from, &msg);
@@ -296,7 +309,14 @@ void member_receive(struct member *m, uint64_t from, struct str frame)
 	case MSG_TIMEOUT_NOW:
 		in.type = RAFT_TIMEOUT_NOW;
 		in.timeout_now = msg.timeout_now;
-		receive(m, from, &in);
+		/* From a leader whose disk failed: it cannot say what we have. */
+		if (msg.timeout_now.last_log_index == 0) {
+			in.timeout_now.last_log_index = m->log.last;
+			in.timeout_now.last_log_term =
+				m->log.last >= m->log.first ? log_term(&m->log, m->log.last) : m->applied_term;
+		}
+		if (!m->forgetful)
+			receive(m, from, &in);
 		break;
 	case MSG_REMOVED:
 		receive_removed(m, from, &msg);
@@ -304,6 +324,9 @@ void member_receive(struct member *m, uint64_t from, struct str frame)
 	case MSG_LEASE:
 	case MSG_LEASE_RESULT:
 		member__lease_frame(m, from, &msg);
+		break;
+	case MSG_HEALTH:
+		member__health_frame(m, from, &msg);
 		break;
 	case MSG_PROBE:
 	case MSG_PROBE_RESULT:

@@ -52,6 +52,8 @@ void member_barrier(struct member *m, struct kv_barrier *b)
 	err_clear(&b->err);
 	if (m->stopped)
 		err_set(&b->err, ERR_UNAVAILABLE, "this member has stopped");
+	else if (m->halted)
+		err_set(&b->err, ERR_UNAVAILABLE, "this member cannot answer reads: %s", m->halt_err.text);
 	else if (m->n_reads >= MEMBER_MAX_BARRIERS)
 		err_set(&b->err, ERR_TOO_MANY, "too many reads wait for the leader already, try again later");
 	if (b->err.code) {
@@ -205,6 +207,28 @@ void member__reads_restart(struct member *m)
 	}
 	m->round_to = 0;
 	member__kick(m);
+}
+
+/* Nothing is applied any more, so nothing that waits will ever be good. */
+void member__reads_halted(struct member *m)
+{
+	struct list *lists[] = {&m->reads, &m->round, &m->confirmed};
+	struct err e;
+
+	err_set(&e, ERR_UNAVAILABLE, "this member cannot answer reads: %s", m->halt_err.text);
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		LIST_FOR_EACH_SAFE (r, next, lists[i], struct read, link) {
+			if (r->peer) {
+				refuse_remote(m, r->peer, r->seq);
+				read_free(m, r);
+			} else if (r->lease) {
+				member__lease_again(m, r->lease);
+				read_free(m, r);
+			} else {
+				fail(m, r, &e);
+			}
+		}
+	m->round_to = 0;
 }
 
 void member__reads_peer_lost(struct member *m, uint64_t peer)

@@ -86,15 +86,32 @@ static void resign(struct member *m, uint64_t now, uint64_t pause)
 	member__request(m, MEMBER_TRANSFER, now + 2 * m->cfg.election_ms);
 }
 
-/* A leader whose disk hangs still sends heartbeats, and every write waits for the two others: better one of them leads. */
+/* Somebody else has to lead, for the sake of a member that this leader cannot serve. */
+void member__resign_for(struct member *m, uint64_t peer)
+{
+	uint64_t now = member__now(m);
+
+	if (m->change || now < m->resign_after || member__voters(m) < 3)
+		return;
+	log_info("raft", "member id=%016" PRIx64 " lost a part of its log: another leader can give it back", peer);
+	resign(m, now, 10u * m->cfg.election_ms);
+}
+
+/* A leader whose disk hangs still sends heartbeats, and every write waits for the two others: better one of them leads.
+ * One whose disk is about to be full hands over while it still can. */
 void member__resign_if_stuck(struct member *m, uint64_t now)
 {
 	uint64_t patience = MAX(8u * m->cfg.election_ms, 2000u);
 
-	if (!m->ready || !m->writing || now - m->write_since < patience || m->change || member__voters(m) < 2 ||
-	    now < m->resign_after)
+	if (!m->ready || m->change || member__voters(m) < 2 || now < m->resign_after)
 		return;
-	log_warn("raft", "the disk has not finished a write for %" PRIu64 " ms: handing leadership over", now - m->write_since);
+	if (m->writing && now - m->write_since >= patience)
+		log_warn("raft", "the disk has not finished a write for %" PRIu64 " ms: handing leadership over",
+			 now - m->write_since);
+	else if (m->wal.reserve < 0)
+		log_warn("raft", "the disk has no room for the next segment of the log: handing leadership over");
+	else
+		return;
 	resign(m, now, 10 * patience);
 }
 

@@ -111,7 +111,7 @@ static void pump(struct member *m, struct peer_state *p)
 
 		if (store_snapshot_chunk(s->snapshot, s->sent, &chunk, &last, &e) != 0) {
 			buf_fini(&chunk);
-			member__fatal(m, &e);
+			member__failed(m, &e);
 			return;
 		}
 		out.snap_chunk.id = s->id;
@@ -286,9 +286,9 @@ static void sync_done(struct member_work *w)
 	m->n_work--;
 	if (w->rc != 0) {
 		err_prefix(&w->err, "cannot make a received snapshot durable");
-		member__fatal(m, &w->err);
+		member__disk_failed(m, &w->err);
 	}
-	if (w->rc != 0 || r->abandoned || m->stopped) {
+	if (w->rc != 0 || r->abandoned || !member__runs(m)) {
 		recv_close(m);
 		return;
 	}
@@ -339,6 +339,7 @@ static int swap_in(struct member *m, struct snap_recv *r, struct err *e)
 	log_reset(&m->log, m->applied);
 	wal_append_reset(&m->wal, m->applied, m->applied_term);
 	m->checkpoint_mark = m->wal_written;
+	member__forget_hashes(m);
 	rc = member__load_conf(m, e);
 	if (rc != 0)
 		return rc;
@@ -387,7 +388,7 @@ void member__snap_advance(struct member *m)
 		m->snap_update = false;
 		if (swap_in(m, r, &e) != 0) {
 			err_prefix(&e, "cannot install a snapshot");
-			member__fatal(m, &e);
+			member__failed(m, &e);
 		}
 	}
 	ack(m, r->from, r->id, 0, FINISHED);

@@ -8,12 +8,15 @@ libraft_a_SOURCES = \
 	raft/join.c \
 	raft/kv.c raft/kv.h raft/kv-priv.h \
 	raft/kv_boot.c \
+	raft/kv_disk.c \
 	raft/kv_local.c raft/kv_local.h \
 	raft/log.c raft/log.h \
 	raft/member.c raft/member.h raft/member-priv.h \
 	raft/member_apply.c \
 	raft/member_change.c \
 	raft/member_conf.c \
+	raft/member_disk.c \
+	raft/member_health.c \
 	raft/member_lease.c \
 	raft/member_msg.c \
 	raft/member_propose.c \

@@ -254,6 +254,34 @@ static void decode_snap(struct reader *r, struct msg *m)
 	}
 }
 
+static void encode_health(const struct msg_health *h, struct buf *out)
+{
+	add_u8(out, h->alarms);
+	add_u64(out, h->forget_term);
+	add_u64(out, h->applied);
+	add_u64(out, h->hash);
+	add_u64(out, h->mark);
+	add_u64(out, h->mark_hash);
+	add_u64(out, h->last);
+	add_u64(out, h->store_bytes);
+	add_u64(out, h->store_used);
+	add_u64(out, h->wal_bytes);
+}
+
+static void decode_health(struct reader *r, struct msg_health *h)
+{
+	h->alarms = read_u8(r);
+	h->forget_term = read_u64(r);
+	h->applied = read_u64(r);
+	h->hash = read_u64(r);
+	h->mark = read_u64(r);
+	h->mark_hash = read_u64(r);
+	h->last = read_u64(r);
+	h->store_bytes = read_u64(r);
+	h->store_used = read_u64(r);
+	h->wal_bytes = read_u64(r);
+}
+
 void msg_encode(const struct msg *m, struct buf *out)
 {
 	size_t start;
@@ -305,6 +333,9 @@ void msg_encode(const struct msg *m, struct buf *out)
 	case MSG_REMOVED:
 		add_u64(out, m->removed.conf_index);
 		add_u64(out, m->removed.member);
+		break;
+	case MSG_HEALTH:
+		encode_health(&m->health, out);
 		break;
 	case MSG_SNAP_BEGIN:
 	case MSG_SNAP_CHUNK:
@@ -444,6 +475,9 @@ static void decode_body(struct reader *r, struct msg *m)
 	case MSG_REMOVED:
 		m->removed.conf_index = read_u64(r);
 		m->removed.member = read_u64(r);
+		break;
+	case MSG_HEALTH:
+		decode_health(r, &m->health);
 		break;
 	case MSG_SNAP_BEGIN:
 	case MSG_SNAP_CHUNK:

@@ -101,6 +101,13 @@ struct msg {
 			int code;
 			struct str text;
 		} admin_result;
+		struct msg_health {
+			uint8_t alarms; /* enum kv_alarm */
+			uint64_t forget_term; /* it does not vote until it has an entry of a later term; 0: it votes */
+			uint64_t applied, hash, mark, mark_hash; /* two indexes with their rolling hashes */
+			uint64_t last;
+			uint64_t store_bytes, store_used, wal_bytes;
+		} health;
 		struct {
 			uint64_t conf_index, member; /* the log index of a configuration without it */
 		} removed;

@@ -44,7 +44,11 @@ struct record {
 	struct str data;
 };
 
+#define RESERVE_NAME "reserve.wal"
+
 void wal__segment_name(uint32_t seq, char out[WAL_NAME_SIZE]);
+/* The number in a segment's name with this ending; 0: it is none. */
+uint32_t wal__segment_seq(const char *name, const char *ending);
 struct wal_segment *wal__segment_new(uint32_t seq, int fd);
 /* The record at the start of the bytes; false if there is no intact one. */
 bool wal__decode(struct str bytes, struct record *ret);

@@ -26,6 +26,14 @@ void wal__segment_name(uint32_t seq, char out[WAL_NAME_SIZE])
 	snprintf(out, WAL_NAME_SIZE, "%08" PRIx32 ".wal", seq);
 }
 
+uint32_t wal__segment_seq(const char *name, const char *ending)
+{
+	char *end;
+	unsigned long seq = strtoul(name, &end, 16);
+
+	return end == name + 8 && strcmp(end, ending) == 0 && seq <= UINT32_MAX ? (uint32_t)seq : 0;
+}
+
 struct wal_segment *wal__segment_new(uint32_t seq, int fd)
 {
 	struct wal_segment *s = xcalloc(1, sizeof(*s));
@@ -146,10 +154,45 @@ bool wal_take(struct wal *w, struct wal_batch *b)
 		p->fd = p->segment->fd;
 	b->last_lsn = w->next_lsn - 1;
 	b->mark_fd = w->mark_fd;
+	b->reserve = w->reserve;
+	b->segment_size = w->segment_size;
+	/* One that could not be made is tried again now and then: space comes back. */
+	b->want_reserve = w->reserve == 0 || (w->reserve < 0 && w->takes++ % 64 == 0);
 	return true;
 }
 
-static int write_piece(struct disk *d, struct piece *p, const char **ret_what)
+static void make_reserve(struct disk *d, struct wal_batch *b)
+{
+	int fd = d->ops->open(d, RESERVE_NAME, true), rc = fd;
+
+	if (fd >= 0) {
+		rc = d->ops->allocate(d, fd, b->segment_size);
+		d->ops->close(d, fd);
+		if (rc < 0)
+			d->ops->unlink(d, RESERVE_NAME);
+	}
+	b->reserve = rc < 0 ? rc : 1;
+}
+
+static int create_segment(struct disk *d, struct wal_batch *b, struct piece *p, const char *name, const char **ret_what)
+{
+	int rc = -ENOENT;
+
+	/* An outsized entry has a segment of its own size. */
+	if (b->reserve == 1 && p->segment->capacity == b->segment_size)
+		rc = d->ops->rename(d, RESERVE_NAME, name);
+	if (rc == 0)
+		b->reserve = 0;
+	*ret_what = "create";
+	p->fd = d->ops->open(d, name, true);
+	if (p->fd < 0)
+		return p->fd;
+	b->want_reserve = true;
+	*ret_what = "allocate";
+	return rc == 0 ? 0 : d->ops->allocate(d, p->fd, p->segment->capacity);
+}
+
+static int write_piece(struct disk *d, struct wal_batch *b, struct piece *p, const char **ret_what)
 {
 	struct wal_segment *s = p->segment;
 	char name[WAL_NAME_SIZE];
@@ -157,12 +200,7 @@ static int write_piece(struct disk *d, struct piece *p, const char **ret_what)
 
 	wal__segment_name(s->seq, name);
 	if (p->create) {
-		*ret_what = "create";
-		p->fd = d->ops->open(d, name, true);
-		if (p->fd < 0)
-			return p->fd;
-		*ret_what = "allocate";
-		rc = d->ops->allocate(d, p->fd, s->capacity);
+		rc = create_segment(d, b, p, name, ret_what);
 		if (rc < 0)
 			return rc;
 	}
@@ -196,13 +234,15 @@ int wal_batch_write(struct disk *d, struct wal_batch *b, struct err *e)
 
 	LIST_FOR_EACH (p, &b->pieces, struct piece, link) {
 		const char *what = "";
-		int rc = write_piece(d, p, &what);
+		int rc = write_piece(d, b, p, &what);
 
 		if (rc < 0)
 			return err_set_errno(e, -rc, "write-ahead log: cannot %s raft/%08" PRIx32 ".wal", what,
 					     p->segment->seq);
 	}
 	mark = write_mark(d, b);
+	if (b->want_reserve && b->reserve != 1)
+		make_reserve(d, b);
 	return mark < 0 ? err_set_errno(e, -mark, "write-ahead log: cannot write raft/durable") : 0;
 }
 
@@ -217,6 +257,7 @@ void wal_batch_done(struct wal *w, struct wal_batch *b)
 	LIST_FOR_EACH (p, &b->pieces, struct piece, link)
 		p->segment->fd = p->fd;
 	w->durable_lsn = b->last_lsn;
+	w->reserve = b->reserve;
 	wal_batch_drop(b);
 }
 

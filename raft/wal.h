@@ -8,14 +8,19 @@
  *
  * Writing has three steps, so that one slow fdatasync serves all that has gathered meanwhile: wal_append encodes into
  * memory (raft loop), wal_take hands the gathered bytes out as a batch, wal_batch_write writes and syncs it (any
- * thread, one batch at a time), wal_batch_done (raft loop) marks them durable. Any error of a write is final.
+ * thread, one batch at a time), wal_batch_done (raft loop) marks them durable. Any error of a write is final for this
+ * struct wal: whoever wants to go on opens the files anew and trusts only what had been durable (`trust_lsn`).
+ *
+ * The file `reserve.wal` is the next segment, already allocated: a disk that is full shows there first, while the segment
+ * in use still has room. A batch that made a segment makes the next reserve; failing to is no error of the batch.
  *
  * After each sync the highest durable lsn also goes into the file `durable`, which is never synced: it survives the process
  * and, a little older, a power loss.
  *
  * Reading at start: a damaged record is a torn tail only if neither `durable` nor any intact record behind it says that it
- * had been durable; then the tail, which nobody was ever told about, is cut off. Anything else is corruption, an error that names file and
- * offset, and the member must not serve: remove it from the cluster, empty its directory, join anew. What was read is synced
+ * had been durable; then the tail, which nobody was ever told about, is cut off. Anything else is corruption, an error that
+ * names file and offset. wal_repair then puts the damaged part aside, and what is left opens; but entries that were
+ * acknowledged are gone, so the member must not vote before a leader has given them back. What was read is synced
  * before it counts, since the process before may have died between its write and its sync.
  */
 #ifndef RAFT_WAL_H
@@ -58,7 +63,15 @@ struct wal {
 	int mark_fd;  /* the file `durable` */
 	struct list pieces; /* encoded, not taken */
 	uint64_t bytes;     /* used in all segments */
+	int reserve;        /* 1: reserve.wal is there; 0: not tried yet; -errno: it cannot be made */
+	unsigned takes;
+	/* After wal_open answered ERR_CORRUPT: where. */
+	uint32_t damaged_segment;
+	uint64_t damaged_offset;
 };
+
+/* Records with later numbers were never reported durable, whatever the files say. */
+#define WAL_TRUST_ALL UINT64_MAX
 
 /* What a start finds, in order. Bytes are borrowed for the call. */
 struct wal_reader {
@@ -69,7 +82,10 @@ struct wal_reader {
 
 /* Open or begin the log. The ids are checked against the files. segment_size 0: WAL_SEGMENT_SIZE. */
 int wal_open(struct wal *, struct disk *, uint64_t cluster_id, uint64_t member_id, uint32_t segment_size,
-	     struct wal_reader *, struct err *);
+	     uint64_t trust_lsn, struct wal_reader *, struct err *);
+/* Put everything from the damaged record on aside, as NNNNNNNN.bad (those of an earlier repair go). wal_open may be
+ * tried again then. */
+int wal_repair(struct disk *, uint32_t segment, uint64_t offset, struct err *);
 /* Closes the files; what was not taken is dropped. No batch may be out. */
 void wal_close(struct wal *);
 
@@ -80,6 +96,9 @@ struct wal_batch {
 	struct list pieces;
 	uint64_t last_lsn;
 	int mark_fd;
+	int reserve; /* as in struct wal */
+	bool want_reserve;
+	uint32_t segment_size;
 };
 /* False: nothing to write. */
 bool wal_take(struct wal *, struct wal_batch *);

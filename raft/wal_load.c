@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,18 +48,20 @@ struct load {
 	uint64_t last_index;
 	bool have_entries;
 	uint64_t durable; /* by the file `durable`; 0: unknown */
+	uint64_t trust;   /* later records are left out */
 };
 
 static void on_name(void *arg, const char *name)
 {
 	struct load *l = arg;
-	char *end;
-	unsigned long seq = strtoul(name, &end, 16);
+	uint32_t seq = wal__segment_seq(name, ".wal");
 
-	if (end != name + 8 || strcmp(end, ".wal") != 0)
+	if (strcmp(name, RESERVE_NAME) == 0)
+		l->wal->reserve = 1;
+	if (seq == 0)
 		return;
 	l->seqs = xrealloc(l->seqs, (l->n_seqs + 1) * sizeof(*l->seqs));
-	l->seqs[l->n_seqs++] = (uint32_t)seq;
+	l->seqs[l->n_seqs++] = seq;
 }
 
 static int by_seq(const void *a, const void *b)
@@ -70,10 +73,10 @@ static int by_seq(const void *a, const void *b)
 
 static int corrupt(struct load *l, const char *what, struct err *e)
 {
+	l->wal->damaged_segment = l->seqs[l->at];
+	l->wal->damaged_offset = l->offset;
 	return err_set(e, ERR_CORRUPT,
-		       "write-ahead log raft/%08" PRIx32 ".wal is damaged at offset %zu: %s; this member cannot be trusted: "
-		       "remove it from the cluster, move its data directory away and join it anew",
-		       l->seqs[l->at], l->offset, what);
+		       "write-ahead log raft/%08" PRIx32 ".wal is damaged at offset %zu: %s", l->seqs[l->at], l->offset, what);
 }
 
 /* Read the whole segment file into memory. */
@@ -216,7 +219,7 @@ static int take_record(struct load *l, struct wal_segment *s, const struct recor
 
 static bool follows(const struct load *l, const struct record *rec)
 {
-	return !l->started || (rec->lsn == l->wal->next_lsn && rec->prev_crc == l->wal->crc);
+	return rec->lsn <= l->trust && (!l->started || (rec->lsn == l->wal->next_lsn && rec->prev_crc == l->wal->crc));
 }
 
 /* Read one segment. *ret_end: the log ends in it. */
@@ -337,10 +340,79 @@ static int drop_empty(struct load *l, struct err *e)
 	return rc < 0 ? err_set_errno(e, -rc, "write-ahead log: cannot remove raft/%s", name) : 0;
 }
 
-int wal_open(struct wal *w, struct disk *d, uint64_t cluster_id, uint64_t member_id, uint32_t segment_size,
-	     struct wal_reader *reader, struct err *e)
+/* The damaged end of one segment, as a file of its own: somebody may want to look at it. */
+static int save_end(struct disk *d, const char *name, const char *bad, uint64_t offset)
 {
-	struct load l = {.wal = w, .reader = reader, .fd = -1};
+	int from = d->ops->open(d, name, false), to = d->ops->open(d, bad, true), rc = 0;
+	int64_t size = from < 0 ? from : d->ops->size(d, from), n = 0;
+	char *bytes = xmalloc(size > 0 ? (size_t)size : 1);
+
+	if (from >= 0 && size > (int64_t)offset)
+		n = d->ops->pread(d, from, bytes, (size_t)(size - (int64_t)offset), offset);
+	rc = from < 0 ? from : to < 0 ? to : n < 0 ? (int)n : 0;
+	if (rc == 0)
+		rc = d->ops->pwrite(d, to, bytes, (size_t)n, 0);
+	if (rc == 0)
+		rc = d->ops->truncate(d, from, offset);
+	if (rc == 0)
+		rc = d->ops->sync(d, from);
+	if (from >= 0)
+		d->ops->close(d, from);
+	if (to >= 0)
+		d->ops->close(d, to);
+	free(bytes);
+	return rc;
+}
+
+struct names {
+	struct disk *disk;
+	uint32_t segment;
+	char (*list)[WAL_NAME_SIZE];
+	size_t n;
+};
+
+static void on_repair_name(void *arg, const char *name)
+{
+	struct names *names = arg;
+
+	if (wal__segment_seq(name, ".bad") == 0 && wal__segment_seq(name, ".wal") <= names->segment)
+		return;
+	names->list = xrealloc(names->list, (names->n + 1) * sizeof(*names->list));
+	snprintf(names->list[names->n++], WAL_NAME_SIZE, "%s", name);
+}
+
+int wal_repair(struct disk *d, uint32_t segment, uint64_t offset, struct err *e)
+{
+	struct names names = {.disk = d, .segment = segment};
+	char name[WAL_NAME_SIZE], bad[WAL_NAME_SIZE];
+	int rc = d->ops->list(d, on_repair_name, &names);
+
+	for (size_t i = 0; rc >= 0 && i < names.n; i++)
+		if (wal__segment_seq(names.list[i], ".bad"))
+			rc = d->ops->unlink(d, names.list[i]);
+	for (size_t i = 0; rc >= 0 && i < names.n; i++) {
+		if (wal__segment_seq(names.list[i], ".bad"))
+			continue;
+		snprintf(bad, sizeof(bad), "%.8s.bad", names.list[i]);
+		rc = d->ops->rename(d, names.list[i], bad);
+	}
+	wal__segment_name(segment, name);
+	snprintf(bad, sizeof(bad), "%.8s.bad", name);
+	if (rc >= 0)
+		rc = offset > 0 ? save_end(d, name, bad, offset) : d->ops->rename(d, name, bad);
+	/* It tells of records that are gone now. */
+	if (rc >= 0)
+		rc = d->ops->unlink(d, "durable");
+	if (rc >= 0 || rc == -ENOENT)
+		rc = d->ops->sync_dir(d);
+	free(names.list);
+	return rc < 0 ? err_set_errno(e, -rc, "write-ahead log: cannot put the damaged part of raft/%s aside", name) : 0;
+}
+
+int wal_open(struct wal *w, struct disk *d, uint64_t cluster_id, uint64_t member_id, uint32_t segment_size,
+	     uint64_t trust_lsn, struct wal_reader *reader, struct err *e)
+{
+	struct load l = {.wal = w, .reader = reader, .fd = -1, .trust = trust_lsn};
 	int rc;
 
 	*w = (struct wal){.disk = d, .cluster_id = cluster_id, .member_id = member_id, .next_lsn = 1, .mark_fd = -1};

@@ -19,13 +19,16 @@ struct store_install {
 	uint64_t count;
 	int stage;               /* kind of the last record; -1 before the head */
 	bool complete, synced;
+	bool rebase;             /* it is this store's own last checkpoint: an older state is what is wanted */
 	struct store_state state; /* what it will be */
 };
 
 int store_install_begin(struct store *s, struct store_install **ret, struct err *e)
 {
+	/* After a failed swap the checkpoint on the disk may name that file, so it is not touched. */
+	uint64_t generation = MAX(s->last_generation, s->env->generation) + 1;
 	struct store_install *in;
-	_cleanup_(freep) char *path = store__db_path(s->dir, s->env->generation + 1);
+	_cleanup_(freep) char *path = store__db_path(s->dir, generation);
 	int rc;
 
 	if (s->install != NULL)
@@ -35,11 +38,12 @@ int store_install_begin(struct store *s, struct store_install **ret, struct err 
 	in->store = s;
 	in->stage = -1;
 	buf_init(&in->rest, RECORD_VALUE_MAX + STORE_CHUNK_MAX + RECORD_KEY_MAX + RECORD_FIXED);
-	rc = store__env_open(path, s->env->generation + 1, s->map_size, s->max_readers, true, &in->env, e);
+	rc = store__env_open(path, generation, s->map_size, s->max_readers, true, &in->env, e);
 	if (rc != 0) {
 		free(in);
 		return rc;
 	}
+	s->last_generation = generation;
 	in->env->remove = true; /* until it is in force */
 	s->install = in;
 	*ret = in;
@@ -82,7 +86,7 @@ static int take_head(struct store_install *in, struct str v, struct err *e)
 		return err_set(e, ERR_FAILED_PRECONDITION,
 				"store: the snapshot is of cluster %016" PRIx64 ", this member belongs to %016" PRIx64, st->cluster_id,
 				s->state.cluster_id);
-	if (st->index < s->state.index)
+	if (st->index < s->state.index && !in->rebase)
 		return err_set(e, ERR_FAILED_PRECONDITION,
 				"store: the snapshot at entry %" PRIu64 " is older than this member's state at %" PRIu64, st->index,
 				s->state.index);
@@ -174,6 +178,10 @@ static int keep_local(struct store_install *in, MDB_txn *txn, struct err *e)
 	MDB_val k = {2, (void *)"l/"}, d;
 	int mrc = 0, rc = store__local_save(in->env, txn, &local, e);
 
+	/* What has been written since the checkpoint is not to be trusted; the member writes its own again. */
+	if (rc == 0 && in->rebase)
+		return 0;
+
 	if (rc == 0)
 		rc = store_view_open(in->store, &v, e);
 	if (rc != 0)
@@ -264,15 +272,21 @@ static int swap_in(struct store_install *in, struct err *e)
 	ASSERT(!s->in_batch);
 	if (!in->synced)
 		return err_set(e, ERR_FAILED_PRECONDITION, "store: the snapshot is not synced");
-	if (s->checkpoint != NULL || s->checkpoint_failed)
+	if (s->checkpoint != NULL || (s->checkpoint_failed && !in->rebase))
 		return err_set(e, ERR_UNAVAILABLE, "store: a checkpoint is under way");
-	if (in->state.index < s->state.index)
+	if (in->state.index < s->state.index && !in->rebase)
 		return err_set(e, ERR_FAILED_PRECONDITION, "store: the member has overtaken the snapshot");
 	rc = store__checkpoint_pin(in->env, &pin, &file.meta, &file.page_size, e);
 	if (rc != 0)
 		return rc;
 	rc = store__checkpoint_write(s->dir, &file, s->no_sync, e);
 	free(file.meta);
+	if (rc != 0 && in->rebase) {
+		/* As before: it may be tried again. Should the disk have the new name, the file holds the same state. */
+		mdb_txn_abort(pin);
+		in->env->remove = false;
+		return rc;
+	}
 	if (rc != 0) {
 		/* Which file is in force is unknown now, so neither may change any more. */
 		s->checkpoint_failed = true;
@@ -282,7 +296,10 @@ static int swap_in(struct store_install *in, struct err *e)
 		in->env->remove = false;
 		return rc;
 	}
-	store__pin_release(s);
+	if (s->failed_env != NULL)
+		s->failed_env->remove = true;
+	store__pins_close(s);
+	s->checkpoint_failed = false;
 	s->pin = pin;
 	s->pin_env = in->env;
 	ref_get(&in->env->ref);
@@ -306,4 +323,46 @@ int store_install_finish(struct store_install *in, struct err *e)
 
 	store_install_abort(in); /* what is left of it: nothing but the struct when it went well */
 	return rc;
+}
+
+/* --- Going back to the last checkpoint --------------------------------------------------------------------------- */
+
+bool store_needs_rebase(const struct store *s)
+{
+	return s->checkpoint_failed;
+}
+
+int store_rebase_begin(struct store *s, struct store_install **ret, struct err *e)
+{
+	struct store_snapshot *from;
+	struct store_install *to;
+	bool last = false;
+	int rc = store__snapshot_open_txn(s->pin_env, s->pin, &from, e);
+
+	if (rc != 0)
+		return rc;
+	rc = store_install_begin(s, &to, e);
+	if (rc != 0) {
+		store_snapshot_close(from);
+		return rc;
+	}
+	to->rebase = true;
+	for (uint64_t n = 0; rc == 0 && !last; n++) {
+		struct buf chunk = BUF_INIT;
+		bool made_last;
+
+		rc = store_snapshot_chunk(from, n, &chunk, &made_last, e);
+		if (rc == 0)
+			rc = store_install_chunk(to, buf_str(&chunk), &last, e);
+		buf_fini(&chunk);
+	}
+	store_snapshot_close(from);
+	if (rc == 0)
+		rc = store_install_sync(to, e);
+	if (rc != 0) {
+		store_install_abort(to);
+		return rc;
+	}
+	*ret = to;
+	return 0;
 }

@@ -19,6 +19,7 @@ struct position {
 
 struct store_snapshot {
 	struct store_view *view;
+	bool borrowed; /* the view's transaction is somebody else's */
 	uint64_t size;
 	struct position *at; /* at[n]: where chunk n begins, for n <= n_at - 1 */
 	size_t n_at, cap;
@@ -26,9 +27,21 @@ struct store_snapshot {
 	struct buf record;   /* the record at hand */
 };
 
+static struct store_snapshot *snapshot_new(struct store_view *v)
+{
+	struct store_snapshot *sn = xcalloc(1, sizeof(*sn));
+
+	sn->view = v;
+	buf_init(&sn->record, BUF_NO_LIMIT);
+	sn->cap = 8;
+	sn->at = xcalloc(sn->cap, sizeof(*sn->at));
+	sn->at[0].stage = -1;
+	sn->n_at = 1;
+	return sn;
+}
+
 int store_snapshot_open(struct store *s, struct store_snapshot **ret, struct err *e)
 {
-	struct store_snapshot *sn;
 	struct store_view *v;
 	uint64_t file, used;
 	int rc = store_view_open(s, &v, e);
@@ -40,15 +53,27 @@ int store_snapshot_open(struct store *s, struct store_snapshot **ret, struct err
 		store_view_close(v);
 		return rc;
 	}
-	sn = xcalloc(1, sizeof(*sn));
-	sn->view = v;
-	sn->size = used;
-	buf_init(&sn->record, BUF_NO_LIMIT);
-	sn->cap = 8;
-	sn->at = xcalloc(sn->cap, sizeof(*sn->at));
-	sn->at[0].stage = -1;
-	sn->n_at = 1;
-	*ret = sn;
+	*ret = snapshot_new(v);
+	(*ret)->size = used;
+	return 0;
+}
+
+int store__snapshot_open_txn(struct store_env *env, MDB_txn *txn, struct store_snapshot **ret, struct err *e)
+{
+	struct store_view *v = xcalloc(1, sizeof(*v));
+	struct store_local local;
+	int rc;
+
+	v->env = env;
+	v->txn = txn;
+	rc = store__state_load(env, txn, &v->state, &local, e);
+	if (rc != 0) {
+		free(v);
+		return rc;
+	}
+	v->member_id = local.member_id;
+	*ret = snapshot_new(v);
+	(*ret)->borrowed = true;
 	return 0;
 }
 
@@ -56,7 +81,12 @@ void store_snapshot_close(struct store_snapshot *sn)
 {
 	if (sn == NULL)
 		return;
-	store_view_close(sn->view);
+	if (sn->cursor != NULL)
+		mdb_cursor_close(sn->cursor);
+	if (sn->borrowed)
+		free(sn->view);
+	else
+		store_view_close(sn->view);
 	for (size_t i = 0; i < sn->n_at; i++)
 		free(sn->at[i].key);
 	free(sn->at);

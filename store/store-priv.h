@@ -109,6 +109,7 @@ struct store {
 	struct store_env *failed_env;
 	struct store_applied durable;
 	struct store_checkpoint *checkpoint;
+	uint64_t last_generation; /* of the newest file that was begun */
 	bool checkpoint_failed;
 	struct store_install *install;
 
@@ -268,6 +269,11 @@ static inline bool store__compact_pending(const struct store *s)
 {
 	return s->local.compacted < s->writer.state.compact;
 }
+
+/* --- snapshot.c --- */
+
+/* A snapshot of a read transaction that stays its owner's. */
+int store__snapshot_open_txn(struct store_env *, MDB_txn *, struct store_snapshot **ret, struct err *);
 
 /* --- checkpoint.c -------------------------------------------------------------------------------------- */
 

@@ -495,6 +495,12 @@ struct store_hash store_rolling_hash(struct store *s)
 	return h;
 }
 
+uint64_t store_batch_hash(const struct store *s)
+{
+	ASSERT(s->in_batch);
+	return s->writer.state.hash;
+}
+
 static int count_entries(struct store_view *v, enum store_db db, uint64_t *ret, struct err *e)
 {
 	MDB_stat stat;

@@ -130,6 +130,8 @@ struct store_hash {
 	uint64_t index, hash;
 };
 struct store_hash store_rolling_hash(struct store *);
+/* The hash after the last entry applied in this batch (writer, in a batch). */
+uint64_t store_batch_hash(const struct store *);
 
 struct store_stats {
 	uint64_t applied_index, applied_term;
@@ -228,5 +230,16 @@ int store_install_sync(struct store_install *, struct err *);
 int store_install_finish(struct store_install *, struct err *);
 /* Give up and remove the file. NULL is allowed. */
 void store_install_abort(struct store_install *);
+
+/*
+ * After a checkpoint failed, what the disk holds of the pages written since the one before is unknown, also when they can
+ * still be read and a later sync succeeds. Then the store can only go back: the last good checkpoint, all of which is on the
+ * disk, is copied into a new file, as a snapshot of itself, and the log is replayed from there. Views and hubs live on.
+ *
+ * begin: [any] thread, blocks on the disk, while the writer does nothing; then store_install_finish (writer), or
+ * store_install_abort. Both may be repeated after a failure.
+ */
+bool store_needs_rebase(const struct store *);
+int store_rebase_begin(struct store *, struct store_install **ret, struct err *);
 
 #endif

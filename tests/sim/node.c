@@ -195,6 +195,58 @@ static void op_fatal(struct member *m, const struct err *e)
 		sim_fail(n->w, "%s stopped: %s", n->name, e->text);
 }
 
+static void member_cfg_of(struct node *n, struct member_cfg *mc);
+
+/* As the shell does: the files anew, a new member on them, and only what was known to be durable counts. */
+static bool reopen(struct node *n)
+{
+	struct stable before = n->stable, stable;
+	struct member *old = n->member, *member;
+	struct member_cfg mc;
+	struct err e = ERR_INIT;
+
+	if (stable_open(&stable, &n->disk.disk, &e) != 0)
+		return false;
+	n->stable = stable;
+	member_cfg_of(n, &mc);
+	mc.distrust = true;
+	mc.trust_lsn = member_durable_lsn(old);
+	if (member_new(&mc, n, &member, &e) != 0) {
+		stable_close(&n->stable);
+		n->stable = before;
+		if (e.code == ERR_CORRUPT || e.code == ERR_FAILED_PRECONDITION)
+			sim_fail(n->w, "%s does not come back after its disk failed: %s", n->name, e.text);
+		return false;
+	}
+	n->member = member;
+	member_stop(old);
+	member_free(old);
+	stable_close(&before);
+	n->last_index = 0;
+	n->w->n_repairs++;
+	sim_trace(n->w, "%s is back after a disk failure", n->name);
+	node_flush_soon(n);
+	return true;
+}
+
+static void ev_retry(struct event *ev)
+{
+	struct node *n = ev->node;
+
+	n->retry = NULL;
+	if (n->disk.fault != SIMDISK_FINE || !member_idle(n->member) || !reopen(n))
+		n->retry = event_add(n->w, n, 200 * MS, ev_retry);
+}
+
+static void op_disk_failed(struct member *m, const struct err *e)
+{
+	struct node *n = of(m);
+
+	sim_trace(n->w, "%s halts: %s", n->name, e->text);
+	n->w->n_disk_faults++;
+	n->retry = event_add(n->w, n, 200 * MS, ev_retry);
+}
+
 void client_req_done(struct member *, struct kv_req *);
 void client_barrier_done(struct member *, struct kv_barrier *);
 
@@ -233,6 +285,7 @@ static const struct member_ops ops = {
 	.work = op_work,
 	.peers = op_peers,
 	.changed = op_changed,
+	.disk_failed = op_disk_failed,
 	.fatal = op_fatal,
 	.req_done = client_req_done,
 	.barrier_done = client_barrier_done,
@@ -241,14 +294,16 @@ static const struct member_ops ops = {
 
 /* --- Start and crash ------------------------------------------------------------------------------------------ */
 
-void node_start(struct node *n, bool join)
+static void member_cfg_of(struct node *n, struct member_cfg *mc)
 {
 	struct world *w = n->w;
-	struct store_cfg sc = {.dir = n->store_dir, .cluster_id = w->cluster_id, .member_id = n->id, .no_sync = true,
-			       .map_size = 256u << 20};
-	struct member_cfg mc = {.ops = &ops,
+
+	*mc = (struct member_cfg){.ops = &ops,
 				.disk = &n->disk.disk,
 				.stable = &n->stable,
+				.store = n->store,
+				.voters = w->voters,
+				.dead_ms = w->dead_ms,
 				.election_ms = 300,
 				.heartbeat_ms = 50,
 				.compact_keep_ms = w->compact_ms,
@@ -256,20 +311,36 @@ void node_start(struct node *n, bool join)
 				.trailing_bytes = 2u << 10,
 				.segment_size = 8u << 10,
 				.log_cache = 4u << 10};
-	struct err e = ERR_INIT;
-
 	/* Large values: larger files, or each entry is one. */
 	if (w->value_size > 1000) {
-		mc.checkpoint_bytes *= 16;
-		mc.trailing_bytes *= 16;
-		mc.segment_size *= 16;
+		mc->checkpoint_bytes *= 16;
+		mc->trailing_bytes *= 16;
+		mc->segment_size *= 16;
 	}
 	if (w->cfg.no_checkpoints)
-		mc.checkpoint_bytes = UINT64_MAX;
+		mc->checkpoint_bytes = UINT64_MAX;
+	/* A member that died before its first entry was durable begins with the list again. */
+	if (!n->stable.joined) {
+		mc->initial = w->initial;
+		mc->initial_ids = w->initial_ids;
+		mc->n_initial = 3;
+	}
+}
+
+void node_start(struct node *n, bool join)
+{
+	struct world *w = n->w;
+	struct store_cfg sc = {.dir = n->store_dir, .cluster_id = w->cluster_id, .member_id = n->id, .no_sync = true,
+			       .map_size = 256u << 20};
+	struct member_cfg mc;
+	struct err e = ERR_INIT;
+
+
 	n->epoch++;
 	n->flush_due = false;
 	n->timer = NULL;
 	n->write = NULL;
+	n->retry = NULL;
 	n->paused_until = 0;
 	if (stable_open(&n->stable, &n->disk.disk, &e) != 0)
 		goto fail;
@@ -277,13 +348,7 @@ void node_start(struct node *n, bool join)
 		goto fail;
 	if (store_open(&sc, &n->store, &e) != 0)
 		goto fail;
-	mc.store = n->store;
-	/* A member that died before its first entry was durable begins with the list again. */
-	if (!n->stable.joined) {
-		mc.initial = w->initial;
-		mc.initial_ids = w->initial_ids;
-		mc.n_initial = 3;
-	}
+	member_cfg_of(n, &mc);
 	if (member_new(&mc, n, &n->member, &e) != 0)
 		goto fail;
 	return;
@@ -337,6 +402,8 @@ void node_crash(struct node *n, bool power)
 		member_written(n->member, &err);
 	}
 	lose_work(n);
+	n->disk.fault = SIMDISK_FINE;
+	n->retry = NULL;
 	/* What it still had to say to its callers counts as unknown there already; nothing else leaves it. */
 	n->epoch++;
 	n->timer = NULL;

@@ -43,7 +43,7 @@ static void on_abort(int sig)
 }
 
 struct totals {
-	uint64_t events, ok, crashes, elections, changes, snapshots;
+	uint64_t events, ok, crashes, elections, changes, snapshots, halts, repairs;
 };
 
 static bool run_seed(uint64_t seed, const struct sim_cfg *base, struct totals *t)
@@ -68,6 +68,8 @@ static bool run_seed(uint64_t seed, const struct sim_cfg *base, struct totals *t
 	t->elections += w->n_elections;
 	t->changes += w->n_changes;
 	t->snapshots += w->n_snapshots;
+	t->halts += w->n_disk_faults;
+	t->repairs += w->n_repairs;
 	if (!ok)
 		printf("seed %" PRIu64 ": %s\nreplay: tests/sim/sim --seed %" PRIu64 " --seconds %u --trace\n", seed, w->failure,
 		       seed, cfg.seconds);
@@ -155,8 +157,9 @@ int main(int argc, char **argv)
 		failed += !run_seed(start + i, &cfg, &t);
 	clock_gettime(CLOCK_MONOTONIC, &b);
 	printf("%" PRIu64 " seeds, %" PRIu64 " failed; %" PRIu64 " events, %" PRIu64 " operations, %" PRIu64 " crashes, %" PRIu64
-	       " elections, %" PRIu64 " member changes, %" PRIu64 " snapshots in %.1f s\n",
-	       n, failed, t.events, t.ok, t.crashes, t.elections, t.changes, t.snapshots,
+	       " elections, %" PRIu64 " member changes, %" PRIu64 " snapshots, %" PRIu64 " halts by disk errors, %" PRIu64
+	       " returns in %.1f s\n",
+	       n, failed, t.events, t.ok, t.crashes, t.elections, t.changes, t.snapshots, t.halts, t.repairs,
 	       (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
 	return failed ? 1 : 0;
 }

@@ -25,6 +25,16 @@ static bool dead(struct simdisk *d)
 	return false;
 }
 
+/* The same as the error of a call that needs the disk in some way; 0: it works. */
+static int fault(struct simdisk *d, bool grows, bool syncs)
+{
+	if (dead(d))
+		return -EIO;
+	if (d->fault == SIMDISK_EIO || (syncs && d->fault == SIMDISK_SYNC))
+		return -EIO;
+	return grows && d->fault == SIMDISK_FULL ? -ENOSPC : 0;
+}
+
 static struct simfile *find(struct simdisk *d, const char *name)
 {
 	for (int i = 0; i < SIMDISK_MAX_FILES; i++)
@@ -41,8 +51,10 @@ static int sim_open(struct disk *disk, const char *path, bool create)
 	if (!f && !create)
 		return -ENOENT;
 	if (!f) {
-		if (dead(d))
-			return -EIO;
+		int rc = fault(d, true, false);
+
+		if (rc < 0)
+			return rc;
 		for (int i = 0; i < SIMDISK_MAX_FILES && !f; i++)
 			if (!d->files[i].used)
 				f = &d->files[i];
@@ -80,11 +92,14 @@ static int64_t sim_pread(struct disk *disk, int fd, void *p, size_t size, uint64
 static int sim_pwrite(struct disk *disk, int fd, const void *p, size_t size, uint64_t offset)
 {
 	struct simfile *f = &of(disk)->files[fd];
+	int rc = fault(of(disk), offset + size > f->size, false);
 
-	if (dead(of(disk)))
-		return -EIO;
+	if (rc < 0)
+		return rc;
 	if (size == 0)
 		return 0;
+	for (uint64_t s = offset / SECTOR; s <= (offset + size - 1) / SECTOR && s < f->n_lost; s++)
+		f->lost[s] = 0;
 	if (offset + size > f->size) {
 		resize(&f->data, &f->cap, f->size, offset + size);
 		f->size = offset + size;
@@ -93,15 +108,39 @@ static int sim_pwrite(struct disk *disk, int fd, const void *p, size_t size, uin
 	return 0;
 }
 
+/* A sync that fails writes some of what is dirty and marks all of it clean. */
+static void give_up(struct simdisk *d, struct simfile *f)
+{
+	uint64_t n = (f->size + SECTOR - 1) / SECTOR;
+
+	if (n > f->n_lost) {
+		f->lost = xrealloc(f->lost, n);
+		memset(f->lost + f->n_lost, 0, n - f->n_lost);
+		f->n_lost = n;
+	}
+	for (uint64_t s = 0; s < n; s++) {
+		uint64_t o = s * SECTOR, len = MIN(SECTOR, f->size - o);
+		bool dirty = o + len > f->synced_size || memcmp(f->data + o, f->synced + o, len) != 0;
+
+		if (dirty && rng_chance(d->rng, 70))
+			f->lost[s] = 1;
+	}
+}
+
 static int sim_sync(struct disk *disk, int fd)
 {
 	struct simfile *f = &of(disk)->files[fd];
+	int rc = fault(of(disk), false, true);
 
-	if (dead(of(disk)))
-		return -EIO;
-	resize(&f->synced, &f->synced_cap, 0, f->size);
-	if (f->size)
-		memcpy(f->synced, f->data, f->size);
+	if (rc < 0) {
+		if (of(disk)->fault == SIMDISK_SYNC)
+			give_up(of(disk), f);
+		return rc;
+	}
+	resize(&f->synced, &f->synced_cap, MIN(f->synced_size, f->size), f->size);
+	for (uint64_t o = 0; o < f->size; o += SECTOR)
+		if (o / SECTOR >= f->n_lost || !f->lost[o / SECTOR])
+			memcpy(f->synced + o, f->data + o, MIN(SECTOR, f->size - o));
 	f->synced_size = f->size;
 	return 0;
 }
@@ -109,9 +148,13 @@ static int sim_sync(struct disk *disk, int fd)
 static int sim_truncate(struct disk *disk, int fd, uint64_t size)
 {
 	struct simfile *f = &of(disk)->files[fd];
+	int rc = fault(of(disk), size > f->size, false);
 
-	if (dead(of(disk)))
-		return -EIO;
+	if (rc < 0)
+		return rc;
+	/* The sector that is cut is written again. */
+	if (size < f->size && size / SECTOR < f->n_lost)
+		memset(f->lost + size / SECTOR, 0, f->n_lost - size / SECTOR);
 	resize(&f->data, &f->cap, f->size, size);
 	f->size = size;
 	return 0;
@@ -129,6 +172,7 @@ static void reap(struct simfile *f)
 		return;
 	free(f->data);
 	free(f->synced);
+	free(f->lost);
 	*f = (struct simfile){.used = false};
 }
 
@@ -136,9 +180,10 @@ static int sim_rename(struct disk *disk, const char *from, const char *to)
 {
 	struct simdisk *d = of(disk);
 	struct simfile *f = find(d, from), *old = find(d, to);
+	int rc = fault(d, false, false);
 
-	if (dead(d))
-		return -EIO;
+	if (rc < 0)
+		return rc;
 	if (!f)
 		return -ENOENT;
 	if (old) {
@@ -152,9 +197,10 @@ static int sim_rename(struct disk *disk, const char *from, const char *to)
 static int sim_unlink(struct disk *disk, const char *path)
 {
 	struct simfile *f = find(of(disk), path);
+	int rc = fault(of(disk), false, false);
 
-	if (dead(of(disk)))
-		return -EIO;
+	if (rc < 0)
+		return rc;
 	if (!f)
 		return -ENOENT;
 	f->name[0] = '\0';
@@ -165,9 +211,10 @@ static int sim_unlink(struct disk *disk, const char *path)
 static int sim_sync_dir(struct disk *disk)
 {
 	struct simdisk *d = of(disk);
+	int rc = fault(d, false, true);
 
-	if (dead(d))
-		return -EIO;
+	if (rc < 0)
+		return rc;
 	for (int i = 0; i < SIMDISK_MAX_FILES; i++)
 		if (d->files[i].used) {
 			memcpy(d->files[i].durable, d->files[i].name, sizeof(d->files[i].name));
@@ -211,6 +258,7 @@ void simdisk_fini(struct simdisk *d)
 	for (int i = 0; i < SIMDISK_MAX_FILES; i++) {
 		free(d->files[i].data);
 		free(d->files[i].synced);
+		free(d->files[i].lost);
 	}
 }
 
@@ -223,7 +271,8 @@ static void lose_sectors(struct simdisk *d, struct simfile *f)
 
 	resize(&f->data, &f->cap, f->size, n);
 	for (uint64_t o = 0; o < n; o += SECTOR) {
-		bool keep_new = mode == 1 || (mode == 2 && o < prefix) || (mode == 3 && rng_chance(d->rng, 50));
+		bool gone = o / SECTOR < f->n_lost && f->lost[o / SECTOR];
+		bool keep_new = !gone && (mode == 1 || (mode == 2 && o < prefix) || (mode == 3 && rng_chance(d->rng, 50)));
 		uint64_t len = MIN(SECTOR, n - o), old = o < f->synced_size ? MIN(len, f->synced_size - o) : 0;
 
 		if (keep_new)
@@ -238,6 +287,7 @@ static void lose_sectors(struct simdisk *d, struct simfile *f)
 void simdisk_power_loss(struct simdisk *d)
 {
 	d->fail_after = -1;
+	d->fault = SIMDISK_FINE;
 	for (int i = 0; i < SIMDISK_MAX_FILES; i++) {
 		struct simfile *f = &d->files[i];
 
@@ -262,6 +312,7 @@ void simdisk_power_loss(struct simdisk *d)
 		if (f->size)
 			memcpy(f->synced, f->data, f->size);
 		f->synced_size = f->size;
+		f->n_lost = 0;
 		reap(f);
 	}
 }

@@ -16,13 +16,20 @@ struct simfile {
 	char durable[40]; /* after a power loss; "" when it would be gone */
 	uint8_t *data, *synced;
 	uint64_t size, synced_size, cap, synced_cap;
+	/* Sectors that a failed sync gave up: they read as written, and no later sync brings them to the disk. */
+	uint8_t *lost;
+	uint64_t n_lost;
 	bool used;
 };
+
+/* What is wrong with the disk at the moment. FULL: files do not grow. SYNC: writes are taken, syncs fail and forget. */
+enum simdisk_fault { SIMDISK_FINE, SIMDISK_EIO, SIMDISK_FULL, SIMDISK_SYNC };
 
 struct simdisk {
 	struct disk disk;
 	struct simfile files[SIMDISK_MAX_FILES];
 	struct rng *rng;
+	enum simdisk_fault fault;
 	int fail_after; /* >= 0: so many more changing calls work, then all fail with -EIO (a crash in the middle) */
 };
 

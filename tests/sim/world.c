@@ -192,6 +192,23 @@ static void fault_rot(struct world *w)
 	sim_trace(w, "bit rot %s", n->name);
 }
 
+static void ev_disk_well(struct event *e)
+{
+	e->node->disk.fault = SIMDISK_FINE;
+}
+
+/* Errors for a while, or no room, or syncs that fail: the member halts, and is back soon after. */
+static void fault_disk(struct world *w)
+{
+	struct node *n = random_up(w);
+
+	if (!n || n->paused_until > w->now)
+		return;
+	n->disk.fault = (enum simdisk_fault)rng_between(&w->rng, SIMDISK_EIO, SIMDISK_SYNC);
+	event_add(w, n, rng_between(&w->rng, 5, 3000) * MS, ev_disk_well);
+	sim_trace(w, "disk fault %s kind=%d", n->name, (int)n->disk.fault);
+}
+
 /* --- Membership ---------------------------------------------------------------------------------------------- */
 
 static void admin(struct world *w, struct node *n, int op)
@@ -239,6 +256,7 @@ static const struct {
 } faults[] = {
 	{20, fault_crash}, {2, fault_crash_all}, {10, fault_pause},  {12, fault_partition},
 	{25, fault_heal},  {10, fault_weather},	 {10, fault_member}, {1, fault_rot},
+	{8, fault_disk},
 };
 
 static void draw_fault(struct world *w)
@@ -268,6 +286,8 @@ void world_init(struct world *w, const struct sim_cfg *cfg)
 	w->joining = -1;
 	w->value_size = rng_chance(&w->rng, 15) ? 8000 : 48;
 	w->compact_ms = rng_chance(&w->rng, 30) ? 1500 : UINT_MAX;
+	w->voters = rng_chance(&w->rng, 40) ? 3 : 5;
+	w->dead_ms = rng_chance(&w->rng, 40) ? 1500 : 30000;
 	w->latency_us = 200;
 	w->jitter_us = 200;
 	list_init(&w->events);
@@ -349,6 +369,7 @@ static void liveness_phase(struct world *w)
 	for (int i = 0; i < SIM_NODES; i++) {
 		w->nodes[i].fsync_us = 500;
 		w->nodes[i].paused_until = 0;
+		w->nodes[i].disk.fault = SIMDISK_FINE;
 	}
 	restart_some(w, true);
 	while (!w->failure[0] && w->now < until && history_acked(w) < acked + 20)

@@ -53,6 +53,7 @@ struct node {
 	uint64_t epoch;
 	uint64_t paused_until;
 	bool rotten; /* a bit of its log has been flipped */
+	struct event *retry; /* its disk failed: tried again then */
 	bool flush_due, gone; /* gone: removed from the cluster, or stopped for good */
 	struct event *timer;
 	struct list works; /* events of work that is out */
@@ -111,6 +112,7 @@ struct world {
 	size_t n_history, cap_history;
 	uint64_t next_value;
 	unsigned value_size; /* large ones make snapshots of many chunks */
+	unsigned voters, dead_ms; /* as in member_cfg */
 	unsigned compact_ms; /* UINT_MAX: history is kept whole */
 	struct kv_peer initial[3];
 	uint64_t initial_ids[3];
@@ -124,7 +126,7 @@ struct world {
 	int joining; /* node that waits for its id, -1 */
 	char failure[512];
 	/* figures */
-	uint64_t n_events, n_ok, n_crashes, n_snapshots, n_elections, n_changes;
+	uint64_t n_events, n_ok, n_crashes, n_snapshots, n_elections, n_changes, n_disk_faults, n_repairs;
 };
 
 void world_init(struct world *, const struct sim_cfg *);

@@ -2,7 +2,9 @@
 #include "tests/unit/raft/raftest.h"
 
 #include <arpa/inet.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -414,6 +416,55 @@ static void test_replace(void **state _unused_)
 	cluster_stop(&c);
 }
 
+static bool has_disk_alarm(void *arg)
+{
+	struct kv_status s;
+
+	kv_status(arg, &s);
+	return (s.alarms & KV_ALARM_DISK) && s.disk_error[0] && strcmp(s.state, "disk failed") == 0;
+}
+
+static bool has_no_alarm(void *arg)
+{
+	struct kv_status s;
+
+	kv_status(arg, &s);
+	return s.alarms == 0;
+}
+
+/* The disk takes no write for a while: nothing is acknowledged, nothing is served as if it were, and the member comes back. */
+static void test_disk_failure(void **state _unused_)
+{
+	struct rlimit none = {1, RLIM_INFINITY}, all = {RLIM_INFINITY, RLIM_INFINITY};
+	char *dir = rt_dir();
+	struct err why = ERR_INIT;
+	struct kv_status s;
+	struct kv *kv;
+
+	signal(SIGXFSZ, SIG_IGN);
+	OK(kv_local_start(dir, &kv, &e));
+	OK(rt_put(kv, "a", "1", &e));
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+	assert_int_equal(rt_put(kv, "a", "2", &why), -(int)ERR_UNAVAILABLE);
+	assert_true(rt_wait(has_disk_alarm, kv, 3000));
+	assert_int_equal(kv_barrier_wait(kv, &why), -(int)ERR_UNAVAILABLE);
+	assert_non_null(strstr(why.text, "File too large"));
+	kv_status(kv, &s);
+	assert_int_equal(s.members[0].alarms, KV_ALARM_DISK);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+	assert_true(kv_leader_wait(kv, 10000));
+	OK(kv_barrier_wait(kv, &e));
+	check_value(kv, "a", "1");
+	OK(rt_put(kv, "a", "3", &e));
+	assert_true(rt_wait(has_no_alarm, kv, 3000));
+	kv_stop(kv);
+	OK(kv_local_start(dir, &kv, &e));
+	OK(kv_barrier_wait(kv, &e));
+	check_value(kv, "a", "3");
+	kv_stop(kv);
+	rt_dir_free(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -425,6 +476,7 @@ int main(void)
 		cmocka_unit_test(test_join_and_leave),
 		cmocka_unit_test(test_reserved_place),
 		cmocka_unit_test(test_replace),
+		cmocka_unit_test(test_disk_failure),
 	};
 
 	log_set_level(getenv("RT_LOG") ? getenv("RT_LOG") : "error");

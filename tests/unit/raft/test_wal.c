@@ -24,6 +24,8 @@ struct fixture {
 	struct disk_posix disk;
 	struct wal wal;
 	struct seen seen;
+	bool distrust;
+	uint64_t trust;
 };
 
 static void on_entry(struct wal_reader *r, uint64_t index, uint64_t term, uint8_t type _unused_, struct str data,
@@ -45,7 +47,7 @@ static int reopen(struct fixture *f, struct err *e)
 {
 	memset(&f->seen, 0, sizeof(f->seen));
 	f->seen.reader = (struct wal_reader){.entry = on_entry, .reset = on_reset};
-	return wal_open(&f->wal, &f->disk.disk, 7, 8, SEG, &f->seen.reader, e);
+	return wal_open(&f->wal, &f->disk.disk, 7, 8, SEG, f->distrust ? f->trust : WAL_TRUST_ALL, &f->seen.reader, e);
 }
 
 static int setup(void **state)
@@ -286,6 +288,92 @@ static void test_missing_segment(void **state)
 	OK(reopen(f, &e));
 }
 
+/* What was never reported durable does not count when the files are opened anew, though it can be read. */
+static void test_distrust(void **state)
+{
+	struct fixture *f = *state;
+	struct wal_batch b;
+
+	for (uint64_t i = 1; i <= 10; i++) {
+		append(f, i, 1);
+		flush(f);
+	}
+	f->distrust = true;
+	f->trust = f->wal.durable_lsn;
+	append(f, 11, 1);
+	append(f, 12, 1);
+	assert_true(wal_take(&f->wal, &b));
+	OK(wal_batch_write(&f->disk.disk, &b, &e));
+	wal_batch_drop(&b); /* its sync failed, let us say */
+	forget_mark(f);
+	wal_close(&f->wal);
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.n, 10);
+	append(f, 11, 2);
+	flush(f);
+	wal_close(&f->wal);
+	f->distrust = false;
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.n, 11);
+	assert_int_equal(f->seen.term[10], 2);
+}
+
+static bool is_there(const struct fixture *f, const char *name)
+{
+	_cleanup_(freep) char *path = xasprintf("%s/%s", f->dir, name);
+
+	return access(path, F_OK) == 0;
+}
+
+/* The damaged end goes aside, what is before it opens, and what is written then follows it. */
+static void test_repair(void **state)
+{
+	struct fixture *f = *state;
+	struct wal_pos pos[301];
+	struct err why = ERR_INIT;
+
+	for (uint64_t i = 1; i <= 300; i++) {
+		pos[i] = append(f, i, 1);
+		flush(f);
+	}
+	wal_close(&f->wal);
+	assert_true(pos[150].segment > 1 && pos[300].segment > pos[150].segment);
+	flip(f, pos[150].segment, pos[150].offset + 58);
+	assert_int_equal(reopen(f, &why), -(int)ERR_CORRUPT);
+	assert_int_equal(f->wal.damaged_segment, pos[150].segment);
+	assert_int_equal(f->wal.damaged_offset, pos[150].offset);
+	OK(wal_repair(&f->disk.disk, f->wal.damaged_segment, f->wal.damaged_offset, &e));
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.n, 149);
+	append(f, 150, 2);
+	flush(f);
+	wal_close(&f->wal);
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.n, 150);
+	assert_int_equal(f->seen.term[149], 2);
+	assert_true(is_there(f, "00000003.bad") || is_there(f, "00000002.bad"));
+}
+
+/* The next segment is there before it is needed; without one the log goes on as long as there is room. */
+static void test_reserve(void **state)
+{
+	struct fixture *f = *state;
+
+	append(f, 1, 1);
+	flush(f);
+	assert_int_equal(f->wal.reserve, 1);
+	assert_true(is_there(f, "reserve.wal"));
+	for (uint64_t i = 2; i <= 100; i++) {
+		append(f, i, 1);
+		flush(f);
+		assert_int_equal(f->wal.reserve, 1);
+	}
+	wal_close(&f->wal);
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.n, 100);
+	assert_int_equal(f->wal.reserve, 1);
+}
+
 static void test_foreign(void **state)
 {
 	struct fixture *f = *state;
@@ -294,7 +382,7 @@ static void test_foreign(void **state)
 	append(f, 1, 1);
 	flush(f);
 	wal_close(&f->wal);
-	assert_int_equal(wal_open(&f->wal, &f->disk.disk, 99, 8, SEG, &f->seen.reader, &why),
+	assert_int_equal(wal_open(&f->wal, &f->disk.disk, 99, 8, SEG, f->distrust ? f->trust : WAL_TRUST_ALL, &f->seen.reader, &why),
 			 -(int)ERR_FAILED_PRECONDITION);
 	OK(reopen(f, &e));
 }
@@ -342,6 +430,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_every_cut, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_corruption, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_missing_segment, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_distrust, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_repair, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_reserve, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_foreign, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vote, setup, teardown),
 	};

@@ -2,6 +2,8 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "io/loop.h"
 #include "store/watch.h"
@@ -261,11 +263,64 @@ static void test_watches_across_install(void **state)
 	fixture_close(&b);
 }
 
+/* After a failed checkpoint the store goes back to the one before, in a new file, and on from there as if replayed. */
+static void test_rebase(void **state _unused_)
+{
+	struct fixture f;
+	struct store_install *in;
+	struct store_applied good;
+	struct store_view *old;
+	struct err why = ERR_INIT;
+	uint64_t before, index;
+	char *block;
+
+	fixture_open(&f, NULL);
+	fill(&f);
+	OK(store_checkpoint(f.store, &e));
+	good = store_applied(f.store);
+	before = hash(&f);
+	index = f.index;
+	put(&f, "later", "1");
+	OK(store_view_open(f.store, &old, &e));
+	assert_false(store_needs_rebase(f.store));
+	/* A directory in its way: the checkpoint's file cannot be written. */
+	block = xasprintf("%s/checkpoint.new", f.dir);
+	assert_int_equal(mkdir(block, 0700), 0);
+	assert_int_not_equal(store_checkpoint(f.store, &why), 0);
+	assert_true(store_needs_rebase(f.store));
+	/* The first try fails as well, and leaves everything as it was. */
+	OK(store_rebase_begin(f.store, &in, &e));
+	assert_int_not_equal(store_install_finish(in, &why), 0);
+	assert_true(store_needs_rebase(f.store));
+	assert_int_equal(rmdir(block), 0);
+	free(block);
+	OK(store_rebase_begin(f.store, &in, &e));
+	OK(store_install_finish(in, &e));
+	assert_false(store_needs_rebase(f.store));
+	assert_int_equal(store_applied(f.store).index, good.index);
+	assert_int_equal(store_checkpointed(f.store).index, good.index);
+	assert_true(hash(&f) == before);
+	assert_string_equal(dump(&f, "later", NULL, 0), "");
+	/* A view from before still sees what it saw. */
+	assert_true(view_applied_index(old) > good.index);
+	store_view_close(old);
+	f.index = index;
+	put(&f, "later", "1");
+	OK(store_checkpoint(f.store, &e));
+	put(&f, "lost", "1");
+	fixture_reopen(&f, false);
+	assert_string_equal(dump(&f, "later", NULL, 0), "later=1");
+	assert_string_equal(dump(&f, "lost", NULL, 0), "");
+	assert_int_equal(files(&f, "db."), 1);
+	fixture_close(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_round_trip),
 			cmocka_unit_test(test_refused_and_aborted),
+			cmocka_unit_test(test_rebase),
 			cmocka_unit_test(test_watches_across_install),
 	};
 

@@ -1,0 +1,254 @@
+/*
+ * A disk that fails, and what a member is worth meanwhile; a log that rotted, and when its member may vote again.
+ *
+ * After any failed write or sync the member halts: the core sees no further event, so nothing that the disk may have lost
+ * is ever acknowledged, voted on or led with. It still forwards writes to whom it hears leading, refuses linearizable
+ * reads, and tells the others. The shell opens the files anew when the disk takes writes again, and starts a new struct
+ * member on them, exactly as after a crash; but what was not known to be durable then is cut off even if it can be read
+ * (a page cache may show what the disk has lost).
+ *
+ * A member whose log rotted puts the damaged end aside and starts with the rest: it has forgotten what it acknowledged.
+ * So it neither votes nor stands for election before it has applied an entry of a later term than any that it can have
+ * acknowledged something in. The leader of that term was elected without it, by voters of which at least one has each
+ * committed entry, and an entry of its term comes with all before. (The leader of the same term would not do: it may still
+ * commit something because of an acknowledgement that was forgotten since.) The file `forgetful` keeps that promise over
+ * restarts. Members tell it to the leader, which hands leadership on for it: the core would not go back behind an
+ * acknowledgement anyway.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "raft/member-priv.h"
+
+#define FORGETFUL_FILE "forgetful"
+
+bool member__runs(const struct member *m)
+{
+	return !m->stopped && !m->halted;
+}
+
+/* --- A failing disk ---------------------------------------------------------------------------------------------- */
+
+/* The best of the others is told to stand for election now; whatever it has of our log is a majority's anyway. */
+static void hand_over(struct member *m)
+{
+	struct msg out = {.kind = MSG_TIMEOUT_NOW};
+	struct kv_member best = {0};
+
+	for (unsigned i = 0; i < m->raft.configuration.n; i++) {
+		struct kv_member o;
+
+		member__fill(m, &m->raft.configuration.servers[i], &o);
+		if (!o.self && o.role == KV_VOTER && o.reachable && !(o.alarms & KV_ALARM_DISK) &&
+		    (!best.id || o.match_index > best.match_index))
+			best = o;
+	}
+	if (!best.id)
+		return;
+	out.timeout_now.version = 1;
+	out.timeout_now.term = raft_current_term(&m->raft);
+	/* Not a position: whatever the receiver has. */
+	out.timeout_now.last_log_index = out.timeout_now.last_log_term = 0;
+	log_info("raft", "handing leadership to name=%s", best.name);
+	member__send(m, best.id, &out);
+}
+
+void member__disk_failed(struct member *m, const struct err *e)
+{
+	bool led = m->state == RAFT_LEADER;
+
+	if (!member__runs(m))
+		return;
+	m->halt_err = *e;
+	if (led)
+		hand_over(m);
+	m->halted = true;
+	m->state = RAFT_FOLLOWER;
+	m->halt_term = raft_current_term(&m->raft);
+	if (m->leader == m->id)
+		m->leader = 0;
+	m->hint_at = 0;
+	m->dirty = true;
+	if (led)
+		member__lost_leadership(m);
+	member__reads_halted(m);
+	m->ops->disk_failed(m, e);
+	m->next_upkeep = member__now(m);
+	member__kick(m);
+}
+
+/* What an error means decides its code: a disk that fails may come back; what is damaged does not heal by waiting. */
+void member__failed(struct member *m, const struct err *e)
+{
+	switch (e->code) {
+	case ERR_CORRUPT:
+	case ERR_FAILED_PRECONDITION:
+	case ERR_INTERNAL:
+	case ERR_INVALID:
+		member__fatal(m, e);
+		break;
+	default:
+		member__disk_failed(m, e);
+		break;
+	}
+}
+
+/* Halted: the only things that still matter in what others say. */
+void member__halted_frame(struct member *m, uint64_t from, const struct msg *msg)
+{
+	struct msg out = {.kind = MSG_PROPOSE_RESULT};
+
+	switch (msg->kind) {
+	case MSG_APPEND:
+		if (msg->append.term < m->halt_term || (msg->append.term == m->halt_term && m->leader != 0))
+			return;
+		m->halt_term = msg->append.term;
+		m->leader = from;
+		m->dirty = true;
+		member__leader_changed(m);
+		break;
+	case MSG_PROPOSE:
+		out.propose_result.id = msg->propose.id;
+		out.propose_result.status = MSG_NOT_TAKEN;
+		member__send(m, from, &out);
+		break;
+	case MSG_PROPOSE_RESULT:
+		member__propose_result(m, from, msg);
+		break;
+	case MSG_ADMIN:
+		member__admin_frame(m, from, msg);
+		break;
+	case MSG_ADMIN_RESULT:
+		member__admin_result(m, from, msg);
+		break;
+	case MSG_LEASE:
+	case MSG_LEASE_RESULT:
+		member__lease_frame(m, from, msg);
+		break;
+	case MSG_HEALTH:
+		member__health_frame(m, from, msg);
+		break;
+	default:
+		break;
+	}
+}
+
+bool member_halted(const struct member *m)
+{
+	return m->halted;
+}
+
+uint64_t member_durable_lsn(const struct member *m)
+{
+	return m->wal.durable_lsn;
+}
+
+/* What is wrong with this member's disk; NULL: nothing. */
+const char *member__disk_trouble(struct member *m, uint64_t now)
+{
+	if (m->halted)
+		return m->halt_err.text;
+	if (m->writing && now - m->write_since > MAX(8u * m->cfg.election_ms, 2000u))
+		return "a write has not finished for seconds: the disk hangs or is overloaded; look at the kernel's log and at what "
+		       "else uses this disk";
+	if (m->wal.reserve == -ENOSPC || m->wal.reserve == -EDQUOT)
+		return "the disk is full: the next segment of the log cannot be reserved, and this member stops taking part when the "
+		       "present one is full; free some space";
+	if (m->wal.reserve < 0)
+		return "the next segment of the log cannot be made; look at the kernel's log and at the file system of the data directory";
+	if (m->forgetful)
+		return "the log was damaged; this member does not vote until a leader has given back what it lost";
+	return NULL;
+}
+
+/* --- A log that rotted -------------------------------------------------------------------------------------------- */
+
+bool member__load_forgetful(struct member *m)
+{
+	struct disk *d = m->cfg.disk;
+	int fd = d->ops->open(d, FORGETFUL_FILE, false);
+
+	if (fd >= 0)
+		d->ops->close(d, fd);
+	/* When in doubt it has forgotten; and a later term than needed is as good. */
+	m->forgetful = fd != -ENOENT;
+	m->forget_term = m->stable->term;
+	return m->forgetful;
+}
+
+/* Others have what is lost, as far as we know: the store's configuration, or the first one. */
+static bool others_have_it(struct member *m)
+{
+	struct raft_buffer raw = {m->conf.p, m->conf.n};
+	struct raft_configuration conf;
+	unsigned others = 0;
+
+	/* With two voters nobody could be elected without the one that forgot. */
+	if (raw.len == 0)
+		return m->stable->joined || m->cfg.n_initial > 2;
+	if (raft_configuration_decode(&raw, &conf) != 0)
+		return false;
+	for (unsigned i = 0; i < conf.n; i++)
+		others += conf.servers[i].role == RAFT_VOTER && conf.servers[i].id != m->id;
+	raft_configuration_close(&conf);
+	return others > 1;
+}
+
+int member__repair_log(struct member *m, struct err *e)
+{
+	struct disk *d = m->cfg.disk;
+	struct err why = *e;
+	int fd, rc;
+
+	if (!others_have_it(m))
+		return err_set(e, ERR_CORRUPT,
+			       "%s; with fewer than three voting members nobody can give back what is lost: if the others still "
+			       "work, remove this member, move its data directory away and start it with --join; else restore a "
+			       "snapshot, or go on with what one member has: 'kontiki recover'",
+			       why.text);
+	err_clear(e);
+	/* First the promise not to vote, then the loss. */
+	fd = d->ops->open(d, FORGETFUL_FILE, true);
+	rc = fd < 0 ? fd : d->ops->sync(d, fd);
+	if (fd >= 0)
+		d->ops->close(d, fd);
+	if (rc == 0)
+		rc = d->ops->sync_dir(d);
+	if (rc < 0)
+		return err_set_errno(e, -rc, "cannot write raft/%s", FORGETFUL_FILE);
+	rc = wal_repair(d, m->wal.damaged_segment, m->wal.damaged_offset, e);
+	if (rc != 0)
+		return rc;
+	log_error("wal", "%s", why.text);
+	log_warn("wal", "the damaged part is kept as raft/*.bad; what it held comes from the other members, and this one does not "
+			"vote until then");
+	m->forgetful = true;
+	return 0;
+}
+
+void member__maybe_remember(struct member *m)
+{
+	struct disk *d = m->cfg.disk;
+	int rc;
+
+	if (!m->forgetful || m->state != RAFT_FOLLOWER || m->leader == 0 || m->commit == 0 ||
+	    m->raft.last_stored < m->applied || m->applied_term != raft_current_term(&m->raft) ||
+	    m->applied_term <= m->forget_term)
+		return;
+	rc = d->ops->unlink(d, FORGETFUL_FILE);
+	if (rc == 0 || rc == -ENOENT)
+		rc = d->ops->sync_dir(d);
+	if (rc < 0) {
+		struct err e;
+
+		err_set_errno(&e, -rc, "cannot remove raft/%s", FORGETFUL_FILE);
+		member__disk_failed(m, &e);
+		return;
+	}
+	m->forgetful = false;
+	m->dirty = true;
+	log_info("raft", "the log is whole again up to entry %" PRIu64 ": this member votes", m->commit);
+}
