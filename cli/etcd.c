@@ -163,6 +163,11 @@ static int start_server(struct etcd_program *p, struct err *e)
 		.max_request_bytes = c->max_request,
 		.progress_ms = (unsigned)c->progress_ms,
 		.election_ms = c->election_ms,
+		.max_txn_ops = c->max_txn_ops,
+		.max_learners = c->max_learners,
+		.bcrypt_cost = c->bcrypt_cost,
+		.cert_users = etcd_value_bool(c, ETCD_FLAG_CLIENT_CERT_AUTH),
+		.peer_tls = p->tls.peer_server.ctx != NULL,
 	};
 
 	for (size_t i = 0; i < c->listen_client.n; i++)

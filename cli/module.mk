@@ -57,6 +57,6 @@ kontiki_SOURCES = \
 	cli/pki.c cli/pki.h \
 	cli/server.c \
 	cli/up.c
-kontiki_LDADD = libverbs.a libagent.a libkubelet.a libproxy.a libdns.a libetcd.a libapiserver.a libetcd.a libscheduler.a libcontrollers.a libinformer.a libclient.a \
+kontiki_LDADD = libverbs.a libagent.a libkubelet.a libproxy.a libdns.a libetcd.a libapiserver.a libscheduler.a libcontrollers.a libinformer.a libclient.a \
 	libnet.a libraft.a libstore.a libproto.a $(IO_LIBS) $(RAFT_LIBS) $(LMDB_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(NL_LIBS) \
-	$(PCRE2_LIBS) $(ZLIB_LIBS) -lm
+	$(PCRE2_LIBS) $(ZLIB_LIBS) -lcrypt -lm

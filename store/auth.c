@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "proto/codec.h"
 #include "proto/pb.h"
 #include "store/wire.h"
 
@@ -83,6 +84,12 @@ bool store__auth_has_role(const Authpb__User *u, const char *role)
 	return pb_has_str((const char *const *)u->roles, u->n_roles, role);
 }
 
+bool store_auth_enabled(struct store *s, uint64_t *ret_revision)
+{
+	*ret_revision = atomic_load(&s->pub_auth_revision);
+	return atomic_load(&s->pub_auth);
+}
+
 bool view_auth_enabled(const struct store_view *v)
 {
 	return v->state.auth;
@@ -153,6 +160,7 @@ static int put_state(struct store *s, const struct auth_state *st, struct err *e
 
 	put_le64(b + 1, st->revision);
 	s->writer.state.auth = st->enabled;
+	s->writer.state.auth_revision = st->revision;
 	return store__meta_put(&s->writer, STR("auth"), str_of(b, sizeof(b)), e);
 }
 
@@ -251,28 +259,13 @@ static int token_grant(struct store *s, const Raftpb__Command *c, struct err *e)
 /* Passwords come as base64 of the hash; the record holds the hash, as etcd's does. */
 static int decode_hash(struct arena *a, const char *base64, ProtobufCBinaryData *ret)
 {
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	struct str in = str_from(base64);
-	uint8_t *out = arena_alloc(a, in.n + 1);
-	uint32_t acc = 0;
-	size_t n = 0, bits = 0;
+	struct buf b = BUF_INIT;
+	int rc = codec_base64_parse(str_from(base64), &b) < 0 ? 0 : ANSWER_MALFORMED;
 
-	while (in.n > 0 && in.p[in.n - 1] == '=')
-		in.n--;
-	for (size_t i = 0; i < in.n; i++) {
-		const char *d = in.p[i] ? strchr(digits, in.p[i]) : NULL;
-
-		if (d == NULL)
-			return ANSWER_MALFORMED;
-		acc = acc << 6 | (uint32_t)(d - digits);
-		bits += 6;
-		if (bits >= 8) {
-			bits -= 8;
-			out[n++] = (uint8_t)(acc >> bits);
-		}
-	}
-	*ret = (ProtobufCBinaryData){n, out};
-	return 0;
+	if (rc == 0)
+		*ret = pb_bytes(a, buf_str(&b));
+	buf_fini(&b);
+	return rc;
 }
 
 static int user_add(struct store *s, const Raftpb__Command *c, struct err *e)

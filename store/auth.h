@@ -46,6 +46,9 @@ struct store_requester {
 
 enum store_access { STORE_READ, STORE_WRITE };
 
+/* [any] Is authentication on, as of the last commit? And the auth store's revision. */
+bool store_auth_enabled(struct store *, uint64_t *ret_revision);
+
 /* --- Views ---------------------------------------------------------------------------------------------- */
 
 bool view_auth_enabled(const struct store_view *);

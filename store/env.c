@@ -312,6 +312,11 @@ int64_t view_revision(const struct store_view *v)
 	return v->state.revision;
 }
 
+int view_size(struct store_view *v, uint64_t *ret_file, uint64_t *ret_used, struct err *e)
+{
+	return store__env_size(v->env, v->txn, ret_file, ret_used, e);
+}
+
 int64_t view_compact_revision(const struct store_view *v)
 {
 	return v->state.compact;

@@ -52,6 +52,7 @@ struct store_state {
 	uint64_t next_node; /* store/keys.h */
 	bool nospace, corrupt; /* alarms that are on; derived from the alarm records, kept here for speed */
 	bool auth;             /* requests are checked; kept in the auth record too, here for speed */
+	uint64_t auth_revision; /* of the auth record; in the writer's states only */
 };
 
 /* The record "local": this member's own. */
@@ -115,7 +116,8 @@ struct store {
 
 	/* For any thread. */
 	atomic_llong pub_revision, pub_compact, pub_compacted;
-	atomic_bool pub_over_quota;
+	atomic_bool pub_over_quota, pub_auth;
+	atomic_ullong pub_auth_revision;
 	struct store_hash pub_hash;   /* under lock */
 };
 

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "store/auth.h"
 #include "store/store-priv.h"
 
 #define DEFAULT_MAP ((uint64_t)16 << 30)
@@ -137,6 +138,8 @@ static void publish_figures(struct store *s)
 	atomic_store(&s->pub_revision, s->state.revision);
 	atomic_store(&s->pub_compact, s->state.compact);
 	atomic_store(&s->pub_compacted, s->local.compacted);
+	atomic_store(&s->pub_auth_revision, s->state.auth_revision);
+	atomic_store(&s->pub_auth, s->state.auth);
 	pthread_mutex_lock(&s->lock);
 	s->pub_hash = (struct store_hash){s->state.index, s->state.hash};
 	pthread_mutex_unlock(&s->lock);
@@ -152,6 +155,8 @@ int store__load(struct store *s, struct err *e)
 	rc = store__state_load(s->env, v->txn, &s->state, &s->local, e);
 	if (rc == 0)
 		rc = store__lessor_load(s->lessor, v, e);
+	if (rc == 0)
+		rc = view_auth_revision(v, &s->state.auth_revision, e);
 	store_view_close(v);
 	/* Users may have come and gone in a state that was installed: who holds a token shows the password again. */
 	store__tokens_drop(s->tokens, NULL);

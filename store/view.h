@@ -82,6 +82,8 @@ int view_txn_request(struct store_view *, struct str request, struct buf *respon
 /* Does a TxnRequest write anything in either branch? Malformed ones do not. */
 bool store_txn_is_readonly(struct str request);
 
+/* The database file's size, and that of the pages in it that hold data. */
+int view_size(struct store_view *, uint64_t *ret_file, uint64_t *ret_used, struct err *);
 /*
  * Hash over all that can be read or watched between the compacted revision and rev (<= 0: the view's). Members with equal
  * *ret_rev and *ret_compact_rev must have equal hashes. Reads everything: not for every minute.

@@ -158,7 +158,7 @@ void etcd__call_begin(struct etcd_call *c, struct str request)
 		etcd__fail(c, ETCD_ERR_STOPPED);
 	else if (c->needs_leader && !etcd__has_leader(el))
 		etcd__fail(c, ETCD_ERR_NO_LEADER);
-	else
+	else if (etcd__identify(c))
 		m->handle(c, request);
 }
 

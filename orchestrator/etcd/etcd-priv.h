@@ -30,6 +30,7 @@
 #include "orchestrator/etcd/errors.h"
 #include "orchestrator/etcd/etcd.h"
 #include "raft/kv.h"
+#include "store/auth.h"
 
 struct etcd_call;
 struct event_cache;
@@ -111,6 +112,7 @@ struct etcd_server {
 	struct etcd_loop *loops[16];
 	unsigned n_loops;
 	int64_t started_s;
+	struct etcd_worker *passwords, *readers; /* logging in does not wait for whoever reads everything */
 	uint32_t request_ms; /* as etcd: 5 s and two election timeouts */
 };
 
@@ -136,6 +138,7 @@ struct etcd_call {
 	struct arena *arena;     /* goes with the call */
 	struct list link;        /* el->calls */
 	const struct x509_info *peer; /* verified client certificate, or NULL */
+	struct store_requester who;   /* while authentication is on; identity.c */
 	bool canceled;           /* nothing that is sent will arrive */
 	bool needs_leader;       /* metadata hasleader: the call ends when there is no leader */
 	int abort_code;          /* etcd__call_abort */
@@ -174,6 +177,38 @@ void etcd__call_abort(struct etcd_call *, int code, const char *text);
 /* A member knows a leader; for calls with needs_leader. */
 bool etcd__has_leader(const struct etcd_loop *);
 
+/* --- Who asks (identity.c) --------------------------------------------------------------------------------------- */
+
+/*
+ * Fill call->who by token or certificate, as of now; streams ask again for each request. False: the token is not valid; the
+ * call has been ended with that. With authentication off who is nobody, and may do everything.
+ */
+bool etcd__identify(struct etcd_call *);
+/* The same without ending the call: ETCD_ERR_OK or why not. */
+enum etcd_error etcd__who(struct etcd_call *);
+/* May it read the range now? ETCD_ERR_OK or why not, on the member's own state. */
+enum etcd_error etcd__permit_read(struct etcd_call *, struct str key, struct str end);
+/* The user root's role, on the member's own state; false: the call has been ended with the refusal. */
+bool etcd__permit_admin(struct etcd_call *);
+
+/* --- Work that blocks (worker.c) -------------------------------------------------------------------------------------- */
+
+/* Off the loop, one after the other: `run` on the worker's thread, then `done` on the loop. */
+struct etcd_job {
+	void (*run)(struct etcd_job *);
+	void (*done)(struct etcd_job *);
+	struct etcd_loop *el;
+	/* private */
+	struct loop_msg msg;
+	struct list link;
+};
+struct etcd_worker;
+struct etcd_worker *etcd__worker_new(void);
+/* No job may be out. */
+void etcd__worker_free(struct etcd_worker *);
+/* False: too many wait already. */
+bool etcd__work(struct etcd_worker *, struct etcd_loop *, struct etcd_job *);
+
 /* --- Reading and proposing -------------------------------------------------------------------------------------------- */
 
 struct etcd_read {
@@ -197,9 +232,9 @@ struct etcd_op {
 	void (*done)(struct etcd_op *);  /* with owner set; the op is freed behind it */
 };
 /*
- * Propose raftpb.Command{field: message}. The op belongs to itself: let go of it by op->owner = NULL. *ret may be NULL.
+ * Propose raftpb.Command{field: message} with the call's rights. The op belongs to itself: let go of it by op->owner = NULL. *ret may be NULL.
  */
-struct etcd_op *etcd__propose(struct etcd_loop *, unsigned field, struct str message, void *owner,
+struct etcd_op *etcd__propose(struct etcd_call *for_call, unsigned field, struct str message, void *owner,
 		void (*done)(struct etcd_op *));
 /* The numbers of raftpb.Command's fields. */
 enum {
@@ -210,6 +245,18 @@ enum {
 	ETCD_CMD_LEASE_GRANT = 14,
 	ETCD_CMD_LEASE_REVOKE = 15,
 	ETCD_CMD_ALARM = 17,
+	ETCD_CMD_AUTH_ENABLE = 30,
+	ETCD_CMD_AUTH_DISABLE = 31,
+	ETCD_CMD_USER_ADD = 32,
+	ETCD_CMD_USER_DELETE = 33,
+	ETCD_CMD_USER_CHANGE_PASSWORD = 34,
+	ETCD_CMD_USER_GRANT_ROLE = 35,
+	ETCD_CMD_USER_REVOKE_ROLE = 36,
+	ETCD_CMD_ROLE_ADD = 37,
+	ETCD_CMD_ROLE_DELETE = 38,
+	ETCD_CMD_ROLE_GRANT_PERMISSION = 39,
+	ETCD_CMD_ROLE_REVOKE_PERMISSION = 40,
+	ETCD_CMD_TOKEN_GRANT = 41,
 };
 
 /* --- Fronts and services ---------------------------------------------------------------------------------------------- */
@@ -226,6 +273,38 @@ bool etcd__page(struct etcd_port *, struct http_request *);
 /* Propose the request as it came; its answer is the call's. */
 void etcd__write(struct etcd_call *, unsigned field, struct str request);
 
+#define HANDLER(name) void etcd__##name(struct etcd_call *, struct str request);
+HANDLER(member_add)
+HANDLER(member_remove)
+HANDLER(member_update)
+HANDLER(member_list)
+HANDLER(member_promote)
+HANDLER(alarm)
+HANDLER(status)
+HANDLER(defragment)
+HANDLER(hash)
+HANDLER(hash_kv)
+HANDLER(snapshot)
+HANDLER(move_leader)
+HANDLER(downgrade)
+HANDLER(auth_enable)
+HANDLER(auth_disable)
+HANDLER(auth_status)
+HANDLER(authenticate)
+HANDLER(user_add)
+HANDLER(user_get)
+HANDLER(user_list)
+HANDLER(user_delete)
+HANDLER(user_change_password)
+HANDLER(user_grant_role)
+HANDLER(user_revoke_role)
+HANDLER(role_add)
+HANDLER(role_get)
+HANDLER(role_list)
+HANDLER(role_delete)
+HANDLER(role_grant_permission)
+HANDLER(role_revoke_permission)
+#undef HANDLER
 void etcd__range(struct etcd_call *, struct str request);
 void etcd__put(struct etcd_call *, struct str request);
 void etcd__delete_range(struct etcd_call *, struct str request);

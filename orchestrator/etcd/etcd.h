@@ -49,6 +49,13 @@ struct etcd_server_cfg {
 	size_t max_request_bytes; /* 1.5 MiB */
 	unsigned progress_ms;     /* 10 min: how often a quiet watch with progress_notify is told of its progress */
 	unsigned election_ms;     /* 300: the kv's */
+	unsigned max_txn_ops;     /* 128, which is also the most */
+	unsigned max_learners;    /* 1 */
+	unsigned bcrypt_cost;     /* 10 */
+	/* A verified client certificate's common name is the user when there is no token. */
+	bool cert_users;
+	/* Member lists show peers as https. */
+	bool peer_tls;
 };
 
 /* Errors name the address and what to do (ERR_ALREADY_EXISTS: it is in use). */

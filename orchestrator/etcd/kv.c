@@ -18,8 +18,33 @@ struct kv_read {
 	struct etcd_read read;
 	struct etcd_call *call;
 	struct str request;
+	int (*permit)(struct store_view *, const struct store_requester *, struct str request, struct arena *, struct err *);
 	int (*run)(struct store_view *, struct str request, struct buf *response, struct err *);
 };
+
+/* The key and the end of a RangeRequest; the last ones count, as for every field that stands twice. */
+static int permit_range(struct store_view *v, const struct store_requester *who, struct str request, struct arena *a _unused_,
+		struct err *e)
+{
+	struct wire_reader r = wire_reader(request);
+	struct wire_item it = {0};
+	struct str key = STR_NULL, end = STR_NULL;
+
+	while (wire_next(&r, &it)) {
+		if (it.number == 1 && it.type == WIRE_BYTES)
+			key = it.bytes;
+		else if (it.number == 2 && it.type == WIRE_BYTES)
+			end = it.bytes;
+	}
+	return view_auth_range(v, who, key, end, STORE_READ, e);
+}
+
+static int permit_txn(struct store_view *v, const struct store_requester *who, struct str request, struct arena *a, struct err *e)
+{
+	const Etcdserverpb__TxnRequest *t = pb_unpack(a, &etcdserverpb__txn_request__descriptor, request);
+
+	return t ? view_auth_txn(v, who, t, e) : 0; /* what cannot be read cannot be run */
+}
 
 static void read_canceled(struct etcd_call *c)
 {
@@ -40,7 +65,8 @@ static void read_done(struct etcd_read *r, struct store_view *v, const struct er
 		return;
 	}
 	etcd__frame_init(&frame);
-	if (k->run(v, k->request, &frame, &e) == 0) {
+	if ((!view_auth_enabled(v) || k->permit(v, &k->call->who, k->request, k->call->arena, &e) == 0) &&
+			k->run(v, k->request, &frame, &e) == 0) {
 		etcd__reply(k->call, &frame);
 		return;
 	}
@@ -49,6 +75,7 @@ static void read_done(struct etcd_read *r, struct store_view *v, const struct er
 }
 
 static void read_start(struct etcd_call *c, struct str request, bool local,
+		int (*permit)(struct store_view *, const struct store_requester *, struct str, struct arena *, struct err *),
 		int (*run)(struct store_view *, struct str, struct buf *, struct err *))
 {
 	struct kv_read *k = arena_new_of(c->arena, struct kv_read);
@@ -56,6 +83,7 @@ static void read_start(struct etcd_call *c, struct str request, bool local,
 	k->read.done = read_done;
 	k->call = c;
 	k->request = arena_str(c->arena, request);
+	k->permit = permit;
 	k->run = run;
 	c->state = k;
 	c->on_cancel = read_canceled;
@@ -77,7 +105,7 @@ static bool serializable(struct str range)
 
 void etcd__range(struct etcd_call *c, struct str request)
 {
-	read_start(c, request, serializable(request), view_range_request);
+	read_start(c, request, serializable(request), permit_range, view_range_request);
 }
 
 /* --- Writes ----------------------------------------------------------------------------------------------------- */
@@ -110,7 +138,7 @@ void etcd__write(struct etcd_call *c, unsigned field, struct str request)
 		return;
 	}
 	c->on_cancel = write_canceled;
-	c->state = etcd__propose(c->el, field, request, c, write_done);
+	c->state = etcd__propose(c, field, request, c, write_done);
 }
 
 void etcd__put(struct etcd_call *c, struct str request)
@@ -155,7 +183,7 @@ void etcd__txn(struct etcd_call *c, struct str request)
 	} else if (store_txn_is_readonly(request)) {
 		/* It was found well-formed and not too deep just now. */
 		t = pb_unpack(c->arena, &etcdserverpb__txn_request__descriptor, request);
-		read_start(c, request, t != NULL && txn_serializable(t), view_txn_request);
+		read_start(c, request, t != NULL && txn_serializable(t), permit_txn, view_txn_request);
 	} else {
 		etcd__write(c, ETCD_CMD_TXN, request);
 	}
@@ -231,5 +259,5 @@ void etcd__compact(struct etcd_call *c, struct str request)
 	buf_init(&k->frame, BUF_NO_LIMIT);
 	c->state = k;
 	c->on_cancel = compact_canceled;
-	k->op = etcd__propose(c->el, ETCD_CMD_COMPACTION, request, k, compact_done);
+	k->op = etcd__propose(c, ETCD_CMD_COMPACTION, request, k, compact_done);
 }

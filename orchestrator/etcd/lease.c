@@ -323,7 +323,9 @@ static void info_keys(struct etcd_read *read, struct store_view *v, const struct
 		return;
 	}
 	info_frame(info, &frame, view_revision(v));
-	if (view_lease_keys(v, info->id, add_key, &frame, &e) == 0) {
+	/* The keys are told to who may read them all. */
+	if (view_auth_lease(v, &info->call->who, info->id, STORE_READ, &e) == 0 &&
+			view_lease_keys(v, info->id, add_key, &frame, &e) == 0) {
 		etcd__reply(info->call, &frame);
 		return;
 	}
@@ -402,7 +404,7 @@ static void leases_done(struct etcd_read *read, struct store_view *v, const stru
 	}
 	etcd__frame_init(&frame);
 	etcd__header(info->call->el, &frame, view_revision(v));
-	if (view_leases(v, add_lease, &frame, &e) == 0) {
+	if (view_auth_named(v, &info->call->who, &e) == 0 && view_leases(v, add_lease, &frame, &e) == 0) {
 		etcd__reply(info->call, &frame);
 		return;
 	}

@@ -86,6 +86,6 @@ void etcd__unlock(struct etcd_call *c, struct str request)
 	}
 	wire_add_bytes(&del, 1, str_of(q->key.data, q->key.len));
 	c->on_cancel = unlock_canceled;
-	c->state = etcd__propose(c->el, ETCD_CMD_DELETE_RANGE, buf_str(&del), c, unlocked);
+	c->state = etcd__propose(c, ETCD_CMD_DELETE_RANGE, buf_str(&del), c, unlocked);
 	buf_fini(&del);
 }

@@ -30,15 +30,40 @@ static size_t put_varint(char *p, uint64_t v)
 	return n;
 }
 
-struct etcd_op *etcd__propose(struct etcd_loop *el, unsigned field, struct str message, void *owner,
+#define CMD_REQUESTER 4
+
+/* raftpb.Requester{user, auth_revision} as a field of the command. */
+static size_t put_requester(char *p, const struct store_requester *who)
+{
+	char body[STORE_AUTH_NAME_MAX + 32];
+	size_t n = 0, head;
+
+	if (who->user.n > 0) {
+		body[n++] = 1 << 3 | 2;
+		n += put_varint(body + n, who->user.n);
+		memcpy(body + n, who->user.p, who->user.n);
+		n += who->user.n;
+	}
+	body[n++] = 2 << 3;
+	n += put_varint(body + n, who->auth_revision);
+	p[0] = CMD_REQUESTER << 3 | 2;
+	head = 1 + put_varint(p + 1, n);
+	memcpy(p + head, body, n);
+	return head + n;
+}
+
+struct etcd_op *etcd__propose(struct etcd_call *for_call, unsigned field, struct str message, void *owner,
 		void (*done)(struct etcd_op *))
 {
-	struct etcd_op *op = xmalloc(sizeof(*op) + message.n + 20);
+	struct etcd_loop *el = for_call->el;
+	struct etcd_op *op = xmalloc(sizeof(*op) + message.n + for_call->who.user.n + 64);
 	char *command = (char *)(op + 1);
 	size_t n;
 
 	memset(op, 0, sizeof(*op));
-	n = put_varint(command, (uint64_t)field << 3 | 2);
+	/* Always: authentication may be turned on before the command is applied. */
+	n = put_requester(command, &for_call->who);
+	n += put_varint(command + n, (uint64_t)field << 3 | 2);
 	n += put_varint(command + n, message.n);
 	if (message.n > 0)
 		memcpy(command + n, message.p, message.n);

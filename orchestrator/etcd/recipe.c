@@ -43,7 +43,7 @@ static void leave(struct recipe *r)
 	if (!r->entered)
 		return;
 	wire_add_bytes(&b, 1, r->key);
-	etcd__propose(r->call->el, ETCD_CMD_DELETE_RANGE, buf_str(&b), NULL, NULL);
+	etcd__propose(r->call, ETCD_CMD_DELETE_RANGE, buf_str(&b), NULL, NULL);
 	buf_fini(&b);
 }
 
@@ -164,7 +164,7 @@ static void send(struct recipe *r, unsigned command, struct buf *bytes, void (*d
 		void (*then)(struct recipe *))
 {
 	r->then = then;
-	r->op = etcd__propose(r->call->el, command, buf_str(bytes), r, done);
+	r->op = etcd__propose(r->call, command, buf_str(bytes), r, done);
 	buf_fini(bytes);
 }
 
@@ -261,11 +261,14 @@ static void on_read(struct etcd_read *read, struct store_view *v, const struct e
 {
 	struct recipe *r = container_of(read, struct recipe, read);
 
-	if (v == NULL) {
+	struct err e = ERR_INIT;
+
+	if (v == NULL)
 		recipe_fail(r, failed);
-		return;
-	}
-	r->on_view(r, v);
+	else if (view_auth_range(v, &r->call->who, r->prefix, r->end, STORE_READ, &e) != 0)
+		recipe_fail(r, &e);
+	else
+		r->on_view(r, v);
 }
 
 void recipe_read(struct recipe *r, void (*on_view)(struct recipe *, struct store_view *))

@@ -220,6 +220,8 @@ static void free_all(struct etcd_server *srv)
 {
 	for (size_t i = 0; i < srv->cfg.n_listen; i++)
 		free((void *)(uintptr_t)srv->listen[i].address);
+	etcd__worker_free(srv->passwords);
+	etcd__worker_free(srv->readers);
 	free(srv);
 }
 
@@ -259,6 +261,12 @@ static void defaults(struct etcd_server *srv, const struct etcd_server_cfg *cfg)
 		c->progress_ms = 600000;
 	if (c->election_ms == 0)
 		c->election_ms = 300;
+	if (c->max_txn_ops == 0)
+		c->max_txn_ops = 128;
+	if (c->max_learners == 0)
+		c->max_learners = 1;
+	if (c->bcrypt_cost == 0)
+		c->bcrypt_cost = 10;
 	srv->request_ms = 5000 + 2 * c->election_ms;
 }
 
@@ -276,6 +284,8 @@ int etcd_server_start(const struct etcd_server_cfg *cfg, struct kv *kv, struct e
 	srv->member_id = store_member_id(srv->store);
 	srv->started_s = clock_wall_s();
 	defaults(srv, cfg);
+	srv->passwords = etcd__worker_new();
+	srv->readers = etcd__worker_new();
 	if (open_all(srv, e) < 0) {
 		/* Nothing runs yet: each loop is turned until its listeners are closed. */
 		for (unsigned i = 0; i < srv->n_loops; i++) {

@@ -236,9 +236,16 @@ static void create(struct watch_stream *s, const Etcdserverpb__WatchCreateReques
 {
 	struct etcd_loop *el = s->call->el;
 	const char *why = refusal(s, r);
+	enum etcd_error denied;
 	struct etcd_watch *w;
 	int64_t now;
 
+	/* The stream may be older than the rights are. */
+	denied = why ? ETCD_ERR_OK : etcd__who(s->call);
+	if (why == NULL && denied == ETCD_ERR_OK)
+		denied = etcd__permit_read(s->call, str_of(r->key.data, r->key.len), str_of(r->range_end.data, r->range_end.len));
+	if (denied != ETCD_ERR_OK)
+		why = etcd_error_text(denied);
 	if (why != NULL) {
 		send_plain(s, &(struct response){.id = NO_WATCH, .created = true, .canceled = true, .reason = why});
 		return;
