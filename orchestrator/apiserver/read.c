@@ -48,30 +48,36 @@ struct raw_object {
 	const struct schema_type *type;
 	struct str raw;
 	const struct storage_meta *meta;
+	char *scratch; /* for the text of a number */
 };
+#define FIELD_TEXT 24
 
 /* The text of a scalar field at a dotted path, straight from the bytes. */
-static struct str raw_field(const struct schema_type *t, struct str msg, struct str path)
+static struct str raw_field(const struct schema_type *t, struct str msg, struct str path, char scratch[FIELD_TEXT])
 {
 	struct str head, rest;
 	const struct schema_field *f;
 	struct wire_reader r;
 	struct wire_item it = {0};
-	bool set = false;
+	uint64_t value = 0;
 
 	str_cut(path, '.', &head, &rest);
 	f = schema_field_find(t, head);
 	if (!f)
 		return STR_NULL;
 	if (rest.n > 0)
-		return f->type ? raw_field(f->type, storage_field(msg, f->number), rest) : STR_NULL;
-	if (f->kind != SCHEMA_BOOL)
-		return f->kind == SCHEMA_STRING ? storage_field(msg, f->number) : STR_NULL;
+		return f->type ? raw_field(f->type, storage_field(msg, f->number), rest, scratch) : STR_NULL;
+	if (f->kind == SCHEMA_STRING)
+		return storage_field(msg, f->number);
 	r = wire_reader(msg);
 	while (wire_next(&r, &it))
 		if (it.number == f->number && it.type == WIRE_VARINT)
-			set = it.v != 0;
-	return set ? STR("true") : STR("false");
+			value = it.v;
+	if (f->kind == SCHEMA_BOOL)
+		return value ? STR("true") : STR("false");
+	if (f->kind != SCHEMA_INT32 && f->kind != SCHEMA_INT64)
+		return STR_NULL;
+	return str_of(scratch, (size_t)snprintf(scratch, FIELD_TEXT, "%" PRId64, (int64_t)value));
 }
 
 static struct str field_of(const void *ctx, struct str field)
@@ -83,14 +89,17 @@ static struct str field_of(const void *ctx, struct str field)
 	if (str_eqc(field, "metadata.namespace"))
 		return o->meta->ns;
 	if (str_eqc(field, "source")) /* Events: the component */
-		return raw_field(o->type, o->raw, STR("source.component"));
-	return raw_field(o->type, o->raw, field);
+		return raw_field(o->type, o->raw, STR("source.component"), o->scratch);
+	if (str_eqc(field, "status.successful")) /* Jobs: what the field is called in selectors */
+		field = STR("status.succeeded");
+	return raw_field(o->type, o->raw, field, o->scratch);
 }
 
 bool api_selection_matches(const struct api_selection *sel, struct str raw)
 {
 	struct storage_meta m;
-	struct raw_object o = {.raw = raw, .meta = &m};
+	char scratch[FIELD_TEXT];
+	struct raw_object o = {.raw = raw, .meta = &m, .scratch = scratch};
 
 	if (sel->all)
 		return true;
@@ -122,6 +131,8 @@ enum step_result api__read_point(struct api_request *req)
 	struct str rv = req->opt.resource_version;
 	uint64_t n = 0;
 
+	if (req->at.verb == API_LIST && api_list_options_check(req) != STEP_NEXT)
+		return STEP_FAIL;
 	if (req->opt.continue_token.n > 0 || str_eqc(rv, "0"))
 		return STEP_NEXT;
 	if (rv.n > 0 && !str_to_u64(rv, &n))
@@ -131,13 +142,25 @@ enum step_result api__read_point(struct api_request *req)
 		return STEP_NEXT;
 	if (api_refresh(req))
 		return STEP_WAIT;
-	if (n > 0 && (uint64_t)store_revision(req->srv->store) < n) {
-		api_fail(req, ERR_TIMEOUT, "Timeout: Too large resource version: %" PRIu64 ", current: %" PRId64, n,
-				store_revision(req->srv->store));
-		req->fail.retry_after_s = 1;
-		return STEP_FAIL;
-	}
+	if (n > 0 && (uint64_t)store_revision(req->srv->store) < n)
+		return api_fail_too_new(req, n);
 	return STEP_NEXT;
+}
+
+enum step_result api_fail_too_new(struct api_request *req, uint64_t asked)
+{
+	struct api_cause *cause = arena_new_of(&req->arena, struct api_cause);
+
+	cause->reason = STR("ResourceVersionTooLarge");
+	cause->message = STR("Too large resource version");
+	cause->field = STR("");
+	api_fail(req, ERR_TIMEOUT, "Timeout: Too large resource version: %" PRIu64 ", current: %" PRId64, asked,
+			store_revision(req->srv->store));
+	req->fail.causes = cause;
+	req->fail.n_causes = 1;
+	req->fail.has_details = true;
+	req->fail.retry_after_s = 1;
+	return STEP_FAIL;
 }
 
 enum step_result api__get(struct api_request *req)
@@ -347,12 +370,11 @@ static enum step_result list_range(struct api_request *req, struct list_scan *s,
 		s->key = arena_sprintf(&req->arena, "%.*s%.*s", STR_FMT(s->prefix), STR_FMT(s->start));
 		s->key.n++; /* with its NUL: the first key behind */
 		s->end = storage_end(&req->arena, s->prefix);
-	} else if (str_eqc(req->opt.resource_version_match, "Exact") && str_to_u64(rv, &n) && n > 0) {
+	} else if (str_to_u64(rv, &n) && n > 0 &&
+			(str_eqc(req->opt.resource_version_match, "Exact") ||
+					(req->opt.resource_version_match.n == 0 && req->opt.limit > 0))) {
+		/* A first page at a version without a match is of just that version, as it was before there were matches. */
 		s->rev = (int64_t)n;
-	} else if (req->opt.resource_version_match.n > 0 && rv.n == 0) {
-		return api_fail(req, ERR_BAD_REQUEST,
-				"resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is "
-				"provided");
 	}
 	return STEP_NEXT;
 }

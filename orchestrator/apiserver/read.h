@@ -14,6 +14,10 @@ struct api_selection {
 	struct field_selector fields;
 	bool all; /* no selector at all */
 };
+/* 422 for options of a list or watch that do not go together. */
+enum step_result api_list_options_check(struct api_request *);
+/* 504: the version that was asked for is not here yet. */
+enum step_result api_fail_too_new(struct api_request *, uint64_t asked);
 enum step_result api_selection_parse(struct api_request *, struct api_selection *);
 bool api_selection_matches(const struct api_selection *, struct str raw);
 

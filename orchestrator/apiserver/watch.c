@@ -6,7 +6,7 @@
  *
  * An object that comes to match the selector is ADDED, one that ceases to is DELETED, whatever it was in the store.
  * The encoding of an event is shared by all watchers of the loop that want the same form (struct api_event_cache).
- * A slow client's watcher is paused while more than WATCH_HIGH bytes wait; the store feeds it again from its log.
+ * A slow client's watcher is paused while more than its share of WATCH_BUDGET waits; the store feeds it again from its log.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -31,8 +31,10 @@
 #include "store/view.h"
 #include "store/watch.h"
 
+/* What may wait for slow clients: so much for all watchers together, divided among them, within these bounds for one. */
+#define WATCH_BUDGET (64u << 20)
 #define WATCH_HIGH (1u << 20)
-#define WATCH_LOW (256u << 10)
+#define WATCH_HIGH_MIN (32u << 10)
 /* Without timeoutSeconds a watch ends after half an hour to an hour, so that clients spread over servers again. */
 #define WATCH_MIN_S 1800
 /* A bookmark this often, and one before the end. */
@@ -174,6 +176,13 @@ static void watch_canceled(struct api_request *req)
 	api_request_finish(req);
 }
 
+static size_t high_mark(const struct api_request *req)
+{
+	size_t share = WATCH_BUDGET / (size_t)MAX(atomic_load(&req->srv->n_watches), 1);
+
+	return MAX(MIN(share, (size_t)WATCH_HIGH), (size_t)WATCH_HIGH_MIN);
+}
+
 static void flush(struct api_watch *aw)
 {
 	struct api_request *req = aw->req;
@@ -181,7 +190,7 @@ static void flush(struct api_watch *aw)
 	if (aw->out.n > 0)
 		req->responder->write(req, buf_str(&aw->out));
 	buf_clear(&aw->out);
-	if (req->responder->queued && req->responder->queued(req) > WATCH_HIGH)
+	if (req->responder->queued && req->responder->queued(req) > high_mark(req))
 		watch_pause(&aw->w);
 }
 
@@ -189,7 +198,7 @@ static void watch_drained(struct api_request *req)
 {
 	struct api_watch *aw = req->stream;
 
-	if (aw && aw->w.paused && req->responder->queued(req) < WATCH_LOW)
+	if (aw && aw->w.paused && req->responder->queued(req) < high_mark(req) / 4)
 		watch_resume(&aw->w);
 }
 
@@ -445,17 +454,20 @@ static enum step_result watch_point(struct api_request *req, bool *ret_initial, 
 	uint64_t n = 0;
 
 	*ret_initial = req->opt.send_initial_events_set ? req->opt.send_initial_events : rv.n == 0 || str_eqc(rv, "0");
-	if (req->opt.send_initial_events_set && !str_eqc(req->opt.resource_version_match, "NotOlderThan"))
-		return api_fail(req, ERR_INVALID,
-				"ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents "
-				"requires setting resourceVersionMatch to NotOlderThan");
+	if (api_list_options_check(req) != STEP_NEXT)
+		return STEP_FAIL;
 	if (rv.n > 0 && !str_to_u64(rv, &n))
 		return api_fail(req, ERR_BAD_REQUEST, "resourceVersion: Invalid value: \"%.*s\": invalid resource version",
 				STR_FMT(rv));
 	*ret_rv = (int64_t)n;
-	if (*ret_initial && !str_eqc(rv, "0") && (n == 0 || (uint64_t)store_revision(req->srv->store) < n) &&
+	if ((*ret_initial || n == 0) && !str_eqc(rv, "0") && (n == 0 || (uint64_t)store_revision(req->srv->store) < n) &&
 			api_refresh(req))
 		return STEP_WAIT;
+	if (*ret_initial && n > 0 && (uint64_t)store_revision(req->srv->store) < n)
+		return api_fail_too_new(req, n);
+	/* Without a version and without the initial state: from now on. */
+	if (!*ret_initial && n == 0)
+		*ret_rv = store_revision(req->srv->store);
 	return STEP_NEXT;
 }
 
@@ -495,7 +507,7 @@ enum step_result api__watch(struct api_request *req)
 	req->on_cancel = watch_canceled;
 	req->waiting = true;
 	watch_start(req->al->hub, &aw->w, rv + 1);
-	if (initial && req->opt.send_initial_events)
+	if (initial && req->opt.send_initial_events && req->opt.bookmarks)
 		bookmark(aw, rv, true);
 	else
 		flush(aw);

@@ -17,3 +17,7 @@ tests_bench_etcd_load_SOURCES = tests/bench/etcd_load.c
 tests_bench_etcd_load_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
 tests_bench_etcd_load_LDADD = libproto.a libio.a libbase.a $(PROTOBUFC_LIBS) $(UV_LIBS) $(OPENSSL_LIBS) $(NGHTTP2_LIBS) \
 	-lpthread
+# The API over TLS; needs tests/lib/apiserver_run.
+check_PROGRAMS += tests/bench/api_bench
+tests_bench_api_bench_SOURCES = tests/bench/api_bench.c
+tests_bench_api_bench_LDADD = $(IO_LIBS)

@@ -15,7 +15,9 @@
 #include "io/http_client.h"
 #include "io/tls.h"
 #include "orchestrator/apiserver/apiserver.h"
+#include "proto/wire.h"
 #include "raft/kv.h"
+#include "store/store.h"
 #include "tests/lib/apiserver_pki.h"
 
 struct arena rig_arena;
@@ -116,6 +118,37 @@ void rig_stop(void)
 	arena_fini(&rig_arena);
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	assert_int_equal(system(command), 0);
+}
+
+struct compaction {
+	struct kv_req req;
+	int done;
+};
+
+static void compacted(struct kv_req *r)
+{
+	container_of(r, struct compaction, req)->done = 1;
+}
+
+void rig_compact(void)
+{
+	struct compaction c = {.done = 0};
+	struct kv_status st;
+	struct buf command = BUF_INIT;
+	size_t mark;
+
+	kv_status(kv, &st);
+	wire_add_uint(&command, 3, (uint64_t)clock_wall_ns() / 1000000);
+	mark = wire_open(&command, 13);
+	wire_add_uint(&command, 1, (uint64_t)store_revision(kv_store(kv)));
+	wire_close(&command, mark);
+	c.req.command = buf_str(&command);
+	c.req.done = compacted;
+	kv_propose(kv, &c.req);
+	rig_until(&c.done);
+	must(c.req.err.code ? -1 : 0, &c.req.err);
+	free(c.req.response);
+	buf_fini(&command);
 }
 
 void rig_header(const char *name, const char *value)

@@ -30,6 +30,9 @@ void rig_type(const char *media);
 /* Fails the test when the status is not `want` (0: any will do). Answers that are no JSON come as a string. */
 struct json *rig_call(const char *method, const char *path, const char *body, int want);
 
+/* Forget the history before now. */
+void rig_compact(void);
+
 /* A watch whose events are collected. */
 struct rig_watch;
 struct rig_watch *rig_watch(const char *path);

@@ -242,6 +242,62 @@ static void test_list(void **state)
 	assert_int_equal(json_len(json_getc(rig_call("GET", CM "?labelSelector=l", NULL, 200), "items")), 0);
 }
 
+/* Options that do not go together, and what a version means. */
+static void test_list_options(void **state)
+{
+	static const struct {
+		const char *query, *text;
+		int status;
+	} bad[] = {
+		{"resourceVersionMatch=Exact", "resourceVersionMatch is forbidden unless resourceVersion is provided", 422},
+		{"resourceVersionMatch=Exact&resourceVersion=0", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"", 422},
+		{"resourceVersionMatch=x&resourceVersion=1", "Unsupported value: \"x\": supported values: \"Exact\", \"NotOlderThan\", \"\"", 422},
+		{"sendInitialEvents=true", "sendInitialEvents is forbidden for list", 422},
+		{"continue=x&resourceVersionMatch=Exact&resourceVersion=1", "resourceVersionMatch is forbidden when continue is provided", 422},
+		{"watch=1&sendInitialEvents=true", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan", 422},
+		{"watch=1&resourceVersionMatch=NotOlderThan", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided", 422},
+		{"resourceVersion=abc", "invalid resource version", 400},
+	};
+	struct json *o, *old;
+	char path[512];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		o = rig_call("GET", arena_printf(&rig_arena, CM "?%s", bad[i].query), NULL, bad[i].status);
+		if (str_search(json_strp(o, "message"), str_from(bad[i].text)) < 0)
+			fail_msg("%s: %s", bad[i].query, text(o));
+	}
+	for (int i = 0; i < 3; i++)
+		rig_call("POST", CM, arena_printf(&rig_arena, "{\"metadata\":{\"name\":\"p%d\",\"labels\":{\"p\":\"p\"}}}", i), 201);
+	old = rig_call("GET", CM "?labelSelector=p&limit=2", NULL, 200);
+	rig_call("POST", CM, "{\"metadata\":{\"name\":\"p9\",\"labels\":{\"p\":\"p\"}}}", 201);
+	snprintf(path, sizeof(path), CM "?labelSelector=p&resourceVersion=%s", json_cstr(json_getp(old, "metadata.resourceVersion")));
+	/* Not older than, exactly, and a first page without a match: exactly. */
+	assert_int_equal(json_len(json_getc(rig_call("GET", path, NULL, 200), "items")), 4);
+	assert_int_equal(json_len(json_getc(rig_call("GET", arena_printf(&rig_arena, "%s&resourceVersionMatch=Exact", path), NULL, 200), "items")), 3);
+	assert_int_equal(json_len(json_getc(rig_call("GET", arena_printf(&rig_arena, "%s&limit=9", path), NULL, 200), "items")), 3);
+	rig_compact();
+	rig_call("GET", arena_printf(&rig_arena, "%s&resourceVersionMatch=Exact", path), NULL, 410);
+	snprintf(path, sizeof(path), CM "?labelSelector=p&limit=9&continue=%s", json_cstr(json_getp(old, "metadata.continue")));
+	o = rig_call("GET", path, NULL, 410);
+	is(o, "reason", "Expired");
+	/* The token of the answer goes on at the present, behind what was already told. */
+	snprintf(path, sizeof(path), CM "?labelSelector=p&limit=9&continue=%s", json_cstr(json_getp(o, "metadata.continue")));
+	o = rig_call("GET", path, NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "items")), 2);
+	is(json_at(json_getc(o, "items"), 1), "metadata.name", "p9");
+	is(rig_call("GET", CM "?resourceVersion=99999999", NULL, 504), "details.causes", "");
+	rig_call("DELETE", CM "?labelSelector=p", NULL, 200);
+	/* Numbers in selectors. */
+	rig_call("POST", "/apis/apps/v1/namespaces/default/replicasets", "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"selector\":{\"matchLabels\":"
+			"{\"a\":\"b\"}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}", 201);
+	o = rig_call("GET", "/apis/apps/v1/namespaces/default/replicasets?fieldSelector=status.replicas%3D0", NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "items")), 1);
+	o = rig_call("GET", "/apis/apps/v1/namespaces/default/replicasets?fieldSelector=status.replicas!%3D0", NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "items")), 0);
+	rig_call("DELETE", "/apis/apps/v1/namespaces/default/replicasets/s?propagationPolicy=Background", NULL, 200);
+}
+
 static void test_watch(void **state)
 {
 	struct json *o = rig_call("GET", CM, NULL, 200);
@@ -268,7 +324,15 @@ static void test_watch(void **state)
 	assert_int_equal(rig_watch_end(selected), 2);
 	w = rig_watch(CM "?watch=1&timeoutSeconds=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&"
 			 "allowWatchBookmarks=true");
-	assert_true(rig_watch_end(w) > 0);
+	o = rig_event(w, rig_watch_end(w) - 1);
+	is(o, "type", "BOOKMARK");
+	assert_string_equal(text(json_getp(o, "object.metadata.annotations")), "{\"k8s.io/initial-events-end\":\"true\"}");
+	/* Without the initial state and without a version: only what comes. */
+	w = rig_watch(CM "?watch=1&timeoutSeconds=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan");
+	rig_call("POST", CM, "{\"metadata\":{\"name\":\"later\"}}", 201);
+	is(rig_event(w, 0), "object.metadata.name", "later");
+	assert_int_equal(rig_watch_end(w), 1);
+	rig_call("DELETE", CM "/later", NULL, 200);
 }
 
 static void test_namespace(void **state)
@@ -572,6 +636,7 @@ int main(void)
 			cmocka_unit_test(test_apply_subresources),
 			cmocka_unit_test(test_bad_input),
 			cmocka_unit_test(test_list),
+			cmocka_unit_test(test_list_options),
 			cmocka_unit_test(test_watch),
 			cmocka_unit_test(test_namespace),
 			cmocka_unit_test(test_finalizers),
