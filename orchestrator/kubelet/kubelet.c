@@ -159,7 +159,8 @@ static void adopt_orphan(struct kubelet *k, const struct rt_pod *rt)
 {
 	struct pod_worker *w;
 
-	if (!k->pods_synced || map_get(&k->workers, str_from(rt->uid)))
+	/* While it stops the workers are gone, and everything would look unwanted. */
+	if (k->stopping || !k->pods_synced || map_get(&k->workers, str_from(rt->uid)))
 		return;
 	log_info("kubelet", "removing leftovers of pod=%s/%s uid=%s", rt->ns, rt->name, rt->uid);
 	w = worker_new(k, rt->uid, rt->ns, rt->name);
