@@ -17,6 +17,7 @@ libproto_a_SOURCES += \
 	proto/patch_strategic.c
 libproto_a_SOURCES += \
 	proto/convert.c proto/convert.h \
+	proto/cron.c proto/cron.h \
 	proto/defaults.c proto/defaults.h \
 	proto/field_errs.c proto/field_errs.h
 libproto_a_SOURCES += \
@@ -35,14 +36,20 @@ libproto_a_SOURCES += \
 libproto_a_SOURCES += \
 	proto/validate_admission.c \
 	proto/validate_affinity.c \
+	proto/validate_apps.c \
+	proto/validate_batch.c \
 	proto/validate_certificates.c \
 	proto/validate_container.c \
+	proto/validate_crd.c \
 	proto/validate_flow.c \
+	proto/validate_network.c \
 	proto/validate_pod.c \
 	proto/validate_policy.c \
 	proto/validate_rbac.c \
+	proto/validate_scaling.c \
 	proto/validate_service.c \
 	proto/validate_small.c \
+	proto/validate_storage.c \
 	proto/validate_volume.c \
 	proto/validate_workload.c
 libproto_a_SOURCES += \

@@ -121,6 +121,24 @@ void validate__quantities(
 void validate__resources(
 	struct field_errs *, const struct field_path *path, const struct json *res);
 
+void validate__node_selector(
+	struct field_errs *, const struct field_path *path, const struct json *selector);
+/* The source `name` of a volume, as far as it is looked into. */
+void validate__volume_source(struct field_errs *, const struct field_path *path, struct str name,
+	const struct json *source);
+void validate__pv_spec(
+	struct field_errs *, const struct field_path *path, const struct json *spec);
+void validate__claim_spec(
+	struct field_errs *, const struct field_path *path, const struct json *spec);
+/*
+ * template and selector of a workload whose pods run for ever. `what`: its name in the message for
+ * an empty selector; `kind`: in the one for activeDeadlineSeconds.
+ */
+void validate__template_and_selector(struct field_errs *, const struct field_path *path,
+	const struct json *spec, const char *what, const char *kind);
+void validate__selector_update(const struct validate__ctx *, const struct field_path *spec);
+/* Go's printing of a LabelSelector. */
+const char *validate__go_selector(struct arena *, const struct json *sel);
 void validate__affinity(
 	struct field_errs *, const struct field_path *up, const struct json *affinity);
 
@@ -133,6 +151,7 @@ validate__fn validate__pod, validate__deployment, validate__replica_set, validat
 	validate__role, validate__cluster_role, validate__role_binding, validate__cluster_role_binding,
 	validate__priority_class, validate__runtime_class, validate__pdb, validate__webhooks,
 	validate__admission_policy, validate__admission_binding, validate__api_service,
-	validate__flow_schema, validate__priority_level;
+	validate__flow_schema, validate__priority_level,
+	validate__pv, validate__pvc, validate__storage_class, validate__attributes_class, validate__csi_driver, validate__csi_node, validate__volume_attachment, validate__storage_capacity, validate__ingress, validate__ingress_class, validate__network_policy, validate__ip_address, validate__service_cidr, validate__job, validate__cron_job, validate__hpa, validate__quota, validate__limit_range, validate__daemon_set, validate__stateful_set, validate__replication_controller, validate__pod_template, validate__controller_revision, validate__crd;
 
 #endif

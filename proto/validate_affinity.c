@@ -59,26 +59,28 @@ static void weight(struct field_errs *e, const struct field_path *at, const stru
 			"must be in the range 1-100");
 }
 
+void validate__node_selector(
+	struct field_errs *e, const struct field_path *path, const struct json *selector)
+{
+	struct field_path terms = field_child(path, "nodeSelectorTerms");
+
+	if (json_len(json_getc(selector, "nodeSelectorTerms")) == 0)
+		field_required(e, &terms, "must have at least one node selector term");
+	validate__each(e, path, selector, "nodeSelectorTerms", node_term);
+}
+
 static void node_affinity(
 	struct field_errs *e, const struct field_path *path, const struct json *affinity)
 {
 	static const char required[] = "requiredDuringSchedulingIgnoredDuringExecution";
 	static const char preferred[] = "preferredDuringSchedulingIgnoredDuringExecution";
 	struct field_path req = field_child(path, required);
-	struct field_path terms = field_child(&req, "nodeSelectorTerms");
 	struct field_path pref = field_child(path, preferred);
 	struct json *selector = json_getc(affinity, required);
-	struct json *list = json_getc(selector, "nodeSelectorTerms");
 	size_t i = 0;
 
-	if (!json_is_null(selector) && json_len(list) == 0)
-		field_required(e, &terms, "must have at least one node selector term");
-	JSON_ITEMS (t, list) {
-		struct field_path at = field_index(&terms, i++);
-
-		node_term(e, &at, t);
-	}
-	i = 0;
+	if (!json_is_null(selector))
+		validate__node_selector(e, &req, selector);
 	JSON_ITEMS (p, json_getc(affinity, preferred)) {
 		struct field_path at = field_index(&pref, i++);
 		struct field_path term = field_child(&at, "preference");

@@ -23,6 +23,8 @@ static const struct {
 	{"rbac.authorization.k8s.io/v1", "ClusterRole", validate_path_segment},
 	{"rbac.authorization.k8s.io/v1", "ClusterRoleBinding", validate_path_segment},
 	{"certificates.k8s.io/v1", "CertificateSigningRequest", validate_path_segment},
+	{"networking.k8s.io/v1", "IPAddress", validate_path_segment},
+	{"apiregistration.k8s.io/v1", "APIService", validate_path_segment},
 	{"authorization.k8s.io/v1", NULL, validate_path_segment},
 	{"authentication.k8s.io/v1", NULL, validate_path_segment},
 };

@@ -211,6 +211,14 @@ static const struct {
 	{"nfs", nfs},
 };
 
+void validate__volume_source(struct field_errs *e, const struct field_path *path, struct str name,
+	const struct json *source)
+{
+	for (size_t i = 0; i < ARRAY_LEN(sources); i++)
+		if (str_eqc(name, sources[i].name))
+			sources[i].fn(e, path, source);
+}
+
 void validate__volumes(struct field_errs *e, const struct field_path *path,
 	const struct json *volumes, struct json *names)
 {
@@ -235,9 +243,7 @@ void validate__volumes(struct field_errs *e, const struct field_path *path,
 				field_forbidden(e, &p, "may not specify more than 1 volume type");
 				continue;
 			}
-			for (size_t k = 0; k < ARRAY_LEN(sources); k++)
-				if (str_eqc(m->key, sources[k].name))
-					sources[k].fn(e, &p, m->value);
+			validate__volume_source(e, &p, m->key, m->value);
 		}
 		if (n == 0)
 			field_required(e, &at, "must specify a volume type");

@@ -4,7 +4,7 @@
 #include "proto/selector.h"
 #include "proto/validate-priv.h"
 
-static const char *go_selector(struct arena *a, const struct json *sel)
+const char *validate__go_selector(struct arena *a, const struct json *sel)
 {
 	struct buf b = BUF_INIT;
 	const char *text;
@@ -36,8 +36,8 @@ static const char *go_selector(struct arena *a, const struct json *sel)
 }
 
 /* The template of pods that a controller keeps alive, and the selector that must find them. */
-static void template_and_selector(
-	struct field_errs *e, const struct field_path *path, const struct json *spec)
+void validate__template_and_selector(struct field_errs *e, const struct field_path *path,
+	const struct json *spec, const char *what, const char *kind)
 {
 	static const char *const always[] = {"Always", NULL};
 	struct field_path sel_path = field_child(path, "selector"),
@@ -61,8 +61,8 @@ static void template_and_selector(
 				json_len(json_getc(sel, "matchExpressions")) ==
 			0)
 			field_err_add(e, &sel_path, FIELD_INVALID,
-				"Invalid value: %s: empty selector is invalid for deployment",
-				go_selector(e->arena, sel));
+				"Invalid value: %s: empty selector is invalid for %s",
+				validate__go_selector(e->arena, sel), what);
 		else if (selector_from_json(e->arena, sel, &compiled, NULL) == 0 &&
 			 !selector_matches_json(&compiled, have))
 			field_err_add(e, &labels, FIELD_INVALID,
@@ -74,11 +74,10 @@ static void template_and_selector(
 	if (json_eqc(policy, "Never") || json_eqc(policy, "OnFailure"))
 		field_not_supported(e, &restart, json_str(policy), always);
 	if (!json_is_null(json_getc(pod_spec, "activeDeadlineSeconds")))
-		field_forbidden(
-			e, &deadline, "activeDeadlineSeconds in ReplicaSet is not Supported");
+		field_forbidden(e, &deadline, "activeDeadlineSeconds in %s is not Supported", kind);
 }
 
-static void selector_update(const struct validate__ctx *c, const struct field_path *path)
+void validate__selector_update(const struct validate__ctx *c, const struct field_path *path)
 {
 	struct field_path sel_path = field_child(path, "selector");
 	struct json *now = json_getp(c->obj, "spec.selector"),
@@ -86,7 +85,7 @@ static void selector_update(const struct validate__ctx *c, const struct field_pa
 
 	if (c->old && !json_equal(now, was))
 		field_err_add(c->errs, &sel_path, FIELD_INVALID,
-			"Invalid value: %s: field is immutable", go_selector(c->errs->arena, now));
+			"Invalid value: %s: field is immutable", validate__go_selector(c->errs->arena, now));
 }
 
 static void rolling_update(
@@ -144,14 +143,14 @@ void validate__deployment(const struct validate__ctx *c)
 	if (c->sub[0] != '\0')
 		return;
 	validate__nonneg(c->errs, &path, spec, "replicas");
-	template_and_selector(c->errs, &path, spec);
+	validate__template_and_selector(c->errs, &path, spec, "deployment", "ReplicaSet");
 	strategy(c->errs, &path, json_getc(spec, "strategy"));
 	for (size_t i = 0; i < ARRAY_LEN(counts); i++)
 		validate__nonneg(c->errs, &path, spec, counts[i]);
 	if (json_is(d, JSON_NUMBER) &&
 		json_i64_or(d, 0) <= json_i64_or(json_getc(spec, "minReadySeconds"), 0))
 		field_invalid(c->errs, &deadline, d, "must be greater than minReadySeconds");
-	selector_update(c, &path);
+	validate__selector_update(c, &path);
 }
 
 void validate__replica_set(const struct validate__ctx *c)
@@ -163,6 +162,6 @@ void validate__replica_set(const struct validate__ctx *c)
 		return;
 	validate__nonneg(c->errs, &path, spec, "replicas");
 	validate__nonneg(c->errs, &path, spec, "minReadySeconds");
-	template_and_selector(c->errs, &path, spec);
-	selector_update(c, &path);
+	validate__template_and_selector(c->errs, &path, spec, "deployment", "ReplicaSet");
+	validate__selector_update(c, &path);
 }

@@ -1,0 +1,144 @@
+/* The shape of definitions of custom resources; their schemas are not looked into. */
+#include <string.h>
+
+#include "base/util.h"
+#include "proto/validate-priv.h"
+
+static void names(struct field_errs *e, const struct field_path *path, const struct json *n)
+{
+	static const char *const labels[] = {"plural", "singular"};
+	static const char *const kinds[] = {"kind", "listKind"};
+	struct field_path shorts = field_child(path, "shortNames"), categories = field_child(path, "categories");
+	size_t i;
+
+	for (i = 0; i < ARRAY_LEN(labels); i++)
+		if (i == 1 ? json_str(json_getc(n, labels[i])).n > 0 : validate__required(e, path, n, labels[i]))
+			validate__name(e, path, n, labels[i], validate_dns1035_label);
+	i = 0;
+	JSON_ITEMS (s, json_getc(n, "shortNames")) {
+		struct field_path at = field_index(&shorts, i++);
+
+		if (validate_dns1035_label(json_str(s)))
+			field_invalid(e, &at, s, "%s", validate_dns1035_label(json_str(s)));
+	}
+	for (i = 0; i < ARRAY_LEN(kinds); i++) {
+		struct field_path at = field_child(path, kinds[i]);
+		struct str kind = json_str(json_getc(n, kinds[i]));
+		char *lower = arena_cstr(e->arena, kind);
+
+		if (kind.n == 0) {
+			field_required(e, &at, "");
+			continue;
+		}
+		for (char *c = lower; *c; c++)
+			*c = *c >= 'A' && *c <= 'Z' ? (char)(*c + 'a' - 'A') : *c;
+		if (validate_dns1035_label(str_from(lower)))
+			field_invalid_str(e, &at, kind, "may have mixed case, but should otherwise match: %s",
+				validate_dns1035_label(str_from(lower)));
+	}
+	if (json_str(json_getc(n, "kind")).n > 0 && json_equal(json_getc(n, "kind"), json_getc(n, "listKind")))
+		validate__bad(e, path, n, "listKind", "kind and listKind may not be the same");
+	i = 0;
+	JSON_ITEMS (s, json_getc(n, "categories")) {
+		struct field_path at = field_index(&categories, i++);
+
+		if (validate_dns1035_label(json_str(s)))
+			field_invalid(e, &at, s, "%s", validate_dns1035_label(json_str(s)));
+	}
+}
+
+static void version(struct field_errs *e, const struct field_path *at, const struct json *v)
+{
+	struct field_path schema = field_child(at, "schema"), open = field_child(&schema, "openAPIV3Schema");
+	const struct json *s = json_getp(v, "schema.openAPIV3Schema");
+
+	validate__name(e, at, v, "name", validate_dns1035_label);
+	if (json_is_null(s))
+		field_required(e, &open, "schemas are required");
+	else if (json_str(json_getc(s, "type")).n == 0)
+		validate__missing(e, &open, "type", "must not be empty at the root");
+	else if (!json_eqc(json_getc(s, "type"), "object"))
+		validate__bad(e, &open, s, "type", "must be object at the root");
+}
+
+static void versions(struct field_errs *e, const struct field_path *up, const struct json *spec)
+{
+	struct field_path path = field_child(up, "versions");
+	struct json *seen = json_new_object(e->arena), *list = json_getc(spec, "versions");
+	size_t stored = 0;
+	bool twice = false;
+
+	validate__each(e, up, spec, "versions", version);
+	JSON_ITEMS (v, list) {
+		stored += json_true(json_getc(v, "storage"));
+		twice |= json_get(seen, json_str(json_getc(v, "name"))) != NULL;
+		json_set(e->arena, seen, json_str(json_getc(v, "name")), v);
+	}
+	if (twice)
+		field_invalid(e, &path, list, "must contain unique version names");
+	if (stored != 1)
+		field_invalid(e, &path, list, "must have exactly one version marked as storage version");
+}
+
+static void conversion(struct field_errs *e, const struct field_path *up, const struct json *spec)
+{
+	static const char *const strategies[] = {"None", "Webhook", NULL};
+	struct field_path path = field_child(up, "conversion"), hook = field_child(&path, "webhook"),
+			  client = field_child(&hook, "clientConfig"), service = field_child(&client, "service");
+	const struct json *c = json_getc(spec, "conversion"), *w = json_getc(c, "webhook"), *cc = json_getc(w, "clientConfig");
+	bool url = !json_is_null(json_getc(cc, "url")), svc = !json_is_null(json_getc(cc, "service"));
+
+	validate__one_of(e, &path, c, "strategy", strategies);
+	if (!json_eqc(json_getc(c, "strategy"), "Webhook")) {
+		if (!json_is_null(w))
+			field_forbidden(e, &hook, "should not be set when strategy is not set to Webhook");
+		return;
+	}
+	if (json_is_null(cc)) {
+		field_required(e, &client, "required when strategy is set to Webhook");
+		return;
+	}
+	if (url == svc)
+		field_required(e, &client, "exactly one of url or service is required");
+	else if (url)
+		validate__hook_url(e, &client, cc);
+	else
+		validate__hook_service(e, &service, json_getc(cc, "service"));
+	if (json_len(json_getc(w, "conversionReviewVersions")) == 0)
+		validate__missing(e, &hook, "conversionReviewVersions", "");
+}
+
+void validate__crd(const struct validate__ctx *c)
+{
+	static const char *const scopes[] = {"Cluster", "Namespaced", NULL};
+	struct field_path meta = field_child(NULL, "metadata"), path = field_child(NULL, "spec"),
+			  names_path = field_child(&path, "names");
+	const struct json *spec = json_getc(c->obj, "spec"), *n = json_getc(spec, "names"), *was = json_getc(c->old, "spec");
+	struct str group = json_str(json_getc(spec, "group"));
+	const char *want = arena_printf(c->errs->arena, "%s.%.*s", json_cstr(json_getc(n, "plural")), STR_FMT(group));
+
+	if (c->sub[0] != '\0')
+		return;
+	if (!json_eqc(json_getp(c->obj, "metadata.name"), want))
+		validate__bad(c->errs, &meta, json_getc(c->obj, "metadata"), "name",
+			"must be spec.names.plural+\".\"+spec.group");
+	if (validate__required(c->errs, &path, spec, "group")) {
+		if (validate_dns1123_subdomain(group))
+			validate__name(c->errs, &path, spec, "group", validate_dns1123_subdomain);
+		else if (str_find(group, '.') < 0)
+			validate__bad(c->errs, &path, spec, "group", "should be a domain with at least one dot");
+	}
+	validate__one_of(c->errs, &path, spec, "scope", scopes);
+	versions(c->errs, &path, spec);
+	if (json_true(json_getc(spec, "preserveUnknownFields")))
+		validate__bad(c->errs, &path, spec, "preserveUnknownFields",
+			"cannot set to true, set x-kubernetes-preserve-unknown-fields to true in "
+			"spec.versions[*].schema instead");
+	names(c->errs, &names_path, n);
+	conversion(c->errs, &path, spec);
+	if (!c->old)
+		return;
+	validate__immutable(c->errs, &path, spec, was, "group");
+	validate__immutable(c->errs, &path, spec, was, "scope");
+	validate__immutable(c->errs, &names_path, n, json_getc(was, "names"), "plural");
+}
