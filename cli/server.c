@@ -31,9 +31,9 @@
 
 struct server_opts {
 	const char *name, *data_dir, *address, *initial_cluster, *join, *token, *cluster_cidr, *service_cidr, *cluster_dns, *cluster_domain,
-			*cgroup_root, *runtime, *labels, *taints, *log_level, *etcd_listen;
+			*cgroup_root, *runtime, *labels, *taints, *log_level, *audit_policy, *audit_log, *encryption, *etcd_listen;
 	struct opt_list servers, sans;
-	int64_t port, peer_port, kubelet_port, healthz_port, election_ms, heartbeat_ms, event_ttl_s, history_s, max_requests;
+	int64_t audit_mb, audit_backups, audit_days, port, peer_port, kubelet_port, healthz_port, election_ms, heartbeat_ms, event_ttl_s, history_s, max_requests;
 	bool no_agent;
 };
 
@@ -63,6 +63,12 @@ static const struct opt server_rows[] = {
 	ROW("secure-port", OPT_INT, port, "PORT", "the API's HTTPS port (default 6443)", NULL),
 	ROW("peer-port", OPT_INT, peer_port, "PORT", "the port for other members (default 2380)", NULL),
 	ROW("etcd-listen", OPT_STR, etcd_listen, "IP:PORT", "serve the store as the etcd v3 API there: plain on loopback, TLS with admin client certificates elsewhere; \"off\": not at all (default 127.0.0.1:2379)", "KONTIKI_ETCD_LISTEN"),
+	ROW("audit-policy-file", OPT_STR, audit_policy, "FILE", "what to write to the audit log (Policy of audit.k8s.io/v1)", NULL),
+	ROW("audit-log-path", OPT_STR, audit_log, "FILE", "the audit log, a line of JSON an event (\"-\": standard output; default: none)", NULL),
+	ROW("audit-log-maxsize", OPT_INT, audit_mb, "MB", "begin a new audit log file after so much (default 100)", NULL),
+	ROW("audit-log-maxbackup", OPT_INT, audit_backups, "N", "keep so many old audit log files (default: all)", NULL),
+	ROW("audit-log-maxage", OPT_INT, audit_days, "DAYS", "remove older audit log files (default: never)", NULL),
+	ROW("encryption-provider-config", OPT_STR, encryption, "FILE", "which resources are stored encrypted, and with what keys (EncryptionConfiguration)", NULL),
 	ROW("tls-san", OPT_LIST, sans, "NAME", "a further name or address in the API's certificate; may be repeated", NULL),
 	ROW("election-timeout", OPT_INT, election_ms, "MS", "milliseconds without a leader until an election (default 300)", NULL),
 	ROW("heartbeat-interval", OPT_INT, heartbeat_ms, "MS", "milliseconds between the leader's heartbeats (default 50)", NULL),

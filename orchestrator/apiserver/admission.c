@@ -122,7 +122,7 @@ static enum step_result read_all(struct api_request *req, const struct resource 
 			ret->rv = arena_grow(&req->arena, ret->rv, cap * sizeof(ret->rv[0]), more * sizeof(ret->rv[0]));
 			cap = more;
 		}
-		if (!storage_unwrap(kv.value, &raw) || api_dom_of(&req->arena, res, raw, &ret->v[ret->n], &e) < 0)
+		if (!storage_unwrap_key(&req->arena, kv.key, kv.value, &raw) || api_dom_of(&req->arena, res, raw, &ret->v[ret->n], &e) < 0)
 			continue;
 		ret->rv[ret->n++] = (uint64_t)kv.mod_revision;
 	}

@@ -14,6 +14,7 @@
 #include "orchestrator/apiserver/admission.h"
 #include "orchestrator/apiserver/amounts.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/txn.h"
@@ -143,6 +144,7 @@ static enum step_result put_quota(struct api_request *req, struct json *quota, u
 	if (api_dom_encode(&req->arena, resource_type(quotas()), quota, &raw, &e) < 0)
 		return api_fail_err(req, &e);
 	codec_wrap(&value, "v1", "ResourceQuota", raw);
+	crypt_seal(quotas(), key, &value);
 	txn_if_mod(req->txn, key, rv);
 	txn_put(req->txn, key, buf_str(&value), 0);
 	return STEP_NEXT;
@@ -255,7 +257,7 @@ static void count_kind(struct api_request *req, struct store_view *v, const stru
 		struct str raw;
 
 		arena_init(&a);
-		if (storage_unwrap(kv.value, &raw) && api_dom_of(&a, res, raw, &obj, &e) == 0 && quota_selects(quota, res, obj))
+		if (storage_unwrap_key(&a, kv.key, kv.value, &raw) && api_dom_of(&a, res, raw, &obj, &e) == 0 && quota_selects(quota, res, obj))
 			JSON_MEMBERS (m, hard) {
 				struct quantity q = quota_use(&a, res, obj, m->key);
 

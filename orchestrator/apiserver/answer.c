@@ -1,5 +1,7 @@
 #include "orchestrator/apiserver/answer.h"
 
+#include "orchestrator/apiserver/audit.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -87,6 +89,8 @@ enum step_result api_answer_bytes(struct api_request *req, int status, const cha
 		api_count(req->srv, COUNT_errors_5xx);
 	else if (status >= 400)
 		api_count(req->srv, COUNT_errors_4xx);
+	if (str_has_prefix(str_from(content_type), STR("application/json")))
+		audit_keep_answer(req, buf_str(body));
 	if (req->accept.gzip && body->n >= GZIP_MIN && !req->local && gzip(body, &packed)) {
 		h[n++] = (struct http_header){STR("Content-Encoding"), STR("gzip")};
 		buf_fini(body);
@@ -94,6 +98,8 @@ enum step_result api_answer_bytes(struct api_request *req, int status, const cha
 		buf_init(&packed, BUF_NO_LIMIT);
 	}
 	req->http_status = status;
+	/* Before it leaves: what the request points to is its maker's, who may let go of it then. */
+	audit_event(req, AUDIT_RESPONSE_COMPLETE);
 	req->responder->respond(req, status, h, n, body);
 	buf_fini(body);
 	api_request_finish(req);

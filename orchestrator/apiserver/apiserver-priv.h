@@ -15,6 +15,7 @@
 #include "orchestrator/apiserver/request.h"
 
 struct api_authn;
+struct audit;
 struct authz_state;
 struct http_client;
 struct kv;
@@ -69,6 +70,7 @@ struct apiserver {
 	struct apiserver_cfg cfg; /* strings owned */
 	struct tls_ctx *tls, *kubelet_tls;
 	struct api_authn *authn;
+	struct audit *audit; /* NULL: none */
 	struct str ca_pem;
 	pthread_mutex_t lock; /* `loops` and stopping */
 	struct list loops;    /* api_loop.link */
@@ -96,6 +98,9 @@ int api__front_open(struct api_loop *, const struct http_server_config *, struct
 /* apiserver.c: the context of the current loop, made when missing. */
 struct api_loop *api__loop_get(struct apiserver *, struct loop *);
 void api__loop_put(struct api_loop *);
+
+/* A whole file, appended to out. */
+int api_file_read(const char *path, size_t limit, struct buf *out, struct err *);
 
 /* watch.c */
 struct api_event_cache *api__event_cache_new(void);

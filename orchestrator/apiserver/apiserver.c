@@ -1,6 +1,7 @@
 #include "orchestrator/apiserver/apiserver.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,11 @@
 #include "io/stream.h"
 #include "io/tls.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/audit.h"
 #include "orchestrator/apiserver/authn.h"
 #include "orchestrator/apiserver/authz_state.h"
 #include "orchestrator/apiserver/bootstrap.h"
+#include "orchestrator/apiserver/crypt.h"
 #include "raft/kv.h"
 #include "store/watch.h"
 
@@ -113,6 +116,9 @@ static const char *own(const char *s)
 	X(kubelet_client_cert)                                                                                         \
 	X(kubelet_client_key)                                                                                          \
 	X(token_file)                                                                                                  \
+	X(audit_policy_file)                                                                                           \
+	X(audit_log_path)                                                                                              \
+	X(encryption_file)                                                                                             \
 	X(service_cidr)                                                                                                \
 	X(issuer)
 
@@ -155,6 +161,45 @@ static int tls_open(struct apiserver *srv, struct err *e)
 	return 0;
 }
 
+int api_file_read(const char *path, size_t limit, struct buf *out, struct err *e)
+{
+	char chunk[4096];
+	size_t n;
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		return err_set_errno(e, errno, "open %s", path);
+	while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0 && out->n <= limit)
+		buf_add(out, chunk, n);
+	fclose(f);
+	return out->n > limit ? err_set(e, ERR_TOO_LARGE, "%s is larger than %zu bytes", path, limit) : 0;
+}
+
+#define ENCRYPTION_MAX (1 << 20)
+
+static int encryption_open(struct apiserver *srv, struct err *e)
+{
+	_cleanup_(buf_fini) struct buf text = BUF_INIT;
+	struct crypt *c;
+
+	if (!srv->cfg.encryption_file)
+		return 0;
+	if (api_file_read(srv->cfg.encryption_file, ENCRYPTION_MAX, &text, e) < 0 || crypt_parse(buf_str(&text), &c, e) < 0)
+		return -e->code;
+	crypt_use(c);
+	return 0;
+}
+
+static int guard_open(struct apiserver *srv, struct err *e)
+{
+	struct audit_cfg audit = {srv->cfg.audit_policy_file, srv->cfg.audit_log_path, srv->cfg.audit_max_mb,
+			srv->cfg.audit_max_backups, srv->cfg.audit_max_days};
+
+	if (encryption_open(srv, e) < 0)
+		return -e->code;
+	return audit.log_path ? audit_open(&audit, &srv->audit, e) : 0;
+}
+
 static int serve_open(struct apiserver *srv, unsigned i, const char *address, struct err *e)
 {
 	char name[16];
@@ -194,6 +239,7 @@ static int listen_all(struct apiserver *srv, struct err *e)
 static void free_all(struct apiserver *srv)
 {
 	authn_close(srv->authn);
+	audit_close(srv->audit);
 	tls_ctx_unref(srv->tls);
 	tls_ctx_unref(srv->kubelet_tls);
 	cfg_free(&srv->cfg);
@@ -220,7 +266,8 @@ int apiserver_start(const struct apiserver_cfg *cfg, struct kv *kv, struct apise
 	cfg_own(&srv->cfg, cfg);
 	if (cidr_parse(srv->cfg.service_cidr, &srv->service_net,
 			    &srv->service_mask, e) < 0 ||
-			authn_open(&srv->cfg, &srv->authn, e) < 0 || tls_open(srv, e) < 0) {
+			authn_open(&srv->cfg, &srv->authn, e) < 0 || tls_open(srv, e) < 0 ||
+			guard_open(srv, e) < 0) {
 		free_all(srv);
 		return -e->code;
 	}
@@ -330,5 +377,5 @@ int apiserver_reload(struct apiserver *srv, struct err *e)
 	if (srv->kubelet_tls && tls_ctx_reload_files(srv->kubelet_tls, &client, c->kubelet_client_cert,
 						c->kubelet_client_key, c->ca, e) < 0)
 		return -e->code;
-	return 0;
+	return encryption_open(srv, e);
 }

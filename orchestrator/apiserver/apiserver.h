@@ -47,6 +47,11 @@ struct apiserver_cfg {
 	uint32_t event_ttl_s;     /* 0: one hour */
 	unsigned max_requests;    /* under way at one time, without watches; more are told to come back (429). 0: 2000 */
 
+	/* The audit log (audit.h) and encryption at rest (crypt.h); NULL: none. Files are upstream's formats. */
+	const char *audit_policy_file, *audit_log_path;
+	unsigned audit_max_mb, audit_max_backups, audit_max_days;
+	const char *encryption_file;
+
 	/* Paths beside the API's own (joining): true when it took the request over. Runs on a serve loop. NULL: none. */
 	bool (*extra)(void *arg, struct http_request *);
 	void *extra_arg;
@@ -58,7 +63,7 @@ void apiserver_stop(struct apiserver *);
 uint16_t apiserver_port(const struct apiserver *);
 /* True once the first objects exist (namespaces, the service kubernetes) and a write has gone through. */
 bool apiserver_ready(const struct apiserver *);
-/* Take up new certificate files (the same paths). */
+/* Take up new certificate, key and encryption files (the same paths). */
 int apiserver_reload(struct apiserver *, struct err *);
 
 /*

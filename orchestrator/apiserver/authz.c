@@ -97,6 +97,12 @@ enum step_result authz_forbid(struct api_request *req, const struct api_user *u,
 			at->name.n ? "\"" : "", STR_FMT(text));
 }
 
+static void note_decision(struct api_request *req, const char *decision, struct str reason)
+{
+	api_audit_note(req, "authorization.k8s.io/decision", str_from(decision));
+	api_audit_note(req, "authorization.k8s.io/reason", reason);
+}
+
 enum step_result api__authorize(struct api_request *req)
 {
 	struct authz_answer answer;
@@ -109,7 +115,9 @@ enum step_result api__authorize(struct api_request *req)
 	if (r != STEP_NEXT)
 		return r;
 	at = authz_attrs_of(req);
-	if (authz_check(req, &req->user, &at, false, &answer)) {
+	if (authz_check(req, &req->user, &at, req->audit_level > 0, &answer)) {
+		if (req->audit_level > 0)
+			note_decision(req, "allow", answer.reason);
 		req->fresh = false;
 		return STEP_NEXT;
 	}
@@ -118,5 +126,6 @@ enum step_result api__authorize(struct api_request *req)
 		return STEP_WAIT;
 	authz_check(req, &req->user, &at, true, &answer);
 	api_count(req->srv, COUNT_authz_denials);
+	note_decision(req, "forbid", answer.reason);
 	return authz_forbid(req, &req->user, &at, answer.reason);
 }

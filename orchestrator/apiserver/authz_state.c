@@ -46,17 +46,20 @@ static void stop(struct authz_state *st);
 static void changed(struct source *s, struct str key, struct str before, struct str after)
 {
 	struct str ns, name, old = STR_NULL, new = STR_NULL;
+	struct arena a;
 
 	if (!resource_parse_key(s->res, key, &ns, &name))
 		return;
-	if ((before.n && !storage_unwrap(before, &old)) || (after.n && !storage_unwrap(after, &new)))
-		return;
-	if (s->kind == RBAC_N_KINDS)
+	arena_init(&a);
+	if ((before.n && !storage_unwrap_key(&a, key, before, &old)) || (after.n && !storage_unwrap_key(&a, key, after, &new)))
+		log_warn("apiserver", "authorization cannot read %.*s", STR_FMT(key));
+	else if (s->kind == RBAC_N_KINDS)
 		node_graph_pod(s->state->graph, ns, name, old, new);
 	else if (new.p)
 		rbac_index_put(s->state->rbac, s->kind, ns, name, new);
 	else
 		rbac_index_del(s->state->rbac, s->kind, ns, name);
+	arena_fini(&a);
 }
 
 static void on_events(struct watcher *w, int64_t revision, const struct watch_event *const *events, size_t n)

@@ -1,5 +1,6 @@
 /* The HTTPS front: io/http_server's requests become api_requests, and their answers go back. Nothing is decided here. */
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/audit.h"
 #include "orchestrator/apiserver/request.h"
 
 #include <stdlib.h>
@@ -50,7 +51,9 @@ static void front_begin(struct api_request *req, int status, const struct http_h
 {
 	struct front_request *f = req->owner;
 
+	req->http_status = status;
 	http_respond_start(f->http, status, h, n);
+	audit_event(req, AUDIT_RESPONSE_STARTED);
 }
 
 static void front_written(struct http_write *w, int status)
@@ -89,6 +92,7 @@ static void front_end(struct api_request *req)
 {
 	struct front_request *f = req->owner;
 
+	audit_event(req, AUDIT_RESPONSE_COMPLETE);
 	http_respond_end(f->http);
 	front_ended(req);
 }
@@ -97,6 +101,7 @@ static void front_abort(struct api_request *req)
 {
 	struct front_request *f = req->owner;
 
+	audit_event(req, AUDIT_RESPONSE_COMPLETE);
 	http_respond_abort(f->http);
 	front_ended(req);
 }
@@ -106,8 +111,11 @@ static struct stream *front_upgrade(struct api_request *req, const struct http_h
 	struct front_request *f = req->owner;
 	struct stream *s = http_upgrade(f->http, h, n, e);
 
-	if (s)
+	if (s) {
+		req->http_status = 101;
+		audit_event(req, AUDIT_RESPONSE_STARTED);
 		front_ended(req);
+	}
 	return s;
 }
 

@@ -8,12 +8,15 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/answer.c orchestrator/apiserver/answer.h \
 	orchestrator/apiserver/apiserver.c orchestrator/apiserver/apiserver.h orchestrator/apiserver/apiserver-priv.h \
 	orchestrator/apiserver/attrs.c orchestrator/apiserver/attrs.h \
+	orchestrator/apiserver/audit.c orchestrator/apiserver/audit.h \
+	orchestrator/apiserver/audit_policy.c orchestrator/apiserver/audit_policy.h \
 	orchestrator/apiserver/authn.c orchestrator/apiserver/authn.h \
 	orchestrator/apiserver/authz.c orchestrator/apiserver/authz.h \
 	orchestrator/apiserver/authz_node.c orchestrator/apiserver/authz_node.h \
 	orchestrator/apiserver/authz_state.c orchestrator/apiserver/authz_state.h \
 	orchestrator/apiserver/bootstrap.c orchestrator/apiserver/bootstrap.h \
 	orchestrator/apiserver/client_local.c \
+	orchestrator/apiserver/crypt.c orchestrator/apiserver/crypt.h \
 	orchestrator/apiserver/decode.c orchestrator/apiserver/decode.h \
 	orchestrator/apiserver/delete.c \
 	orchestrator/apiserver/discovery.c \

@@ -326,7 +326,7 @@ static enum step_result list_scan(struct list_out *o, struct list_scan *s, struc
 	while ((r = view_iter_next(&it, &kv, &e)) > 0) {
 		struct str raw;
 
-		if (!storage_unwrap_as(&req->arena, req->res, kv.value, &raw)) {
+		if (!storage_unwrap_as(&req->arena, req->res, kv.key, kv.value, &raw)) {
 			r = err_set(&e, ERR_CORRUPT, "the value of %.*s is not an object", STR_FMT(kv.key));
 			break;
 		}
@@ -441,7 +441,7 @@ enum step_result api_select_names(struct api_request *req, struct api_names *ret
 	*ret = (struct api_names){NULL, NULL, 0};
 	view_iter_init(&it, v, key, end, 0, 0);
 	while ((r = view_iter_next(&it, &kv, &e)) > 0) {
-		if (!storage_unwrap_as(&req->arena, req->res, kv.value, &raw) || !api_selection_matches(&sel, raw) || !storage_meta(raw, &m))
+		if (!storage_unwrap_as(&req->arena, req->res, kv.key, kv.value, &raw) || !api_selection_matches(&sel, raw) || !storage_meta(raw, &m))
 			continue;
 		if (ret->n == cap) {
 			size_t more = cap ? cap * 2 : 16;

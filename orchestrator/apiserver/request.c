@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/audit.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "proto/resource.h"
 
@@ -23,7 +24,7 @@
 static api_step_fn body, route;
 
 static const struct api_step entry[] = {
-		{"authenticate", api__authenticate}, {"authorize", api__authorize}, {"body", body}, {"route", route},
+		{"authenticate", api__authenticate}, {"audit", api__audit_begin}, {"authorize", api__authorize}, {"body", body}, {"route", route},
 		{NULL, NULL}};
 static const struct api_step non_resource[] = {{"path", api__non_resource}, {NULL, NULL}};
 static const struct api_step get[] = {{"read-point", api__read_point}, {"get", api__get}, {NULL, NULL}};

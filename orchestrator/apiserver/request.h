@@ -195,6 +195,13 @@ struct api_request {
 	bool contended;
 	unsigned staggered;
 
+	/* For the audit log (audit.h); audit_level is an enum audit_level. */
+	unsigned audit_level, audit_stages;
+	bool audit_decided;
+	char audit_id[64];
+	int64_t audit_began; /* wall clock, ns */
+	struct str audit_answer;
+
 	struct api_failure fail;
 	struct api_extra *notes; /* for the audit log */
 	size_t n_notes;

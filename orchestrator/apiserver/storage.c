@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/objects.h"
 #include "proto/wire.h"
 #include "proto/codec.h"
@@ -139,8 +140,9 @@ int storage_load(struct store *store, struct arena *a, struct str key, struct st
 	if (r < 0)
 		return r;
 	r = view_get(v, key, 0, &kv, e);
-	if (r == 0 && !storage_unwrap(kv.value, &raw))
-		r = err_set(e, ERR_CORRUPT, "the value of %.*s is not an object", STR_FMT(key));
+	if (r == 0 && !storage_unwrap_key(a, key, kv.value, &raw))
+		r = err_set(e, ERR_CORRUPT, "the value of %.*s is not an object, or is sealed with a key that we do not have",
+				STR_FMT(key));
 	if (r == 0) {
 		*ret_raw = arena_str(a, raw);
 		*ret_rv = (uint64_t)kv.mod_revision;
@@ -159,9 +161,14 @@ static bool raw_as(struct arena *a, const struct resource *res, struct str *raw)
 			       api_dom_encode(a, resource_type(res), convert_from_storage(a, res, doc), raw, &e) == 0);
 }
 
-bool storage_unwrap_as(struct arena *a, const struct resource *res, struct str value, struct str *ret_raw)
+bool storage_unwrap_key(struct arena *a, struct str key, struct str value, struct str *ret_raw)
 {
-	return storage_unwrap(value, ret_raw) && raw_as(a, res, ret_raw);
+	return crypt_open(a, key, value, &value) && storage_unwrap(value, ret_raw);
+}
+
+bool storage_unwrap_as(struct arena *a, const struct resource *res, struct str key, struct str value, struct str *ret_raw)
+{
+	return storage_unwrap_key(a, key, value, ret_raw) && raw_as(a, res, ret_raw);
 }
 
 int storage_load_as(struct store *store, struct arena *a, const struct resource *res, struct str key, struct str *ret_raw,

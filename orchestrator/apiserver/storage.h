@@ -27,8 +27,10 @@ struct str storage_end(struct arena *, struct str prefix);
 struct str storage_field(struct str msg, unsigned number);
 /* False when the value is no such envelope. */
 bool storage_unwrap(struct str value, struct str *ret_raw);
-/* The same in the form of `res`, which may be another version than the stored one; then raw is in the arena. */
-bool storage_unwrap_as(struct arena *, const struct resource *res, struct str value, struct str *ret_raw);
+/* The same for what lies under `key`, which may be sealed (crypt.h); then raw is in the arena. */
+bool storage_unwrap_key(struct arena *, struct str key, struct str value, struct str *ret_raw);
+/* And in the form of `res`, which may be another version than the stored one. */
+bool storage_unwrap_as(struct arena *, const struct resource *res, struct str key, struct str value, struct str *ret_raw);
 /* raw with metadata.resourceVersion = rv, appended to out. */
 void storage_with_rv(struct buf *out, struct str raw, uint64_t rv);
 

@@ -294,9 +294,9 @@ static int one_event(struct api_watch *aw, const struct watch_event *ev, struct 
 
 	arena_init(&a);
 	if (!ev->is_delete)
-		is = storage_unwrap_as(&a, aw->req->res, ev->kv.value, &now) && api_selection_matches(&aw->sel, now);
+		is = storage_unwrap_as(&a, aw->req->res, ev->kv.key, ev->kv.value, &now) && api_selection_matches(&aw->sel, now);
 	if (ev->has_prev)
-		was = storage_unwrap_as(&a, aw->req->res, ev->prev.value, &before) && api_selection_matches(&aw->sel, before);
+		was = storage_unwrap_as(&a, aw->req->res, ev->kv.key, ev->prev.value, &before) && api_selection_matches(&aw->sel, before);
 	else if (!ev->is_delete && ev->kv.version > 1)
 		was = is;
 	if (is)
@@ -416,7 +416,7 @@ static int initial_state(struct api_watch *aw, struct str key, struct str end, i
 	while ((r = view_iter_next(&it, &kv, e)) > 0 && !req->canceled) {
 		arena_fini(&scratch);
 		arena_init(&scratch);
-		if (!storage_unwrap_as(&scratch, req->res, kv.value, &raw) || !api_selection_matches(&aw->sel, raw))
+		if (!storage_unwrap_as(&scratch, req->res, kv.key, kv.value, &raw) || !api_selection_matches(&aw->sel, raw))
 			continue;
 		if (req->responder->event) {
 			_cleanup_(buf_fini) struct buf with_rv = BUF_INIT;

@@ -8,6 +8,7 @@
 #include "orchestrator/apiserver/admission.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/decode.h"
 #include "orchestrator/apiserver/managed.h"
 #include "orchestrator/apiserver/objects.h"
@@ -21,6 +22,7 @@
 #include "proto/resource.h"
 #include "proto/validate.h"
 #include "store/store.h"
+#include "store/view.h"
 
 /* A name made from generateName keeps this many bytes of the prefix, and gets five more. */
 #define GENERATED_PREFIX_MAX 58
@@ -574,6 +576,7 @@ enum step_result api_txn_put_object(struct api_request *req)
 	/* Who wrote what is worth less than the object. */
 	if (value.n > API_MAX_BODY / 2 && json_delp(req->obj, "metadata.managedFields"))
 		return api_txn_put_object(req);
+	crypt_seal(resource_storage(req->res), req->key, &value);
 	if (value.n > API_MAX_BODY / 2)
 		return api_fail(req, ERR_TOO_LARGE, "Request entity too large: the object has %zu bytes, the limit is %u",
 				value.n, API_MAX_BODY / 2);
@@ -616,10 +619,26 @@ static enum step_result commit_failed(struct api_request *req)
 	return api_fail_err(req, &e);
 }
 
+/* Nothing changes but how it is stored: a write of the same is how an old key is got rid of. */
+static bool is_stale(struct api_request *req)
+{
+	struct store_view *v;
+	struct store_kv kv;
+	struct err e = ERR_INIT;
+	bool stale = false;
+
+	if (store_view_open(req->srv->store, &v, &e) < 0)
+		return false;
+	if (view_get(v, req->key, 0, &kv, &e) == 0)
+		stale = crypt_is_stale(resource_storage(req->res), kv.value);
+	store_view_close(v);
+	return stale;
+}
+
 enum step_result api__commit(struct api_request *req)
 {
 	if (req->opt.dry_run || (req->old && !req->fully_deleted && str_eq(req->old_bytes, req->new_bytes) &&
-					     req->txn->n_ops <= 1)) {
+					     req->txn->n_ops <= 1 && !is_stale(req))) {
 		/* Nothing changes: the stored version is the answer. */
 		req->new_rv = req->old_rv;
 		return STEP_NEXT;

@@ -23,6 +23,7 @@
 struct arena rig_arena;
 struct loop *rig_loop;
 struct apiserver *rig_server;
+void (*rig_configure)(const char *dir, struct apiserver_cfg *);
 
 static char dir[64];
 static struct kv *kv;
@@ -100,11 +101,18 @@ void rig_start(void)
 	kc.data_dir = dir;
 	must(kv_start(&kc, &kv, &e), &e);
 	apiserver_pki_cfg(dir, &cfg);
+	if (rig_configure)
+		rig_configure(dir, &cfg);
 	must(apiserver_start(&cfg, kv, &rig_server, &e), &e);
 	rig_as("admin");
 	while (!apiserver_ready(rig_server) && clock_mono_ms() < end)
 		loop_turn(rig_loop, 10);
 	assert_true(apiserver_ready(rig_server));
+}
+
+struct store *rig_store(void)
+{
+	return kv_store(kv);
 }
 
 void rig_stop(void)

@@ -13,10 +13,16 @@
 #include "proto/json.h"
 
 struct apiserver;
+struct apiserver_cfg;
+struct store;
 
 extern struct arena rig_arena;
 extern struct loop *rig_loop;
 extern struct apiserver *rig_server;
+
+/* Set before rig_start: changes what the server is started with. `dir` is the test's own folder. */
+extern void (*rig_configure)(const char *dir, struct apiserver_cfg *);
+struct store *rig_store(void);
 
 void rig_start(void);
 void rig_stop(void);

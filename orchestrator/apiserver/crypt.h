@@ -1,0 +1,38 @@
+/*
+ * Encryption at rest: values of chosen resources are sealed with AES-GCM before they enter the store, and opened when they are read.
+ * What is stored is kube-apiserver's form, `k8s:enc:aesgcm:v1:NAME:` and the sealed value, bound to its key, so that one
+ * value cannot be passed off as another's.
+ *
+ * The configuration is upstream's EncryptionConfiguration (apiserver.config.k8s.io/v1) with the providers aesgcm and identity. The
+ * first provider of a resource writes, all of them read: a new key is put in front, everything is written again, and the old
+ * key is taken out. One process has one configuration; it may be replaced while others read (crypt_use).
+ */
+#ifndef ORCHESTRATOR_APISERVER_CRYPT_H
+#define ORCHESTRATOR_APISERVER_CRYPT_H
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/str.h"
+
+struct crypt;
+struct resource;
+
+/* From the text of a configuration file (YAML or JSON). */
+int crypt_parse(struct str text, struct crypt **ret, struct err *);
+void crypt_free(struct crypt *);
+/* Take this configuration; the one before is kept until the process ends, since others may be reading with it. NULL: none. */
+void crypt_use(struct crypt *);
+/* "secrets, configmaps: aesgcm key k2" ... for people; empty when nothing is encrypted. */
+struct str crypt_describe(struct arena *);
+
+/* value := as it shall be stored under this key. */
+void crypt_seal(const struct resource *, struct str key, struct buf *value);
+/* What was sealed: in the arena. A value that is not sealed is given back as it is. False: no key opens it. */
+bool crypt_open(struct arena *, struct str key, struct str value, struct str *ret_plain);
+/* It would be stored otherwise today (another key, sealed or not). */
+bool crypt_is_stale(const struct resource *, struct str value);
+
+#endif
