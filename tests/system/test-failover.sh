@@ -4,7 +4,8 @@
 # that are left, and the server comes back and catches up. Then all servers die at once.
 #
 # FAILOVER_ROUNDS (default 3): how often each fault is made, for the median of the gap. FAILOVER_BENCH=1: only what the
-# gaps need. FAILOVER_FAULTS (default "kill pause partition all"): which faults.
+# gaps need. FAILOVER_FAULTS (default "kill pause partition all"): which faults. FAILOVER_GAPS: a folder for the gaps in
+# milliseconds, a file for each fault and way.
 # shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 rounds=${FAILOVER_ROUNDS:-3}
@@ -79,6 +80,7 @@ faults() { # NAME BREAK MEND AIM-MS
 	for round in $(seq "$rounds"); do fault "$1" "$2" "$3"; done
 	for way in direct lb; do
 		[ -s "$tmp/gaps-$1-$way" ] || continue
+		[ -z "${FAILOVER_GAPS:-}" ] || { mkdir -p "$FAILOVER_GAPS" && cp "$tmp/gaps-$1-$way" "$FAILOVER_GAPS/"; }
 		note "$1: writes paused for $(tr '\n' ' ' <"$tmp/gaps-$1-$way")ms ($([ $way = lb ] && echo "through the balancer" || echo "client of a server that is left"); median $(writer median "$tmp/gaps-$1-$way"), aim $4)"
 	done
 }
