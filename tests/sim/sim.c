@@ -4,9 +4,12 @@
  *	tests/sim/sim [--seeds N|A-B] [--start S] [--seconds T]      N seeds; prints the first that fails and how to replay it
  *	tests/sim/sim --seed X [--trace]                         one seed
  */
+#include <dirent.h>
+#include <errno.h>
 #include <ftw.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +28,30 @@ static int remove_one(const char *path, const struct stat *st _unused_, int type
 static void clean(const char *dir)
 {
 	nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+#define DIR_PREFIX "kontiki-sim."
+
+/* What simulators that were killed have left: each folder's name has its process in it. */
+static void clean_stale(const char *base)
+{
+	DIR *d = opendir(base);
+	struct dirent *de;
+
+	while (d && (de = readdir(d)) != NULL) {
+		char path[PATH_MAX], *end;
+		long pid;
+
+		if (strncmp(de->d_name, DIR_PREFIX, strlen(DIR_PREFIX)) != 0)
+			continue;
+		pid = strtol(de->d_name + strlen(DIR_PREFIX), &end, 10);
+		if (*end != '.' || pid <= 0 || kill((pid_t)pid, 0) == 0 || errno != ESRCH)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", base, de->d_name);
+		clean(path);
+	}
+	if (d)
+		closedir(d);
 }
 
 static uint64_t current_seed;
@@ -50,7 +77,7 @@ static bool run_seed(uint64_t seed, const struct sim_cfg *base, struct totals *t
 {
 	struct world *w = xcalloc(1, sizeof(*w));
 	struct sim_cfg cfg = *base;
-	char *dir = xasprintf("%s/kontiki-sim.XXXXXX", base->dir);
+	char *dir = xasprintf("%s/" DIR_PREFIX "%d.XXXXXX", base->dir, (int)getpid());
 	bool ok;
 
 	current_seed = seed;
@@ -153,6 +180,7 @@ int main(int argc, char **argv)
 	signal(SIGABRT, on_abort);
 	signal(SIGSEGV, on_abort);
 	clock_gettime(CLOCK_MONOTONIC, &a);
+	clean_stale(cfg.dir);
 	for (uint64_t i = 0; i < n && (failed == 0 || keep_going); i++)
 		failed += !run_seed(start + i, &cfg, &t);
 	clock_gettime(CLOCK_MONOTONIC, &b);

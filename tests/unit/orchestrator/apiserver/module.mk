@@ -48,3 +48,10 @@ tests_unit_orchestrator_apiserver_test_golden_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFL
 tests_unit_orchestrator_apiserver_test_golden_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 $(tests_unit_orchestrator_apiserver_test_golden_OBJECTS): | $(PROTO_PB_H)
 EXTRA_DIST += tests/data/api/create.jsonl
+UNIT_TESTS += tests/unit/orchestrator/apiserver/test_lost_leader
+tests_unit_orchestrator_apiserver_test_lost_leader_SOURCES = tests/unit/orchestrator/apiserver/test_lost_leader.c \
+	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
+	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
+tests_unit_orchestrator_apiserver_test_lost_leader_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_lost_leader_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=kv_propose
+tests_unit_orchestrator_apiserver_test_lost_leader_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
