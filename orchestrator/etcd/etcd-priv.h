@@ -82,7 +82,7 @@ struct etcd_counters {
 struct etcd_loop {
 	struct etcd_server *srv;
 	struct loop *loop;
-	struct loop_msg msg; /* start, then stop */
+	struct loop_msg start_msg, stop_msg;
 	struct etcd_port ports[ETCD_MAX_LISTEN];
 	struct watch_hub *hub;
 	struct event_cache *events; /* watch.h */

@@ -80,7 +80,7 @@ static void on_role(struct kv_role_watch *w, const struct kv_role *role)
 
 static void on_start(struct loop_msg *m)
 {
-	struct etcd_loop *el = container_of(m, struct etcd_loop, msg);
+	struct etcd_loop *el = container_of(m, struct etcd_loop, start_msg);
 
 	el->role_watch.changed = on_role;
 	kv_role_watch(el->srv->kv, &el->role_watch);
@@ -206,7 +206,7 @@ static void close_ports(struct etcd_loop *el)
 
 static void on_stop(struct loop_msg *m)
 {
-	struct etcd_loop *el = container_of(m, struct etcd_loop, msg);
+	struct etcd_loop *el = container_of(m, struct etcd_loop, stop_msg);
 
 	kv_role_unwatch(&el->role_watch);
 	loop_timer_stop(&el->leader_timer);
@@ -230,8 +230,8 @@ void etcd_server_stop(struct etcd_server *srv)
 	if (srv == NULL)
 		return;
 	for (unsigned i = 0; i < srv->n_loops; i++) {
-		srv->loops[i]->msg.run = on_stop;
-		loop_post(srv->loops[i]->loop, &srv->loops[i]->msg);
+		srv->loops[i]->stop_msg.run = on_stop;
+		loop_post(srv->loops[i]->loop, &srv->loops[i]->stop_msg);
 	}
 	for (unsigned i = 0; i < srv->n_loops; i++)
 		loop_thread_join(srv->loops[i]->loop);
@@ -297,8 +297,8 @@ int etcd_server_start(const struct etcd_server_cfg *cfg, struct kv *kv, struct e
 		return err_prefix(e, "the etcd API");
 	}
 	for (unsigned i = 0; i < srv->n_loops; i++) {
-		srv->loops[i]->msg.run = on_start;
-		loop_post(srv->loops[i]->loop, &srv->loops[i]->msg);
+		srv->loops[i]->start_msg.run = on_start;
+		loop_post(srv->loops[i]->loop, &srv->loops[i]->start_msg);
 		loop_thread_start(srv->loops[i]->loop);
 	}
 	for (size_t i = 0; i < srv->cfg.n_listen; i++)
