@@ -1,7 +1,7 @@
 # The etcd API's unit tests: pure parts alone, and a whole server of one member in this process.
 ETCD_LIBS = libetcd.a libraft.a libstore.a libproto.a libio.a libbase.a \
 	$(RAFT_LIBS) $(LMDB_LIBS) $(YAML_LIBS) $(PROTOBUFC_LIBS) $(NGHTTP2_LIBS) $(UV_LIBS) $(OPENSSL_LIBS) $(ZLIB_LIBS) \
-	$(PCRE2_LIBS) -lpthread -lm
+	$(PCRE2_LIBS) -lcrypt -lpthread -lm
 UNIT_TESTS += \
 	tests/unit/orchestrator/etcd/test_etcd_pure \
 	tests/unit/orchestrator/etcd/test_etcd_server \
