@@ -57,8 +57,9 @@ struct json *openapi__gvk(struct arena *a, const char *api_version, const char *
 }
 
 /* A type with a JSON form of its own; NULL: it is an object of its fields. */
-static struct json *special(struct maker *m, enum schema_json how)
+static struct json *special(struct maker *m, const struct schema_type *type)
 {
+	enum schema_json how = type->json;
 	struct json *j = json_new_object(m->a), *one_of;
 
 	switch (how) {
@@ -93,7 +94,9 @@ static struct json *special(struct maker *m, enum schema_json how)
 			set(m, j, "format", "int-or-string");
 		break;
 	case SCHEMA_RAW_JSON:
-		set(m, j, "type", "object");
+		/* Any value, where the others are objects. */
+		if (strcmp(type->name, "apiextensions.v1.JSON") != 0)
+			set(m, j, "type", "object");
 		break;
 	case SCHEMA_ITEMS:
 		set(m, j, "type", "array");
@@ -111,11 +114,18 @@ static int str_ptr_cmp(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Types that name some values and allow any other. */
+/* Types that name some values and allow any other, or whose values the public schema does not list. */
 static bool is_open(const struct schema_enum *e)
 {
-	static const char *const open[] = {"SecretType", "ResourceName", "StatusReason",
-		"CauseType", "StorageMedium", "NodeAddressType"};
+	static const char *const open[] = {"SecretType", "ResourceName", "StatusReason", "CauseType", "StorageMedium",
+		"NodeAddressType", "ConditionStatus", "ScopeType", "ParameterNotFoundActionType",
+		"PersistentVolumeClaimRetentionPolicyType", "HPAScalingPolicyType", "ScalingPolicySelect",
+		"MetricSourceType", "MetricTargetType", "ContainerRestartPolicy", "ResourceResizeRestartPolicy",
+		"LimitType", "LoadBalancerIPMode", "OSName", "PodSELinuxChangePolicy", "PodResizeStatus",
+		"ResourceHealthStatus", "RecursiveReadOnlyMode", "FlowDistinguisherMethodType", "LimitResponseType",
+		"PriorityLevelEnablement", "SubjectKind", "FSGroupPolicy", "VolumeLifecycleMode",
+		"ConversionStrategyType", "ResourceScope", "DeletionPropagation", "FieldSelectorOperator",
+		"LabelSelectorOperator", "ManagedFieldsOperationType"};
 	const char *dot = strrchr(e->name, '.'), *name = dot ? dot + 1 : e->name;
 
 	for (size_t i = 0; i < ARRAY_LEN(open); i++)
@@ -153,7 +163,7 @@ static struct json *element(struct maker *m, const struct schema_field *f)
 
 	if (f->kind == SCHEMA_MESSAGE) {
 		if (f->type->json == SCHEMA_ITEMS || f->type->json == SCHEMA_DURATION)
-			return special(m, f->type->json);
+			return special(m, f->type);
 		m->uses(m->ctx, f->type);
 		return openapi__ref(m->a, f->type, m->v3);
 	}
@@ -212,7 +222,8 @@ static struct json *field_schema(struct maker *m, const struct schema_field *f)
 	}
 	if (f->more->doc)
 		set(m, j, "description", f->more->doc);
-	if (f->more->default_json &&
+	/* The old document has no defaults. */
+	if (m->v3 && f->more->default_json &&
 		json_parse(m->a, str_from(f->more->default_json), NULL, &dflt, NULL) == 0)
 		json_setc(m->a, j, "default", dflt);
 	extensions(m, f, j);
@@ -237,6 +248,40 @@ static void properties(
 	}
 }
 
+/* Structs of which one member is set, as another one says. */
+static const struct {
+	const char *type, *discriminator;
+	struct {
+		const char *field, *value;
+	} members[3];
+} unions[] = {
+	{"core.v1.AppArmorProfile", "type", {{"localhostProfile", "LocalhostProfile"}}},
+	{"core.v1.SeccompProfile", "type", {{"localhostProfile", "LocalhostProfile"}}},
+	{"flowcontrol.v1.LimitResponse", "type", {{"queuing", "Queuing"}}},
+	{"flowcontrol.v1.PriorityLevelConfigurationSpec", "type", {{"exempt", "Exempt"}, {"limited", "Limited"}}},
+	{"flowcontrol.v1.Subject", "kind",
+		{{"group", "Group"}, {"serviceAccount", "ServiceAccount"}, {"user", "User"}}},
+};
+
+static void union_of(struct maker *m, const struct schema_type *t, struct json *j)
+{
+	for (size_t i = 0; i < ARRAY_LEN(unions); i++) {
+		struct json *list, *u, *members;
+
+		if (strcmp(unions[i].type, t->name) != 0)
+			continue;
+		list = json_new_array(m->a);
+		u = json_new_object(m->a);
+		members = json_new_object(m->a);
+		set(m, u, "discriminator", unions[i].discriminator);
+		for (size_t k = 0; k < ARRAY_LEN(unions[i].members) && unions[i].members[k].field; k++)
+			set(m, members, unions[i].members[k].field, unions[i].members[k].value);
+		json_setc(m->a, u, "fields-to-discriminateBy", members);
+		json_push(m->a, list, u);
+		json_setc(m->a, j, "x-kubernetes-unions", list);
+	}
+}
+
 static void type_meta(struct maker *m, struct json *props)
 {
 	static const char *const rows[][2] = {
@@ -257,7 +302,7 @@ struct json *openapi__schema(struct arena *a, const struct schema_type *t, bool 
 	void (*uses)(void *, const struct schema_type *), void *ctx)
 {
 	struct maker m = {a, v3, uses, ctx};
-	struct json *j = special(&m, t->json), *props, *required;
+	struct json *j = special(&m, t), *props, *required;
 
 	if (j == NULL) {
 		j = json_new_object(a);
@@ -274,6 +319,7 @@ struct json *openapi__schema(struct arena *a, const struct schema_type *t, bool 
 		if (t->root)
 			json_setc(a, j, "x-kubernetes-group-version-kind",
 				openapi__gvk(a, t->api_version, t->kind));
+		union_of(&m, t, j);
 		if (t->atomic)
 			set(&m, j, "x-kubernetes-map-type", "atomic");
 	}
