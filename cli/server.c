@@ -70,7 +70,7 @@ static const struct opt server_rows[] = {
 	ROW("audit-log-maxage", OPT_INT, audit_days, "DAYS", "remove older audit log files (default: never)", NULL),
 	ROW("encryption-provider-config", OPT_STR, encryption, "FILE", "which resources are stored encrypted, and with what keys (EncryptionConfiguration)", NULL),
 	ROW("tls-san", OPT_LIST, sans, "NAME", "a further name or address in the API's certificate; may be repeated", NULL),
-	ROW("election-timeout", OPT_INT, election_ms, "MS", "milliseconds without a leader until an election (default 300)", NULL),
+	ROW("election-timeout", OPT_INT, election_ms, "MS", "milliseconds without a leader until an election (default 250)", NULL),
 	ROW("heartbeat-interval", OPT_INT, heartbeat_ms, "MS", "milliseconds between the leader's heartbeats (default 50)", NULL),
 	ROW("event-ttl", OPT_INT, event_ttl_s, "SECONDS", "how long Events are kept (default 3600)", NULL),
 	ROW("history", OPT_INT, history_s, "SECONDS", "how long old revisions can be watched and listed from (default 300)", NULL),
@@ -513,7 +513,7 @@ static struct server_opts default_opts(void)
 {
 	return (struct server_opts){
 		.data_dir = "/var/lib/kontiki", .cluster_cidr = "10.244.0.0/16", .service_cidr = "10.96.0.0/12", .cluster_dns = "10.96.0.10",
-		.cluster_domain = "cluster.local", .port = 6443, .peer_port = 2380, .kubelet_port = 10250, .healthz_port = 10248,
+		.cluster_domain = "cluster.local", .port = 6443, .peer_port = 2380, .kubelet_port = 10250, .healthz_port = 10248, .election_ms = 250,
 	};
 }
 
