@@ -12,11 +12,12 @@
 #include "proto/json.h"
 
 struct member_opts {
-	const char *name, *data_dir, *server;
+	const char *name, *dir, *data_dir, *server;
 };
 
 static const struct opt member_rows[] = {
 	{"name", 0, OPT_STR, offsetof(struct member_opts, name), "NAME", "a local cluster (default " LOCAL_DEFAULT_NAME ")", "KONTIKI_CLUSTER", NULL},
+	{"dir", 0, OPT_STR, offsetof(struct member_opts, dir), "DIR", "its folder (default " LOCAL_DEFAULT_ROOT "/NAME)", "KONTIKI_CLUSTER_DIR", NULL},
 	{"data-dir", 0, OPT_STR, offsetof(struct member_opts, data_dir), "DIR", "instead: this server's data directory", NULL, NULL},
 	{"server", 0, OPT_STR, offsetof(struct member_opts, server), "IP:PORT", "with --data-dir: the server to ask (default 127.0.0.1:6443)", NULL, NULL},
 	OPT_END,
@@ -37,7 +38,7 @@ static int connect_to(const struct member_opts *o, struct fetch *f, struct arena
 		pki = arena_printf(a, "%s/pki", o->data_dir);
 		f->address = o->server ? o->server : "127.0.0.1:6443";
 	} else {
-		if (local_load(&l, o->name, NULL, e) < 0)
+		if (local_load(&l, o->name, o->dir, e) < 0)
 			return -(int)e->code;
 		pki = arena_printf(a, "%s/pki", l.dir);
 		f->address = arena_printf(a, "127.0.0.1:%u", l.port);
