@@ -60,6 +60,7 @@ struct change {
 	uint64_t peer, conn, id;
 	uint64_t deadline;
 	uint8_t op, why;  /* enum member_admin_op, enum kv_why */
+	bool handed_over; /* the leader's own removal: it has tried to hand over first */
 	uint64_t target;
 	uint64_t index;   /* of its configuration entry */
 	uint64_t sent_to;
@@ -209,6 +210,8 @@ struct member {
 uint64_t member__now(struct member *);
 int member__step(struct member *, struct raft_event *);
 void member__kick(struct member *);
+/* Make the core's term and vote durable. */
+void member__save_vote(struct member *);
 void member__fatal(struct member *, const struct err *);
 bool member__send(struct member *, uint64_t to, const struct msg *);
 void member__work(struct member *, struct member_work *);

@@ -61,7 +61,7 @@ void member__fatal(struct member *m, const struct err *e)
 
 /* --- What a step of the core asks for ------------------------------------------------------------------ */
 
-static void handle_vote(struct member *m)
+void member__save_vote(struct member *m)
 {
 	struct err e = ERR_INIT;
 
@@ -173,7 +173,7 @@ int member__step(struct member *m, struct raft_event *ev)
 		return rv;
 	}
 	if (u.flags & (RAFT_UPDATE_CURRENT_TERM) || u.flags & (RAFT_UPDATE_VOTED_FOR))
-		handle_vote(m);
+		member__save_vote(m);
 	if (!member__runs(m)) {
 		m->stepping = false;
 		return RAFT_SHUTDOWN;
@@ -322,6 +322,19 @@ void member_written(struct member *m, const struct err *e)
 	member__kick(m);
 }
 
+/*
+ * A follower that has become the only voter by the removal of the others is made leader by the core without a new term, which
+ * may have had its leader: the one that was removed last. So it opens one of its own first, with its own vote in it.
+ */
+static void open_lone_term(struct member *m)
+{
+	if (m->state != RAFT_FOLLOWER || member__voters(m) != 1 || !member__is_voter(m, m->id))
+		return;
+	m->raft.current_term++;
+	m->raft.voted_for = m->id;
+	member__save_vote(m);
+}
+
 static bool follows_silent_leader(const struct member *m)
 {
 	return m->state == RAFT_FOLLOWER && m->leader == m->hint_leader && m->leader != 0 &&
@@ -346,6 +359,7 @@ static void crash_hint(struct member *m, uint64_t now)
 		m->hint_at = now + 2; /* the core would ignore it while entries are being written */
 		return;
 	}
+	open_lone_term(m);
 	msg.timeout_now.version = 1;
 	msg.timeout_now.term = raft_current_term(&m->raft);
 	msg.timeout_now.last_log_index = raft_last_index(&m->raft);
@@ -364,8 +378,11 @@ void member_timer(struct member *m)
 		return;
 	if (member__runs(m) && !m->forgetful) {
 		crash_hint(m, now);
-		if (now >= raft_timeout(&m->raft))
-			member__step(m, &ev);
+		if (now >= raft_timeout(&m->raft)) {
+			open_lone_term(m);
+			if (member__runs(m))
+				member__step(m, &ev);
+		}
 	}
 	if (now >= m->next_upkeep && !m->stopped) {
 		m->next_upkeep = now + 1000;

@@ -403,13 +403,14 @@ static void raise_alarm(struct member *m)
 
 /*
  * A member whose own removal is in its log, but who hears nothing any more, cannot know whether it was committed, and is
- * not asked for votes either. A leader that hears from a stranger tells it.
+ * not asked for votes either; and one without a vote never asks for any, so nobody would know of it. A member that hears
+ * from a stranger tells it.
  */
 static void ask_whether_removed(struct member *m, uint64_t now)
 {
 	struct msg out = {.kind = MSG_PROBE};
 
-	if (m->state == RAFT_LEADER || !m->was_member || member__server(m, m->id) ||
+	if (m->state == RAFT_LEADER || (!m->was_member && !member__server(m, m->id)) || member__is_voter(m, m->id) ||
 	    now - m->last_contact < 2 * m->cfg.election_ms)
 		return;
 	out.probe.term = raft_current_term(&m->raft);

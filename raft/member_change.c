@@ -457,6 +457,23 @@ static void start_update(struct member *m, struct change *c)
 		log_info("raft", "member name=%s id=%016" PRIx64 " is at addr=%s now", now.name, now.id, now.addr);
 }
 
+/*
+ * A leader that is to leave hands over first. The core neither campaigns nor votes any more when its log says that it is out; if
+ * that entry were in its log alone, of two voters the other one would need its vote for ever.
+ */
+static void hand_over_first(struct member *m, struct change *c)
+{
+	struct change *t;
+
+	if (c->handed_over) {
+		change_failed(m, c, ERR_UNAVAILABLE, "the leader cannot be removed: no other member has taken leadership over");
+		return;
+	}
+	c->handed_over = true;
+	t = change_new(m, MEMBER_TRANSFER, c->deadline);
+	list_add_head(&m->changes, &t->link);
+}
+
 static void start_remove(struct member *m, struct change *c)
 {
 	const struct raft_server *s = find(m, c);
@@ -469,6 +486,8 @@ static void start_remove(struct member *m, struct change *c)
 	else if (s->role == RAFT_VOTER && !healthy_without(m, id))
 		refuse(m, c, ERR_FAILED_PRECONDITION, KV_WHY_UNHEALTHY,
 		       "without this member the voters that answer would be no majority; bring the others back first");
+	else if (id == m->id)
+		hand_over_first(m, c);
 	else if (submit_change(m, c, &(struct conf_edit){.without = id, .role = -1}))
 		log_info("raft", "removing member id=%016" PRIx64, id);
 }

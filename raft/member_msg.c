@@ -205,6 +205,35 @@ static void receive_append(struct member *m, uint64_t from, const struct msg *ms
 	}
 }
 
+/*
+ * D17: the core never votes while its own log says that it has no vote. But a learner's promotion may be in the others' logs
+ * already, and who needs its vote cannot tell it so without being elected. Whose vote counts is the candidate's affair; ours is
+ * to give one a term, to a log as good as ours.
+ */
+static void vote_as_learner(struct member *m, uint64_t from, const struct raft_request_vote *v)
+{
+	uint64_t last = m->raft.last_stored, term = raft_current_term(&m->raft);
+	uint64_t last_term = last == m->applied ? m->applied_term : log_term(&m->log, last);
+	struct msg out = {.kind = MSG_VOTE_RESULT};
+
+	if (!member__runs(m) || m->state != RAFT_FOLLOWER || member__is_voter(m, m->id) || !v->disrupt_leader)
+		return;
+	if (v->last_log_term < last_term || (v->last_log_term == last_term && v->last_log_index < last))
+		return;
+	if (v->pre_vote ? v->term < term : v->term != term || (m->raft.voted_for != 0 && m->raft.voted_for != from))
+		return;
+	if (!v->pre_vote) {
+		m->raft.voted_for = from;
+		member__save_vote(m);
+		if (!member__runs(m))
+			return;
+	}
+	out.vote_result.term = v->term;
+	out.vote_result.vote_granted = true;
+	out.vote_result.pre_vote = v->pre_vote;
+	member__send(m, from, &out);
+}
+
 static void receive_vote(struct member *m, uint64_t from, const struct msg *msg)
 {
 	struct raft_message in = {.type = RAFT_REQUEST_VOTE, .request_vote = msg->vote};
@@ -216,6 +245,7 @@ static void receive_vote(struct member *m, uint64_t from, const struct msg *msg)
 		in.request_vote.disrupt_leader = true;
 	in.request_vote.candidate_id = from;
 	receive(m, from, &in);
+	vote_as_learner(m, from, &in.request_vote);
 }
 
 /*
@@ -240,8 +270,11 @@ static void heard_from(struct member *m, uint64_t from, const struct msg *msg)
 		p->last_heard = member__now(m);
 		p->lost = false;
 	}
-	/* Someone who was removed and does not know it (its last messages were lost): the leader tells it. */
-	if (m->ready && msg->kind != MSG_REMOVED && msg->kind != MSG_ADMIN && m->raft.configuration_uncommitted_index == 0 &&
+	/*
+	 * Someone who was removed and does not know it (its last messages were lost): any member tells it, for it may not know who
+	 * leads now. It believes that only of a configuration later than its own.
+	 */
+	if (m->was_member && msg->kind != MSG_REMOVED && msg->kind != MSG_ADMIN && m->raft.configuration_uncommitted_index == 0 &&
 	    !member__server(m, from)) {
 		struct msg out = {.kind = MSG_REMOVED};
 
@@ -253,14 +286,18 @@ static void heard_from(struct member *m, uint64_t from, const struct msg *msg)
 
 static void receive_removed(struct member *m, uint64_t from, const struct msg *msg)
 {
-	bool in = member__server(m, m->id) != NULL;
-	uint64_t known = in ? MAX(m->raft.configuration_committed_index, m->raft.configuration_uncommitted_index) : 0;
+	uint64_t known = m->conf_index;
 	struct err e;
 
-	/* Only a configuration later than the one that has us counts: one that was leader once may not know us yet. The one
-	 * that has us may never have been committed as far as we know, if we were away since. */
-	if (msg->removed.member != m->id || msg->removed.conf_index <= MAX(known, m->conf_index) ||
-	    (!m->was_member && !in))
+	/*
+	 * Only a configuration later than the one that has us counts: one that was leader once may not know us yet. Before any that
+	 * has us is committed, the one that is to be is the measure; later it is not: it may never be.
+	 */
+	if (!m->was_member && !member__server(m, m->id))
+		return;
+	if (!m->was_member)
+		known = MAX(known, m->raft.configuration_uncommitted_index);
+	if (msg->removed.member != m->id || msg->removed.conf_index <= known)
 		return;
 	err_set(&e, ERR_FAILED_PRECONDITION,
 		"this member (id %016" PRIx64 ") was removed from the cluster, says its leader %016" PRIx64
