@@ -214,6 +214,11 @@ static bool check_range(struct model *m, const struct hist_op *op)
 	return true;
 }
 
+bool model_shows(struct model *m, const struct hist_op *op)
+{
+	return check_range(m, op);
+}
+
 static bool check_previous(struct model *m, const struct hist_op *op, size_t from, size_t to)
 {
 	size_t n = 0;

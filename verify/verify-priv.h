@@ -68,6 +68,8 @@ void model_range(const struct model *, struct str key, struct str end, size_t *f
  * STEP_WRONG, and nothing has changed.
  */
 enum step model_call(struct model *, const struct hist_call *, bool check);
+/* Does a range's answer show the present state? Else m->wrong says how not. */
+bool model_shows(struct model *, const struct hist_op *);
 /* Delete the lease's keys; STEP_SAME when it has none. */
 enum step model_revoke(struct model *, int64_t lease);
 bool model_has_lease(const struct model *, int64_t lease);
@@ -89,7 +91,20 @@ struct evidence {
 	int64_t revision;
 	uint32_t key;
 	bool is_delete;
-	uint32_t value;
+	uint32_t value; /* 0: nobody saw it */
+};
+
+/* Nothing happened to the key in (from, to]: somebody saw it at `to` as of `from`. */
+struct quiet {
+	uint32_t key;
+	int64_t from, to;
+};
+
+/* A read of an old revision, to be looked at when the walk is there. */
+struct old_read {
+	int64_t revision;
+	struct hist_call *call;
+	const struct hist_op *op;
 };
 
 struct checker {
@@ -104,9 +119,14 @@ struct checker {
 	size_t n_unknown;
 	struct evidence *evidence;
 	size_t n_evidence;
+	struct quiet *quiet; /* sorted, those of one key apart from each other */
+	size_t n_quiet, cap_quiet;
+	struct old_read *old;
+	size_t n_old, cap_old;
 	int64_t target; /* the last revision that anybody has seen */
 	/* For revision first + i: when somebody had first seen it, or a later one. */
 	uint64_t *seen;
+	int64_t *told; /* for each watch: it was told all up to this revision */
 	struct expiry *expiries;
 	size_t n_expiries, cap_expiries;
 	int64_t failed_at; /* the furthest revision at which the search failed */
@@ -120,7 +140,7 @@ bool check_linear(struct checker *);
 uint64_t check_seen(const struct checker *, int64_t revision);
 
 /* after.c */
-bool check_reads_of_old(struct checker *);
+bool check_compaction(struct checker *);
 bool check_leases(struct checker *);
 /* watch.c */
 bool check_watches(struct checker *);

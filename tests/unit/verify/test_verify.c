@@ -714,6 +714,22 @@ static void test_watch_create(void **state _unused_)
 	bad("what is not so");
 }
 
+/* A write of unknown outcome may have made revision 3, but then the watch would have been told: it was the delete. */
+static void test_watch_silence(void **state _unused_)
+{
+	struct hist_watch *w;
+
+	put(1, 2, "a", "1", 2);
+	put(3, 0, "a", "2", 0);
+	del(3, 0, "a", 1, 0);
+	put(5, 6, "b", "3", 4);
+	w = history_watch(h, 1, STR("a"), STR("z"), 2);
+	w->no_delete = true;
+	TELL(w, 2);
+	note(w, HIST_PROGRESS, 3);
+	good();
+}
+
 static void test_watch_gone(void **state _unused_)
 {
 	struct hist_watch *w = watched(2);
@@ -746,7 +762,7 @@ int main(void)
 		T(revoked), T(revoked_half), T(expired), T(expired_early), T(put_after_end),
 		T(watch), T(watch_resumed), T(watch_gap), T(watch_gap_on_resume), T(watch_ends_early), T(watch_repeats),
 		T(watch_before_start), T(watch_torn), T(watch_order_within), T(watch_bookmark), T(watch_filter),
-		T(watch_filter_leaks), T(watch_prev), T(watch_no_prev), T(watch_create), T(watch_gone),
+		T(watch_filter_leaks), T(watch_prev), T(watch_no_prev), T(watch_create), T(watch_silence), T(watch_gone),
 		T(watch_gone_for_no_reason),
 	};
 
