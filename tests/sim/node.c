@@ -1,4 +1,5 @@
-/* One simulated member: its ops, its start and its crashes, and what is checked after each of its events. */
+/* One simulated member: its ops, its start and its crashes, its watch hub, and what is checked after each of its events. */
+#include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -26,6 +27,20 @@ bool node_serves(const struct node *n)
 	return n->member && !n->gone;
 }
 
+struct node *node_leader(struct world *w)
+{
+	struct node *best = NULL;
+
+	for (int i = 0; i < SIM_NODES; i++) {
+		struct node *n = &w->nodes[i];
+
+		if (n->member && !n->gone && member_is_leader(n->member) &&
+		    (!best || raft_current_term(member_raft(n->member)) > raft_current_term(member_raft(best->member))))
+			best = n;
+	}
+	return best;
+}
+
 /* --- Ops ----------------------------------------------------------------------------------------------------- */
 
 static uint64_t op_now(struct member *m)
@@ -36,7 +51,7 @@ static uint64_t op_now(struct member *m)
 
 static uint64_t op_wall(struct member *m)
 {
-	return 1700000000000u + of(m)->w->now / 1000;
+	return 1700000000000u + of(m)->w->now / 1000 + (uint64_t)of(m)->wall_offset_ms;
 }
 
 static uint32_t op_random(struct member *m)
@@ -99,6 +114,13 @@ static void deliver(struct node *from, struct node *to, struct str frame)
 	e->size = frame.n;
 }
 
+static bool carries_entries(struct str frame)
+{
+	struct msg msg;
+
+	return frame.p[4] == MSG_APPEND && msg_decode(frame, &msg, NULL) == 0 && msg.append.n > 0;
+}
+
 static bool op_send(struct member *m, uint64_t to_id, enum msg_channel channel _unused_, struct str frame)
 {
 	struct node *from = of(m), *to = node_by_id(from->w, to_id);
@@ -121,6 +143,8 @@ static bool op_send(struct member *m, uint64_t to_id, enum msg_channel channel _
 			sim_trace(w, "%s>%s %s", from->name, to->name, msg_kind_name(msg.kind));
 	}
 	w->n_snapshots += frame.p[4] == MSG_SNAP_BEGIN;
+	if (w->no_entries[from->index][to->index] && carries_entries(frame))
+		return true;
 	if (rng_chance(&w->rng, w->loss))
 		return true;
 	deliver(from, to, frame);
@@ -168,7 +192,7 @@ static void ev_work(struct event *e)
 static void op_work(struct member *m, struct member_work *work)
 {
 	struct node *n = of(m);
-	struct event *e = event_add(n->w, n, n->fsync_us + rng_below(&n->w->rng, 20 * MS), ev_work);
+	struct event *e = event_add(n->w, n, MIN(n->fsync_us, 300 * MS) + rng_below(&n->w->rng, 20 * MS), ev_work);
 	struct job *job = xcalloc(1, sizeof(*job));
 
 	job->work = work;
@@ -184,6 +208,12 @@ static void op_changed(struct member *m _unused_)
 {
 }
 
+static void ev_die(struct event *e)
+{
+	if (e->node->member)
+		node_crash(e->node, false);
+}
+
 static void op_fatal(struct member *m, const struct err *e)
 {
 	struct node *n = of(m);
@@ -193,6 +223,7 @@ static void op_fatal(struct member *m, const struct err *e)
 		n->gone = true;
 	else
 		sim_fail(n->w, "%s stopped: %s", n->name, e->text);
+	event_add(n->w, n, 0, ev_die);
 }
 
 static void member_cfg_of(struct node *n, struct member_cfg *mc);
@@ -249,6 +280,7 @@ static void op_disk_failed(struct member *m, const struct err *e)
 
 void client_req_done(struct member *, struct kv_req *);
 void client_barrier_done(struct member *, struct kv_barrier *);
+void client_lease_done(struct member *, struct kv_lease *);
 
 static void ev_join(struct event *e)
 {
@@ -263,7 +295,9 @@ static void op_admin_done(struct member *m, struct kv_admin *a)
 
 	w->admin_busy = false;
 	sim_trace(w, "admin op=%d code=%d %s", a->op, (int)a->err.code, a->err.text);
-	if (a->err.code == 0)
+	if (a->err.code == 0 && a->op == MEMBER_TRANSFER)
+		w->n_transfers++;
+	else if (a->err.code == 0)
 		w->n_changes++;
 	if (a->op != MEMBER_ADD || !joiner)
 		return;
@@ -289,28 +323,107 @@ static const struct member_ops ops = {
 	.fatal = op_fatal,
 	.req_done = client_req_done,
 	.barrier_done = client_barrier_done,
+	.lease_done = client_lease_done,
 	.admin_done = op_admin_done,
 };
 
+/* --- Watches --------------------------------------------------------------------------------------------------- */
+
+/* A little at a time: what is left waits for its turn, so that hubs lag behind as real ones do. */
+static void ev_hub(struct event *e)
+{
+	struct node *n = e->node;
+
+	n->hub_due = false;
+	if (!n->hub)
+		return;
+	for (int i = 0; i < 3; i++)
+		loop_turn(n->loop, 0);
+	if (watchers_lag(n))
+		node_hub_soon(n);
+}
+
+void node_hub_soon(struct node *n)
+{
+	if (n->hub_due || !n->hub)
+		return;
+	n->hub_due = true;
+	event_add(n->w, n, rng_between(&n->w->rng, 1, n->w->hub_us), ev_hub);
+}
+
+static void hub_open(struct node *n)
+{
+	/* A small backlog: batches are left out, and watchers catch up from the log. */
+	n->hub = watch_hub_new(n->store, n->loop, rng_chance(&n->w->rng, 50) ? 0 : 2000);
+	n->hub_due = false;
+	n->last_revision = store_revision(n->store);
+}
+
+static void hub_close(struct node *n)
+{
+	if (!n->hub)
+		return;
+	watchers_crashed(n);
+	watch_hub_free(TAKE(n->hub));
+	/* Batches on their way hold references. */
+	for (int i = 0; i < 3; i++)
+		loop_turn(n->loop, 0);
+}
+
 /* --- Start and crash ------------------------------------------------------------------------------------------ */
+
+void node_init(struct node *n, struct world *w, int index)
+{
+	n->w = w;
+	n->index = index;
+	snprintf(n->name, sizeof(n->name), "n%d", index + 1);
+	snprintf(n->addr, sizeof(n->addr), "10.0.0.%d:1", index + 1);
+	n->store_dir = xasprintf("%s/n%d", w->cfg.dir, index + 1);
+	n->fsync_us = 500;
+	list_init(&n->works);
+	simdisk_init(&n->disk, &w->rng);
+	n->loop = loop_new(n->name);
+}
+
+void node_fini(struct node *n)
+{
+	simdisk_fini(&n->disk);
+	loop_free(n->loop);
+	free(n->store_dir);
+}
+
+static int remove_one(const char *path, const struct stat *st _unused_, int type _unused_, struct FTW *ftw _unused_)
+{
+	return remove(path);
+}
+
+void node_wipe(struct node *n)
+{
+	ASSERT(!n->member);
+	simdisk_fini(&n->disk);
+	simdisk_init(&n->disk, &n->w->rng);
+	nftw(n->store_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	n->id = 0;
+	n->gone = n->rotten = n->admitted = false;
+}
 
 static void member_cfg_of(struct node *n, struct member_cfg *mc)
 {
 	struct world *w = n->w;
 
 	*mc = (struct member_cfg){.ops = &ops,
-				.disk = &n->disk.disk,
-				.stable = &n->stable,
-				.store = n->store,
-				.voters = w->voters,
-				.dead_ms = w->dead_ms,
-				.election_ms = 300,
-				.heartbeat_ms = 50,
-				.compact_keep_ms = w->compact_ms,
-				.checkpoint_bytes = 10u << 10,
-				.trailing_bytes = 2u << 10,
-				.segment_size = 8u << 10,
-				.log_cache = 4u << 10};
+				  .disk = &n->disk.disk,
+				  .stable = &n->stable,
+				  .store = n->store,
+				  .voters = w->voters,
+				  .dead_ms = w->dead_ms,
+				  .election_ms = 300,
+				  .heartbeat_ms = 50,
+				  .compact_keep_ms = w->compact_ms,
+				  .checkpoint_bytes = (10u << 10) * w->log_scale,
+				  .trailing_bytes = (2u << 10) * w->log_scale,
+				  .segment_size = (8u << 10) * w->log_scale,
+				  .log_cache = 4u << 10};
 	/* Large values: larger files, or each entry is one. */
 	if (w->value_size > 1000) {
 		mc->checkpoint_bytes *= 16;
@@ -323,7 +436,7 @@ static void member_cfg_of(struct node *n, struct member_cfg *mc)
 	if (!n->stable.joined) {
 		mc->initial = w->initial;
 		mc->initial_ids = w->initial_ids;
-		mc->n_initial = 3;
+		mc->n_initial = (size_t)w->n_initial;
 	}
 }
 
@@ -334,7 +447,6 @@ void node_start(struct node *n, bool join)
 			       .map_size = 256u << 20};
 	struct member_cfg mc;
 	struct err e = ERR_INIT;
-
 
 	n->epoch++;
 	n->flush_due = false;
@@ -351,18 +463,20 @@ void node_start(struct node *n, bool join)
 	member_cfg_of(n, &mc);
 	if (member_new(&mc, n, &n->member, &e) != 0)
 		goto fail;
+	hub_open(n);
 	return;
 fail:
+	if (n->store)
+		store_abandon(TAKE(n->store));
+	stable_close(&n->stable);
 	if (n->rotten && e.code == ERR_CORRUPT) {
 		sim_trace(w, "%s has noticed: %s", n->name, e.text);
 		n->gone = true;
-		if (n->store)
-			store_abandon(n->store);
-		n->store = NULL;
-		stable_close(&n->stable);
-		return;
+	} else if (n->disk.fault != SIMDISK_FINE) {
+		sim_trace(w, "%s cannot start: %s", n->name, e.text);
+	} else {
+		sim_fail(w, "%s does not start: %s", n->name, e.text);
 	}
-	sim_fail(w, "%s does not start: %s", n->name, e.text);
 }
 
 static void lose_work(struct node *n)
@@ -388,6 +502,7 @@ void node_crash(struct node *n, bool power)
 	struct world *w = n->w;
 	struct err err;
 
+	clients_crashed(n);
 	member_stop(n->member);
 	if (n->write) {
 		struct wal_batch *batch = n->write->batch;
@@ -414,6 +529,7 @@ void node_crash(struct node *n, bool power)
 	n->epoch++;
 	n->timer = NULL;
 	n->flush_due = false;
+	hub_close(n);
 	store_abandon(n->store);
 	n->store = NULL;
 	stable_close(&n->stable);
@@ -480,6 +596,28 @@ static void check_hash(struct node *n)
 	}
 }
 
+static void check_revision(struct node *n)
+{
+	int64_t revision = store_revision(n->store);
+	struct world *w = n->w;
+
+	if (revision < n->last_revision)
+		sim_fail(w, "%s: the revision went back from %" PRId64 " to %" PRId64, n->name, n->last_revision, revision);
+	if (revision != n->last_revision)
+		node_hub_soon(n);
+	n->last_revision = revision;
+	if (revision > w->max_revision) {
+		w->max_revision = revision;
+		history_seen(w->history, revision, w->now);
+	}
+}
+
+static void note_admission(struct node *n, const struct raft *r)
+{
+	for (unsigned i = 0; i < r->configuration.n && r->configuration_uncommitted_index == 0 && !n->admitted; i++)
+		n->admitted = r->configuration.servers[i].id == n->id;
+}
+
 void node_check(struct node *n)
 {
 	struct raft *r = member_raft(n->member);
@@ -487,13 +625,17 @@ void node_check(struct node *n)
 
 	if (w->failure[0])
 		return;
+	note_admission(n, r);
 	check_hash(n);
+	check_revision(n);
 	if (member_is_leader(n->member)) {
 		size_t before = w->n_leaders;
 
 		if (!REMEMBER(w, leaders, raft_current_term(r), (uint64_t)n->index + 1))
 			sim_fail(w, "two leaders in term %llu, one is %s", raft_current_term(r), n->name);
 		w->n_elections += w->n_leaders - before;
+		if (w->n_leaders > before)
+			w->elected_at = w->now;
 		if (w->n_leaders > before)
 			sim_trace(w, "%s leads term %llu", n->name, raft_current_term(r));
 	}

@@ -1,8 +1,9 @@
 /*
  * sim: whole members under simulated faults.
  *
- *	tests/sim/sim [--seeds N|A-B] [--start S] [--seconds T]      N seeds; prints the first that fails and how to replay it
- *	tests/sim/sim --seed X [--trace]                         one seed
+ *	tests/sim/sim [--scenario NAME] [--seeds N|A-B] [--seconds T]  N seeds; prints the first that fails and how to replay it
+ *	tests/sim/sim [--scenario NAME] --seed X [--trace]             one seed
+ *	tests/sim/sim --list                                           the scenarios
  */
 #include <dirent.h>
 #include <errno.h>
@@ -55,13 +56,14 @@ static void clean_stale(const char *base)
 }
 
 static uint64_t current_seed;
+static const char *current_scenario, *program;
 
 /* An assertion is a failure like any other: say which seed it was. */
 static void on_abort(int sig)
 {
-	char text[128];
-	int n = snprintf(text, sizeof(text), "seed %" PRIu64 ": signal %d\nreplay: tests/sim/sim --seed %" PRIu64 " --trace\n",
-			 current_seed, sig, current_seed);
+	char text[256];
+	int n = snprintf(text, sizeof(text), "seed %" PRIu64 ": signal %d\nreplay: %s --scenario %s --seed %" PRIu64 " --trace\n",
+			 current_seed, sig, program, current_scenario, current_seed);
 
 	if (write(STDOUT_FILENO, text, (size_t)n) < 0)
 		_exit(3);
@@ -70,7 +72,7 @@ static void on_abort(int sig)
 }
 
 struct totals {
-	uint64_t events, ok, crashes, elections, changes, snapshots, halts, repairs;
+	uint64_t events, ok, crashes, elections, changes, transfers, snapshots, placed, watches, watch_events, expired, choices, halts, repairs;
 };
 
 static bool run_seed(uint64_t seed, const struct sim_cfg *base, struct totals *t)
@@ -95,11 +97,17 @@ static bool run_seed(uint64_t seed, const struct sim_cfg *base, struct totals *t
 	t->elections += w->n_elections;
 	t->changes += w->n_changes;
 	t->snapshots += w->n_snapshots;
+	t->transfers += w->n_transfers;
 	t->halts += w->n_disk_faults;
 	t->repairs += w->n_repairs;
+	t->placed += w->verdict.n_placed;
+	t->choices += w->verdict.n_choices;
+	t->expired += w->verdict.n_expired;
+	t->watches += w->verdict.n_watches;
+	t->watch_events += w->verdict.n_events;
 	if (!ok)
-		printf("seed %" PRIu64 ": %s\nreplay: tests/sim/sim --seed %" PRIu64 " --seconds %u --trace\n", seed, w->failure,
-		       seed, cfg.seconds);
+		printf("seed %" PRIu64 ": %s\nreplay: %s --scenario %s --seed %" PRIu64 " --seconds %u --trace\n", seed,
+		       w->failure, program, cfg.scenario->name, seed, cfg.seconds);
 	world_fini(w);
 	clean(dir);
 	free(dir);
@@ -130,7 +138,9 @@ static bool parse_seeds(const char *text, uint64_t *start, uint64_t *n)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: sim [--seeds N|A-B] [--start S] [--seconds T] [--keep-going] | --seed X [--trace]\n");
+	fprintf(stderr, "usage: sim [--scenario NAME] [--seeds N|A-B] [--start S] [--seconds T] [--keep-going] | --seed X [--trace]\n"
+			"scenarios:\n");
+	scenario_list(stderr);
 	return 2;
 }
 
@@ -138,6 +148,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"seeds", 1, NULL, 'n'},   {"start", 1, NULL, 's'}, {"seed", 1, NULL, 'x'},
 						{"seconds", 1, NULL, 't'}, {"trace", 0, NULL, 'v'}, {"no-checkpoints", 0, NULL, 'c'}, {"keep-going", 0, NULL, 'k'},
+						{"scenario", 1, NULL, 'S'}, {"list", 0, NULL, 'l'},
 						{NULL, 0, NULL, 0}};
 	struct sim_cfg cfg = {.seconds = 12, .dir = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"};
 	uint64_t start = 1, n = 100, failed = 0;
@@ -146,6 +157,7 @@ int main(int argc, char **argv)
 	bool keep_going = false;
 	int opt;
 
+	cfg.scenario = scenario_find("random");
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (opt) {
 		case 'n':
@@ -171,10 +183,22 @@ int main(int argc, char **argv)
 		case 'k':
 			keep_going = true;
 			break;
+		case 'S':
+			cfg.scenario = scenario_find(optarg);
+			if (!cfg.scenario) {
+				fprintf(stderr, "sim: there is no scenario \"%s\"\n", optarg);
+				return usage();
+			}
+			break;
+		case 'l':
+			scenario_list(stdout);
+			return 0;
 		default:
 			return usage();
 		}
 	}
+	program = argv[0];
+	current_scenario = cfg.scenario->name;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	log_set_level(cfg.trace ? "debug" : "error");
 	signal(SIGABRT, on_abort);
@@ -184,10 +208,12 @@ int main(int argc, char **argv)
 	for (uint64_t i = 0; i < n && (failed == 0 || keep_going); i++)
 		failed += !run_seed(start + i, &cfg, &t);
 	clock_gettime(CLOCK_MONOTONIC, &b);
-	printf("%" PRIu64 " seeds, %" PRIu64 " failed; %" PRIu64 " events, %" PRIu64 " operations, %" PRIu64 " crashes, %" PRIu64
-	       " elections, %" PRIu64 " member changes, %" PRIu64 " snapshots, %" PRIu64 " halts by disk errors, %" PRIu64
-	       " returns in %.1f s\n",
-	       n, failed, t.events, t.ok, t.crashes, t.elections, t.changes, t.snapshots, t.halts, t.repairs,
+	printf("%s: %" PRIu64 " seeds, %" PRIu64 " failed; %" PRIu64 " events, %" PRIu64 " operations, %" PRIu64
+	       " unknown ones that happened (%" PRIu64 " places with a choice), %" PRIu64 " leases ended, %" PRIu64 " watches with %" PRIu64
+	       " events, %" PRIu64 " crashes, %" PRIu64 " elections, %" PRIu64 " member changes, %" PRIu64 " transfers, %" PRIu64
+	       " snapshots, %" PRIu64 " halts by disk errors, %" PRIu64 " returns in %.1f s\n",
+	       cfg.scenario->name, n, failed, t.events, t.ok, t.placed, t.choices, t.expired, t.watches, t.watch_events, t.crashes,
+	       t.elections, t.changes, t.transfers, t.snapshots, t.halts, t.repairs,
 	       (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
 	return failed ? 1 : 0;
 }

@@ -1,0 +1,325 @@
+/* Faults: as verbs that scenarios use, and as a table that random runs draw from. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "tests/sim/world.h"
+
+struct node *fault_pick(struct world *w)
+{
+	struct node *up[SIM_NODES];
+	size_t n = 0;
+
+	for (int i = 0; i < SIM_NODES; i++)
+		if (w->nodes[i].member && !w->nodes[i].gone)
+			up[n++] = &w->nodes[i];
+	return n ? up[rng_below(&w->rng, n)] : NULL;
+}
+
+/* --- Processes and machines --------------------------------------------------------------------------------------- */
+
+void fault_crash(struct node *n, bool power)
+{
+	sim_trace(n->w, "%s %s", power ? "power loss" : "kill", n->name);
+	node_crash(n, power);
+}
+
+static void crash_one(struct world *w)
+{
+	struct node *n = fault_pick(w);
+	bool power = rng_chance(&w->rng, 50);
+
+	if (n)
+		fault_crash(n, power);
+}
+
+static void crash_all(struct world *w)
+{
+	bool power = rng_chance(&w->rng, 50);
+
+	for (int i = 0; i < SIM_NODES; i++)
+		if (w->nodes[i].member)
+			fault_crash(&w->nodes[i], power);
+}
+
+void fault_restart(struct world *w, bool all)
+{
+	for (int i = 0; i < SIM_NODES; i++) {
+		struct node *n = &w->nodes[i];
+
+		if (!n->member && n->id && !n->gone && (all || rng_chance(&w->rng, 60))) {
+			sim_trace(w, "start %s", n->name);
+			node_start(n, false);
+		}
+	}
+}
+
+void fault_pause(struct node *n, uint64_t us)
+{
+	n->paused_until = n->w->now + us;
+	sim_trace(n->w, "pause %s until %.3f", n->name, (double)n->paused_until / 1000.0);
+}
+
+static void pause_one(struct world *w)
+{
+	struct node *n = fault_pick(w);
+
+	if (n)
+		fault_pause(n, rng_between(&w->rng, 50, 3000) * MS);
+}
+
+/* Members tell times of the day to nobody but themselves; commands carry them. */
+static void wall_clock(struct world *w)
+{
+	struct node *n = &w->nodes[rng_below(&w->rng, SIM_NODES)];
+
+	n->wall_offset_ms = (int64_t)rng_below(&w->rng, 7200000) - 3600000;
+	sim_trace(w, "clock of %s is off by %" PRId64 " ms", n->name, n->wall_offset_ms);
+}
+
+/* --- Disks ---------------------------------------------------------------------------------------------------------- */
+
+/* One bit of one member's log: found at its start, or not needed any more; never served. */
+static void rot(struct world *w)
+{
+	struct node *n = fault_pick(w);
+
+	if (!n || w->rot_done || w->no_rot || n->paused_until > w->now)
+		return;
+	node_crash(n, false);
+	w->rot_done = n->rotten = simdisk_rot(&n->disk);
+	sim_trace(w, "bit rot %s", n->name);
+}
+
+static void ev_disk_well(struct event *e)
+{
+	struct node *n = &((struct world *)(uintptr_t)e->from)->nodes[e->size];
+
+	n->fsync_us = 500;
+	n->disk.fault = SIMDISK_FINE;
+	sim_trace(n->w, "disk of %s is well again", n->name);
+}
+
+static void well_later(struct node *n, uint64_t us)
+{
+	struct event *e = event_add(n->w, NULL, us, ev_disk_well);
+
+	e->from = (uintptr_t)n->w;
+	e->size = (size_t)n->index;
+}
+
+/* Each sync takes seconds, or hangs for longer than anybody waits. */
+static void slow_disk(struct world *w)
+{
+	struct node *n = fault_pick(w);
+
+	if (!n)
+		return;
+	n->fsync_us = (unsigned)rng_between(&w->rng, 200, rng_chance(&w->rng, 30) ? 8000 : 1500) * MS;
+	sim_trace(w, "disk of %s is slow: %u us", n->name, n->fsync_us);
+	well_later(n, rng_between(&w->rng, 500, 6000) * MS);
+}
+
+/* Errors for a while, or no room, or syncs that fail: the member halts, and is back soon after. */
+static void broken_disk(struct world *w)
+{
+	struct node *n = fault_pick(w);
+
+	if (!n || n->paused_until > w->now)
+		return;
+	n->disk.fault = (enum simdisk_fault)rng_between(&w->rng, SIMDISK_EIO, SIMDISK_SYNC);
+	sim_trace(w, "disk fault %s kind=%d", n->name, (int)n->disk.fault);
+	well_later(n, rng_between(&w->rng, 5, 3000) * MS);
+}
+
+/* --- The network ------------------------------------------------------------------------------------------------------ */
+
+void fault_isolate(struct world *w, int a)
+{
+	for (int i = 0; i < SIM_NODES; i++)
+		if (i != a)
+			w->cut[a][i] = w->cut[i][a] = true;
+	sim_trace(w, "isolate n%d", a + 1);
+}
+
+void fault_heal(struct world *w)
+{
+	memset(w->cut, 0, sizeof(w->cut));
+	memset(w->no_entries, 0, sizeof(w->no_entries));
+	w->flapping = -1;
+	sim_trace(w, "heal");
+}
+
+static void one_way(struct world *w, bool may_speak)
+{
+	int a = (int)rng_below(&w->rng, SIM_NODES);
+
+	for (int i = 0; i < SIM_NODES; i++)
+		if (i != a)
+			w->cut[may_speak ? i : a][may_speak ? a : i] = true;
+	sim_trace(w, "n%d can only %s", a + 1, may_speak ? "speak" : "hear");
+}
+
+static void halves(struct world *w, bool bridge)
+{
+	int joint = bridge ? (int)rng_below(&w->rng, SIM_NODES) : -1;
+	bool side[SIM_NODES];
+
+	for (int i = 0; i < SIM_NODES; i++)
+		side[i] = rng_chance(&w->rng, 50);
+	for (int i = 0; i < SIM_NODES; i++)
+		for (int j = 0; j < SIM_NODES; j++)
+			w->cut[i][j] = side[i] != side[j] && i != joint && j != joint;
+	sim_trace(w, "two halves, n%d sees both", joint + 1);
+}
+
+static void ev_flap(struct event *e)
+{
+	struct world *w = (struct world *)(uintptr_t)e->from;
+	int a = w->flapping;
+	bool cut;
+
+	if (a < 0 || w->calm)
+		return;
+	cut = w->now < w->flap_until && !w->cut[a][(a + 1) % SIM_NODES];
+	for (int i = 0; i < SIM_NODES; i++)
+		if (i != a)
+			w->cut[a][i] = w->cut[i][a] = cut;
+	if (w->now < w->flap_until)
+		event_add(w, NULL, rng_between(&w->rng, 20, 400) * MS, ev_flap)->from = (uintptr_t)w;
+}
+
+static void partition(struct world *w)
+{
+	int a = (int)rng_below(&w->rng, SIM_NODES), b = (int)rng_below(&w->rng, SIM_NODES);
+
+	fault_heal(w);
+	switch (rng_below(&w->rng, 7)) {
+	case 0:
+		fault_isolate(w, a);
+		break;
+	case 1:
+		one_way(w, true);
+		break;
+	case 2:
+		one_way(w, false);
+		break;
+	case 3:
+		w->cut[a][b] = w->cut[b][a] = true;
+		sim_trace(w, "no link between n%d and n%d", a + 1, b + 1);
+		break;
+	case 4:
+		halves(w, false);
+		break;
+	case 5:
+		halves(w, true);
+		break;
+	default:
+		w->flapping = a;
+		w->flap_until = w->now + rng_between(&w->rng, 500, 4000) * MS;
+		sim_trace(w, "links of n%d come and go", a + 1);
+		event_add(w, NULL, 0, ev_flap)->from = (uintptr_t)w;
+		break;
+	}
+}
+
+void fault_weather(struct world *w)
+{
+	w->loss = rng_chance(&w->rng, 50) ? 0 : (unsigned)rng_below(&w->rng, 20);
+	w->dup = rng_chance(&w->rng, 50) ? 0 : (unsigned)rng_below(&w->rng, 10);
+	w->reorder = rng_chance(&w->rng, 50) ? 0 : (unsigned)rng_below(&w->rng, 10);
+	w->latency_us = (unsigned)rng_between(&w->rng, 50, rng_chance(&w->rng, 20) ? 100 * MS : 2 * MS);
+	w->jitter_us = (unsigned)rng_below(&w->rng, w->latency_us + 1);
+	w->hub_us = (unsigned)rng_between(&w->rng, 10, rng_chance(&w->rng, 30) ? 500 * MS : 5 * MS);
+	for (int i = 0; i < SIM_NODES; i++)
+		w->nodes[i].fsync_us = (unsigned)rng_between(&w->rng, 100, rng_chance(&w->rng, 15) ? 300 * MS : 3 * MS);
+	sim_trace(w, "weather loss=%u dup=%u reorder=%u latency=%u", w->loss, w->dup, w->reorder, w->latency_us);
+}
+
+/* --- Membership ------------------------------------------------------------------------------------------------------- */
+
+static void ask(struct node *n, int op)
+{
+	struct world *w = n->w;
+
+	w->admin.op = op;
+	w->admin.deadline = w->now / 1000 + 1000000u * (unsigned)(n->index + 1) + (rng_chance(&w->rng, 20) ? 0 : 5000);
+	w->admin_busy = true;
+	member_admin(n->member, &w->admin);
+	node_flush_soon(n);
+}
+
+void fault_admin(struct node *n, int op, uint64_t target)
+{
+	if (n->w->admin_busy || n->paused_until > n->w->now)
+		return;
+	sim_trace(n->w, "admin op=%d target=%016" PRIx64 " through %s", op, target, n->name);
+	n->w->admin.target = target;
+	ask(n, op);
+}
+
+void fault_add(struct node *n, struct node *what)
+{
+	struct world *w = n->w;
+
+	if (w->admin_busy || n->paused_until > w->now)
+		return;
+	w->joining = what->index;
+	w->admin.peer = (struct kv_peer){.name = what->name, .addr = what->addr};
+	sim_trace(w, "add %s through %s", what->name, n->name);
+	ask(n, MEMBER_ADD);
+}
+
+static void member(struct world *w)
+{
+	struct node *n = fault_pick(w);
+	unsigned kind = (unsigned)rng_below(&w->rng, 4);
+	struct kv_status s;
+
+	if (!n || w->admin_busy || n->paused_until > w->now)
+		return;
+	member_status(n->member, &s);
+	if (kind == 0) {
+		fault_admin(n, MEMBER_TRANSFER, 0);
+	} else if (kind == 1 && s.n_members > 0) {
+		fault_admin(n, MEMBER_TRANSFER, s.members[rng_below(&w->rng, s.n_members)].id);
+	} else if (kind == 2) {
+		for (int i = 0; i < SIM_NODES; i++) {
+			/* One that was removed comes back as a new machine. */
+			if (w->nodes[i].gone && !w->nodes[i].member && !w->nodes[i].rotten)
+				node_wipe(&w->nodes[i]);
+			if (!w->nodes[i].id) {
+				fault_add(n, &w->nodes[i]);
+				return;
+			}
+		}
+	} else if (s.n_members > 3) {
+		fault_admin(n, MEMBER_REMOVE, s.members[rng_below(&w->rng, s.n_members)].id);
+	}
+}
+
+/* The fault table: one row is drawn, by weight. */
+static const struct {
+	unsigned weight;
+	void (*fn)(struct world *);
+} faults[] = {
+	{20, crash_one}, {2, crash_all}, {10, pause_one}, {12, partition}, {22, fault_heal}, {10, fault_weather},
+	{12, member},	 {1, rot},	 {3, slow_disk},  {8, broken_disk},  {1, wall_clock},
+};
+
+void fault_draw(struct world *w)
+{
+	unsigned total = 0, pick;
+
+	for (size_t i = 0; i < ARRAY_LEN(faults); i++)
+		total += faults[i].weight;
+	pick = (unsigned)rng_below(&w->rng, total);
+	for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
+		if (pick < faults[i].weight) {
+			faults[i].fn(w);
+			break;
+		}
+		pick -= faults[i].weight;
+	}
+	fault_restart(w, false);
+}

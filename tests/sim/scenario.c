@@ -1,0 +1,330 @@
+/*
+ * Courses of events that random faults seldom meet. Each still has a seed: what it does not fix is drawn.
+ */
+#include <string.h>
+
+#include "base/util.h"
+#include "tests/sim/world.h"
+
+static void drive_random(struct world *w)
+{
+	while (world_pass(w, rng_between(&w->rng, 20, 1200) * MS))
+		fault_draw(w);
+}
+
+static int other_than(struct world *w, int not)
+{
+	int i;
+
+	do
+		i = (int)rng_below(&w->rng, (uint64_t)w->n_initial);
+	while (i == not);
+	return i;
+}
+
+/* --- transfer: leadership changes hands all the time, under load, also to members that lag, sleep or are cut off ----------- */
+
+static void prepare_transfer(struct world *w)
+{
+	w->n_initial = rng_chance(&w->rng, 70) ? 3 : 5;
+	w->think_ms = 10;
+	w->no_rot = true;
+}
+
+static void drive_transfer(struct world *w)
+{
+	while (world_pass(w, rng_between(&w->rng, 5, 400) * MS)) {
+		struct node *leader = node_leader(w);
+		struct node *to = &w->nodes[rng_below(&w->rng, (uint64_t)w->n_initial)];
+
+		if (leader && rng_chance(&w->rng, 25))
+			fault_pause(to, rng_between(&w->rng, 20, 900) * MS);
+		if (rng_chance(&w->rng, 15))
+			fault_weather(w);
+		if (rng_chance(&w->rng, 10))
+			fault_isolate(w, to->index);
+		if (leader)
+			fault_admin(leader, MEMBER_TRANSFER, rng_chance(&w->rng, 40) ? 0 : to->id);
+		/* The old leader or the new one dies in the middle of it. */
+		if (leader && rng_chance(&w->rng, 20) && world_pass(w, rng_below(&w->rng, 20 * MS)) && leader->member)
+			fault_crash(rng_chance(&w->rng, 50) && to->member ? to : leader, rng_chance(&w->rng, 50));
+		if (rng_chance(&w->rng, 40))
+			fault_heal(w);
+		fault_restart(w, false);
+	}
+}
+
+/* --- members: added, promoted, removed, replaced under the same name, while others crash ------------------------------------ */
+
+static void prepare_members(struct world *w)
+{
+	w->n_initial = 3;
+	w->value_size = rng_chance(&w->rng, 30) ? 8000 : 48;
+	w->no_rot = true;
+}
+
+static void drive_members(struct world *w)
+{
+	while (world_pass(w, rng_between(&w->rng, 20, 500) * MS)) {
+		struct node *n = fault_pick(w), *leader = node_leader(w);
+		struct kv_status s;
+		int i = (int)rng_below(&w->rng, SIM_NODES);
+
+		if (!n)
+			goto again;
+		if (leader && rng_chance(&w->rng, 70))
+			n = leader;
+		member_status(n->member, &s);
+		if (w->nodes[i].gone && !w->nodes[i].member)
+			node_wipe(&w->nodes[i]);
+		if (w->nodes[i].id == 0)
+			fault_add(n, &w->nodes[i]);
+		else if (s.n_members > 3)
+			fault_admin(n, MEMBER_REMOVE,
+				    leader && rng_chance(&w->rng, 30) ? leader->id
+								      : s.members[rng_below(&w->rng, s.n_members)].id);
+		/* In the middle of the change. */
+		if (rng_chance(&w->rng, 30) && world_pass(w, rng_below(&w->rng, 30 * MS))) {
+			n = rng_chance(&w->rng, 50) ? fault_pick(w) : node_leader(w);
+			if (n && n->member && rng_chance(&w->rng, 60))
+				fault_crash(n, rng_chance(&w->rng, 50));
+			else if (n)
+				fault_isolate(w, n->index);
+		}
+		if (rng_chance(&w->rng, 10))
+			fault_weather(w);
+again:
+		if (rng_chance(&w->rng, 40))
+			fault_heal(w);
+		fault_restart(w, false);
+	}
+}
+
+/* --- snapshot: one member falls so far behind that it needs the whole state, in many chunks, and things go wrong on the way -- */
+
+static void prepare_snapshot(struct world *w)
+{
+	w->n_initial = rng_chance(&w->rng, 70) ? 3 : 5;
+	w->value_size = 60000;
+	w->log_scale = 4;
+	w->think_ms = 10;
+	w->compact_ms = UINT32_MAX; /* a history that grows makes large states */
+	w->no_rot = true;
+}
+
+/* Let it fall behind the beginning of the others' logs. */
+static bool starve(struct world *w, struct node *n)
+{
+	uint64_t until = w->now + 2500 * MS;
+
+	if (rng_chance(&w->rng, 50) && n->member)
+		fault_crash(n, rng_chance(&w->rng, 50));
+	else
+		fault_isolate(w, n->index);
+	while (w->now < until)
+		if (!world_pass(w, 50 * MS))
+			return false;
+	fault_heal(w);
+	fault_restart(w, true);
+	return true;
+}
+
+static void disturb_transfer(struct world *w, struct node *n)
+{
+	struct node *leader = node_leader(w);
+
+	switch (rng_below(&w->rng, 7)) {
+	case 0:
+		if (n->member)
+			fault_crash(n, rng_chance(&w->rng, 50));
+		break;
+	case 1:
+		if (leader)
+			fault_crash(leader, rng_chance(&w->rng, 50));
+		break;
+	case 2:
+		fault_isolate(w, n->index);
+		break;
+	case 3:
+		fault_pause(rng_chance(&w->rng, 50) && leader ? leader : n, rng_between(&w->rng, 20, 1500) * MS);
+		break;
+	case 4:
+		w->dup = 30;
+		w->reorder = 30;
+		break;
+	case 5:
+		w->loss = 25;
+		break;
+	default:
+		if (leader)
+			fault_admin(leader, MEMBER_TRANSFER, n->id);
+		break;
+	}
+}
+
+static void drive_snapshot(struct world *w)
+{
+	do {
+		struct node *n = &w->nodes[rng_below(&w->rng, (uint64_t)w->n_initial)];
+
+		if (!starve(w, n))
+			return;
+		w->latency_us = (unsigned)rng_between(&w->rng, 500, 15 * MS);
+		for (int i = 0; i < 4; i++) {
+			if (!world_pass(w, rng_between(&w->rng, 1, 60) * MS))
+				return;
+			disturb_transfer(w, n);
+		}
+		w->dup = w->reorder = w->loss = 0;
+		fault_heal(w);
+		fault_restart(w, true);
+	} while (world_pass(w, rng_between(&w->rng, 10, 600) * MS));
+}
+
+/*
+ * unmatched: a follower must not acknowledge entries of its own that the new leader has not matched with its log.
+ *
+ * A leader and one follower are cut off and keep a tail that nobody else has. The others elect, and write different entries at
+ * the same places; then only heartbeats of the new leader reach the old pair, and its other followers are cut off. If the pair
+ * acknowledged its own tail, the new leader would take its entries for committed; then it dies, and they are lost.
+ */
+static void prepare_unmatched(struct world *w)
+{
+	w->n_initial = 5;
+	w->think_ms = 5;
+	w->value_size = 48;
+	w->compact_ms = UINT32_MAX;
+	w->no_rot = true;
+}
+
+static void split(struct world *w, const bool *side)
+{
+	for (int i = 0; i < SIM_NODES; i++)
+		for (int j = 0; j < SIM_NODES; j++)
+			w->cut[i][j] = side[i] != side[j];
+}
+
+static void drive_unmatched(struct world *w)
+{
+	while (world_pass(w, rng_between(&w->rng, 100, 400) * MS)) {
+		struct node *old = node_leader(w), *new;
+		bool pair[SIM_NODES] = {false}, with_new[SIM_NODES];
+
+		fault_heal(w);
+		fault_restart(w, true);
+		if (!old)
+			continue;
+		pair[old->index] = pair[other_than(w, old->index)] = true;
+		split(w, pair);
+		sim_trace(w, "%s and another one are cut off", old->name);
+		/* The old leader steps down after an election timeout without a majority; until then its tail grows. */
+		if (!world_pass(w, rng_between(&w->rng, 350, 1500) * MS))
+			return;
+		new = node_leader(w);
+		if (!new || pair[new->index])
+			continue;
+		/* Now the new leader and the old pair, without the rest; entries of the leader do not arrive. */
+		memcpy(with_new, pair, sizeof(with_new));
+		with_new[new->index] = true;
+		split(w, with_new);
+		for (int i = 0; i < SIM_NODES; i++)
+			w->no_entries[new->index][i] = pair[i];
+		sim_trace(w, "%s and the pair, heartbeats only", new->name);
+		if (!world_pass(w, rng_between(&w->rng, 30, 280) * MS))
+			return;
+		if (new->member && rng_chance(&w->rng, 80)) {
+			fault_crash(new, true);
+			fault_isolate(w, new->index);
+		}
+		for (int i = 0; i < SIM_NODES; i++)
+			for (int j = 0; j < SIM_NODES; j++)
+				w->cut[i][j] = i == new->index || j == new->index;
+		memset(w->no_entries, 0, sizeof(w->no_entries));
+		if (!world_pass(w, rng_between(&w->rng, 500, 1500) * MS))
+			return;
+	}
+}
+
+/* --- power: all machines lose power in the middle of writes, again and again ------------------------------------------------- */
+
+static void prepare_power(struct world *w)
+{
+	w->n_initial = rng_chance(&w->rng, 60) ? 3 : 1;
+	w->think_ms = 5;
+	w->no_rot = true;
+}
+
+static void drive_power(struct world *w)
+{
+	while (world_pass(w, rng_between(&w->rng, 30, 900) * MS)) {
+		bool most = rng_chance(&w->rng, 30);
+
+		for (int i = 0; i < SIM_NODES; i++)
+			if (w->nodes[i].member && !(most && rng_chance(&w->rng, 40)))
+				fault_crash(&w->nodes[i], true);
+		for (int i = 0; i < w->n_initial; i++)
+			w->nodes[i].fsync_us = (unsigned)rng_between(&w->rng, 100, 10 * MS);
+		if (!world_pass(w, rng_below(&w->rng, 100 * MS)))
+			return;
+		fault_restart(w, true);
+		world_pass(w, 500 * MS);
+	}
+}
+
+/* --- leases: they end and are renewed while leaders change ----------------------------------------------------------------------- */
+
+static void prepare_leases(struct world *w)
+{
+	w->n_initial = 3;
+	w->no_rot = true;
+}
+
+static void drive_leases(struct world *w)
+{
+	while (world_pass(w, rng_between(&w->rng, 200, 2500) * MS)) {
+		struct node *leader = node_leader(w);
+
+		fault_heal(w);
+		fault_restart(w, true);
+		if (!leader)
+			continue;
+		switch (rng_below(&w->rng, 4)) {
+		case 0:
+			fault_isolate(w, leader->index);
+			break;
+		case 1:
+			fault_pause(leader, rng_between(&w->rng, 200, 4000) * MS);
+			break;
+		case 2:
+			fault_crash(leader, false);
+			break;
+		default:
+			fault_admin(leader, MEMBER_TRANSFER, 0);
+			break;
+		}
+	}
+}
+
+static const struct scenario scenarios[] = {
+	{"random", "faults drawn from a table", NULL, drive_random},
+	{"transfer", "leadership changes hands under load", prepare_transfer, drive_transfer},
+	{"members", "members are added, removed and replaced under faults", prepare_members, drive_members},
+	{"snapshot", "snapshots of many chunks, interrupted and repeated", prepare_snapshot, drive_snapshot},
+	{"unmatched", "followers with a tail of their own hear a new leader's heartbeats", prepare_unmatched, drive_unmatched},
+	{"power", "all machines lose power", prepare_power, drive_power},
+	{"leases", "leases under changes of leader", prepare_leases, drive_leases},
+};
+
+const struct scenario *scenario_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(scenarios); i++)
+		if (strcmp(scenarios[i].name, name) == 0)
+			return &scenarios[i];
+	return NULL;
+}
+
+void scenario_list(FILE *f)
+{
+	for (size_t i = 0; i < ARRAY_LEN(scenarios); i++)
+		fprintf(f, "  %-10s %s\n", scenarios[i].name, scenarios[i].what);
+}
