@@ -20,6 +20,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/decode.c orchestrator/apiserver/decode.h \
 	orchestrator/apiserver/delete.c \
 	orchestrator/apiserver/discovery.c \
+	orchestrator/apiserver/eviction.c \
 	orchestrator/apiserver/http_front.c \
 	orchestrator/apiserver/jwt.c orchestrator/apiserver/jwt.h \
 	orchestrator/apiserver/impersonate.c \

@@ -11,7 +11,12 @@
 enum step_result strategy_pod_create(struct api_request *);
 enum step_result strategy_pod_update(struct api_request *);
 int64_t strategy_pod_grace(struct api_request *, int64_t asked);
-extern const struct api_step strategy_bindings[], strategy_eviction[];
+/* The Status "Success" with 201. */
+enum step_result strategy_created_status(struct api_request *);
+extern const struct api_step strategy_bindings[];
+
+/* eviction.c */
+extern const struct api_step strategy_eviction[];
 
 /* strategy_service.c */
 enum step_result strategy_service_create(struct api_request *);

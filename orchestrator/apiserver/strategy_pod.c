@@ -1,6 +1,5 @@
 /*
- * Pods: what admission adds (service account and its token volume, tolerations, priority), graceful deletion, binding and
- * eviction.
+ * Pods: what admission adds (service account and its token volume, tolerations, priority), graceful deletion and binding.
  */
 #include <string.h>
 
@@ -349,7 +348,7 @@ static enum step_result binding_prepare(struct api_request *req)
 	return api_txn_put_object(req);
 }
 
-static enum step_result created_status(struct api_request *req)
+enum step_result strategy_created_status(struct api_request *req)
 {
 	struct arena *a = &req->arena;
 	struct json *s = json_new_object(a);
@@ -363,21 +362,4 @@ static enum step_result created_status(struct api_request *req)
 }
 
 const struct api_step strategy_bindings[] = {{"decode", binding_decode}, {"load", api__load}, {"bind", binding_prepare},
-		{"commit", api__commit}, {"encode", created_status}, {NULL, NULL}};
-
-/* --- Eviction: a delete in other words (disruption budgets are not kept yet) -------------------------------------------- */
-
-static enum step_result eviction_decode(struct api_request *req)
-{
-	struct json *options;
-
-	if (api_decode_body(req, "policy.v1.Eviction", true) != STEP_NEXT)
-		return STEP_FAIL;
-	options = json_getc(req->sent, "deleteOptions");
-	req->sent = json_is(options, JSON_OBJECT) ? options : json_new_object(&req->arena);
-	req->strat = api_strategy_find(req->res);
-	return STEP_NEXT;
-}
-
-const struct api_step strategy_eviction[] = {{"decode", eviction_decode}, {"load", api__load},
-		{"decide", api__delete_decide}, {"commit", api__commit}, {"encode", created_status}, {NULL, NULL}};
+		{"commit", api__commit}, {"encode", strategy_created_status}, {NULL, NULL}};

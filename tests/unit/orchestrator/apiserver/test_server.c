@@ -402,6 +402,67 @@ static void test_pod(void **state)
 			403);
 }
 
+#define PDBS "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+
+static void make_pod(const char *name, const char *status)
+{
+	rig_call("POST", PODS, arena_printf(&rig_arena, "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"app\":\"evict\"}},\"spec\":{\"containers\":[{"
+				       "\"name\":\"c\",\"image\":\"i\"}],\"nodeName\":\"n\",\"terminationGracePeriodSeconds\":0}}", name), 201);
+	patch(arena_printf(&rig_arena, PODS "/%s/status", name), MERGE, status, 200);
+}
+
+static struct json *evict(const char *name, const char *query, int want)
+{
+	return rig_call("POST", arena_printf(&rig_arena, PODS "/%s/eviction%s", name, query),
+			arena_printf(&rig_arena, "{\"apiVersion\":\"policy/v1\",\"kind\":\"Eviction\",\"metadata\":{\"name\":\"%s\"}}", name), want);
+}
+
+static void test_eviction(void **state)
+{
+	static const char ready[] = "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}";
+	static const char unready[] = "{\"status\":{\"phase\":\"Running\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\"}]}}";
+	struct json *o;
+
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		make_pod(arena_printf(&rig_arena, "ev%d", i), ready);
+	make_pod("ev-unready", unready);
+	make_pod("ev-done", "{\"status\":{\"phase\":\"Succeeded\"}}");
+	rig_call("POST", PDBS, "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"minAvailable\":2,\"selector\":{\"matchLabels\":{\"app\":\"evict\"}}}}", 201);
+	/* The controller has not looked at it yet. */
+	o = evict("ev0", "", 429);
+	is(o, "message", "Cannot evict pod as it would violate the pod's disruption budget.");
+	is(o, "reason", "TooManyRequests");
+	is(json_at(json_getp(o, "details.causes"), 0), "reason", "DisruptionBudget");
+	is(json_at(json_getp(o, "details.causes"), 0), "message", "The disruption budget b is still being processed by the server.");
+	assert_string_equal(text(json_getp(o, "details.retryAfterSeconds")), "10");
+	patch(PDBS "/b/status", MERGE,
+			"{\"status\":{\"observedGeneration\":1,\"disruptionsAllowed\":1,\"currentHealthy\":3,\"desiredHealthy\":2,\"expectedPods\":3}}", 200);
+	/* A dry run costs nothing. */
+	evict("ev0", "?dryRun=All", 201);
+	assert_string_equal(text(json_getp(rig_call("GET", PDBS "/b", NULL, 200), "status.disruptionsAllowed")), "1");
+	is(evict("ev0", "", 201), "status", "Success");
+	rig_call("GET", PODS "/ev0", NULL, 404);
+	o = rig_call("GET", PDBS "/b", NULL, 200);
+	assert_string_equal(text(json_getp(o, "status.disruptionsAllowed")), "0");
+	assert_int_equal(json_strp(o, "status.disruptedPods.ev0").n, 20);
+	is(json_at(json_getp(o, "status.conditions"), 0), "reason", "InsufficientPods");
+	o = evict("ev1", "", 429);
+	is(json_at(json_getp(o, "details.causes"), 0), "message", "The disruption budget b needs 2 healthy pods and has 3 currently");
+	rig_call("GET", PODS "/ev1", NULL, 200);
+	/* What is not healthy, or over, takes nothing from the budget. */
+	evict("ev-unready", "", 201);
+	evict("ev-done", "", 201);
+	rig_call("POST", PDBS, "{\"metadata\":{\"name\":\"b2\"},\"spec\":{\"minAvailable\":1,\"selector\":{}}}", 201);
+	is(evict("ev1", "", 500), "message",
+			"This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
+	rig_call("DELETE", PDBS, NULL, 200);
+	evict("ev1", "", 201);
+	rig_call("POST", PODS "/ev2/eviction", "{\"metadata\":{\"name\":\"other\"}}", 400);
+	evict("ev2", "", 201);
+	evict("ev2", "", 404);
+}
+
 static void test_service(void **state)
 {
 	struct json *o = rig_call("POST", SVC, "{\"metadata\":{\"name\":\"s\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80}]}}", 201);
@@ -641,6 +702,7 @@ int main(void)
 			cmocka_unit_test(test_namespace),
 			cmocka_unit_test(test_finalizers),
 			cmocka_unit_test(test_pod),
+			cmocka_unit_test(test_eviction),
 			cmocka_unit_test(test_service),
 			cmocka_unit_test(test_scale),
 			cmocka_unit_test(test_identity),
