@@ -471,33 +471,45 @@ static bool choose(
 	return false;
 }
 
+int websocket_answer(struct arena *a, const struct http_headers *request, const char *protocols,
+	struct http_header out[WEBSOCKET_N_HEADERS], size_t *ret_n, struct str *ret_protocol, struct err *e)
+{
+	struct str key = http_header_get(request, "sec-websocket-key");
+	char *accept = arena_alloc(a, 32);
+	size_t n = 0;
+
+	if (!http_header_has_token(request, "upgrade", "websocket") || !http_header_has_token(request, "connection", "upgrade") ||
+		key.n != 24 || !str_eqc(http_header_get(request, "sec-websocket-version"), "13"))
+		return err_set(e, ERR_BAD_REQUEST, "not a proper WebSocket request (version 13 is supported)");
+	if (!choose(a, protocols, request, ret_protocol))
+		return err_set(e, ERR_BAD_REQUEST,
+			"none of the WebSocket protocols is supported; known are: %s", protocols);
+	accept_key(key, accept);
+	out[n++] = (struct http_header){STR("Upgrade"), STR("websocket")};
+	out[n++] = (struct http_header){STR("Connection"), STR("Upgrade")};
+	out[n++] = (struct http_header){STR("Sec-WebSocket-Accept"), str_from(accept)};
+	if (ret_protocol->n > 0)
+		out[n++] = (struct http_header){STR("Sec-WebSocket-Protocol"), *ret_protocol};
+	*ret_n = n;
+	return 0;
+}
+
 struct websocket *websocket_accept(struct http_request *r, const char *protocols,
 	struct websocket_user *user, size_t max_message, struct err *e)
 {
-	struct str key = http_request_header(r, "sec-websocket-key"), protocol;
-	struct http_header h[3];
+	struct http_header h[WEBSOCKET_N_HEADERS];
 	struct websocket *ws;
+	struct str protocol;
 	struct stream *s;
-	char accept[32];
 	char *name;
-	size_t n = 0;
+	size_t n;
 
-	if (!websocket_is_upgrade(r) || key.n != 24 ||
-		!str_eqc(http_request_header(r, "sec-websocket-version"), "13")) {
-		err_set(e, ERR_BAD_REQUEST,
-			"not a proper WebSocket request (version 13 is supported)");
+	if (!websocket_is_upgrade(r)) {
+		err_set(e, ERR_BAD_REQUEST, "not a proper WebSocket request (version 13 is supported)");
 		return NULL;
 	}
-	if (!choose(&r->arena, protocols, &r->headers, &protocol)) {
-		err_set(e, ERR_BAD_REQUEST,
-			"none of the WebSocket protocols is supported; known are: %s", protocols);
+	if (websocket_answer(&r->arena, &r->headers, protocols, h, &n, &protocol, e) < 0)
 		return NULL;
-	}
-	accept_key(key, accept);
-	h[n++] = (struct http_header){STR("Upgrade"), STR("websocket")};
-	h[n++] = (struct http_header){STR("Sec-WebSocket-Accept"), str_from(accept)};
-	if (protocol.n > 0)
-		h[n++] = (struct http_header){STR("Sec-WebSocket-Protocol"), protocol};
 	name = str_dup(protocol);
 	s = http_upgrade(r, h, n, e);
 	if (s == NULL) {

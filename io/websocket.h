@@ -48,8 +48,15 @@ bool websocket_is_upgrade(const struct http_request *);
 struct websocket *websocket_accept(struct http_request *, const char *protocols,
 	struct websocket_user *, size_t max_message, struct err *);
 
-/* Client: headers for the upgrade; strings live in the arena. `protocols` may be NULL. */
 #define WEBSOCKET_N_HEADERS 5
+/*
+ * The same for who has a request in another form, and upgrades and calls websocket_new himself: the headers of the 101 and the
+ * protocol chosen ("" for none). Strings live in the arena or are the request's.
+ */
+int websocket_answer(struct arena *, const struct http_headers *request, const char *protocols,
+	struct http_header out[WEBSOCKET_N_HEADERS], size_t *ret_n, struct str *ret_protocol, struct err *);
+
+/* Client: headers for the upgrade; strings live in the arena. `protocols` may be NULL. */
 size_t websocket_call_headers(
 	struct arena *, const char *protocols, struct http_header out[WEBSOCKET_N_HEADERS]);
 /* Check the answer against the key sent, and take the stream. */

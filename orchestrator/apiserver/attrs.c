@@ -277,6 +277,9 @@ void api_attrs_parse(struct arena *a, struct str method, struct str path, const 
 		return;
 	}
 	resource_parse(rest, at);
+	/* What is behind a proxy is passed on as it is, slashes at its end too. */
+	if (str_eqc(at->sub, "proxy"))
+		at->sub_path = str_skip(path, (size_t)(at->sub.p + at->sub.n - path.p));
 	at->verb = method_verb(method, at->name.n > 0);
 	if (str_eqc(at->resource, "namespaces") && at->group.n == 0 && at->sub.n == 0)
 		at->ns = at->name;

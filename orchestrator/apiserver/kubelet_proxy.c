@@ -19,6 +19,7 @@
 #include "io/stream.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/backend.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategies.h"
 #include "orchestrator/apiserver/write.h"
@@ -44,37 +45,51 @@ struct kubelet_call {
 
 /* --- Where to ------------------------------------------------------------------------------------------------ */
 
-static enum step_result node_address(struct api_request *req, const struct json *pod, const char **ret)
+enum step_result backend_object(struct api_request *req, const char *plural, struct str ns, struct str name, struct json **ret)
 {
-	struct str node = json_strp(pod, "spec.nodeName"), raw, ip = STR_NULL;
-	struct json *doc;
+	const struct resource *res = resource_find("", "v1", plural);
 	struct err e = ERR_INIT;
-	enum step_result r;
-	int64_t port;
+	struct str raw;
 	uint64_t rv;
+	enum step_result r = api_lookup(req, "", plural, ns, name, &raw, &rv);
 
-	if (node.n == 0)
-		return api_fail(req, ERR_BAD_REQUEST, "pod %.*s does not have a host assigned", STR_FMT(req->at.name));
-	r = api_lookup(req, "", "nodes", STR_NULL, node, &raw, &rv);
 	if (r != STEP_NEXT)
 		return r;
 	if (!raw.p)
-		return api_fail_not_found(req, resource_find("", "v1", "nodes"), node);
-	if (api_dom_of(&req->arena, resource_find("", "v1", "nodes"), raw, &doc, &e) < 0)
-		return api_fail_err(req, &e);
-	JSON_ITEMS (a, json_getp(doc, "status.addresses"))
+		return api_fail_not_found(req, res, name);
+	return api_dom_of(&req->arena, res, raw, ret, &e) < 0 ? api_fail_err(req, &e) : STEP_NEXT;
+}
+
+enum step_result backend_kubelet_address(struct api_request *req, const struct json *node, const char **ret)
+{
+	struct str ip = STR_NULL;
+	int64_t port;
+
+	JSON_ITEMS (a, json_getp(node, "status.addresses"))
 		if (ip.n == 0 && json_eqc(json_getc(a, "type"), "InternalIP"))
 			ip = json_str(json_getc(a, "address"));
 	if (ip.n == 0)
-		return api_fail(req, ERR_INTERNAL, "node %.*s has no internal address", STR_FMT(node));
-	port = json_i64_or(json_getp(doc, "status.daemonEndpoints.kubeletEndpoint.Port"), 0);
+		return api_fail(req, ERR_INTERNAL, "node %.*s has no internal address", STR_FMT(api_name(node)));
+	port = json_i64_or(json_getp(node, "status.daemonEndpoints.kubeletEndpoint.Port"), 0);
 	if (req->srv->cfg.kubelet_port)
 		port = req->srv->cfg.kubelet_port;
 	*ret = arena_printf(&req->arena, "%.*s:%lld", STR_FMT(ip), (long long)(port ? port : KUBELET_PORT));
 	return STEP_NEXT;
 }
 
-static enum step_result kubelet_client(struct api_request *req, const char *address, struct http_client **ret)
+static enum step_result node_address(struct api_request *req, const struct json *pod, const char **ret)
+{
+	struct str node = json_strp(pod, "spec.nodeName");
+	struct json *doc;
+	enum step_result r;
+
+	if (node.n == 0)
+		return api_fail(req, ERR_BAD_REQUEST, "pod %.*s does not have a host assigned", STR_FMT(req->at.name));
+	r = backend_object(req, "nodes", STR_NULL, node, &doc);
+	return r == STEP_NEXT ? backend_kubelet_address(req, doc, ret) : r;
+}
+
+enum step_result backend_kubelet_client(struct api_request *req, const char *address, struct http_client **ret)
 {
 	struct api_loop *al = req->al;
 	struct http_client_config hc = {.address = address,
@@ -129,16 +144,22 @@ static enum step_result container_of_pod(struct api_request *req, const struct j
 
 /* --- The path at the kubelet ------------------------------------------------------------------------------------- */
 
-static void escape(struct buf *b, struct str s)
+void backend_escape(struct buf *b, struct str s, bool path)
 {
 	for (size_t i = 0; i < s.n; i++) {
 		char c = s.p[i];
 
-		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-_.~", c))
+		if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-_.~", c) ||
+				(path && strchr("/:@!$&'()*+,;=", c)))
 			buf_add1(b, c);
 		else
 			buf_printf(b, "%%%02X", (unsigned char)c);
 	}
+}
+
+static void escape(struct buf *b, struct str s)
+{
+	backend_escape(b, s, false);
 }
 
 /* Options of the API and their names at the kubelet; truth values become 1. */
@@ -225,8 +246,7 @@ static struct kubelet_call *call_new(struct api_request *req, char *path)
 	return k;
 }
 
-/* The kubelet said no: the same status, its text as the message. */
-static void refuse(struct api_request *req, int status, struct str text)
+void backend_refused(struct api_request *req, int status, struct str text)
 {
 	struct str t = str_trim(text);
 
@@ -235,11 +255,11 @@ static void refuse(struct api_request *req, int status, struct str text)
 	api_request_failed(req);
 }
 
-static void unreachable(struct api_request *req, const struct err *e)
+void backend_unreachable(struct api_request *req, const struct err *e)
 {
 	struct err copy = *e;
 
-	log_info("apiserver", "kubelet: %.*s: %s", STR_FMT(req->target), copy.text);
+	log_info("apiserver", "backend: %.*s: %s", STR_FMT(req->target), copy.text);
 	api_fail(req, ERR_INTERNAL, "error dialing backend: %s", copy.text);
 	api_request_failed(req);
 }
@@ -304,9 +324,9 @@ static void log_done(struct http_call *call, const struct err *e)
 		req->responder->end(req);
 		api_request_finish(req);
 	} else if (e) {
-		unreachable(req, &why);
+		backend_unreachable(req, &why);
 	} else {
-		refuse(req, status, text);
+		backend_refused(req, status, text);
 	}
 }
 
@@ -323,7 +343,7 @@ static enum step_result target(struct api_request *req, bool container, struct s
 	r = node_address(req, req->old, &address);
 	if (r != STEP_NEXT)
 		return r;
-	return kubelet_client(req, address, ret_client);
+	return backend_kubelet_client(req, address, ret_client);
 }
 
 static enum step_result log_start(struct api_request *req)
@@ -401,9 +421,9 @@ static void exec_done(struct http_call *call, const struct err *e)
 	if (theirs)
 		stream_close(theirs, NULL, NULL);
 	if (theirs || e)
-		unreachable(req, &why);
+		backend_unreachable(req, &why);
 	else
-		refuse(req, status, text);
+		backend_refused(req, status, text);
 }
 
 static enum step_result exec_start(struct api_request *req)

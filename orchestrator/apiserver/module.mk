@@ -14,6 +14,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/authz.c orchestrator/apiserver/authz.h \
 	orchestrator/apiserver/authz_node.c orchestrator/apiserver/authz_node.h \
 	orchestrator/apiserver/authz_state.c orchestrator/apiserver/authz_state.h \
+	orchestrator/apiserver/backend.h \
 	orchestrator/apiserver/bootstrap.c orchestrator/apiserver/bootstrap.h \
 	orchestrator/apiserver/client_local.c \
 	orchestrator/apiserver/crypt.c orchestrator/apiserver/crypt.h \
@@ -29,6 +30,9 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/node_graph.c orchestrator/apiserver/node_graph.h \
 	orchestrator/apiserver/objects.c orchestrator/apiserver/objects.h \
 	orchestrator/apiserver/openapi.c \
+	orchestrator/apiserver/proxy.c \
+	orchestrator/apiserver/proxy_target.c orchestrator/apiserver/proxy_target.h \
+	orchestrator/apiserver/ws_watch.c \
 	orchestrator/apiserver/paths.c orchestrator/apiserver/paths.h \
 	orchestrator/apiserver/kubelet_proxy.c \
 	orchestrator/apiserver/lease.c \

@@ -41,6 +41,9 @@ enum step_result strategy_crd_update(struct api_request *);
 struct json *strategy_scale_to_view(struct api_request *, struct json *obj);
 enum step_result strategy_scale_from_view(struct api_request *, struct json *view);
 
+/* proxy.c */
+extern const struct api_step strategy_proxy[];
+
 /* kubelet_proxy.c */
 extern const struct api_step strategy_pod_log[], strategy_pod_exec[];
 

@@ -223,6 +223,9 @@ static const struct api_subresource subresources[] = {
 		{.group = "", .plural = "pods", .name = "exec", .program = strategy_pod_exec},
 		{.group = "", .plural = "pods", .name = "attach", .program = strategy_pod_exec},
 		{.group = "", .plural = "pods", .name = "portforward", .program = strategy_pod_exec},
+		{.group = "", .plural = "pods", .name = "proxy", .program = strategy_proxy},
+		{.group = "", .plural = "services", .name = "proxy", .program = strategy_proxy},
+		{.group = "", .plural = "nodes", .name = "proxy", .program = strategy_proxy},
 		{.group = "", .plural = "serviceaccounts", .name = "token", .program = strategy_token_request},
 };
 

@@ -435,7 +435,7 @@ static int initial_state(struct api_watch *aw, struct str key, struct str end, i
 	return MIN(r, 0);
 }
 
-static void watch_begin(struct api_request *req)
+static int watch_begin(struct api_request *req, struct err *e)
 {
 	struct http_header h[API_MAX_HEADERS];
 	const char *type = req->accept.media >= MEDIA_PROTOBUF ? "application/vnd.kubernetes.protobuf;stream=watch" :
@@ -443,8 +443,12 @@ static void watch_begin(struct api_request *req)
 
 	if (req->accept.media == MEDIA_YAML)
 		req->accept.media = MEDIA_JSON;
-	req->responder->begin(req, 200, h, api_answer_headers(req, type, h));
+	if (api__ws_wanted(req) && api__ws_watch(req, e) < 0)
+		return -e->code;
+	if (req->responder->begin)
+		req->responder->begin(req, 200, h, api_answer_headers(req, type, h));
 	api_count(req->srv, COUNT_watches);
+	return 0;
 }
 
 /* What the state before the first event is: a version given by the client, or the present, sent first. */
@@ -486,6 +490,8 @@ enum step_result api__watch(struct api_request *req)
 		return STEP_FAIL;
 	if (atomic_load(&req->srv->stopping))
 		return api_fail(req, ERR_UNAVAILABLE, "the server is shutting down");
+	if (watch_begin(req, &f.err) < 0)
+		return api_fail_err(req, &f.err);
 	aw = xcalloc(1, sizeof(*aw));
 	aw->req = req;
 	aw->sel = sel;
@@ -498,7 +504,6 @@ enum step_result api__watch(struct api_request *req)
 	api_key_range(req, &aw->w.key, &aw->w.end);
 	aw->w.events = watch_events;
 	aw->w.gone = watch_gone;
-	watch_begin(req);
 	if (initial && initial_state(aw, aw->w.key, aw->w.end, &rv, &f.err) < 0) {
 		watch_fail(aw, &f);
 		return STEP_DONE;

@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "io/http_client.h"
 #include "io/tls.h"
+#include "io/websocket.h"
 #include "orchestrator/apiserver/apiserver.h"
 #include "proto/wire.h"
 #include "raft/kv.h"
@@ -215,8 +216,11 @@ struct rig_watch {
 	struct http_call call;
 	struct buf in;
 	struct json *events;
-	int done, reached;
+	int done, reached, begun;
 	size_t want;
+	struct websocket *ws; /* NULL: plain HTTP */
+	struct websocket_user user;
+	struct http_header headers[WEBSOCKET_N_HEADERS];
 };
 
 static void watch_data(struct http_call *c, struct str bytes)
@@ -244,13 +248,68 @@ static void watch_over(struct http_call *c, const struct err *e)
 	w->done = 1;
 }
 
+static void watch_headers(struct http_call *c)
+{
+	container_of(c, struct rig_watch, call)->begun = 1;
+}
+
+void rig_watch_begun(struct rig_watch *w)
+{
+	rig_until(&w->begun);
+}
+
 struct rig_watch *rig_watch(const char *path)
 {
 	struct rig_watch *w = arena_new_of(&rig_arena, struct rig_watch);
 
 	buf_init(&w->in, BUF_NO_LIMIT);
 	w->events = json_new_array(&rig_arena);
-	w->call = (struct http_call){.method = "GET", .path = path, .on_data = watch_data, .done = watch_over};
+	w->call = (struct http_call){.method = "GET", .path = path, .on_headers = watch_headers, .on_data = watch_data, .done = watch_over};
+	http_call_start(client, &w->call);
+	return w;
+}
+
+static void ws_message(struct websocket_user *u, struct websocket *ws, struct str message, bool binary)
+{
+	struct rig_watch *w = container_of(u, struct rig_watch, user);
+	struct json *doc;
+
+	(void)ws;
+	assert_false(binary);
+	assert_int_equal(json_parse(&rig_arena, message, NULL, &doc, NULL), 0);
+	json_push(&rig_arena, w->events, doc);
+	w->reached = json_len(w->events) >= w->want;
+}
+
+static void ws_closed(struct websocket_user *u, struct websocket *ws, int code, struct str reason)
+{
+	struct rig_watch *w = container_of(u, struct rig_watch, user);
+
+	(void)reason;
+	assert_int_equal(code, 1000);
+	websocket_close(ws, 1000, "");
+	w->done = 1;
+}
+
+static void ws_begun(struct http_call *c, const struct err *error)
+{
+	struct rig_watch *w = container_of(c, struct rig_watch, call);
+	struct err e = ERR_INIT;
+
+	if (error)
+		fail_msg("%s", error->text);
+	must(websocket_from_call(c, &w->user, 0, &w->ws, &e), &e);
+}
+
+struct rig_watch *rig_ws_watch(const char *path)
+{
+	struct rig_watch *w = arena_new_of(&rig_arena, struct rig_watch);
+
+	w->events = json_new_array(&rig_arena);
+	w->user.on_message = ws_message;
+	w->user.on_close = ws_closed;
+	w->call = (struct http_call){.method = "GET", .path = path, .upgrade = true, .headers = w->headers, .done = ws_begun};
+	w->call.n_headers = websocket_call_headers(&rig_arena, NULL, w->headers);
 	http_call_start(client, &w->call);
 	return w;
 }

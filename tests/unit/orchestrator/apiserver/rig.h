@@ -42,6 +42,10 @@ void rig_compact(void);
 /* A watch whose events are collected. */
 struct rig_watch;
 struct rig_watch *rig_watch(const char *path);
+/* The same over WebSocket: one message an event. */
+struct rig_watch *rig_ws_watch(const char *path);
+/* Wait until the server has begun to answer: what comes later is seen. */
+void rig_watch_begun(struct rig_watch *);
 /* Wait for the n-th event (from 0): {type, object}. */
 struct json *rig_event(struct rig_watch *, size_t n);
 /* Wait until the server has ended it; number of events. */

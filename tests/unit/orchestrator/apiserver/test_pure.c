@@ -8,7 +8,9 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "io/x509.h"
+#include "base/util.h"
 #include "orchestrator/apiserver/attrs.h"
+#include "orchestrator/apiserver/proxy_target.h"
 #include "orchestrator/apiserver/jwt.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/txn.h"
@@ -206,10 +208,89 @@ static void test_txn_response(void **state)
 	assert_false(txn_succeeded(STR("")));
 }
 
+static struct json *doc(const char *text)
+{
+	struct json *j = NULL;
+	struct err e = ERR_INIT;
+
+	if (json_parse(&a, str_from(text), NULL, &j, &e) < 0)
+		fail_msg("%s", e.text);
+	return j;
+}
+
+static void test_proxy_names(void **state)
+{
+	static const struct {
+		const char *text, *scheme, *name, *port;
+	} rows[] = {
+			{"web", "", "web", ""},
+			{"web:80", "", "web", "80"},
+			{"https:web:443", "https", "web", "443"},
+			{"http:web:", "http", "web", ""},
+			{":web:http", "", "web", "http"},
+			{"ftp:web:1", NULL, NULL, NULL},
+			{"a:b:c:d", NULL, NULL, NULL},
+			{":80", NULL, NULL, NULL},
+			{"", NULL, NULL, NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct proxy_name n;
+
+		assert_int_equal(proxy_name_parse(str_from(rows[i].text), &n), rows[i].name != NULL);
+		if (!rows[i].name)
+			continue;
+		assert_true(str_eqc(n.scheme, rows[i].scheme) && str_eqc(n.name, rows[i].name) && str_eqc(n.port, rows[i].port));
+	}
+}
+
+static void test_proxy_targets(void **state)
+{
+	static const char *const allowed[] = {"10.0.0.1", "192.168.1.1", "fd00::1", "2001:db8::1"};
+	static const char *const refused[] = {"127.0.0.1", "0.0.0.0", "169.254.169.254", "224.0.0.1", "::1", "::", "fe80::1", "ff02::1",
+			"::ffff:127.0.0.1", "localhost", ""};
+	struct json *service = doc("{\"spec\":{\"ports\":[{\"name\":\"a\",\"port\":80},{\"name\":\"b\",\"port\":443}]}}");
+	struct json *endpoints = doc("{\"subsets\":[{\"addresses\":[{\"ip\":\"10.0.0.1\"},{\"ip\":\"10.0.0.2\"}],\"ports\":[{\"name\":\"b\",\"port\":8443},"
+				     "{\"name\":\"a\",\"port\":8080}]}]}");
+	struct proxy_target t;
+	struct proxy_name n;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(allowed); i++)
+		assert_true(proxy_address_allowed(str_from(allowed[i])));
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+		assert_false(proxy_address_allowed(str_from(refused[i])));
+	proxy_name_parse(STR("https:s:443"), &n);
+	assert_int_equal(proxy_service_target(&a, &n, service, endpoints, 1, &t, &e), 0);
+	assert_string_equal(t.address, "10.0.0.2:8443");
+	assert_true(t.tls);
+	proxy_name_parse(STR("s"), &n);
+	assert_int_equal(proxy_service_target(&a, &n, service, endpoints, 0, &t, &e), 0);
+	assert_string_equal(t.address, "10.0.0.1:8080");
+	assert_false(t.tls);
+	proxy_name_parse(STR("s:c"), &n);
+	assert_true(proxy_service_target(&a, &n, service, endpoints, 0, &t, &e) < 0);
+	proxy_name_parse(STR("p"), &n);
+	assert_int_equal(proxy_pod_target(&a, &n, doc("{\"spec\":{\"containers\":[{},{\"ports\":[{\"containerPort\":81}]}]},\"status\":{\"podIP\":"
+						      "\"fd00::5\"}}"), &t, &e), 0);
+	assert_string_equal(t.address, "[fd00::5]:81");
+	proxy_name_parse(STR("p:0"), &n);
+	assert_true(proxy_pod_target(&a, &n, doc("{\"status\":{\"podIP\":\"10.0.0.1\"}}"), &t, &e) < 0);
+	assert_true(str_eqc(proxy_location(&a, STR("/x?y"), "10.0.0.1:80", STR("/p/proxy")), "/p/proxy/x?y"));
+	assert_true(str_eqc(proxy_location(&a, STR("http://10.0.0.1:80/x"), "10.0.0.1:80", STR("/p/proxy")), "/p/proxy/x"));
+	assert_null(proxy_location(&a, STR("https://example.com/x"), "10.0.0.1:80", STR("/p/proxy")).p);
+	assert_null(proxy_location(&a, STR("//example.com/x"), "10.0.0.1:80", STR("/p/proxy")).p);
+	assert_null(proxy_location(&a, STR("x"), "10.0.0.1:80", STR("/p/proxy")).p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test_setup_teardown(test_attrs, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_proxy_names, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_proxy_targets, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_target_refused, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_options, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_base64url, setup, teardown),

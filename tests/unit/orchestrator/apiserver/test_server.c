@@ -329,10 +329,58 @@ static void test_watch(void **state)
 	assert_string_equal(text(json_getp(o, "object.metadata.annotations")), "{\"k8s.io/initial-events-end\":\"true\"}");
 	/* Without the initial state and without a version: only what comes. */
 	w = rig_watch(CM "?watch=1&timeoutSeconds=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan");
+	rig_watch_begun(w);
 	rig_call("POST", CM, "{\"metadata\":{\"name\":\"later\"}}", 201);
 	is(rig_event(w, 0), "object.metadata.name", "later");
 	assert_int_equal(rig_watch_end(w), 1);
 	rig_call("DELETE", CM "/later", NULL, 200);
+}
+
+static void make_pod(const char *name, const char *status)
+{
+	rig_call("POST", PODS, arena_printf(&rig_arena, "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"app\":\"evict\"}},\"spec\":{\"containers\":[{"
+				       "\"name\":\"c\",\"image\":\"i\"}],\"nodeName\":\"n\",\"terminationGracePeriodSeconds\":0}}", name), 201);
+	patch(arena_printf(&rig_arena, PODS "/%s/status", name), MERGE, status, 200);
+}
+
+static void test_ws_watch(void **state)
+{
+	struct rig_watch *w = rig_ws_watch(CM "?watch=1&timeoutSeconds=1&labelSelector=ws&sendInitialEvents=true&"
+					   "resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true");
+
+	(void)state;
+	is(rig_event(w, 0), "type", "BOOKMARK");
+	rig_call("POST", CM, "{\"metadata\":{\"name\":\"ws\",\"labels\":{\"ws\":\"x\"}},\"data\":{\"line\":\"a\\nb\"}}", 201);
+	rig_call("DELETE", CM "/ws", NULL, 200);
+	is(rig_event(w, 1), "object.data.line", "a\nb");
+	is(rig_event(w, 2), "type", "DELETED");
+	/* The server ends it in good order at its timeout. */
+	assert_int_equal(rig_watch_end(w), 3);
+}
+
+static void test_proxy(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	is(rig_call("GET", SVC "/none/proxy/", NULL, 404), "message", "services \"none\" not found");
+	rig_call("POST", SVC, "{\"metadata\":{\"name\":\"px\"},\"spec\":{\"ports\":[{\"name\":\"web\",\"port\":80}]}}", 201);
+	is(rig_call("GET", SVC "/px/proxy/", NULL, 503), "message", "no endpoints available for service \"px\"");
+	is(rig_call("GET", SVC "/px:81/proxy/", NULL, 503), "message", "no service port 81 found for service \"px\"");
+	is(rig_call("GET", SVC "/ftp:px:80/proxy/", NULL, 400), "message", "invalid service request \"ftp:px:80\"");
+	/* Never back into this machine. */
+	rig_call("POST", "/api/v1/namespaces/default/endpoints", "{\"metadata\":{\"name\":\"px\"},\"subsets\":[{\"addresses\":[{\"ip\":"
+			"\"10.255.255.1\"}],\"ports\":[{\"name\":\"other\",\"port\":1}]}]}", 201);
+	is(rig_call("GET", SVC "/px/proxy/", NULL, 503), "reason", "ServiceUnavailable");
+	rig_call("GET", SVC "/px/proxy", NULL, 301);
+	make_pod("px", "{\"status\":{\"phase\":\"Running\",\"podIP\":\"127.0.0.1\"}}");
+	is(rig_call("GET", PODS "/px:443/proxy/etc", NULL, 400), "message", "address not allowed");
+	rig_as("jane");
+	o = rig_call("POST", PODS "/px/proxy/", "{}", 403);
+	assert_true(str_search(json_strp(o, "message"), STR("cannot create resource \"pods/proxy\"")) > 0);
+	rig_as("admin");
+	rig_call("DELETE", SVC "/px", NULL, 200);
+	rig_call("DELETE", PODS "/px", NULL, 200);
 }
 
 static void test_namespace(void **state)
@@ -403,13 +451,6 @@ static void test_pod(void **state)
 }
 
 #define PDBS "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
-
-static void make_pod(const char *name, const char *status)
-{
-	rig_call("POST", PODS, arena_printf(&rig_arena, "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"app\":\"evict\"}},\"spec\":{\"containers\":[{"
-				       "\"name\":\"c\",\"image\":\"i\"}],\"nodeName\":\"n\",\"terminationGracePeriodSeconds\":0}}", name), 201);
-	patch(arena_printf(&rig_arena, PODS "/%s/status", name), MERGE, status, 200);
-}
 
 static struct json *evict(const char *name, const char *query, int want)
 {
@@ -699,6 +740,8 @@ int main(void)
 			cmocka_unit_test(test_list),
 			cmocka_unit_test(test_list_options),
 			cmocka_unit_test(test_watch),
+			cmocka_unit_test(test_ws_watch),
+			cmocka_unit_test(test_proxy),
 			cmocka_unit_test(test_namespace),
 			cmocka_unit_test(test_finalizers),
 			cmocka_unit_test(test_pod),
