@@ -409,6 +409,18 @@ bool store_txn_is_readonly(struct str request)
 	return readonly;
 }
 
+bool store_txn_has_puts(struct str request)
+{
+	Etcdserverpb__TxnRequest *t;
+	struct arena a;
+	bool puts;
+
+	arena_init(&a);
+	puts = store__txn_unpack(&a, request, &t) == 0 && store__txn_puts(t);
+	arena_fini(&a);
+	return puts;
+}
+
 int store_result_parse(struct str bytes, struct store_result *ret, struct err *e)
 {
 	struct store_result r = {0};

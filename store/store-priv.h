@@ -92,6 +92,7 @@ struct store {
 	MDB_cursor *log_cursor;
 	size_t batch_bytes;
 	unsigned writes_since_quota_check;
+	size_t bytes_since_quota_check;
 	size_t pages_since_trim, pages_since_checkpoint;
 	unsigned idle_calls;
 	struct watch_batch *events;   /* of the batch; NULL while there are none */

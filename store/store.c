@@ -24,6 +24,7 @@
 #define COMPACT_PER_COMMIT 256
 #define COMPACT_PER_SLICE 2048
 #define QUOTA_CHECK_EVERY 64
+#define QUOTA_CHECK_BYTES (1u << 20)
 /* Pages written (4 KiB) after which the mapping is let go of, and after which a checkpoint is due. */
 #define TRIM_PAGES 2048
 /* In idle moments: when that much was written since, or now and then for what readers have mapped in. */
@@ -325,15 +326,24 @@ void store_rollback(struct store *s)
 static void check_quota(struct store *s)
 {
 	uint64_t file, used;
+	struct store_view *v;
 	MDB_envinfo info;
 
-	if (s->writes_since_quota_check++ % QUOTA_CHECK_EVERY != 0)
+	/* Often enough that it is not overrun by much; always once it is, so that space that was made counts at once. */
+	s->bytes_since_quota_check += s->batch_bytes;
+	if (s->writes_since_quota_check++ % QUOTA_CHECK_EVERY != 0 && s->bytes_since_quota_check < QUOTA_CHECK_BYTES &&
+			!atomic_load(&s->pub_over_quota))
 		return;
+	s->bytes_since_quota_check = 0;
 	(void)mdb_env_info(s->env->env, &info);
 	if ((uint64_t)info.me_last_pgno * 4096 < s->quota)
 		atomic_store(&s->pub_over_quota, false);
-	else if (store__env_size(s->env, s->writer.txn, &file, &used, NULL) == 0)
-		atomic_store(&s->pub_over_quota, used >= s->quota);
+	else if (store_view_open(s, &v, NULL) == 0) {
+		/* LMDB tells a writing transaction nothing of the free pages, so it is a view that counts. */
+		if (view_size(v, &file, &used, NULL) == 0)
+			atomic_store(&s->pub_over_quota, used >= s->quota);
+		store_view_close(v);
+	}
 }
 
 /* See store_checkpoint_due for why pages are counted. */
@@ -387,7 +397,6 @@ int store_commit(struct store *s, struct err *e)
 		store_rollback(s);
 		return rc;
 	}
-	check_quota(s);
 	mdb_cursor_close(s->log_cursor);
 	rc = mdb_txn_commit(w->txn);
 	s->in_batch = false;
@@ -403,6 +412,7 @@ int store_commit(struct store *s, struct err *e)
 	publish_figures(s);
 	store__publish(s, advanced);
 	count_pages(s);
+	check_quota(s);
 	return 0;
 }
 

@@ -81,6 +81,8 @@ int view_range_request(struct store_view *, struct str request, struct buf *resp
 int view_txn_request(struct store_view *, struct str request, struct buf *response, struct err *);
 /* Does a TxnRequest write anything in either branch? Malformed ones do not. */
 bool store_txn_is_readonly(struct str request);
+/* Does it put anything (and so need space)? */
+bool store_txn_has_puts(struct str request);
 
 /* The database file's size, and that of the pages in it that hold data. */
 int view_size(struct store_view *, uint64_t *ret_file, uint64_t *ret_used, struct err *);

@@ -25,12 +25,68 @@
 #define PASSWORD_MAX 72
 #define TOKEN_BYTES 24
 
-/* --- Changes that go as they came --------------------------------------------------------------------------------- */
+/* --- Changes ------------------------------------------------------------------------------------------------------ */
+
+/* Answered when this member has the change too: what the client asks it next is judged by it. */
+struct auth_change {
+	struct etcd_op *op; /* NULL: it was done */
+	struct etcd_read read;
+	struct etcd_call *call;
+	struct buf frame;
+};
+
+static void change_canceled(struct etcd_call *c)
+{
+	struct auth_change *a = c->state;
+
+	if (a->op != NULL)
+		a->op->owner = NULL;
+	etcd__read_cancel(&a->read);
+	buf_fini(&a->frame);
+	etcd__fail(c, ETCD_ERR_CANCELED);
+}
+
+static void change_seen(struct etcd_read *r, struct store_view *v _unused_, const struct err *failed _unused_)
+{
+	struct auth_change *a = container_of(r, struct auth_change, read);
+	struct buf frame = a->frame;
+
+	/* It is made, whether or not it could be waited for. */
+	buf_init(&a->frame, BUF_NO_LIMIT);
+	etcd__reply(a->call, &frame);
+}
+
+static void change_done(struct etcd_op *op)
+{
+	struct auth_change *a = op->owner;
+	struct etcd_call *c = a->call;
+
+	a->op = NULL;
+	if (op->req.err.code != ERR_OK) {
+		etcd__fail_err(c, &op->req.err);
+		return;
+	}
+	etcd__frame_of(c->el, &a->frame, str_of(op->req.response, op->req.response_size));
+	etcd__read(c->el, &a->read, false);
+}
+
+static void change(struct etcd_call *c, unsigned command, struct str message)
+{
+	struct auth_change *a = arena_new_of(c->arena, struct auth_change);
+
+	a->call = c;
+	a->read.done = change_seen;
+	list_init(&a->read.link);
+	buf_init(&a->frame, BUF_NO_LIMIT);
+	c->state = a;
+	c->on_cancel = change_canceled;
+	a->op = etcd__propose(c, command, message, a, change_done);
+}
 
 #define PASS_ON(name, CMD)                                                                         \
 	void etcd__##name(struct etcd_call *c, struct str request)                                 \
 	{                                                                                          \
-		etcd__write(c, ETCD_CMD_##CMD, request);                                           \
+		change(c, ETCD_CMD_##CMD, request);                                                \
 	}
 PASS_ON(auth_enable, AUTH_ENABLE)
 PASS_ON(auth_disable, AUTH_DISABLE)
@@ -304,7 +360,7 @@ static void propose_hashed(struct password *p, unsigned command, unsigned field)
 	wire_add_bytes(&b, 1, str_from(p->name));
 	wire_add_bytes(&b, field, buf_str(&base64));
 	password_free(p);
-	etcd__write(c, command, buf_str(&b));
+	change(c, command, buf_str(&b));
 	buf_fini(&b);
 	buf_fini(&base64);
 }
@@ -340,7 +396,7 @@ void etcd__user_add(struct etcd_call *c, struct str request)
 		Etcdserverpb__AuthUserAddRequest plain = *r;
 
 		plain.password = plain.hashedpassword = (char *)(uintptr_t)"";
-		etcd__write(c, ETCD_CMD_USER_ADD, pb_pack_arena(&plain, c->arena));
+		change(c, ETCD_CMD_USER_ADD, pb_pack_arena(&plain, c->arena));
 	} else if (etcd__permit_admin(c) && password_ok(c, r->password)) {
 		p = password_new(c, r->name, r->password, user_hashed);
 		p->cost = c->el->srv->cfg.bcrypt_cost;

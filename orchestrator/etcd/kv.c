@@ -131,10 +131,22 @@ static void write_done(struct etcd_op *op)
 	etcd__reply(c, &frame);
 }
 
+/* What needs space is refused here already when there is none; the leader raises the alarm that stops it everywhere. */
+static bool lacks_space(const struct etcd_call *c, unsigned field, struct str request)
+{
+	if (!store_over_quota(c->el->srv->store))
+		return false;
+	return field == ETCD_CMD_PUT || field == ETCD_CMD_LEASE_GRANT || (field == ETCD_CMD_TXN && store_txn_has_puts(request));
+}
+
 void etcd__write(struct etcd_call *c, unsigned field, struct str request)
 {
 	if (request.n > c->el->srv->cfg.max_request_bytes) {
 		etcd__fail(c, ETCD_ERR_REQUEST_TOO_LARGE);
+		return;
+	}
+	if (lacks_space(c, field, request)) {
+		etcd__fail(c, ETCD_ERR_NO_SPACE);
 		return;
 	}
 	c->on_cancel = write_canceled;

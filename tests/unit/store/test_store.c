@@ -47,6 +47,34 @@ static void test_put_get_history(void **state)
 	fixture_close(&f);
 }
 
+/* Over the quota, and below it again once what was deleted is gone from the file. */
+static void test_quota(void **state)
+{
+	struct store_cfg cfg = {.no_sync = true, .quota_bytes = 2u << 20};
+	char *value = xcalloc(1, 50001);
+	struct fixture f;
+	bool more = true;
+	int i = 0;
+
+	memset(value, 'x', 50000);
+	fixture_open(&f, &cfg);
+	for (; i < 100 && !store_over_quota(f.store); i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "k%d", i);
+		put(&f, key, value);
+	}
+	/* Each stands twice: as the head and in the log. */
+	assert_in_range(i, 10, 40);
+	assert_null(compact(&f, del(&f, "k", "l", NULL)));
+	for (i = 0; i < 1000 && more; i++)
+		OK(store_work(f.store, &more, &e));
+	put(&f, "a", "1");
+	assert_false(store_over_quota(f.store));
+	free(value);
+	fixture_close(&f);
+}
+
 static void test_compaction(void **state)
 {
 	struct fixture f;
@@ -486,6 +514,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_put_get_history),
+			cmocka_unit_test(test_quota),
 			cmocka_unit_test(test_compaction),
 			cmocka_unit_test(test_restart),
 			cmocka_unit_test(test_foreign_directory),

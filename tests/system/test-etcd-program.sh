@@ -1,0 +1,276 @@
+#!/bin/bash
+# `kontiki etcd` in place of the etcd program: its flags, environment and file, its members and TLS, users, alarms and
+# snapshots, with Debian's etcdctl.
+# shellcheck source=tests/system/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+command -v etcdctl >/dev/null || { skip "everything: no etcdctl (Debian: etcd-client)"; exit 0; }
+# Only this test's own settings.
+while read -r name; do unset "$name"; done < <(compgen -v ETCD)
+export ETCDCTL_API=3
+# Below the ports that the kernel gives to connections: one that dials a port of its own would have itself for a peer.
+base=$((21000 + $$ % 290 * 40))
+client() { echo "127.0.0.1:$((base + $1))"; }
+peer() { echo "127.0.0.1:$((base + 20 + $1))"; }
+
+declare -A pid
+# start NUMBER COMMAND...: the program as member NUMBER, in the background.
+start() {
+	local n=$1
+	shift
+	"$@" >>"$tmp/m$n.log" 2>&1 &
+	pid[$n]=$!
+	background+=($!)
+}
+stop() { # NUMBER [SIGNAL]
+	kill "-${2:-TERM}" "${pid[$1]}" 2>/dev/null
+	wait "${pid[$1]}" 2>/dev/null
+	unset "pid[$1]"
+}
+stop_all() { for n in "${!pid[@]}"; do stop "$n"; done; }
+# The flags that member N of etcd's documentation has.
+flags() { # NUMBER [SCHEME]
+	local s=${2:-http}
+	echo --name "m$1" --data-dir "$tmp/d$1" --listen-peer-urls "$s://$(peer "$1")" --initial-advertise-peer-urls "$s://$(peer "$1")" \
+		--listen-client-urls "$s://$(client "$1")" --advertise-client-urls "$s://$(client "$1")" --bcrypt-cost 4
+}
+initial() { # SCHEME NUMBER...
+	local s=$1 out=
+	shift
+	for n in "$@"; do out+=${out:+,}m$n=$s://$(peer "$n"); done
+	echo "$out"
+}
+ctl() { timeout 20 etcdctl --endpoints "${endpoints:-$(client 1)}" "$@"; }
+at() { # NUMBER ARGUMENTS...
+	local n=$1
+	shift
+	endpoints=$(client "$n") ctl "$@"
+}
+healthy() { at "$1" endpoint health; }
+id_of() { ctl member list | awk -F', ' -v n="$1" '$3 == n { print $1 }'; }
+logged() { grep -Eq -- "$2" "$tmp/m$1.log" || { tail -n 5 "$tmp/m$1.log"; return 1; }; }
+leader_number() {
+	for n in "${!pid[@]}"; do
+		at "$n" endpoint status -w json | jq -e '.[0].Status | .leader == .header.member_id' >/dev/null 2>&1 && echo "$n" && return
+	done
+	return 1
+}
+
+# --- flags, environment, file
+
+t_out "--version" '^etcd Version: 3\.5\.' "$KONTIKI" etcd --version
+t_out "--help has etcd's flags" '--initial-cluster-state' "$KONTIKI" etcd --help
+t_err "an unknown flag is an error" 'flag provided but not defined: --nmae' "$KONTIKI" etcd --nmae x
+t_err "what cannot be had says why" 'discovery cannot be had: there is no discovery service' "$KONTIKI" etcd --discovery http://x
+t_err "etcd's rules hold" 'at least as 5 times' "$KONTIKI" etcd --heartbeat-interval 500
+mkdir -p "$tmp/old/member/snap"
+t_err "an etcd's own data directory is left alone" "is an etcd program's" timeout 5 "$KONTIKI" etcd --data-dir "$tmp/old" \
+	--listen-peer-urls "http://$(peer 9)" --listen-client-urls "http://$(client 9)" --advertise-client-urls "http://$(client 9)"
+
+# As a Type=notify unit has it: a socket, the environment, a link of the old name.
+ln -s "$(readlink -f "$KONTIKI")" "$tmp/etcd"
+python3 - "$tmp/notify" >"$tmp/notified" <<'EOF' &
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind(sys.argv[1])
+s.settimeout(30)
+print(s.recv(100).decode())
+EOF
+notifier=$!
+until_ok 10 test -S "$tmp/notify"
+start 1 env NOTIFY_SOCKET="$tmp/notify" ETCD_NAME=m1 ETCD_DATA_DIR="$tmp/env" ETCD_LISTEN_CLIENT_URLS="http://$(client 1),unix://$tmp/etcd.sock" \
+	ETCD_ADVERTISE_CLIENT_URLS="http://$(client 1)" ETCD_LISTEN_PEER_URLS="http://$(peer 1)" ETCD_SNAPSHOT_COUNT=5 ETCD_ENABLE_V2=true \
+	ETCD_LISTEN_METRICS_URLS="http://$(client 8)" "$tmp/etcd" --initial-advertise-peer-urls "http://$(peer 1)"
+wait "$notifier"
+t "READY=1 is told to the service manager" grep -qx READY=1 "$tmp/notified"
+t "the line that scripts wait for" logged 1 'ready to serve client requests'
+t "what means nothing here is warned of" logged 1 'snapshot-count=5 changes nothing'
+t "put" ctl put key value
+t_out "get" '^value$' ctl get key --print-value-only
+t_out "a unix socket" '"etcdserver":"3\.5\.' curl -s --unix-socket "$tmp/etcd.sock" http://x/version
+t_out "the metrics address has /health" '"health":"true"' curl -s "http://$(client 8)/health"
+stop 1
+cat >"$tmp/etcd.yml" <<EOF
+name: 'm1'
+data-dir: $tmp/env
+listen-client-urls: http://$(client 1)
+advertise-client-urls: http://$(client 1)
+listen-peer-urls: http://$(peer 1)
+initial-advertise-peer-urls: http://$(peer 1)
+# A directory that is a member does not look at these any more.
+initial-cluster: m1=http://$(peer 1),other=http://$(peer 7)
+initial-cluster-state: 'new'
+client-transport-security:
+  auto-tls: false
+EOF
+start 1 "$KONTIKI" etcd --config-file "$tmp/etcd.yml" --name not-looked-at
+t "a configuration file" until_ok 15 healthy 1
+t_out "with the data of before" '^value$' ctl get key --print-value-only
+stop 1
+
+# --- three members
+
+for n in 1 2 3; do
+	# shellcheck disable=SC2046
+	start "$n" "$KONTIKI" etcd $(flags "$n") --initial-cluster "$(initial http 1 2 3)" --initial-cluster-state new --initial-cluster-token t-$$
+done
+for n in 1 2 3; do t "member $n is healthy" until_ok 20 healthy "$n"; done
+all=$(client 1),$(client 2),$(client 3)
+t "write through one" at 1 put a 1
+t_out "read through another" '^1$' at 3 get a --print-value-only
+same_hashes() { [ "$(endpoints=$all ctl endpoint hashkv | awk '{ print $2 }' | sort -u | wc -l)" = 1 ]; }
+t "all have the same hash" until_ok 10 same_hashes
+t_out "status has a version and a size" '3\.5\.[0-9]+, [1-9][0-9.]* [kM]?B' ctl endpoint status
+t "defragment" eval 'endpoints=$all ctl defrag'
+l=$(leader_number)
+to=$((l % 3 + 1))
+t_err "and not to a stranger" 'bad leader transferee' at "$l" move-leader 123
+t_out "move-leader" 'Leadership transferred' at "$l" move-leader "$(id_of "m$to")"
+t "there is a new leader" until_ok 5 eval "[ \"\$(leader_number)\" = $to ]"
+t_err "a member with the name of another cannot start anew" 'data directory' "$KONTIKI" etcd --name other --data-dir "$tmp/d1" \
+	--listen-peer-urls "http://$(peer 9)" --initial-advertise-peer-urls "http://$(peer 9)" --initial-cluster "other=http://$(peer 9)" \
+	--listen-client-urls "http://$(client 9)" --advertise-client-urls "http://$(client 9)"
+
+# --- members come and go
+
+t_err "nobody joins without a place" 'no place was made' timeout 25 "$KONTIKI" etcd $(flags 4) --initial-cluster "$(initial http 1 2 3 4)" \
+	--initial-cluster-state existing
+rm -rf "$tmp/d4"
+t_out "bad URLs" 'given member URLs are invalid' curl -s "http://$(client 1)/v3/cluster/member/add" -d '{"peerURLs":["ftp://x"]}'
+t_err "a peer URL that is there" 'Peer URLs already exists' ctl member add m4 --peer-urls "http://$(peer 2)"
+t_out "member add as a learner" 'ETCD_INITIAL_CLUSTER_STATE="existing"' ctl member add m4 --learner --peer-urls "http://$(peer 4)"
+t_out "it has not started" 'unstarted, .*, true$' ctl member list
+t_err "and cannot vote" 'in sync with leader' ctl member promote "$(ctl member list | awk -F', ' '$2 == "unstarted" { print $1 }')"
+t_err "one learner at a time" 'too many learner' ctl member add m5 --learner --peer-urls "http://$(peer 5)"
+# shellcheck disable=SC2046
+start 4 "$KONTIKI" etcd $(flags 4) --initial-cluster "$(initial http 1 2 3 4)" --initial-cluster-state existing
+t "it starts" until_ok 20 eval 'ctl member list | grep -q "started, m4,.*true$"'
+t "a learner serves local reads" until_ok 10 has_line '^1$' at 4 get a --print-value-only --consistency=s
+t "member promote" until_ok 10 ctl member promote "$(id_of m4)"
+t_out "it votes" 'm4,.*false$' ctl member list
+t "member update" ctl member update "$(id_of m4)" --peer-urls "http://$(peer 6)"
+t_out "has the new address" "m4, http://$(peer 6)" ctl member list
+id4=$(id_of m4)
+stop 4
+t "member remove" ctl member remove "$id4"
+t_err "it is gone" 'member not found' ctl member remove "$id4"
+rm -rf "$tmp/d4"
+t "member add as a voter" ctl member add m4 --peer-urls "http://$(peer 4)"
+# shellcheck disable=SC2046
+start 4 "$KONTIKI" etcd $(flags 4) --initial-cluster "$(initial http 1 2 3 4)" --initial-cluster-state existing
+t "it joins" until_ok 20 healthy 4
+endpoints=$(client 4)
+t_out "and has the data" '^1$' ctl get a --print-value-only
+unset endpoints
+t "the other three, and their data, outlive a leader" stop "$(leader_number)" KILL
+for n in "${!pid[@]}"; do live=$n; done
+t_out "" '^1$' until_ok 20 at "$live" get a --print-value-only
+stop_all
+rm -rf "$tmp"/d?
+
+# --- a quota, users
+
+# shellcheck disable=SC2046
+start 1 "$KONTIKI" etcd $(flags 1) --initial-cluster "$(initial http 1)" --quota-backend-bytes 3000000
+t "one member with a small quota" until_ok 15 healthy 1
+head -c 200000 /dev/zero | tr '\0' x >"$tmp/big"
+full() {
+	for ((i = 0; i < 60; i++)); do ctl put "fill/$i" <"$tmp/big" >/dev/null 2>"$tmp/full" || { cat "$tmp/full"; return 1; }; done
+}
+t_err "puts are refused over the quota" 'database space exceeded' full
+t_out "an alarm is on" 'alarm:NOSPACE' until_ok 5 eval 'ctl alarm list | grep NOSPACE'
+t_err "also for small puts" 'database space exceeded' ctl put small x
+t_out "reads go on" '^value$|^$' ctl get key --print-value-only
+t "deletes go through" ctl del --prefix fill/
+rev=$(ctl endpoint status -w json | jq '.[0].Status.header.revision')
+t "so does compaction" ctl compact "$rev" --physical
+t "defragment" ctl defrag
+t_out "disarm" 'NOSPACE' ctl alarm disarm
+t "puts work again" ctl put small x
+
+ctl_as() { # USER:PASSWORD ARGUMENTS...
+	local u=$1
+	shift
+	ctl --user "$u" "$@"
+}
+t_err "no root, no authentication" 'root user does not exist' ctl auth enable
+t "user add root" ctl user add root:secret
+t_out "root needs its role" 'does not have root role' curl -s "http://$(client 1)/v3/auth/enable" -d '{}'
+t "user grant-role" ctl user grant-role root root
+t "user add" ctl user add alice:pw
+t "role add" ctl role add reader
+t "role grant-permission" ctl role grant-permission reader readwrite pub/ --prefix
+t "to alice" ctl user grant-role alice reader
+t "auth enable" ctl auth enable
+t_err "nobody in particular may nothing" 'user name is empty' ctl get x
+t_err "a wrong password" 'authentication failed' ctl_as alice:wrong get pub/a
+t "alice writes" ctl_as alice:pw put pub/a 1
+t_out "and reads" '^1$' ctl_as alice:pw get pub/a --print-value-only
+t_err "but not everything" 'permission denied' ctl_as alice:pw get small
+t_err "nor administers" 'permission denied' ctl_as alice:pw user add eve:x
+t_out "alice may look at herself" 'Roles: reader' ctl_as alice:pw user get alice
+hers() {
+	local rev
+	rev=$(ctl_as alice:pw get pub/a -w json | jq '.kvs[0].mod_revision')
+	timeout 2 etcdctl --endpoints "$(client 1)" --user alice:pw watch pub/a --rev "$rev"
+	[ $? = 124 ]
+}
+t_out "a watch of hers" '^pub/a$' hers
+t_err "is not one of others' keys" 'permission denied' timeout 10 etcdctl --endpoints "$(client 1)" --user alice:pw watch small --rev 1
+t_err "a snapshot is root's" 'permission denied' ctl_as alice:pw endpoint hashkv
+t "change password" bash -c "echo new | timeout 20 etcdctl --endpoints $(client 1) --user root:secret user passwd alice --interactive=false"
+t_err "the old one is over" 'authentication failed' ctl_as alice:pw get pub/a
+t_out "the new one is not" '^1$' ctl_as alice:new get pub/a --print-value-only
+t_err "root keeps its role" 'invalid auth management' ctl_as root:secret user revoke-role root root
+stop 1 KILL
+# shellcheck disable=SC2046
+start 1 "$KONTIKI" etcd $(flags 1) --initial-cluster "$(initial http 1)"
+t "users outlive a kill" until_ok 15 ctl_as alice:new get pub/a
+t "auth disable" ctl_as root:secret auth disable
+t "then nobody asks" ctl get small
+stop_all
+rm -rf "$tmp"/d?
+
+# --- TLS
+
+pki() { # NAME CN EXTENSIONS
+	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$tmp/$1.key" -out "$tmp/$1.csr" -subj "/CN=$2" 2>/dev/null &&
+		openssl x509 -req -in "$tmp/$1.csr" -CA "$tmp/ca.pem" -CAkey "$tmp/ca.key" -CAcreateserial -days 2 -out "$tmp/$1.pem" \
+			-extfile <(echo "$3") 2>/dev/null
+}
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$tmp/ca.key" -out "$tmp/ca.pem" -subj /CN=ca -days 2 2>/dev/null
+both=extendedKeyUsage=serverAuth,clientAuth
+pki member member $'subjectAltName=IP:127.0.0.1,DNS:localhost\n'$both
+pki root root extendedKeyUsage=clientAuth
+pki odd odd-one $'subjectAltName=IP:127.0.0.1\n'$both
+tls=(--cert-file "$tmp/member.pem" --key-file "$tmp/member.key" --client-cert-auth --trusted-ca-file "$tmp/ca.pem"
+	--peer-cert-file "$tmp/member.pem" --peer-key-file "$tmp/member.key" --peer-client-cert-auth --peer-trusted-ca-file "$tmp/ca.pem"
+	--peer-cert-allowed-cn member)
+for n in 1 2 3; do
+	# shellcheck disable=SC2046
+	start "$n" "$KONTIKI" etcd $(flags "$n" https) --initial-cluster "$(initial https 1 2 3)" "${tls[@]}"
+done
+tctl() { timeout 20 etcdctl --endpoints "https://$(client 1)" --cacert "$tmp/ca.pem" "$@"; }
+as_root=(--cert "$tmp/root.pem" --key "$tmp/root.key")
+t "three members over TLS with others' certificates" until_ok 20 tctl "${as_root[@]}" put a 1
+t_out "members are shown as https" "https://$(peer 2)" tctl "${as_root[@]}" member list
+t "a client without a certificate is not served" eval '! tctl --dial-timeout 2s --command-timeout 3s get a 2>/dev/null'
+t "the certificate's name is the user" eval 'tctl "${as_root[@]}" user add root:x && tctl "${as_root[@]}" user grant-role root root &&
+	tctl "${as_root[@]}" auth enable && tctl "${as_root[@]}" put b 2'
+t "and others' are not root" eval '! tctl --cert $tmp/odd.pem --key $tmp/odd.key put b 3 2>/dev/null'
+t "auth disable" tctl "${as_root[@]}" auth disable
+t "place for a member" tctl "${as_root[@]}" member add m4 --peer-urls "https://$(peer 4)"
+odd=("${tls[@]}")
+odd[8]=$tmp/odd.pem
+odd[10]=$tmp/odd.key
+# shellcheck disable=SC2046
+start 4 "$KONTIKI" etcd $(flags 4 https) --initial-cluster "$(initial https 1 2 3 4)" --initial-cluster-state existing "${odd[@]}"
+refused() { cat "$tmp"/m[123].log | grep -q 'common name "odd-one" is not one'; }
+t "a peer with another common name is not let in" until_ok 10 refused
+stop 4 KILL
+stop_all
+rm -rf "$tmp"/d?
+# shellcheck disable=SC2046
+start 1 "$KONTIKI" etcd $(flags 1 https) --initial-cluster "$(initial https 1)" --auto-tls --peer-auto-tls
+t "self-signed certificates" until_ok 15 timeout 5 etcdctl --endpoints "https://$(client 1)" --cacert "$tmp/d1/fixtures/client/cert.pem" put a 1
+stop_all
