@@ -42,6 +42,7 @@ struct peer {
 	struct transport *t;
 	uint64_t id;
 	char addr[KV_ADDR_MAX], name[KV_NAME_MAX];
+	char known[KV_ADDR_MAX]; /* its address as the configuration has it; it may have said hello from another one */
 	bool wanted; /* in the configuration; others are only answered */
 	bool dead;   /* freed when its last connect request has come back */
 	struct out out[MSG_N_CHANNELS];
@@ -303,6 +304,7 @@ static struct peer *add_peer(struct transport *t, uint64_t id, const char *addr,
 	p->t = t;
 	p->id = id;
 	snprintf(p->addr, sizeof(p->addr), "%s", addr);
+	memcpy(p->known, p->addr, sizeof(p->known));
 	snprintf(p->name, sizeof(p->name), "%s", name);
 	for (unsigned i = 0; i < MSG_N_CHANNELS; i++) {
 		p->out[i].peer = p;
@@ -338,7 +340,7 @@ void transport_peers(struct transport *t, const struct kv_member *list, size_t n
 		if (p->dead)
 			continue;
 		for (size_t i = 0; i < n; i++)
-			keep = keep || (list[i].id == p->id && strcmp(list[i].addr, p->addr) == 0);
+			keep = keep || (list[i].id == p->id && (strcmp(list[i].addr, p->known) == 0 || strcmp(list[i].addr, p->addr) == 0));
 		p->wanted = keep;
 		/* One that has only said hello stays while it is there; one that was a member goes, after a last word. */
 		if (!keep && was)
@@ -347,13 +349,14 @@ void transport_peers(struct transport *t, const struct kv_member *list, size_t n
 	for (size_t i = 0; i < n; i++) {
 		struct peer *p = find_peer(t, list[i].id);
 
-		if (p && strcmp(p->addr, list[i].addr) != 0) {
+		if (p && strcmp(p->known, list[i].addr) != 0 && strcmp(p->addr, list[i].addr) != 0) {
 			remove_peer(p);
 			p = NULL;
 		}
 		if (!p)
 			p = add_peer(t, list[i].id, list[i].addr, list[i].name);
 		p->wanted = true;
+		snprintf(p->known, sizeof(p->known), "%s", list[i].addr);
 		snprintf(p->name, sizeof(p->name), "%s", list[i].name);
 	}
 }
@@ -434,6 +437,24 @@ static void dial_soon(struct peer *p)
 	loop_timer_start(&o->timer, p->t->cfg.loop, 0, on_redial);
 }
 
+/* A member that was started at another address can be reached there before the configuration says so; else it could never
+ * hear from the leader that it has to tell. */
+static void moved(struct transport *t, const struct hello *h)
+{
+	struct peer *p = find_peer(t, h->from), *at;
+	char addr[KV_ADDR_MAX];
+
+	if (!p || h->addr.n == 0 || h->addr.n >= KV_ADDR_MAX || str_eqc(h->addr, p->addr) ||
+	    p->out[MSG_CHANNEL_MAIN].state == OUT_UP)
+		return;
+	snprintf(addr, sizeof(addr), "%.*s", STR_FMT(h->addr));
+	log_info("raft", "peer=%s is at addr=%s now, not at %s", p->name, addr, p->addr);
+	at = add_peer(t, h->from, addr, p->name);
+	at->wanted = p->wanted;
+	memcpy(at->known, p->known, sizeof(at->known));
+	remove_peer(p);
+}
+
 /* False: the connection is gone. */
 static bool take_hello(struct in *in, struct str frame)
 {
@@ -460,6 +481,8 @@ static bool take_hello(struct in *in, struct str frame)
 		if (old != in && !in->joiner && old->from == h.from && old->channel == h.channel)
 			in_close(old);
 	/* It is there: no need to wait for our own next attempt to reach it. */
+	if (!in->joiner)
+		moved(t, &h);
 	if (!in->joiner)
 		dial_soon(find_peer(t, h.from));
 	/* Someone the configuration does not name (a joiner hears its leader first) must get answers too. */

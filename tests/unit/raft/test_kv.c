@@ -135,6 +135,7 @@ struct cluster {
 	struct kv_peer peers[3];
 	struct kv *kv[4];
 	struct tls_ctx *server, *client;
+	const char *zone;
 };
 
 static void free_port(char out[32])
@@ -166,6 +167,7 @@ static void member_start(struct cluster *c, int i, bool join)
 			     .join = join ? seeds : NULL,
 			     .n_join = join ? 3 : 0,
 			     .replace_ms = 1000,
+			     .zone = c->zone,
 			     .nosync = true,
 			     .on_fatal = ignore_fatal};
 
@@ -416,6 +418,47 @@ static void test_replace(void **state _unused_)
 	cluster_stop(&c);
 }
 
+struct moved {
+	struct cluster *c;
+	const char *name, *addr;
+};
+
+static bool is_known_at(void *arg)
+{
+	struct moved *x = arg;
+	struct kv_status s;
+
+	for (int k = 0; k < 3; k++) {
+		kv_status(x->c->kv[k], &s);
+		for (size_t i = 0; i < s.n_members; i++)
+			if (strcmp(s.members[i].name, x->name) == 0 &&
+			    (strcmp(s.members[i].addr, x->addr) != 0 || strcmp(s.members[i].zone, "east") != 0))
+				return false;
+	}
+	return true;
+}
+
+/* A member starts again at another address and in another zone: it is found, and the cluster learns it. */
+static void test_new_address(void **state _unused_)
+{
+	struct cluster c;
+	int who;
+
+	cluster_start(&c);
+	assert_true(rt_wait(has_leader, &c, 5000));
+	OK(rt_put(c.kv[0], "a", "1", &e));
+	who = (leader_of(&c) + 1) % 3;
+	kv_stop(c.kv[who]);
+	free_port(c.addrs[who]);
+	c.zone = "east";
+	member_start(&c, who, false);
+	assert_true(rt_wait(is_known_at, &(struct moved){&c, c.names[who], c.addrs[who]}, 10000));
+	OK(rt_put(c.kv[who], "a", "2", &e));
+	OK(kv_barrier_wait(c.kv[who], &e));
+	check_value(c.kv[who], "a", "2");
+	cluster_stop(&c);
+}
+
 static bool has_disk_alarm(void *arg)
 {
 	struct kv_status s;
@@ -476,6 +519,7 @@ int main(void)
 		cmocka_unit_test(test_join_and_leave),
 		cmocka_unit_test(test_reserved_place),
 		cmocka_unit_test(test_replace),
+		cmocka_unit_test(test_new_address),
 		cmocka_unit_test(test_disk_failure),
 	};
 
