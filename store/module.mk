@@ -20,6 +20,7 @@ libstore_a_SOURCES = \
 	store/range.c \
 	store/record.c store/record.h \
 	store/replay.c \
+	store/snapfile.c store/snapfile.h \
 	store/snapshot.c store/snapshot.h \
 	store/install.c \
 	store/store.c store/store.h store/store-priv.h \
