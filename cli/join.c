@@ -383,3 +383,33 @@ int join_as_agent(const struct join_node *n, struct arena *a, const char *const 
 	buf_fini(&csr);
 	return rv == 0 ? string_list(json_getc(j, "servers"), a, ret_servers, ret_n, e) : rv;
 }
+
+/* --- The first cluster ------------------------------------------------------------------------------------- */
+
+int members_parse(const char *list, int api_port, const char *name, struct arena *a, struct kv_peer **ret, size_t *ret_n, struct err *e)
+{
+	struct kv_peer *v = arena_new_array(a, struct kv_peer, KV_MAX_MEMBERS);
+	struct str rest = str_from(list), one;
+	bool more = rest.n > 0, self = false;
+	size_t n = 0;
+
+	while (more) {
+		struct str who, addr, flag, host, port;
+
+		more = str_cut(rest, ',', &one, &rest);
+		str_cut(one, '+', &one, &flag);
+		if (!str_cut(one, '=', &who, &addr) || !str_cut(addr, ':', &host, &port) || n == KV_MAX_MEMBERS ||
+		    (flag.n > 0 && !str_eqc(flag, "witness")))
+			return err_set(e, ERR_BAD_REQUEST,
+				       "--initial-cluster \"%s\": at most %d members as NAME=IP:PORT or NAME=IP:PORT+witness, separated by commas", list,
+				       KV_MAX_MEMBERS);
+		v[n++] = (struct kv_peer){.name = arena_cstr(a, who), .addr = arena_cstr(a, addr), .witness = flag.n > 0,
+					  .url = flag.n > 0 ? NULL : arena_printf(a, "https://%.*s:%d", STR_FMT(host), api_port)};
+		self = self || str_eqc(who, name);
+	}
+	if (n > 0 && !self)
+		return err_set(e, ERR_BAD_REQUEST, "--initial-cluster does not name this server (\"%s\")", name);
+	*ret = v;
+	*ret_n = n;
+	return 0;
+}

@@ -22,9 +22,16 @@
 #include "base/err.h"
 
 struct http_request;
+struct json;
 struct kv;
+struct kv_member;
+struct kv_peer;
+struct kv_status;
 
 /* --- Servers ---- */
+
+/* --initial-cluster: "a=10.0.0.1:2380,b=10.0.0.2:2380,w=10.0.0.3:2380+witness", `name` among them; in the arena. */
+int members_parse(const char *list, int api_port, const char *name, struct arena *, struct kv_peer **ret, size_t *ret_n, struct err *e);
 
 /* pki/join.token, made when missing; `ret_token` (in the arena) may be NULL. Needs ca.crt. */
 int join_ensure_token(const char *pki_dir, struct arena *, const char **ret_token, struct err *e);
@@ -36,9 +43,19 @@ struct join_service {
 /* For the API server's front: true when the path was one of ours; then the request has been answered or will be. Any loop. */
 bool join_serve(struct join_service *, struct http_request *);
 
-/* The same for /kontiki/v1/members: GET lists them, DELETE .../NAME removes one, POST .../NAME makes it the leader. Needs a client
- * certificate of system:masters. */
+/*
+ * The same for what administrators (a client certificate of system:masters) ask of the store:
+ *
+ *	GET /kontiki/v1/members                list            POST   make a place: {address, zone, learner, witness}
+ *	PUT /kontiki/v1/members/NAME           {address, url, zone}
+ *	DELETE /kontiki/v1/members/NAME        POST .../NAME/transfer, .../NAME/promote        NAME may be an id
+ *	GET /kontiki/v1/status                 all of kv_status and what is wrong
+ *	GET /kontiki/v1/snapshot               a snapshot file (store/snapfile.h)
+ */
 bool members_serve(struct kv *, struct http_request *);
+bool store_serve(struct kv *, struct http_request *);
+bool request_is_admin(const struct http_request *);
+struct json *member_json(struct arena *, const struct kv_status *, const struct kv_member *);
 
 /* --- Joiners ---- */
 

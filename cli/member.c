@@ -1,4 +1,5 @@
 /* kontiki member: the members of the replicated store. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,45 +7,43 @@
 #include "base/arena.h"
 #include "base/util.h"
 #include "cli/cmd.h"
-#include "cli/fetch.h"
 #include "cli/local.h"
-#include "io/tls.h"
+#include "cli/store_client.h"
 #include "proto/json.h"
 
 struct member_opts {
-	const char *name, *dir, *data_dir, *server;
+	struct store_client_opts where;
+	const char *address, *url, *zone;
+	bool learner, witness;
 };
 
 static const struct opt member_rows[] = {
-	{"name", 0, OPT_STR, offsetof(struct member_opts, name), "NAME", "a local cluster (default " LOCAL_DEFAULT_NAME ")", "KONTIKI_CLUSTER", NULL},
-	{"dir", 0, OPT_STR, offsetof(struct member_opts, dir), "DIR", "its folder (default " LOCAL_DEFAULT_ROOT "/NAME)", "KONTIKI_CLUSTER_DIR", NULL},
-	{"data-dir", 0, OPT_STR, offsetof(struct member_opts, data_dir), "DIR", "instead: this server's data directory", NULL, NULL},
-	{"server", 0, OPT_STR, offsetof(struct member_opts, server), "IP:PORT", "with --data-dir: the server to ask (default 127.0.0.1:6443)", NULL, NULL},
+	STORE_CLIENT_ROWS(struct member_opts, where),
+	{"address", 0, OPT_STR, offsetof(struct member_opts, address), "IP:PORT", "add, update: where its peers reach it", NULL, NULL},
+	{"url", 0, OPT_STR, offsetof(struct member_opts, url), "URL", "update: where clients reach its API", NULL, NULL},
+	{"failure-domain", 0, OPT_STR, offsetof(struct member_opts, zone), "WORD", "add, update: what it fails together with (a rack, a zone)", NULL, NULL},
+	{"learner", 0, OPT_BOOL, offsetof(struct member_opts, learner), "", "add: it gets the data but no vote until it is promoted", NULL, NULL},
+	{"witness", 0, OPT_BOOL, offsetof(struct member_opts, witness), "", "add: it votes and serves no API", NULL, NULL},
 	OPT_END,
 };
 
-static const char member_usage[] = "usage: kontiki member list\n       kontiki member remove NAME\n       kontiki member transfer NAME\n\n"
-				   "remove takes a server out of the cluster for good: its data directory cannot come back.\n"
-				   "transfer makes it the leader.\n";
+static const char member_usage[] =
+	"usage: kontiki member list\n"
+	"       kontiki member add --address IP:PORT [--learner] [--witness] [--failure-domain WORD]\n"
+	"       kontiki member promote|remove|transfer NAME|ID\n"
+	"       kontiki member update NAME|ID [--address IP:PORT] [--url URL] [--failure-domain WORD]\n\n"
+	"add makes a place for a server that is then started with --join and this address; without it, --join makes its own.\n"
+	"promote gives a learner its vote. remove takes a server out of the cluster for good: its data directory cannot come back.\n"
+	"transfer makes it the leader. update says where a member is from now on; one that is started elsewhere says so itself.\n";
 
-/* Where to ask, and with which identity. */
-static int connect_to(const struct member_opts *o, struct fetch *f, struct arena *a, struct err *e)
+static void print_member(const struct json *m)
 {
-	struct tls_config tc = {.server = false};
-	struct local l;
-	const char *pki;
+	const char *role = json_cstr(json_getc(m, "role"));
+	char what[64];
 
-	if (o->data_dir) {
-		pki = arena_printf(a, "%s/pki", o->data_dir);
-		f->address = o->server ? o->server : "127.0.0.1:6443";
-	} else {
-		if (local_load(&l, o->name, o->dir, e) < 0)
-			return -(int)e->code;
-		pki = arena_printf(a, "%s/pki", l.dir);
-		f->address = arena_printf(a, "127.0.0.1:%u", l.port);
-	}
-	return tls_ctx_new_files(&tc, arena_printf(a, "%s/admin.crt", pki), arena_printf(a, "%s/admin.key", pki), arena_printf(a, "%s/ca.crt", pki),
-			&f->tls, e);
+	snprintf(what, sizeof(what), "%s%s", role, json_true(json_getc(m, "witness")) ? ",witness" : "");
+	printf("%-20s %-18s %-24s %-16s %-10s %s\n", json_true(json_getc(m, "started")) ? json_cstr(json_getc(m, "name")) : "(not started)",
+	       json_cstr(json_getc(m, "id")), json_cstr(json_getc(m, "address")), what, json_cstr(json_getc(m, "zone")), json_cstr(json_getc(m, "url")));
 }
 
 static int print_list(struct str text, struct arena *a, struct err *e)
@@ -53,42 +52,82 @@ static int print_list(struct str text, struct arena *a, struct err *e)
 
 	if (json_parse(a, text, NULL, &all, e) < 0)
 		return -(int)e->code;
-	printf("%-20s %-18s %-24s %-8s %s\n", "NAME", "ID", "ADDRESS", "ROLE", "URL");
+	printf("%-20s %-18s %-24s %-16s %-10s %s\n", "NAME", "ID", "ADDRESS", "ROLE", "DOMAIN", "URL");
 	JSON_ITEMS (m, all)
-		printf("%-20s %-18s %-24s %-8s %s\n", json_cstr(json_getc(m, "name")), json_cstr(json_getc(m, "id")),
-				json_cstr(json_getc(m, "address")), json_cstr(json_getc(m, "role")), json_cstr(json_getc(m, "url")));
+		print_member(m);
 	return 0;
+}
+
+static struct str body_of(const struct member_opts *o, struct arena *a)
+{
+	struct json *j = json_new_object(a);
+
+	if (o->address)
+		json_setc(a, j, "address", json_newc(a, o->address));
+	if (o->url)
+		json_setc(a, j, "url", json_newc(a, o->url));
+	if (o->zone)
+		json_setc(a, j, "zone", json_newc(a, o->zone));
+	json_setc(a, j, "learner", json_new_bool(a, o->learner));
+	json_setc(a, j, "witness", json_new_bool(a, o->witness));
+	return json_text(a, j);
+}
+
+/* verb, whether it names a member, the request, and what is said when it is done */
+static const struct verb {
+	const char *name;
+	bool one;
+	const char *method, *suffix, *done;
+} verbs[] = {
+	{"list", false, "GET", "", NULL},
+	{"add", false, "POST", "", NULL},
+	{"remove", true, "DELETE", "", "removed"},
+	{"transfer", true, "POST", "/transfer", "leads"},
+	{"promote", true, "POST", "/promote", "votes"},
+	{"update", true, "PUT", "", "updated"},
+};
+
+static const struct verb *verb_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	return NULL;
 }
 
 static int run(const struct member_opts *o, const struct opt_args *args, struct arena *a, struct err *e)
 {
-	const char *verb = args->n ? args->v[0] : "", *path = "/kontiki/v1/members";
-	bool lists = strcmp(verb, "list") == 0, removes = strcmp(verb, "remove") == 0, transfers = strcmp(verb, "transfer") == 0;
-	struct fetch f = {.method = lists ? "GET" : removes ? "DELETE" : "POST", .timeout_ms = 60000};
+	const struct verb *v = verb_find(args->n ? args->v[0] : "");
+	bool adds = v && strcmp(v->name, "add") == 0, updates = v && strcmp(v->name, "update") == 0;
+	const char *path = "/kontiki/v1/members";
+	struct str answer = STR_NULL;
 	int rv;
 
-	if (!lists && !removes && !transfers)
-		return err_set(e, ERR_BAD_REQUEST, "say what to do: list, remove NAME or transfer NAME");
-	if (!lists && args->n != 2)
-		return err_set(e, ERR_BAD_REQUEST, "which member? 'kontiki member list' shows them");
-	f.path = lists ? path : arena_printf(a, "%s/%s", path, args->v[1]);
-	rv = connect_to(o, &f, a, e);
-	if (rv == 0)
-		rv = fetch(&f, a, e);
-	tls_ctx_unref(f.tls);
+	if (!v)
+		return err_set(e, ERR_BAD_REQUEST, "say what to do: list, add, promote, update, remove or transfer");
+	if (args->n != (v->one ? 2 : 1))
+		return err_set(e, ERR_BAD_REQUEST, v->one ? "which member? 'kontiki member list' shows them" : "\"%s\" takes no name", v->name);
+	if (adds && !o->address)
+		return err_set(e, ERR_BAD_REQUEST, "where will it be? give --address IP:PORT of its peer port");
+	if (updates && !o->address && !o->url && !o->zone)
+		return err_set(e, ERR_BAD_REQUEST, "what is new? give --address, --url or --failure-domain");
+	if (v->one)
+		path = arena_printf(a, "%s/%s%s", path, args->v[1], v->suffix);
+	rv = store_client_ask(&o->where, v->method, path, adds || updates ? body_of(o, a) : STR_NULL, a, &answer, e);
 	if (rv < 0)
 		return rv;
-	if (f.status != 200)
-		return err_set(e, err_from_http(f.status), "%.*s", STR_FMT(str_trim(f.answer)));
-	if (lists)
-		return print_list(f.answer, a, e);
-	printf("member %s %s\n", args->v[1], removes ? "removed" : "leads");
+	if (strcmp(v->name, "list") == 0)
+		return print_list(answer, a, e);
+	if (adds)
+		printf("a place for the member at %s is made, id %.*s: start the server there with --join\n", o->address, STR_FMT(str_trim(answer)));
+	else
+		printf("member %s %s\n", args->v[1], v->done);
 	return 0;
 }
 
 int cmd_member(int argc, char **argv)
 {
-	struct member_opts o = {.name = LOCAL_DEFAULT_NAME};
+	struct member_opts o = {.where.name = LOCAL_DEFAULT_NAME};
 	struct opt_args args;
 	struct err e = ERR_INIT;
 	struct arena a;

@@ -23,6 +23,7 @@ libverbs_a_SOURCES = \
 libverbs_a_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(PROTOBUFC_CFLAGS) $(NL_CFLAGS)
 kontiki_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NL_CFLAGS) $(PROTOBUFC_CFLAGS)
 kontiki_SOURCES = \
+	cli/backup.c cli/backup.h \
 	cli/cmd.h cli/commands.def \
 	cli/cmd_apply.c \
 	cli/cmd_delete.c \
@@ -55,7 +56,12 @@ kontiki_SOURCES = \
 	cli/notify.c cli/notify.h \
 	cli/opts.c cli/opts.h \
 	cli/pki.c cli/pki.h \
+	cli/recover.c \
 	cli/server.c \
+	cli/snapshot.c \
+	cli/status.c \
+	cli/store_client.c cli/store_client.h \
+	cli/store_serve.c \
 	cli/up.c
 kontiki_LDADD = libverbs.a libagent.a libkubelet.a libproxy.a libdns.a libetcd.a libapiserver.a libscheduler.a libcontrollers.a libinformer.a libclient.a \
 	libnet.a libraft.a libstore.a libproto.a $(IO_LIBS) $(RAFT_LIBS) $(LMDB_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(NL_LIBS) \

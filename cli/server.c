@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "cli/backup.h"
 #include "cli/cmd.h"
 #include "cli/control.h"
 #include "cli/join.h"
@@ -31,10 +32,11 @@
 
 struct server_opts {
 	const char *name, *data_dir, *address, *initial_cluster, *join, *token, *cluster_cidr, *service_cidr, *cluster_dns, *cluster_domain,
-			*cgroup_root, *runtime, *labels, *taints, *log_level, *audit_policy, *audit_log, *encryption, *etcd_listen;
+			*cgroup_root, *runtime, *labels, *taints, *log_level, *audit_policy, *audit_log, *encryption, *etcd_listen, *zone, *snapshot_dir;
 	struct opt_list servers, sans;
-	int64_t audit_mb, audit_backups, audit_days, port, peer_port, kubelet_port, healthz_port, election_ms, heartbeat_ms, event_ttl_s, history_s, max_requests;
-	bool no_agent;
+	int64_t audit_mb, audit_backups, audit_days, port, peer_port, kubelet_port, healthz_port, election_ms, heartbeat_ms, event_ttl_s, history_s, max_requests,
+			voters, dead_s, snapshot_s, snapshot_keep;
+	bool no_agent, witness;
 };
 
 #define ROW(name, type, member, arg, help, env) {name, 0, type, offsetof(struct server_opts, member), arg, help, env, NULL}
@@ -75,6 +77,13 @@ static const struct opt server_rows[] = {
 	ROW("event-ttl", OPT_INT, event_ttl_s, "SECONDS", "how long Events are kept (default 3600)", NULL),
 	ROW("history", OPT_INT, history_s, "SECONDS", "how long old revisions can be watched and listed from (default 300)", NULL),
 	ROW("max-requests-inflight", OPT_INT, max_requests, "N", "requests under way at one time, watches apart; more get 429 (default 2000)", NULL),
+	ROW("voters", OPT_INT, voters, "N", "members that vote, 1, 3 or 5; further ones stand by (default 5; the same on each server)", NULL),
+	ROW("failure-domain", OPT_STR, zone, "WORD", "what this server fails together with (a rack, a zone): votes are spread over these", "KONTIKI_FAILURE_DOMAIN"),
+	ROW("dead-after", OPT_INT, dead_s, "SECONDS", "a voter that is silent so long loses its vote to a stand-by (default 30)", NULL),
+	ROW("witness", OPT_BOOL, witness, "", "only vote and keep the log: no API, no pods. The third of two servers", NULL),
+	ROW("snapshot-interval", OPT_INT, snapshot_s, "SECONDS", "take a snapshot of the store so often (default 0: never)", NULL),
+	ROW("snapshot-keep", OPT_INT, snapshot_keep, "N", "how many of them are kept (default 5)", NULL),
+	ROW("snapshot-dir", OPT_STR, snapshot_dir, "DIR", "where (default DATA-DIR/snapshots)", NULL),
 	ROW("no-agent", OPT_BOOL, no_agent, "", "control plane only: run no pods here", NULL),
 	OPT_END,
 };
@@ -105,6 +114,7 @@ struct server {
 	struct tls_ctx *etcd_tls;
 	struct etcd_server *etcd;
 	struct control *control;
+	struct backup *backup;
 	struct agent *agent;
 	struct agent_cfg agent_cfg;
 	uint64_t began_ms;
@@ -204,6 +214,10 @@ static int check_numbers(const struct server_opts *o, struct err *e)
 		{"event-ttl", o->event_ttl_s, 1, 31536000},
 		{"history", o->history_s, 1, 604800},
 		{"max-requests-inflight", o->max_requests, 1, 1000000},
+		{"voters", o->voters, 1, KV_MAX_MEMBERS},
+		{"dead-after", o->dead_s, 1, 86400},
+		{"snapshot-interval", o->snapshot_s, 1, 31536000},
+		{"snapshot-keep", o->snapshot_keep, 1, 10000},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
@@ -221,7 +235,7 @@ static int prepare(struct server *s, struct err *e)
 		rv = find_name(s, e);
 	if (s->o.log_level && !log_set_level(s->o.log_level))
 		return err_set(e, ERR_BAD_REQUEST, "log level \"%s\": use error, warn, info or debug", s->o.log_level);
-	if (!s->o.no_agent && geteuid() != 0)
+	if (!s->o.no_agent && !s->o.witness && geteuid() != 0)
 		return err_set(e, ERR_FORBIDDEN, "a node runs containers and sets up networks: start it as root, or give --no-agent");
 	if (rv == 0)
 		rv = find_address(s, e);
@@ -246,32 +260,6 @@ static struct pki_node pki_of(struct server *s)
 
 /* --- The store ------------------------------------------------------------------------------------------------ */
 
-/* "a=10.0.0.1:2380,b=..." */
-static int parse_members(struct server *s, struct kv_peer **ret, size_t *ret_n, struct err *e)
-{
-	struct str rest = str_from(s->o.initial_cluster), one;
-	struct kv_peer *v = arena_new_array(&s->arena, struct kv_peer, KV_MAX_MEMBERS);
-	size_t n = 0;
-	bool more = rest.n > 0, self = false;
-
-	while (more) {
-		struct str name, addr, host, port;
-
-		more = str_cut(rest, ',', &one, &rest);
-		if (!str_cut(one, '=', &name, &addr) || !str_cut(addr, ':', &host, &port) || n == KV_MAX_MEMBERS)
-			return err_set(e, ERR_BAD_REQUEST, "--initial-cluster \"%s\": at most %d members as NAME=IP:PORT, separated by commas",
-					s->o.initial_cluster, KV_MAX_MEMBERS);
-		v[n++] = (struct kv_peer){.name = arena_cstr(&s->arena, name), .addr = arena_cstr(&s->arena, addr),
-				.url = arena_printf(&s->arena, "https://%.*s:%d", STR_FMT(host), (int)s->o.port)};
-		self = self || str_eqc(name, s->o.name);
-	}
-	if (n > 0 && !self)
-		return err_set(e, ERR_BAD_REQUEST, "--initial-cluster does not name this server (\"%s\")", s->o.name);
-	*ret = v;
-	*ret_n = n;
-	return 0;
-}
-
 static void on_fatal(void *arg, const struct err *e)
 {
 	/* The store cannot go on, and neither can anything above it. Pods run on; whoever started us starts us again. */
@@ -291,13 +279,17 @@ static int start_kv(struct server *s, struct err *e)
 		.election_ms = (unsigned)s->o.election_ms,
 		.heartbeat_ms = (unsigned)s->o.heartbeat_ms,
 		.compact_keep_ms = (unsigned)s->o.history_s * 1000,
+		.zone = s->o.zone,
+		.witness = s->o.witness,
+		.voters = (unsigned)s->o.voters,
+		.dead_ms = (unsigned)s->o.dead_s * 1000,
 		.on_fatal = on_fatal,
 	};
 	struct kv_peer *initial = NULL;
 	int rv = 0;
 
 	if (s->o.initial_cluster)
-		rv = parse_members(s, &initial, &cfg.n_initial, e);
+		rv = members_parse(s->o.initial_cluster, (int)s->o.port, s->o.name, &s->arena, &initial, &cfg.n_initial, e);
 	cfg.initial = cfg.n_initial ? initial : NULL;
 	cfg.join = s->join_peers;
 	cfg.n_join = s->n_join_peers;
@@ -316,7 +308,7 @@ static bool serve_extra(void *arg, struct http_request *r)
 {
 	struct join_service *join = arg;
 
-	return join_serve(join, r) || members_serve(join->kv, r);
+	return join_serve(join, r) || members_serve(join->kv, r) || store_serve(join->kv, r);
 }
 
 static int start_api(struct server *s, struct err *e)
@@ -404,6 +396,17 @@ static int start_agent(struct server *s, const char *const *servers, size_t n_se
 	return agent_start(&s->agent_cfg, &s->agent, e);
 }
 
+static int start_backups(struct server *s, struct err *e)
+{
+	struct backup_cfg cfg = {.store = kv_store(s->kv), .dir = s->o.snapshot_dir, .interval_s = (unsigned)s->o.snapshot_s, .keep = (unsigned)s->o.snapshot_keep};
+
+	if (!s->o.snapshot_s)
+		return 0;
+	if (!cfg.dir)
+		cfg.dir = arena_printf(&s->arena, "%s/snapshots", s->o.data_dir);
+	return backup_start(&cfg, &s->backup, e);
+}
+
 static int write_admin_kubeconfig(struct server *s, struct err *e)
 {
 	char path[PATH_MAX];
@@ -449,6 +452,9 @@ static int start_server(struct server *s, struct err *e)
 		rv = pki_ensure_server(s->pki, &pn, e);
 	if (rv == 0)
 		rv = start_kv(s, e);
+	if (rv < 0 || s->o.witness)
+		return rv;
+	rv = start_backups(s, e);
 	if (rv == 0)
 		rv = start_api(s, e);
 	if (rv == 0)
@@ -463,7 +469,7 @@ static int start_server(struct server *s, struct err *e)
 		return rv;
 	/* Our own API server first; the others when it does not answer. */
 	self[n++] = arena_printf(&s->arena, "127.0.0.1:%d", (int)s->o.port);
-	if (s->o.initial_cluster && parse_members(s, &members, &n_members, e) == 0)
+	if (s->o.initial_cluster && members_parse(s->o.initial_cluster, (int)s->o.port, s->o.name, &s->arena, &members, &n_members, e) == 0)
 		for (size_t i = 0; i < n_members; i++)
 			if (strcmp(members[i].name, s->o.name) != 0)
 				self[n++] = members[i].url + strlen("https://");
@@ -482,6 +488,7 @@ static void stop_all(struct server *s)
 	etcd_server_stop(s->etcd);
 	if (s->api)
 		apiserver_stop(s->api);
+	backup_stop(s->backup);
 	if (s->kv)
 		kv_stop(s->kv);
 	tls_ctx_unref(s->etcd_tls);

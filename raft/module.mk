@@ -24,6 +24,7 @@ libraft_a_SOURCES = \
 	raft/member_roles.c \
 	raft/member_snap.c \
 	raft/msg.c raft/msg.h raft/msg.def \
+	raft/problems.c raft/problems.h \
 	raft/recover.c raft/recover.h \
 	raft/roles.c raft/roles.h \
 	raft/stable.c raft/stable.h \
