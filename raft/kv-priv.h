@@ -25,6 +25,7 @@ struct kv {
 	uv_check_t check;
 	uv_idle_t idle;
 	bool kicked;
+	bool sends_due; /* transport_flush is due at the end of this turn */
 	struct loop_timer timer, stop_timer;
 	struct disk_posix disk;
 	struct stable stable;

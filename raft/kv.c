@@ -291,18 +291,34 @@ static void on_idle(uv_idle_t *h _unused_)
 	/* Only here to keep the loop from waiting while a flush is due. */
 }
 
+static void push_sends(struct kv *kv)
+{
+	if (!kv->sends_due)
+		return;
+	kv->sends_due = false;
+	if (kv->transport)
+		transport_flush(kv->transport);
+}
+
+static void op_push(struct member *m)
+{
+	push_sends(member_arg(m));
+}
+
 void kv__on_check(uv_check_t *h)
 {
 	struct kv *kv = h->data;
 
+	if (kv->kicked) {
+		kv->kicked = false;
+		if (kv->member)
+			member_flush(kv->member);
+		if (kv->closing)
+			kv__maybe_close(kv);
+	}
+	push_sends(kv);
 	if (!kv->kicked)
-		return;
-	kv->kicked = false;
-	uv_idle_stop(&kv->idle);
-	if (kv->member)
-		member_flush(kv->member);
-	if (kv->closing)
-		kv__maybe_close(kv);
+		uv_idle_stop(&kv->idle);
 }
 
 static void op_kick(struct member *m)
@@ -312,14 +328,20 @@ static void op_kick(struct member *m)
 	if (kv->kicked)
 		return;
 	kv->kicked = true;
-	uv_idle_start(&kv->idle, on_idle);
+	if (!kv->sends_due)
+		uv_idle_start(&kv->idle, on_idle);
 }
 
 static bool op_send(struct member *m, uint64_t to, enum msg_channel channel, struct str frame)
 {
 	struct kv *kv = member_arg(m);
 
-	return kv->transport && transport_send(kv->transport, to, channel, frame);
+	if (!kv->transport || !transport_send(kv->transport, to, channel, frame))
+		return false;
+	if (!kv->sends_due && !kv->kicked)
+		uv_idle_start(&kv->idle, on_idle);
+	kv->sends_due = true;
+	return true;
 }
 
 static void op_peers(struct member *m, const struct kv_member *peers, size_t n)
@@ -428,6 +450,7 @@ const struct member_ops kv__ops = {
 	.arm = op_arm,
 	.kick = op_kick,
 	.send = op_send,
+	.push = op_push,
 	.write = op_write,
 	.work = op_work,
 	.peers = op_peers,

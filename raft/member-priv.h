@@ -159,6 +159,10 @@ struct member {
 	struct list queue, pending, forwarded;
 	size_t queue_bytes, forward_bytes;
 	uint64_t forward_after; /* the supposed leader refused: ask again then */
+	/* Pacing, so that what comes while others are on their way gathers: see paced() in member_propose.c. */
+	uint64_t submitted[2]; /* last indexes of the two newest batches appended */
+	uint64_t sent[2];      /* last ids of the two newest batches forwarded */
+	uint64_t sent_at;
 	uint64_t next_id;
 	struct proposal **submitting; /* those in the SUBMIT step under way */
 

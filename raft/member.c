@@ -264,7 +264,11 @@ void member_flush(struct member *m)
 		member__changes(m);
 		member__submit(m);
 	}
+	/* The disk and the others work on what is new while this thread applies what is committed. */
 	if (member__runs(m)) {
+		maybe_write(m);
+		if (m->ops->push)
+			m->ops->push(m);
 		member__apply(m);
 		member__leases(m);
 		member__reads(m);

@@ -51,6 +51,8 @@ struct member_ops {
 	void (*kick)(struct member *);
 	/* Best effort. False: it was certainly not sent (no connection, budget used up). The bytes are copied. */
 	bool (*send)(struct member *, uint64_t to, enum msg_channel, struct str frame);
+	/* What was sent goes out now, not at the end of the turn. NULL: sending does not wait. */
+	void (*push)(struct member *);
 	/* wal_batch_write, then member_written. One at a time; the batch is the member's. */
 	void (*write)(struct member *, struct wal_batch *);
 	void (*work)(struct member *, struct member_work *);

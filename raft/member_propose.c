@@ -127,6 +127,15 @@ static bool tail_is_full(const struct member *m, size_t bytes)
 	return m->log.last - MIN(m->commit, m->log.last) >= MEMBER_MAX_TAIL || bytes > MEMBER_MAX_TAIL_BYTES;
 }
 
+/*
+ * Pacing: two batches may be on their way, and what comes meanwhile waits to be the third. A lone client never waits; when
+ * many write at once, a turn of the loop, a frame, a sync and a store transaction carry dozens of writes instead of one or two each.
+ */
+static bool paced(const struct member *m)
+{
+	return m->commit < m->submitted[0] && m->submitted[1] <= m->log.last;
+}
+
 /* Append what waits, as many as one step may carry. Returns false when nothing could be appended. */
 static bool submit_some(struct member *m)
 {
@@ -222,12 +231,28 @@ static bool forward(struct member *m, struct proposal *p)
 	return true;
 }
 
+/* The same towards the leader. Only for a heartbeat: an answer may be lost together with its connection. */
+static bool forwards_paced(struct member *m)
+{
+	const struct proposal *oldest = list_empty(&m->forwarded) ? NULL : LIST_FIRST(&m->forwarded, struct proposal, link);
+
+	if (oldest == NULL || oldest->sent_to != m->leader || oldest->id > m->sent[0] ||
+	    member__now(m) >= m->sent_at + m->cfg.heartbeat_ms)
+		return false;
+	member__arm_by(m, m->sent_at + m->cfg.heartbeat_ms);
+	return true;
+}
+
 static void forward_queue(struct member *m)
 {
 	if (member__now(m) < m->forward_after) {
 		member__arm_by(m, m->forward_after);
 		return;
 	}
+	if (forwards_paced(m))
+		return;
+	m->sent[0] = m->sent[1];
+	m->sent_at = member__now(m);
 	LIST_FOR_EACH_SAFE (p, next, &m->queue, struct proposal, link) {
 		if (!p->req) {
 			/* Upkeep is the leader's; a peer's request is never passed on twice. */
@@ -241,6 +266,7 @@ static void forward_queue(struct member *m)
 			member__arm_by(m, member__now(m) + m->cfg.heartbeat_ms); /* no connection yet */
 			break;
 		}
+		m->sent[1] = p->id;
 	}
 }
 
@@ -250,9 +276,16 @@ void member__submit(struct member *m)
 		return;
 	if (m->state == RAFT_LEADER) {
 		/* One step a turn at the least, so that a full tail drains while new ones gather. */
-		if (raft_transferee(&m->raft) == 0)
-			while (!list_empty(&m->queue) && !tail_is_full(m, 0) && submit_some(m))
-				;
+		uint64_t before = m->log.last;
+
+		if (raft_transferee(&m->raft) != 0 || paced(m))
+			return;
+		while (!list_empty(&m->queue) && !tail_is_full(m, 0) && submit_some(m))
+			;
+		if (m->log.last > before) {
+			m->submitted[0] = m->submitted[1];
+			m->submitted[1] = m->log.last;
+		}
 	} else if (m->leader != 0 && m->leader != m->id) {
 		forward_queue(m);
 	}

@@ -14,6 +14,8 @@
 /* What may wait for a slow peer. Entries that do not fit count as lost; the core sends them again. */
 static const size_t budgets[MSG_N_CHANNELS] = {[MSG_CHANNEL_MAIN] = 16u << 20, [MSG_CHANNEL_BULK] = 8u << 20};
 
+/* Frames gathered for one write. */
+#define FRAMES_MAX (256u << 10)
 #define MAX_INCOMING 256
 #define BACKOFF_MIN_MS 20
 #define BACKOFF_MAX_MS 500
@@ -33,6 +35,7 @@ struct out {
 	struct loop_timer timer; /* back-off, or patience with the hello */
 	unsigned backoff;
 	struct buf in;
+	struct buf frames; /* sent, and not yet given to the stream: one write and one TLS record carry many */
 	uint64_t lost_at; /* the connection broke then: a refusal soon after tells of a crash; 0: told, or never up */
 	char last_error[160];
 };
@@ -124,7 +127,7 @@ static void peer_maybe_free(struct peer *p)
 		if (p->out[i].state == OUT_CONNECTING)
 			return;
 	for (unsigned i = 0; i < MSG_N_CHANNELS; i++)
-		buf_fini(&p->out[i].in);
+		buf_fini(&p->out[i].in), buf_fini(&p->out[i].frames);
 	list_del(&p->link);
 	free(p);
 }
@@ -139,6 +142,7 @@ static void out_down(struct out *o, const struct err *why)
 	loop_timer_stop(&o->timer);
 	drop_stream(t, &o->stream);
 	buf_clear(&o->in);
+	buf_clear(&o->frames);
 	if (why && (was_up || strncmp(o->last_error, why->text, sizeof(o->last_error) - 1) != 0)) {
 		snprintf(o->last_error, sizeof(o->last_error), "%.*s", (int)sizeof(o->last_error) - 1, why->text);
 		log_info("raft", "peer=%s addr=%s %s: %s", p->name, p->addr, was_up ? "connection lost" : "cannot connect",
@@ -310,6 +314,7 @@ static struct peer *add_peer(struct transport *t, uint64_t id, const char *addr,
 		p->out[i].peer = p;
 		p->out[i].channel = (enum msg_channel)i;
 		buf_init(&p->out[i].in, BUF_NO_LIMIT);
+		buf_init(&p->out[i].frames, BUF_NO_LIMIT); /* by the budgets */
 	}
 	list_add_tail(&t->peers, &p->link);
 	dial(&p->out[MSG_CHANNEL_MAIN]);
@@ -324,6 +329,7 @@ static void remove_peer(struct peer *p)
 
 		loop_timer_stop(&o->timer);
 		drop_stream(p->t, &o->stream);
+		buf_clear(&o->frames);
 		if (o->state == OUT_CONNECTING)
 			stream_connect_cancel(&o->connect);
 		else
@@ -361,6 +367,18 @@ void transport_peers(struct transport *t, const struct kv_member *list, size_t n
 	}
 }
 
+static void out_flush(struct out *o)
+{
+	if (o->frames.n == 0)
+		return;
+	if (o->frames.n >= FRAMES_MAX / 2) {
+		stream_write_take(o->stream, &o->frames, NULL);
+	} else {
+		stream_write(o->stream, buf_str(&o->frames), NULL);
+		buf_clear(&o->frames);
+	}
+}
+
 bool transport_send(struct transport *t, uint64_t to, enum msg_channel channel, struct str frame)
 {
 	struct peer *p = find_peer(t, to);
@@ -370,10 +388,19 @@ bool transport_send(struct transport *t, uint64_t to, enum msg_channel channel, 
 		return false;
 	if (o->state == OUT_IDLE)
 		dial(o);
-	if (o->state != OUT_UP || stream_queued(o->stream) + frame.n > budgets[channel])
+	if (o->state != OUT_UP || stream_queued(o->stream) + o->frames.n + frame.n > budgets[channel])
 		return false;
-	stream_write(o->stream, frame, NULL);
+	if (o->frames.n + frame.n > FRAMES_MAX)
+		out_flush(o);
+	buf_adds(&o->frames, frame);
 	return true;
+}
+
+void transport_flush(struct transport *t)
+{
+	LIST_FOR_EACH (p, &t->peers, struct peer, link)
+		for (unsigned i = 0; i < MSG_N_CHANNELS; i++)
+			out_flush(&p->out[i]);
 }
 
 /* --- Incoming ------------------------------------------------------------------------------------------------------------- */
@@ -616,6 +643,7 @@ uint16_t transport_port(const struct transport *t)
 
 void transport_close(struct transport *t, void (*done)(void *arg))
 {
+	transport_flush(t);
 	t->closing = true;
 	t->closed = done;
 	LIST_FOR_EACH_SAFE (in, inext, &t->incoming, struct in, link)

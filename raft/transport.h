@@ -57,7 +57,9 @@ int transport_new(const struct transport_cfg *, struct transport **ret, struct e
 uint16_t transport_port(const struct transport *);
 /* The members to be connected with; others that were are dropped. */
 void transport_peers(struct transport *, const struct kv_member *, size_t n);
+/* Copied; it goes out with others at the next transport_flush. */
 bool transport_send(struct transport *, uint64_t to, enum msg_channel, struct str frame);
+void transport_flush(struct transport *);
 void transport_reply(struct transport *, uint64_t conn, struct str frame);
 /* Closes everything; done is the last call, and frees. */
 void transport_close(struct transport *, void (*done)(void *arg));

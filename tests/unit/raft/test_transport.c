@@ -229,6 +229,7 @@ static void test_refusal_is_told(void **state _unused_)
 	m.propose.command = STR("hello");
 	msg_encode(&m, &frame);
 	assert_true(transport_send(a.t, 2, MSG_CHANNEL_MAIN, buf_str(&frame)));
+	transport_flush(a.t);
 	for (int i = 0; i < 1000 && !b.got[0]; i++)
 		loop_turn(loop, 5);
 	assert_string_equal(b.got, "hello");
