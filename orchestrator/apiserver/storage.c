@@ -65,6 +65,10 @@ void storage_with_rv(struct buf *out, struct str raw, uint64_t rv)
 	const uint8_t *from = r.p;
 	struct wire_item it = {0};
 
+	if (rv == 0) {
+		buf_adds(out, raw);
+		return;
+	}
 	/* Metadata is the first field of what we wrote; whatever stands before it is copied. */
 	while (wire_next(&r, &it)) {
 		if (it.number == 1 && it.type == WIRE_BYTES) {

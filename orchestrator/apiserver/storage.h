@@ -31,7 +31,7 @@ bool storage_unwrap(struct str value, struct str *ret_raw);
 bool storage_unwrap_key(struct arena *, struct str key, struct str value, struct str *ret_raw);
 /* And in the form of `res`, which may be another version than the stored one. */
 bool storage_unwrap_as(struct arena *, const struct resource *res, struct str key, struct str value, struct str *ret_raw);
-/* raw with metadata.resourceVersion = rv, appended to out. */
+/* raw with metadata.resourceVersion = rv (0: none, as of what a dry run would make), appended to out. */
 void storage_with_rv(struct buf *out, struct str raw, uint64_t rv);
 
 /* ObjectMeta as far as the registry needs it, borrowed from raw. */

@@ -677,8 +677,9 @@ enum step_result api__encode_written(struct api_request *req)
 	if (req->subres && req->subres->to_view) {
 		struct json *view = req->subres->to_view(req, req->obj);
 
-		json_setc(&req->arena, api_meta(&req->arena, view), "resourceVersion",
-				json_newf(&req->arena, "%" PRIu64, req->new_rv));
+		if (req->new_rv != 0)
+			json_setc(&req->arena, api_meta(&req->arena, view), "resourceVersion",
+					json_newf(&req->arena, "%" PRIu64, req->new_rv));
 		return api_answer_dom(req, status, api_view_type(req), view);
 	}
 	return api_answer_stored(req, status, req->new_bytes, req->new_rv);
