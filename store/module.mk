@@ -7,6 +7,9 @@ libstore_a_SOURCES = \
 	store/auth.c store/auth.h store/auth-priv.h \
 	store/auth_perm.c \
 	store/auth_token.c \
+	store/bolt.h store/bolt-priv.h \
+	store/bolt_items.c \
+	store/bolt_write.c \
 	store/batch.c store/batch.h \
 	store/checkpoint.c \
 	store/command.c \

@@ -24,6 +24,7 @@ libetcd_a_SOURCES = \
 	orchestrator/etcd/read.c \
 	orchestrator/etcd/recipe.c orchestrator/etcd/recipe.h \
 	orchestrator/etcd/server.c \
+	orchestrator/etcd/snapshot.c \
 	orchestrator/etcd/watch.c orchestrator/etcd/watch.h \
 	orchestrator/etcd/watch_encode.c \
 	orchestrator/etcd/worker.c
