@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "cli/local.h"
 #include "io/loop.h"
+#include "io/x509.h"
 #include "orchestrator/apiserver/apiserver.h"
 #include "orchestrator/client/client.h"
 #include "orchestrator/controllers/controller.h"
@@ -26,6 +27,8 @@ struct control {
 	enum state state;
 	bool leads, ending;
 	char *ca_pem;
+	struct x509_cert *ca_cert;
+	struct x509_key *ca_key;
 	struct client *client;
 	struct controllers *controllers;
 	struct scheduler *scheduler;
@@ -35,7 +38,8 @@ static void step(struct control *c);
 
 static void start_all(struct control *c)
 {
-	struct controllers_cfg cfg = {.loop = c->loop, .cluster_cidr = c->cfg.cluster_cidr, .root_ca_pem = str_from(c->ca_pem)};
+	struct controllers_cfg cfg = {.loop = c->loop, .cluster_cidr = c->cfg.cluster_cidr, .root_ca_pem = str_from(c->ca_pem),
+			.ca_cert = c->ca_cert, .ca_key = c->ca_key, .sign_s = c->cfg.sign_s};
 
 	c->client = apiserver_client(c->cfg.api, c->loop, "system:kube-controller-manager");
 	cfg.client = c->client;
@@ -110,15 +114,24 @@ static void on_stop(struct loop_msg *m)
 	step(c);
 }
 
+static void control_free(struct control *c)
+{
+	x509_cert_free(c->ca_cert);
+	x509_key_free(c->ca_key);
+	free(c->ca_pem);
+	free(c);
+}
+
 int control_start(const struct control_cfg *cfg, struct control **ret, struct err *e)
 {
 	struct control *c = xcalloc(1, sizeof(*c));
 
 	c->cfg = *cfg;
 	c->ca_pem = file_read(cfg->ca_path, 1 << 20, e);
-	if (c->ca_pem == NULL) {
-		free(c);
-		return -(int)ERR_IO;
+	if (c->ca_pem == NULL || x509_cert_load(cfg->ca_path, &c->ca_cert, e) < 0 ||
+			x509_key_load(cfg->ca_key_path, &c->ca_key, e) < 0) {
+		control_free(c);
+		return -(int)e->code;
 	}
 	c->loop = loop_new("control");
 	loop_thread_start(c->loop);
@@ -134,6 +147,5 @@ void control_stop(struct control *c)
 	loop_post(c->loop, &c->stop_msg);
 	loop_thread_join(c->loop);
 	loop_free(c->loop);
-	free(c->ca_pem);
-	free(c);
+	control_free(c);
 }

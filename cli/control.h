@@ -6,6 +6,8 @@
 #ifndef CLI_CONTROL_H
 #define CLI_CONTROL_H
 
+#include <stdint.h>
+
 #include "base/err.h"
 
 struct apiserver;
@@ -15,7 +17,8 @@ struct kv;
 struct control_cfg {
 	struct kv *kv;
 	struct apiserver *api;
-	const char *cluster_cidr, *ca_path; /* borrowed until stopped */
+	const char *cluster_cidr, *ca_path, *ca_key_path; /* borrowed until stopped */
+	int64_t sign_s; /* see controllers_cfg */
 };
 
 int control_start(const struct control_cfg *, struct control **ret, struct err *e);

@@ -14,6 +14,7 @@
 #include "io/http_server.h"
 #include "io/tls.h"
 #include "io/x509.h"
+#include "orchestrator/apiserver/join_token.h"
 #include "proto/json.h"
 #include "raft/kv.h"
 
@@ -60,11 +61,35 @@ static int pki_write(const char *dir, const char *name, struct str text, mode_t 
 	return file_write(path, text.p, text.n, mode, e);
 }
 
-int join_ensure_token(const char *pki_dir, struct arena *a, const char **ret_token, struct err *e)
+/* "kontiki1.HASH.SECRET" for the CA in `pem`. */
+static int make_token(const char *pem, struct arena *a, const char **ret_token, const char **ret_secret, struct err *e)
 {
 	unsigned char secret[SECRET_BYTES];
-	char hash[X509_SPKI_HASH_SIZE], text[256], *old = pki_read(pki_dir, "join.token", NULL), *pem;
-	int n, rv;
+	char hash[X509_SPKI_HASH_SIZE], hex[2 * SECRET_BYTES + 1];
+
+	if (ca_hash(pem, hash, e) < 0)
+		return -(int)e->code;
+	random_bytes(secret, sizeof(secret));
+	for (size_t i = 0; i < sizeof(secret); i++)
+		snprintf(hex + 2 * i, 3, "%02x", secret[i]);
+	*ret_secret = arena_strdup(a, hex);
+	*ret_token = arena_printf(a, PREFIX "%s.%s", hash, hex);
+	return 0;
+}
+
+int join_new_token(const char *ca_path, struct arena *a, const char **ret_token, const char **ret_secret, struct err *e)
+{
+	char *pem = file_read(ca_path, FILE_LIMIT, e);
+	int rv = pem ? make_token(pem, a, ret_token, ret_secret, e) : -(int)ERR_NOT_FOUND;
+
+	free(pem);
+	return rv;
+}
+
+int join_ensure_token(const char *pki_dir, struct arena *a, const char **ret_token, struct err *e)
+{
+	char path[PATH_MAX], *old = pki_read(pki_dir, "join.token", NULL);
+	const char *token, *secret;
 
 	if (old != NULL) {
 		if (ret_token)
@@ -72,21 +97,12 @@ int join_ensure_token(const char *pki_dir, struct arena *a, const char **ret_tok
 		free(old);
 		return 0;
 	}
-	pem = pki_read(pki_dir, "ca.crt", e);
-	if (pem == NULL)
-		return -(int)ERR_NOT_FOUND;
-	rv = ca_hash(pem, hash, e);
-	free(pem);
-	if (rv < 0)
-		return rv;
-	random_bytes(secret, sizeof(secret));
-	n = snprintf(text, sizeof(text), PREFIX "%s.", hash);
-	for (size_t i = 0; i < sizeof(secret); i++)
-		n += snprintf(text + n, sizeof(text) - (size_t)n, "%02x", secret[i]);
+	snprintf(path, sizeof(path), "%s/ca.crt", pki_dir);
+	if (join_new_token(path, a, &token, &secret, e) < 0)
+		return -(int)e->code;
 	if (ret_token)
-		*ret_token = arena_strdup(a, text);
-	text[n++] = '\n';
-	return pki_write(pki_dir, "join.token", str_of(text, (size_t)n), 0600, e);
+		*ret_token = token;
+	return pki_write(pki_dir, "join.token", arena_sprintf(a, "%s\n", token), 0600, e);
 }
 
 /* The parts of a token; @FILE is read. */
@@ -128,15 +144,19 @@ static void answer_json(struct http_request *r, const struct json *j)
 	http_respond(r, 200, &h, 1, json_text(&r->arena, j));
 }
 
-static bool is_authorized(struct join_service *s, struct http_request *r)
+/* The servers' own token, unless it was replaced, or one made with `kontiki token`. */
+static bool is_authorized(struct join_service *s, struct http_request *r, bool as_server)
 {
-	struct str auth = http_request_header(r, "authorization"), hash;
+	struct str auth = http_request_header(r, "authorization"), hash, given;
 	const char *token = NULL, *secret = NULL;
 
-	if (!str_has_prefix(auth, STR("Bearer ")) || join_ensure_token(s->pki_dir, &r->arena, &token, NULL) < 0 ||
-			token_parse(token, &r->arena, &hash, &secret, NULL) < 0)
+	if (!str_has_prefix(auth, STR("Bearer ")))
 		return false;
-	return x509_equal(str_skip(auth, strlen("Bearer ")), str_from(secret));
+	given = str_skip(auth, strlen("Bearer "));
+	if (join_ensure_token(s->pki_dir, &r->arena, &token, NULL) == 0 && token_parse(token, &r->arena, &hash, &secret, NULL) == 0 &&
+			x509_equal(given, str_from(secret)))
+		return !join_token_replaced(kv_store(s->kv), given);
+	return join_token_valid(kv_store(s->kv), given, as_server);
 }
 
 static bool add_file(struct join_service *s, struct arena *a, struct json *j, const char *name)
@@ -253,9 +273,9 @@ bool join_serve(struct join_service *s, struct http_request *r)
 		return false;
 	if (!str_eqc(r->method, "POST")) {
 		answer_text(r, 405, "use POST\n");
-	} else if (!is_authorized(s, r)) {
+	} else if (!is_authorized(s, r, is_server)) {
 		log_warn("join", "refused: wrong secret remote=%.*s", STR_FMT(r->remote));
-		answer_text(r, 401, "the join token is not this cluster's\n");
+		answer_text(r, 401, "the join token is not this cluster's, has expired or been replaced, or is for nodes only\n");
 	} else if (is_server) {
 		serve_server(s, r);
 	} else {

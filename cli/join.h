@@ -2,8 +2,9 @@
  * Joining a running cluster with a token.
  *
  * A token is `kontiki1.<hash>.<secret>`: the SHA-256 of the CA's public key (hex), by which the joining node knows the right cluster,
- * and a secret of 160 bits, by which the cluster knows the node. Every server keeps it in pki/join.token; whoever has it may become a
- * server or a node, so it is as precious as the CA's key.
+ * and a secret of 160 bits, by which the cluster knows the node. Every server keeps the first one in pki/join.token; further ones,
+ * made with `kontiki token`, are kept as hashes in the store (orchestrator/apiserver/join_token.h). Whoever has one that is good for
+ * servers may become one, so it is as precious as the CA's key.
  *
  *	joiner                                    a server, on its API port
  *	  GET  /kontiki/v1/ca                     the CA's certificate; checked against the hash before it is trusted
@@ -35,6 +36,9 @@ int members_parse(const char *list, int api_port, const char *name, struct arena
 
 /* pki/join.token, made when missing; `ret_token` (in the arena) may be NULL. Needs ca.crt. */
 int join_ensure_token(const char *pki_dir, struct arena *, const char **ret_token, struct err *e);
+
+/* A new token for the cluster of that CA certificate, and its secret part; in the arena. */
+int join_new_token(const char *ca_path, struct arena *, const char **ret_token, const char **ret_secret, struct err *e);
 
 struct join_service {
 	const char *pki_dir;

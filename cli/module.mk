@@ -51,7 +51,11 @@ kontiki_SOURCES = \
 	cli/local_role.c cli/local_role.h \
 	cli/local_wait.c cli/local_wait.h \
 	cli/main.c \
+	cli/admin.c cli/admin.h \
+	cli/cert.c \
+	cli/renew.c cli/renew.h \
 	cli/member.c \
+	cli/token.c \
 	cli/member_serve.c \
 	cli/notify.c cli/notify.h \
 	cli/opts.c cli/opts.h \

@@ -23,6 +23,7 @@
 #include "cli/join.h"
 #include "cli/local.h"
 #include "cli/pki.h"
+#include "cli/renew.h"
 #include "io/tls.h"
 #include "orchestrator/agent/agent.h"
 #include "orchestrator/apiserver/apiserver.h"
@@ -34,7 +35,7 @@ struct server_opts {
 	const char *name, *data_dir, *address, *initial_cluster, *join, *token, *cluster_cidr, *service_cidr, *cluster_dns, *cluster_domain,
 			*cgroup_root, *runtime, *labels, *taints, *log_level, *audit_policy, *audit_log, *encryption, *etcd_listen, *zone, *snapshot_dir;
 	struct opt_list servers, sans;
-	int64_t audit_mb, audit_backups, audit_days, port, peer_port, kubelet_port, healthz_port, election_ms, heartbeat_ms, event_ttl_s, history_s, max_requests,
+	int64_t signing_s, audit_mb, audit_backups, audit_days, port, peer_port, kubelet_port, healthz_port, election_ms, heartbeat_ms, event_ttl_s, history_s, max_requests,
 			voters, dead_s, snapshot_s, snapshot_keep;
 	bool no_agent, witness;
 };
@@ -71,6 +72,7 @@ static const struct opt server_rows[] = {
 	ROW("audit-log-maxbackup", OPT_INT, audit_backups, "N", "keep so many old audit log files (default: all)", NULL),
 	ROW("audit-log-maxage", OPT_INT, audit_days, "DAYS", "remove older audit log files (default: never)", NULL),
 	ROW("encryption-provider-config", OPT_STR, encryption, "FILE", "which resources are stored encrypted, and with what keys (EncryptionConfiguration)", NULL),
+	ROW("cluster-signing-duration", OPT_INT, signing_s, "SECONDS", "how long certificates that were signed on request live (default a year)", NULL),
 	ROW("tls-san", OPT_LIST, sans, "NAME", "a further name or address in the API's certificate; may be repeated", NULL),
 	ROW("election-timeout", OPT_INT, election_ms, "MS", "milliseconds without a leader until an election (default 250)", NULL),
 	ROW("heartbeat-interval", OPT_INT, heartbeat_ms, "MS", "milliseconds between the leader's heartbeats (default 50)", NULL),
@@ -118,6 +120,7 @@ struct server {
 	struct agent *agent;
 	struct agent_cfg agent_cfg;
 	uint64_t began_ms;
+	struct renew renew; /* a server's; pki_dir NULL: an agent */
 };
 
 static const char *in_pki(struct server *s, const char *name)
@@ -450,8 +453,10 @@ static int start_server(struct server *s, struct err *e)
 		rv = join_ensure_token(s->pki, &s->arena, NULL, e);
 	if (rv == 0)
 		rv = pki_ensure_server(s->pki, &pn, e);
-	if (rv == 0)
+	if (rv == 0) {
+		renew_init(&s->renew, s->pki, &pn, s->o.encryption);
 		rv = start_kv(s, e);
+	}
 	if (rv < 0 || s->o.witness)
 		return rv;
 	rv = start_backups(s, e);
@@ -461,7 +466,8 @@ static int start_server(struct server *s, struct err *e)
 		rv = start_etcd(s, e);
 	if (rv < 0)
 		return rv;
-	cc = (struct control_cfg){.kv = s->kv, .api = s->api, .cluster_cidr = s->o.cluster_cidr, .ca_path = s->ca};
+	cc = (struct control_cfg){.kv = s->kv, .api = s->api, .cluster_cidr = s->o.cluster_cidr, .ca_path = s->ca,
+			.ca_key_path = in_pki(s, "ca.key"), .sign_s = s->o.signing_s};
 	rv = control_start(&cc, &s->control, e);
 	if (rv == 0)
 		rv = write_admin_kubeconfig(s, e);
@@ -508,11 +514,38 @@ static void block_signals(sigset_t *set)
 	pthread_sigmask(SIG_BLOCK, set, NULL);
 }
 
-static void wait_for_signal(const sigset_t *set)
+/* Take up what has changed on disk. Connections that stand go on with what they began with. */
+static void reload(struct server *s)
 {
-	int signum = 0;
+	struct tls_config ts = {.server = true, .verify = TLS_VERIFY_REQUIRED}, tc = {.server = false};
+	struct tls_config etcd = {.server = true, .verify = TLS_VERIFY_REQUIRED, .alpn = "h2,http/1.1"};
+	struct err e = ERR_INIT;
+	int rv = apiserver_reload(s->api, &e);
 
-	sigwait(set, &signum);
+	if (rv == 0)
+		rv = tls_ctx_reload_files(s->peer_server, &ts, in_pki(s, "peer.crt"), in_pki(s, "peer.key"), s->ca, &e);
+	if (rv == 0)
+		rv = tls_ctx_reload_files(s->peer_client, &tc, in_pki(s, "peer.crt"), in_pki(s, "peer.key"), s->ca, &e);
+	if (rv == 0 && s->etcd_tls)
+		rv = tls_ctx_reload_files(s->etcd_tls, &etcd, in_pki(s, "apiserver.crt"), in_pki(s, "apiserver.key"), s->ca, &e);
+	if (rv == 0)
+		rv = write_admin_kubeconfig(s, &e);
+	if (rv < 0)
+		log_error("server", "what has changed on disk is not taken up: %s", e.text);
+	else
+		log_info("server", "took up changed certificates and keys");
+}
+
+static void wait_for_signal(struct server *s, const sigset_t *set)
+{
+	const struct timespec every = {.tv_sec = RENEW_EVERY_S};
+	int signum;
+
+	do {
+		signum = sigtimedwait(set, NULL, &every);
+		if (signum < 0 && s->renew.pki_dir && renew_look(&s->renew))
+			reload(s);
+	} while (signum < 0);
 	log_info("server", "stopping signal=%s", signum == SIGINT ? "SIGINT" : "SIGTERM");
 }
 
@@ -539,7 +572,7 @@ static int run(struct server *s, int (*start)(struct server *, struct err *), st
 	if (rv == 0) {
 		log_info("server", "started name=%s address=%s ms=%llu", s->o.name, s->o.address,
 				(unsigned long long)(clock_mono_ms() - s->began_ms));
-		wait_for_signal(&set);
+		wait_for_signal(s, &set);
 	} else {
 		log_error("server", "cannot start: %s", e->text);
 	}

@@ -12,6 +12,7 @@
 #include "io/loop.h"
 #include "io/tls.h"
 #include "net/attach.h"
+#include "orchestrator/agent/certs.h"
 #include "orchestrator/agent/routes.h"
 #include "orchestrator/agent/servers.h"
 #include "orchestrator/client/client.h"
@@ -32,7 +33,8 @@ struct agent {
 	struct loop *loop;
 	struct loop_msg start_msg, stop_msg;
 	char pod_selector[300], pods_cgroup[512];
-	struct tls_ctx *client_tls, *server_tls;
+	struct tls_ctx *tls[CERT_N];
+	struct agent_certs *certs;
 	struct balancer *balancer;
 	struct client *client;
 	struct informer *inf[INF_N];
@@ -119,9 +121,9 @@ static const char *own_server(const struct agent *a)
 
 static int start_client(struct agent *a, struct err *e)
 {
-	char crt[512], key[512], ca[512], address[32];
-	struct tls_config client = {.alpn = "h2,http/1.1"}, probe = {.alpn = "http/1.1"};
-	struct tls_config server = {.server = true, .verify = TLS_VERIFY_OPTIONAL, .alpn = "h2,http/1.1"};
+	char ca[512], address[32];
+	struct tls_config probe = {.alpn = "http/1.1"};
+	struct certs_cfg certs = {a->loop, a->cfg.pki_dir, a->cfg.node_name, a->cfg.node_ip};
 	struct balancer_config bc = {.listen = "127.0.0.1:0", .interval_ms = 1000, .timeout_ms = 1000};
 	struct client_http_cfg cc = {.address = address, .user_agent = "kontiki-agent"};
 	const char **known;
@@ -132,23 +134,23 @@ static int start_client(struct agent *a, struct err *e)
 	snprintf(a->servers_file, sizeof(a->servers_file), "%s/servers", a->cfg.dir);
 	bc.n_backends = servers_known(a->servers_file, a->cfg.servers, a->cfg.n_servers, &arena, &known);
 	bc.backends = known;
-	path_of(a, "kubelet.crt", crt);
-	path_of(a, "kubelet.key", key);
 	path_of(a, "ca.crt", ca);
 	rv = tls_ctx_new_files(&probe, NULL, NULL, ca, &bc.tls, e);
 	if (rv == 0)
 		rv = balancer_start(a->loop, &bc, &a->balancer, e);
 	tls_ctx_unref(bc.tls);
 	arena_fini(&arena);
+	a->certs = certs_new(&certs);
 	if (rv == 0)
-		rv = tls_ctx_new_files(&client, crt, key, ca, &a->client_tls, e);
-	if (rv == 0)
-		rv = tls_ctx_new_files(&server, crt, key, ca, &a->server_tls, e);
+		rv = certs_contexts(a->certs, a->tls, e);
 	if (rv < 0)
 		return rv;
 	snprintf(address, sizeof(address), "127.0.0.1:%u", balancer_port(a->balancer));
-	cc.tls = a->client_tls;
-	return client_http_new(a->loop, &cc, &a->client, e);
+	cc.tls = a->tls[CERT_CLIENT];
+	rv = client_http_new(a->loop, &cc, &a->client, e);
+	if (rv == 0)
+		certs_start(a->certs, a->client);
+	return rv;
 }
 
 static void make_informers(struct agent *a)
@@ -216,7 +218,7 @@ static int start_kubelet(struct agent *a, struct err *e)
 		.node_taints = a->cfg.node_taints,
 		.register_node = true,
 		.port = a->cfg.kubelet_port,
-		.tls = a->server_tls,
+		.tls = a->tls[CERT_SERVING],
 		.healthz_port = a->cfg.healthz_port,
 		.pod_cidr = on_pod_cidr,
 		.data = a,
@@ -303,6 +305,7 @@ static void client_closed(void *arg)
 {
 	struct agent *a = arg;
 
+	certs_free(TAKE(a->certs));
 	routes_stop(a->routes);
 	servers_stop(a->servers);
 	a->closing = 1;
@@ -361,6 +364,7 @@ static void on_stop(struct loop_msg *m)
 {
 	struct agent *a = container_of(m, struct agent, stop_msg);
 
+	certs_stop(a->certs);
 	/* Handlers call into the kubelet: silence them first. */
 	if (a->on_pods.changed) {
 		list_del(&a->on_pods.link);
@@ -379,8 +383,8 @@ void agent_stop(struct agent *a)
 	loop_post(a->loop, &a->stop_msg);
 	loop_thread_join(a->loop);
 	loop_free(a->loop);
-	tls_ctx_unref(a->client_tls);
-	tls_ctx_unref(a->server_tls);
+	for (int i = 0; i < CERT_N; i++)
+		tls_ctx_unref(a->tls[i]);
 	pthread_mutex_destroy(&a->lock);
 	pthread_cond_destroy(&a->cond);
 	free(a);

@@ -51,6 +51,8 @@ static const struct admission_step {
 		{"RuntimeClass", ADMIT_MUTATE, CREATE, "", "pods", "", runtime_class},
 		{"DefaultIngressClass", ADMIT_MUTATE, CREATE, "networking.k8s.io", "ingresses", "", default_ingress_class},
 		{"QualityOfService", ADMIT_MUTATE, CREATE, "", "pods", "", admit_qos},
+		{"CertificateAutoApproval", ADMIT_MUTATE, CREATE, "certificates.k8s.io", "certificatesigningrequests", "",
+				admit_csr_approve},
 		{"CertificateApproval", ADMIT_VALIDATE, UPDATE, "certificates.k8s.io", "certificatesigningrequests", "approval",
 				admit_csr_approval},
 		{"CertificateSigning", ADMIT_VALIDATE, UPDATE, "certificates.k8s.io", "certificatesigningrequests", "status",

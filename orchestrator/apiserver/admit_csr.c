@@ -7,11 +7,12 @@
 #include "orchestrator/apiserver/admission.h"
 #include "orchestrator/apiserver/authn.h"
 #include "orchestrator/apiserver/authz.h"
+#include "orchestrator/apiserver/authz_node.h"
 #include "orchestrator/apiserver/objects.h"
+#include "orchestrator/client/csr.h"
 #include "proto/json.h"
 #include "proto/resource.h"
 
-#define CLIENT_SIGNER "kubernetes.io/kube-apiserver-client"
 
 static bool may(struct api_request *req, const char *verb, struct str name)
 {
@@ -60,13 +61,98 @@ enum step_result admit_csr_subject(struct api_request *req)
 	struct x509_info info;
 	struct str pem;
 
-	if (!json_eqc(json_getp(req->obj, "spec.signerName"), CLIENT_SIGNER) ||
+	if (!json_eqc(json_getp(req->obj, "spec.signerName"), CSR_SIGNER_CLIENT) ||
 			!api_base64_decode(&req->arena, json_str(json_getp(req->obj, "spec.request")), &pem) ||
 			x509_info_from_csr(pem, &req->arena, &info, NULL) < 0)
 		return STEP_NEXT;
 	for (size_t i = 0; i < info.n_orgs; i++)
 		if (str_eqc(info.orgs[i], "system:masters"))
 			return api_fail_forbidden(req, req->res, api_name(req->obj),
-					"use of " CLIENT_SIGNER " signer with system:masters group is not allowed");
+					"use of " CSR_SIGNER_CLIENT " signer with system:masters group is not allowed");
 	return STEP_NEXT;
+}
+
+/* --- Nodes' own requests ------------------------------------------------------------------------------------- */
+
+static bool request_of(struct api_request *req, struct csr *c)
+{
+	const struct json *usages = json_getp(req->obj, "spec.usages");
+
+	*c = (struct csr){.seconds = json_i64_or(json_getp(req->obj, "spec.expirationSeconds"), 0)};
+	c->usages = arena_new_array(&req->arena, struct str, json_len(usages) + 1);
+	JSON_ITEMS (u, usages)
+		c->usages[c->n_usages++] = json_str(u);
+	return api_base64_decode(&req->arena, json_str(json_getp(req->obj, "spec.request")), &c->pem);
+}
+
+static void approve(struct api_request *req, const char *message)
+{
+	struct arena *a = &req->arena;
+	struct json *c = json_new_object(a), *list = json_new_array(a);
+
+	json_setc(a, c, "type", json_newc(a, "Approved"));
+	json_setc(a, c, "status", json_newc(a, "True"));
+	json_setc(a, c, "reason", json_newc(a, "AutoApproved"));
+	json_setc(a, c, "message", json_newc(a, message));
+	json_setc(a, c, "lastUpdateTime", api_now(a));
+	json_setc(a, c, "lastTransitionTime", api_now(a));
+	json_push(a, list, c);
+	json_setp(a, req->obj, "status.conditions", list);
+}
+
+static bool may_create(struct api_request *req, const char *sub)
+{
+	struct authz_attrs at = {.is_resource = true, .verb = STR("create"), .group = STR("certificates.k8s.io"),
+			.resource = STR("certificatesigningrequests"), .sub = str_from(sub)};
+	struct authz_answer answer;
+
+	return authz_check(req, &req->user, &at, false, &answer);
+}
+
+static bool is_address(const struct json *node, struct str text)
+{
+	if (str_eq(api_name(node), text))
+		return true;
+	JSON_ITEMS (it, json_getp(node, "status.addresses"))
+		if (str_eq(json_str(json_getc(it, "address")), text))
+			return true;
+	return false;
+}
+
+/* A serving certificate may bear the names and addresses that the cluster knows the node by, and no others. */
+static bool serves_as_itself(const struct json *node, const struct x509_info *info)
+{
+	bool all = node != NULL;
+
+	for (size_t i = 0; all && i < info->n_dns; i++)
+		all = is_address(node, info->dns[i]);
+	for (size_t i = 0; all && i < info->n_ips; i++)
+		all = is_address(node, info->ips[i]);
+	return all;
+}
+
+enum step_result admit_csr_approve(struct api_request *req)
+{
+	enum csr_signer signer = csr_signer_of(json_str(json_getp(req->obj, "spec.signerName")));
+	struct x509_info info;
+	struct json *node;
+	struct csr c;
+	enum step_result r;
+
+	if ((signer != CSR_KUBELET_CLIENT && signer != CSR_KUBELET_SERVING) || !request_of(req, &c) ||
+			csr_check(&req->arena, signer, &c, &info, NULL) < 0)
+		return STEP_NEXT;
+	if (signer == CSR_KUBELET_CLIENT) {
+		if (str_eq(info.cn, req->user.name) && may_create(req, "selfnodeclient"))
+			approve(req, "Auto approving self kubelet client certificate after SubjectAccessReview.");
+		else if (may_create(req, "nodeclient"))
+			approve(req, "Auto approving kubelet client certificate after SubjectAccessReview.");
+		return STEP_NEXT;
+	}
+	if (!str_eq(info.cn, req->user.name) || authz_node_name(&req->user).n == 0)
+		return STEP_NEXT;
+	r = admission_object(req, "", "nodes", STR_NULL, authz_node_name(&req->user), &node);
+	if (r == STEP_NEXT && serves_as_itself(node, &info))
+		approve(req, "Auto approving kubelet serving certificate: its names are the node's.");
+	return r;
 }

@@ -23,6 +23,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/discovery.c \
 	orchestrator/apiserver/eviction.c \
 	orchestrator/apiserver/http_front.c \
+	orchestrator/apiserver/join_token.c orchestrator/apiserver/join_token.h \
 	orchestrator/apiserver/jwt.c orchestrator/apiserver/jwt.h \
 	orchestrator/apiserver/impersonate.c \
 	orchestrator/apiserver/limits.c orchestrator/apiserver/limits.h \

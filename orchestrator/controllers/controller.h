@@ -33,6 +33,8 @@
 
 struct client;
 struct controllers;
+struct x509_cert;
+struct x509_key;
 struct loop;
 
 /* --- What controllers see ------------------------------------------------------------------------------ */
@@ -50,6 +52,8 @@ struct loop;
 	X(DEPLOYMENTS, "apps", "v1", "deployments", apps__deployment)                              \
 	X(ENDPOINTSLICES, "discovery.k8s.io", "v1", "endpointslices", discovery__endpoint_slice)   \
 	X(RESOURCEQUOTAS, "", "v1", "resourcequotas", core__resource_quota)                        \
+	X(CSRS, "certificates.k8s.io", "v1", "certificatesigningrequests",                         \
+		certificates__certificate_signing_request)                                         \
 	X(CLUSTERROLES, "rbac.authorization.k8s.io", "v1", "clusterroles", rbac__cluster_role)     \
 	X(LEASES, "coordination.k8s.io", "v1", "leases", coordination__lease)
 
@@ -145,7 +149,7 @@ struct controller_row {
 extern const struct controller_row controller_deployment, controller_replicaset, controller_endpointslice,
 		controller_endpoints, controller_namespace, controller_garbage, controller_node_lifecycle, controller_node_ipam,
 		controller_serviceaccount, controller_root_ca, controller_podgc, controller_clusterrole_aggregation,
-		controller_resourcequota;
+		controller_resourcequota, controller_csr;
 
 /* --- The runner ------------------------------------------------------------------------------------------ */
 
@@ -158,6 +162,9 @@ struct controllers_cfg {
 	const char *cluster_cidr;  /* "10.244.0.0/16" */
 	unsigned node_cidr_bits;   /* 24 */
 	struct str root_ca_pem;    /* for kube-root-ca.crt in each namespace */
+	const struct x509_cert *ca_cert; /* sign certificate requests with these; key NULL: sign nothing */
+	const struct x509_key *ca_key;
+	int64_t sign_s;            /* how long such certificates live at most; 0: a year */
 	unsigned node_grace_s;     /* without a heartbeat a node is Unknown after so long; 0: CONTROLLERS_NODE_GRACE_S */
 };
 

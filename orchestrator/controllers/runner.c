@@ -13,6 +13,7 @@
 #include "orchestrator/controllers/plan-priv.h"
 #include "proto/apps.pb-c.h"
 #include "proto/coordination.pb-c.h"
+#include "proto/certificates.pb-c.h"
 #include "proto/rbac.pb-c.h"
 #include "proto/core.pb-c.h"
 #include "proto/discovery.pb-c.h"
@@ -74,7 +75,7 @@ static const struct controller_row *const rows[] = {
 	&controller_deployment, &controller_replicaset, &controller_endpointslice, &controller_endpoints,
 	&controller_namespace, &controller_garbage, &controller_node_lifecycle, &controller_node_ipam,
 	&controller_serviceaccount, &controller_root_ca, &controller_podgc, &controller_clusterrole_aggregation,
-	&controller_resourcequota,
+	&controller_resourcequota, &controller_csr,
 };
 
 struct controllers {

@@ -48,3 +48,35 @@ t_out "exactly what the quota has left is created" "^created $((40 - there)) ref
 t "nothing is over it" is 40 sh -c "\"$KUBECTL\" --kubeconfig \"$tmp/kubeconfig\" -n quota get configmaps --no-headers | wc -l"
 k -n quota delete configmap storm-0-0-0 storm-1-0-0 >/dev/null 2>&1
 t "what was deleted is given back" until_ok 10 k -n quota create configmap again
+
+# --- tokens
+join_status() { # TOKEN: what a joining node is answered
+	in_switch curl -sk -o /dev/null -w '%{http_code}\n' -X POST -H "Authorization: Bearer ${1##*.}" -d '{}' \
+		"https://$(addr_of server-2):6443/kontiki/v1/join/${2:-agent}"
+}
+token=$(kk token create --ttl 1h --agent-only --description "for a test")
+t "a new token is good for a node" is 400 join_status "$token"
+t "but not for a server" is 401 join_status "$token" server
+t "a wrong one is refused" is 401 join_status "kontiki1.x.0123456789012345678901234567890123456789"
+t_out "it is listed" 'agent .*for a test' kk token list
+t "what is kept is not the token" sh -c "! \"$KUBECTL\" --kubeconfig \"$tmp/kubeconfig\" -n kube-system get secrets -o yaml | grep -q ${token##*.}"
+id=$(kk token list | awk '/for a test/ { print $1 }')
+t "token delete" kk token delete "$id"
+t "a deleted token is refused" is 401 join_status "$token"
+first=$(cat "$cluster_dir"/server-1/pki/join.token)
+t "the first token is good" is 400 join_status "$first"
+second=$(kk token rotate)
+t "rotated, it is refused everywhere" is 401 join_status "$first"
+t "and the new one is good" is 400 join_status "$second"
+
+# --- certificates
+shown() { in_switch openssl s_client -connect "$(addr_of server-2):$1" </dev/null 2>/dev/null | openssl x509 -noout -serial; }
+before=$(shown 6443)
+before_kubelet=$(shown 10250)
+changed() { [ "$(shown "$1")" != "$2" ]; }
+t_out "cert status" 'apiserver.crt .* CN=kube-apiserver' kk cert status --data-dir "$cluster_dir/server-2"
+t "cert rotate" kk cert rotate --data-dir "$cluster_dir/server-2"
+t "the API serves the new certificate, without a restart" until_ok 30 changed 6443 "$before"
+t "so does the kubelet, by a signing request" until_ok 40 changed 10250 "$before_kubelet"
+t_out "requests were approved and signed" 'kubernetes.io/kubelet-serving +system:node:server-2 .*Approved,Issued' k get csr
+t "and everything goes on" until_ok 30 nodes_ready 3
