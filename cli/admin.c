@@ -17,7 +17,7 @@ int admin_open(const struct admin_opts *o, struct arena *a, struct admin *ret, s
 		pki = arena_printf(a, "%s/pki", o->data_dir);
 		ret->address = o->server ? o->server : "127.0.0.1:6443";
 	} else {
-		if (local_load(&l, o->name, NULL, e) < 0)
+		if (local_load(&l, o->name, o->dir, e) < 0)
 			return -(int)e->code;
 		pki = arena_printf(a, "%s/pki", l.dir);
 		ret->address = arena_printf(a, "127.0.0.1:%u", l.port);

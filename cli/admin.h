@@ -13,10 +13,11 @@
 struct tls_ctx;
 
 struct admin_opts {
-	const char *name, *data_dir, *server;
+	const char *name, *dir, *data_dir, *server;
 };
 #define ADMIN_ROWS(type, member)                                                                                                          \
 	{"name", 0, OPT_STR, offsetof(type, member.name), "NAME", "a local cluster (default kontiki)", "KONTIKI_CLUSTER", NULL},           \
+		{"dir", 0, OPT_STR, offsetof(type, member.dir), "DIR", "where it lives", "KONTIKI_CLUSTER_DIR", NULL},                    \
 		{"data-dir", 0, OPT_STR, offsetof(type, member.data_dir), "DIR", "instead: this server's data directory", NULL, NULL},    \
 	{                                                                                                                                 \
 		"server", 0, OPT_STR, offsetof(type, member.server), "IP:PORT", "with --data-dir: the server to ask (default 127.0.0.1:6443)", \

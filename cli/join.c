@@ -258,9 +258,50 @@ static void on_cancel(struct http_request *r)
 	http_respond_abort(r);
 }
 
+/* A POST whose token is looked up behind a read point: one that was just made is good, one that was just deleted is not. */
+struct pending {
+	struct kv_barrier barrier;
+	struct join_service *s;
+	struct http_request *http; /* NULL: gone */
+	bool as_server;
+};
+
+static void pending_cancel(struct http_request *r)
+{
+	struct pending *p = r->user;
+
+	p->http = NULL;
+	http_respond_abort(r);
+}
+
+static void pending_over(struct kv_barrier *b)
+{
+	struct pending *p = container_of(b, struct pending, barrier);
+	struct http_request *r = p->http;
+	struct join_service *s = p->s;
+	bool as_server = p->as_server, failed = b->err.code != 0;
+
+	free(p);
+	if (!r)
+		return;
+	r->user = s;
+	r->on_cancel = on_cancel;
+	if (failed) {
+		answer_text(r, 503, "the cluster has no majority now\n");
+	} else if (!is_authorized(s, r, as_server)) {
+		log_warn("join", "refused: wrong secret remote=%.*s", STR_FMT(r->remote));
+		answer_text(r, 401, "the join token is not this cluster's, has expired or been replaced, or is for nodes only\n");
+	} else if (as_server) {
+		serve_server(s, r);
+	} else {
+		http_request_body(r, BODY_LIMIT, agent_body);
+	}
+}
+
 bool join_serve(struct join_service *s, struct http_request *r)
 {
 	bool is_server = str_eqc(r->path, "/kontiki/v1/join/server"), is_agent = str_eqc(r->path, "/kontiki/v1/join/agent");
+	struct pending *p;
 
 	if (str_eqc(r->path, "/kontiki/v1/ca") && str_eqc(r->method, "GET")) {
 		char *pem = pki_read(s->pki_dir, "ca.crt", NULL);
@@ -273,16 +314,16 @@ bool join_serve(struct join_service *s, struct http_request *r)
 		return false;
 	if (!str_eqc(r->method, "POST")) {
 		answer_text(r, 405, "use POST\n");
-	} else if (!is_authorized(s, r, is_server)) {
-		log_warn("join", "refused: wrong secret remote=%.*s", STR_FMT(r->remote));
-		answer_text(r, 401, "the join token is not this cluster's, has expired or been replaced, or is for nodes only\n");
-	} else if (is_server) {
-		serve_server(s, r);
-	} else {
-		r->user = s;
-		r->on_cancel = on_cancel;
-		http_request_body(r, BODY_LIMIT, agent_body);
+		return true;
 	}
+	p = xcalloc(1, sizeof(*p));
+	p->s = s;
+	p->http = r;
+	p->as_server = is_server;
+	p->barrier.done = pending_over;
+	r->user = p;
+	r->on_cancel = pending_cancel;
+	kv_barrier(s->kv, &p->barrier);
 	return true;
 }
 

@@ -453,10 +453,10 @@ static int start_server(struct server *s, struct err *e)
 		rv = join_ensure_token(s->pki, &s->arena, NULL, e);
 	if (rv == 0)
 		rv = pki_ensure_server(s->pki, &pn, e);
-	if (rv == 0) {
-		renew_init(&s->renew, s->pki, &pn, s->o.encryption);
+	if (rv == 0)
 		rv = start_kv(s, e);
-	}
+	if (rv == 0)
+		renew_init(&s->renew, s->pki, &pn, s->o.encryption);
 	if (rv < 0 || s->o.witness)
 		return rv;
 	rv = start_backups(s, e);
@@ -471,6 +471,9 @@ static int start_server(struct server *s, struct err *e)
 	rv = control_start(&cc, &s->control, e);
 	if (rv == 0)
 		rv = write_admin_kubeconfig(s, e);
+	/* As taken up so far; a witness's have been noted before. */
+	if (rv == 0)
+		renew_init(&s->renew, s->pki, &pn, s->o.encryption);
 	if (rv < 0 || s->o.no_agent)
 		return rv;
 	/* Our own API server first; the others when it does not answer. */
@@ -520,7 +523,7 @@ static void reload(struct server *s)
 	struct tls_config ts = {.server = true, .verify = TLS_VERIFY_REQUIRED}, tc = {.server = false};
 	struct tls_config etcd = {.server = true, .verify = TLS_VERIFY_REQUIRED, .alpn = "h2,http/1.1"};
 	struct err e = ERR_INIT;
-	int rv = apiserver_reload(s->api, &e);
+	int rv = s->api ? apiserver_reload(s->api, &e) : 0;
 
 	if (rv == 0)
 		rv = tls_ctx_reload_files(s->peer_server, &ts, in_pki(s, "peer.crt"), in_pki(s, "peer.key"), s->ca, &e);
@@ -528,7 +531,7 @@ static void reload(struct server *s)
 		rv = tls_ctx_reload_files(s->peer_client, &tc, in_pki(s, "peer.crt"), in_pki(s, "peer.key"), s->ca, &e);
 	if (rv == 0 && s->etcd_tls)
 		rv = tls_ctx_reload_files(s->etcd_tls, &etcd, in_pki(s, "apiserver.crt"), in_pki(s, "apiserver.key"), s->ca, &e);
-	if (rv == 0)
+	if (rv == 0 && s->api)
 		rv = write_admin_kubeconfig(s, &e);
 	if (rv < 0)
 		log_error("server", "what has changed on disk is not taken up: %s", e.text);

@@ -131,9 +131,9 @@ static bool asked_for(const struct agent_certs *c, const char *file)
 static bool is_due(const struct agent_certs *c, enum cert_use use)
 {
 	int64_t from = 0, to = 0, now = clock_wall_s();
-	const char *file = current(c, use, &from, &to);
 
-	return now >= to - (to - from) / 5 || asked_for(c, file);
+	current(c, use, &from, &to);
+	return now >= to - (to - from) / 5 || asked_for(c, uses[use].file);
 }
 
 /* --- Asking ----------------------------------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
  * The node's certificates renew themselves: one as a client of the API, one that the kubelet's port serves with.
  *
  * A node begins with kubelet.crt, which it was given when it joined. When a fifth of a certificate's life is left (or the file
- * pki/rotate is newer than the certificate), a new key is made and a CertificateSigningRequest is sent with it; the
+ * pki/rotate is newer than the node's own certificate), a new key is made and a CertificateSigningRequest is sent with it; the
  * certificate that comes back is written beside the old one (kubelet-client.*, kubelet-serving.*) and taken into the TLS contexts
  * that are in use. Nothing restarts; connections that stand go on.
  *

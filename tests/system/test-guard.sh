@@ -51,7 +51,7 @@ t "what was deleted is given back" until_ok 10 k -n quota create configmap again
 
 # --- tokens
 join_status() { # TOKEN: what a joining node is answered
-	in_switch curl -sk -o /dev/null -w '%{http_code}\n' -X POST -H "Authorization: Bearer ${1##*.}" -d '{}' \
+	in_switch curl -sSk --http1.1 -m 20 -o /dev/null -w '%{http_code}\n' -X POST -H "Authorization: Bearer ${1##*.}" -d '{}' \
 		"https://$(addr_of server-2):6443/kontiki/v1/join/${2:-agent}"
 }
 token=$(kk token create --ttl 1h --agent-only --description "for a test")
