@@ -134,7 +134,7 @@ suite() {
 	t "$v patches took" is '{"c":"d"}' kn get configmap made -o 'jsonpath={.data}'
 	t_err "$v patch that fails its test" 'rejected|testing|[Ii]nvalid|failed' kn patch configmap made --type json -p '[{"op":"test","path":"/data/c","value":"z"}]'
 	t "$v replace" replace_configmap
-	t_err "$v apply --server-side says that it is not there yet" 'not supported|not available' kn apply --server-side -f "$root/examples/nginx-service.yaml"
+	t_out "$v apply --server-side" 'serverside-applied' kn apply --server-side --force-conflicts -f "$root/examples/nginx-service.yaml"
 	t "$v apply --prune leaves others alone" kn get deployment made
 	t "$v taint and untaint" taint_round
 	t "$v cordon" k cordon server-3
@@ -174,7 +174,7 @@ port_forward() {
 	local port pid
 	"$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" -n "$ns" port-forward deploy/nginx-deployment :80 >"$tmp/pf.out" 2>&1 &
 	pid=$!
-	until_ok 30 grep -q 'Forwarding from 127' "$tmp/pf.out" >/dev/null || cat "$tmp/pf.out"
+	until_ok 30 grep -q 'Forwarding from 127.* -> ' "$tmp/pf.out" >/dev/null || cat "$tmp/pf.out"
 	port=$(sed -n 's/.*127.0.0.1:\([0-9]*\).*/\1/p' "$tmp/pf.out")
 	t_out "$v port-forward" 'Welcome to nginx' curl -sS -m 5 "http://127.0.0.1:${port:-1}/"
 	t_out "$v port-forward again" 'Welcome to nginx' curl -sS -m 5 "http://127.0.0.1:${port:-1}/"
