@@ -3,7 +3,7 @@
  *
  * A message is a channel's number and data: 0 stdin, 1 stdout, 2 stderr, 3 the Status at the end, 4 the terminal's size. v5
  * adds 255 with a channel's number: that channel has ended. v4 cannot say that stdin has ended, which a piped input must: for
- * that only v5 is offered, and a runtime that does not know it is asked again for SPDY (cli/spdy.h), as kubectl does.
+ * that only v5 is offered, and a runtime that does not know it is asked again for SPDY (io/spdy.h), as kubectl does.
  */
 #include <errno.h>
 #include <signal.h>
@@ -17,9 +17,9 @@
 
 #include "base/util.h"
 #include "cli/kube.h"
-#include "cli/spdy.h"
 #include "io/http_client.h"
 #include "io/loop.h"
+#include "io/spdy.h"
 #include "io/websocket.h"
 #include "proto/json.h"
 #include "proto/resource.h"

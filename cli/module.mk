@@ -17,7 +17,6 @@ libverbs_a_SOURCES = \
 	cli/kube_error.c cli/kube_error.h \
 	cli/kube_meta.c cli/kube_meta.h \
 	cli/kube_wait.c cli/kube_wait.h \
-	cli/spdy.c cli/spdy.h \
 	cli/tabs.c cli/tabs.h
 
 libverbs_a_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(PROTOBUFC_CFLAGS) $(NL_CFLAGS)

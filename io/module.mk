@@ -21,6 +21,7 @@ libio_a_SOURCES = \
 	io/loop.c io/loop.h \
 	io/process.c io/process.h \
 	io/process_run.c \
+	io/spdy.c io/spdy.h \
 	io/splice.c io/splice.h \
 	io/stream.c io/stream.h io/stream-priv.h \
 	io/stream_tls.c \

@@ -4,7 +4,7 @@
  *
  *	log      GET /containerLogs/NS/POD/CONTAINER, the body is streamed through, as fast as the client takes it
  *	others   an HTTP/1.1 upgrade with the client's own upgrade headers (SPDY or WebSocket); when the kubelet says 101, so do
- *	         we, and from then on bytes are passed both ways unread
+ *	         we, and from then on bytes are passed both ways unread; the newest WebSocket protocols are bridged (ws_bridge.h)
  *
  * What a kubelet refuses is passed on with its status and text.
  */
@@ -23,6 +23,7 @@
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategies.h"
 #include "orchestrator/apiserver/write.h"
+#include "orchestrator/apiserver/ws_bridge.h"
 #include "proto/resource.h"
 
 #define KUBELET_PORT 10250
@@ -38,6 +39,7 @@ struct kubelet_call {
 	struct http_call call;
 	struct buf text; /* of a refusal */
 	bool streaming, paused;
+	enum ws_bridge bridge;
 	char *path;
 	struct http_header headers[24];
 	size_t n_headers;
@@ -401,6 +403,7 @@ static void exec_done(struct http_call *call, const struct err *e)
 	struct stream *theirs = e ? NULL : http_call_take_stream(call), *ours = NULL;
 	struct str text = arena_str(&req->arena, buf_str(&call->body_in));
 	struct err why = e ? *e : (struct err)ERR_INIT;
+	enum ws_bridge bridge = k->bridge;
 	int status = call->status;
 
 	call_free(k);
@@ -409,6 +412,14 @@ static void exec_done(struct http_call *call, const struct err *e)
 			stream_close(theirs, NULL, NULL);
 		req->responder->abort(req);
 		api_request_finish(req);
+		return;
+	}
+	if (theirs && bridge != WS_BRIDGE_NONE) {
+		if (ws_bridge_start(req, bridge, theirs, &why) == 0) {
+			api_request_finish(req);
+			return;
+		}
+		backend_unreachable(req, &why);
 		return;
 	}
 	if (theirs && req->responder->upgrade)
@@ -441,8 +452,14 @@ static enum step_result exec_start(struct api_request *req)
 		return r;
 	k = call_new(req, kubelet_path(req, forward ? "portForward" : str_eqc(req->at.sub, "exec") ? "exec" : "attach",
 					  container));
-	k->n_headers = copy_headers(&req->arena, &req->headers, k->headers, ARRAY_LEN(k->headers));
-	k->call.method = arena_cstr(&req->arena, req->method);
+	k->bridge = ws_bridge_wanted(req);
+	if (k->bridge != WS_BRIDGE_NONE) {
+		ws_bridge_headers(k->bridge, k->headers);
+		k->n_headers = WS_BRIDGE_N_HEADERS;
+	} else {
+		k->n_headers = copy_headers(&req->arena, &req->headers, k->headers, ARRAY_LEN(k->headers));
+	}
+	k->call.method = k->bridge != WS_BRIDGE_NONE ? "POST" : arena_cstr(&req->arena, req->method);
 	k->call.headers = k->headers;
 	k->call.n_headers = k->n_headers;
 	k->call.upgrade = true;

@@ -33,6 +33,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/openapi.c \
 	orchestrator/apiserver/proxy.c \
 	orchestrator/apiserver/proxy_target.c orchestrator/apiserver/proxy_target.h \
+	orchestrator/apiserver/ws_bridge.c orchestrator/apiserver/ws_bridge.h \
 	orchestrator/apiserver/ws_watch.c \
 	orchestrator/apiserver/paths.c orchestrator/apiserver/paths.h \
 	orchestrator/apiserver/kubelet_proxy.c \

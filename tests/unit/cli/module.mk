@@ -10,10 +10,6 @@ tests_unit_cli_test_describe_LDADD = $(CLI_TEST_LIBS)
 tests_unit_cli_test_kube_SOURCES = tests/unit/cli/test_kube.c
 tests_unit_cli_test_kube_CFLAGS = $(CLI_TEST_CFLAGS)
 tests_unit_cli_test_kube_LDADD = $(CLI_TEST_LIBS)
-UNIT_TESTS += tests/unit/cli/test_spdy
-tests_unit_cli_test_spdy_SOURCES = tests/unit/cli/test_spdy.c
-tests_unit_cli_test_spdy_CFLAGS = $(CLI_TEST_CFLAGS) $(UV_CFLAGS)
-tests_unit_cli_test_spdy_LDADD = libverbs.a libproto.a $(IO_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(ZLIB_LIBS) $(CMOCKA_LIBS) -lpthread
 EXTRA_DIST += tests/data/cli
 
 UNIT_TESTS += tests/unit/cli/test_local

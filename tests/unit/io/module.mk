@@ -48,3 +48,7 @@ UNIT_TESTS += tests/unit/io/test_health
 tests_unit_io_test_health_SOURCES = tests/unit/io/test_health.c
 tests_unit_io_test_health_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_io_test_health_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += tests/unit/io/test_spdy
+tests_unit_io_test_spdy_SOURCES = tests/unit/io/test_spdy.c
+tests_unit_io_test_spdy_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS) $(UV_CFLAGS)
+tests_unit_io_test_spdy_LDADD = $(IO_LIBS) $(ZLIB_LIBS) $(CMOCKA_LIBS) -lpthread

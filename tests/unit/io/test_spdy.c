@@ -11,7 +11,7 @@
 
 #include "base/buf.h"
 #include "base/util.h"
-#include "cli/spdy.h"
+#include "io/spdy.h"
 #include "io/loop.h"
 #include "io/stream.h"
 

@@ -1,4 +1,4 @@
-#include "cli/spdy.h"
+#include "io/spdy.h"
 
 #include <stdlib.h>
 #include <zlib.h>
@@ -233,6 +233,21 @@ struct spdy *spdy_new(struct stream *stream, struct spdy_user *user)
 	start_deflate(s);
 	stream_start(stream, &s->su);
 	return s;
+}
+
+size_t spdy_queued(const struct spdy *s)
+{
+	return stream_queued(s->stream);
+}
+
+void spdy_read_stop(struct spdy *s)
+{
+	stream_read_stop(s->stream);
+}
+
+void spdy_read_start(struct spdy *s)
+{
+	stream_read_start(s->stream);
 }
 
 static void on_closed(void *arg)

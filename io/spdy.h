@@ -10,10 +10,11 @@
  *	id = spdy_open(s, "streamtype", "stdin");
  *	spdy_send(s, id, bytes, false, NULL); ... spdy_send(s, id, STR_NULL, true, NULL);
  */
-#ifndef CLI_SPDY_H
-#define CLI_SPDY_H
+#ifndef IO_SPDY_H
+#define IO_SPDY_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -36,6 +37,11 @@ struct spdy *spdy_new(struct stream *, struct spdy_user *);
 uint32_t spdy_open(struct spdy *, const char *header, const char *value);
 /* Copied. `w` may be NULL. */
 void spdy_send(struct spdy *, uint32_t id, struct str bytes, bool end, struct stream_write *w);
+/* Bytes sent that the kernel does not have yet. */
+size_t spdy_queued(const struct spdy *);
+/* Back-pressure: nothing comes while stopped. */
+void spdy_read_stop(struct spdy *);
+void spdy_read_start(struct spdy *);
 /* Flushes for a moment; no callbacks but done of writes. */
 void spdy_close(struct spdy *);
 
