@@ -206,6 +206,64 @@ static void test_bad_input(void **state)
 	rig_call("GET", CM, NULL, 406);
 }
 
+static size_t resident_mb(void)
+{
+	FILE *f = fopen("/proc/self/statm", "r");
+	unsigned long total = 0, resident = 0;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%lu %lu", &total, &resident), 2);
+	fclose(f);
+	return resident * 4096 / 1000000;
+}
+
+/* n times `unit` between two ends, in the test's arena. */
+static const char *repeat(const char *head, const char *unit, size_t n, const char *tail)
+{
+	size_t u = strlen(unit), h = strlen(head);
+	char *p = arena_alloc(&rig_arena, h + n * u + strlen(tail) + 1);
+
+	memcpy(p, head, h);
+	for (size_t i = 0; i < n; i++)
+		memcpy(p + h + i * u, unit, u);
+	strcpy(p + h + n * u, tail);
+	return p;
+}
+
+/* Requests made to hurt: each gets an error, none takes much memory. */
+static void test_hostile(void **state)
+{
+	size_t before = resident_mb();
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		rig_call("POST", CM, repeat("{\"metadata\":{\"name\":\"h\"},\"x\":", "{\"a\":", 100000, "1"), 400);
+		rig_call("POST", CM, repeat("{\"metadata\":{\"name\":\"h\"},\"x\":", "[", 100000, ""), 400);
+		/* So many values, each a tree node of its own. */
+		assert_int_equal(rig_call("POST", CM, repeat("{\"metadata\":{\"name\":\"h\"},\"x\":[", "0,", 1400000, "0]}"), 0) != NULL, 1);
+		patch(CM "/h?fieldManager=x", APPLY, repeat("a: ", "[", 100000, ""), 400);
+		patch(CM "/h?fieldManager=x", APPLY, repeat("a: &a [x]\nb: [", "*a,", 100000, "*a]\n"), 400);
+		patch(CM "/h", MERGE, repeat("{\"data\":", "{\"a\":", 100000, "1"), 400);
+		rig_type("application/vnd.kubernetes.protobuf");
+		rig_call("POST", CM, repeat("k8s", "\x0a\xff\xff\xff\x7f", 100000, ""), 400);
+		/* A bomb stays packed. */
+		rig_header("Content-Encoding", "gzip");
+		is(rig_call("POST", CM, repeat("", "\x1f\x8b", 1000, ""), 415), "reason", "UnsupportedMediaType");
+		rig_header("X-Large", repeat("", "x", 70000, ""));
+		rig_call("GET", CM, NULL, 431);
+		rig_call("GET", repeat(CM "?labelSelector=", "a%3Db,", 8000, "z"), NULL, 0);
+	}
+	/* An object whose managers' fields are a million paths is still only an object. */
+	rig_call("POST", CM, repeat("{\"metadata\":{\"name\":\"h\",\"managedFields\":[{\"manager\":\"m\",\"operation\":\"Apply\",\"apiVersion\":\"v1\","
+			      "\"fieldsType\":\"FieldsV1\",\"fieldsV1\":", "{\"f:a\":", 600, "1"), 400);
+	rig_call("POST", CM, "{\"metadata\":{\"name\":\"h\"}}", 201);
+	patch(CM "/h", "application/json-patch+json", repeat("[", "{\"op\":\"copy\",\"from\":\"\",\"path\":\"/data\"},", 1000,
+			"{\"op\":\"test\",\"path\":\"\",\"value\":1}]"), 0);
+	rig_call("DELETE", CM "/h", NULL, 200);
+	if (resident_mb() > before + 250)
+		fail_msg("resident memory grew from %zu to %zu MB", before, resident_mb());
+}
+
 static void test_list(void **state)
 {
 	struct json *o;
@@ -737,6 +795,7 @@ int main(void)
 			cmocka_unit_test(test_apply),
 			cmocka_unit_test(test_apply_subresources),
 			cmocka_unit_test(test_bad_input),
+			cmocka_unit_test(test_hostile),
 			cmocka_unit_test(test_list),
 			cmocka_unit_test(test_list_options),
 			cmocka_unit_test(test_watch),
