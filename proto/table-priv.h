@@ -42,6 +42,15 @@ int64_t table__count_of(const struct json *obj, const char *path);
 
 /* ---- rows (table_kinds.c) ---- */
 
-table__fn table__row_pv, table__row_pvc, table__row_quota, table__row_pod_template, table__row_component_status, table__row_created, table__row_controller_revision, table__row_job, table__row_cron_job, table__row_hpa, table__row_csr, table__row_ingress, table__row_ingress_class, table__row_network_policy, table__row_ip_address, table__row_service_cidr, table__row_pdb, table__row_binding, table__row_priority_class, table__row_runtime_class, table__row_storage_class, table__row_csi_driver, table__row_csi_node, table__row_volume_attachment, table__row_attributes_class, table__row_webhooks, table__row_admission_policy, table__row_admission_binding, table__row_api_service, table__row_flow_schema, table__row_priority_level, table__row_claim, table__row_slice;
+table__fn table__row_pv, table__row_pvc, table__row_quota, table__row_pod_template,
+	table__row_component_status, table__row_created, table__row_controller_revision,
+	table__row_job, table__row_cron_job, table__row_hpa, table__row_csr, table__row_ingress,
+	table__row_ingress_class, table__row_network_policy, table__row_ip_address,
+	table__row_service_cidr, table__row_pdb, table__row_binding, table__row_priority_class,
+	table__row_runtime_class, table__row_storage_class, table__row_csi_driver, table__row_csi_node,
+	table__row_volume_attachment, table__row_attributes_class, table__row_webhooks,
+	table__row_admission_policy, table__row_admission_binding, table__row_api_service,
+	table__row_flow_schema, table__row_priority_level, table__row_claim, table__row_slice,
+	table__row_metrics;
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/util.h"
 #include "proto/duration.h"
+#include "proto/quantity.h"
 #include "proto/table-priv.h"
 
 static void add_bool(struct table__row *r, bool v)
@@ -692,4 +693,24 @@ void table__row_slice(struct table__row *r, const struct json *s)
 	table__add_str(r, json_strp(s, "spec.driver"));
 	table__add_str(r, json_strp(s, "spec.pool.name"));
 	table__add_age(r, s);
+}
+
+/* ---- what is used ---- */
+
+/* Of nodes and of pods: theirs is the sum of their containers'. */
+void table__row_metrics(struct table__row *r, const struct json *m)
+{
+	static const char *const names[] = {"cpu", "memory"};
+
+	table__add_name(r, m);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		struct quantity sum = quantity_of(json_cstr(json_getc(json_getc(m, "usage"), names[i])));
+		char text[QUANTITY_SIZE];
+
+		JSON_ITEMS (c, json_getc(m, "containers"))
+			sum = quantity_add(sum, quantity_of(json_cstr(json_getc(json_getc(c, "usage"), names[i]))));
+		quantity_print(sum, text);
+		table__add_str(r, arena_str(r->a, str_from(text)));
+	}
+	table__add_str(r, json_str(json_getc(m, "window")));
 }

@@ -733,6 +733,8 @@ static const struct {
 	{"flowcontrol.apiserver.k8s.io/v1", "PriorityLevelConfiguration", table__row_priority_level},
 	{"resource.k8s.io/v1", "ResourceClaim", table__row_claim},
 	{"resource.k8s.io/v1", "ResourceSlice", table__row_slice},
+	{"metrics.k8s.io/v1beta1", "NodeMetrics", table__row_metrics},
+	{"metrics.k8s.io/v1beta1", "PodMetrics", table__row_metrics},
 };
 
 table__fn *table__row_fn(const char *api_version, const char *kind)

@@ -38,6 +38,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/paths.c orchestrator/apiserver/paths.h \
 	orchestrator/apiserver/kubelet_proxy.c \
 	orchestrator/apiserver/lease.c \
+	orchestrator/apiserver/metrics_api.c \
 	orchestrator/apiserver/list_options.c \
 	orchestrator/apiserver/managed.c orchestrator/apiserver/managed.h \
 	orchestrator/apiserver/podsecurity.c orchestrator/apiserver/podsecurity.h \

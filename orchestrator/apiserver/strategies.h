@@ -47,6 +47,9 @@ extern const struct api_step strategy_proxy[];
 /* kubelet_proxy.c */
 extern const struct api_step strategy_pod_log[], strategy_pod_exec[];
 
+/* metrics_api.c */
+extern const struct api_step strategy_metrics[];
+
 /* reviews.c */
 extern const struct api_step strategy_token_request[], strategy_token_review[], strategy_self_review[],
 		strategy_access_review[], strategy_rules_review[];

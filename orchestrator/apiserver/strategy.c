@@ -166,6 +166,8 @@ static const struct api_strategy strategies[] = {
 		{.group = "resource.k8s.io", .plural = "resourceclaimtemplates", .no_generation = true,
 				.return_deleted = true},
 		{.group = "resource.k8s.io", .plural = "resourceslices", .return_deleted = true},
+		{.group = "metrics.k8s.io", .plural = "nodes", .program = strategy_metrics},
+		{.group = "metrics.k8s.io", .plural = "pods", .program = strategy_metrics},
 		{.group = "authentication.k8s.io", .plural = "tokenreviews", .program = strategy_token_review},
 		{.group = "authentication.k8s.io", .plural = "selfsubjectreviews", .program = strategy_self_review},
 		{.group = "authorization.k8s.io", .plural = "subjectaccessreviews", .program = strategy_access_review},

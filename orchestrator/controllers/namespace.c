@@ -35,7 +35,7 @@ static void reconcile_namespace(struct reconcile *r)
 	if (informer_index_get(r->view->pods_by_namespace, str_from(r->name)).n > 0)
 		return;
 	plan_stage(r);
-	each_resource(r, r->name, plan_expect_empty, V_LIST);
+	each_resource(r, r->name, plan_expect_empty, V_DELETECOLLECTION);
 	plan_stage(r);
 	copy = pb_copy(r->arena, ns);
 	for (size_t i = copy->spec->n_finalizers; i-- > 0;)

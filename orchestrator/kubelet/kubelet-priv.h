@@ -41,6 +41,7 @@ struct kubelet {
 	struct kubelet_node *node;
 	struct kubelet_server *server;
 	struct loop_timer relist_timer, housekeeping_timer, exit_timer;
+	struct map usage;      /* container id, "" for the node -> struct usage_sample, of server-stats.c */
 	struct list exits;     /* struct exit_seen: told by an event, not shown by a relist yet */
 	unsigned n_pending;    /* client requests and actions under way, for stop */
 	void (*stopped)(void *arg);

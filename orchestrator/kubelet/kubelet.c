@@ -343,6 +343,7 @@ static void destroy(struct kubelet *k)
 		exit_free(LIST_FIRST(&k->exits, struct exit_seen, link));
 	events_close(k->events);
 	map_fini(&k->workers);
+	map_fini_with(&k->usage, free);
 	map_fini(&k->service_objects);
 	MAP_FOR_EACH (e, &k->services)
 		kept_unref(e->value);
@@ -364,6 +365,7 @@ int kubelet_start(struct kubelet_cfg *cfg, struct kubelet **ret, struct err *e)
 	k->client = cfg->client;
 	list_init(&k->exits);
 	map_init(&k->workers);
+	map_init(&k->usage);
 	map_init(&k->services);
 	map_init(&k->service_objects);
 	k->pods_dir = xasprintf("%s/pods", cfg->dir);

@@ -1,16 +1,36 @@
 /* /metrics and /stats/summary: numbers about the node's containers, from the runtime. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/util.h"
 #include "orchestrator/kubelet/pbutil.h"
 #include "orchestrator/kubelet/server-priv.h"
 
+/*
+ * The CPU's use is a rate: two readings and the time between. One that is young enough is kept from the last request; without
+ * one, the answer waits for a second reading.
+ */
+#define SAMPLE_MIN_NS 900000000ull
+#define SAMPLE_RENEW_NS 15000000000ull
+#define SAMPLE_OLD_NS 120000000000ull
+#define SECOND_READING_MS 1000
+
+struct usage_sample {
+	uint64_t at_ns, cpu_ns;
+	uint64_t seen; /* the reading in which it was there last: others are forgotten */
+};
+
 struct stats_op {
 	struct kubelet *k;
 	struct http_request *r;
 	struct cri_call call;
+	struct loop_timer wait;
+	bool second; /* reading */
 };
 
 static void on_cancel(struct http_request *r)
@@ -19,7 +39,8 @@ static void on_cancel(struct http_request *r)
 
 	op->r = NULL;
 	http_respond_abort(r);
-	cri_cancel(&op->call);
+	if (!loop_timer_active(&op->wait))
+		cri_cancel(&op->call);
 }
 
 void serve_metrics(struct route_args *args, struct http_request *r)
@@ -64,17 +85,91 @@ static uint64_t value(const Runtime__UInt64Value *v)
 	return v ? v->value : 0;
 }
 
-static void print_container(struct buf *b, const Runtime__ContainerStats *s)
+/*
+ * Nanoseconds of CPU a second since the last reading of `id`; false when there is none to compare with. `cpu_ns` at `now`
+ * becomes what the next one is compared with.
+ */
+static bool cpu_rate(struct kubelet *k, const char *id, uint64_t cpu_ns, uint64_t now, uint64_t *ret, uint64_t *ret_window)
 {
-	buf_printf(b, "{\"name\":\"%s\",\"cpu\":{\"usageNanoCores\":%" PRIu64 ",\"usageCoreNanoSeconds\":%" PRIu64 "},",
-			label(s, LABEL_CONTAINER_NAME), s->cpu ? value(s->cpu->usage_nano_cores) : 0,
-			s->cpu ? value(s->cpu->usage_core_nano_seconds) : 0);
-	buf_printf(b, "\"memory\":{\"workingSetBytes\":%" PRIu64 ",\"usageBytes\":%" PRIu64 "}}",
+	struct usage_sample *s = map_get(&k->usage, str_from(id));
+	uint64_t age = s && now > s->at_ns ? now - s->at_ns : 0;
+	bool known = s && age >= SAMPLE_MIN_NS && age < SAMPLE_OLD_NS && cpu_ns >= s->cpu_ns;
+
+	if (known) {
+		*ret = (uint64_t)((double)(cpu_ns - s->cpu_ns) * 1e9 / (double)age);
+		*ret_window = MAX(*ret_window, age);
+	}
+	if (!s) {
+		s = xcalloc(1, sizeof(*s));
+		map_put(&k->usage, str_from(id), s);
+	}
+	if (!s->at_ns || age >= SAMPLE_RENEW_NS || cpu_ns < s->cpu_ns) {
+		s->at_ns = now;
+		s->cpu_ns = cpu_ns;
+	}
+	s->seen = now;
+	return known;
+}
+
+/* Time that the machine's CPUs were not idle, from /proc/stat; 0 when it cannot be read. */
+static uint64_t node_cpu_ns(void)
+{
+	unsigned long long v[8] = {0};
+	long hz = sysconf(_SC_CLK_TCK);
+	FILE *f = fopen("/proc/stat", "re");
+	int n = f ? fscanf(f, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6],
+				    &v[7]) : 0;
+
+	if (f)
+		fclose(f);
+	/* user nice system idle iowait irq softirq steal */
+	return n < 4 || hz <= 0 ? 0 : (uint64_t)((double)(v[0] + v[1] + v[2] + v[5] + v[6] + v[7]) * 1e9 / (double)hz);
+}
+
+/* Memory that is not available for new work. */
+static uint64_t node_memory(void)
+{
+	unsigned long long total = 0, available = 0;
+	FILE *f = fopen("/proc/meminfo", "re");
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		sscanf(line, "MemTotal: %llu kB", &total);
+		sscanf(line, "MemAvailable: %llu kB", &available);
+	}
+	if (f)
+		fclose(f);
+	return (uint64_t)(total > available ? total - available : 0) * 1024;
+}
+
+/* What is being read: the time, and whether every rate is known. */
+struct reading {
+	struct kubelet *k;
+	uint64_t now, window;
+	char time[32];
+	bool complete;
+};
+
+static void print_cpu(struct buf *b, struct reading *rd, const char *id, uint64_t cpu_ns)
+{
+	uint64_t rate = 0;
+
+	if (!cpu_rate(rd->k, id, cpu_ns, rd->now, &rate, &rd->window))
+		rd->complete = false;
+	buf_printf(b, "\"cpu\":{\"time\":\"%s\",\"usageNanoCores\":%" PRIu64 ",\"usageCoreNanoSeconds\":%" PRIu64 "}", rd->time, rate,
+			cpu_ns);
+}
+
+static void print_container(struct buf *b, struct reading *rd, const Runtime__ContainerStats *s)
+{
+	buf_printf(b, "{\"name\":\"%s\",", label(s, LABEL_CONTAINER_NAME));
+	print_cpu(b, rd, s->attributes ? nz(s->attributes->id) : "?", s->cpu ? value(s->cpu->usage_core_nano_seconds) : 0);
+	buf_printf(b, ",\"memory\":{\"time\":\"%s\",\"workingSetBytes\":%" PRIu64 ",\"usageBytes\":%" PRIu64 "}}", rd->time,
 			s->memory ? value(s->memory->working_set_bytes) : 0, s->memory ? value(s->memory->usage_bytes) : 0);
 }
 
 /* Names of pods, namespaces and containers are DNS labels: they need no escaping in JSON. */
-static void print_pods(struct buf *b, const Runtime__ListContainerStatsResponse *l)
+static void print_pods(struct buf *b, struct reading *rd, const Runtime__ListContainerStatsResponse *l)
 {
 	bool first = true;
 
@@ -93,11 +188,55 @@ static void print_pods(struct buf *b, const Runtime__ListContainerStatsResponse 
 				continue;
 			if (k > i)
 				buf_add1(b, ',');
-			print_container(b, l->stats[k]);
+			print_container(b, rd, l->stats[k]);
 		}
 		buf_addc(b, "]}");
 		first = false;
 	}
+}
+
+/* Containers that are gone take their samples with them. */
+static void forget_old(struct kubelet *k, uint64_t now)
+{
+	struct map_entry *e;
+	size_t i = 0;
+
+	while ((e = map_next(&k->usage, &i)) != NULL) {
+		struct usage_sample *s = e->value;
+
+		if (s->seen == now)
+			continue;
+		map_del(&k->usage, e->key);
+		free(s);
+		i = 0;
+	}
+}
+
+static bool print_summary(struct buf *b, struct kubelet *k, const Runtime__ListContainerStatsResponse *l)
+{
+	struct reading rd = {.k = k, .now = clock_mono_ns(), .complete = true};
+	time_t wall = (time_t)clock_wall_s();
+	struct tm tm;
+
+	gmtime_r(&wall, &tm);
+	strftime(rd.time, sizeof(rd.time), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	buf_printf(b, "{\"node\":{\"nodeName\":\"%s\",", k->host.node_name);
+	print_cpu(b, &rd, "", node_cpu_ns());
+	buf_printf(b, ",\"memory\":{\"time\":\"%s\",\"workingSetBytes\":%" PRIu64 "}},\"pods\":[", rd.time, node_memory());
+	print_pods(b, &rd, l);
+	buf_printf(b, "],\"windowNanoSeconds\":%" PRIu64 "}\n", rd.window);
+	forget_old(k, rd.now);
+	return rd.complete;
+}
+
+static void stats_read(struct stats_op *op);
+
+static void stats_again(struct loop_timer *t)
+{
+	struct stats_op *op = container_of(t, struct stats_op, wait);
+
+	op->second = true;
+	stats_read(op);
 }
 
 static void stats_there(struct cri_call *c)
@@ -107,23 +246,32 @@ static void stats_there(struct cri_call *c)
 	Runtime__ListContainerStatsResponse *l = CRI_REPLY(c, Runtime__ListContainerStatsResponse);
 	struct buf b = BUF_INIT;
 
-	if (r && l) {
-		buf_printf(&b, "{\"node\":{\"nodeName\":\"%s\"},\"pods\":[", op->k->host.node_name);
-		print_pods(&b, l);
-		buf_addc(&b, "]}\n");
-		http_respond(r, 200, (struct http_header[]){{STR("Content-Type"), STR("application/json")}}, 1, buf_str(&b));
-	} else if (r) {
-		respond_text(r, 500, "%s\n", c->err.text);
+	if (r && l && !print_summary(&b, op->k, l) && !op->second && !op->k->stopping) {
+		buf_fini(&b);
+		cri_call_fini(c);
+		loop_timer_start(&op->wait, op->k->loop, SECOND_READING_MS, stats_again);
+		return;
 	}
+	if (r && l)
+		http_respond(r, 200, (struct http_header[]){{STR("Content-Type"), STR("application/json")}}, 1, buf_str(&b));
+	else if (r)
+		respond_text(r, 500, "%s\n", c->err.text);
 	buf_fini(&b);
 	cri_call_fini(c);
 	kubelet_idle(op->k);
 	free(op);
 }
 
-void serve_stats(struct route_args *args, struct http_request *r)
+static void stats_read(struct stats_op *op)
 {
 	Runtime__ListContainerStatsRequest req = RUNTIME__LIST_CONTAINER_STATS_REQUEST__INIT;
+
+	op->call = (struct cri_call){.done = stats_there};
+	cri_start(op->k->cri, &op->call, CRI_LIST_CONTAINER_STATS, &req.base);
+}
+
+void serve_stats(struct route_args *args, struct http_request *r)
+{
 	struct stats_op *op;
 
 	if (strcmp(args->part[0], "summary") != 0) {
@@ -135,7 +283,6 @@ void serve_stats(struct route_args *args, struct http_request *r)
 	op->r = r;
 	r->user = op;
 	r->on_cancel = on_cancel;
-	op->call.done = stats_there;
 	kubelet_busy(op->k);
-	cri_start(op->k->cri, &op->call, CRI_LIST_CONTAINER_STATS, &req.base);
+	stats_read(op);
 }
