@@ -73,7 +73,7 @@ t "the agent forgets it" until_ok 30 knows "${left[@]}"
 # In its place, in the namespaces and the control group that its containerd is still in, a new one joins.
 rm -rf "$cluster_dir/$gone"/{raft,store}
 (
-	for g in $(find /sys/fs/cgroup -maxdepth 5 -type d -path "*/kontiki/$cluster/$gone" 2>/dev/null); do echo "$BASHPID" >"$g/cgroup.procs"; done
+	while read -r g; do echo "$BASHPID" >"$g/cgroup.procs"; done < <(find /sys/fs/cgroup -maxdepth 5 -type d -path "*/kontiki/$cluster/$gone" 2>/dev/null)
 	exec nsenter -t "$(cut -d' ' -f1 "$cluster_dir/$gone/agent/containerd/containerd.pid")" -m -n "$KONTIKI" server --name "$gone" \
 		--data-dir "$cluster_dir/$gone" --advertise-address "$(addr_of "$gone")" --cgroup-root "/kontiki/$cluster/$gone" \
 		--join "https://$(addr_of "${left[0]}"):6443" --token "@$cluster_dir/${left[0]}/pki/join.token"
