@@ -14,6 +14,8 @@ struct auth_state {
 };
 int store__auth_state(struct store_view *, struct auth_state *ret, struct err *);
 
+int store__auth_state_put(struct store *, const struct auth_state *, struct err *);
+
 /* Answers: ANSWER_USER_NOT_FOUND, ANSWER_ROLE_NOT_FOUND. */
 int store__auth_user(struct store_view *, struct arena *, struct str name, Authpb__User **ret, struct err *);
 int store__auth_role(struct store_view *, struct arena *, struct str name, Authpb__Role **ret, struct err *);

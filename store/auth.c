@@ -154,7 +154,7 @@ int view_auth_roles(struct store_view *v, bool (*fn)(void *, struct str), void *
 
 /* --- Writing -------------------------------------------------------------------------------------------- */
 
-static int put_state(struct store *s, const struct auth_state *st, struct err *e)
+int store__auth_state_put(struct store *s, const struct auth_state *st, struct err *e)
 {
 	uint8_t b[9] = {st->enabled};
 
@@ -171,7 +171,7 @@ static int changed(struct store *s, struct err *e)
 	int rc = store__auth_state(&s->writer, &st, e);
 
 	st.revision++;
-	return rc ? rc : put_state(s, &st, e);
+	return rc ? rc : store__auth_state_put(s, &st, e);
 }
 
 static int put_message(struct store *s, char kind, struct str name, const void *msg, struct err *e)
@@ -219,7 +219,7 @@ static int enable(struct store *s, const Raftpb__Command *c _unused_, struct err
 	if (rc == 0 && !store__auth_has_role(root, AUTH_ROOT))
 		return ANSWER_ROOT_ROLE_MISSING;
 	st.enabled = true;
-	return rc ? rc : put_state(s, &st, e);
+	return rc ? rc : store__auth_state_put(s, &st, e);
 }
 
 static int disable(struct store *s, const Raftpb__Command *c _unused_, struct err *e)
@@ -232,7 +232,7 @@ static int disable(struct store *s, const Raftpb__Command *c _unused_, struct er
 	st.enabled = false;
 	st.revision++;
 	store__tokens_drop(s->tokens, NULL);
-	return put_state(s, &st, e);
+	return store__auth_state_put(s, &st, e);
 }
 
 static int token_grant(struct store *s, const Raftpb__Command *c, struct err *e)

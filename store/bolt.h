@@ -22,6 +22,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/str.h"
 
 struct store_view;
 struct bolt_out;
@@ -33,5 +34,32 @@ uint64_t bolt_out_size(const struct bolt_out *);
 /* Append the next pages to *out, about 256 KiB or one large item. *ret_last: that was all. */
 int bolt_out_next(struct bolt_out *, struct buf *out, bool *ret_last, struct err *);
 void bolt_out_free(struct bolt_out *);
+
+/*
+ * Reading. Any file of etcd 3: a backup (its checksum behind it is looked at), or a copy of a stopped member's
+ * member/snap/db, which has none. Nothing in it is trusted: page numbers, places, sizes and nesting are checked.
+ */
+struct bolt_in;
+
+/* Is it one, by its first bytes? */
+bool bolt_is(const char *path);
+int bolt_in_open(const char *path, struct bolt_in **ret, struct err *);
+void bolt_in_close(struct bolt_in *);
+/* The file's checksum was there, and right. */
+bool bolt_in_checked(const struct bolt_in *);
+/* Every item of a bucket, in order; fn returns 0 to go on. A bucket that is not there has none. */
+int bolt_in_each(struct bolt_in *, const char *bucket, int (*fn)(void *arg, struct str key, struct str value, struct err *),
+		void *arg, struct err *);
+
+struct store;
+struct bolt_import {
+	int64_t revision, compact_revision;
+	uint64_t n_revisions, n_leases, n_users, n_roles;
+};
+/*
+ * Fill a store that holds nothing yet: keys with their history and revisions, leases, users and roles. Alarms and members are
+ * those of another cluster and stay behind. The store is to be thrown away after an error.
+ */
+int bolt_import(struct bolt_in *, struct store *, struct bolt_import *ret, struct err *);
 
 #endif

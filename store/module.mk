@@ -8,7 +8,9 @@ libstore_a_SOURCES = \
 	store/auth_perm.c \
 	store/auth_token.c \
 	store/bolt.h store/bolt-priv.h \
+	store/bolt_import.c \
 	store/bolt_items.c \
+	store/bolt_read.c \
 	store/bolt_write.c \
 	store/batch.c store/batch.h \
 	store/checkpoint.c \

@@ -334,3 +334,43 @@ int store__delete(struct store *s, struct str key, struct err *e)
 	old.key = key;
 	return write_version(s, &h, &old, e);
 }
+
+int store__import_version(struct store *s, struct rev at, bool tombstone, const struct store_kv *kv, struct err *e)
+{
+	struct store_view *w = &s->writer;
+	struct head h = {.key = kv->key, .deleted = tombstone, .mod = at, .key_inside = keys_is_long(kv->key)}, old;
+	int64_t ttl, remaining, old_lease;
+	struct change c;
+	bool had;
+	int rc = store__head_get(w, kv->key, &old, e);
+
+	if (rc != 0 && rc != -ERR_NOT_FOUND)
+		return rc;
+	had = rc == 0;
+	old_lease = had && !old.deleted ? old.lease : 0;
+	c = (struct change){.key = kv->key, .deleted = tombstone, .at = at, .prev = had ? old.mod : REV_NONE};
+	if (!tombstone) {
+		h.value = c.value = kv->value;
+		h.create = c.create = kv->create_revision;
+		h.version = c.version = kv->version;
+		rc = kv->lease ? store__lease_record_get(w, kv->lease, &ttl, &remaining, e) : -ERR_NOT_FOUND;
+		if (rc != 0 && rc != -ERR_NOT_FOUND)
+			return rc;
+		h.lease = c.lease = rc == 0 ? kv->lease : 0;
+	}
+	h.value_crc = c.value_crc = value_crc_of(h.value);
+	/* From here on `old` may point nowhere. */
+	w->state.revision = at.main;
+	rc = log_put(s, &c, MDB_APPEND, e);
+	if (rc == 0)
+		rc = head_put(s, &h, e);
+	if (rc == 0 && old_lease != 0)
+		rc = lease_detach(w, old_lease, c.prev, e);
+	if (rc == 0 && h.lease != 0)
+		rc = lease_attach(w, h.lease, at, h.key, e);
+	if (rc != 0)
+		return rc;
+	hash_change(&w->state, &h);
+	s->batch_bytes += (h.key.n + h.value.n) * 2 + 200;
+	return 0;
+}

@@ -198,6 +198,11 @@ int store__event_of(struct store_view *, const struct change *, struct store_kv 
 int store__put(struct store *, struct str key, struct str value, int64_t lease, struct err *);
 /* 0 when it was deleted, ERR_NOT_FOUND silently when there was nothing. */
 int store__delete(struct store *, struct str key, struct err *);
+/*
+ * A version as it once was elsewhere, behind all that is there: its revision becomes the store's. kv: key, value,
+ * create_revision, version, lease (one that is not there is left out). In a batch, outside of a command.
+ */
+int store__import_version(struct store *, struct rev at, bool tombstone, const struct store_kv *kv, struct err *);
 /* rev <= 0 becomes the view's; 0 or an answer: future, compacted. */
 int store__rev_check(const struct store_view *, int64_t *rev);
 

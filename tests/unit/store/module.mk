@@ -6,6 +6,7 @@ STORE_TEST_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 
 UNIT_TESTS += \
 	tests/unit/store/test_auth \
+	tests/unit/store/test_bolt \
 	tests/unit/store/test_model \
 	tests/unit/store/test_power \
 	tests/unit/store/test_snapshot \
@@ -14,6 +15,9 @@ UNIT_TESTS += \
 tests_unit_store_test_auth_SOURCES = tests/unit/store/test_auth.c $(STORE_TEST_COMMON)
 tests_unit_store_test_auth_CFLAGS = $(STORE_TEST_CFLAGS)
 tests_unit_store_test_auth_LDADD = $(STORE_TEST_LIBS)
+tests_unit_store_test_bolt_SOURCES = tests/unit/store/test_bolt.c $(STORE_TEST_COMMON)
+tests_unit_store_test_bolt_CFLAGS = $(STORE_TEST_CFLAGS)
+tests_unit_store_test_bolt_LDADD = $(STORE_TEST_LIBS)
 tests_unit_store_test_model_SOURCES = tests/unit/store/test_model.c $(STORE_TEST_COMMON)
 tests_unit_store_test_model_CFLAGS = $(STORE_TEST_CFLAGS)
 tests_unit_store_test_model_LDADD = $(STORE_TEST_LIBS)
