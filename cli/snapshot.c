@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/util.h"
 #include "cli/cmd.h"
+#include "cli/etcd_backup.h"
 #include "cli/join.h"
 #include "cli/local.h"
 #include "cli/store_client.h"
@@ -41,7 +42,8 @@ static const char snapshot_usage[] =
 	"       kontiki snapshot status FILE\n"
 	"       kontiki snapshot restore FILE --data-dir DIR --advertise-address IP [--member NAME] [--initial-cluster NAME=IP:PORT,...]\n\n"
 	"save gets one from a running server. status reads all of a file and checks it. restore makes the data directory of a server\n"
-	"that holds what the file holds, as a member of a new cluster; keep the old pki/ in it, then start 'kontiki server' on it.\n";
+	"that holds what the file holds, as a member of a new cluster; keep the old pki/ in it, then start 'kontiki server' on it.\n"
+	"status and restore take etcd's backups too (etcdctl snapshot save, or a stopped member's member/snap/db).\n";
 
 /* --- save ------------------------------------------------------------------------------------------------------------ */
 
@@ -162,6 +164,8 @@ static int restore(const struct snapshot_opts *o, const char *path, struct arena
 	struct kv_restore_cfg cfg = {.data_dir = o->where.data_dir, .name = o->member};
 	struct kv_peer *initial = NULL;
 	struct snapfile_info info;
+	const char *import;
+	bool converted = false;
 	int rv = 0;
 
 	if (!o->where.data_dir || !o->address)
@@ -174,8 +178,15 @@ static int restore(const struct snapshot_opts *o, const char *path, struct arena
 	if (o->initial)
 		rv = members_parse(o->initial, (int)o->port, cfg.name, a, &initial, &cfg.n_initial, e);
 	cfg.initial = initial;
+	import = arena_printf(a, "%s.import", o->where.data_dir);
+	if (rv == 0 && etcd_backup_is(path)) {
+		rv = etcd_backup_convert(path, import, a, &path, e);
+		converted = e->code != ERR_ALREADY_EXISTS;
+	}
 	if (rv == 0)
 		rv = kv_restore(&cfg, path, &info, e);
+	if (converted)
+		(void)dir_remove(import, NULL);
 	if (rv < 0)
 		return rv;
 	print_info(path, &info);
@@ -197,6 +208,8 @@ static int run(const struct snapshot_opts *o, const struct opt_args *args, struc
 		return save(o, args->v[1], a, e);
 	if (strcmp(verb, "restore") == 0)
 		return restore(o, args->v[1], a, e);
+	if (etcd_backup_is(args->v[1]))
+		return etcd_backup_status(args->v[1], e);
 	if (snapfile_check(args->v[1], &info, e) != 0)
 		return -(int)e->code;
 	print_info(args->v[1], &info);

@@ -208,6 +208,17 @@ if command -v etcd >/dev/null; then
 	t "with the same keys" eval '[ "$(content 1 0)" = "$(content 8 0)" ]'
 	t "the same history" eval '[ "$(content 1 $((rev - 3)))" = "$(content 8 $((rev - 3)))" ]'
 	t_out "and the same lease" 'remaining.*k/leased' at 8 lease timetolive "$lease" --keys
+	at 8 put k/there back >/dev/null
+	t "it is saved" at 8 snapshot save "$tmp/etcd.db"
+	want=$(content 8 0)
+	stop 8
+	t_out "its backup is read here" 'a backup of etcd: revision [0-9]+, .* 1 leases' "$KONTIKI" snapshot status "$tmp/etcd.db"
+	t_out "and restored" 'came over' "$KONTIKI" snapshot restore "$tmp/etcd.db" --data-dir "$tmp/d8" --member m8 --advertise-address 127.0.0.1 \
+		--peer-port "$(peer 8 | cut -d: -f2)"
+	start 8 "$KONTIKI" etcd $(flags 8) --initial-cluster "$(initial http 8)"
+	t "we run on it" until_ok 20 healthy 8
+	t "with the same keys" eval '[ "$(content 8 0)" = "$want" ]'
+	t_out "and the same lease" 'remaining.*k/leased' at 8 lease timetolive "$lease" --keys
 	stop 8
 else
 	skip "an etcd runs on it: no etcd (Debian: etcd-server)"
