@@ -10,6 +10,7 @@ libbase_a_SOURCES = \
 	base/list.h \
 	base/log.c base/log.h \
 	base/map.c base/map.h \
+	base/mutant.h base/mutants.def \
 	base/obj.h \
 	base/str.c base/str.h \
 	base/util.h

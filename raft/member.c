@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/util.h"
 #include "raft/bytes.h"
 #include "raft/member-priv.h"
@@ -65,7 +66,8 @@ void member__save_vote(struct member *m)
 {
 	struct err e = ERR_INIT;
 
-	if (stable_save_vote(m->stable, raft_current_term(&m->raft), raft_voted_for(&m->raft), &e) != 0)
+	if (!MUTANT(vote_forgotten) &&
+	    stable_save_vote(m->stable, raft_current_term(&m->raft), raft_voted_for(&m->raft), &e) != 0)
 		member__disk_failed(m, &e);
 	m->dirty = true;
 }
@@ -236,9 +238,10 @@ static void arm(struct member *m)
 {
 	uint64_t at = raft_timeout(&m->raft);
 
+	/* One that may not stand for election does not look at these times, so they must not wake it either. */
 	if (m->halted || m->forgetful)
 		at = UINT64_MAX;
-	if (m->hint_at)
+	else if (m->hint_at)
 		at = MIN(at, m->hint_at);
 	m->ops->arm(m, MIN(at, m->next_upkeep));
 }
@@ -302,7 +305,7 @@ static void report_persisted(struct member *m)
 	uint64_t index = m->raft.last_stored;
 	struct raft_event ev = {.type = RAFT_PERSISTED_ENTRIES};
 
-	for (struct log_entry *e; (e = log_get(&m->log, index + 1)) != NULL && e->lsn <= m->wal.durable_lsn;)
+	for (struct log_entry *e; (e = log_get(&m->log, index + 1)) != NULL && (e->lsn <= m->wal.durable_lsn || MUTANT(ack_before_sync));)
 		index++;
 	if (index <= m->raft.last_stored)
 		return;

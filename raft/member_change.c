@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/util.h"
 #include "raft/member-priv.h"
 
@@ -486,7 +487,7 @@ static void start_remove(struct member *m, struct change *c)
 	else if (s->role == RAFT_VOTER && !healthy_without(m, id))
 		refuse(m, c, ERR_FAILED_PRECONDITION, KV_WHY_UNHEALTHY,
 		       "without this member the voters that answer would be no majority; bring the others back first");
-	else if (id == m->id)
+	else if (id == m->id && !MUTANT(leaves_first))
 		hand_over_first(m, c);
 	else if (submit_change(m, c, &(struct conf_edit){.without = id, .role = -1}))
 		log_info("raft", "removing member id=%016" PRIx64, id);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/util.h"
 #include "raft/member-priv.h"
 
@@ -84,6 +85,8 @@ void member__send_raft(struct member *m, struct raft_message *in)
 	case RAFT_APPEND_ENTRIES_RESULT:
 		out.kind = MSG_APPEND_RESULT;
 		out.append_result = in->append_entries_result;
+		if (MUTANT(ack_unmatched) && out.append_result.rejected == 0)
+			out.append_result.last_log_index = m->raft.last_stored;
 		break;
 	case RAFT_TIMEOUT_NOW:
 		out.kind = MSG_TIMEOUT_NOW;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/util.h"
 #include "raft/member-priv.h"
 
@@ -196,7 +197,8 @@ void member__lost_leadership(struct member *m)
 
 	m->ready = false;
 	store_leases_demote(m->store);
-	err_set(&e, ERR_UNAVAILABLE, "leadership was lost before the write was committed; it may or may not happen");
+	err_set(&e, MUTANT(definite_too_soon) ? ERR_NOT_LEADER : ERR_UNAVAILABLE,
+		"leadership was lost before the write was committed; it may or may not happen");
 	LIST_FOR_EACH_SAFE (p, next, &m->pending, struct proposal, link)
 		finish(m, p, MSG_UNKNOWN, STR_NULL, &e);
 	/* What others had sent here and was never appended goes back to them. */
@@ -359,7 +361,7 @@ void member__propose_frame(struct member *m, uint64_t from, const struct msg *ms
 	struct proposal *p;
 	struct err e = ERR_INIT;
 
-	if (!peer || !member__first_time(peer, msg->propose.id))
+	if (!peer || (!member__first_time(peer, msg->propose.id) && !MUTANT(forward_twice)))
 		return;
 	p = proposal_new(m, msg->propose.command, member__now(m) + msg->propose.timeout_ms);
 	p->peer = from;

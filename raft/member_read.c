@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "base/mutant.h"
 #include "base/util.h"
 #include "raft/member-priv.h"
 
@@ -94,7 +95,7 @@ static void confirm(struct member *m, struct read *r, uint64_t index)
 void member__reads_applied(struct member *m)
 {
 	LIST_FOR_EACH_SAFE (r, next, &m->confirmed, struct read, link) {
-		if (r->index > m->applied)
+		if (r->index > m->applied && !MUTANT(read_unapplied))
 			continue;
 		if (r->lease)
 			member__lease_proven(m, r->lease);
@@ -174,7 +175,7 @@ void member__reads(struct member *m)
 			ask_leader(m);
 			return;
 		}
-		if (round_won(m))
+		if (MUTANT(stale_read) || round_won(m))
 			round_done(m, m->round_index);
 		else
 			send_probes(m);

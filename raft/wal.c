@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
+#include "base/mutant.h"
 #include "base/util.h"
 #include "raft/bytes.h"
 #include "raft/wal-priv.h"
@@ -210,7 +211,7 @@ static int write_piece(struct disk *d, struct wal_batch *b, struct piece *p, con
 		return rc;
 	*ret_what = "sync";
 	rc = d->ops->sync(d, p->fd);
-	if (rc == 0 && p->create) {
+	if (rc == 0 && p->create && !MUTANT(segment_unnamed)) {
 		*ret_what = "sync the directory of";
 		rc = d->ops->sync_dir(d);
 	}

@@ -9,6 +9,7 @@
  */
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/util.h"
 #include "store/keys.h"
 #include "store/store-priv.h"
@@ -73,7 +74,7 @@ int store__compact_slice(struct store *s, size_t max, struct err *e)
 		rc = mdb_cursor_get(s->log_cursor, &k, &d, MDB_SET_RANGE);
 		if (rc != 0 && rc != MDB_NOTFOUND)
 			return store__mdb_err(e, rc, "remove compacted changes");
-		if (rc == MDB_NOTFOUND || rev_from_key(k.mv_data).main >= s->writer.state.compact)
+		if (rc == MDB_NOTFOUND || rev_from_key(k.mv_data).main >= s->writer.state.compact + MUTANT(compacted_event))
 			return finish(s);
 		rc = change_decode(rev_from_key(k.mv_data), str_of(d.mv_data, d.mv_size), &c, e);
 		if (rc != 0)

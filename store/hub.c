@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mutant.h"
 #include "base/util.h"
 #include "store/hub-priv.h"
 #include "store/watch.h"
@@ -195,7 +196,8 @@ int64_t watch_start(struct watch_hub *h, struct watcher *w, int64_t start_revisi
 	list_add_tail(&w->range->watchers, &w->range_link);
 	h->n_watchers++;
 	/* A start below the compacted revision is refused even if its batches happen to be on their way still. */
-	hub__set_state(w, w->next > h->revision && w->next >= store_compact_revision(h->store) ? WATCH_LIVE : WATCH_LAGGING);
+	hub__set_state(w, MUTANT(watch_gap) || (w->next > h->revision && w->next >= store_compact_revision(h->store)) ? WATCH_LIVE
+													: WATCH_LAGGING);
 	if (w->state == WATCH_LAGGING)
 		hub__kick(h, 0);
 	return now;
@@ -247,6 +249,8 @@ int64_t watch_progress(const struct watcher *w)
 {
 	if (w->hub == NULL || w->next > w->hub->revision + 1)
 		return 0;
+	if (MUTANT(bookmark_early))
+		return store_revision(w->hub->store);
 	if (w->state == WATCH_LIVE || w->next == w->hub->revision + 1)
 		return w->hub->revision;
 	return 0;
@@ -280,7 +284,7 @@ void hub__tell(struct watch_hub *h, struct watcher *w, const struct watch_batch 
 	for (size_t i = 0; i < r->n_hits; i++) {
 		const struct watch_event *ev = &b->events[r->hits[i]];
 
-		if (ev->kv.mod_revision < w->next || ev->kv.mod_revision > upto)
+		if ((ev->kv.mod_revision < w->next && !MUTANT(watch_twice)) || ev->kv.mod_revision > upto)
 			continue;
 		if (ev->is_delete ? w->no_delete : w->no_put)
 			continue;

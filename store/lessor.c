@@ -6,6 +6,7 @@
 
 #include "base/heap.h"
 #include "base/map.h"
+#include "base/mutant.h"
 #include "base/util.h"
 #include "store/store-priv.h"
 
@@ -182,7 +183,7 @@ void store_leases_promote(struct store *s, uint64_t now_ms, uint64_t extend_ms)
 	MAP_FOR_EACH (m, &l->leases) {
 		struct lease *le = m->value;
 
-		set_deadline(l, le, now_ms + extend_ms + span_ms(le->remaining > 0 ? le->remaining : le->ttl));
+		set_deadline(l, le, now_ms + (MUTANT(lease_short) ? 300 : extend_ms + span_ms(le->remaining > 0 ? le->remaining : le->ttl)));
 	}
 }
 

@@ -68,21 +68,32 @@ bool check_compaction(struct checker *k)
 /* Members measure time in milliseconds. */
 #define TICK_US 2000
 
-/* No lease ends before its time since the last renewal that was answered. */
-static bool check_early(struct checker *k, const struct expiry *x)
+/* The call that shows that the lease cannot have ended at this revision: its time was not over, or it was there later. */
+const struct hist_call *check_outlives(const struct checker *k, int64_t lease, int64_t revision)
 {
-	uint64_t seen = check_seen(k, x->revision);
+	uint64_t seen = check_seen(k, revision);
 
 	for (size_t i = 0; i < k->h->calls.n; i++) {
 		const struct hist_call *c = k->h->calls.p[i];
 
-		if ((c->kind != HIST_GRANT && c->kind != HIST_RENEW) || c->lease != x->lease || c->outcome != HIST_OK || c->ttl <= 0)
+		if (c->lease != lease || c->outcome != HIST_OK)
 			continue;
-		if (seen + TICK_US < c->invoked + (uint64_t)c->ttl * 1000000)
-			return check_fail(k, "lease %" PRId64 " ended at revision %" PRId64 ", seen at %.3f ms, before its %" PRId64
-					  " s were over: %s", x->lease, x->revision, (double)seen / 1000, c->ttl, check_describe(k, c));
+		if ((c->kind == HIST_GRANT || c->kind == HIST_RENEW) && c->ttl > 0 &&
+		    seen + TICK_US < c->invoked + (uint64_t)c->ttl * 1000000)
+			return c;
+		if (c->kind == HIST_REVOKE && c->invoked > seen)
+			return c;
 	}
-	return true;
+	return NULL;
+}
+
+/* No lease ends before its time since the last renewal that was answered. */
+static bool check_early(struct checker *k, const struct expiry *x)
+{
+	const struct hist_call *c = check_outlives(k, x->lease, x->revision);
+
+	return !c || check_fail(k, "lease %" PRId64 " ended at revision %" PRId64 ", seen at %.3f ms, before its time was over: %s",
+				x->lease, x->revision, (double)check_seen(k, x->revision) / 1000, check_describe(k, c));
 }
 
 /* When was the lease over for certain? The revision at which its keys went, if any did. */

@@ -736,7 +736,8 @@ static int try_explanation(struct walk *w, struct choice *c, size_t i)
 	if (i < k->m.n_keys) {
 		int64_t lease = k->m.cells[i].version ? k->m.cells[i].lease : 0;
 
-		if (lease == 0 || model_revoke(&k->m, lease) != STEP_CHANGED)
+		if (lease == 0 || (!w->trust_nobody && check_outlives(k, lease, k->m.revision + 1)) ||
+		    model_revoke(&k->m, lease) != STEP_CHANGED)
 			return 0;
 		if (k->n_expiries == k->cap_expiries) {
 			k->cap_expiries = k->cap_expiries ? k->cap_expiries * 2 : 64;

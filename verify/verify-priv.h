@@ -142,6 +142,7 @@ uint64_t check_seen(const struct checker *, int64_t revision);
 /* after.c */
 bool check_compaction(struct checker *);
 bool check_leases(struct checker *);
+const struct hist_call *check_outlives(const struct checker *, int64_t lease, int64_t revision);
 /* watch.c */
 bool check_watches(struct checker *);
 

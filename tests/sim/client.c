@@ -430,6 +430,7 @@ static bool begin_renew(struct client *c)
 {
 	if (!c->lease || c->w->calm)
 		return false;
+	/* Asked of a sleeper: long after it fell asleep, when another one leads. */
 	c->call = history_call(c->w->history, HIST_RENEW, c->index, c->w->now);
 	c->call->lease = c->lease;
 	c->via = VIA_RENEW;
@@ -460,7 +461,9 @@ static bool begin_compact(struct client *c)
 	return true;
 }
 
+#define RENEW 0
 static const struct client_op ops[] = {
+	{"renew", 8, begin_renew, NULL},
 	{"put", 22, begin_put, put_answer},
 	{"get", 18, begin_get, range_answer},
 	{"range", 8, begin_range, range_answer},
@@ -473,7 +476,6 @@ static const struct client_op ops[] = {
 	{"old", 5, begin_old, range_answer},
 	{"grant", 3, begin_grant, grant_answer},
 	{"put with lease", 5, begin_put_lease, put_answer},
-	{"renew", 8, begin_renew, NULL},
 	{"revoke", 1, begin_revoke, revoke_answer},
 	{"forget lease", 3, begin_forget, NULL},
 	{"compact", 1, begin_compact, compact_answer},
@@ -582,7 +584,7 @@ void client_lease_done(struct member *m _unused_, struct kv_lease *req)
 	c->call->outcome = req->err.code == ERR_OK && req->left > 0 ? HIST_OK : HIST_FAILED;
 	c->call->returned = w->now;
 	c->call->ttl = req->granted;
-	if (req->err.code == ERR_OK && req->left <= 0)
+	if ((req->err.code == ERR_OK && req->left <= 0) || c->last_renewal)
 		c->lease = 0;
 	op_end(c);
 }
@@ -636,14 +638,22 @@ static void client_next(struct client *c)
 
 	if (w->stopped)
 		return;
-	if (!node_serves(n) || n->paused_until > w->now || !knows_members(n)) {
+	/* Some ask a process that sleeps: it answers when it wakes up, and must not believe that nothing has happened meanwhile. */
+	if (!node_serves(n) || !knows_members(n) || (n->paused_until > w->now && !rng_chance(&w->rng, 10))) {
 		event_add(w, NULL, 2 * MS, ev_next)->client = c;
 		return;
 	}
 	c->node = n;
-	do
-		c->op = pick_op(c);
-	while (!c->op->begin(c));
+	if (w->asleep && c->lease && node_serves(w->asleep) && rng_chance(&w->rng, 50)) {
+		c->node = n = w->asleep;
+		c->op = &ops[RENEW];
+		c->last_renewal = c->op->begin(c);
+	} else {
+		c->last_renewal = false;
+		do
+			c->op = pick_op(c);
+		while (!c->op->begin(c));
+	}
 	note_where(c);
 	c->sending = event_add(w, n, 0, ev_request);
 	c->sending->client = c;

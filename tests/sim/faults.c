@@ -79,12 +79,31 @@ static void wall_clock(struct world *w)
 
 /* --- Disks ---------------------------------------------------------------------------------------------------------- */
 
+/*
+ * A member that may have lost what it acknowledged takes no part in elections until a leader has given it back. A majority
+ * without it must be there, or the cluster rightly stands still: so at most one at a time, of three voters or more.
+ */
+static bool may_forget(const struct node *n)
+{
+	struct world *w = n->w;
+	struct kv_status s;
+	unsigned voters = 0;
+
+	member_status(n->member, &s);
+	for (size_t i = 0; i < s.n_members; i++)
+		voters += s.members[i].role == KV_VOTER;
+	for (int i = 0; i < SIM_NODES; i++)
+		if (&w->nodes[i] != n && w->nodes[i].id && !w->nodes[i].gone && (w->nodes[i].forgets || w->nodes[i].rotten))
+			return false;
+	return voters >= 3;
+}
+
 /* One bit of one member's log: found at its start, or not needed any more; never served. */
 static void rot(struct world *w)
 {
 	struct node *n = fault_pick(w);
 
-	if (!n || w->rot_done || w->no_rot || n->paused_until > w->now)
+	if (!n || w->rot_done || w->no_rot || n->paused_until > w->now || !may_forget(n))
 		return;
 	node_crash(n, false);
 	w->rot_done = n->rotten = simdisk_rot(&n->disk);
@@ -128,6 +147,9 @@ static void broken_disk(struct world *w)
 	if (!n || n->paused_until > w->now)
 		return;
 	n->disk.fault = (enum simdisk_fault)rng_between(&w->rng, SIMDISK_EIO, SIMDISK_SYNC);
+	if (n->disk.fault == SIMDISK_SYNC && !may_forget(n))
+		n->disk.fault = SIMDISK_FULL;
+	n->forgets = n->forgets || n->disk.fault == SIMDISK_SYNC;
 	sim_trace(w, "disk fault %s kind=%d", n->name, (int)n->disk.fault);
 	well_later(n, rng_between(&w->rng, 5, 3000) * MS);
 }

@@ -404,7 +404,7 @@ void node_wipe(struct node *n)
 	simdisk_init(&n->disk, &n->w->rng);
 	nftw(n->store_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	n->id = 0;
-	n->gone = n->rotten = n->admitted = false;
+	n->gone = n->rotten = n->admitted = n->forgets = false;
 }
 
 static void member_cfg_of(struct node *n, struct member_cfg *mc)

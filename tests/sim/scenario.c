@@ -100,6 +100,52 @@ again:
 	}
 }
 
+/* --- shrink: down to two voters and to one, and up again ----------------------------------------------------------------------- */
+
+static void prepare_shrink(struct world *w)
+{
+	w->n_initial = (int)rng_between(&w->rng, 2, 3);
+	w->value_size = 48;
+	w->no_rot = true;
+}
+
+static void drive_shrink(struct world *w)
+{
+	bool up = false;
+
+	while (world_pass(w, rng_between(&w->rng, 30, 600) * MS)) {
+		struct node *leader = node_leader(w), *n = leader ? leader : fault_pick(w);
+		struct kv_status s;
+
+		if (!n)
+			goto again;
+		member_status(n->member, &s);
+		up = s.n_members <= 1 || (up && s.n_members < 4);
+		for (int i = 0; i < SIM_NODES; i++)
+			if (w->nodes[i].gone && !w->nodes[i].member)
+				node_wipe(&w->nodes[i]);
+		for (int i = 0; up && i < SIM_NODES; i++)
+			if (w->nodes[i].id == 0) {
+				fault_add(n, &w->nodes[i]);
+				break;
+			}
+		if (!up && s.n_members > 1)
+			fault_admin(n, MEMBER_REMOVE,
+				    rng_chance(&w->rng, 50) ? n->id : s.members[rng_below(&w->rng, s.n_members)].id);
+		/* In the middle of it the one that knows of the change falls silent. */
+		if (rng_chance(&w->rng, 40) && world_pass(w, rng_below(&w->rng, 8 * MS)) && n->member) {
+			if (rng_chance(&w->rng, 50))
+				fault_crash(n, rng_chance(&w->rng, 50));
+			else
+				fault_isolate(w, n->index);
+		}
+again:
+		if (rng_chance(&w->rng, 60))
+			fault_heal(w);
+		fault_restart(w, false);
+	}
+}
+
 /* --- snapshot: one member falls so far behind that it needs the whole state, in many chunks, and things go wrong on the way -- */
 
 static void prepare_snapshot(struct world *w)
@@ -293,7 +339,13 @@ static void drive_leases(struct world *w)
 			fault_isolate(w, leader->index);
 			break;
 		case 1:
-			fault_pause(leader, rng_between(&w->rng, 200, 4000) * MS);
+			/* It sleeps until another one leads; what clients asked it meanwhile it finds when it wakes up. */
+			fault_pause(leader, rng_between(&w->rng, 2000, 3000) * MS);
+			if (!world_pass(w, 1600 * MS))
+				return;
+			w->asleep = leader;
+			world_pass(w, 1400 * MS);
+			w->asleep = NULL;
 			break;
 		case 2:
 			fault_crash(leader, false);
@@ -309,6 +361,7 @@ static const struct scenario scenarios[] = {
 	{"random", "faults drawn from a table", NULL, drive_random},
 	{"transfer", "leadership changes hands under load", prepare_transfer, drive_transfer},
 	{"members", "members are added, removed and replaced under faults", prepare_members, drive_members},
+	{"shrink", "down to two voters and one, and up again", prepare_shrink, drive_shrink},
 	{"snapshot", "snapshots of many chunks, interrupted and repeated", prepare_snapshot, drive_snapshot},
 	{"unmatched", "followers with a tail of their own hear a new leader's heartbeats", prepare_unmatched, drive_unmatched},
 	{"power", "all machines lose power", prepare_power, drive_power},

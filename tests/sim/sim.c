@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/util.h"
 #include "tests/sim/world.h"
 
@@ -136,6 +137,45 @@ static bool parse_seeds(const char *text, uint64_t *start, uint64_t *n)
 	return true;
 }
 
+#ifdef KONTIKI_MUTANTS
+enum mutant mutant_active;
+
+static const struct {
+	const char *name, *scenario, *text;
+} mutants[] = {
+	[MUTANT_NONE] = {"none", "random", "no mistake"},
+#define MUTANT_ROW(name, scenario, text) [MUTANT_##name] = {#name, scenario, text},
+#include "base/mutants.def"
+#undef MUTANT_ROW
+};
+
+static bool choose_mutant(const char *name)
+{
+	for (unsigned i = 0; i < MUTANT_N; i++)
+		if (strcmp(mutants[i].name, name) == 0) {
+			mutant_active = (enum mutant)i;
+			return true;
+		}
+	return false;
+}
+
+/* name, scenario, text: for tests/sim/mutants */
+static void list_mutants(void)
+{
+	for (unsigned i = 0; i < MUTANT_N; i++)
+		printf("%s\t%s\t%s\n", mutants[i].name, mutants[i].scenario, mutants[i].text);
+}
+#else
+static bool choose_mutant(const char *name _unused_)
+{
+	return false;
+}
+
+static void list_mutants(void)
+{
+}
+#endif
+
 static int usage(void)
 {
 	fprintf(stderr, "usage: sim [--scenario NAME] [--seeds N|A-B] [--start S] [--seconds T] [--keep-going] | --seed X [--trace]\n"
@@ -149,6 +189,7 @@ int main(int argc, char **argv)
 	static const struct option options[] = {{"seeds", 1, NULL, 'n'},   {"start", 1, NULL, 's'}, {"seed", 1, NULL, 'x'},
 						{"seconds", 1, NULL, 't'}, {"trace", 0, NULL, 'v'}, {"no-checkpoints", 0, NULL, 'c'}, {"keep-going", 0, NULL, 'k'},
 						{"scenario", 1, NULL, 'S'}, {"list", 0, NULL, 'l'},
+						{"mutant", 1, NULL, 'm'}, {"mutants", 0, NULL, 'M'},
 						{NULL, 0, NULL, 0}};
 	struct sim_cfg cfg = {.seconds = 12, .dir = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp"};
 	uint64_t start = 1, n = 100, failed = 0;
@@ -192,6 +233,15 @@ int main(int argc, char **argv)
 			break;
 		case 'l':
 			scenario_list(stdout);
+			return 0;
+		case 'm':
+			if (!choose_mutant(optarg)) {
+				fprintf(stderr, "sim: this program has no mutant \"%s\" (sim-mutants --mutants lists its own)\n", optarg);
+				return 2;
+			}
+			break;
+		case 'M':
+			list_mutants();
 			return 0;
 		default:
 			return usage();

@@ -32,6 +32,8 @@
 #define SIM_WATCHERS 5
 #define SIM_KEYS 8
 #define MS 1000u
+/* More events a virtual second than any load makes. */
+#define SIM_MAX_EVENTS 60000
 /* Leases last at most so many seconds. */
 #define SIM_MAX_TTL 4
 
@@ -69,6 +71,7 @@ struct node {
 	uint64_t epoch;
 	uint64_t paused_until;
 	bool rotten;          /* a bit of its log has been flipped */
+	bool forgets;         /* a sync has failed: it may have lost what it acknowledged, for good or for a while */
 	struct event *retry;  /* its disk failed: tried again then */
 	bool admitted;        /* a committed configuration had it */
 	bool flush_due, gone; /* gone: removed from the cluster, or stopped for good */
@@ -102,6 +105,7 @@ struct client {
 	int64_t mod[SIM_KEYS + SIM_CLIENTS];
 	int64_t revision; /* the newest it has seen */
 	int64_t lease, ttl;
+	bool last_renewal;
 	uint64_t next_lease;
 };
 
@@ -167,6 +171,7 @@ struct world {
 	unsigned voters, dead_ms; /* as in member_cfg */
 	unsigned compact_ms; /* UINT_MAX: history is compacted only when clients ask */
 	unsigned log_scale;  /* how much larger the log's files are than the smallest */
+	struct node *asleep; /* clients renew their leases there, though it sleeps, and leave them to their end then; or NULL */
 	unsigned think_ms;   /* between two operations of a client */
 	struct kv_peer initial[SIM_NODES];
 	uint64_t initial_ids[SIM_NODES];

@@ -507,7 +507,7 @@ static void test_expired_early(void **state _unused_)
 	c->lease = 7;
 	c->ttl = 3;
 	get(3500, 3501, "a", NULL, 0, 0, 0, 3);
-	bad("before its 3 s were over");
+	bad("before its time was over");
 }
 
 static void test_put_after_end(void **state _unused_)
