@@ -40,6 +40,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/lease.c \
 	orchestrator/apiserver/metrics_api.c \
 	orchestrator/apiserver/list_options.c \
+	orchestrator/apiserver/list_stream.c \
 	orchestrator/apiserver/managed.c orchestrator/apiserver/managed.h \
 	orchestrator/apiserver/podsecurity.c orchestrator/apiserver/podsecurity.h \
 	orchestrator/apiserver/rbac.c orchestrator/apiserver/rbac.h \

@@ -305,15 +305,8 @@ static enum step_result expired(struct api_request *req, int64_t now, struct str
 	return STEP_FAIL;
 }
 
-struct list_scan {
-	struct str prefix, key, end, start;
-	int64_t rev;
-	bool more;
-	struct str last; /* key of the last object taken */
-};
-
 /* Objects of the range into `o`, until the limit. */
-static enum step_result list_scan(struct list_out *o, struct list_scan *s, struct store_view *v,
+static enum step_result list_scan(struct list_out *o, struct api_list_scan *s, struct store_view *v,
 		const struct api_selection *sel)
 {
 	struct api_request *req = o->req;
@@ -350,7 +343,7 @@ static enum step_result list_scan(struct list_out *o, struct list_scan *s, struc
 	return api_fail_err(req, &e);
 }
 
-static enum step_result list_range(struct api_request *req, struct list_scan *s, struct store_view *v)
+static enum step_result list_range(struct api_request *req, struct api_list_scan *s, struct store_view *v)
 {
 	struct str rv = req->opt.resource_version;
 	uint64_t n = 0;
@@ -379,16 +372,33 @@ static enum step_result list_range(struct api_request *req, struct list_scan *s,
 	return STEP_NEXT;
 }
 
+void api_list_meta(struct api_request *req, const struct api_list_scan *s, struct store_view *v, bool all,
+		struct codec_list_meta *ret)
+{
+	struct err e = ERR_INIT;
+	struct str behind;
+	int64_t left;
+
+	*ret = (struct codec_list_meta)CODEC_LIST_META_INIT;
+	ret->resource_version = arena_sprintf(&req->arena, "%" PRId64, s->rev);
+	if (!s->more)
+		return;
+	behind = arena_str(&req->arena, s->last);
+	behind.n++;
+	ret->continue_token = token_make(&req->arena, s->rev, str_skip(s->last, s->prefix.n));
+	if (all && view_count(v, behind, s->end, s->rev, &left, &e) == 0)
+		ret->remaining = left;
+}
+
 enum step_result api__list(struct api_request *req)
 {
 	struct list_out o = {.req = req, .items = BUF_INIT, .first = true, .now = clock_wall_s()};
 	struct codec_list_meta meta = CODEC_LIST_META_INIT;
-	struct list_scan s = {0};
+	struct api_list_scan s = {0};
 	struct api_selection sel;
 	struct store_view *v;
 	struct err e = ERR_INIT;
 	enum step_result r = api_selection_parse(req, &sel);
-	int64_t left;
 
 	if (r != STEP_NEXT)
 		return r;
@@ -402,21 +412,14 @@ enum step_result api__list(struct api_request *req)
 		return api_fail_err(req, &e);
 	r = list_range(req, &s, v);
 	if (r == STEP_NEXT)
+		r = api_list_stream(req, &s, v, &sel);
+	if (r == STEP_NEXT)
 		r = list_scan(&o, &s, v, &sel);
-	if (r == STEP_NEXT && s.more) {
-		struct str start = str_skip(s.last, s.prefix.n);
-		struct str behind = arena_str(&req->arena, s.last);
-
-		behind.n++;
-		meta.continue_token = token_make(&req->arena, s.rev, start);
-		if (sel.all && view_count(v, behind, s.end, s.rev, &left, &e) == 0)
-			meta.remaining = left;
-	}
+	if (r == STEP_NEXT)
+		api_list_meta(req, &s, v, sel.all, &meta);
 	store_view_close(v);
-	if (r == STEP_NEXT) {
-		meta.resource_version = arena_sprintf(&req->arena, "%" PRId64, s.rev);
+	if (r == STEP_NEXT)
 		r = list_answer(&o, &meta);
-	}
 	buf_fini(&o.items);
 	return r;
 }

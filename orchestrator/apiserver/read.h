@@ -21,6 +21,25 @@ enum step_result api_fail_too_new(struct api_request *, uint64_t asked);
 enum step_result api_selection_parse(struct api_request *, struct api_selection *);
 bool api_selection_matches(const struct api_selection *, struct str raw);
 
+/* What a list goes over. */
+struct api_list_scan {
+	struct str prefix, key, end, start;
+	int64_t rev;
+	bool more;
+	struct str last; /* key of the last object taken */
+};
+/* The token that goes on behind the last object taken, and how many are left (when that is known cheaply). */
+struct codec_list_meta;
+struct store_view;
+void api_list_meta(struct api_request *, const struct api_list_scan *, struct store_view *, bool all, struct codec_list_meta *ret);
+/*
+ * Large lists leave in pieces: what is said is counted first, then read again at the same revision, a slice a turn of the
+ * loop, as fast as the client takes it. STEP_NEXT: this one is small, or wanted in a form that needs it whole; STEP_DONE: the
+ * request is taken over.
+ */
+enum step_result api_list_stream(struct api_request *, const struct api_list_scan *, struct store_view *,
+		const struct api_selection *);
+
 /* The keys that the request's path covers (one object when a name is fixed). */
 void api_key_range(struct api_request *, struct str *ret_key, struct str *ret_end);
 

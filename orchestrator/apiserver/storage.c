@@ -87,6 +87,21 @@ void storage_with_rv(struct buf *out, struct str raw, uint64_t rv)
 	wire_close(out, mark);
 }
 
+size_t storage_with_rv_size(struct str raw, uint64_t rv)
+{
+	char text[24];
+	size_t field = 2 + (size_t)snprintf(text, sizeof(text), "%" PRIu64, rv);
+	struct wire_reader r = wire_reader(raw);
+	struct wire_item it = {0};
+
+	if (rv == 0)
+		return raw.n;
+	while (wire_next(&r, &it))
+		if (it.number == 1 && it.type == WIRE_BYTES)
+			return raw.n + field + wire_varint_size(it.bytes.n + field) - wire_varint_size(it.bytes.n);
+	return raw.n + 1 + wire_varint_size(field) + field;
+}
+
 bool storage_meta(struct str raw, struct storage_meta *m)
 {
 	struct wire_reader r;

@@ -33,6 +33,8 @@ bool storage_unwrap_key(struct arena *, struct str key, struct str value, struct
 bool storage_unwrap_as(struct arena *, const struct resource *res, struct str key, struct str value, struct str *ret_raw);
 /* raw with metadata.resourceVersion = rv (0: none, as of what a dry run would make), appended to out. */
 void storage_with_rv(struct buf *out, struct str raw, uint64_t rv);
+/* How many bytes that appends. */
+size_t storage_with_rv_size(struct str raw, uint64_t rv);
 
 /* ObjectMeta as far as the registry needs it, borrowed from raw. */
 struct storage_meta {

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
+#include <zlib.h>
 
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver.h"
 #include "orchestrator/client/client.h"
+#include "proto/codec.h"
 #include "proto/core.pb-c.h"
 #include "proto/pb.h"
 #include "proto/resource.h"
@@ -298,6 +300,63 @@ static void test_list(void **state)
 	rig_call("GET", CM "?resourceVersion=99999999", NULL, 504);
 	rig_call("DELETE", CM "?labelSelector=l", NULL, 200);
 	assert_int_equal(json_len(json_getc(rig_call("GET", CM "?labelSelector=l", NULL, 200), "items")), 0);
+}
+
+static bool gunzips_to(struct str packed, const struct json *want)
+{
+	size_t max = 8u << 20;
+	char *out = xmalloc(max);
+	z_stream z = {.next_in = (Bytef *)(uintptr_t)packed.p, .avail_in = (uInt)packed.n, .next_out = (Bytef *)out, .avail_out = (uInt)max};
+	struct json *doc = NULL;
+	bool same;
+
+	assert_int_equal(inflateInit2(&z, 15 + 16), Z_OK);
+	assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
+	assert_int_equal(json_parse(&rig_arena, str_of(out, z.total_out), NULL, &doc, NULL), 0);
+	inflateEnd(&z);
+	same = json_equal(json_getc(doc, "items"), json_getc(want, "items"));
+	free(out);
+	return same;
+}
+
+/* A list of megabytes leaves in pieces, in every form, and holds all of one moment. */
+static void test_large_list(void **state)
+{
+	static const char *const queries[] = {"?labelSelector=large", "?labelSelector=large&limit=19"};
+	struct json *whole, *one;
+	struct codec_envelope env;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	for (int i = 0; i < 20; i++)
+		rig_call("POST", CM, repeat(arena_printf(&rig_arena, "{\"metadata\":{\"name\":\"large%02d\",\"labels\":{\"large\":\"x\"}},\"data\":{\"k\":\"", i),
+				"0123456789abcdef", 6000 + (size_t)i, "\"}}"), 201);
+	/* Its parts, each small enough to be sent whole. */
+	for (size_t q = 0; q < ARRAY_LEN(queries); q++) {
+		size_t want = q ? 19 : 20;
+		struct json *as_json = rig_call("GET", arena_printf(&rig_arena, CM "%s", queries[q]), NULL, 200), *answer, *as_protobuf;
+
+		assert_int_equal(json_len(json_getc(as_json, "items")), want);
+		assert_int_equal(json_strp(as_json, "metadata.continue").n > 0, q);
+		for (size_t i = 0; i < want; i++) {
+			whole = json_at(json_getc(as_json, "items"), i);
+			one = rig_call("GET", arena_printf(&rig_arena, CM "/large%02zu", i), NULL, 200);
+			json_delc(one, "kind");
+			json_delc(one, "apiVersion");
+			assert_true(json_equal(whole, one));
+		}
+		rig_header("Accept", "application/vnd.kubernetes.protobuf");
+		answer = rig_call("GET", arena_printf(&rig_arena, CM "%s", queries[q]), NULL, 200);
+		assert_int_equal(codec_unwrap(json_str(answer), &env, &e), 0);
+		assert_int_equal(codec_wire_to_dom(&rig_arena, schema_type_find("core.v1.ConfigMapList"), env.wire, NULL, &as_protobuf, &e), 0);
+		assert_true(json_equal(json_getc(as_protobuf, "items"), json_getc(as_json, "items")));
+		rig_header("Accept-Encoding", "gzip");
+		answer = rig_call("GET", arena_printf(&rig_arena, CM "%s", queries[q]), NULL, 200);
+		assert_true(json_str(answer).n > 1000 && json_str(answer).n < 200000);
+		assert_memory_equal(json_str(answer).p, "\x1f\x8b", 2);
+		assert_true(gunzips_to(json_str(answer), as_json));
+	}
+	rig_call("DELETE", CM "?labelSelector=large", NULL, 200);
 }
 
 /* Options that do not go together, and what a version means. */
@@ -797,6 +856,7 @@ int main(void)
 			cmocka_unit_test(test_bad_input),
 			cmocka_unit_test(test_hostile),
 			cmocka_unit_test(test_list),
+			cmocka_unit_test(test_large_list),
 			cmocka_unit_test(test_list_options),
 			cmocka_unit_test(test_watch),
 			cmocka_unit_test(test_ws_watch),

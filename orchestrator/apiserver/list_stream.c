@@ -1,0 +1,316 @@
+/* Large lists in pieces; see api_list_stream in read.h. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <zlib.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "orchestrator/apiserver/answer.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/read.h"
+#include "orchestrator/apiserver/storage.h"
+#include "proto/codec.h"
+#include "proto/resource.h"
+#include "proto/wire.h"
+#include "store/store.h"
+#include "store/view.h"
+
+/* Stored bytes from which on a list is streamed. */
+#define STREAM_MIN (1u << 20)
+/* Made in one turn of the loop: about a millisecond. */
+#define SLICE (256u << 10)
+/* What may wait for a slow client. */
+#define HIGH (1u << 20)
+#define LOW (256u << 10)
+
+struct list_stream {
+	struct api_request *req;
+	struct api_selection sel;
+	const struct schema_type *type;
+	struct buf next;   /* the key to go on at */
+	struct str end;
+	int64_t rev;
+	size_t left;       /* objects to come */
+	bool first, protobuf, packed, waiting;
+	struct buf tail;   /* what follows the last object */
+	struct buf out;
+	z_stream z;
+	struct loop_timer timer;
+};
+
+/* --- The first look ------------------------------------------------------------------------------------------------------- */
+
+struct sizes {
+	size_t n, stored, items; /* objects; their stored bytes; a protobuf list's bytes for them */
+};
+
+static void add_item(struct buf *out, struct str raw, uint64_t rv)
+{
+	size_t n = storage_with_rv_size(raw, rv), at;
+
+	wire_add_tag(out, 2, WIRE_BYTES);
+	wire_add_varint(out, n);
+	at = out->n;
+	storage_with_rv(out, raw, rv);
+	ASSERT(out->n == at + n);
+}
+
+static size_t item_size(struct str raw, uint64_t rv)
+{
+	size_t n = storage_with_rv_size(raw, rv);
+
+	return 1 + wire_varint_size(n) + n;
+}
+
+/* Counts what the list will hold; s->more and s->last are set. */
+static int measure(struct api_request *req, struct api_list_scan *s, struct store_view *v, const struct api_selection *sel,
+		bool protobuf, struct sizes *ret, struct err *e)
+{
+	_cleanup_(buf_fini) struct buf last = BUF_INIT;
+	struct view_iter it;
+	struct store_kv kv;
+	struct str raw;
+	int r;
+
+	*ret = (struct sizes){0, 0, 0};
+	s->more = false;
+	view_iter_init(&it, v, s->key, s->end, s->rev, 0);
+	while ((r = view_iter_next(&it, &kv, e)) > 0) {
+		if (!storage_unwrap(kv.value, &raw)) {
+			r = err_set(e, ERR_CORRUPT, "the value of %.*s is not an object", STR_FMT(kv.key));
+			break;
+		}
+		if (!api_selection_matches(sel, raw))
+			continue;
+		if (req->opt.limit > 0 && ret->n >= (size_t)req->opt.limit) {
+			s->more = true;
+			r = 0;
+			break;
+		}
+		ret->n++;
+		ret->stored += raw.n;
+		buf_clear(&last);
+		buf_adds(&last, kv.key);
+		if (protobuf)
+			ret->items += item_size(raw, (uint64_t)kv.mod_revision);
+	}
+	view_iter_fini(&it);
+	s->last = arena_str(&req->arena, buf_str(&last));
+	return r;
+}
+
+/* --- The end ---------------------------------------------------------------------------------------------------------------- */
+
+static void stream_free(struct list_stream *ls)
+{
+	struct api_request *req = ls->req;
+
+	loop_timer_stop(&ls->timer);
+	if (ls->packed)
+		deflateEnd(&ls->z);
+	buf_fini(&ls->next);
+	buf_fini(&ls->tail);
+	buf_fini(&ls->out);
+	req->stream = NULL;
+	req->on_cancel = NULL;
+	req->on_drain = NULL;
+	free(ls);
+}
+
+static void stream_canceled(struct api_request *req)
+{
+	stream_free(req->stream);
+	req->responder->abort(req);
+	api_request_finish(req);
+}
+
+/* The client sees a broken answer, not a short list. */
+static void stream_broken(struct list_stream *ls, const struct err *e)
+{
+	struct api_request *req = ls->req;
+
+	log_warn("apiserver", "a list broke off: %.*s: %s", STR_FMT(req->target), e->text);
+	stream_free(ls);
+	req->responder->abort(req);
+	api_request_finish(req);
+}
+
+/* --- Slices ------------------------------------------------------------------------------------------------------------------- */
+
+static void emit(struct list_stream *ls, bool end)
+{
+	struct buf packed = BUF_INIT;
+	char block[16384];
+
+	if (!ls->packed) {
+		ls->req->responder->write(ls->req, buf_str(&ls->out));
+		return;
+	}
+	ls->z.next_in = (Bytef *)ls->out.p;
+	ls->z.avail_in = (uInt)ls->out.n;
+	do {
+		ls->z.next_out = (Bytef *)block;
+		ls->z.avail_out = sizeof(block);
+		ASSERT(deflate(&ls->z, end ? Z_FINISH : Z_NO_FLUSH) != Z_STREAM_ERROR);
+		buf_add(&packed, block, sizeof(block) - ls->z.avail_out);
+	} while (ls->z.avail_out == 0);
+	if (packed.n > 0)
+		ls->req->responder->write(ls->req, buf_str(&packed));
+	buf_fini(&packed);
+}
+
+static int add_object(struct list_stream *ls, struct str raw, uint64_t rv, struct err *e)
+{
+	char text[24];
+
+	if (ls->protobuf) {
+		add_item(&ls->out, raw, rv);
+		return 0;
+	}
+	return codec_json_list_item(&ls->out, ls->type, raw, str_of(text, (size_t)snprintf(text, sizeof(text), "%" PRIu64, rv)),
+			&ls->first, e);
+}
+
+/* Objects into `out` until the slice is full or all have come. */
+static int fill(struct list_stream *ls, struct err *e)
+{
+	struct store_view *v;
+	struct view_iter it;
+	struct store_kv kv;
+	struct str raw;
+	int r = 1;
+
+	if (store_view_open(ls->req->srv->store, &v, e) < 0)
+		return -e->code;
+	view_iter_init(&it, v, buf_str(&ls->next), ls->end, ls->rev, 0);
+	while (r > 0 && ls->left > 0 && ls->out.n < SLICE) {
+		r = view_iter_next(&it, &kv, e);
+		if (r == 0)
+			r = err_set(e, ERR_INTERNAL, "%zu objects of a revision are gone", ls->left);
+		if (r < 0 || !storage_unwrap(kv.value, &raw) || !api_selection_matches(&ls->sel, raw))
+			continue;
+		if (add_object(ls, raw, (uint64_t)kv.mod_revision, e) < 0)
+			r = -1;
+		ls->left--;
+		if (ls->out.n < SLICE)
+			continue;
+		buf_clear(&ls->next);
+		buf_adds(&ls->next, kv.key);
+		buf_add1(&ls->next, '\0'); /* the first key behind it */
+	}
+	view_iter_fini(&it);
+	store_view_close(v);
+	return MIN(r, 0);
+}
+
+static void slice(struct loop_timer *t)
+{
+	struct list_stream *ls = container_of(t, struct list_stream, timer);
+	struct api_request *req = ls->req;
+	struct err e = ERR_INIT;
+	bool end;
+
+	if (ls->left > 0 && fill(ls, &e) < 0) {
+		stream_broken(ls, &e);
+		return;
+	}
+	end = ls->left == 0;
+	if (end)
+		buf_adds(&ls->out, buf_str(&ls->tail));
+	emit(ls, end);
+	buf_clear(&ls->out);
+	if (end) {
+		stream_free(ls);
+		req->responder->end(req);
+		api_request_finish(req);
+		return;
+	}
+	ls->waiting = req->responder->queued(req) > HIGH;
+	if (!ls->waiting)
+		loop_timer_start(&ls->timer, req->al->loop, 0, slice);
+}
+
+static void stream_drained(struct api_request *req)
+{
+	struct list_stream *ls = req->stream;
+
+	if (ls && ls->waiting && req->responder->queued(req) < LOW) {
+		ls->waiting = false;
+		loop_timer_start(&ls->timer, req->al->loop, 0, slice);
+	}
+}
+
+/* --- The start ---------------------------------------------------------------------------------------------------------------- */
+
+static void frame(struct list_stream *ls, const struct codec_list_meta *meta, size_t items)
+{
+	const struct resource *res = ls->req->res;
+	_cleanup_(buf_fini) struct buf head = BUF_INIT, whole = BUF_INIT;
+	size_t at;
+
+	if (!ls->protobuf) {
+		codec_json_list_begin(&ls->out, res->list_kind, res->api_version, meta);
+		codec_json_list_end(&ls->tail);
+		buf_add1(&ls->tail, '\n');
+		return;
+	}
+	/* The envelope around nothing, cut where its content stands: field 2 with length 0. */
+	codec_wire_list_begin(&head, meta);
+	codec_wrap(&whole, res->api_version, res->list_kind, STR(""));
+	at = whole.n - 6; /* behind it come two empty fields of two bytes */
+	buf_add(&ls->out, whole.p, at + 1);
+	wire_add_varint(&ls->out, head.n + items);
+	buf_adds(&ls->out, buf_str(&head));
+	buf_add(&ls->tail, whole.p + at + 2, whole.n - at - 2);
+}
+
+static bool streamable(const struct api_request *req)
+{
+	return req->responder->begin && req->responder->queued && !req->local && req->accept.as == AS_OBJECT && !req->accept.pretty &&
+	       (req->accept.media == MEDIA_JSON || req->accept.media == MEDIA_PROTOBUF);
+}
+
+enum step_result api_list_stream(struct api_request *req, const struct api_list_scan *scan, struct store_view *v,
+		const struct api_selection *sel)
+{
+	bool protobuf = req->accept.media == MEDIA_PROTOBUF;
+	struct api_list_scan s = *scan;
+	struct http_header h[API_MAX_HEADERS];
+	struct codec_list_meta meta;
+	struct list_stream *ls;
+	struct sizes sizes;
+	struct err e = ERR_INIT;
+	size_t n;
+
+	/* An error is met, and told, by who lists it whole. */
+	if (!streamable(req) || measure(req, &s, v, sel, protobuf, &sizes, &e) < 0 || sizes.stored < STREAM_MIN)
+		return STEP_NEXT;
+	api_list_meta(req, &s, v, sel->all, &meta);
+	ls = xcalloc(1, sizeof(*ls));
+	ls->req = req;
+	ls->sel = *sel;
+	ls->type = resource_type(req->res);
+	ls->end = s.end;
+	ls->rev = s.rev;
+	ls->left = sizes.n;
+	ls->first = true;
+	ls->protobuf = protobuf;
+	ls->packed = req->accept.gzip && deflateInit2(&ls->z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK;
+	buf_init(&ls->next, BUF_NO_LIMIT);
+	buf_init(&ls->tail, BUF_NO_LIMIT);
+	buf_init(&ls->out, BUF_NO_LIMIT);
+	buf_adds(&ls->next, s.key);
+	frame(ls, &meta, sizes.items);
+	n = api_answer_headers(req, api_media_type(req->accept.media), h);
+	if (ls->packed)
+		h[n++] = (struct http_header){STR("Content-Encoding"), STR("gzip")};
+	req->stream = ls;
+	req->on_cancel = stream_canceled;
+	req->on_drain = stream_drained;
+	req->http_status = 200;
+	req->waiting = true;
+	req->responder->begin(req, 200, h, n);
+	loop_timer_start(&ls->timer, req->al->loop, 0, slice);
+	return STEP_DONE;
+}
