@@ -1,0 +1,135 @@
+/*
+ * What decides who may do what, fed with what strangers send or an administrator might write: tokens, certificates, signing
+ * requests, roles, pods, audit policies, encryption configurations, pod specs. The first byte chooses; the rest is the input.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/util.h"
+#include "io/x509.h"
+#include "orchestrator/apiserver/audit_policy.h"
+#include "orchestrator/apiserver/crypt.h"
+#include "orchestrator/apiserver/jwt.h"
+#include "orchestrator/apiserver/node_graph.h"
+#include "orchestrator/apiserver/podsecurity.h"
+#include "orchestrator/apiserver/rbac.h"
+#include "orchestrator/apiserver/rbac_index.h"
+#include "orchestrator/client/csr.h"
+#include "proto/json.h"
+#include "proto/wire.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size);
+
+static void token(struct arena *a, struct str in)
+{
+	static struct x509_key *key;
+	struct json *claims;
+	struct err e = ERR_INIT;
+
+	if (!key)
+		ASSERT(x509_key_new(&key, NULL) == 0);
+	/* Nobody guesses a signature. */
+	ASSERT(jwt_verify(a, key, in, &claims, &e) < 0 && e.code != 0);
+}
+
+static void certificate(struct arena *a, struct str in)
+{
+	struct x509_cert *cert = NULL;
+	struct x509_info info;
+	struct err e = ERR_INIT;
+
+	if (x509_info_from_der(in, a, &info, &e) == 0)
+		for (size_t i = 0; i < info.n_orgs; i++)
+			ASSERT(info.orgs[i].p);
+	if (x509_cert_from_pem(in, &cert, &e) == 0)
+		x509_info_of(cert, a, &info, &e);
+	x509_cert_free(cert);
+}
+
+static void request(struct arena *a, struct str in)
+{
+	struct str usages[] = {STR("client auth"), STR("digital signature")};
+	struct csr c = {.pem = in, .usages = usages, .n_usages = 2};
+	struct x509_info info;
+
+	for (enum csr_signer s = CSR_CLIENT; s <= CSR_OTHER; s++) {
+		struct err e = ERR_INIT;
+
+		if (csr_check(a, s, &c, &info, &e) == 0 && s == CSR_KUBELET_CLIENT)
+			ASSERT(str_has_prefix(info.cn, STR("system:node:")) && info.n_dns + info.n_ips == 0);
+	}
+}
+
+/* What a role allows it also covers: the two ways of reading rules agree. */
+static void role(struct arena *a, struct str in)
+{
+	struct authz_attrs at = {.is_resource = true, .verb = STR("get"), .resource = STR("pods"), .sub = STR("log"),
+			.name = STR("x")};
+	struct rbac_rules held = {0};
+	struct str verb = at.verb, group = at.group, resource = STR("pods/log"), name = at.name;
+	struct rbac_rule wanted = {.verbs = &verb, .groups = &group, .resources = &resource, .names = &name, .n_verbs = 1,
+			.n_groups = 1, .n_resources = 1, .n_names = 1};
+	struct rbac_index *ix = rbac_index_new();
+
+	rbac_rules_add_role(a, &held, in);
+	if (rbac_rules_allow(in, &at))
+		ASSERT(rbac_missing(a, held.v, held.n, &wanted, 1).n == 0);
+	rbac_missing(a, NULL, 0, held.v, MIN(held.n, 4));
+	for (enum rbac_kind k = RBAC_ROLE; k < RBAC_N_KINDS; k++) {
+		rbac_index_put(ix, k, STR("ns"), STR("n"), in);
+		rbac_index_put(ix, k, STR("ns"), STR("n"), STR(""));
+		rbac_index_put(ix, k, STR("ns"), STR("n"), in);
+		rbac_index_del(ix, k, STR("ns"), STR("n"));
+		ASSERT(rbac_index_len(ix, k) == 0);
+	}
+	rbac_index_free(ix);
+}
+
+static void pod(struct arena *a, struct str in)
+{
+	struct node_graph *g = node_graph_new();
+
+	(void)a;
+	node_graph_pod(g, STR("ns"), STR("p"), STR_NULL, in);
+	node_graph_pod(g, STR("ns"), STR("p"), in, in);
+	node_graph_pod(g, STR("ns"), STR("p"), in, STR_NULL);
+	ASSERT(node_graph_edges(g) == 0);
+	node_graph_free(g);
+}
+
+static void files(struct arena *a, struct str in)
+{
+	struct audit_policy *policy = NULL;
+	struct crypt *c = NULL;
+	struct err e = ERR_INIT;
+
+	(void)a;
+	if (audit_policy_parse(in, &policy, &e) == 0)
+		audit_policy_free(policy);
+	if (crypt_parse(in, &c, &e) == 0)
+		crypt_free(c);
+}
+
+static void security(struct arena *a, struct str in)
+{
+	struct json *doc;
+
+	if (json_parse(a, in, NULL, &doc, NULL) < 0)
+		return;
+	ASSERT(podsecurity_check(a, PODSECURITY_PRIVILEGED, json_getc(doc, "metadata"), json_getc(doc, "spec")).n == 0);
+	podsecurity_check(a, PODSECURITY_BASELINE, json_getc(doc, "metadata"), json_getc(doc, "spec"));
+	podsecurity_check(a, PODSECURITY_RESTRICTED, json_getc(doc, "metadata"), json_getc(doc, "spec"));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size)
+{
+	static void (*const parts[])(struct arena *, struct str) = {token, certificate, request, role, pod, files, security};
+	struct arena a;
+
+	if (size == 0)
+		return 0;
+	arena_init(&a);
+	parts[(unsigned)(uint8_t)(p[0] - '0') % ARRAY_LEN(parts)](&a, str_of(p + 1, size - 1));
+	arena_fini(&a);
+	return 0;
+}
