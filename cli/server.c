@@ -33,8 +33,9 @@
 
 struct server_opts {
 	const char *name, *data_dir, *address, *initial_cluster, *join, *token, *cluster_cidr, *service_cidr, *cluster_dns, *cluster_domain,
-			*cgroup_root, *runtime, *labels, *taints, *log_level, *audit_policy, *audit_log, *encryption, *etcd_listen, *zone, *snapshot_dir;
-	struct opt_list servers, sans;
+			*cgroup_root, *runtime, *labels, *taints, *log_level, *audit_policy, *audit_log, *encryption, *proxy_ca, *proxy_names, *etcd_listen, *zone, *snapshot_dir;
+	struct oidc_cfg oidc;
+	struct opt_list servers, sans, sa_keys;
 	int64_t signing_s, audit_mb, audit_backups, audit_days, port, peer_port, kubelet_port, healthz_port, election_ms, heartbeat_ms, event_ttl_s, history_s, max_requests,
 			voters, dead_s, snapshot_s, snapshot_keep;
 	bool no_agent, witness;
@@ -72,6 +73,17 @@ static const struct opt server_rows[] = {
 	ROW("audit-log-maxbackup", OPT_INT, audit_backups, "N", "keep so many old audit log files (default: all)", NULL),
 	ROW("audit-log-maxage", OPT_INT, audit_days, "DAYS", "remove older audit log files (default: never)", NULL),
 	ROW("encryption-provider-config", OPT_STR, encryption, "FILE", "which resources are stored encrypted, and with what keys (EncryptionConfiguration)", NULL),
+	ROW("service-account-key-file", OPT_LIST, sa_keys, "FILE", "a further key that service-account tokens may be signed with; may be repeated", NULL),
+	ROW("requestheader-client-ca-file", OPT_STR, proxy_ca, "FILE", "CA of front proxies, which are believed when they say who asks (X-Remote-User ...)", NULL),
+	ROW("requestheader-allowed-names", OPT_STR, proxy_names, "NAME,...", "common names of their certificates (default: any)", NULL),
+	ROW("oidc-issuer-url", OPT_STR, oidc.issuer, "URL", "take ID tokens of this OIDC issuer", NULL),
+	ROW("oidc-client-id", OPT_STR, oidc.client_id, "ID", "the audience that they must be for", NULL),
+	ROW("oidc-username-claim", OPT_STR, oidc.username_claim, "CLAIM", "which claim is the user's name (default sub)", NULL),
+	ROW("oidc-username-prefix", OPT_STR, oidc.username_prefix, "PREFIX", "put before it (\"-\": nothing; default: the issuer, unless it is the email)", NULL),
+	ROW("oidc-groups-claim", OPT_STR, oidc.groups_claim, "CLAIM", "which claim are the user's groups (default: none)", NULL),
+	ROW("oidc-groups-prefix", OPT_STR, oidc.groups_prefix, "PREFIX", "put before each of them", NULL),
+	ROW("oidc-required-claim", OPT_STR, oidc.required_claims, "K=V,...", "claims that must be so", NULL),
+	ROW("oidc-ca-file", OPT_STR, oidc.ca_file, "FILE", "the CA of the issuer's server (default: the system's)", NULL),
 	ROW("cluster-signing-duration", OPT_INT, signing_s, "SECONDS", "how long certificates that were signed on request live (default a year)", NULL),
 	ROW("tls-san", OPT_LIST, sans, "NAME", "a further name or address in the API's certificate; may be repeated", NULL),
 	ROW("election-timeout", OPT_INT, election_ms, "MS", "milliseconds without a leader until an election (default 250)", NULL),
@@ -314,6 +326,15 @@ static bool serve_extra(void *arg, struct http_request *r)
 	return join_serve(join, r) || members_serve(join->kv, r) || store_serve(join->kv, r);
 }
 
+static const char *joined(struct server *s, const struct opt_list *list)
+{
+	const char *out = NULL;
+
+	for (size_t i = 0; i < list->n; i++)
+		out = arena_printf(&s->arena, "%s%s%s", out ? out : "", out ? "," : "", list->v[i]);
+	return out;
+}
+
 static int start_api(struct server *s, struct err *e)
 {
 	struct apiserver_cfg cfg = {
@@ -329,6 +350,16 @@ static int start_api(struct server *s, struct err *e)
 		.service_cidr = s->o.service_cidr,
 		.event_ttl_s = (uint32_t)s->o.event_ttl_s,
 		.max_requests = (unsigned)s->o.max_requests,
+		.audit_policy_file = s->o.audit_policy,
+		.audit_log_path = s->o.audit_log,
+		.audit_max_mb = (unsigned)s->o.audit_mb,
+		.audit_max_backups = (unsigned)s->o.audit_backups,
+		.audit_max_days = (unsigned)s->o.audit_days,
+		.encryption_file = s->o.encryption,
+		.requestheader_ca = s->o.proxy_ca,
+		.requestheader_names = s->o.proxy_names,
+		.oidc = s->o.oidc,
+		.sa_verify_keys = joined(s, &s->o.sa_keys),
 		.extra = serve_extra,
 		.extra_arg = &s->join,
 	};
@@ -583,6 +614,7 @@ static int run(struct server *s, int (*start)(struct server *, struct err *), st
 	arena_fini(&s->arena);
 	opt_list_fini(&s->o.servers);
 	opt_list_fini(&s->o.sans);
+	opt_list_fini(&s->o.sa_keys);
 	return rv;
 }
 

@@ -6,6 +6,7 @@
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
@@ -228,6 +229,59 @@ int x509_key_jwk(const struct x509_key *k, struct buf *n_or_x, struct buf *e_or_
 	}
 	if ((n_or_x && n_or_x->n == 0) || (e_or_y && e_or_y->n == 0))
 		return fail(e, ERR_INVALID, "cannot read the key's numbers");
+	return 0;
+}
+
+/* {0x04, x, y}; false when a number is too long for the curve. */
+static bool ec_point(struct str x, struct str y, unsigned char out[65])
+{
+	if (x.n > 32 || y.n > 32)
+		return false;
+	memset(out, 0, 65);
+	out[0] = 4;
+	memcpy(out + 33 - x.n, x.p, x.n);
+	memcpy(out + 65 - y.n, y.p, y.n);
+	return true;
+}
+
+static EVP_PKEY *key_of_params(const char *type, OSSL_PARAM *params)
+{
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+	EVP_PKEY *pkey = NULL;
+
+	if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 || EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
+		pkey = NULL;
+	EVP_PKEY_CTX_free(ctx);
+	return pkey;
+}
+
+int x509_key_from_numbers(bool ec, struct str n_or_x, struct str e_or_y, struct x509_key **ret, struct err *e)
+{
+	OSSL_PARAM_BLD *b = OSSL_PARAM_BLD_new();
+	BIGNUM *n = BN_bin2bn((const unsigned char *)n_or_x.p, (int)n_or_x.n, NULL),
+	       *exp = BN_bin2bn((const unsigned char *)e_or_y.p, (int)e_or_y.n, NULL);
+	OSSL_PARAM *params = NULL;
+	EVP_PKEY *pkey = NULL;
+	unsigned char point[65];
+	bool ok;
+
+	if (ec)
+		ok = ec_point(n_or_x, e_or_y, point) &&
+			OSSL_PARAM_BLD_push_utf8_string(b, OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0) == 1 &&
+			OSSL_PARAM_BLD_push_octet_string(b, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof(point)) == 1;
+	else
+		ok = OSSL_PARAM_BLD_push_BN(b, OSSL_PKEY_PARAM_RSA_N, n) == 1 &&
+			OSSL_PARAM_BLD_push_BN(b, OSSL_PKEY_PARAM_RSA_E, exp) == 1;
+	if (ok && (params = OSSL_PARAM_BLD_to_param(b)) != NULL)
+		pkey = key_of_params(ec ? "EC" : "RSA", params);
+	OSSL_PARAM_free(params);
+	OSSL_PARAM_BLD_free(b);
+	BN_free(n);
+	BN_free(exp);
+	if (pkey == NULL)
+		return fail(e, ERR_INVALID, "these numbers are no public key");
+	*ret = xcalloc(1, sizeof(**ret));
+	(*ret)->pkey = pkey;
 	return 0;
 }
 

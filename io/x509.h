@@ -48,6 +48,8 @@ bool x509_key_is_private(const struct x509_key *);
  * wanted. */
 int x509_key_jwk(
 	const struct x509_key *, struct buf *ret_n_or_x, struct buf *ret_e_or_y, struct err *);
+/* The other way round: a public key from a JWK's numbers (big-endian): EC P-256 from x and y, RSA from n and e. */
+int x509_key_from_numbers(bool ec, struct str n_or_x, struct str e_or_y, struct x509_key **ret, struct err *);
 void x509_key_free(struct x509_key *);
 
 /* Certificates. Reading takes the first certificate of the PEM text. */

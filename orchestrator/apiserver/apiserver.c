@@ -119,6 +119,17 @@ static const char *own(const char *s)
 	X(audit_policy_file)                                                                                           \
 	X(audit_log_path)                                                                                              \
 	X(encryption_file)                                                                                             \
+	X(sa_verify_keys)                                                                                              \
+	X(requestheader_ca)                                                                                            \
+	X(requestheader_names)                                                                                         \
+	X(oidc.issuer)                                                                                                 \
+	X(oidc.client_id)                                                                                              \
+	X(oidc.username_claim)                                                                                         \
+	X(oidc.username_prefix)                                                                                        \
+	X(oidc.groups_claim)                                                                                           \
+	X(oidc.groups_prefix)                                                                                          \
+	X(oidc.ca_file)                                                                                                \
+	X(oidc.required_claims)                                                                                        \
 	X(service_cidr)                                                                                                \
 	X(issuer)
 
@@ -146,20 +157,7 @@ static void cfg_free(struct apiserver_cfg *c)
 #undef X
 }
 
-static int tls_open(struct apiserver *srv, struct err *e)
-{
-	const struct apiserver_cfg *c = &srv->cfg;
-	struct tls_config server = {.server = true, .verify = TLS_VERIFY_OPTIONAL, .alpn = "h2,http/1.1"};
-	struct tls_config client = {.verify = TLS_VERIFY_REQUIRED, .alpn = "http/1.1"};
-
-	if (tls_ctx_new_files(&server, c->cert, c->key, c->ca, &srv->tls, e) < 0)
-		return err_prefix(e, "serving certificate");
-	if (c->kubelet_client_cert &&
-			tls_ctx_new_files(&client, c->kubelet_client_cert, c->kubelet_client_key, c->ca, &srv->kubelet_tls,
-					e) < 0)
-		return err_prefix(e, "kubelet client certificate");
-	return 0;
-}
+#define PEM_MAX (1 << 20)
 
 int api_file_read(const char *path, size_t limit, struct buf *out, struct err *e)
 {
@@ -173,6 +171,48 @@ int api_file_read(const char *path, size_t limit, struct buf *out, struct err *e
 		buf_add(out, chunk, n);
 	fclose(f);
 	return out->n > limit ? err_set(e, ERR_TOO_LARGE, "%s is larger than %zu bytes", path, limit) : 0;
+}
+
+/* The serving context; new, or reloaded. A front proxy's CA is verified too: authentication tells the two apart. */
+static int serving_tls(struct apiserver *srv, struct err *e)
+{
+	const struct apiserver_cfg *c = &srv->cfg;
+	struct tls_config server = {.server = true, .verify = TLS_VERIFY_OPTIONAL, .alpn = "h2,http/1.1"};
+	struct str proxy = authn_proxy_ca(srv->authn);
+	struct buf cert = BUF_INIT, key = BUF_INIT, ca = BUF_INIT;
+	int rv = 0;
+
+	if (proxy.n == 0)
+		return srv->tls ? tls_ctx_reload_files(srv->tls, &server, c->cert, c->key, c->ca, e) :
+				  tls_ctx_new_files(&server, c->cert, c->key, c->ca, &srv->tls, e);
+	if (api_file_read(c->cert, PEM_MAX, &cert, e) < 0 || api_file_read(c->key, PEM_MAX, &key, e) < 0 ||
+			api_file_read(c->ca, PEM_MAX, &ca, e) < 0)
+		rv = -(int)e->code;
+	buf_add1(&ca, '\n');
+	buf_adds(&ca, proxy);
+	server.cert_pem = buf_str(&cert);
+	server.key_pem = buf_str(&key);
+	server.ca_pem = buf_str(&ca);
+	if (rv == 0)
+		rv = srv->tls ? tls_ctx_reload(srv->tls, &server, e) : tls_ctx_new(&server, &srv->tls, e);
+	buf_fini(&cert);
+	buf_fini(&key);
+	buf_fini(&ca);
+	return rv;
+}
+
+static int tls_open(struct apiserver *srv, struct err *e)
+{
+	const struct apiserver_cfg *c = &srv->cfg;
+	struct tls_config client = {.verify = TLS_VERIFY_REQUIRED, .alpn = "http/1.1"};
+
+	if (serving_tls(srv, e) < 0)
+		return err_prefix(e, "serving certificate");
+	if (c->kubelet_client_cert &&
+			tls_ctx_new_files(&client, c->kubelet_client_cert, c->kubelet_client_key, c->ca, &srv->kubelet_tls,
+					e) < 0)
+		return err_prefix(e, "kubelet client certificate");
+	return 0;
 }
 
 #define ENCRYPTION_MAX (1 << 20)
@@ -287,6 +327,8 @@ int apiserver_start(const struct apiserver_cfg *cfg, struct kv *kv, struct apise
 		return -e->code;
 	}
 	bootstrap_start(srv);
+	if (authn_oidc(srv->authn))
+		oidc_start(authn_oidc(srv->authn), srv->serve[0]->loop);
 	for (unsigned i = 0; i < srv->n_serve; i++)
 		loop_thread_start(srv->serve[i]->loop);
 	log_info("apiserver", "serving on port %u loops=%u", srv->port, srv->n_serve);
@@ -325,13 +367,22 @@ static void loop_closing(void *arg)
 	http_server_close(al->http, DRAIN_MS, front_closed, al);
 }
 
+static void bootstrap_closing(void *arg)
+{
+	struct api_loop *al = arg;
+
+	bootstrap_stop(al->srv, loop_closing, al);
+}
+
 static void stop_run(struct loop_msg *m)
 {
 	struct api_loop *al = container_of(m, struct api_loop, msg);
 
-	/* The bootstrap has a client on the first loop: that goes first. */
-	if (al == al->srv->serve[0])
-		bootstrap_stop(al->srv, loop_closing, al);
+	/* The bootstrap has a client on the first loop, the issuer's keys are fetched there: they go first. */
+	if (al == al->srv->serve[0] && authn_oidc(al->srv->authn))
+		oidc_stop(authn_oidc(al->srv->authn), bootstrap_closing, al);
+	else if (al == al->srv->serve[0])
+		bootstrap_closing(al);
 	else
 		loop_closing(al);
 }
@@ -369,10 +420,9 @@ bool apiserver_ready(const struct apiserver *srv)
 int apiserver_reload(struct apiserver *srv, struct err *e)
 {
 	const struct apiserver_cfg *c = &srv->cfg;
-	struct tls_config server = {.server = true, .verify = TLS_VERIFY_OPTIONAL, .alpn = "h2,http/1.1"};
 	struct tls_config client = {.verify = TLS_VERIFY_REQUIRED, .alpn = "http/1.1"};
 
-	if (tls_ctx_reload_files(srv->tls, &server, c->cert, c->key, c->ca, e) < 0)
+	if (serving_tls(srv, e) < 0)
 		return -e->code;
 	if (srv->kubelet_tls && tls_ctx_reload_files(srv->kubelet_tls, &client, c->kubelet_client_cert,
 						c->kubelet_client_key, c->ca, e) < 0)

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "orchestrator/apiserver/oidc.h"
 
 struct apiserver;
 struct client;
@@ -36,6 +37,9 @@ struct apiserver_cfg {
 	/* PEM files. */
 	const char *cert, *key; /* serving certificate */
 	const char *ca;         /* client certificates chain to it; published as kube-root-ca.crt */
+	const char *sa_verify_keys; /* "a,b": further files of keys that tokens may be signed with (rotation); NULL: none */
+	const char *requestheader_ca, *requestheader_names; /* a front proxy's CA file and certificate names ("a,b"); NULL: none */
+	struct oidc_cfg oidc;   /* issuer NULL: none */
 	const char *sa_key;     /* signs service-account tokens (private key); the public half checks them */
 	const char *kubelet_client_cert, *kubelet_client_key; /* for log, exec, attach, portforward; NULL: no such */
 	const char *token_file; /* "token,user,uid,group|group" lines; NULL: none */

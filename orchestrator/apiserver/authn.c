@@ -12,12 +12,18 @@
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/jwt.h"
+#include "orchestrator/apiserver/keyset.h"
+#include "orchestrator/apiserver/oidc.h"
 #include "orchestrator/apiserver/storage.h"
 #include "proto/json.h"
 #include "proto/resource.h"
 
 #define DEFAULT_ISSUER "https://kubernetes.default.svc.cluster.local"
 #define TOKEN_FILE_MAX (1 << 20)
+
+/* While an issuer's keys are fetched. */
+#define KEYS_NAP_MS 100
+#define KEYS_NAPS 30
 
 #define EXTRA_CREDENTIAL "authentication.kubernetes.io/credential-id"
 #define EXTRA_POD_NAME "authentication.kubernetes.io/pod-name"
@@ -26,7 +32,11 @@
 #define EXTRA_NODE_UID "authentication.kubernetes.io/node-uid"
 
 struct api_authn {
-	struct x509_key *key;
+	struct x509_key *key;  /* signs; NULL: this server makes no tokens */
+	struct keyset *keys;   /* all that may have signed, `key` among them */
+	struct oidc *oidc;     /* NULL: none */
+	struct str ca_pem, proxy_ca_pem; /* proxy: empty without a front proxy */
+	const char *proxy_names;         /* its certificates' names, by commas; NULL: any of that CA */
 	struct str issuer;
 	struct map tokens; /* token -> struct api_user, in the arena */
 	struct arena arena;
@@ -70,6 +80,49 @@ static int token_file_load(struct api_authn *an, const char *path, struct err *e
 	return 0;
 }
 
+/* A file's text in the arena. */
+static int text_of(struct api_authn *an, const char *path, struct str *ret, struct err *e)
+{
+	_cleanup_(buf_fini) struct buf text = BUF_INIT;
+
+	if (api_file_read(path, TOKEN_FILE_MAX, &text, e) < 0)
+		return -(int)e->code;
+	*ret = arena_str(&an->arena, buf_str(&text));
+	return 0;
+}
+
+/* The signing key, and those in further files ("a,b"): an old key goes on being good until it is taken out. */
+static int keys_load(struct api_authn *an, const struct apiserver_cfg *cfg, struct err *e)
+{
+	struct str path, text, rest = str_from(cfg->sa_verify_keys);
+
+	an->keys = keyset_new();
+	if (cfg->sa_key && (x509_key_load(cfg->sa_key, &an->key, e) < 0 || text_of(an, cfg->sa_key, &text, e) < 0 ||
+				   keyset_add_pem(an->keys, text, e) < 0))
+		return err_prefix(e, "service account key %s", cfg->sa_key);
+	while (rest.n > 0) {
+		str_cut(rest, ',', &path, &rest);
+		if (text_of(an, arena_cstr(&an->arena, path), &text, e) < 0 || keyset_add_pem(an->keys, text, e) < 0)
+			return err_prefix(e, "service account key %.*s", STR_FMT(path));
+	}
+	return 0;
+}
+
+static int proxy_load(struct api_authn *an, const struct apiserver_cfg *cfg, struct err *e)
+{
+	if (!cfg->requestheader_ca)
+		return 0;
+	an->proxy_names = cfg->requestheader_names;
+	if (text_of(an, cfg->requestheader_ca, &an->proxy_ca_pem, e) < 0 || text_of(an, cfg->ca, &an->ca_pem, e) < 0)
+		return err_prefix(e, "front proxy");
+	return 0;
+}
+
+static int oidc_load(struct api_authn *an, const struct apiserver_cfg *cfg, struct err *e)
+{
+	return cfg->oidc.issuer ? oidc_new(&cfg->oidc, &an->oidc, e) : 0;
+}
+
 int authn_open(const struct apiserver_cfg *cfg, struct api_authn **ret, struct err *e)
 {
 	struct api_authn *an = xcalloc(1, sizeof(*an));
@@ -77,7 +130,7 @@ int authn_open(const struct apiserver_cfg *cfg, struct api_authn **ret, struct e
 	arena_init(&an->arena);
 	map_init(&an->tokens);
 	an->issuer = str_from(cfg->issuer ? cfg->issuer : DEFAULT_ISSUER);
-	if ((cfg->sa_key && x509_key_load(cfg->sa_key, &an->key, e) < 0) ||
+	if (keys_load(an, cfg, e) < 0 || proxy_load(an, cfg, e) < 0 || oidc_load(an, cfg, e) < 0 ||
 			(cfg->token_file && token_file_load(an, cfg->token_file, e) < 0)) {
 		authn_close(an);
 		return -e->code;
@@ -91,6 +144,8 @@ void authn_close(struct api_authn *an)
 	if (!an)
 		return;
 	x509_key_free(an->key);
+	keyset_free(an->keys);
+	oidc_free(an->oidc);
 	map_fini(&an->tokens);
 	arena_fini(&an->arena);
 	free(an);
@@ -99,6 +154,21 @@ void authn_close(struct api_authn *an)
 const struct x509_key *authn_key(const struct api_authn *an)
 {
 	return an->key;
+}
+
+const struct keyset *authn_keys(const struct api_authn *an)
+{
+	return an->keys;
+}
+
+struct oidc *authn_oidc(const struct api_authn *an)
+{
+	return an->oidc;
+}
+
+struct str authn_proxy_ca(const struct api_authn *an)
+{
+	return an->proxy_ca_pem;
 }
 
 struct str authn_issuer(const struct api_authn *an)
@@ -281,7 +351,7 @@ enum authn_verdict authn_token(struct api_request *req, struct str token, const 
 {
 	const struct api_authn *an = req->srv->authn;
 	const struct api_user *fixed = map_get(&an->tokens, token);
-	struct json *claims;
+	struct jwt t;
 
 	memset(ret, 0, sizeof(*ret));
 	err_clear(e);
@@ -291,12 +361,20 @@ enum authn_verdict authn_token(struct api_request *req, struct str token, const 
 	}
 	if (bootstrap_form(token))
 		return bootstrap_token(req, token, ret, e);
-	if (!an->key || jwt_verify(&req->arena, an->key, token, &claims, e) < 0) {
-		if (!e->code)
-			err_set(e, ERR_UNAUTHORIZED, "unknown token");
+	if (jwt_parse(&req->arena, token, &t, e) < 0)
 		return AUTHN_NO;
-	}
-	return service_account(req, claims, audiences, n, ret, e);
+	if (oidc_issued(an->oidc, t.claims))
+		switch (oidc_check(an->oidc, &req->arena, &t, clock_wall_s(), ret, e)) {
+		case OIDC_YES:
+			return AUTHN_YES;
+		case OIDC_LATER:
+			return AUTHN_LATER;
+		case OIDC_NO:
+			return AUTHN_NO;
+		}
+	if (keyset_check(an->keys, &t, e) < 0)
+		return AUTHN_NO;
+	return service_account(req, t.claims, audiences, n, ret, e);
 }
 
 /* --- The step --------------------------------------------------------------------------------------------- */
@@ -308,6 +386,59 @@ static void from_cert(struct api_request *req)
 	req->user.name = arena_str(&req->arena, c->cn);
 	req->user.method = "cert";
 	user_groups(&req->arena, &req->user, c->orgs, c->n_orgs);
+}
+
+static bool issued_by(const struct x509_info *peer, struct str ca_pem)
+{
+	struct x509_cert *cert = NULL;
+	bool ok = x509_cert_from_der(peer->der, &cert, NULL) == 0 && x509_verify(cert, ca_pem, NULL) == 0;
+
+	x509_cert_free(cert);
+	return ok;
+}
+
+static bool is_named(const char *list, struct str name)
+{
+	struct str one, rest = str_from(list);
+
+	while (rest.n > 0) {
+		str_cut(rest, ',', &one, &rest);
+		if (str_eq(str_trim(one), name))
+			return true;
+	}
+	return rest.p == NULL;
+}
+
+#define PROXY_EXTRA "x-remote-extra-"
+
+/*
+ * A proxy in front of us has found out who asks, and says so in headers. It is believed if its certificate is of the CA for such
+ * proxies, which signs nothing else; from anybody else these headers mean nothing.
+ */
+static bool from_front_proxy(struct api_request *req, const struct api_authn *an)
+{
+	struct str name = http_header_get(&req->headers, "x-remote-user"), key;
+	struct api_user *u = &req->user;
+	size_t n = 0;
+
+	if (name.n == 0 || !req->peer || !is_named(an->proxy_names, req->peer->cn) || !issued_by(req->peer, an->proxy_ca_pem))
+		return false;
+	*u = (struct api_user){.name = name, .method = "front-proxy", .uid = http_header_get(&req->headers, "x-remote-uid")};
+	u->groups = arena_new_array(&req->arena, struct str, req->headers.n + 1);
+	u->extra = arena_new_array(&req->arena, struct api_extra, req->headers.n + 1);
+	for (size_t i = 0; i < req->headers.n; i++) {
+		const struct http_header *h = &req->headers.h[i];
+
+		if (str_ieq(h->name, STR("x-remote-group")))
+			u->groups[u->n_groups++] = h->value;
+		else if (h->name.n > strlen(PROXY_EXTRA) && str_ieq(str_sub(h->name, 0, strlen(PROXY_EXTRA)), STR(PROXY_EXTRA)) &&
+				api_unescape(&req->arena, str_skip(h->name, strlen(PROXY_EXTRA)), &key))
+			u->extra[n++] = (struct api_extra){key, h->value};
+	}
+	u->n_extra = n;
+	if (!api_user_in_group(u, "system:unauthenticated") && !api_user_in_group(u, "system:authenticated"))
+		u->groups[u->n_groups++] = STR("system:authenticated");
+	return true;
 }
 
 static void anonymous(struct api_request *req)
@@ -323,11 +454,14 @@ static void anonymous(struct api_request *req)
 enum step_result api__authenticate(struct api_request *req)
 {
 	struct str header = http_header_get(&req->headers, "authorization"), scheme, token;
+	const struct api_authn *an = req->srv->authn;
 	struct err e = ERR_INIT;
 
 	if (req->local)
 		return STEP_NEXT;
-	if (req->peer && req->peer->cn.n > 0) {
+	if (an->proxy_ca_pem.n > 0 && from_front_proxy(req, an))
+		return STEP_NEXT;
+	if (req->peer && req->peer->cn.n > 0 && (an->proxy_ca_pem.n == 0 || issued_by(req->peer, an->ca_pem))) {
 		from_cert(req);
 		return STEP_NEXT;
 	}
@@ -344,6 +478,10 @@ enum step_result api__authenticate(struct api_request *req)
 			return STEP_NEXT;
 		case AUTHN_ABSENT:
 			if (api_refresh(req))
+				return STEP_WAIT;
+			break;
+		case AUTHN_LATER:
+			if (api_nap(req, KEYS_NAP_MS, KEYS_NAPS))
 				return STEP_WAIT;
 			break;
 		case AUTHN_NO:

@@ -1,6 +1,6 @@
 /*
- * Who asks: client certificate, service-account token, bootstrap token, static token, or anonymous; and making
- * service-account tokens. Keys and the token file are read at start; all else is looked up in the store.
+ * Who asks: client certificate, front proxy, service-account token, bootstrap token, an OIDC issuer's token, static token, or
+ * anonymous; and making service-account tokens. Keys and the token file are read at start; all else is looked up in the store.
  */
 #ifndef ORCHESTRATOR_APISERVER_AUTHN_H
 #define ORCHESTRATOR_APISERVER_AUTHN_H
@@ -14,16 +14,25 @@ struct api_request;
 struct api_user;
 struct apiserver_cfg;
 struct json;
+struct keyset;
+struct oidc;
 struct x509_key;
 
 int authn_open(const struct apiserver_cfg *, struct api_authn **ret, struct err *);
 void authn_close(struct api_authn *);
 const struct x509_key *authn_key(const struct api_authn *);
 struct str authn_issuer(const struct api_authn *);
+/* The keys that service-account tokens may be signed with. */
+const struct keyset *authn_keys(const struct api_authn *);
+/* NULL: no issuer. */
+struct oidc *authn_oidc(const struct api_authn *);
+/* PEM, also to be verified by the TLS server; empty: no front proxy. */
+struct str authn_proxy_ca(const struct api_authn *);
 
 enum authn_verdict {
 	AUTHN_YES,
 	AUTHN_NO,     /* bad credentials; err says why */
+	AUTHN_LATER,  /* the keys to check it with are being fetched: ask again in a moment */
 	AUTHN_ABSENT, /* the token speaks of an object that the local state does not have (it may be stale) */
 };
 /* Check a bearer token for one of `audiences` (n 0: the API's own). TokenReview asks it too. */

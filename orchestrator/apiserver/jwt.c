@@ -59,18 +59,27 @@ bool jwt_base64url_decode(struct arena *a, struct str in, struct str *ret)
 	return true;
 }
 
+int jwt_kid(struct arena *a, const struct x509_key *key, struct str *ret, struct err *e)
+{
+	_cleanup_(buf_fini) struct buf der = BUF_INIT;
+	uint8_t hash[32];
+
+	if (x509_key_public_der(key, &der, e) < 0)
+		return -(int)e->code;
+	x509_sha256(buf_str(&der), hash);
+	*ret = jwt_base64url(a, str_of(hash, sizeof(hash)));
+	return 0;
+}
+
 int jwt_sign(struct arena *a, const struct x509_key *key, const struct json *claims, struct str *ret, struct err *e)
 {
-	_cleanup_(buf_fini) struct buf sig = BUF_INIT, der = BUF_INIT;
-	struct str head, body, both;
-	uint8_t hash[32];
-	int r = x509_key_public_der(key, &der, e);
+	_cleanup_(buf_fini) struct buf sig = BUF_INIT;
+	struct str head, body, both, kid;
+	int r = jwt_kid(a, key, &kid, e);
 
 	if (r < 0)
 		return r;
-	x509_sha256(buf_str(&der), hash);
-	head = arena_sprintf(a, "{\"alg\":\"%s\",\"kid\":\"%.*s\"}", x509_jws_alg(key),
-			STR_FMT(jwt_base64url(a, str_of(hash, sizeof(hash)))));
+	head = arena_sprintf(a, "{\"alg\":\"%s\",\"kid\":\"%.*s\"}", x509_jws_alg(key), STR_FMT(kid));
 	head = jwt_base64url(a, head);
 	body = jwt_base64url(a, json_text(a, claims));
 	both = arena_sprintf(a, "%.*s.%.*s", STR_FMT(head), STR_FMT(body));
@@ -81,25 +90,39 @@ int jwt_sign(struct arena *a, const struct x509_key *key, const struct json *cla
 	return 0;
 }
 
-int jwt_verify(struct arena *a, const struct x509_key *key, struct str token, struct json **ret, struct err *e)
+int jwt_parse(struct arena *a, struct str token, struct jwt *ret, struct err *e)
 {
 	ptrdiff_t last = str_rfind(token, '.');
-	struct str head, body, sig, signed_part;
+	struct str head, body;
 	struct json *header;
-	int r;
 
 	if (last < 0 || !str_cut(str_sub(token, 0, (size_t)last), '.', &head, &body))
 		return err_set(e, ERR_UNAUTHORIZED, "not a JSON Web Token");
-	signed_part = str_sub(token, 0, (size_t)last);
-	if (!jwt_base64url_decode(a, str_skip(token, (size_t)last + 1), &sig) || !jwt_base64url_decode(a, head, &head) ||
-			!jwt_base64url_decode(a, body, &body))
+	*ret = (struct jwt){.signed_part = str_sub(token, 0, (size_t)last)};
+	if (!jwt_base64url_decode(a, str_skip(token, (size_t)last + 1), &ret->signature) || !jwt_base64url_decode(a, head, &head) ||
+			!jwt_base64url_decode(a, body, &body) || json_parse(a, head, NULL, &header, e) < 0 ||
+			json_parse(a, body, NULL, &ret->claims, e) < 0)
 		return err_set(e, ERR_UNAUTHORIZED, "malformed JSON Web Token");
-	if (json_parse(a, head, NULL, &header, e) < 0 || !json_eqc(json_getc(header, "alg"), x509_jws_alg(key)))
-		return err_set(e, ERR_UNAUTHORIZED, "the token's signature is of another kind");
-	r = x509_jws_verify(key, x509_jws_alg(key), signed_part, sig, e);
-	if (r < 0)
-		return r;
-	if (json_parse(a, body, NULL, ret, e) < 0)
-		return err_set(e, ERR_UNAUTHORIZED, "malformed claims");
+	ret->alg = json_str(json_getc(header, "alg"));
+	ret->kid = json_str(json_getc(header, "kid"));
 	return 0;
+}
+
+int jwt_check(const struct jwt *t, const struct x509_key *key, struct err *e)
+{
+	if (!str_eqc(t->alg, x509_jws_alg(key)))
+		return err_set(e, ERR_UNAUTHORIZED, "the token's signature is of another kind");
+	return x509_jws_verify(key, x509_jws_alg(key), t->signed_part, t->signature, e);
+}
+
+int jwt_verify(struct arena *a, const struct x509_key *key, struct str token, struct json **ret, struct err *e)
+{
+	struct jwt t;
+	int r = jwt_parse(a, token, &t, e);
+
+	if (r == 0)
+		r = jwt_check(&t, key, e);
+	if (r == 0)
+		*ret = t.claims;
+	return r;
 }

@@ -26,9 +26,11 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/join_token.c orchestrator/apiserver/join_token.h \
 	orchestrator/apiserver/jwt.c orchestrator/apiserver/jwt.h \
 	orchestrator/apiserver/impersonate.c \
+	orchestrator/apiserver/keyset.c orchestrator/apiserver/keyset.h \
 	orchestrator/apiserver/limits.c orchestrator/apiserver/limits.h \
 	orchestrator/apiserver/negotiate.c \
 	orchestrator/apiserver/node_graph.c orchestrator/apiserver/node_graph.h \
+	orchestrator/apiserver/oidc.c orchestrator/apiserver/oidc.h \
 	orchestrator/apiserver/objects.c orchestrator/apiserver/objects.h \
 	orchestrator/apiserver/openapi.c \
 	orchestrator/apiserver/proxy.c \

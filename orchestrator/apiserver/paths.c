@@ -11,7 +11,8 @@
 #include "io/x509.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/authn.h"
-#include "orchestrator/apiserver/jwt.h"
+#include "orchestrator/apiserver/keyset.h"
+#include "orchestrator/apiserver/objects.h"
 #include "proto/json.h"
 #include "store/store.h"
 
@@ -255,37 +256,18 @@ static enum step_result path_oidc(struct api_request *req, struct str rest)
 	json_push(a, list, json_newc(a, "public"));
 	json_setc(a, doc, "subject_types_supported", list);
 	list = json_new_array(a);
-	json_push(a, list, json_newc(a, authn_key(req->srv->authn) ? x509_jws_alg(authn_key(req->srv->authn)) : "ES256"));
+	for (size_t i = 0; i < keyset_len(authn_keys(req->srv->authn)); i++) {
+		const char *kid, *alg = x509_jws_alg(keyset_at(authn_keys(req->srv->authn), i, &kid));
+
+		if (!api_has_string(list, alg))
+			json_push(a, list, json_newc(a, alg));
+	}
 	json_setc(a, doc, "id_token_signing_alg_values_supported", list);
 	return answer_json(req, "application/json", doc);
 }
 
 static enum step_result path_jwks(struct api_request *req, struct str rest)
 {
-	_cleanup_(buf_fini) struct buf x = BUF_INIT, y = BUF_INIT, der = BUF_INIT;
-	const struct x509_key *key = authn_key(req->srv->authn);
-	struct arena *a = &req->arena;
-	struct json *doc = json_new_object(a), *keys = json_new_array(a), *k = json_new_object(a);
-	struct err e = ERR_INIT;
-	uint8_t hash[32];
-	bool ec;
-
 	(void)rest;
-	json_setc(a, doc, "keys", keys);
-	if (!key)
-		return answer_json(req, "application/jwk-set+json", doc);
-	if (x509_key_jwk(key, &x, &y, &e) < 0 || x509_key_public_der(key, &der, &e) < 0)
-		return api_fail_err(req, &e);
-	ec = x509_key_is_ec(key);
-	x509_sha256(buf_str(&der), hash);
-	json_setc(a, k, "use", json_newc(a, "sig"));
-	json_setc(a, k, "kty", json_newc(a, ec ? "EC" : "RSA"));
-	json_setc(a, k, "kid", json_new_str(a, jwt_base64url(a, str_of(hash, sizeof(hash)))));
-	json_setc(a, k, "alg", json_newc(a, x509_jws_alg(key)));
-	if (ec)
-		json_setc(a, k, "crv", json_newc(a, "P-256"));
-	json_setc(a, k, ec ? "x" : "n", json_new_str(a, jwt_base64url(a, buf_str(&x))));
-	json_setc(a, k, ec ? "y" : "e", json_new_str(a, jwt_base64url(a, buf_str(&y))));
-	json_push(a, keys, k);
-	return answer_json(req, "application/jwk-set+json", doc);
+	return answer_json(req, "application/jwk-set+json", keyset_jwks(authn_keys(req->srv->authn), &req->arena));
 }

@@ -213,6 +213,10 @@ static enum step_result token_review(struct api_request *req)
 		if (n > 0)
 			json_setc(a, status, "audiences", strings(a, audiences, n));
 		break;
+	case AUTHN_LATER:
+		if (api_nap(req, 100, 30))
+			return STEP_WAIT;
+		/* fall through */
 	case AUTHN_ABSENT:
 		if (api_refresh(req))
 			return STEP_WAIT;

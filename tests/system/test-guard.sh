@@ -63,7 +63,7 @@ t "what is kept is not the token" sh -c "! \"$KUBECTL\" --kubeconfig \"$tmp/kube
 id=$(kk token list | awk '/for a test/ { print $1 }')
 t "token delete" kk token delete "$id"
 t "a deleted token is refused" is 401 join_status "$token"
-first=$(cat "$cluster_dir"/server-1/pki/join.token)
+first=$(cat "$cluster_dir"/server-2/pki/join.token)
 t "the first token is good" is 400 join_status "$first"
 second=$(kk token rotate)
 t "rotated, it is refused everywhere" is 401 join_status "$first"
@@ -80,3 +80,26 @@ t "the API serves the new certificate, without a restart" until_ok 30 changed 64
 t "so does the kubelet, by a signing request" until_ok 40 changed 10250 "$before_kubelet"
 t_out "requests were approved and signed" 'kubernetes.io/kubelet-serving +system:node:server-2 .*Approved,Issued' k get csr
 t "and everything goes on" until_ok 30 nodes_ready 3
+
+# --- a server with an audit log and encryption at rest
+alone=$tmp/alone
+mkdir "$alone"
+cat >"$alone/policy.yaml" <<'EOF'
+apiVersion: audit.k8s.io/v1
+kind: Policy
+rules:
+- level: Metadata
+EOF
+printf 'apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [secrets]\n  providers:\n  - aesgcm: {keys: [{name: k1, secret: %s}]}\n' \
+	"$(head -c 32 /dev/urandom | base64)" >"$alone/encryption.yaml"
+in_node server-1 "$KONTIKI" server --no-agent --name alone --data-dir "$alone/data" --advertise-address 127.0.0.1 --secure-port 17443 \
+	--peer-port 17380 --etcd-listen 127.0.0.1:17379 --audit-policy-file "$alone/policy.yaml" --audit-log-path "$alone/audit.log" \
+	--encryption-provider-config "$alone/encryption.yaml" >"$alone/log" 2>&1 &
+background+=($!)
+ka() { in_node server-1 "$KUBECTL" --kubeconfig "$alone/data/admin.kubeconfig" --cache-dir "$tmp/kube-cache2" "$@"; }
+t "it starts" until_ok 20 ka get namespaces
+t "a secret is made" ka create secret generic s --from-literal=word=open-sesame
+t_out "and read" 'b3Blbi1zZXNhbWU=' ka get secret s -o yaml
+t "the audit log has it" until_ok 5 grep -q '"verb":"create".*"resource":"secrets".*"name":"s"' "$alone/audit.log"
+t "but not its contents" sh -c "! grep -q b3Blbi1zZXNhbWU= '$alone/audit.log'"
+t "neither has the store" sh -c "! grep -rqa open-sesame '$alone/data/store' '$alone/data/raft'"

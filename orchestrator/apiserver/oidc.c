@@ -1,0 +1,323 @@
+#include "orchestrator/apiserver/oidc.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "io/http_client.h"
+#include "io/loop.h"
+#include "io/tls.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/jwt.h"
+#include "orchestrator/apiserver/keyset.h"
+#include "proto/json.h"
+
+#define REFRESH_MS (10 * 60 * 1000)
+#define RETRY_MS 10000
+#define LOOK_MS 200
+#define MAX_ANSWER (1 << 20)
+
+struct oidc {
+	struct oidc_cfg cfg; /* strings owned by the apiserver's cfg */
+	struct tls_ctx *tls;
+	struct loop *loop;
+	struct loop_timer timer;
+	struct http_client *client;
+	struct http_call call;
+	char *address, *path;
+	bool in_discovery, busy, closing, stopping;
+	uint64_t next_ms, last_ms;
+	void (*stopped)(void *);
+	void *stopped_arg;
+	_Atomic(struct keyset *) keys;
+	atomic_bool wanted; /* a token named a key that is not there */
+	struct keyset *old[16]; /* others may be using them; freed at the end */
+	unsigned n_old;
+};
+
+/* --- Claims to user ----------------------------------------------------------------------------------------- */
+
+static bool has_audience(const struct json *aud, const char *want)
+{
+	JSON_ITEMS (it, aud)
+		if (json_eqc(it, want))
+			return true;
+	return json_eqc(aud, want);
+}
+
+static int required(const char *list, const struct json *claims, struct err *e)
+{
+	struct str one, key, value, rest = str_from(list);
+
+	while (rest.n > 0) {
+		str_cut(rest, ',', &one, &rest);
+		str_cut(one, '=', &key, &value);
+		if (!str_eq(json_str(json_get(claims, key)), value))
+			return err_set(e, ERR_UNAUTHORIZED, "required claim %.*s is not %.*s", STR_FMT(key), STR_FMT(value));
+	}
+	return 0;
+}
+
+static const char *username_prefix(const struct oidc_cfg *c, struct arena *a, const char *claim)
+{
+	if (c->username_prefix)
+		return strcmp(c->username_prefix, "-") == 0 ? "" : c->username_prefix;
+	return strcmp(claim, "email") == 0 ? "" : arena_printf(a, "%s#", c->issuer);
+}
+
+static void add_groups(const struct oidc_cfg *c, struct arena *a, const struct json *claims, struct api_user *u)
+{
+	const struct json *list = c->groups_claim ? json_getc(claims, c->groups_claim) : NULL;
+	const char *prefix = c->groups_prefix ? c->groups_prefix : "";
+
+	u->groups = arena_new_array(a, struct str, json_len(list) + 2);
+	if (json_is(list, JSON_STRING))
+		u->groups[u->n_groups++] = arena_sprintf(a, "%s%.*s", prefix, STR_FMT(json_str(list)));
+	JSON_ITEMS (g, list)
+		if (json_str(g).n > 0)
+			u->groups[u->n_groups++] = arena_sprintf(a, "%s%.*s", prefix, STR_FMT(json_str(g)));
+	u->groups[u->n_groups++] = STR("system:authenticated");
+}
+
+int oidc_user(const struct oidc_cfg *c, struct arena *a, const struct json *claims, int64_t now, struct api_user *u, struct err *e)
+{
+	const char *claim = c->username_claim ? c->username_claim : "sub";
+	struct str name = json_str(json_getc(claims, claim));
+
+	*u = (struct api_user){.method = "oidc"};
+	if (!json_eqc(json_getc(claims, "iss"), c->issuer))
+		return err_set(e, ERR_UNAUTHORIZED, "the token is of another issuer");
+	if (!has_audience(json_getc(claims, "aud"), c->client_id))
+		return err_set(e, ERR_UNAUTHORIZED, "the token is for another audience");
+	if (now >= json_i64_or(json_getc(claims, "exp"), 0) || now + 60 < json_i64_or(json_getc(claims, "nbf"), 0))
+		return err_set(e, ERR_UNAUTHORIZED, "the token has expired");
+	if (name.n == 0)
+		return err_set(e, ERR_UNAUTHORIZED, "the token has no claim %s", claim);
+	if (strcmp(claim, "email") == 0 && json_getc(claims, "email_verified") && !json_true(json_getc(claims, "email_verified")))
+		return err_set(e, ERR_UNAUTHORIZED, "the email is not verified");
+	if (c->required_claims && required(c->required_claims, claims, e) < 0)
+		return -(int)e->code;
+	u->name = arena_sprintf(a, "%s%.*s", username_prefix(c, a, claim), STR_FMT(name));
+	/* Our own names are not an issuer's to give. */
+	if (str_has_prefix(u->name, STR("system:")))
+		return err_set(e, ERR_UNAUTHORIZED, "an issuer cannot name a user system:");
+	add_groups(c, a, claims, u);
+	for (size_t i = 0; i + 1 < u->n_groups; i++)
+		if (str_has_prefix(u->groups[i], STR("system:")))
+			return err_set(e, ERR_UNAUTHORIZED, "an issuer cannot name a group system:");
+	return 0;
+}
+
+bool oidc_issued(const struct oidc *o, const struct json *claims)
+{
+	return o && json_eqc(json_getc(claims, "iss"), o->cfg.issuer);
+}
+
+enum oidc_answer oidc_check(struct oidc *o, struct arena *a, const struct jwt *t, int64_t now, struct api_user *ret, struct err *e)
+{
+	const struct keyset *keys = atomic_load(&o->keys);
+
+	if (!keys || keyset_check(keys, t, e) < 0) {
+		bool first = !atomic_exchange(&o->wanted, true);
+
+		if (!keys)
+			err_set(e, ERR_UNAUTHORIZED, "the issuer's keys could not be fetched yet");
+		return first || !keys ? OIDC_LATER : OIDC_NO;
+	}
+	return oidc_user(&o->cfg, a, t->claims, now, ret, e) < 0 ? OIDC_NO : OIDC_YES;
+}
+
+/* --- Fetching --------------------------------------------------------------------------------------------------- */
+
+static void look(struct loop_timer *t);
+static void fetch(struct oidc *o, struct str url);
+
+/* https://HOST[:PORT]/PATH */
+static bool split_url(struct str url, char **ret_address, char **ret_path)
+{
+	struct str scheme = STR("https://"), host;
+	ptrdiff_t slash;
+
+	if (!str_has_prefix(url, scheme))
+		return false;
+	url = str_skip(url, scheme.n);
+	slash = str_find(url, '/');
+	host = slash < 0 ? url : str_sub(url, 0, (size_t)slash);
+	if (host.n == 0)
+		return false;
+	*ret_address = str_find(host, ':') >= 0 ? str_dup(host) : xasprintf("%.*s:443", STR_FMT(host));
+	*ret_path = slash < 0 ? xstrdup("/") : str_dup(str_skip(url, (size_t)slash));
+	return true;
+}
+
+static void rest(struct oidc *o, uint64_t ms)
+{
+	o->busy = false;
+	o->last_ms = clock_mono_ms();
+	o->next_ms = o->last_ms + ms;
+}
+
+static void failed(struct oidc *o, const char *why)
+{
+	log_warn("apiserver", "keys of the OIDC issuer %s cannot be fetched: %s", o->cfg.issuer, why);
+	rest(o, RETRY_MS);
+}
+
+static void take_keys(struct oidc *o, const struct json *doc)
+{
+	struct keyset *ks = keyset_new(), *before;
+	struct err e = ERR_INIT;
+
+	if (keyset_add_jwks(ks, doc, &e) < 0) {
+		keyset_free(ks);
+		failed(o, e.text);
+		return;
+	}
+	before = atomic_exchange(&o->keys, ks);
+	/* Kept for as many rounds as make sure that nobody uses it any more. */
+	keyset_free(o->old[o->n_old % ARRAY_LEN(o->old)]);
+	o->old[o->n_old++ % ARRAY_LEN(o->old)] = before;
+	atomic_store(&o->wanted, false);
+	rest(o, REFRESH_MS);
+}
+
+static void client_gone(void *arg)
+{
+	struct oidc *o = arg;
+	struct json *doc = NULL;
+	struct str text = buf_str(&o->call.body_in), uri;
+	struct arena a;
+
+	o->client = NULL;
+	o->closing = false;
+	arena_init(&a);
+	if (o->stopping)
+		rest(o, 0);
+	else if (o->call.status != 200 || json_parse(&a, text, NULL, &doc, NULL) < 0)
+		failed(o, o->call.status ? "the answer is not what was asked for" : o->call.err.text);
+	else if (!o->in_discovery)
+		take_keys(o, doc);
+	else if (!json_eqc(json_getc(doc, "issuer"), o->cfg.issuer) || (uri = json_str(json_getc(doc, "jwks_uri"))).n == 0)
+		failed(o, "the discovery document is another issuer's, or has no jwks_uri");
+	else {
+		o->in_discovery = false;
+		uri = arena_str(&a, uri);
+		http_call_fini(&o->call);
+		fetch(o, uri);
+		arena_fini(&a);
+		return;
+	}
+	http_call_fini(&o->call);
+	arena_fini(&a);
+	if (o->stopping && o->stopped)
+		o->stopped(o->stopped_arg);
+}
+
+static void fetched(struct http_call *c, const struct err *e)
+{
+	struct oidc *o = container_of(c, struct oidc, call);
+
+	if (e)
+		c->err = *e;
+	if (!o->closing) {
+		o->closing = true;
+		http_client_close(o->client, client_gone, o);
+	}
+}
+
+static void fetch(struct oidc *o, struct str url)
+{
+	struct http_client_config hc = {.tls = o->tls, .proto = HTTP_PROTO_1};
+	struct err e = ERR_INIT;
+
+	free(TAKE(o->address));
+	free(TAKE(o->path));
+	o->busy = true;
+	if (!split_url(url, &o->address, &o->path)) {
+		failed(o, "its URLs must begin with https://");
+		return;
+	}
+	hc.address = o->address;
+	if (http_client_new(o->loop, &hc, &o->client, &e) < 0) {
+		failed(o, e.text);
+		return;
+	}
+	o->call = (struct http_call){.method = "GET", .path = o->path, .max_body = MAX_ANSWER, .timeout_ms = 10000, .done = fetched};
+	http_call_start(o->client, &o->call);
+}
+
+static void look(struct loop_timer *t)
+{
+	struct oidc *o = container_of(t, struct oidc, timer);
+	uint64_t now = clock_mono_ms();
+	bool asked = atomic_load(&o->wanted) && now - o->last_ms >= RETRY_MS;
+	struct arena a;
+
+	if (!o->busy && (now >= o->next_ms || asked)) {
+		arena_init(&a);
+		o->in_discovery = true;
+		fetch(o, arena_sprintf(&a, "%s/.well-known/openid-configuration", o->cfg.issuer));
+		arena_fini(&a);
+	}
+	loop_timer_start(&o->timer, o->loop, LOOK_MS, look);
+}
+
+/* --- Life ------------------------------------------------------------------------------------------------------------ */
+
+int oidc_new(const struct oidc_cfg *cfg, struct oidc **ret, struct err *e)
+{
+	struct tls_config tc = {.server = false, .alpn = "http/1.1"};
+	_cleanup_(buf_fini) struct buf ca = BUF_INIT;
+	struct oidc *o;
+
+	if (!str_has_prefix(str_from(cfg->issuer), STR("https://")) || !cfg->client_id)
+		return err_set(e, ERR_INVALID, "an OIDC issuer needs a URL that begins with https:// and a client id");
+	if (cfg->ca_file && api_file_read(cfg->ca_file, MAX_ANSWER, &ca, e) < 0)
+		return -(int)e->code;
+	o = xcalloc(1, sizeof(*o));
+	o->cfg = *cfg;
+	tc.ca_pem = buf_str(&ca);
+	if (tls_ctx_new(&tc, &o->tls, e) < 0) {
+		oidc_free(o);
+		return -(int)e->code;
+	}
+	*ret = o;
+	return 0;
+}
+
+void oidc_start(struct oidc *o, struct loop *loop)
+{
+	o->loop = loop;
+	loop_timer_start(&o->timer, loop, 0, look);
+}
+
+void oidc_stop(struct oidc *o, void (*stopped)(void *arg), void *arg)
+{
+	loop_timer_stop(&o->timer);
+	o->stopping = true;
+	o->stopped = stopped;
+	o->stopped_arg = arg;
+	/* A call under way ends with its client, and then we are told. */
+	if (!o->client) {
+		stopped(arg);
+	} else if (!o->closing) {
+		o->closing = true;
+		http_client_close(o->client, client_gone, o);
+	}
+}
+
+void oidc_free(struct oidc *o)
+{
+	if (!o)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(o->old); i++)
+		keyset_free(o->old[i]);
+	keyset_free(atomic_load(&o->keys));
+	tls_ctx_unref(o->tls);
+	free(o->address);
+	free(o->path);
+	free(o);
+}
