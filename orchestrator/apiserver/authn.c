@@ -406,7 +406,7 @@ static bool is_named(const char *list, struct str name)
 		if (str_eq(str_trim(one), name))
 			return true;
 	}
-	return rest.p == NULL;
+	return false;
 }
 
 #define PROXY_EXTRA "x-remote-extra-"
@@ -421,7 +421,7 @@ static bool from_front_proxy(struct api_request *req, const struct api_authn *an
 	struct api_user *u = &req->user;
 	size_t n = 0;
 
-	if (name.n == 0 || !req->peer || !is_named(an->proxy_names, req->peer->cn) || !issued_by(req->peer, an->proxy_ca_pem))
+	if (name.n == 0 || !req->peer || (an->proxy_names && !is_named(an->proxy_names, req->peer->cn)) || !issued_by(req->peer, an->proxy_ca_pem))
 		return false;
 	*u = (struct api_user){.name = name, .method = "front-proxy", .uid = http_header_get(&req->headers, "x-remote-uid")};
 	u->groups = arena_new_array(&req->arena, struct str, req->headers.n + 1);

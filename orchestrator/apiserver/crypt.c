@@ -34,6 +34,7 @@ struct crypt {
 };
 
 static _Atomic(struct crypt *) current;
+static struct crypt *kept; /* all that were ever in use; changed by who reloads only */
 
 /* --- The configuration -------------------------------------------------------------------------------------- */
 
@@ -136,8 +137,10 @@ void crypt_free(struct crypt *c)
 
 void crypt_use(struct crypt *c)
 {
-	if (c)
-		c->before = atomic_load(&current);
+	if (c) {
+		c->before = kept;
+		kept = c;
+	}
 	atomic_store(&current, c);
 }
 

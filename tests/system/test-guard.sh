@@ -92,7 +92,7 @@ rules:
 EOF
 printf 'apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: [secrets]\n  providers:\n  - aesgcm: {keys: [{name: k1, secret: %s}]}\n' \
 	"$(head -c 32 /dev/urandom | base64)" >"$alone/encryption.yaml"
-in_node server-1 "$KONTIKI" server --no-agent --name alone --data-dir "$alone/data" --advertise-address 127.0.0.1 --secure-port 17443 \
+nsenter --net="/run/netns/kontiki-$cluster-server-1" "$KONTIKI" server --no-agent --name alone --data-dir "$alone/data" --advertise-address 127.0.0.1 --secure-port 17443 \
 	--peer-port 17380 --etcd-listen 127.0.0.1:17379 --audit-policy-file "$alone/policy.yaml" --audit-log-path "$alone/audit.log" \
 	--encryption-provider-config "$alone/encryption.yaml" >"$alone/log" 2>&1 &
 background+=($!)

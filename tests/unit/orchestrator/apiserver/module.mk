@@ -6,6 +6,7 @@ UNIT_TESTS += \
 	tests/unit/orchestrator/apiserver/test_golden \
 	tests/unit/orchestrator/apiserver/test_pure \
 	tests/unit/orchestrator/apiserver/test_rbac \
+	tests/unit/orchestrator/apiserver/test_authn \
 	tests/unit/orchestrator/apiserver/test_sealed \
 	tests/unit/orchestrator/apiserver/test_admission \
 	tests/unit/orchestrator/apiserver/test_guard \
@@ -16,6 +17,11 @@ tests_unit_orchestrator_apiserver_test_pure_LDADD = $(APISERVER_LIBS) $(CMOCKA_L
 tests_unit_orchestrator_apiserver_test_rbac_SOURCES = tests/unit/orchestrator/apiserver/test_rbac.c
 tests_unit_orchestrator_apiserver_test_rbac_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_rbac_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+tests_unit_orchestrator_apiserver_test_authn_SOURCES = tests/unit/orchestrator/apiserver/test_authn.c \
+	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
+	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
+tests_unit_orchestrator_apiserver_test_authn_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_authn_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 tests_unit_orchestrator_apiserver_test_sealed_SOURCES = tests/unit/orchestrator/apiserver/test_sealed.c \
 	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
 	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
@@ -39,7 +45,7 @@ check_PROGRAMS += tests/lib/apiserver_run
 tests_lib_apiserver_run_SOURCES = tests/lib/apiserver_run.c tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
 tests_lib_apiserver_run_LDADD = $(APISERVER_LIBS)
 $(tests_unit_orchestrator_apiserver_test_rbac_OBJECTS) $(tests_unit_orchestrator_apiserver_test_guard_OBJECTS) \
-$(tests_unit_orchestrator_apiserver_test_sealed_OBJECTS) $(tests_unit_orchestrator_apiserver_test_admission_OBJECTS) \
+$(tests_unit_orchestrator_apiserver_test_sealed_OBJECTS) $(tests_unit_orchestrator_apiserver_test_authn_OBJECTS) $(tests_unit_orchestrator_apiserver_test_admission_OBJECTS) \
 $(tests_unit_orchestrator_apiserver_test_server_OBJECTS): | $(PROTO_PB_H)
 tests_unit_orchestrator_apiserver_test_golden_SOURCES = tests/unit/orchestrator/apiserver/test_golden.c \
 	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \

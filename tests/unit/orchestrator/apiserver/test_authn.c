@@ -1,0 +1,323 @@
+/* Who asks: an OIDC issuer's tokens with keys fetched over TLS, a front proxy's headers, service-account keys that change. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/util.h"
+#include "io/http_server.h"
+#include "io/tls.h"
+#include "io/x509.h"
+#include "orchestrator/apiserver/apiserver.h"
+#include "orchestrator/apiserver/jwt.h"
+#include "orchestrator/apiserver/keyset.h"
+#include "orchestrator/apiserver/oidc.h"
+#include "orchestrator/apiserver/request.h"
+#include "tests/unit/orchestrator/apiserver/rig.h"
+
+#define WHO "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+
+static struct http_server *issuer;
+static struct http_handler handler;
+static struct tls_ctx *issuer_tls;
+static struct keyset *published;
+static struct x509_key *first, *second;
+static char url[64], ca[128], proxy_ca[128], old_key[128];
+
+static void must(int r, const struct err *e)
+{
+	if (r < 0)
+		fail_msg("%s", e->text);
+}
+
+/* --- The pure part ------------------------------------------------------------------------------------------ */
+
+static void test_user(void **state)
+{
+	static const struct {
+		const char *claims, *name, *group; /* name NULL: refused */
+	} rows[] = {
+			{"{\"iss\":\"https://i\",\"aud\":\"me\",\"exp\":100,\"sub\":\"u\"}", "https://i#u", NULL},
+			{"{\"iss\":\"https://i\",\"aud\":[\"x\",\"me\"],\"exp\":100,\"sub\":\"u\",\"groups\":[\"g\",\"h\"]}", "https://i#u", "oidc:g"},
+			{"{\"iss\":\"https://i\",\"aud\":\"me\",\"exp\":100,\"sub\":\"u\",\"groups\":\"g\"}", "https://i#u", "oidc:g"},
+			{"{\"iss\":\"https://j\",\"aud\":\"me\",\"exp\":100,\"sub\":\"u\"}", NULL, NULL},
+			{"{\"iss\":\"https://i\",\"aud\":\"you\",\"exp\":100,\"sub\":\"u\"}", NULL, NULL},
+			{"{\"iss\":\"https://i\",\"aud\":\"me\",\"exp\":10,\"sub\":\"u\"}", NULL, NULL},
+			{"{\"iss\":\"https://i\",\"aud\":\"me\",\"exp\":100,\"nbf\":99,\"sub\":\"u\"}", "https://i#u", NULL},
+			{"{\"iss\":\"https://i\",\"aud\":\"me\",\"exp\":1000,\"nbf\":500,\"sub\":\"u\"}", NULL, NULL},
+			{"{\"iss\":\"https://i\",\"aud\":\"me\",\"exp\":100}", NULL, NULL},
+	};
+	struct oidc_cfg cfg = {.issuer = "https://i", .client_id = "me", .groups_claim = "groups", .groups_prefix = "oidc:"};
+	struct arena a;
+	struct api_user u;
+
+	(void)state;
+	arena_init(&a);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct err e = ERR_INIT;
+		struct json *claims;
+		int r;
+
+		assert_int_equal(json_parse(&a, str_from(rows[i].claims), NULL, &claims, NULL), 0);
+		r = oidc_user(&cfg, &a, claims, 50, &u, &e);
+		if ((r == 0) != (rows[i].name != NULL))
+			fail_msg("row %zu: %s", i, e.text);
+		if (rows[i].name)
+			assert_string_equal(arena_cstr(&a, u.name), rows[i].name);
+		if (rows[i].group)
+			assert_string_equal(arena_cstr(&a, u.groups[0]), rows[i].group);
+	}
+	/* An issuer cannot make somebody a component of the cluster. */
+	cfg.username_prefix = "-";
+	cfg.groups_prefix = NULL;
+	for (int i = 0; i < 2; i++) {
+		struct err e = ERR_INIT;
+		struct json *claims;
+
+		json_parse(&a, i ? STR("{\"iss\":\"https://i\",\"aud\":\"me\",\"exp\":100,\"sub\":\"u\",\"groups\":[\"system:masters\"]}") :
+				   STR("{\"iss\":\"https://i\",\"aud\":\"me\",\"exp\":100,\"sub\":\"system:admin\"}"),
+				NULL, &claims, NULL);
+		assert_true(oidc_user(&cfg, &a, claims, 50, &u, &e) < 0);
+	}
+	arena_fini(&a);
+}
+
+static void test_jwks(void **state)
+{
+	struct keyset *ks = keyset_new(), *read = keyset_new();
+	struct x509_key *ec, *rsa;
+	struct err e = ERR_INIT;
+	struct arena a;
+	struct jwt t;
+	struct str token;
+	struct json *claims;
+
+	(void)state;
+	arena_init(&a);
+	must(x509_key_new(&ec, &e), &e);
+	must(x509_key_new_rsa(2048, &rsa, &e), &e);
+	must(keyset_add(ks, NULL, ec, &e), &e);
+	must(keyset_add(ks, NULL, rsa, &e), &e);
+	must(keyset_add_jwks(read, keyset_jwks(ks, &a), &e), &e);
+	assert_int_equal(keyset_len(read), 2);
+	claims = json_new_object(&a);
+	for (int i = 0; i < 2; i++) {
+		must(jwt_sign(&a, i ? rsa : ec, claims, &token, &e), &e);
+		must(jwt_parse(&a, token, &t, &e), &e);
+		must(keyset_check(read, &t, &e), &e);
+		t.kid = STR("another");
+		assert_true(keyset_check(read, &t, &e) < 0);
+		t.kid = STR_NULL;
+		assert_int_equal(keyset_check(read, &t, &e), 0);
+		((char *)(uintptr_t)t.signature.p)[5] ^= 1;
+		assert_true(keyset_check(read, &t, &e) < 0);
+	}
+	keyset_free(ks);
+	keyset_free(read);
+	arena_fini(&a);
+}
+
+/* --- A server ------------------------------------------------------------------------------------------------- */
+
+static void publish(struct x509_key *key)
+{
+	_cleanup_(buf_fini) struct buf pem = BUF_INIT;
+	struct err e = ERR_INIT;
+
+	keyset_free(published);
+	published = keyset_new();
+	must(x509_key_public_pem(key, &pem, &e), &e);
+	must(keyset_add_pem(published, buf_str(&pem), &e), &e);
+}
+
+static void on_request(struct http_handler *h, struct http_request *r)
+{
+	struct http_header type = {STR("content-type"), STR("application/json")};
+	struct json *doc = json_new_object(&r->arena);
+
+	(void)h;
+	if (str_eqc(r->path, "/keys")) {
+		doc = keyset_jwks(published, &r->arena);
+	} else {
+		json_setc(&r->arena, doc, "issuer", json_newc(&r->arena, url));
+		json_setc(&r->arena, doc, "jwks_uri", json_newf(&r->arena, "%s/keys", url));
+	}
+	http_respond(r, 200, &type, 1, json_text(&r->arena, doc));
+}
+
+static void make_proxy_ca(const char *dir, struct err *e)
+{
+	struct x509_spec spec = {.cn = "proxy", .days = 1, .client = true}, other = {.cn = "liar", .days = 1, .client = true};
+	struct x509_key *ca_key, *key;
+	struct x509_cert *cert, *leaf;
+	char path[160];
+
+	must(x509_key_new(&ca_key, e), e);
+	must(x509_ca_new("proxy-ca", 1, ca_key, &cert, e), e);
+	must(x509_cert_save(cert, proxy_ca, e), e);
+	must(x509_key_new(&key, e), e);
+	for (int i = 0; i < 2; i++) {
+		must(x509_sign(i ? &other : &spec, key, cert, ca_key, &leaf, e), e);
+		snprintf(path, sizeof(path), "%s/%s.crt", dir, i ? "liar" : "proxy");
+		must(x509_cert_save(leaf, path, e), e);
+		snprintf(path, sizeof(path), "%s/%s.key", dir, i ? "liar" : "proxy");
+		must(x509_key_save(key, path, e), e);
+		x509_cert_free(leaf);
+	}
+	x509_key_free(ca_key);
+	x509_key_free(key);
+	x509_cert_free(cert);
+}
+
+static void configure(const char *dir, struct apiserver_cfg *cfg)
+{
+	struct http_server_config hc = {.address = "127.0.0.1:0"};
+	struct tls_config tc = {.server = true, .alpn = "http/1.1"};
+	char crt[128], key[128];
+	struct x509_key *old;
+	struct err e = ERR_INIT;
+
+	snprintf(crt, sizeof(crt), "%s/server.crt", dir);
+	snprintf(key, sizeof(key), "%s/server.key", dir);
+	snprintf(ca, sizeof(ca), "%s/ca.crt", dir);
+	snprintf(proxy_ca, sizeof(proxy_ca), "%s/proxy-ca.crt", dir);
+	snprintf(old_key, sizeof(old_key), "%s/old.key", dir);
+	must(tls_ctx_new_files(&tc, crt, key, NULL, &issuer_tls, &e), &e);
+	hc.tls = issuer_tls;
+	handler.on_request = on_request;
+	must(http_server_new(rig_loop, &hc, &handler, &issuer, &e), &e);
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u", http_server_port(issuer));
+	must(x509_key_new(&first, &e), &e);
+	must(x509_key_new(&second, &e), &e);
+	publish(first);
+	make_proxy_ca(dir, &e);
+	must(x509_key_new(&old, &e), &e);
+	must(x509_key_save(old, old_key, &e), &e);
+	x509_key_free(old);
+	cfg->oidc = (struct oidc_cfg){.issuer = url, .client_id = "kontiki", .groups_claim = "groups", .ca_file = ca};
+	cfg->requestheader_ca = proxy_ca;
+	cfg->requestheader_names = "proxy";
+	cfg->sa_verify_keys = old_key;
+}
+
+static int start(void **state)
+{
+	(void)state;
+	rig_configure = configure;
+	rig_start();
+	return 0;
+}
+
+static void closed(void *arg)
+{
+	*(int *)arg = 1;
+}
+
+static int stop(void **state)
+{
+	int done = 0;
+
+	(void)state;
+	http_server_close(issuer, 0, closed, &done);
+	rig_until(&done);
+	rig_stop();
+	tls_ctx_unref(issuer_tls);
+	keyset_free(published);
+	x509_key_free(first);
+	x509_key_free(second);
+	return 0;
+}
+
+static void bearer(struct x509_key *key, const char *claims)
+{
+	struct json *doc;
+	struct str token;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(json_parse(&rig_arena, str_from(claims), NULL, &doc, NULL), 0);
+	json_setc(&rig_arena, doc, "exp", json_new_int(&rig_arena, clock_wall_s() + 600));
+	must(jwt_sign(&rig_arena, key, doc, &token, &e), &e);
+	rig_header("Authorization", arena_printf(&rig_arena, "Bearer %.*s", STR_FMT(token)));
+}
+
+static void test_oidc(void **state)
+{
+	const char *claims = arena_printf(&rig_arena, "{\"iss\":\"%s\",\"aud\":\"kontiki\",\"sub\":\"ann\",\"groups\":[\"staff\"]}", url);
+	struct json *o;
+
+	(void)state;
+	rig_as(NULL);
+	bearer(first, claims);
+	o = rig_call("POST", WHO, "{}", 201);
+	assert_string_equal(json_cstr(json_getp(o, "status.userInfo.username")), arena_printf(&rig_arena, "%s#ann", url));
+	assert_string_equal(json_cstr(json_at(json_getp(o, "status.userInfo.groups"), 0)), "staff");
+	/* Signed by somebody else. */
+	bearer(second, claims);
+	rig_call("POST", WHO, "{}", 401);
+	rig_as("admin");
+}
+
+static void test_proxy(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	rig_as("proxy");
+	rig_header("X-Remote-User", "pat");
+	rig_header("X-Remote-Group", "team");
+	rig_header("X-Remote-Extra-Scope", "s");
+	o = rig_call("POST", WHO, "{}", 201);
+	assert_string_equal(json_cstr(json_getp(o, "status.userInfo.username")), "pat");
+	assert_string_equal(json_cstr(json_at(json_getp(o, "status.userInfo.groups"), 0)), "team");
+	/* The proxy's certificate alone says nothing: its CA is for proxies. */
+	rig_call("POST", WHO, "{}", 403);
+	/* Of that CA, but not by a name that is believed. */
+	rig_as("liar");
+	rig_header("X-Remote-User", "pat");
+	rig_call("POST", WHO, "{}", 403);
+	/* The headers mean nothing from a client. */
+	rig_as("jane");
+	rig_header("X-Remote-User", "pat");
+	o = rig_call("POST", WHO, "{}", 201);
+	assert_string_equal(json_cstr(json_getp(o, "status.userInfo.username")), "jane");
+	rig_as("admin");
+}
+
+static void test_old_key(void **state)
+{
+	struct x509_key *old;
+	struct err e = ERR_INIT;
+	struct json *o;
+
+	(void)state;
+	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"sa\"}}", 201);
+	must(x509_key_load(old_key, &old, &e), &e);
+	rig_as(NULL);
+	bearer(old, "{\"iss\":\"https://kubernetes.default.svc.cluster.local\",\"aud\":\"https://kubernetes.default.svc.cluster.local\","
+		    "\"kubernetes.io\":{\"namespace\":\"default\",\"serviceaccount\":{\"name\":\"sa\"}}}");
+	o = rig_call("POST", WHO, "{}", 201);
+	assert_string_equal(json_cstr(json_getp(o, "status.userInfo.username")), "system:serviceaccount:default:sa");
+	x509_key_free(old);
+	rig_as("admin");
+	o = rig_call("GET", "/openid/v1/jwks", NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "keys")), 2);
+	o = rig_call("GET", "/.well-known/openid-configuration", NULL, 200);
+	assert_non_null(json_getc(o, "jwks_uri"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+			cmocka_unit_test(test_user),
+			cmocka_unit_test(test_jwks),
+			cmocka_unit_test_setup(test_oidc, start),
+			cmocka_unit_test(test_proxy),
+			cmocka_unit_test_teardown(test_old_key, stop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
