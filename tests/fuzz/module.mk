@@ -81,3 +81,16 @@ FUZZ_TARGETS += tests/fuzz/fuzz_wal
 tests_fuzz_fuzz_wal_SOURCES = tests/fuzz/fuzz_wal.c tests/sim/simdisk.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_wal_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_wal_LDADD = libraft.a libbase.a
+
+ETCD_FUZZ_LIBS = libetcd.a libraft.a libstore.a libproto.a $(IO_LIBS) $(RAFT_LIBS) $(LMDB_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) \
+	$(PCRE2_LIBS) -lcrypt
+FUZZ_TARGETS += tests/fuzz/fuzz_etcd_json tests/fuzz/fuzz_etcd_call
+tests_fuzz_fuzz_etcd_json_SOURCES = tests/fuzz/fuzz_etcd_json.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_etcd_json_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
+tests_fuzz_fuzz_etcd_json_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_etcd_json_LDADD = $(ETCD_FUZZ_LIBS)
+tests_fuzz_fuzz_etcd_call_SOURCES = tests/fuzz/fuzz_etcd_call.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_etcd_call_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
+tests_fuzz_fuzz_etcd_call_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_etcd_call_LDADD = $(ETCD_FUZZ_LIBS)
+$(tests_fuzz_fuzz_etcd_json_OBJECTS) $(tests_fuzz_fuzz_etcd_call_OBJECTS): | $(PROTO_PB_H)
