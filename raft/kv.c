@@ -163,6 +163,11 @@ void kv_transfer(struct kv *kv, struct kv_admin *a, uint64_t id)
 	admin(kv, a, MEMBER_TRANSFER);
 }
 
+void kv_defragment(struct kv *kv, struct kv_admin *a)
+{
+	admin(kv, a, MEMBER_DEFRAG);
+}
+
 struct store *kv_store(struct kv *kv)
 {
 	return kv->store;

@@ -314,5 +314,8 @@ void kv_member_update(struct kv *, struct kv_admin *, uint64_t id, const struct 
 void kv_member_remove(struct kv *, struct kv_admin *, uint64_t id);
 /* Hand leadership to member `id` (0: the best one). Done when another leader is known, or with an error. */
 void kv_transfer(struct kv *, struct kv_admin *, uint64_t id);
+/* Give this member's unused file space back: its store is copied into a new file beside it while everything goes on. Done
+ * when the old file is gone. ERR_UNAVAILABLE: one is under way already, or a snapshot comes in. */
+void kv_defragment(struct kv *, struct kv_admin *);
 
 #endif

@@ -191,6 +191,16 @@ int kv_member_update_wait(struct kv *kv, uint64_t id, const struct kv_peer *peer
 	return admin_end(&w, NULL, e);
 }
 
+int kv_defragment_wait(struct kv *kv, struct err *e)
+{
+	struct waiter w;
+
+	waiter_init(&w);
+	w.admin.done = admin_done;
+	kv_defragment(kv, &w.admin);
+	return admin_end(&w, NULL, e);
+}
+
 bool kv_leader_wait(struct kv *kv, uint32_t timeout_ms)
 {
 	struct kv_status s;

@@ -22,6 +22,7 @@ int kv_member_add_wait(struct kv *, const struct kv_peer *, uint64_t *ret_id, st
 int kv_member_remove_wait(struct kv *, uint64_t id, struct err *);
 int kv_member_promote_wait(struct kv *, uint64_t id, enum kv_why *ret_why, struct err *);
 int kv_member_update_wait(struct kv *, uint64_t id, const struct kv_peer *, struct err *);
+int kv_defragment_wait(struct kv *, struct err *);
 int kv_transfer_wait(struct kv *, uint64_t id, struct err *);
 
 #endif

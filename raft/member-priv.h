@@ -134,7 +134,7 @@ struct member {
 	/* Writing. */
 	bool writing;
 	struct wal_batch batch;
-	uint64_t write_since, resign_after, lead_since, announce_after;
+	uint64_t write_since, resign_after, lead_since, roles_at, announce_after;
 	unsigned n_work; /* jobs out */
 
 	/* The view after the last step. */
@@ -190,6 +190,7 @@ struct member {
 	uint64_t checkpoint_mark; /* WAL bytes at the last one */
 	uint64_t wal_written;     /* bytes appended ever */
 	struct snap_recv *install;
+	struct defrag *defrag;
 	uint64_t next_upkeep, lease_retry_at;
 	bool snap_update; /* the core asked for the snapshot to be made durable */
 	struct raft_snapshot_metadata snap_meta;
@@ -226,6 +227,8 @@ void member__send_raft(struct member *, struct raft_message *);
 
 /* member_apply.c */
 void member__apply(struct member *);
+/* One entry of the log into a store, in a batch of it; the answer is appended to *result unless that is NULL. */
+int member__apply_to(struct member *, struct store *, uint64_t index, struct buf *result, struct err *);
 int member__load_conf(struct member *, struct err *);
 void member__upkeep(struct member *, uint64_t now);
 void member__propose_command(struct member *, Raftpb__Command *);
@@ -272,6 +275,14 @@ const char *member__disk_trouble(struct member *, uint64_t now);
 bool member__load_forgetful(struct member *);
 int member__repair_log(struct member *, struct err *); /* *e: in, what is wrong */
 void member__maybe_remember(struct member *);
+
+/* member_defrag.c */
+void member__defrag(struct member *, struct kv_admin *);
+void member__defrag_advance(struct member *);
+bool member__defrag_wants_checkpoint(const struct member *);
+void member__defrag_checkpointed(struct member *);
+void member__defrag_give_up(struct member *);
+uint64_t member__defrag_keep(const struct member *); /* the oldest entry that the copy still needs */
 
 /* member_health.c */
 void member__note_hash(struct member *, uint64_t index, uint64_t hash);

@@ -278,6 +278,7 @@ void member_flush(struct member *m)
 	}
 	if (member__runs(m)) {
 		maybe_write(m);
+		member__defrag_advance(m);
 		member__maybe_checkpoint(m);
 		member__maybe_remember(m);
 		log_trim(&m->log, m->applied + 1);
@@ -771,6 +772,7 @@ void member_stop(struct member *m)
 	err_set(&e, ERR_UNAVAILABLE, "this member is stopping");
 	member__fail_all(m, &e);
 	member__snap_stop_sending(m);
+	member__defrag_give_up(m);
 }
 
 void member_free(struct member *m)
@@ -783,6 +785,7 @@ void member_free(struct member *m)
 	m->stopped = true;
 	err_set(&e, ERR_UNAVAILABLE, "this member is stopping");
 	member__fail_all(m, &e);
+	member__defrag_give_up(m);
 	member__snap_close(m);
 	if (m->raft_open)
 		raft_close(&m->raft, NULL);

@@ -106,6 +106,7 @@ enum member_admin_op {
 	MEMBER_PROMOTE = 4,
 	MEMBER_UPDATE = 5,
 	MEMBER_JOIN = 6,
+	MEMBER_DEFRAG = 7, /* this member's own affair: never sent */
 };
 
 /* ops that send or ask may be called inside already. */

@@ -32,20 +32,14 @@ static bool wanted(const struct proposal *p, uint64_t index)
 	return p && p->index == index;
 }
 
-static int save_conf(struct member *m, uint64_t index, struct str data, struct err *e)
+static int save_conf(struct store *s, uint64_t index, struct str data, struct err *e)
 {
-	uint8_t head[8];
-
-	put_u64(head, index);
-	buf_clear(&m->conf);
-	buf_adds(&m->conf, data);
-	m->conf_index = index;
 	struct buf blob = BUF_INIT;
 	int rc;
 
-	buf_add(&blob, head, sizeof(head));
+	add_u64(&blob, index);
 	buf_adds(&blob, data);
-	rc = store_blob_put(m->store, true, MEMBER_CONF_BLOB, buf_str(&blob), e);
+	rc = store_blob_put(s, true, MEMBER_CONF_BLOB, buf_str(&blob), e);
 	buf_fini(&blob);
 	return rc;
 }
@@ -93,30 +87,42 @@ static int note_conf(struct list *confs, uint64_t index, struct str data, struct
 	return 0;
 }
 
+int member__apply_to(struct member *m, struct store *s, uint64_t index, struct buf *result, struct err *e)
+{
+	struct log_entry *le = log_get(&m->log, index);
+	struct str data;
+	int rc;
+
+	if (!le)
+		return err_set(e, ERR_INTERNAL, "log entry %" PRIu64 " is not kept", index);
+	rc = log_data(&m->log, index, &data, e);
+	if (rc != 0)
+		return rc;
+	if (le->type == RAFT_COMMAND)
+		return store_apply(s, index, le->term, data, result, e);
+	if (le->type == RAFT_CHANGE)
+		rc = save_conf(s, index, data, e);
+	return rc ? rc : store_skip(s, index, le->term, e);
+}
+
 static int apply_entry(struct member *m, uint64_t index, struct proposal **next, struct answers *a, struct list *confs,
 		       struct err *e)
 {
 	struct log_entry *le = log_get(&m->log, index);
-	struct str data;
 	size_t start = a->bytes.n;
-	int rc = log_data(&m->log, index, &data, e);
+	int rc = member__apply_to(m, m->store, index, wanted(*next, index) ? &a->bytes : NULL, e);
 
-	if (rc != 0)
-		return rc;
-	switch (le->type) {
-	case RAFT_COMMAND:
-		rc = store_apply(m->store, index, le->term, data, wanted(*next, index) ? &a->bytes : NULL, e);
-		break;
-	case RAFT_CHANGE:
-		rc = note_conf(confs, index, data, e);
+	if (rc == 0 && le->type == RAFT_CHANGE) {
+		struct str data;
+
+		rc = log_data(&m->log, index, &data, e);
 		if (rc == 0)
-			rc = save_conf(m, index, data, e);
-		if (rc == 0)
-			rc = store_skip(m->store, index, le->term, e);
-		break;
-	default:
-		rc = store_skip(m->store, index, le->term, e);
-		break;
+			rc = note_conf(confs, index, data, e);
+		if (rc == 0) {
+			buf_clear(&m->conf);
+			buf_adds(&m->conf, data);
+			m->conf_index = index;
+		}
 	}
 	if (rc != 0)
 		return rc;
@@ -229,7 +235,7 @@ static uint64_t keep_from(const struct member *m, uint64_t index)
 
 	while (keep > m->log.first && bytes < m->cfg.trailing_bytes)
 		bytes += log_get(&m->log, --keep)->size + 64;
-	return MIN(keep, member__snap_keep(m));
+	return MIN(MIN(keep, member__snap_keep(m)), member__defrag_keep(m));
 }
 
 /* The log before the checkpoint is not needed any more. */
@@ -264,6 +270,7 @@ static void checkpoint_done(struct member_work *w)
 		member__disk_failed(m, &w->err);
 	} else {
 		m->checkpoint_mark = c->mark;
+		member__defrag_checkpointed(m);
 	}
 	cut_log(m, c);
 	free(c);
@@ -297,7 +304,7 @@ void member__maybe_checkpoint(struct member *m)
 	/* Not ahead of our own durable log: then a restart finds both in line. */
 	if (m->checkpoint || m->install || m->stopped || m->applied == 0 || m->raft.last_stored < m->applied ||
 	    (m->wal_written - m->checkpoint_mark < m->cfg.checkpoint_bytes && !store_checkpoint_due(m->store)) ||
-	    store_checkpointed(m->store).index == m->applied)
+	    (store_checkpointed(m->store).index == m->applied && !member__defrag_wants_checkpoint(m)))
 		return;
 	start_checkpoint(m);
 }

@@ -125,9 +125,14 @@ static void enqueue(struct member *m, struct change *c)
 
 void member_admin(struct member *m, struct kv_admin *a)
 {
-	struct change *c = change_new(m, (uint8_t)a->op, a->deadline);
+	struct change *c;
 
 	a->why = KV_WHY_NONE;
+	if (a->op == MEMBER_DEFRAG) {
+		member__defrag(m, a);
+		return;
+	}
+	c = change_new(m, (uint8_t)a->op, a->deadline);
 	c->admin = a;
 	c->target = a->target;
 	if (a->op == MEMBER_ADD || a->op == MEMBER_UPDATE)
@@ -322,7 +327,7 @@ static bool healthy_without(struct member *m, uint64_t id)
 		if (o.role != KV_VOTER || o.id == id)
 			continue;
 		voters++;
-		alive += o.reachable;
+		alive += o.reachable && !(o.alarms & KV_ALARM_DISK);
 	}
 	return alive > voters / 2;
 }

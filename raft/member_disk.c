@@ -75,6 +75,7 @@ void member__disk_failed(struct member *m, const struct err *e)
 	if (led)
 		member__lost_leadership(m);
 	member__reads_halted(m);
+	member__defrag_give_up(m);
 	m->ops->disk_failed(m, e);
 	m->next_upkeep = member__now(m);
 	member__kick(m);

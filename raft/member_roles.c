@@ -46,6 +46,7 @@ static size_t look(struct member *m, struct kv_member *all, struct role_member *
 			.learner = o->learner,
 			.witness = o->witness,
 			.silent_ms = member__silent_ms(m, o->id),
+			.able = o->self || (o->reachable && !(o->alarms & KV_ALARM_DISK)),
 			.ready = o->started && o->reachable && o->match_index > 0 && !(o->alarms & KV_ALARM_DISK) &&
 				 o->match_index + PROMOTE_LAG >= m->log.last,
 		};
@@ -59,15 +60,20 @@ void member__keep_roles(struct member *m)
 	struct kv_member all[KV_MAX_MEMBERS];
 	struct role_member members[KV_MAX_MEMBERS];
 	struct role_view v = {.members = members, .leader = m->id, .voters = m->cfg.voters, .dead_ms = m->cfg.dead_ms};
+	uint64_t now = member__now(m);
 	struct role_change c;
 	struct err e = ERR_INIT;
 	bool waiting;
 
 	if (!m->ready)
 		return;
+	/* This process was stopped for a while: it has not listened, so the others' silence means nothing. */
+	if (now > m->roles_at + m->cfg.election_ms)
+		m->lead_since = now;
+	m->roles_at = now;
 	v.n = look(m, all, members, &waiting);
 	if (waiting)
-		member__arm_by(m, member__now(m) + m->cfg.heartbeat_ms);
+		member__arm_by(m, now + m->cfg.heartbeat_ms);
 	c = role_plan(&v);
 	if (c.kind == ROLE_NOTHING || !member__may_change(m))
 		return;

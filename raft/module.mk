@@ -15,6 +15,7 @@ libraft_a_SOURCES = \
 	raft/member_apply.c \
 	raft/member_change.c \
 	raft/member_conf.c \
+	raft/member_defrag.c \
 	raft/member_disk.c \
 	raft/member_health.c \
 	raft/member_lease.c \

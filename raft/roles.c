@@ -66,6 +66,20 @@ static const struct role_member *worst_voter(const struct role_view *v)
 	return worst;
 }
 
+/* Without this one's vote, is a majority of the others' to be had? A vote that is taken by a majority that is gone in the
+ * next moment cannot be given to another one. */
+static bool can_spare(const struct role_view *v, const struct role_member *spared)
+{
+	unsigned voters = 0, able = 0;
+
+	for (size_t i = 0; i < v->n; i++)
+		if (v->members[i].voter && &v->members[i] != spared) {
+			voters++;
+			able += v->members[i].able || v->members[i].id == v->leader;
+		}
+	return able > voters / 2;
+}
+
 struct role_change role_plan(const struct role_view *v)
 {
 	const struct role_member *standby = best_standby(v), *voter = worst_voter(v);
@@ -76,6 +90,8 @@ struct role_change role_plan(const struct role_view *v)
 	if (voters < v->voters && standby)
 		return (struct role_change){ROLE_PROMOTE, standby->id, "there are fewer voters than wanted"};
 	/* Taking its vote costs nothing: the majority that is needed is the same or smaller without it. */
+	if (voter && !can_spare(v, voter))
+		return (struct role_change){.kind = ROLE_NOTHING};
 	if (voter && dead(v, voter) && (standby || voters > v->voters))
 		return (struct role_change){ROLE_DEMOTE, voter->id, "it has been silent for long, and another one can vote"};
 	if (voters > v->voters && voter)

@@ -18,6 +18,7 @@ struct role_member {
 	const char *zone;   /* "" or NULL: unknown, as good as a zone of its own */
 	bool voter, witness;
 	bool learner;       /* explicit: stays one */
+	bool able;          /* its vote can be had: it answers, its disk works, it has not forgotten what it acknowledged */
 	bool ready;         /* reachable, and lags so little that its vote costs nothing */
 	uint64_t silent_ms; /* since it was last heard */
 };

@@ -281,6 +281,9 @@ void store_checkpoint_end(struct store_checkpoint *c, bool synced)
 	struct store *s = c->store;
 
 	if (synced) {
+		/* The checkpoint before was in a file that is given up. */
+		if (s->pin_env != NULL && s->pin_env != c->env)
+			s->pin_env->remove = true;
 		store__pin_release(s);
 		s->pin = c->pin;
 		s->pin_env = c->env;

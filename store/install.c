@@ -19,6 +19,7 @@ struct store_install {
 	uint64_t count;
 	int stage;               /* kind of the last record; -1 before the head */
 	bool complete, synced;
+	bool copies_self;        /* an older state of this store is as good */
 	bool rebase;             /* it is this store's own last checkpoint: an older state is what is wanted */
 	struct store_state state; /* what it will be */
 };
@@ -86,7 +87,7 @@ static int take_head(struct store_install *in, struct str v, struct err *e)
 		return err_set(e, ERR_FAILED_PRECONDITION,
 				"store: the snapshot is of cluster %016" PRIx64 ", this member belongs to %016" PRIx64, st->cluster_id,
 				s->state.cluster_id);
-	if (st->index < s->state.index && !in->rebase)
+	if (!in->rebase && !in->copies_self && st->index < s->state.index)
 		return err_set(e, ERR_FAILED_PRECONDITION,
 				"store: the snapshot at entry %" PRIu64 " is older than this member's state at %" PRIu64, st->index,
 				s->state.index);
@@ -323,6 +324,23 @@ int store_install_finish(struct store_install *in, struct err *e)
 
 	store_install_abort(in); /* what is left of it: nothing but the struct when it went well */
 	return rc;
+}
+
+int store__install_copy(struct store_install *in, struct str chunk, bool *ret_last, struct err *e)
+{
+	/* The store has gone on meanwhile, so this is older than it. */
+	in->copies_self = true;
+	return store_install_chunk(in, chunk, ret_last, e);
+}
+
+struct store_env *store__install_env(struct store_install *in)
+{
+	return in->env;
+}
+
+void store__install_keep(struct store_install *in)
+{
+	in->env->remove = false;
 }
 
 /* --- Going back to the last checkpoint --------------------------------------------------------------------------- */

@@ -283,6 +283,16 @@ static inline bool store__compact_pending(const struct store *s)
 /* A snapshot of a read transaction that stays its owner's. */
 int store__snapshot_open_txn(struct store_env *, MDB_txn *, struct store_snapshot **ret, struct err *);
 
+/* --- install.c, store.c: for defrag.c --- */
+
+/* A chunk of the store's own state, as far as the checks go that only a foreign snapshot needs. */
+int store__install_copy(struct store_install *, struct str chunk, bool *ret_last, struct err *);
+struct store_env *store__install_env(struct store_install *);
+/* Its file is not removed by store_install_abort. */
+void store__install_keep(struct store_install *);
+/* A store on another file of the same directory: no readers, no hubs, no checkpoints. Takes a reference to env. */
+int store__shadow_new(const struct store *, struct store_env *, struct store **ret, struct err *);
+
 /* --- checkpoint.c -------------------------------------------------------------------------------------- */
 
 /* What the file `checkpoint` says. */

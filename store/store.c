@@ -199,11 +199,9 @@ static void destroy(struct store *s)
 	free(s);
 }
 
-int store_open(const struct store_cfg *cfg, struct store **ret, struct err *e)
+static struct store *store_new(const struct store_cfg *cfg)
 {
 	struct store *s = xcalloc(1, sizeof(*s));
-	bool fresh = false;
-	int rc;
 
 	s->dir = xstrdup(cfg->dir);
 	s->lock_fd = -1;
@@ -218,8 +216,33 @@ int store_open(const struct store_cfg *cfg, struct store **ret, struct err *e)
 	buf_init(&s->scratch, BUF_NO_LIMIT);
 	buf_init(&s->response, BUF_NO_LIMIT);
 	arena_init(&s->arena);
+	return s;
+}
 
-	rc = lock_dir(s, e);
+int store__shadow_new(const struct store *of, struct store_env *env, struct store **ret, struct err *e)
+{
+	struct store_cfg cfg = {.dir = of->dir, .map_size = of->map_size, .quota_bytes = of->quota, .max_readers = of->max_readers,
+			.no_sync = of->no_sync};
+	struct store *s = store_new(&cfg);
+	int rc;
+
+	ref_get(&env->ref);
+	s->env = env;
+	rc = store__load(s, e);
+	if (rc != 0) {
+		destroy(s);
+		return rc;
+	}
+	*ret = s;
+	return 0;
+}
+
+int store_open(const struct store_cfg *cfg, struct store **ret, struct err *e)
+{
+	struct store *s = store_new(cfg);
+	bool fresh = false;
+	int rc = lock_dir(s, e);
+
 	if (rc == 0)
 		rc = open_env(s, cfg, &fresh, e);
 	if (rc == 0)

@@ -231,6 +231,22 @@ int store_install_finish(struct store_install *, struct err *);
 /* Give up and remove the file. NULL is allowed. */
 void store_install_abort(struct store_install *);
 
+/* --- Giving file space back ------------------------------------------------------------------------------- */
+
+struct store_defrag;
+/*
+ * begin (writer, not in a batch) fixes the state; copy ([any], a worker: it reads and writes everything) makes a file of it
+ * without free pages. Then the entries behind store_defrag_applied are applied to the target, with store_begin, store_apply
+ * and so on, until it is at the store's index; finish (writer) puts it in the store's place, and a checkpoint is due. finish
+ * frees the defrag when it succeeds; else, or to give up, abort. One at a time, and none while a snapshot is installed.
+ */
+int store_defrag_begin(struct store *, struct store_defrag **ret, struct err *);
+struct store_applied store_defrag_applied(const struct store_defrag *);
+int store_defrag_copy(struct store_defrag *, struct err *);
+struct store *store_defrag_target(struct store_defrag *);
+int store_defrag_finish(struct store_defrag *, struct err *);
+void store_defrag_abort(struct store_defrag *);
+
 /*
  * After a checkpoint failed, what the disk holds of the pages written since the one before is unknown, also when they can
  * still be read and a later sync succeeds. Then the store can only go back: the last good checkpoint, all of which is on the

@@ -2,6 +2,7 @@
 #include "tests/unit/raft/raftest.h"
 
 #include <arpa/inet.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -459,6 +460,90 @@ static void test_new_address(void **state _unused_)
 	cluster_stop(&c);
 }
 
+static bool file_is_large(void *arg)
+{
+	struct kv_status s;
+
+	kv_status(arg, &s);
+	return s.store_bytes > (20u << 20) && store_compacted_physically(kv_store(arg), store_compact_revision(kv_store(arg)));
+}
+
+static int rt_compact(struct kv *kv, struct err *e)
+{
+	Raftpb__Command cmd = RAFTPB__COMMAND__INIT;
+	Etcdserverpb__CompactionRequest c = ETCDSERVERPB__COMPACTION_REQUEST__INIT;
+	struct buf b = BUF_INIT;
+	size_t size;
+	int rc;
+
+	c.revision = store_revision(kv_store(kv));
+	cmd.op_case = RAFTPB__COMMAND__OP_COMPACTION;
+	cmd.compaction = &c;
+	size = protobuf_c_message_get_packed_size(&cmd.base);
+	protobuf_c_message_pack(&cmd.base, (uint8_t *)buf_reserve(&b, size));
+	buf_advance(&b, size);
+	rc = kv_propose_wait(kv, buf_str(&b), NULL, NULL, e);
+	buf_fini(&b);
+	return rc;
+}
+
+static void *write_on(void *arg)
+{
+	struct expect *x = arg;
+	struct err why = ERR_INIT;
+
+	for (int i = 0; !__atomic_load_n(&x->voters, __ATOMIC_SEQ_CST); i++) {
+		char key[16], value[16];
+
+		snprintf(key, sizeof(key), "w%d", i % 100);
+		snprintf(value, sizeof(value), "%d", i);
+		if (rt_put(x->kv, key, value, &why) != 0)
+			return why.text[0] ? (void *)1 : NULL;
+	}
+	return NULL;
+}
+
+/* The file shrinks while writes go on, and nothing is lost, also after a start. */
+static void test_defragment(void **state _unused_)
+{
+	char *dir = rt_dir(), *big = xmalloc(100001);
+	struct expect x = {.key = "stop"};
+	struct kv_status before, after;
+	pthread_t writer;
+	void *failed;
+	struct kv *kv;
+
+	memset(big, 'x', 100000);
+	big[100000] = '\0';
+	OK(kv_local_start(dir, &kv, &e));
+	for (int i = 0; i < 300; i++)
+		OK(rt_put(kv, "big", big, &e));
+	OK(rt_compact(kv, &e));
+	OK(rt_put(kv, "a", "1", &e));
+	assert_true(rt_wait(file_is_large, kv, 5000));
+	kv_status(kv, &before);
+	x.kv = kv;
+	assert_int_equal(pthread_create(&writer, NULL, write_on, &x), 0);
+	OK(kv_defragment_wait(kv, &e));
+	OK(kv_defragment_wait(kv, &e));
+	__atomic_store_n(&x.voters, 1, __ATOMIC_SEQ_CST);
+	pthread_join(writer, &failed);
+	assert_null(failed);
+	kv_status(kv, &after);
+	assert_true(after.store_bytes < before.store_bytes / 4);
+	check_value(kv, "a", "1");
+	check_value(kv, "big", big);
+	OK(rt_put(kv, "a", "2", &e));
+	kv_stop(kv);
+	OK(kv_local_start(dir, &kv, &e));
+	OK(kv_barrier_wait(kv, &e));
+	check_value(kv, "a", "2");
+	check_value(kv, "big", big);
+	kv_stop(kv);
+	free(big);
+	rt_dir_free(dir);
+}
+
 static bool has_disk_alarm(void *arg)
 {
 	struct kv_status s;
@@ -520,6 +605,7 @@ int main(void)
 		cmocka_unit_test(test_reserved_place),
 		cmocka_unit_test(test_replace),
 		cmocka_unit_test(test_new_address),
+		cmocka_unit_test(test_defragment),
 		cmocka_unit_test(test_disk_failure),
 	};
 

@@ -9,8 +9,8 @@
 #include "base/util.h"
 #include "raft/roles.h"
 
-#define VOTER(i, z) {.id = i, .zone = z, .voter = true, .ready = true}
-#define STANDBY(i, z) {.id = i, .zone = z, .ready = true}
+#define VOTER(i, z) {.id = i, .zone = z, .voter = true, .able = true, .ready = true}
+#define STANDBY(i, z) {.id = i, .zone = z, .able = true, .ready = true}
 #define DEAD_VOTER(i, z) {.id = i, .zone = z, .voter = true, .silent_ms = 40000}
 
 static void check(const struct role_member *m, size_t n, unsigned voters, int kind, uint64_t id)
@@ -56,6 +56,12 @@ static void test_dead(void **state _unused_)
 	m[1].voter = false;
 	m[1].ready = false;
 	check(m, 4, 3, ROLE_PROMOTE, 4);
+	/* Not if a majority of what is left could not be had: another one has forgotten what it acknowledged. */
+	m[1].voter = true;
+	m[2].able = false;
+	check(m, 4, 3, ROLE_NOTHING, 0);
+	m[1].voter = false;
+	m[2].able = true;
 	/* The leader's own silence means nothing. */
 	m[0].silent_ms = 99999;
 	m[3].voter = true;
@@ -111,6 +117,7 @@ static void test_rest(void **state _unused_)
 						    .ready = r >> 28 & 1, .learner = (r >> 20 & 7) == 0, .witness = (r >> 16 & 7) == 0,
 						    .silent_ms = (r >> 12 & 3) == 0 ? 60000 : 0};
 			m[i].ready = m[i].ready && m[i].silent_ms == 0;
+			m[i].able = m[i].silent_ms == 0;
 			m[i].learner = m[i].learner && !m[i].voter;
 		}
 		for (struct role_change c; (c = role_plan(&v)).kind != ROLE_NOTHING; steps++) {
