@@ -1,9 +1,7 @@
 /*
  * The Maintenance service, but for snapshots (snapshot.c): how this member is, alarms, hashes for comparing members.
  *
- * Defragment. The file's free pages are used again, but it does not shrink (doc/store.md): what can be given back is given
- * back by the kernel's page cache and by removing compacted history, which happens by itself. So the call waits until that
- * removal is finished and answers; a client that defragments members in turn finds nothing broken.
+ * Defragment. This member's store is copied into a new file without free pages while it goes on (kv_defragment).
  *
  * Downgrade. There is one version of the data, so there is nothing to go down to.
  */
@@ -18,8 +16,6 @@
 #include "proto/wire.h"
 #include "store/store.h"
 #include "store/view.h"
-
-#define DEFRAGMENT_POLL_MS 20
 
 static const char *const alarm_names[] = {"NONE", "NOSPACE", "CORRUPT"};
 
@@ -239,31 +235,34 @@ void etcd__hash_kv(struct etcd_call *c, struct str request)
 
 /* --- Defragment --------------------------------------------------------------------------------------------------------- */
 
+/* It outlives its call when the client goes away: the copy goes on. */
 struct defragment {
-	struct etcd_call *call;
-	struct loop_timer poll;
-	int64_t revision;
+	struct kv_admin admin;
+	struct etcd_loop *el;
+	struct etcd_call *call; /* NULL: gone */
 };
 
 static void defragment_canceled(struct etcd_call *c)
 {
-	loop_timer_stop(&((struct defragment *)c->state)->poll);
+	((struct defragment *)c->state)->call = NULL;
 	etcd__fail(c, ETCD_ERR_CANCELED);
 }
 
-static void defragment_poll(struct loop_timer *t)
+static void defragment_done(struct kv_admin *a)
 {
-	struct defragment *d = container_of(t, struct defragment, poll);
+	struct defragment *d = container_of(a, struct defragment, admin);
 	struct etcd_call *c = d->call;
 	struct buf frame;
 
-	if (d->revision > 0 && !store_compacted_physically(c->el->srv->store, d->revision)) {
-		loop_timer_start(&d->poll, c->el->loop, DEFRAGMENT_POLL_MS, defragment_poll);
-		return;
+	d->el->n_ops--;
+	if (c && a->err.code == ERR_OK) {
+		etcd__frame_init(&frame);
+		etcd__header(c->el, &frame, 0);
+		etcd__reply(c, &frame);
+	} else if (c) {
+		etcd__fail_err(c, &a->err);
 	}
-	etcd__frame_init(&frame);
-	etcd__header(c->el, &frame, 0);
-	etcd__reply(c, &frame);
+	free(d);
 }
 
 void etcd__defragment(struct etcd_call *c, struct str request _unused_)
@@ -272,12 +271,14 @@ void etcd__defragment(struct etcd_call *c, struct str request _unused_)
 
 	if (!etcd__permit_admin(c))
 		return;
-	d = arena_new_of(c->arena, struct defragment);
+	d = xcalloc(1, sizeof(*d));
 	d->call = c;
-	d->revision = store_compact_revision(c->el->srv->store);
+	d->el = c->el;
+	d->el->n_ops++;
+	d->admin.done = defragment_done;
 	c->state = d;
 	c->on_cancel = defragment_canceled;
-	loop_timer_start(&d->poll, c->el->loop, 0, defragment_poll);
+	kv_defragment(c->el->srv->kv, &d->admin);
 }
 
 /* --- Downgrade ------------------------------------------------------------------------------------------------------------ */

@@ -110,6 +110,20 @@ static void rot(struct world *w)
 	sim_trace(w, "bit rot %s", n->name);
 }
 
+/* A member copies its store into a new file while it goes on. */
+static void defrag(struct world *w)
+{
+	struct node *n = fault_pick(w);
+
+	if (!n || n->defrags || n->paused_until > w->now)
+		return;
+	n->defrags = true;
+	n->defrag.op = MEMBER_DEFRAG;
+	sim_trace(w, "%s copies its store", n->name);
+	member_admin(n->member, &n->defrag);
+	node_flush_soon(n);
+}
+
 static void ev_disk_well(struct event *e)
 {
 	struct node *n = &((struct world *)(uintptr_t)e->from)->nodes[e->size];
@@ -327,6 +341,7 @@ static const struct {
 } faults[] = {
 	{20, crash_one}, {2, crash_all}, {10, pause_one}, {12, partition}, {22, fault_heal}, {10, fault_weather},
 	{12, member},	 {1, rot},	 {3, slow_disk},  {8, broken_disk},  {1, wall_clock},
+	{5, defrag},
 };
 
 void fault_draw(struct world *w)

@@ -293,6 +293,12 @@ static void op_admin_done(struct member *m, struct kv_admin *a)
 	struct world *w = of(m)->w;
 	struct node *joiner = w->joining >= 0 ? &w->nodes[w->joining] : NULL;
 
+	if (a == &of(m)->defrag) {
+		of(m)->defrags = false;
+		w->n_defrags += a->err.code == 0;
+		sim_trace(w, "%s has copied its store: code=%d %s", of(m)->name, (int)a->err.code, a->err.text);
+		return;
+	}
 	w->admin_busy = false;
 	sim_trace(w, "admin op=%d code=%d %s", a->op, (int)a->err.code, a->err.text);
 	if (a->err.code == 0 && a->op == MEMBER_TRANSFER)

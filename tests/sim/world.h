@@ -82,6 +82,8 @@ struct node {
 	int64_t last_revision;
 	unsigned fsync_us;
 	int64_t wall_offset_ms;
+	struct kv_admin defrag; /* its store is being copied */
+	bool defrags;
 	/* What serves its watches. */
 	struct loop *loop;
 	struct watch_hub *hub;
@@ -186,7 +188,7 @@ struct world {
 	struct verdict verdict;
 	char failure[1200];
 	/* figures */
-	uint64_t n_events, n_ok, n_crashes, n_snapshots, n_installs, n_elections, n_changes, n_transfers, n_disk_faults, n_repairs;
+	uint64_t n_events, n_ok, n_crashes, n_snapshots, n_installs, n_elections, n_changes, n_transfers, n_disk_faults, n_repairs, n_defrags;
 };
 
 void world_init(struct world *, const struct sim_cfg *);
