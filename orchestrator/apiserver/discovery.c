@@ -245,6 +245,20 @@ static enum step_result answer_aggregated(struct api_request *req, bool core)
 			&out);
 }
 
+void api_discovery_paths(struct arena *a, struct json *paths)
+{
+	RESOURCE_FOR_EACH (r) {
+		const char *root = r->group[0] ? "/apis" : "/api";
+
+		if (!r->served)
+			continue;
+		if (r->group[0] && first_of(r, false))
+			json_push(a, paths, json_newf(a, "%s/%s", root, r->group));
+		if (first_of(r, true))
+			json_push(a, paths, json_newf(a, "%s/%s", root, r->api_version));
+	}
+}
+
 /* --- The paths ------------------------------------------------------------------------------------------------ */
 
 enum step_result api_path_api(struct api_request *req, struct str rest)

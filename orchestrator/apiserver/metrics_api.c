@@ -25,8 +25,6 @@
 #include "orchestrator/apiserver/tables.h"
 #include "proto/duration.h"
 #include "proto/resource.h"
-#include "proto/schema.h"
-#include "proto/table.h"
 #include "store/view.h"
 
 #define FETCH_TIMEOUT_MS 10000
@@ -277,33 +275,10 @@ static struct json *items(struct api_request *req, const struct metrics_fetch *f
 static enum step_result metrics_answer(struct api_request *req)
 {
 	struct metrics_fetch *f = req->stream;
-	struct arena *a = &req->arena;
-	struct json *list = items(req, f), *doc;
+	struct json *list = items(req, f);
 
 	req->stream = NULL;
-	if (req->at.name.n > 0 && json_len(list) == 0)
-		return api_fail_not_found(req, req->res, req->at.name);
-	if (req->accept.as == AS_TABLE) {
-		enum table_include include = TABLE_METADATA;
-
-		table_include_parse(api_query_get(&req->query, "includeObject"), &include);
-		doc = table_new(a, req->res, NULL);
-		JSON_ITEMS (m, list)
-			table_add(a, doc, req->res, m, include, clock_wall_s());
-		return api_answer_table_doc(req, 200, doc);
-	}
-	if (req->at.name.n > 0)
-		return api_answer_dom(req, 200, resource_type(req->res), json_at(list, 0));
-	doc = json_new_object(a);
-	json_setc(a, doc, "kind", json_newc(a, req->res->list_kind));
-	json_setc(a, doc, "apiVersion", json_newc(a, req->res->api_version));
-	json_setc(a, doc, "metadata", json_new_object(a));
-	JSON_ITEMS (m, list) {
-		json_delc(m, "kind");
-		json_delc(m, "apiVersion");
-	}
-	json_setc(a, doc, "items", list);
-	return api_answer_dom(req, 200, resource_list_type(req->res), doc);
+	return api_answer_made(req, list);
 }
 
 const struct api_step strategy_metrics[] = {{"collect", metrics_collect}, {"fetch", metrics_fetch}, {"answer", metrics_answer},

@@ -88,18 +88,6 @@ static enum step_result answer_json(struct api_request *req, const char *type, c
 	return api_answer_bytes(req, 200, type, &out);
 }
 
-static enum step_result path_root(struct api_request *req, struct str rest)
-{
-	struct arena *a = &req->arena;
-	struct json *doc = json_new_object(a), *paths = json_new_array(a);
-
-	(void)rest;
-	for (size_t i = 1; i < ARRAY_LEN(rows); i++)
-		json_push(a, paths, json_newc(a, rows[i].path));
-	json_setc(a, doc, "paths", paths);
-	return answer_json(req, "application/json", doc);
-}
-
 static enum step_result path_version(struct api_request *req, struct str rest)
 {
 	static const char *const fields[][2] = {
@@ -156,7 +144,7 @@ static bool check_shutdown(struct apiserver *srv)
 	return !atomic_load(&srv->stopping);
 }
 
-static const struct {
+static const struct check {
 	const char *name;
 	bool (*ok)(struct apiserver *);
 	bool live, ready; /* part of /livez, of /readyz; /healthz asks all */
@@ -166,6 +154,37 @@ static const struct {
 		{"poststarthook/start-system-namespaces-controller", check_bootstrap, false, true},
 		{"shutdown", check_shutdown, false, true},
 };
+
+static const char *const health_paths[] = {"/healthz", "/livez", "/readyz"};
+
+static bool health_shows(const char *path, const struct check *c)
+{
+	return strcmp(path, "/livez") != 0 || c->live;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return str_cmp(json_str(*(struct json *const *)a), json_str(*(struct json *const *)b));
+}
+
+/* Everything that can be asked for by path. */
+static enum step_result path_root(struct api_request *req, struct str rest)
+{
+	struct arena *a = &req->arena;
+	struct json *doc = json_new_object(a), *paths = json_new_array(a);
+
+	(void)rest;
+	for (size_t i = 1; i < ARRAY_LEN(rows); i++)
+		json_push(a, paths, json_newc(a, rows[i].path));
+	api_discovery_paths(a, paths);
+	for (size_t i = 0; i < ARRAY_LEN(health_paths); i++)
+		for (size_t k = 0; k < ARRAY_LEN(checks); k++)
+			if (health_shows(health_paths[i], &checks[k]))
+				json_push(a, paths, json_newf(a, "%s/%s", health_paths[i], checks[k].name));
+	qsort(paths->items, paths->n, sizeof(*paths->items), by_text);
+	json_setc(a, doc, "paths", paths);
+	return answer_json(req, "application/json", doc);
+}
 
 static enum step_result path_health(struct api_request *req, struct str rest)
 {

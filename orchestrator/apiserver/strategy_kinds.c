@@ -1,9 +1,16 @@
 /* What the server fills in by itself when objects of single kinds are made or changed. */
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/util.h"
+#include "io/x509.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategies.h"
+#include "orchestrator/apiserver/tables.h"
+#include "orchestrator/apiserver/write.h"
+#include "proto/field_errs.h"
 #include "proto/json.h"
 
 static void add_finalizer(struct api_request *req, const char *name)
@@ -110,6 +117,25 @@ enum step_result strategy_job_create(struct api_request *req)
 	return STEP_NEXT;
 }
 
+/* --- Cron jobs ------------------------------------------------------------------------------------------------------- */
+
+#define ZONES "/usr/share/zoneinfo"
+
+/* A time zone is known when this machine has it; without the data of zones nothing can be said. Its syntax was checked. */
+enum step_result strategy_cron_job_check(struct api_request *req)
+{
+	struct field_path spec = field_child(NULL, "spec"), path = field_child(&spec, "timeZone");
+	struct str zone = json_strp(req->obj, "spec.timeZone");
+	struct field_errs errs;
+
+	if (zone.n == 0 || req->subres || str_eqc(zone, "UTC") || str_eq(zone, json_strp(req->old, "spec.timeZone")) ||
+			access(ZONES, F_OK) < 0 || access(arena_printf(&req->arena, ZONES "/%.*s", STR_FMT(zone)), R_OK) == 0)
+		return STEP_NEXT;
+	field_errs_init(&errs, &req->arena);
+	field_invalid_str(&errs, &path, zone, "unknown time zone %.*s", STR_FMT(zone));
+	return api_fail_invalid(req, &errs);
+}
+
 /* --- Certificate signing requests: who asks is what the server saw -------------------------------------------------- */
 
 enum step_result strategy_csr_create(struct api_request *req)
@@ -134,6 +160,24 @@ enum step_result strategy_csr_update(struct api_request *req)
 {
 	json_setc(&req->arena, req->obj, "spec", json_getc(req->old, "spec"));
 	return STEP_NEXT;
+}
+
+/* A request that nobody could sign is refused at once. */
+enum step_result strategy_csr_check(struct api_request *req)
+{
+	struct field_path spec = field_child(NULL, "spec"), path = field_child(&spec, "request");
+	struct str text = json_strp(req->obj, "spec.request"), pem;
+	struct field_errs errs;
+	struct x509_info info;
+	struct err e = ERR_INIT;
+
+	if (req->old)
+		return STEP_NEXT;
+	if (api_base64_decode(&req->arena, text, &pem) && x509_info_from_csr(pem, &req->arena, &info, &e) == 0)
+		return STEP_NEXT;
+	field_errs_init(&errs, &req->arena);
+	field_invalid_str(&errs, &path, text, "%s", e.code ? e.text : "it is no base64");
+	return api_fail_invalid(req, &errs);
 }
 
 /* The approval subresource changes the conditions alone. */
@@ -181,3 +225,38 @@ enum step_result strategy_crd_update(struct api_request *req)
 		remember_stored(req);
 	return STEP_NEXT;
 }
+
+/* --- Component statuses ----------------------------------------------------------------------------------------------- */
+
+/* All parts run where the leader is: they are well when there is one. Old scripts still ask. */
+static enum step_result component_statuses(struct api_request *req)
+{
+	static const char *const names[] = {"controller-manager", "etcd-0", "scheduler"};
+	struct arena *a = &req->arena;
+	struct json *list = json_new_array(a);
+	struct kv_status *st = xmalloc(sizeof(*st));
+	bool well;
+
+	kv_status(req->srv->kv, st);
+	well = st->role.leader_id != 0;
+	free(st);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		struct json *s = json_new_object(a), *conditions = json_new_array(a), *c = json_new_object(a);
+
+		if (req->at.name.n > 0 && !str_eqc(req->at.name, names[i]))
+			continue;
+		json_setc(a, s, "kind", json_newc(a, "ComponentStatus"));
+		json_setc(a, s, "apiVersion", json_newc(a, "v1"));
+		json_setp(a, s, "metadata.name", json_newc(a, names[i]));
+		json_setc(a, c, "type", json_newc(a, "Healthy"));
+		json_setc(a, c, "status", json_newc(a, well ? "True" : "False"));
+		json_setc(a, c, "message", json_newc(a, well ? "ok" : "no leader"));
+		json_push(a, conditions, c);
+		json_setc(a, s, "conditions", conditions);
+		json_push(a, list, s);
+	}
+	api_warn(req, "v1 ComponentStatus is deprecated in v1.19+");
+	return api_answer_made(req, list);
+}
+
+const struct api_step strategy_component_statuses[] = {{"answer", component_statuses}, {NULL, NULL}};

@@ -51,3 +51,32 @@ void api_table_list_meta(struct arena *a, struct json *table, const struct codec
 	if (m->remaining >= 0)
 		json_setc(a, meta, "remainingItemCount", json_new_int(a, m->remaining));
 }
+
+enum step_result api_answer_made(struct api_request *req, struct json *items)
+{
+	struct arena *a = &req->arena;
+	enum table_include include = TABLE_METADATA;
+	struct json *doc;
+
+	if (req->at.name.n > 0 && json_len(items) == 0)
+		return api_fail_not_found(req, req->res, req->at.name);
+	if (req->accept.as == AS_TABLE) {
+		table_include_parse(api_query_get(&req->query, "includeObject"), &include);
+		doc = table_new(a, req->res, NULL);
+		JSON_ITEMS (obj, items)
+			table_add(a, doc, req->res, obj, include, clock_wall_s());
+		return api_answer_table_doc(req, 200, doc);
+	}
+	if (req->at.name.n > 0)
+		return api_answer_dom(req, 200, resource_type(req->res), json_at(items, 0));
+	doc = json_new_object(a);
+	json_setc(a, doc, "kind", json_newc(a, req->res->list_kind));
+	json_setc(a, doc, "apiVersion", json_newc(a, req->res->api_version));
+	json_setc(a, doc, "metadata", json_new_object(a));
+	JSON_ITEMS (obj, items) {
+		json_delc(obj, "kind");
+		json_delc(obj, "apiVersion");
+	}
+	json_setc(a, doc, "items", items);
+	return api_answer_dom(req, 200, resource_list_type(req->res), doc);
+}

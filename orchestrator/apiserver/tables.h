@@ -15,4 +15,10 @@ void api_table_list_meta(struct arena *, struct json *table, const struct codec_
 /* One object's table; the first of a watch has the columns, later ones not. */
 struct json *api_table_of(struct arena *, struct api_request *, struct str raw, uint64_t rv, bool columns, struct err *);
 
+/*
+ * Answer with objects that are not stored, of the request's resource: the one that was asked for by name (404 when the list is
+ * empty), or the list, as objects or as a Table.
+ */
+enum step_result api_answer_made(struct api_request *, struct json *items);
+
 #endif

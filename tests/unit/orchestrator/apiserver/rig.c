@@ -185,15 +185,14 @@ static void call_done(struct http_call *c, const struct err *e)
 	w->done = 1;
 }
 
-struct json *rig_call(const char *method, const char *path, const char *body, int want)
+struct str rig_raw(const char *method, const char *path, struct str body, int want)
 {
 	struct waiting w = {.call = {.method = method, .path = path, .done = call_done}};
-	struct json *doc = NULL;
 	struct str text;
 
-	if (body) {
+	if (body.p) {
 		rig_header("Content-Type", media ? media : "application/json");
-		w.call.body = str_from(body);
+		w.call.body = body;
 	}
 	w.call.headers = headers;
 	w.call.n_headers = n_headers;
@@ -204,12 +203,18 @@ struct json *rig_call(const char *method, const char *path, const char *body, in
 	text = arena_str(&rig_arena, buf_str(&w.call.body_in));
 	if (want && w.call.status != want)
 		fail_msg("%s %s: status %d instead of %d: %.*s", method, path, w.call.status, want, STR_FMT(text));
-	if (json_parse(&rig_arena, text, NULL, &doc, NULL) < 0)
-		doc = json_new_str(&rig_arena, text);
 	http_call_fini(&w.call);
 	n_headers = 0;
 	media = NULL;
-	return doc;
+	return text;
+}
+
+struct json *rig_call(const char *method, const char *path, const char *body, int want)
+{
+	struct str text = rig_raw(method, path, body ? str_from(body) : STR_NULL, want);
+	struct json *doc = NULL;
+
+	return json_parse(&rig_arena, text, NULL, &doc, NULL) < 0 ? json_new_str(&rig_arena, text) : doc;
 }
 
 struct rig_watch {

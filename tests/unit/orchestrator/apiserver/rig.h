@@ -39,6 +39,9 @@ struct json *rig_call(const char *method, const char *path, const char *body, in
 /* Forget the history before now. */
 void rig_compact(void);
 
+/* The same with any bytes; {NULL, 0}: no body. */
+struct str rig_raw(const char *method, const char *path, struct str body, int want);
+
 /* A watch whose events are collected. */
 struct rig_watch;
 struct rig_watch *rig_watch(const char *path);
