@@ -6,6 +6,7 @@ libbase_a_SOURCES = \
 	base/clock.c base/clock.h \
 	base/crc32c.c base/crc32c.h \
 	base/err.c base/err.h base/err.def \
+	base/fault.c base/fault.h base/faults.def \
 	base/heap.c base/heap.h \
 	base/list.h \
 	base/log.c base/log.h \

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/util.h"
 #include "cli/cmd.h"
 #include "cli/kube.h"
@@ -141,6 +142,7 @@ int main(int argc, char **argv)
 	if (argc > 0 && cni_wanted(argv[0]))
 		return cni_main(argv[0]);
 	signal(SIGPIPE, SIG_IGN);
+	fault_init();
 	/* A link of that name stands in for the program of that name. */
 	if (argc > 0 && strcmp(base_name(argv[0]), "etcd") == 0)
 		return cmd_etcd(argc - 1, argv + 1);

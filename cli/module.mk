@@ -24,6 +24,7 @@ kontiki_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NL_CFLAGS) $(
 kontiki_SOURCES = \
 	cli/backup.c cli/backup.h \
 	cli/cmd.h cli/commands.def \
+	cli/chaos.c cli/chaos.h cli/chaos_faults.c cli/chaos_load.c cli/chaos_report.c \
 	cli/cmd_apply.c \
 	cli/cmd_delete.c \
 	cli/cmd_describe.c \
@@ -67,6 +68,6 @@ kontiki_SOURCES = \
 	cli/store_client.c cli/store_client.h \
 	cli/store_serve.c \
 	cli/up.c
-kontiki_LDADD = libverbs.a libagent.a libkubelet.a libproxy.a libdns.a libetcd.a libapiserver.a libscheduler.a libcontrollers.a libinformer.a libclient.a \
+kontiki_LDADD = libverbs.a libverify.a libagent.a libkubelet.a libproxy.a libdns.a libetcd.a libapiserver.a libscheduler.a libcontrollers.a libinformer.a libclient.a \
 	libnet.a libraft.a libstore.a libproto.a $(IO_LIBS) $(RAFT_LIBS) $(LMDB_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(NL_LIBS) \
 	$(PCRE2_LIBS) $(ZLIB_LIBS) -lcrypt -lm

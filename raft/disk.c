@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/util.h"
 
 static struct disk_posix *of(struct disk *d)
@@ -67,6 +68,8 @@ static int posix_sync(struct disk *d, int fd)
 {
 	if (of(d)->nosync)
 		return 0;
+	if (fault_value(FAULT_disk_sync_ms) > 0)
+		usleep((useconds_t)fault_value(FAULT_disk_sync_ms) * 1000);
 	/* No retry on EINTR either: what a failed fdatasync left behind is unknown. */
 	return fdatasync(fd) < 0 ? -errno : 0;
 }
@@ -78,6 +81,8 @@ static int posix_truncate(struct disk *d _unused_, int fd, uint64_t size)
 
 static int posix_allocate(struct disk *d _unused_, int fd, uint64_t size)
 {
+	if (fault_value(FAULT_disk_full))
+		return -ENOSPC;
 	if (fallocate(fd, 0, 0, (off_t)size) == 0)
 		return 0;
 	/* A file system without fallocate still works; it may then run out of space in the middle of a segment. */
