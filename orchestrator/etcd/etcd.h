@@ -39,7 +39,7 @@ struct etcd_server_cfg {
 	const struct etcd_listen *listen;
 	size_t n_listen;
 	int netns_fd;     /* 0 or -1: the thread's own namespace */
-	unsigned n_loops; /* 0: one a core, at most 4 */
+	unsigned n_loops; /* 0: one for two cores (raft has the other), at most 4 */
 	/*
 	 * Over TLS: client certificates must have one of these organizations, NULL-terminated; NULL: whatever the TLS context
 	 * lets through. Copied by pointer: static.

@@ -253,7 +253,7 @@ static void defaults(struct etcd_server *srv, const struct etcd_server_cfg *cfg)
 		srv->listen[i].address = xstrdup(cfg->listen[i].address);
 	}
 	if (c->n_loops == 0)
-		c->n_loops = (unsigned)MAX(1, MIN(4, sysconf(_SC_NPROCESSORS_ONLN)));
+		c->n_loops = (unsigned)MAX(1, MIN(4, sysconf(_SC_NPROCESSORS_ONLN) / 2));
 	c->n_loops = MIN(c->n_loops, (unsigned)ARRAY_LEN(srv->loops));
 	if (c->max_request_bytes == 0)
 		c->max_request_bytes = ETCD_MAX_REQUEST;
