@@ -19,7 +19,7 @@ free_ports() { # N
 		print(*(x.getsockname()[1] for x in s))
 	PY
 }
-read -ra port <<<"$(free_ports 9)"
+read -ra port <<<"$(free_ports 11)"
 initial=
 for i in 0 1 2; do initial+="${initial:+,}m$i=http://127.0.0.1:${port[i + 3]}"; done
 for i in 0 1 2; do
@@ -248,3 +248,26 @@ t "with all that was there" is "$n" count get --prefix mirrored
 
 wait $perf
 t "check perf runs to its end" grep -q 'Throughput is' "$tmp/perf.out"
+
+# --- one alone: who wants a leader is told that there is none, what needs none is served
+kill -9 "${member[2]}"
+t "a watch ends when there is no leader" until_ok 20 holds "$tmp/w1" 'etcdserver: no leader'
+t_out "/health says why" '"health":"false","reason":"RAFT NO LEADER"' page /health
+t_err "no linearizable read" 'timed out|deadline exceeded' e1 1 get survivor --command-timeout 1s
+t "a serializable one" is yes e1 1 get survivor --consistency s --print-value-only
+
+# --- kontiki server, off the host: TLS, and certificates of administrators and servers only
+"$KONTIKI" server --no-agent --name s --data-dir "$tmp/s" --advertise-address 127.0.0.1 --secure-port "${port[8]}" \
+	--peer-port "${port[9]}" --etcd-listen "0.0.0.0:${port[10]}" >"$tmp/s.log" 2>&1 &
+background+=($!)
+as() { # CERTIFICATE ARGUMENTS...
+	local who=$1
+	shift
+	timeout 30 etcdctl --endpoints "https://127.0.0.1:${port[10]}" --cacert "$tmp/s/pki/ca.crt" --cert "$tmp/s/pki/$who.crt" \
+		--key "$tmp/s/pki/$who.key" --command-timeout 3s "$@"
+}
+t "the administrator" until_ok 20 as admin endpoint health
+t_out "sees what Kubernetes keeps" '^/registry/namespaces/default$' as admin get --prefix /registry/namespaces/ --keys-only
+t_err "a node does not" 'permission denied' as kubelet get --prefix /registry/ --keys-only
+t_err "nor one without a certificate" . curl -sS -m 5 --cacert "$tmp/s/pki/ca.crt" "https://127.0.0.1:${port[10]}/health"
+t_err "nor without TLS" . curl -sS -m 5 "http://127.0.0.1:${port[10]}/health"
