@@ -692,6 +692,7 @@ static void set_defaults(struct member_cfg *cfg)
 	cfg->voters = cfg->voters ? cfg->voters : 5;
 	cfg->dead_ms = cfg->dead_ms ? cfg->dead_ms : 30000;
 	cfg->replace_ms = cfg->replace_ms ? cfg->replace_ms : 5000;
+	cfg->max_log_bytes = cfg->max_log_bytes ? cfg->max_log_bytes : 256u << 20;
 	cfg->trailing_bytes = cfg->trailing_bytes ? cfg->trailing_bytes : 8u << 20;
 }
 

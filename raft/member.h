@@ -94,6 +94,7 @@ struct member_cfg {
 	uint64_t trust_lsn;
 	uint32_t segment_size;     /* 0: the WAL's default */
 	size_t log_cache;          /* bytes; 0: 16 MiB */
+	uint64_t max_log_bytes;    /* most that is kept for a snapshot on its way; 0: 256 MiB */
 	uint64_t trailing_bytes;   /* log kept behind a checkpoint for slow members; 0: 8 MiB */
 	bool no_crash_hint;        /* tests */
 };

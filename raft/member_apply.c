@@ -228,14 +228,17 @@ static void checkpoint_fn(struct member_work *w)
 	w->rc = store_checkpoint_sync(c->checkpoint, &w->err);
 }
 
-/* The oldest entry to keep: some bytes for members that lag a little, and what a transfer under way needs. */
+/*
+ * The oldest entry to keep: some bytes for members that lag a little, and what a transfer or a copy under way needs, up to a
+ * limit: one that takes so long that the log behind it grows past that begins again.
+ */
 static uint64_t keep_from(const struct member *m, uint64_t index)
 {
-	uint64_t keep = index + 1, bytes = 0;
+	uint64_t keep = index + 1, bytes = 0, needed = MIN(member__snap_keep(m), member__defrag_keep(m));
 
-	while (keep > m->log.first && bytes < m->cfg.trailing_bytes)
+	while (keep > m->log.first && (bytes < m->cfg.trailing_bytes || (keep > needed && bytes < m->cfg.max_log_bytes)))
 		bytes += log_get(&m->log, --keep)->size + 64;
-	return MIN(MIN(keep, member__snap_keep(m)), member__defrag_keep(m));
+	return keep;
 }
 
 /* The log before the checkpoint is not needed any more. */

@@ -71,6 +71,11 @@ tests_fuzz_fuzz_store_chunk_SOURCES = tests/fuzz/fuzz_store_chunk.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_store_chunk_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_store_chunk_LDADD = $(STORE_FUZZ_LIBS)
 
+FUZZ_TARGETS += tests/fuzz/fuzz_snapfile
+tests_fuzz_fuzz_snapfile_SOURCES = tests/fuzz/fuzz_snapfile.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_snapfile_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_snapfile_LDADD = $(STORE_FUZZ_LIBS)
+
 FUZZ_TARGETS += tests/fuzz/fuzz_peer
 tests_fuzz_fuzz_peer_SOURCES = tests/fuzz/fuzz_peer.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_peer_CFLAGS = $(KT_CFLAGS) $(UV_CFLAGS) $(RAFT_CFLAGS)

@@ -428,12 +428,14 @@ static void member_cfg_of(struct node *n, struct member_cfg *mc)
 				  .compact_keep_ms = w->compact_ms,
 				  .checkpoint_bytes = (10u << 10) * w->log_scale,
 				  .trailing_bytes = (2u << 10) * w->log_scale,
+				  .max_log_bytes = (40u << 10) * w->log_scale,
 				  .segment_size = (8u << 10) * w->log_scale,
 				  .log_cache = 4u << 10};
 	/* Large values: larger files, or each entry is one. */
 	if (w->value_size > 1000) {
 		mc->checkpoint_bytes *= 16;
 		mc->trailing_bytes *= 16;
+		mc->max_log_bytes *= 16;
 		mc->segment_size *= 16;
 	}
 	if (w->cfg.no_checkpoints)

@@ -544,6 +544,54 @@ static void test_defragment(void **state _unused_)
 	rt_dir_free(dir);
 }
 
+static bool has_corrupt_alarm(void *arg)
+{
+	struct kv_status s;
+
+	kv_status(arg, &s);
+	return (s.alarms & KV_ALARM_CORRUPT) != 0;
+}
+
+/* A member that applied something else than the others is found by its hash, and nothing is served until somebody looked. */
+static void test_corrupt(void **state _unused_)
+{
+	struct cluster c;
+	struct kv_status s;
+	struct store_cfg sc = {0};
+	struct buf command = BUF_INIT;
+	struct store *store;
+	struct err why = ERR_INIT;
+	char *dir;
+	int who, leader;
+
+	cluster_start(&c);
+	assert_true(rt_wait(has_leader, &c, 5000));
+	OK(rt_put(c.kv[0], "a", "1", &e));
+	leader = leader_of(&c);
+	who = (leader + 1) % 3;
+	OK(kv_barrier_wait(c.kv[who], &e));
+	kv_status(c.kv[who], &s);
+	kv_stop(c.kv[who]);
+	/* As if it had applied another entry than the next one of the log. */
+	sc.dir = dir = xasprintf("%s/store", c.dirs[who]);
+	OK(store_open(&sc, &store, &e));
+	rt_put_command(&command, "a", "wrong");
+	OK(store_begin(store, &e));
+	OK(store_apply(store, store_applied(store).index + 1, s.role.term, buf_str(&command), NULL, &e));
+	OK(store_commit(store, &e));
+	store_close(store);
+	free(dir);
+	buf_fini(&command);
+	member_start(&c, who, false);
+	OK(rt_put(c.kv[leader], "a", "2", &e));
+	assert_true(rt_wait(has_corrupt_alarm, c.kv[leader], 10000));
+	assert_int_equal(rt_put(c.kv[leader], "a", "3", &why), -(int)ERR_CORRUPT);
+	kv_status(c.kv[leader], &s);
+	for (size_t i = 0; i < s.n_members; i++)
+		assert_int_equal((s.members[i].alarms & KV_ALARM_CORRUPT) != 0, strcmp(s.members[i].name, c.names[who]) == 0);
+	cluster_stop(&c);
+}
+
 static bool has_disk_alarm(void *arg)
 {
 	struct kv_status s;
@@ -606,6 +654,7 @@ int main(void)
 		cmocka_unit_test(test_replace),
 		cmocka_unit_test(test_new_address),
 		cmocka_unit_test(test_defragment),
+		cmocka_unit_test(test_corrupt),
 		cmocka_unit_test(test_disk_failure),
 	};
 
