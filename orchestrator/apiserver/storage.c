@@ -215,5 +215,9 @@ int storage_encode(struct arena *a, const struct resource *res, struct json **do
 	stored = convert_to_storage(a, res, *doc);
 	*doc = convert_from_storage(a, res, stored);
 	r = api_dom_encode(a, resource_type(as), stored, ret_stored, e);
-	return r < 0 ? r : api_dom_encode(a, resource_type(res), *doc, ret_raw, e);
+	/* What the client put into annotations was not checked before. */
+	if (r < 0)
+		return err_set(e, ERR_BAD_REQUEST, "the object cannot be kept as %s: %.300s", as->api_version,
+				arena_cstr(a, str_from(e->text)));
+	return api_dom_encode(a, resource_type(res), *doc, ret_raw, e);
 }

@@ -1,8 +1,9 @@
-/* Objects of any shape through defaults, validation and tables, as create and as update. */
+/* Objects of any shape through defaults, validation, conversion between versions and tables, as create and as update. */
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/util.h"
+#include "proto/convert.h"
 #include "proto/defaults.h"
 #include "proto/field_errs.h"
 #include "proto/json.h"
@@ -35,6 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size)
 	validate_object(res, "", obj, old ? old : obj, &errs);
 	validate_object(res, "status", obj, obj, &errs);
 	field_errs_status(&errs, res->group, res->kind, json_strp(obj, "metadata.name"));
+	if (resource_storage(res) != res && json_is(obj, JSON_OBJECT))
+		convert_from_storage(&a, res, convert_to_storage(&a, res, obj));
 	table = table_new(&a, res, NULL);
 	table_add(&a, table, res, obj, TABLE_METADATA, 1700000000);
 	table_print(&text, table,

@@ -228,6 +228,8 @@ static void test_versions(void **state)
 	v1 = rig_call("POST", HPA1, "{\"metadata\":{\"name\":\"plain\"},\"spec\":{\"maxReplicas\":2,\"scaleTargetRef\":{\"kind\":\"X\",\"name\":"
 				    "\"d\"}}}", 201);
 	assert_int_equal(json_i64_or(json_getp(v1, "spec.targetCPUUtilizationPercentage"), 0), 80);
+	rig_call("POST", HPA1, "{\"metadata\":{\"name\":\"odd\",\"annotations\":{\"autoscaling.alpha.kubernetes.io/metrics\":"
+			       "\"[{\\\"type\\\":5}]\"}},\"spec\":{\"maxReplicas\":2,\"scaleTargetRef\":{\"kind\":\"X\",\"name\":\"d\"}}}", 400);
 	/* Events: one object, watched in both. */
 	w = rig_watch("/apis/events.k8s.io/v1/namespaces/golden/events?watch=true&fieldSelector=regarding.name%3Dzed");
 	rig_call("POST", "/api/v1/namespaces/golden/events",
