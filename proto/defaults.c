@@ -370,6 +370,15 @@ static void scaling_behavior(struct arena *a, struct json *behavior)
 	}
 }
 
+/* Of requests for devices: one, unless all are meant. */
+static void device_count(struct arena *a, struct json *r)
+{
+	if (json_str(json_getc(r, "allocationMode")).n == 0)
+		json_setc(a, r, "allocationMode", json_newc(a, "ExactCount"));
+	if (json_eqc(json_getc(r, "allocationMode"), "ExactCount") && is_empty(json_getc(r, "count")))
+		json_setc(a, r, "count", json_new_int(a, 1));
+}
+
 static void crd_spec(struct arena *a, struct json *spec)
 {
 	struct json *names = json_getc(spec, "names");
@@ -472,6 +481,8 @@ static const struct hook {
 	{"core.v1.ReplicationController", replication_controller},
 	{"core.v1.LimitRangeItem", limit_range_item},
 	{"networking.v1.NetworkPolicySpec", network_policy_spec},
+	{"resource.v1.ExactDeviceRequest", device_count},
+	{"resource.v1.DeviceSubRequest", device_count},
 	{"autoscaling.v2.HorizontalPodAutoscalerBehavior", scaling_behavior},
 	{"apiextensions.v1.CustomResourceDefinitionSpec", crd_spec},
 };

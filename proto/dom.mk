@@ -41,6 +41,7 @@ libproto_a_SOURCES += \
 	proto/validate_certificates.c \
 	proto/validate_container.c \
 	proto/validate_crd.c \
+	proto/validate_devices.c \
 	proto/validate_flow.c \
 	proto/validate_network.c \
 	proto/validate_pod.c \

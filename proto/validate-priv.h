@@ -74,6 +74,9 @@ void validate__each(struct field_errs *, const struct field_path *up, const stru
 /* The errors of field_errs.h at obj.key, with its value. */
 void validate__bad(struct field_errs *, const struct field_path *up, const struct json *obj,
 	const char *key, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+/* The same for a number that is 0 when it is missing. */
+void validate__bad_count(struct field_errs *, const struct field_path *up, const struct json *obj,
+	const char *key, const char *text);
 void validate__missing(
 	struct field_errs *, const struct field_path *up, const char *key, const char *detail);
 void validate__forbid(struct field_errs *, const struct field_path *up, const char *key,
@@ -152,6 +155,13 @@ validate__fn validate__pod, validate__deployment, validate__replica_set, validat
 	validate__priority_class, validate__runtime_class, validate__pdb, validate__webhooks,
 	validate__admission_policy, validate__admission_binding, validate__api_service,
 	validate__flow_schema, validate__priority_level,
-	validate__pv, validate__pvc, validate__storage_class, validate__attributes_class, validate__csi_driver, validate__csi_node, validate__volume_attachment, validate__storage_capacity, validate__ingress, validate__ingress_class, validate__network_policy, validate__ip_address, validate__service_cidr, validate__job, validate__cron_job, validate__hpa, validate__quota, validate__limit_range, validate__daemon_set, validate__stateful_set, validate__replication_controller, validate__pod_template, validate__controller_revision, validate__crd;
+	validate__pv, validate__pvc, validate__storage_class, validate__attributes_class,
+	validate__csi_driver, validate__csi_node, validate__volume_attachment,
+	validate__storage_capacity, validate__ingress, validate__ingress_class,
+	validate__network_policy, validate__ip_address, validate__service_cidr, validate__job,
+	validate__cron_job, validate__hpa, validate__quota, validate__limit_range,
+	validate__daemon_set, validate__stateful_set, validate__replication_controller,
+	validate__pod_template, validate__controller_revision, validate__crd,
+	validate__resource_claim, validate__resource_claim_template, validate__device_class, validate__resource_slice;
 
 #endif

@@ -429,10 +429,10 @@ void validate__api_service(const struct validate__ctx *c)
 	validate__name(c->errs, &path, spec, "version", validate_dns1035_label);
 	if (json_i64_or(json_getc(spec, "groupPriorityMinimum"), 0) <= 0 ||
 		json_i64_or(json_getc(spec, "groupPriorityMinimum"), 0) > 20000)
-		validate__bad(c->errs, &path, spec, "groupPriorityMinimum", "must be positive and less than 20000");
+		validate__bad_count(c->errs, &path, spec, "groupPriorityMinimum", "must be positive and less than 20000");
 	if (json_i64_or(json_getc(spec, "versionPriority"), 0) <= 0 ||
 		json_i64_or(json_getc(spec, "versionPriority"), 0) > 1000)
-		validate__bad(c->errs, &path, spec, "versionPriority", "must be positive and less than 1000");
+		validate__bad_count(c->errs, &path, spec, "versionPriority", "must be positive and less than 1000");
 	if (json_is_null(service)) {
 		struct field_path bundle = field_child(&path, "caBundle");
 

@@ -123,11 +123,11 @@ void validate__flow_schema(const struct validate__ctx *c)
 	if (c->sub[0] != '\0')
 		return;
 	if (precedence <= 0)
-		validate__bad(c->errs, &path, spec, "matchingPrecedence", "must be a positive value");
+		validate__bad_count(c->errs, &path, spec, "matchingPrecedence", "must be a positive value");
 	if (precedence > PRECEDENCE_MAX)
 		validate__bad(c->errs, &path, spec, "matchingPrecedence", "must not be greater than %d", PRECEDENCE_MAX);
 	if (precedence == 1 && !str_eqc(json_strp(c->obj, "metadata.name"), "exempt"))
-		validate__bad(c->errs, &path, spec, "matchingPrecedence",
+		validate__bad_count(c->errs, &path, spec, "matchingPrecedence",
 			"only the schema named 'exempt' may have matchingPrecedence 1");
 	if (!json_is_null(json_getc(spec, "distinguisherMethod")))
 		validate__one_of(c->errs, &method, json_getc(spec, "distinguisherMethod"), "type", methods);

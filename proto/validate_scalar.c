@@ -333,6 +333,15 @@ void validate__bad(struct field_errs *e, const struct field_path *up, const stru
 		field_invalid(e, &path, v, "%s", text);
 }
 
+void validate__bad_count(struct field_errs *e, const struct field_path *up, const struct json *obj,
+	const char *key, const char *text)
+{
+	struct field_path path = field_child(up, key);
+	struct json *v = json_getc(obj, key);
+
+	field_invalid(e, &path, v ? v : json_new_int(e->arena, 0), "%s", text);
+}
+
 void validate__missing(
 	struct field_errs *e, const struct field_path *up, const char *key, const char *detail)
 {

@@ -92,11 +92,11 @@ static void policy(struct field_errs *e, const struct field_path *at, const stru
 
 	validate__one_of(e, at, p, "type", types);
 	if (json_i64_or(json_getc(p, "value"), 0) <= 0)
-		validate__bad(e, at, p, "value", "must be greater than zero");
+		validate__bad_count(e, at, p, "value", "must be greater than zero");
 	if (period <= 0)
-		validate__bad(e, at, p, "periodSeconds", "must be greater than zero");
+		validate__bad_count(e, at, p, "periodSeconds", "must be greater than zero");
 	if (period > 1800)
-		validate__bad(e, at, p, "periodSeconds", "must be less than or equal to 1800");
+		validate__bad_count(e, at, p, "periodSeconds", "must be less than or equal to 1800");
 }
 
 static void scaling_rules(struct field_errs *e, const struct field_path *up, const struct json *behavior, const char *key)
@@ -128,9 +128,9 @@ void validate__hpa(const struct validate__ctx *c)
 	if (min < 1)
 		validate__bad(c->errs, &path, spec, "minReplicas", "must be greater than or equal to 1");
 	if (max < 1)
-		validate__bad(c->errs, &path, spec, "maxReplicas", "must be greater than 0");
+		validate__bad_count(c->errs, &path, spec, "maxReplicas", "must be greater than 0");
 	if (max < min)
-		validate__bad(c->errs, &path, spec, "maxReplicas", "must be greater than or equal to `minReplicas`");
+		validate__bad_count(c->errs, &path, spec, "maxReplicas", "must be greater than or equal to `minReplicas`");
 	reference(c->errs, &to, json_getc(spec, "scaleTargetRef"));
 	validate__range(c->errs, &path, spec, "targetCPUUtilizationPercentage", 1, INT32_MAX, "must be greater than 0");
 	validate__each(c->errs, &path, spec, "metrics", metric);
