@@ -39,6 +39,8 @@
 #define WATCH_MIN_S 1800
 /* A bookmark this often, and one before the end. */
 #define BOOKMARK_MS 30000
+/* So much of the initial state is made in one turn of the loop. */
+#define SLICE (256u << 10)
 
 /* Encoded events, direct-mapped by revision. Only plain objects; tables differ by client. */
 #define CACHE_SLOTS 256
@@ -63,7 +65,11 @@ struct api_watch {
 	struct list link; /* in al->watches */
 	struct buf out;   /* frames of one callback */
 	int64_t sent_rv;
-	bool columns_sent, watching;
+	bool columns_sent;
+	/* The initial state, in slices: the next key, of that revision; then the watcher starts. */
+	struct buf next;
+	struct loop_timer slice;
+	bool started, slice_waits;
 };
 
 struct api_event_cache *api__event_cache_new(void)
@@ -151,9 +157,11 @@ static void watch_release(struct api_watch *aw)
 	watch_stop(&aw->w);
 	loop_timer_stop(&aw->timeout);
 	loop_timer_stop(&aw->bookmark);
+	loop_timer_stop(&aw->slice);
 	list_del(&aw->link);
 	atomic_fetch_sub(&aw->req->srv->n_watches, 1);
 	buf_fini(&aw->out);
+	buf_fini(&aw->next);
 	aw->req->stream = NULL;
 	aw->req->on_cancel = NULL;
 	aw->req->on_drain = NULL;
@@ -190,16 +198,24 @@ static void flush(struct api_watch *aw)
 	if (aw->out.n > 0)
 		req->responder->write(req, buf_str(&aw->out));
 	buf_clear(&aw->out);
-	if (req->responder->queued && req->responder->queued(req) > high_mark(req))
+	if (aw->started && req->responder->queued && req->responder->queued(req) > high_mark(req))
 		watch_pause(&aw->w);
 }
+
+static void slice_due(struct loop_timer *);
 
 static void watch_drained(struct api_request *req)
 {
 	struct api_watch *aw = req->stream;
 
-	if (aw && aw->w.paused && req->responder->queued(req) < high_mark(req) / 4)
+	if (!aw || req->responder->queued(req) >= high_mark(req) / 4)
+		return;
+	if (aw->slice_waits) {
+		aw->slice_waits = false;
+		loop_timer_start(&aw->slice, req->al->loop, 0, slice_due);
+	} else if (aw->started && aw->w.paused) {
 		watch_resume(&aw->w);
+	}
 }
 
 /* An ERROR event with a Status, then the end: the client has to list again. */
@@ -369,7 +385,7 @@ static void bookmark(struct api_watch *aw, int64_t rv, bool initial_end)
 
 static void bookmark_now(struct api_watch *aw)
 {
-	int64_t rv = watch_progress(&aw->w);
+	int64_t rv = aw->started ? watch_progress(&aw->w) : 0;
 
 	if (rv > aw->sent_rv && !aw->w.paused) {
 		aw->sent_rv = rv;
@@ -397,42 +413,90 @@ static void timeout_due(struct loop_timer *t)
 
 /* --- The start --------------------------------------------------------------------------------------------------- */
 
-/* Everything selected now, as ADDED. */
-static int initial_state(struct api_watch *aw, struct str key, struct str end, int64_t *ret_rv, struct err *e)
+/*
+ * What is selected at sent_rv, as ADDED, from aw->next on, until a slice is full. 1: there is more. An in-process client, who takes
+ * objects as they come, gets all at once.
+ */
+static int initial_slice(struct api_watch *aw, struct err *e)
 {
 	struct api_request *req = aw->req;
 	struct store_view *v;
 	struct view_iter it;
 	struct store_kv kv;
-	struct arena scratch;
 	struct str raw;
+	bool full = false;
 	int r;
 
 	if (store_view_open(req->srv->store, &v, e) < 0)
 		return -e->code;
-	*ret_rv = view_revision(v);
-	arena_init(&scratch);
-	view_iter_init(&it, v, key, end, 0, 0);
-	while ((r = view_iter_next(&it, &kv, e)) > 0 && !req->canceled) {
-		arena_fini(&scratch);
-		arena_init(&scratch);
-		if (!storage_unwrap_as(&scratch, req->res, kv.key, kv.value, &raw) || !api_selection_matches(&aw->sel, raw))
+	if (aw->next.n == 0) {
+		aw->sent_rv = view_revision(v);
+		buf_adds(&aw->next, aw->w.key);
+	}
+	view_iter_init(&it, v, buf_str(&aw->next), aw->w.end, aw->sent_rv, 0);
+	while (!full && (r = view_iter_next(&it, &kv, e)) > 0 && !req->canceled) {
+		if (!storage_unwrap(kv.value, &raw) || !api_selection_matches(&aw->sel, raw))
 			continue;
 		if (req->responder->event) {
 			_cleanup_(buf_fini) struct buf with_rv = BUF_INIT;
 
 			storage_with_rv(&with_rv, raw, (uint64_t)kv.mod_revision);
 			req->responder->event(req, "ADDED", buf_str(&with_rv), (uint64_t)kv.mod_revision);
-		} else {
-			r = frame(aw, &aw->out, "ADDED", raw, (uint64_t)kv.mod_revision, e);
-			if (r < 0)
-				break;
+			continue;
+		}
+		r = frame(aw, &aw->out, "ADDED", raw, (uint64_t)kv.mod_revision, e);
+		if (r < 0)
+			break;
+		full = aw->out.n >= SLICE;
+		if (full) {
+			buf_clear(&aw->next);
+			buf_adds(&aw->next, kv.key);
+			buf_add1(&aw->next, '\0'); /* the first key behind it */
 		}
 	}
-	arena_fini(&scratch);
 	view_iter_fini(&it);
 	store_view_close(v);
-	return MIN(r, 0);
+	return full ? 1 : MIN(r, 0);
+}
+
+/* The state is told: from here on, what changes it. */
+static void watch_live(struct api_watch *aw, bool initial)
+{
+	struct api_request *req = aw->req;
+
+	aw->started = true;
+	watch_start(req->al->hub, &aw->w, aw->sent_rv + 1);
+	if (initial && req->opt.send_initial_events && req->opt.bookmarks)
+		bookmark(aw, aw->sent_rv, true);
+	else
+		flush(aw);
+}
+
+static void slice_due(struct loop_timer *t)
+{
+	struct api_watch *aw = container_of(t, struct api_watch, slice);
+	struct api_request *req = aw->req;
+	struct api_failure f = {0};
+	int r;
+
+	/* An in-process client may stop its watch while it is told: that is looked at when all of the slice is. */
+	req->on_cancel = NULL;
+	req->waiting = false;
+	r = initial_slice(aw, &f.err);
+	req->on_cancel = watch_canceled;
+	req->waiting = true;
+	if (req->canceled) {
+		watch_canceled(req);
+	} else if (r < 0) {
+		watch_fail(aw, &f);
+	} else if (r == 0) {
+		watch_live(aw, true);
+	} else {
+		flush(aw);
+		aw->slice_waits = req->responder->queued && req->responder->queued(req) > high_mark(req);
+		if (!aw->slice_waits)
+			loop_timer_start(t, req->al->loop, 0, slice_due);
+	}
 }
 
 static int watch_begin(struct api_request *req, struct err *e)
@@ -497,6 +561,7 @@ enum step_result api__watch(struct api_request *req)
 	aw->sel = sel;
 	aw->sent_rv = rv;
 	buf_init(&aw->out, BUF_NO_LIMIT);
+	buf_init(&aw->next, BUF_NO_LIMIT);
 	list_add_tail(&req->al->watches, &aw->link);
 	atomic_fetch_add(&req->srv->n_watches, 1);
 	req->stream = aw;
@@ -504,23 +569,17 @@ enum step_result api__watch(struct api_request *req)
 	api_key_range(req, &aw->w.key, &aw->w.end);
 	aw->w.events = watch_events;
 	aw->w.gone = watch_gone;
-	if (initial && initial_state(aw, aw->w.key, aw->w.end, &rv, &f.err) < 0) {
-		watch_fail(aw, &f);
-		return STEP_DONE;
-	}
-	aw->sent_rv = rv;
 	req->on_cancel = watch_canceled;
 	req->waiting = true;
-	watch_start(req->al->hub, &aw->w, rv + 1);
-	if (initial && req->opt.send_initial_events && req->opt.bookmarks)
-		bookmark(aw, rv, true);
-	else
-		flush(aw);
 	if (timeout_s <= 0)
 		timeout_s = WATCH_MIN_S + (int64_t)(random_u64() % WATCH_MIN_S);
 	loop_timer_start(&aw->timeout, req->al->loop, (uint64_t)timeout_s * 1000, timeout_due);
 	if (req->opt.bookmarks)
 		loop_timer_start(&aw->bookmark, req->al->loop, BOOKMARK_MS, bookmark_due);
+	if (initial)
+		slice_due(&aw->slice);
+	else
+		watch_live(aw, false);
 	return STEP_DONE;
 }
 

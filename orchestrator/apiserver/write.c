@@ -446,6 +446,23 @@ static struct json *view_of_old(struct api_request *req)
 	return view;
 }
 
+/* A JSON patch that does not apply: upstream's general words, and why as a cause. */
+static enum step_result patch_failed(struct api_request *req, const struct err *e)
+{
+	struct api_cause *cause;
+
+	if (e->code != ERR_INVALID)
+		return api_fail_err(req, e);
+	cause = arena_new_of(&req->arena, struct api_cause);
+	cause->reason = STR("UnexpectedServerResponse");
+	cause->message = arena_str(&req->arena, str_from(e->text));
+	cause->field = STR("");
+	req->fail.causes = cause;
+	req->fail.n_causes = 1;
+	req->fail.has_details = true;
+	return api_fail(req, ERR_INVALID, "the server rejected our request due to an error in our request");
+}
+
 enum step_result api__patch_apply(struct api_request *req)
 {
 	struct json *view = req->patch_type == PATCH_APPLY ? NULL : view_of_old(req), *patched;
@@ -468,7 +485,7 @@ enum step_result api__patch_apply(struct api_request *req)
 		break;
 	}
 	if (r < 0)
-		return api_fail_err(req, &e);
+		return patch_failed(req, &e);
 	/* A merge may leave anything behind: it must still be an object of this kind. */
 	if (!json_is(patched, JSON_OBJECT))
 		return api_fail(req, ERR_BAD_REQUEST, "the patch does not leave an object");
