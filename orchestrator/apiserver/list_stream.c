@@ -70,14 +70,17 @@ static int measure(struct api_request *req, struct api_list_scan *s, struct stor
 	_cleanup_(buf_fini) struct buf last = BUF_INIT;
 	struct view_iter it;
 	struct store_kv kv;
+	struct arena a; /* of one object: it may have to be decrypted or converted */
 	struct str raw;
 	int r;
 
 	*ret = (struct sizes){0, 0, 0};
+	arena_init(&a);
 	s->more = false;
 	view_iter_init(&it, v, s->key, s->end, s->rev, 0);
 	while ((r = view_iter_next(&it, &kv, e)) > 0) {
-		if (!storage_unwrap(kv.value, &raw)) {
+		arena_fini(&a);
+		if (!storage_unwrap_as(&a, req->res, kv.key, kv.value, &raw)) {
 			r = err_set(e, ERR_CORRUPT, "the value of %.*s is not an object", STR_FMT(kv.key));
 			break;
 		}
@@ -96,6 +99,7 @@ static int measure(struct api_request *req, struct api_list_scan *s, struct stor
 			ret->items += item_size(raw, (uint64_t)kv.mod_revision);
 	}
 	view_iter_fini(&it);
+	arena_fini(&a);
 	s->last = arena_str(&req->arena, buf_str(&last));
 	return r;
 }
@@ -178,17 +182,20 @@ static int fill(struct list_stream *ls, struct err *e)
 	struct store_view *v;
 	struct view_iter it;
 	struct store_kv kv;
+	struct arena a;
 	struct str raw;
 	int r = 1;
 
 	if (store_view_open(ls->req->srv->store, &v, e) < 0)
 		return -e->code;
+	arena_init(&a);
 	view_iter_init(&it, v, buf_str(&ls->next), ls->end, ls->rev, 0);
 	while (r > 0 && ls->left > 0 && ls->out.n < SLICE) {
 		r = view_iter_next(&it, &kv, e);
 		if (r == 0)
 			r = err_set(e, ERR_INTERNAL, "%zu objects of a revision are gone", ls->left);
-		if (r < 0 || !storage_unwrap(kv.value, &raw) || !api_selection_matches(&ls->sel, raw))
+		arena_fini(&a);
+		if (r < 0 || !storage_unwrap_as(&a, ls->req->res, kv.key, kv.value, &raw) || !api_selection_matches(&ls->sel, raw))
 			continue;
 		if (add_object(ls, raw, (uint64_t)kv.mod_revision, e) < 0)
 			r = -1;
@@ -200,6 +207,7 @@ static int fill(struct list_stream *ls, struct err *e)
 		buf_add1(&ls->next, '\0'); /* the first key behind it */
 	}
 	view_iter_fini(&it);
+	arena_fini(&a);
 	store_view_close(v);
 	return MIN(r, 0);
 }

@@ -423,6 +423,7 @@ static int initial_slice(struct api_watch *aw, struct err *e)
 	struct store_view *v;
 	struct view_iter it;
 	struct store_kv kv;
+	struct arena a; /* of one object */
 	struct str raw;
 	bool full = false;
 	int r;
@@ -433,9 +434,11 @@ static int initial_slice(struct api_watch *aw, struct err *e)
 		aw->sent_rv = view_revision(v);
 		buf_adds(&aw->next, aw->w.key);
 	}
+	arena_init(&a);
 	view_iter_init(&it, v, buf_str(&aw->next), aw->w.end, aw->sent_rv, 0);
 	while (!full && (r = view_iter_next(&it, &kv, e)) > 0 && !req->canceled) {
-		if (!storage_unwrap(kv.value, &raw) || !api_selection_matches(&aw->sel, raw))
+		arena_fini(&a);
+		if (!storage_unwrap_as(&a, req->res, kv.key, kv.value, &raw) || !api_selection_matches(&aw->sel, raw))
 			continue;
 		if (req->responder->event) {
 			_cleanup_(buf_fini) struct buf with_rv = BUF_INIT;
@@ -455,6 +458,7 @@ static int initial_slice(struct api_watch *aw, struct err *e)
 		}
 	}
 	view_iter_fini(&it);
+	arena_fini(&a);
 	store_view_close(v);
 	return full ? 1 : MIN(r, 0);
 }
