@@ -1,5 +1,5 @@
 /*
- * kontiki etcd: the replicated store and its API alone, started as the etcd program is. doc/etcd.md says what is the same.
+ * kontiki etcd: the replicated store and its API alone, started as the etcd program is. doc/etcd-program.md says what is the same.
  *
  *	configuration > TLS contexts > kv (raft and store) > etcd_server (the API) > signals
  */

@@ -394,7 +394,7 @@ void etcd_config_print_help(FILE *out)
 {
 	fprintf(out, "usage: kontiki etcd [FLAGS]\n\n"
 		     "The replicated store alone, in place of the etcd program: its flags, its ETCD_ environment variables\n"
-		     "(ETCD_DATA_DIR for --data-dir), its configuration file, its API. See doc/etcd.md.\n\n"
+		     "(ETCD_DATA_DIR for --data-dir), its configuration file, its API. See doc/etcd-program.md.\n\n"
 		     "  --config-file FILE   take everything from this YAML file and nothing from flags and environment\n"
 		     "  --version            print the version and exit\n");
 #define SECTION(title) fprintf(out, "\n%s\n", title);

@@ -164,7 +164,7 @@ static int restore(const struct snapshot_opts *o, const char *path, struct arena
 	struct kv_restore_cfg cfg = {.data_dir = o->where.data_dir, .name = o->member};
 	struct kv_peer *initial = NULL;
 	struct snapfile_info info;
-	const char *import;
+	const char *import, *file = path;
 	bool converted = false;
 	int rv = 0;
 
@@ -180,11 +180,11 @@ static int restore(const struct snapshot_opts *o, const char *path, struct arena
 	cfg.initial = initial;
 	import = arena_printf(a, "%s.import", o->where.data_dir);
 	if (rv == 0 && etcd_backup_is(path)) {
-		rv = etcd_backup_convert(path, import, a, &path, e);
+		rv = etcd_backup_convert(path, import, a, &file, e);
 		converted = e->code != ERR_ALREADY_EXISTS;
 	}
 	if (rv == 0)
-		rv = kv_restore(&cfg, path, &info, e);
+		rv = kv_restore(&cfg, file, &info, e);
 	if (converted)
 		(void)dir_remove(import, NULL);
 	if (rv < 0)

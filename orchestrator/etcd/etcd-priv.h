@@ -38,6 +38,7 @@ struct store_view;
 struct watch_hub;
 
 #define ETCD_MAX_REQUEST (3u << 19) /* 1.5 MiB */
+#define ETCD_MAX_TXN_OPS 128u       /* the store's own limit */
 /* A gRPC message may be this much larger than a request may be, so that the refusal is the precise one. */
 #define ETCD_MESSAGE_SLACK (512u << 10)
 /* A call whose answers wait for the client with this much is asked to stop, and to go on below the lower mark. */

@@ -186,12 +186,43 @@ static bool ops_serializable(Etcdserverpb__RequestOp *const *ops, size_t n)
 	return true;
 }
 
+static bool too_many(const Etcdserverpb__TxnRequest *t, size_t max);
+
+static bool nested_too_many(Etcdserverpb__RequestOp *const *ops, size_t n, size_t max)
+{
+	for (size_t i = 0; i < n; i++)
+		if (ops[i]->request_case == ETCDSERVERPB__REQUEST_OP__REQUEST_REQUEST_TXN && too_many(ops[i]->request_txn, max))
+			return true;
+	return false;
+}
+
+/* Compares, or operations of a branch; nested transactions share what is left. */
+static bool too_many(const Etcdserverpb__TxnRequest *t, size_t max)
+{
+	size_t n = MAX(t->n_compare, MAX(t->n_success, t->n_failure));
+
+	return n > max || nested_too_many(t->success, t->n_success, max - n) || nested_too_many(t->failure, t->n_failure, max - n);
+}
+
+/* The store has a limit of its own; this server's may be lower. */
+static bool over_limit(const struct etcd_call *c, struct str request)
+{
+	const Etcdserverpb__TxnRequest *t;
+
+	if (c->el->srv->cfg.max_txn_ops >= ETCD_MAX_TXN_OPS)
+		return false;
+	t = pb_unpack(c->arena, &etcdserverpb__txn_request__descriptor, request);
+	return t != NULL && too_many(t, c->el->srv->cfg.max_txn_ops);
+}
+
 void etcd__txn(struct etcd_call *c, struct str request)
 {
 	const Etcdserverpb__TxnRequest *t;
 
 	if (request.n > c->el->srv->cfg.max_request_bytes) {
 		etcd__fail(c, ETCD_ERR_REQUEST_TOO_LARGE);
+	} else if (over_limit(c, request)) {
+		etcd__fail(c, ETCD_ERR_TOO_MANY_OPS);
 	} else if (store_txn_is_readonly(request)) {
 		/* It was found well-formed and not too deep just now. */
 		t = pb_unpack(c->arena, &etcdserverpb__txn_request__descriptor, request);

@@ -262,7 +262,7 @@ static void defaults(struct etcd_server *srv, const struct etcd_server_cfg *cfg)
 	if (c->election_ms == 0)
 		c->election_ms = 300;
 	if (c->max_txn_ops == 0)
-		c->max_txn_ops = 128;
+		c->max_txn_ops = ETCD_MAX_TXN_OPS;
 	if (c->max_learners == 0)
 		c->max_learners = 1;
 	if (c->bcrypt_cost == 0)

@@ -42,6 +42,14 @@ static const struct str first[] = {
 		STR_INIT("\x62\x03\x0a\x01" "a"),
 		STR_INIT("\x5a\x06\x0a\x01" "a" "\x12\x01" "3"),
 		STR_INIT("\x6a\x02\x08\x04"),
+		/* Users root and alice, a role r for alice that may read and write "a"; authentication on. */
+		STR_INIT("\x82\x02\x0a\x0a\x04" "root" "\x1a\x02\x08\x01"),
+		STR_INIT("\x9a\x02\x0c\x0a\x04" "root" "\x12\x04" "root"),
+		STR_INIT("\xaa\x02\x03\x0a\x01" "r"),
+		STR_INIT("\xba\x02\x0a\x0a\x01" "r" "\x12\x05\x08\x02\x12\x01" "a"),
+		STR_INIT("\x82\x02\x0b\x0a\x05" "alice" "\x1a\x02\x08\x01"),
+		STR_INIT("\x9a\x02\x0a\x0a\x05" "alice" "\x12\x01" "r"),
+		STR_INIT("\xf2\x01\x00"),
 };
 
 static void start(void)

@@ -99,3 +99,11 @@ tests_fuzz_fuzz_etcd_call_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
 tests_fuzz_fuzz_etcd_call_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_etcd_call_LDADD = $(ETCD_FUZZ_LIBS)
 $(tests_fuzz_fuzz_etcd_json_OBJECTS) $(tests_fuzz_fuzz_etcd_call_OBJECTS): | $(PROTO_PB_H)
+
+FUZZ_TARGETS += tests/fuzz/fuzz_bolt tests/fuzz/fuzz_etcd_config
+tests_fuzz_fuzz_bolt_SOURCES = tests/fuzz/fuzz_bolt.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_bolt_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_bolt_LDADD = $(STORE_FUZZ_LIBS)
+tests_fuzz_fuzz_etcd_config_SOURCES = tests/fuzz/fuzz_etcd_config.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_etcd_config_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_etcd_config_LDADD = libverbs.a libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS) -lm

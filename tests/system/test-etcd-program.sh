@@ -9,7 +9,7 @@ command -v etcdctl >/dev/null || { skip "everything: no etcdctl (Debian: etcd-cl
 # Only this test's own settings.
 while read -r name; do unset "$name"; done < <(compgen -v ETCD)
 export ETCDCTL_API=3
-# Below the ports that the kernel gives to connections: one that dials a port of its own would have itself for a peer.
+# Below the ports that the kernel gives to outgoing connections.
 base=$((21000 + $$ % 290 * 40))
 client() { echo "127.0.0.1:$((base + $1))"; }
 peer() { echo "127.0.0.1:$((base + 20 + $1))"; }
@@ -209,6 +209,19 @@ if command -v etcd >/dev/null; then
 	t "the same history" eval '[ "$(content 1 $((rev - 3)))" = "$(content 8 $((rev - 3)))" ]'
 	t_out "and the same lease" 'remaining.*k/leased' at 8 lease timetolive "$lease" --keys
 	at 8 put k/there back >/dev/null
+	at 8 user add root:rootpw >/dev/null
+	at 8 user grant-role root root >/dev/null
+	mirror() { # FROM TO: until a key that is put on the one is on the other
+		timeout 30 etcdctl --endpoints "$(client "$1")" make-mirror --prefix m/ "$(client "$2")" >/dev/null 2>&1 &
+		local p=$! rc
+		background+=($p)
+		until_ok 15 eval "at $1 put m/$1 mirrored >/dev/null && at $2 get m/$1 | grep -q mirrored"
+		rc=$?
+		kill $p
+		return $rc
+	}
+	t "make-mirror from here to etcd" mirror 1 8
+	t "and from etcd to here" mirror 8 1
 	t "it is saved" at 8 snapshot save "$tmp/etcd.db"
 	want=$(content 8 0)
 	stop 8
@@ -219,6 +232,8 @@ if command -v etcd >/dev/null; then
 	t "we run on it" until_ok 20 healthy 8
 	t "with the same keys" eval '[ "$(content 8 0)" = "$want" ]'
 	t_out "and the same lease" 'remaining.*k/leased' at 8 lease timetolive "$lease" --keys
+	t "auth enable with etcd's users" at 8 auth enable
+	t_out "and their passwords" '^back$' at 8 --user root:rootpw get k/there --print-value-only
 	stop 8
 else
 	skip "an etcd runs on it: no etcd (Debian: etcd-server)"
