@@ -105,7 +105,7 @@ enum admission_op admission_op_of(const struct api_request *req)
 /* --- What steps look at --------------------------------------------------------------------------------------- */
 
 static enum step_result read_all(struct api_request *req, const struct resource *res, struct store_view *v, struct str prefix,
-		struct admission_list *ret)
+		bool (*want)(struct str raw), struct admission_list *ret)
 {
 	struct view_iter it;
 	struct store_kv kv;
@@ -117,6 +117,8 @@ static enum step_result read_all(struct api_request *req, const struct resource 
 	while ((r = view_iter_next(&it, &kv, &e)) > 0) {
 		struct str raw;
 
+		if (!storage_unwrap_key(&req->arena, kv.key, kv.value, &raw) || (want && !want(raw)))
+			continue;
 		if (ret->n == cap) {
 			size_t more = cap ? cap * 2 : 8;
 
@@ -124,7 +126,7 @@ static enum step_result read_all(struct api_request *req, const struct resource 
 			ret->rv = arena_grow(&req->arena, ret->rv, cap * sizeof(ret->rv[0]), more * sizeof(ret->rv[0]));
 			cap = more;
 		}
-		if (!storage_unwrap_key(&req->arena, kv.key, kv.value, &raw) || api_dom_of(&req->arena, res, raw, &ret->v[ret->n], &e) < 0)
+		if (api_dom_of(&req->arena, res, raw, &ret->v[ret->n], &e) < 0)
 			continue;
 		ret->rv[ret->n++] = (uint64_t)kv.mod_revision;
 	}
@@ -132,23 +134,32 @@ static enum step_result read_all(struct api_request *req, const struct resource 
 	return r < 0 ? api_fail_err(req, &e) : STEP_NEXT;
 }
 
-enum step_result admission_objects(struct api_request *req, const struct resource *res, struct str ns,
-		struct admission_list *ret)
+enum step_result admission_objects_if(struct api_request *req, const struct resource *res, struct str ns,
+		bool (*want)(struct str raw), struct str key, uint64_t *ret_rv, struct admission_list *ret)
 {
 	struct store_view *v;
+	struct store_kv kv;
 	struct err e = ERR_INIT;
 	enum step_result r;
 
 	*ret = (struct admission_list){0};
 	if (store_view_open(req->srv->store, &v, &e) < 0)
 		return api_fail_err(req, &e);
-	r = read_all(req, res, v, storage_prefix(&req->arena, res, ns), ret);
+	if (key.n > 0)
+		*ret_rv = view_get(v, key, 0, &kv, &e) == 0 ? (uint64_t)kv.mod_revision : 0;
+	r = read_all(req, res, v, storage_prefix(&req->arena, res, ns), want, ret);
 	store_view_close(v);
 	return r;
 }
 
-enum step_result admission_object(struct api_request *req, const char *group, const char *plural, struct str ns, struct str name,
-		struct json **ret)
+enum step_result admission_objects(struct api_request *req, const struct resource *res, struct str ns,
+		struct admission_list *ret)
+{
+	return admission_objects_if(req, res, ns, NULL, STR_NULL, NULL, ret);
+}
+
+enum step_result admission_object_if(struct api_request *req, const char *group, const char *plural, struct str ns,
+		struct str name, bool (*want)(struct str raw), struct json **ret)
 {
 	struct err e = ERR_INIT;
 	enum step_result r;
@@ -157,11 +168,17 @@ enum step_result admission_object(struct api_request *req, const char *group, co
 
 	*ret = NULL;
 	r = api_lookup(req, group, plural, ns, name, &raw, &rv);
-	if (r != STEP_NEXT || !raw.p)
+	if (r != STEP_NEXT || !raw.p || (want && !want(raw)))
 		return r;
 	if (api_dom_of(&req->arena, resource_find(group, "v1", plural), raw, ret, &e) < 0)
 		return api_fail_err(req, &e);
 	return STEP_NEXT;
+}
+
+enum step_result admission_object(struct api_request *req, const char *group, const char *plural, struct str ns, struct str name,
+		struct json **ret)
+{
+	return admission_object_if(req, group, plural, ns, name, NULL, ret);
 }
 
 struct str admission_label(const struct json *obj, const char *key)

@@ -32,7 +32,13 @@ struct admission_list {
 	size_t n;
 };
 enum step_result admission_objects(struct api_request *, const struct resource *, struct str ns, struct admission_list *ret);
-/* One object by name: NULL when there is none (in fresh state). */
+/* Only those whose bytes `want` likes, so that the others need not be decoded; and of the same moment the version of `key` (0: there
+ * is none), if key is not empty. */
+enum step_result admission_objects_if(struct api_request *, const struct resource *, struct str ns, bool (*want)(struct str raw),
+		struct str key, uint64_t *ret_rv, struct admission_list *ret);
+/* One object by name: NULL when there is none (in fresh state). want as above; NULL also for one that it does not like. */
+enum step_result admission_object_if(struct api_request *, const char *group, const char *plural, struct str ns, struct str name,
+		bool (*want)(struct str raw), struct json **ret);
 enum step_result admission_object(struct api_request *, const char *group, const char *plural, struct str ns, struct str name,
 		struct json **ret);
 /* metadata.labels or annotations: "" when absent. */

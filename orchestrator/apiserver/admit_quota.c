@@ -198,32 +198,17 @@ static bool is_exempt(const struct resource *res)
 	return !res->namespaced || strcmp(res->plural, "events") == 0 || strcmp(res->plural, "leases") == 0;
 }
 
-static uint64_t gate_version(struct api_request *req)
-{
-	struct store_view *v;
-	struct store_kv kv;
-	struct err e = ERR_INIT;
-	uint64_t rv = 0;
-
-	if (store_view_open(req->srv->store, &v, &e) < 0)
-		return 0;
-	if (view_get(v, gate_key(req), 0, &kv, &e) == 0)
-		rv = (uint64_t)kv.mod_revision;
-	store_view_close(v);
-	return rv;
-}
-
 enum step_result admit_quota(struct api_request *req)
 {
 	struct admission_list list;
+	uint64_t gate = 0;
 
 	if (is_exempt(req->res))
 		return STEP_NEXT;
-	/* First the gate: who sees an old one and newer quotas loses nothing. */
-	if (!req->old)
-		txn_if_mod(req->txn, gate_key(req), gate_version(req));
-	if (admission_objects(req, quotas(), req->at.ns, &list) != STEP_NEXT)
+	if (admission_objects_if(req, quotas(), req->at.ns, NULL, gate_key(req), &gate, &list) != STEP_NEXT)
 		return STEP_FAIL;
+	if (!req->old)
+		txn_if_mod(req->txn, gate_key(req), gate);
 	return list.n == 0 ? STEP_NEXT : book_all(req, req->old, req->obj, &list);
 }
 

@@ -17,9 +17,15 @@ struct boot {
 	void (*done)(void *arg, bool ok);
 	void *arg;
 	unsigned pending, written;
+	size_t pos; /* of the next default to look at */
 	bool failed;
 	struct arena arena;
 };
+
+/* So many writes at a time: enough to share the log's syncs, and few enough to need little memory. */
+#define SIDE_BY_SIDE 16
+
+static void go_on(struct boot *b);
 
 struct put {
 	struct client_req req;
@@ -32,7 +38,9 @@ static void over(struct boot *b)
 	void *arg = b->arg;
 	bool ok = !b->failed;
 
-	if (--b->pending > 0)
+	b->pending--;
+	go_on(b);
+	if (b->pending > 0)
 		return;
 	if (b->written > 0)
 		log_info("apiserver", "wrote default roles and bindings n=%u", b->written);
@@ -98,10 +106,17 @@ static void look_at(struct boot *b, const struct rbac_default *d)
 		write_one(b, d, res, doc, have != NULL, replace);
 }
 
+static void go_on(struct boot *b)
+{
+	struct rbac_default d;
+
+	while (b->pending < SIDE_BY_SIDE && rbac_default_next(&b->arena, &b->pos, &d))
+		look_at(b, &d);
+}
+
 void rbac_boot(struct apiserver *srv, struct client *client, void (*done)(void *arg, bool ok), void *arg)
 {
 	struct boot *b = xcalloc(1, sizeof(*b));
-	struct rbac_default d;
 
 	b->srv = srv;
 	b->client = client;
@@ -109,7 +124,5 @@ void rbac_boot(struct apiserver *srv, struct client *client, void (*done)(void *
 	b->arg = arg;
 	arena_init(&b->arena);
 	b->pending = 1;
-	for (size_t pos = 0; rbac_default_next(&b->arena, &pos, &d);)
-		look_at(b, &d);
 	over(b);
 }

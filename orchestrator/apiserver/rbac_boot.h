@@ -1,5 +1,5 @@
 /*
- * Writes the default roles and bindings (rbac_default.h) where they are missing or lack something: all side by side, so that
+ * Writes the default roles and bindings (rbac_default.h) where they are missing or lack something: some side by side, so that
  * the log is synced a few times only. The leader's bootstrap runs it once.
  */
 #ifndef ORCHESTRATOR_APISERVER_RBAC_BOOT_H

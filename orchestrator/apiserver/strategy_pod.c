@@ -17,6 +17,7 @@
 #include "proto/defaults.h"
 #include "proto/resource.h"
 #include "proto/schema.h"
+#include "proto/wire.h"
 
 #define TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount"
 #define TOKEN_VOLUME "kube-api-access-"
@@ -191,6 +192,18 @@ enum step_result admit_service_account(struct api_request *req)
 	return STEP_NEXT;
 }
 
+/* PriorityClass: {3 globalDefault}. */
+static bool is_global_default(struct str raw)
+{
+	struct wire_reader r = wire_reader(raw);
+	struct wire_item it = {0};
+
+	while (wire_next(&r, &it))
+		if (it.number == 3 && it.type == WIRE_VARINT && it.v)
+			return true;
+	return false;
+}
+
 /* A class by name, or the default one; NULL: none. */
 static enum step_result priority_class(struct api_request *req, struct str name, struct json **ret)
 {
@@ -199,7 +212,8 @@ static enum step_result priority_class(struct api_request *req, struct str name,
 	if (name.n > 0)
 		return admission_object(req, "scheduling.k8s.io", "priorityclasses", STR_NULL, name, ret);
 	*ret = NULL;
-	if (admission_objects(req, resource_find("scheduling.k8s.io", "v1", "priorityclasses"), STR_NULL, &list) != STEP_NEXT)
+	if (admission_objects_if(req, resource_find("scheduling.k8s.io", "v1", "priorityclasses"), STR_NULL, is_global_default,
+			    STR_NULL, NULL, &list) != STEP_NEXT)
 		return STEP_FAIL;
 	for (size_t i = 0; i < list.n; i++)
 		if (json_true(json_getc(list.v[i], "globalDefault")) &&

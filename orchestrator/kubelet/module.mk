@@ -31,6 +31,7 @@ libkubelet_a_SOURCES = \
 	orchestrator/kubelet/runtime.c orchestrator/kubelet/runtime.h \
 	orchestrator/kubelet/runtime-view.c \
 	orchestrator/kubelet/server.c orchestrator/kubelet/server-priv.h \
+	orchestrator/kubelet/server-auth.c \
 	orchestrator/kubelet/server-logs.c \
 	orchestrator/kubelet/server-stats.c \
 	orchestrator/kubelet/server-stream.c \

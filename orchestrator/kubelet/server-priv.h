@@ -22,6 +22,12 @@ void respond_text(struct http_request *, int status, const char *fmt, ...) __att
 /* The pod's worker, or NULL after an answer of 404. */
 struct pod_worker *find_pod(struct route_args *, struct http_request *);
 
+/* Exactly one of: allowed(arg, request), perhaps later, or an answer of 401, 403 or 503 (server-auth.c). */
+void server_auth(struct kubelet *, struct http_request *, void (*allowed)(void *arg, struct http_request *), void *arg);
+/* The subresource of the node that a path is, and the verb that a method is. */
+const char *server_auth_subresource(struct str path);
+const char *server_auth_verb(struct str method);
+
 void serve_logs(struct route_args *, struct http_request *);
 void serve_exec(struct route_args *, struct http_request *);
 void serve_attach(struct route_args *, struct http_request *);

@@ -1,8 +1,7 @@
 /*
  * The kubelet's HTTPS server: logs, exec, attach, port-forward for the API server, and health on loopback.
  *
- * Every request on the TLS port needs a client certificate of the cluster's CA whose name or group is allowed
- * (may_use): the API server's own, or an administrator's.
+ * Every request on the TLS port, but the one for its health, needs somebody who may: server-auth.c.
  */
 #include <ctype.h>
 #include <stdarg.h>
@@ -10,11 +9,8 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "io/x509.h"
 #include "orchestrator/kubelet/pbutil.h"
 #include "orchestrator/kubelet/server-priv.h"
-
-#define API_CLIENT "kube-apiserver-kubelet-client"
 
 struct kubelet_server {
 	struct kubelet *k;
@@ -124,19 +120,6 @@ struct pod_worker *find_pod(struct route_args *args, struct http_request *r)
 	return found;
 }
 
-/* The certificate was verified against the cluster's CA; its owner must also be one of these. */
-static bool may_use(const struct http_request *r)
-{
-	if (!r->peer || !r->peer_verified)
-		return false;
-	if (str_eqc(r->peer->cn, API_CLIENT))
-		return true;
-	for (size_t i = 0; i < r->peer->n_orgs; i++)
-		if (str_eqc(r->peer->orgs[i], "system:masters"))
-			return true;
-	return false;
-}
-
 static void split_path(struct http_request *r, struct str path, struct route_args *args)
 {
 	struct str part;
@@ -148,25 +131,13 @@ static void split_path(struct http_request *r, struct str path, struct route_arg
 	}
 }
 
-static void on_request(struct http_handler *h, struct http_request *r)
+static void serve(void *arg, struct http_request *r)
 {
-	struct kubelet_server *s = container_of(h, struct kubelet_server, tls_handler);
+	struct kubelet_server *s = arg;
 	struct route_args args = {.k = s->k};
 	struct str name, rest;
 
 	str_cut(str_skip(r->path, 1), '/', &name, &rest);
-	if (str_eqc(r->path, "/healthz")) {
-		respond_text(r, 200, "ok");
-		return;
-	}
-	if (!r->peer || !r->peer_verified) {
-		respond_text(r, 401, "Unauthorized\n");
-		return;
-	}
-	if (!may_use(r)) {
-		respond_text(r, 403, "Forbidden (user=%.*s)\n", STR_FMT(r->peer->cn));
-		return;
-	}
 	split_path(r, rest, &args);
 	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
 		if (str_eqc(name, routes[i].name) && args.n >= routes[i].n_args) {
@@ -175,6 +146,16 @@ static void on_request(struct http_handler *h, struct http_request *r)
 		}
 	}
 	respond_text(r, 404, "404 page not found\n");
+}
+
+static void on_request(struct http_handler *h, struct http_request *r)
+{
+	struct kubelet_server *s = container_of(h, struct kubelet_server, tls_handler);
+
+	if (str_eqc(r->path, "/healthz"))
+		respond_text(r, 200, "ok");
+	else
+		server_auth(s->k, r, serve, s);
 }
 
 static void on_health(struct http_handler *h, struct http_request *r)

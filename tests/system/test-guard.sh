@@ -81,6 +81,17 @@ t "so does the kubelet, by a signing request" until_ok 40 changed 10250 "$before
 t_out "requests were approved and signed" 'kubernetes.io/kubelet-serving +system:node:server-2 .*Approved,Issued' k get csr
 t "and everything goes on" until_ok 30 nodes_ready 3
 
+# --- the kubelet's port
+kubelet() { in_switch curl -sk --http1.1 -m 20 -o /dev/null -w '%{http_code}\n' "$@" "https://$(addr_of server-2):10250/metrics"; }
+k create serviceaccount scraper >/dev/null
+scraper=$(k create token scraper)
+t "it lets no stranger in" is 401 kubelet
+t "nor a wrong token" is 401 kubelet -H "Authorization: Bearer wrong"
+t "nor a service account that was granted nothing" is 403 kubelet -H "Authorization: Bearer $scraper"
+k create clusterrole scrape --verb=get --resource=nodes/metrics >/dev/null
+k create clusterrolebinding scrape --clusterrole=scrape --serviceaccount=default:scraper >/dev/null
+t "with nodes/metrics it may read them" until_ok 5 is 200 kubelet -H "Authorization: Bearer $scraper"
+
 # --- a server with an audit log and encryption at rest
 alone=$tmp/alone
 mkdir "$alone"
