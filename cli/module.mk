@@ -54,6 +54,7 @@ kontiki_SOURCES = \
 	cli/main.c \
 	cli/admin.c cli/admin.h \
 	cli/cert.c \
+	cli/check.c \
 	cli/renew.c cli/renew.h \
 	cli/member.c \
 	cli/token.c \

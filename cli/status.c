@@ -67,6 +67,7 @@ static void print_table(const struct json *s)
 	printf("cluster %s, leader %s, term %" PRId64 ", revision %" PRId64 ", seen from %s\n\n%.*s\n", json_cstr(json_getc(s, "cluster")),
 	       json_cstr(json_getc(s, "leader"))[0] ? json_cstr(json_getc(s, "leader")) : "none", json_i64_or(json_getc(s, "term"), 0),
 	       json_i64_or(json_getc(s, "revision"), 0), json_cstr(json_getc(s, "name")), STR_FMT(buf_str(&aligned)));
+	printf("encrypted at rest: %s\n", json_cstr(json_getc(s, "encryption"))[0] ? json_cstr(json_getc(s, "encryption")) : "nothing");
 	printf("%s\n", json_cstr(json_getc(s, "health")));
 	JSON_ITEMS (p, json_getc(s, "problems"))
 		printf("  %s: %s\n", json_true(json_getc(p, "warning")) ? "warning" : "PROBLEM", json_cstr(json_getc(p, "text")));

@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "cli/join.h"
 #include "io/http_server.h"
+#include "orchestrator/apiserver/crypt.h"
 #include "proto/json.h"
 #include "raft/kv.h"
 #include "raft/problems.h"
@@ -72,6 +73,7 @@ static struct json *status_json(struct arena *a, const struct kv_status *st)
 	json_setc(a, j, "state", json_newc(a, st->state));
 	json_setc(a, j, "alarms", json_newc(a, alarm_words(a, st->alarms)));
 	json_setc(a, j, "storeQuotaBytes", json_new_int(a, (int64_t)st->store_quota));
+	json_setc(a, j, "encryption", json_new_str(a, crypt_describe(a)));
 	json_setc(a, j, "health", json_newc(a, errors ? "unhealthy" : "healthy"));
 	json_setc(a, j, "members", members);
 	json_setc(a, j, "problems", problems);

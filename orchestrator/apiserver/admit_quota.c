@@ -16,6 +16,7 @@
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/quota_state.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/txn.h"
 #include "proto/codec.h"
@@ -31,7 +32,7 @@ static const struct resource *quotas(void)
 
 static struct str gate_key(struct api_request *req)
 {
-	return arena_sprintf(&req->arena, "/kontiki/quota/%.*s", STR_FMT(req->at.ns));
+	return arena_sprintf(&req->arena, QUOTA_GATE_PREFIX "%.*s", STR_FMT(req->at.ns));
 }
 
 static struct quantity quantity_from(const struct json *j)
@@ -198,6 +199,15 @@ static bool is_exempt(const struct resource *res)
 	return !res->namespaced || strcmp(res->plural, "events") == 0 || strcmp(res->plural, "leases") == 0;
 }
 
+/*
+ * The loop knows of no quota here, so the store need not be read. Should there be one all the same, the gate that is compared is
+ * another, the transaction fails, and the next try reads the store.
+ */
+static bool none_known(struct api_request *req, uint64_t *ret_gate)
+{
+	return req->al->quotas && req->n_tries == 0 && !quota_state_has(req->al->quotas, req->at.ns, ret_gate);
+}
+
 enum step_result admit_quota(struct api_request *req)
 {
 	struct admission_list list;
@@ -205,6 +215,11 @@ enum step_result admit_quota(struct api_request *req)
 
 	if (is_exempt(req->res))
 		return STEP_NEXT;
+	if (none_known(req, &gate)) {
+		if (!req->old)
+			txn_if_mod(req->txn, gate_key(req), gate);
+		return STEP_NEXT;
+	}
 	if (admission_objects_if(req, quotas(), req->at.ns, NULL, gate_key(req), &gate, &list) != STEP_NEXT)
 		return STEP_FAIL;
 	if (!req->old)
@@ -215,10 +230,11 @@ enum step_result admit_quota(struct api_request *req)
 enum step_result admit_quota_release(struct api_request *req)
 {
 	struct admission_list list;
+	uint64_t gate;
 
 	if (strcmp(req->res->plural, "resourcequotas") == 0 && req->res->group[0] == '\0')
 		txn_put(req->txn, gate_key(req), STR("1"), 0);
-	if (is_exempt(req->res))
+	if (is_exempt(req->res) || none_known(req, &gate))
 		return STEP_NEXT;
 	if (admission_objects(req, quotas(), req->at.ns, &list) != STEP_NEXT)
 		return STEP_FAIL;

@@ -19,6 +19,7 @@ struct audit;
 struct authz_state;
 struct http_client;
 struct kv;
+struct quota_state;
 struct store;
 struct tls_ctx;
 struct watch_hub;
@@ -54,6 +55,7 @@ struct api_loop {
 	struct list requests;       /* api_request.link: all that are alive on this loop */
 	struct list watches;        /* api_watch.link */
 	struct api_event_cache *events;
+	struct quota_state *quotas; /* of a serve loop; else NULL */
 	struct authz_state *authz;  /* made when first asked; serve loops have it from the start */
 	struct map kubelets;        /* "ip:port" -> struct http_client */
 	struct list link;           /* in srv->loops */

@@ -19,6 +19,7 @@
 #include "orchestrator/apiserver/authz_state.h"
 #include "orchestrator/apiserver/bootstrap.h"
 #include "orchestrator/apiserver/crypt.h"
+#include "orchestrator/apiserver/quota_state.h"
 #include "raft/kv.h"
 #include "store/watch.h"
 
@@ -48,6 +49,7 @@ static void loop_context_free(struct api_loop *al)
 {
 	ASSERT(list_empty(&al->watches));
 	authz_state_free(al->authz);
+	quota_state_free(al->quotas);
 	watch_hub_free(al->hub);
 	api__event_cache_free(al->events);
 	map_fini(&al->kubelets);
@@ -253,6 +255,7 @@ static int serve_open(struct apiserver *srv, unsigned i, const char *address, st
 	al = loop_context(srv, loop_new(name));
 	al->serves = true;
 	al->authz = authz_state_new(srv->store, al->hub);
+	al->quotas = quota_state_new(srv->store, al->hub);
 	srv->serve[srv->n_serve++] = al;
 	return api__front_open(al, &hc, e);
 }

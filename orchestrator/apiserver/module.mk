@@ -45,6 +45,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/list_stream.c \
 	orchestrator/apiserver/managed.c orchestrator/apiserver/managed.h \
 	orchestrator/apiserver/podsecurity.c orchestrator/apiserver/podsecurity.h \
+	orchestrator/apiserver/quota_state.c orchestrator/apiserver/quota_state.h \
 	orchestrator/apiserver/rbac.c orchestrator/apiserver/rbac.h \
 	orchestrator/apiserver/rbac_boot.c orchestrator/apiserver/rbac_boot.h \
 	orchestrator/apiserver/rbac_default.c orchestrator/apiserver/rbac_default.h orchestrator/apiserver/rbac_default.def \

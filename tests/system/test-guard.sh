@@ -91,6 +91,11 @@ t "nor a service account that was granted nothing" is 403 kubelet -H "Authorizat
 k create clusterrole scrape --verb=get --resource=nodes/metrics >/dev/null
 k create clusterrolebinding scrape --clusterrole=scrape --serviceaccount=default:scraper >/dev/null
 t "with nodes/metrics it may read them" until_ok 5 is 200 kubelet -H "Authorization: Bearer $scraper"
+t_out "kontiki check finds nothing to fail" ' passed, 0 failed' in_node server-2 "$KONTIKI" check --data-dir "$cluster_dir/server-2"
+chmod 644 "$cluster_dir/server-2/pki/ca.key"
+t_out "and sees a key that others can read" 'FAIL. keys and tokens are private.*ca.key' sh -c \
+	"nsenter --net=/run/netns/kontiki-$cluster-server-2 '$KONTIKI' check --data-dir '$cluster_dir/server-2' || true"
+chmod 600 "$cluster_dir/server-2/pki/ca.key"
 
 # --- a server with an audit log and encryption at rest
 alone=$tmp/alone
