@@ -5,9 +5,9 @@
  * calls apiserver_handle; all that comes back goes through its struct api_responder. A request is a chain of steps,
  * one function each, listed in small tables (request.c):
  *
- *	authenticate > authorize > body > route > decode > load > prepare > commit > encode
- *	                                                    ^                  |
- *	                                                    +--- lost a race --+
+ *	authenticate > audit > authorize > body > route > decode > load > prepare > commit > encode
+ *	                                                            ^                  |
+ *	                                                            +--- lost a race --+
  *
  * A step goes on, waits (for a barrier, a proposal, the body of a kubelet), starts an earlier step again, or answers.
  * Nothing but a step that waits may return to the loop, and every wait has a deadline. A request belongs to the loop
