@@ -69,6 +69,51 @@ static void test_methods(void **state _unused_)
 	}
 }
 
+/* An answer that the leader made gets this member's id in its header, wherever that stands; all else stays. */
+static void test_header(void **state _unused_)
+{
+	struct etcd_server srv = {.cluster_id = 7, .member_id = 3};
+	struct etcd_loop el = {.srv = &srv};
+	Etcdserverpb__ResponseHeader h = ETCDSERVERPB__RESPONSE_HEADER__INIT;
+	Etcdserverpb__PutResponse p = ETCDSERVERPB__PUT_RESPONSE__INIT, *got;
+	Mvccpb__KeyValue kv = MVCCPB__KEY_VALUE__INIT;
+	struct arena a;
+	struct str bytes, turned;
+	struct buf frame;
+
+	arena_init(&a);
+	h.cluster_id = 7;
+	h.revision = 100;
+	h.raft_term = 5;
+	p.header = &h;
+	p.prev_kv = &kv;
+	kv.key = (ProtobufCBinaryData){1, (uint8_t *)(uintptr_t)"k"};
+	for (h.member_id = 2; h.member_id <= 3; h.member_id++) {
+		size_t head;
+
+		bytes = pb_pack_arena(&p, &a);
+		/* The store writes the header last. */
+		head = 2 + (size_t)bytes.p[1];
+		turned = str_of(arena_alloc(&a, bytes.n), bytes.n);
+		memcpy((char *)(uintptr_t)turned.p, bytes.p + head, bytes.n - head);
+		memcpy((char *)(uintptr_t)turned.p + bytes.n - head, bytes.p, head);
+		for (int i = 0; i < 2; i++) {
+			etcd__frame_of(&el, &frame, i ? turned : bytes);
+			got = pb_unpack(&a, &etcdserverpb__put_response__descriptor, str_skip(buf_str(&frame), GRPC_HEAD));
+			assert_non_null(got);
+			assert_int_equal(got->header->member_id, 3);
+			assert_int_equal(got->header->cluster_id, 7);
+			assert_int_equal(got->header->revision, 100);
+			assert_int_equal(got->header->raft_term, 5);
+			assert_memory_equal(got->prev_kv->key.data, "k", 1);
+			/* One header only: clients that do not merge would lose the first. */
+			assert_int_equal(frame.n - GRPC_HEAD, bytes.n);
+			buf_fini(&frame);
+		}
+	}
+	arena_fini(&a);
+}
+
 /* --- JSON --------------------------------------------------------------------------------------------------------------- */
 
 static char *to_json(struct arena *a, const ProtobufCMessageDescriptor *d, struct str wire)
@@ -217,6 +262,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_errors),
 			cmocka_unit_test(test_methods),
+			cmocka_unit_test(test_header),
 			cmocka_unit_test(test_json),
 			cmocka_unit_test(test_json_refused),
 			cmocka_unit_test(test_json_stream),

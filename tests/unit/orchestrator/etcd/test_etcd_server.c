@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "orchestrator/etcd/etcd-priv.h"
 #include "proto/etcd_health.pb-c.h"
 #include "proto/pb.h"
 #include "tests/unit/orchestrator/etcd/etcd_rig.h"
@@ -368,6 +369,25 @@ static bool has_messages(void *arg)
 	return k->c->n >= k->want;
 }
 
+static uint64_t slow_streams(struct rig *r)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < r->srv->n_loops; i++)
+		n += atomic_load(&r->srv->loops[i]->slow_watchers);
+	return n;
+}
+
+static bool is_slow(void *arg)
+{
+	return slow_streams(arg) == 1;
+}
+
+static bool is_quick(void *arg)
+{
+	return slow_streams(arg) == 0;
+}
+
 /* Who does not read is not fed; who reads again gets everything, once and in order. */
 static void test_watch_slow(void **state _unused_)
 {
@@ -382,6 +402,8 @@ static void test_watch_slow(void **state _unused_)
 	grpc_pause(&c->call);
 	for (size_t i = 0; i < n; i++)
 		rig_put(rig, "slow", value);
+	/* What waits for it is bounded: its watches stand still. */
+	rig_until(rig, is_slow, rig);
 	grpc_resume(&c->call);
 	while (seen < n) {
 		Etcdserverpb__WatchResponse *r = chat_next(c);
@@ -392,6 +414,7 @@ static void test_watch_slow(void **state _unused_)
 			assert_int_equal(r->events[i]->kv->version, seen + 1);
 		}
 	}
+	rig_until(rig, is_quick, rig);
 	chat_quiet(c, 20);
 	chat_free(c);
 	free(value);
