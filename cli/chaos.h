@@ -17,6 +17,8 @@
 #include "cli/local.h"
 #include "verify/history.h"
 
+struct ProtobufCMessage;
+
 #define CHAOS_NODES_MAX 9
 #define CHAOS_SPANS_MAX 512
 
@@ -53,6 +55,7 @@ struct chaos {
 	struct chaos_span spans[CHAOS_SPANS_MAX];
 	size_t n_spans;
 	volatile int64_t *faults[CHAOS_NODES_MAX];
+	bool replaced[CHAOS_NODES_MAX]; /* it joined later, under its old name and address */
 	bool tmpfs; /* the last node's disk is a small one of memory */
 	struct chaos_load *load;
 };
@@ -70,6 +73,9 @@ void chaos_faults_list(FILE *);
 
 /* chaos_load.c */
 int chaos_load_start(struct chaos *, struct err *e);
+/* One call from the thread that makes faults: the answer's bytes, or an error. At most one at a time. */
+struct buf;
+int chaos_load_call(struct chaos *, int node, const char *method, const struct ProtobufCMessage *, struct buf *answer, struct err *e);
 /* Calls that succeeded so far. */
 uint64_t chaos_load_ok(struct chaos *);
 /* No new calls; watches on every member must catch up with the last write. False when one does not within the time. */

@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "cli/chaos.h"
 #include "net/netns.h"
+#include "proto/etcd_rpc.pb-c.h"
 
 #define PIDFILE "etcd.pid"
 #define LOGFILE "etcd.log"
@@ -48,7 +49,8 @@ static int member_start(struct chaos *c, int i, struct err *e)
 			  (char *[]){"/proc/self/exe", "etcd", "--name", (char *)(uintptr_t)node_name(c, i), "--data-dir", data,
 				     "--listen-client-urls", urls.p, "--advertise-client-urls", urls.p, "--listen-peer-urls",
 				     urls.p + strlen(urls.p) + 1, "--initial-advertise-peer-urls", urls.p + strlen(urls.p) + 1,
-				     "--initial-cluster", cluster.p, NULL},
+				     "--initial-cluster", cluster.p, "--initial-cluster-state",
+				     c->replaced[i] ? "existing" : "new", NULL},
 			  e);
 	unsetenv("KONTIKI_FAULTS");
 	buf_fini(&cluster);
@@ -331,6 +333,86 @@ static int empty_disk(struct chaos *c, int i _unused_, struct err *e)
 	return unlink(path) == 0 || errno == ENOENT ? 0 : err_set_errno(e, errno, "remove %s", path);
 }
 
+/* Ask any other member, for as long as it takes the cluster to agree. */
+static int ask_others(struct chaos *c, int not, const char *method, const ProtobufCMessage *m, struct buf *answer, struct err *e)
+{
+	int n = (int)c->l.n_nodes, rv = -1;
+
+	for (int tries = 0; rv != 0 && tries < 60 && !chaos_interrupted(); tries++) {
+		rv = chaos_load_call(c, (not + 1 + tries % (n - 1)) % n, method, m, answer, e);
+		if (rv != 0)
+			usleep(250000);
+	}
+	return rv;
+}
+
+static uint64_t id_of(struct chaos *c, int i, struct err *e)
+{
+	Etcdserverpb__MemberListRequest r = ETCDSERVERPB__MEMBER_LIST_REQUEST__INIT;
+	Etcdserverpb__MemberListResponse *list = NULL;
+	struct buf b = BUF_INIT;
+	uint64_t id = 0;
+
+	if (ask_others(c, i, "/etcdserverpb.Cluster/MemberList", &r.base, &b, e) == 0)
+		list = (Etcdserverpb__MemberListResponse *)protobuf_c_message_unpack(
+			&etcdserverpb__member_list_response__descriptor, NULL, b.n, (const uint8_t *)b.p);
+	for (size_t j = 0; list && j < list->n_members; j++)
+		if (strcmp(list->members[j]->name, node_name(c, i)) == 0)
+			id = list->members[j]->id;
+	if (list)
+		protobuf_c_message_free_unpacked(&list->base, NULL);
+	buf_fini(&b);
+	return id;
+}
+
+/* The machine is lost with its disk; another one takes its name and address. Not the last one, whose disk is a mount. */
+static int replace(struct chaos *c, int i, struct err *e)
+{
+	int rv = kill_one(c, i, e);
+	char data[LOCAL_PATH_MAX], addr[IP4_STR_SIZE], url[64];
+	const char *urls[] = {url};
+	Etcdserverpb__MemberRemoveRequest remove = ETCDSERVERPB__MEMBER_REMOVE_REQUEST__INIT;
+	Etcdserverpb__MemberAddRequest add = ETCDSERVERPB__MEMBER_ADD_REQUEST__INIT;
+	struct buf b = BUF_INIT;
+
+	local_path(&c->l, node_name(c, i), "data", data);
+	if (rv == 0)
+		rv = dir_remove(data, e);
+	if (rv == 0)
+		rv = dir_make(data, 0700, e);
+	if (rv == 0 && (remove.id = id_of(c, i, e)) == 0)
+		rv = err_set(e, ERR_NOT_FOUND, "no member tells of %s", node_name(c, i));
+	if (rv == 0)
+		rv = ask_others(c, i, "/etcdserverpb.Cluster/MemberRemove", &remove.base, &b, e);
+	snprintf(url, sizeof(url), "http://%s:2380", ip4_print(c->l.nodes[i].addr, addr));
+	add.peerurls = urls;
+	add.n_peerurls = 1;
+	if (rv == 0)
+		rv = ask_others(c, i, "/etcdserverpb.Cluster/MemberAdd", &add.base, &b, e);
+	c->replaced[i] = true;
+	buf_fini(&b);
+	return rv == 0 ? member_start(c, i, e) : rv;
+}
+
+static int move_leader(struct chaos *c, int i, struct err *e _unused_)
+{
+	Etcdserverpb__MoveLeaderRequest r = ETCDSERVERPB__MOVE_LEADER_REQUEST__INIT;
+	struct buf b = BUF_INIT;
+	struct err ignored;
+
+	/* Only the leader takes it, and there may be none for a moment: what matters is that nobody notices. */
+	for (int k = 0; k < 6; k++) {
+		int to = (int)chaos_random(c, c->l.n_nodes);
+
+		r.targetid = id_of(c, to, &ignored);
+		for (int j = 0; j < (int)c->l.n_nodes && r.targetid; j++)
+			(void)chaos_load_call(c, (i + j) % (int)c->l.n_nodes, "/etcdserverpb.Maintenance/MoveLeader", &r.base, &b, &ignored);
+		usleep(100000);
+	}
+	buf_fini(&b);
+	return 0;
+}
+
 static const struct fault_row {
 	const char *name, *what;
 	unsigned weight, min_nodes;
@@ -348,6 +430,8 @@ static const struct fault_row {
 	{"disk-slow", "syncs of one member take up to 2 s", 2, 1, slow_disk, table_well},
 	{"disk-full", "one member's disk is full", 2, 1, fill_disk, empty_disk},
 	{"clock", "one member's clock jumps by up to an hour", 1, 1, clock_jump, table_well},
+	{"replace", "a member is lost with its disk; a new one takes its name and address", 2, 3, replace, heal_fault},
+	{"transfer", "leadership is handed from member to member", 1, 2, move_leader, heal_fault},
 	{"rolling", "members are restarted one after the other", 1, 2, rolling, heal_fault},
 };
 
@@ -398,7 +482,7 @@ int chaos_faults_run(struct chaos *c, struct err *e)
 
 	while (rv == 0 && chaos_now(c) < end && !chaos_interrupted() && c->n_spans < CHAOS_SPANS_MAX) {
 		const struct fault_row *f = draw(c);
-		int node = (int)chaos_random(c, c->l.n_nodes);
+		int node = (int)chaos_random(c, f->begin == replace ? c->l.n_nodes - 1 : c->l.n_nodes);
 		struct chaos_span *s = &c->spans[c->n_spans++];
 		bool last = f->begin == fill_disk;
 		bool all = f->begin == kill_all || f->begin == rolling;

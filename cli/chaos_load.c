@@ -78,7 +78,14 @@ struct chaos_load {
 	atomic_ullong n_ok;
 	atomic_bool caught_up;
 	bool stopping, closing;
-	struct loop_msg stop_msg, close_msg;
+	struct loop_msg stop_msg, close_msg, side_msg;
+	struct {
+		struct grpc_call call;
+		int node;
+		struct buf request, answer;
+		struct err err;
+		atomic_bool done;
+	} side; /* a call of the faults' thread */
 	struct loop_timer settle;
 };
 
@@ -516,6 +523,8 @@ int chaos_load_start(struct chaos *c, struct err *e)
 	l->c = c;
 	l->h = history_new();
 	l->loop = loop_new("chaos");
+	buf_init(&l->side.request, BUF_NO_LIMIT);
+	buf_init(&l->side.answer, BUF_NO_LIMIT);
 	rv = open_channels(l, e);
 	if (rv != 0)
 		return rv;
@@ -549,6 +558,49 @@ int chaos_load_start(struct chaos *c, struct err *e)
 	}
 	loop_thread_start(l->loop);
 	return 0;
+}
+
+static void side_done(struct grpc_call *call)
+{
+	struct chaos_load *l = container_of(call, struct chaos_load, side.call);
+
+	grpc_call_err(call, &l->side.err);
+	buf_clear(&l->side.answer);
+	buf_adds(&l->side.answer, buf_str(&call->message));
+	grpc_call_fini(call);
+	atomic_store(&l->side.done, true);
+}
+
+static void on_side(struct loop_msg *m)
+{
+	struct chaos_load *l = container_of(m, struct chaos_load, side_msg);
+
+	l->side.call.timeout_ms = 5000;
+	l->side.call.done = side_done;
+	grpc_unary(l->channels[l->side.node][1], &l->side.call, buf_str(&l->side.request));
+}
+
+int chaos_load_call(struct chaos *c, int node, const char *method, const ProtobufCMessage *m, struct buf *answer, struct err *e)
+{
+	struct chaos_load *l = c->load;
+	size_t size = protobuf_c_message_get_packed_size(m);
+
+	buf_clear(&l->side.request);
+	protobuf_c_message_pack(m, (uint8_t *)buf_reserve(&l->side.request, size));
+	buf_advance(&l->side.request, size);
+	l->side.node = node;
+	l->side.call = (struct grpc_call){.method = method};
+	err_clear(&l->side.err);
+	atomic_store(&l->side.done, false);
+	l->side_msg.run = on_side;
+	loop_post(l->loop, &l->side_msg);
+	while (!atomic_load(&l->side.done))
+		usleep(2000);
+	buf_clear(answer);
+	buf_adds(answer, buf_str(&l->side.answer));
+	if (l->side.err.code != ERR_OK && e)
+		*e = l->side.err;
+	return -(int)l->side.err.code;
 }
 
 uint64_t chaos_load_ok(struct chaos *c)
@@ -674,6 +726,8 @@ void chaos_load_free(struct chaos *c)
 	for (size_t i = 0; i < l->n_clients; i++)
 		buf_fini(&l->clients[i].request);
 	history_free(l->h);
+	buf_fini(&l->side.request);
+	buf_fini(&l->side.answer);
 	free(l->clients);
 	free(l->samples);
 	free(l->leads);

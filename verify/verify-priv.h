@@ -1,5 +1,5 @@
-/* What the parts of verify/ share: history.c (recording), model.c (etcd's state), linear.c (the search), after.c (what is checked
- * against the linearization), watch.c. */
+/* What the parts of verify/ share: history.c (recording), model.c (etcd's state), evidence.c (what was seen), linear.c (the search),
+ * after.c (what is checked against the linearization), watch.c. */
 #ifndef VERIFY_VERIFY_PRIV_H
 #define VERIFY_VERIFY_PRIV_H
 
@@ -137,6 +137,13 @@ __attribute__((format(printf, 2, 3))) bool check_fail(struct checker *, const ch
 /* "client 3 put r1=17 at n2 (12.000-14.500 ms)"; memory of the history. */
 const char *check_describe(struct checker *, const struct hist_call *);
 bool check_linear(struct checker *);
+
+/* evidence.c */
+bool check_prepare(struct checker *);
+/* Did this answered call make the revision it shows? Of a revocation its answer does not say. */
+bool check_made_revision(const struct hist_call *);
+/* Did somebody see that nothing happened to the key at this revision? */
+bool check_is_quiet(const struct checker *, uint32_t key, int64_t revision);
 uint64_t check_seen(const struct checker *, int64_t revision);
 
 /* after.c */

@@ -1,6 +1,7 @@
 #!/bin/bash
 # kontiki chaos: real members in namespaces, load, a few faults of a fixed seed, and a checked history. Each kind of fault for itself
 # is in tests/sim; this shows that the command works, that it notices, and that it leaves nothing behind.
+# shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 [ "$(id -u)" = 0 ] || { skip "everything: needs root"; exit 0; }
