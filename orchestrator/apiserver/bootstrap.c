@@ -21,8 +21,18 @@
 
 static const char *const namespaces[] = {"default", "kube-system", "kube-public", "kube-node-lease"};
 
+/* The priority classes that every cluster has; the highest a user may define is a billion. */
+static const struct {
+	const char *name;
+	unsigned value;
+	const char *what;
+} classes[] = {
+		{"system-cluster-critical", 2000000000, "For pods that the cluster needs, on whichever node."},
+		{"system-node-critical", 2000001000, "For pods that a node needs."},
+};
+
 /* What is written, in this order. Creates that find the object there are fine. */
-enum job { JOB_NAMESPACE, JOB_ROLES, JOB_SERVICE, JOB_ENDPOINTS, JOB_SLICE, JOB_NONE };
+enum job { JOB_NAMESPACE, JOB_CLASSES, JOB_ROLES, JOB_SERVICE, JOB_ENDPOINTS, JOB_SLICE, JOB_NONE };
 
 struct api_bootstrap {
 	struct apiserver *srv;
@@ -32,7 +42,7 @@ struct api_bootstrap {
 	struct client_req req;
 	bool busy, stopping;
 	enum job job;
-	unsigned index; /* of the namespace */
+	unsigned index; /* of the namespace or class */
 	bool created;   /* first objects written by us as leader */
 	char *written;  /* addresses as last written: "10.0.0.1:6443," ... */
 	char *pending;  /* being written */
@@ -104,10 +114,12 @@ static void job_done(struct client_req *req)
 		next_look(b);
 		return;
 	}
-	if (b->job == JOB_NAMESPACE && ++b->index < ARRAY_LEN(namespaces)) {
+	if ((b->job == JOB_NAMESPACE && ++b->index < ARRAY_LEN(namespaces)) ||
+			(b->job == JOB_CLASSES && ++b->index < ARRAY_LEN(classes))) {
 		job_start(b);
 		return;
 	}
+	b->index = 0;
 	if (b->job == JOB_SERVICE)
 		b->created = true;
 	if (b->job == JOB_SLICE) {
@@ -153,6 +165,17 @@ static void put_namespace(struct api_bootstrap *b)
 	put(b, CLIENT_CREATE, "", "namespaces", NULL, NULL,
 			parse(a, arena_printf(a, "{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"%s\"}}",
 						 namespaces[b->index])));
+}
+
+static void put_class(struct api_bootstrap *b)
+{
+	struct arena *a = &b->req.arena;
+
+	put(b, CLIENT_CREATE, "scheduling.k8s.io", "priorityclasses", NULL, NULL,
+			parse(a, arena_printf(a,
+					"{\"apiVersion\":\"scheduling.k8s.io/v1\",\"kind\":\"PriorityClass\",\"metadata\":{\"name\":\"%s\"},"
+					"\"value\":%u,\"description\":\"%s\"}",
+					classes[b->index].name, classes[b->index].value, classes[b->index].what)));
 }
 
 static void put_service(struct api_bootstrap *b)
@@ -238,6 +261,7 @@ static void job_start(struct api_bootstrap *b)
 {
 	static void (*const jobs[])(struct api_bootstrap *) = {
 			[JOB_NAMESPACE] = put_namespace,
+			[JOB_CLASSES] = put_class,
 			[JOB_ROLES] = put_roles,
 			[JOB_SERVICE] = put_service,
 			[JOB_ENDPOINTS] = put_endpoints,

@@ -304,6 +304,8 @@ static void test_checks(void **state)
 	struct json *o;
 
 	(void)state;
+	o = rig_call("GET", "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical", NULL, 200);
+	assert_int_equal(json_i64_or(json_getc(o, "value"), 0), 2000001000);
 	o = rig_call("POST", "/apis/certificates.k8s.io/v1/certificatesigningrequests",
 			"{\"metadata\":{\"name\":\"bad\"},\"spec\":{\"signerName\":\"a.b/c\",\"usages\":[\"client auth\"],\"request\":"
 			"\"LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KYQotLS0tLUVORCBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0K\"}}", 422);
