@@ -52,6 +52,7 @@ unhealthy_for() {
 	out=$(ask "$1" "$2" status)
 	grep -E -- "$3" <<<"$out" || { echo "$out"; return 1; }
 }
+without_warnings() { ! unhealthy_for "$1" "$2" "warning|PROBLEM" && healthy "$1" "$2"; }
 healthy() { ask "$1" "$2" status; }
 
 serve n1 1
@@ -60,6 +61,17 @@ token=$(cat "$tmp/n1/pki/join.token")
 serve n2 2 --join https://127.0.0.1:6444 --token "$token"
 t "a second one votes" until_ok 20 role_is n1 1 n2 voter
 t "two voters: it is said what that means" until_ok 5 unhealthy_for n1 1 "quorum is lost when one dies"
+serve w 6 --witness --join https://127.0.0.1:6444 --token "$token"
+t "a witness is the third voter" until_ok 20 role_is n1 1 w voter,witness
+t "with it all is well" until_ok 10 without_warnings n1 1
+crash n2
+t "one of the two servers may die" until_make 20 n1 witnessed
+t "the other one leads, not the witness" until_ok 20 role_is n1 1 n1 leader
+serve n2 2
+t "all is well again" until_ok 20 without_warnings n1 1
+t "the witness goes" as_member member remove w
+is_gone() { ! kill -0 "${pid[w]}"; }
+t "and knows it" until_ok 10 is_gone
 serve n3 3 --join https://127.0.0.1:6444 --token "$token" --failure-domain attic
 t "a third one votes" until_ok 20 role_is n1 1 n3 voter
 t_out "its failure domain is known" "n3 .* attic " as_member member list
@@ -127,6 +139,8 @@ stop n5
 
 note "all but n1 are lost"
 t "the last write" make n1 last
+# A majority has it, which n1 need not be part of; after a read through n1 it is.
+t "is on n1 as well" has n1 last
 for n in n2 n3 n4; do crash $n; done
 t "nothing can be written, and it is said" until_ok 10 unhealthy_for n1 1 "only 1 of 3 voting members answer: nothing can be written"
 t_err "recovery wants the server stopped" "uses" "$KONTIKI" recover --data-dir "$tmp/n1"
