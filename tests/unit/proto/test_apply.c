@@ -308,6 +308,29 @@ static void test_sets_of_scalars(void **state)
 	play("core.v1.ConfigMap", turns);
 }
 
+/* Where live and the configuration order shared elements otherwise, the configuration's order counts. */
+static void test_order(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *live, *config, *merged;
+	} rows[] = {
+		{"['k/a','k/b','k/c']", "['k/c','k/a']", "['k/b','k/c','k/a']"},
+		{"['k/a','k/b']", "['k/x','k/a','k/y']", "['k/x','k/a','k/b','k/y']"},
+		{"['k/a','k/b','k/c']", "['k/b']", "['k/a','k/b','k/c']"},
+		{"['k/a','k/b','k/c','k/d']", "['k/d','k/c']", "['k/a','k/b','k/d','k/c']"},
+		{"[]", "['k/b','k/a']", "['k/b','k/a']"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct json *live = quoted(arena_printf(&arena, "{'metadata':{'finalizers':%s}}", rows[i].live));
+		struct json *config = quoted(arena_printf(&arena, "{'metadata':{'finalizers':%s}}", rows[i].config));
+
+		check_equal(json_getp(typed_merge(&arena, schema_type_find("core.v1.ConfigMap"), live, config), "metadata.finalizers"),
+				rows[i].merged);
+	}
+}
+
 static const struct json *entry_of(const struct json *obj, const char *who, const char *operation)
 {
 	JSON_ITEMS (it, json_getp(obj, "metadata.managedFields"))
@@ -578,6 +601,7 @@ int main(void)
 		TEST(test_ownership),
 		TEST(test_lists),
 		TEST(test_sets_of_scalars),
+		TEST(test_order),
 		TEST(test_before_first_apply),
 		TEST(test_migration),
 		TEST(test_times),
