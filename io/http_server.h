@@ -22,8 +22,8 @@
  *	}
  *
  * A watch: http_respond_start(r, 200, headers, n); http_respond_write(r, event, NULL) ...; each
- * chunk is flushed at once; the writer heeds http_request_queued_bytes and goes on when the last
- * write's done has run.
+ * chunk leaves by the end of the loop's turn (HTTP/2: with all that its connection writes in it); the
+ * writer heeds http_request_queued_bytes and goes on when the last write's done has run.
  */
 #ifndef IO_HTTP_SERVER_H
 #define IO_HTTP_SERVER_H
@@ -140,7 +140,7 @@ void http_respond_take(
 /* Streamed response: chunked on h1 unless a content-length is given. 1xx statuses are not allowed
  * here. */
 void http_respond_start(struct http_request *, int status, const struct http_header *, size_t n);
-/* Flushed at once. `w` may be NULL. After a cancel the bytes are dropped and done gets
+/* Leaves by the end of the turn. `w` may be NULL. After a cancel the bytes are dropped and done gets
  * -ERR_CANCELED. */
 void http_respond_write(struct http_request *, struct str chunk, struct http_write *w);
 /* The same, taking the buf's memory (HTTP/2; HTTP/1.1 copies). */
