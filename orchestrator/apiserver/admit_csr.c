@@ -5,6 +5,7 @@
 #include "base/util.h"
 #include "io/x509.h"
 #include "orchestrator/apiserver/admission.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/authn.h"
 #include "orchestrator/apiserver/authz.h"
 #include "orchestrator/apiserver/authz_node.h"
@@ -109,25 +110,36 @@ static bool may_create(struct api_request *req, const char *sub)
 	return authz_check(req, &req->user, &at, false, &answer);
 }
 
-static bool is_address(const struct json *node, struct str text)
+static bool has_address(const struct json *node, struct str ip)
 {
-	if (str_eq(api_name(node), text))
-		return true;
 	JSON_ITEMS (it, json_getp(node, "status.addresses"))
-		if (str_eq(json_str(json_getc(it, "address")), text))
+		if (str_eq(json_str(json_getc(it, "address")), ip))
 			return true;
 	return false;
 }
 
-/* A serving certificate may bear the names and addresses that the cluster knows the node by, and no others. */
-static bool serves_as_itself(const struct json *node, const struct x509_info *info)
+/* Does the request come from there? From loopback: from this very machine, which has our own address. */
+static bool comes_from(const struct api_request *req, struct str ip)
+{
+	ptrdiff_t colon = str_rfind(req->remote, ':');
+	struct str remote = colon > 0 ? str_sub(req->remote, 0, (size_t)colon) : req->remote;
+	const char *own = req->srv->cfg.advertise;
+
+	return str_eq(remote, ip) || (str_has_prefix(remote, STR("127.")) && own && str_eqc(ip, own));
+}
+
+/*
+ * A node may serve under its own name, and at an address that is both in its Node object and where it speaks to us from: it writes the
+ * first itself, so that alone would let it pass itself off as another, or as the API.
+ */
+static bool serves_as_itself(struct api_request *req, const struct json *node, const struct x509_info *info)
 {
 	bool all = node != NULL;
 
 	for (size_t i = 0; all && i < info->n_dns; i++)
-		all = is_address(node, info->dns[i]);
+		all = str_eq(info->dns[i], api_name(node));
 	for (size_t i = 0; all && i < info->n_ips; i++)
-		all = is_address(node, info->ips[i]);
+		all = has_address(node, info->ips[i]) && comes_from(req, info->ips[i]);
 	return all;
 }
 
@@ -152,7 +164,7 @@ enum step_result admit_csr_approve(struct api_request *req)
 	if (!str_eq(info.cn, req->user.name) || authz_node_name(&req->user).n == 0)
 		return STEP_NEXT;
 	r = admission_object(req, "", "nodes", STR_NULL, authz_node_name(&req->user), &node);
-	if (r == STEP_NEXT && serves_as_itself(node, &info))
+	if (r == STEP_NEXT && serves_as_itself(req, node, &info))
 		approve(req, "Auto approving kubelet serving certificate: its names are the node's.");
 	return r;
 }
