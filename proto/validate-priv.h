@@ -87,6 +87,9 @@ void validate__range(struct field_errs *, const struct field_path *up, const str
 /* As validate__name, but nothing when the string is empty. */
 void validate__name_opt(struct field_errs *, const struct field_path *up, const struct json *obj,
 	const char *key, const char *(*syntax)(struct str));
+/* "Duplicate value" at at.key when an object with the same, not empty one came before; `seen` remembers. */
+void validate__once(struct field_errs *, struct json *seen, const struct field_path *at,
+	const struct json *obj, const char *key);
 /* Strings of the list at obj.key that stand there twice. */
 void validate__no_doubles(
 	struct field_errs *, const struct field_path *up, const struct json *obj, const char *key);

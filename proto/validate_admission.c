@@ -246,13 +246,10 @@ void validate__webhooks(const struct validate__ctx *c)
 	size_t i = 0;
 
 	JSON_ITEMS (hook, json_getc(c->obj, "webhooks")) {
-		struct field_path at = field_index(&all, i++), name_path = field_child(&at, "name");
-		struct str name = json_str(json_getc(hook, "name"));
+		struct field_path at = field_index(&all, i++);
 
 		webhook(c->errs, &at, hook);
-		if (name.n > 0 && json_get(seen, name))
-			field_duplicate(c->errs, &name_path, name);
-		json_set(c->errs->arena, seen, name, hook);
+		validate__once(c->errs, seen, &at, hook, "name");
 	}
 }
 

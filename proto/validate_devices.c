@@ -75,13 +75,10 @@ static void claim_spec(struct field_errs *e, const struct field_path *path, cons
 	if (json_len(list) > REQUESTS_MAX)
 		field_too_many(e, &all, json_len(list), REQUESTS_MAX);
 	JSON_ITEMS (r, list) {
-		struct field_path at = field_index(&all, i++), name_path = field_child(&at, "name");
-		struct str name = json_str(json_getc(r, "name"));
+		struct field_path at = field_index(&all, i++);
 
 		request(e, &at, r);
-		if (name.n > 0 && json_get(seen, name))
-			field_duplicate(e, &name_path, name);
-		json_set(e->arena, seen, name, r);
+		validate__once(e, seen, &at, r, "name");
 	}
 }
 

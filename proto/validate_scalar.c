@@ -373,6 +373,17 @@ void validate__range(struct field_errs *e, const struct field_path *up, const st
 		validate__bad(e, up, obj, key, "%s", text);
 }
 
+void validate__once(struct field_errs *e, struct json *seen, const struct field_path *at,
+	const struct json *obj, const char *key)
+{
+	struct field_path path = field_child(at, key);
+	struct str v = json_str(json_getc(obj, key));
+
+	if (v.n > 0 && json_get(seen, v))
+		field_duplicate(e, &path, v);
+	json_set(e->arena, seen, v, json_new_null(e->arena));
+}
+
 void validate__no_doubles(
 	struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key)
 {

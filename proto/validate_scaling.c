@@ -284,12 +284,9 @@ void validate__limit_range(const struct validate__ctx *c)
 	size_t i = 0;
 
 	JSON_ITEMS (item, json_getp(c->obj, "spec.limits")) {
-		struct field_path at = field_index(&all, i++), type_path = field_child(&at, "type");
-		struct str type = json_str(json_getc(item, "type"));
+		struct field_path at = field_index(&all, i++);
 
 		limit(c->errs, &at, item);
-		if (json_get(seen, type))
-			field_duplicate(c->errs, &type_path, type);
-		json_set(c->errs->arena, seen, type, item);
+		validate__once(c->errs, seen, &at, item, "type");
 	}
 }

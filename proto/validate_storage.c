@@ -354,15 +354,12 @@ void validate__csi_node(const struct validate__ctx *c)
 	size_t i = 0;
 
 	JSON_ITEMS (d, json_getp(c->obj, "spec.drivers")) {
-		struct field_path at = field_index(&all, i++), name_path = field_child(&at, "name");
-		struct str name = json_str(json_getc(d, "name"));
+		struct field_path at = field_index(&all, i++);
 
 		node_driver(c->errs, &at, d);
-		if (json_get(seen, name))
-			field_duplicate(c->errs, &name_path, name);
-		json_set(c->errs->arena, seen, name, d);
+		validate__once(c->errs, seen, &at, d, "name");
 		JSON_ITEMS (old, json_getp(c->old, "spec.drivers"))
-			if (str_eq(json_str(json_getc(old, "name")), name) &&
+			if (json_equal(json_getc(old, "name"), json_getc(d, "name")) &&
 				(differs(d, old, "nodeID") || differs(d, old, "topologyKeys")))
 				field_invalid(c->errs, &at, d, "field is immutable");
 	}
