@@ -298,8 +298,13 @@ static bool try_maker(struct walk *w, const struct hist_call *c)
 	}
 	if (agrees(k, &e))
 		return true;
-	snprintf(text, sizeof(text), "revision %" PRId64 " was answered to %s, but others saw%s there", revision,
-		 check_describe(k, c), e ? describe_evidence(w, revision) : " less");
+	if (e)
+		snprintf(text, sizeof(text), "revision %" PRId64 " was answered to %s, but others saw%s there", revision,
+			 check_describe(k, c), describe_evidence(w, revision));
+	else
+		snprintf(text, sizeof(text),
+			 "revision %" PRId64 " was answered to %s, but those who had to be told of every change were not told of it",
+			 revision, check_describe(k, c));
 	return fail_at(w, revision, text);
 }
 
