@@ -1,10 +1,10 @@
 # What `make install` puts beside the program: systemd units, and the examples as documentation.
-UNITS = packaging/kontiki-server.service packaging/kontiki-agent.service
+UNITS = packaging/kontiki-server.service packaging/kontiki-agent.service packaging/kontiki-etcd.service
 if INSTALL_UNITS
 systemdsystemunit_DATA = $(UNITS)
 endif
 CLEANFILES += $(UNITS)
-EXTRA_DIST += packaging/kontiki-server.service.in packaging/kontiki-agent.service.in
+EXTRA_DIST += packaging/kontiki-server.service.in packaging/kontiki-agent.service.in packaging/kontiki-etcd.service.in
 
 packaging/%.service: packaging/%.service.in Makefile
 	$(AM_V_GEN)$(MKDIR_P) packaging && sed -e 's|@bindir[@]|$(bindir)|g' -e 's|@sysconfdir[@]|$(sysconfdir)|g' \
