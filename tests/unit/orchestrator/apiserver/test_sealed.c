@@ -207,7 +207,7 @@ static void test_secrets(void **state)
 	struct json *o;
 
 	(void)state;
-	w = rig_watch(SECRET "?watch=1");
+	w = rig_watch(SECRET "?watch=1&timeoutSeconds=1");
 	o = rig_call("POST", SECRET, "{\"metadata\":{\"name\":\"s\"},\"stringData\":{\"word\":\"sesame\"}}", 201);
 	assert_string_equal(json_cstr(json_getp(o, "data.word")), "c2VzYW1l");
 	assert_string_equal(json_cstr(json_getp(json_getc(rig_event(w, 0), "object"), "data.word")), "c2VzYW1l");
@@ -223,6 +223,7 @@ static void test_secrets(void **state)
 	assert_true(str_has_prefix(stored("/registry/secrets/default/s"), STR("k8s:enc:aesgcm:v1:k2:")));
 	rig_call("GET", SECRET "/s", NULL, 200);
 	rig_call("DELETE", SECRET "/s", NULL, 200);
+	rig_watch_end(w);
 }
 
 /* Megabytes of them: lists and watches that leave in slices unseal each object, too. */
