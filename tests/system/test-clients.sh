@@ -37,7 +37,10 @@ forwarded_page() {
 }
 forwards() { # true|false: several requests over one port-forward
 	local rc=0 i
-	with_websockets "$1" k -v=4 port-forward pod/box :8080 >"$tmp/forward.log" 2>&1 &
+	rm -f "$tmp/forward.log"
+	# Not through a function: the process that is killed must be the one that ends it.
+	KUBECTL_PORT_FORWARD_WEBSOCKETS=$1 timeout 60 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" -v=4 \
+		port-forward pod/box :8080 >"$tmp/forward.log" 2>&1 &
 	background=($!)
 	until_ok 20 forwarded_page || rc=1
 	for i in 1 2 3 4 5; do [ $rc = 0 ] && { forwarded_page || rc=1; }; done
