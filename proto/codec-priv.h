@@ -77,6 +77,12 @@ static inline int32_t codec__clip_ns(int32_t ns)
 int codec__stored_to_dom_at(struct arena *, struct str stored, const struct codec_opts *, unsigned depth, size_t *nodes,
 			    struct json **ret, struct err *);
 
+/* Of types with SCHEMA_CUSTOM (codec_custom.c). */
+int codec__custom_to_dom(struct arena *, const struct schema_type *, struct str wire, const struct codec_opts *, struct json **ret,
+			 struct err *);
+int codec__custom_to_json(struct buf *out, const struct schema_type *, struct str wire, const struct codec_opts *, struct err *);
+void codec__custom_to_wire(struct buf *out, const struct schema_type *, const struct json *dom, struct codec_errs *);
+
 int codec__corrupt(struct err *, const struct schema_type *, const char *what);
 
 #endif

@@ -325,6 +325,8 @@ int codec_wire_to_dom(struct arena *a, const struct schema_type *type, struct st
 {
 	size_t nodes = 0;
 
+	if (type->json == SCHEMA_CUSTOM)
+		return codec__custom_to_dom(a, type, wire, opts, ret, e);
 	return to_dom_at(a, type, wire, opts, 0, &nodes, ret, e);
 }
 

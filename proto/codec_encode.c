@@ -370,6 +370,8 @@ static void put_special(struct encode *e, const struct schema_type *t, const str
 {
 	switch ((enum schema_json)t->json) {
 	case SCHEMA_PLAIN:
+	case SCHEMA_CUSTOM:
+	case SCHEMA_ANY:
 		break;
 	case SCHEMA_TIME:
 	case SCHEMA_MICRO_TIME:
@@ -562,5 +564,8 @@ void codec_to_wire(struct buf *out, const struct schema_type *t, const struct js
 {
 	struct encode e = {.out = out, .errs = errs};
 
-	put_message(&e, t, dom, NULL);
+	if (t->json == SCHEMA_CUSTOM)
+		codec__custom_to_wire(out, t, dom, errs);
+	else
+		put_message(&e, t, dom, NULL);
 }

@@ -353,6 +353,8 @@ static int write_special(struct text *t, const struct schema_type *type, struct 
 
 	switch ((enum schema_json)type->json) {
 	case SCHEMA_PLAIN:
+	case SCHEMA_CUSTOM:
+	case SCHEMA_ANY:
 		break;
 	case SCHEMA_TIME:
 	case SCHEMA_MICRO_TIME:
@@ -404,6 +406,8 @@ int codec_wire_to_json(struct buf *out, const struct schema_type *type, struct s
 	bool first = true;
 	int rc = 0;
 
+	if (type->json == SCHEMA_CUSTOM)
+		return codec__custom_to_json(out, type, wire, opts, e);
 	if (type->json != SCHEMA_PLAIN) {
 		arena_init(&arena);
 		t.depth = 0;

@@ -8,6 +8,7 @@
 #include "proto/json.h"
 #include "proto/quantity.h"
 #include "proto/schema.h"
+#include "proto/structural.h"
 
 /*
  * A constant for a field that is left out. A field that cannot tell empty from absent (no pointer
@@ -554,6 +555,8 @@ static void apply(struct arena *a, const struct schema_type *t, struct json *obj
 void defaults_apply(struct arena *a, const struct schema_type *type, struct json *obj)
 {
 	pthread_once(&start.once, find_starts);
-	if (type)
+	if (type && type->json == SCHEMA_CUSTOM)
+		structural_default(a, type->custom, obj);
+	else if (type)
 		apply(a, type, obj);
 }

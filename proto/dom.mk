@@ -17,6 +17,9 @@ libproto_a_SOURCES += \
 	proto/patch_strategic.c
 libproto_a_SOURCES += \
 	proto/convert.c proto/convert.h \
+	proto/custom.c proto/custom.h proto/custom-priv.h \
+	proto/custom_types.c \
+	proto/custom_view.c \
 	proto/cron.c proto/cron.h \
 	proto/defaults.c proto/defaults.h \
 	proto/field_errs.c proto/field_errs.h

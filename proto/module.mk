@@ -58,6 +58,7 @@ noinst_LIBRARIES += libproto.a
 libproto_a_SOURCES = \
 	proto/codec.c proto/codec.h proto/codec-priv.h \
 	proto/codec_base64.c \
+	proto/codec_custom.c \
 	proto/codec_dom.c \
 	proto/codec_encode.c \
 	proto/codec_scan.c \

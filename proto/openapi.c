@@ -5,6 +5,7 @@
 
 #include "base/util.h"
 #include "proto/codec.h"
+#include "proto/custom.h"
 #include "proto/openapi-priv.h"
 #include "proto/resource.h"
 #include "proto/schema.h"
@@ -27,12 +28,14 @@ struct doc {
 	struct str gv;  /* v3: "api/v1" */
 	uint8_t *types; /* enum state, n_schema_types */
 	bool first;     /* no comma yet */
+	const struct openapi_more *more;
 };
 
 static void want(void *ctx, const struct schema_type *t)
 {
 	struct doc *d = ctx;
-	uint8_t *state = t ? &d->types[t - schema_types] : NULL;
+	/* Types of custom resources are written with their resource. */
+	uint8_t *state = t && t >= schema_types && t < schema_types + n_schema_types ? &d->types[t - schema_types] : NULL;
 
 	if (state && *state == UNSEEN)
 		*state = WANTED;
@@ -100,6 +103,14 @@ static void paths_of(struct doc *d, const struct resource *r)
 	arena_fini(&a);
 }
 
+static void write_definition(struct doc *d, struct str name, const struct json *j)
+{
+	if (d->proto)
+		openapi__proto_schema(d->b, 1, name, j);
+	else
+		member(d, name, j);
+}
+
 static void definition_of(struct doc *d, const struct schema_type *t)
 {
 	struct arena a;
@@ -107,10 +118,7 @@ static void definition_of(struct doc *d, const struct schema_type *t)
 
 	arena_init(&a);
 	j = openapi__schema(&a, t, d->v3, want, d);
-	if (d->proto)
-		openapi__proto_schema(d->b, 1, openapi__name(&a, t), j);
-	else
-		member(d, openapi__name(&a, t), j);
+	write_definition(d, openapi__name(&a, t), j);
 	arena_fini(&a);
 }
 
@@ -126,7 +134,25 @@ static bool all_paths(struct doc *d)
 		want_resource(d, r);
 		paths_of(d, r);
 	}
+	for (size_t i = 0; d->more && i < d->more->n; i++) {
+		if (!in_doc(d, d->more->v[i]))
+			continue;
+		any = true;
+		want_resource(d, d->more->v[i]);
+		paths_of(d, d->more->v[i]);
+	}
 	return any;
+}
+
+static void custom_definitions(struct doc *d, const struct custom *c)
+{
+	struct arena a;
+
+	arena_init(&a);
+	want_named(d, "meta.v1.ObjectMeta");
+	write_definition(d, openapi__name(&a, &c->type), custom_openapi(&a, c, d->v3));
+	write_definition(d, openapi__name(&a, &c->list_type), openapi__schema(&a, &c->list_type, d->v3, want, d));
+	arena_fini(&a);
 }
 
 static void all_definitions(struct doc *d)
@@ -136,6 +162,9 @@ static void all_definitions(struct doc *d)
 	want_named(d, "meta.v1.DeleteOptions");
 	want_named(d, "meta.v1.Status");
 	d->first = true;
+	for (size_t i = 0; d->more && i < d->more->n; i++)
+		if (in_doc(d, d->more->v[i]))
+			custom_definitions(d, d->more->v[i]->custom);
 	/* A definition may want types before its own place in the table. */
 	while (more) {
 		more = false;
@@ -151,9 +180,9 @@ static void all_definitions(struct doc *d)
 
 /* ---- the documents ---- */
 
-void openapi_v2_json(struct buf *b, const char *version)
+void openapi_v2_json(struct buf *b, const char *version, const struct openapi_more *more)
 {
-	struct doc d = {.b = b, .types = xcalloc(n_schema_types, 1)};
+	struct doc d = {.b = b, .more = more, .types = xcalloc(n_schema_types, 1)};
 
 	buf_printf(b,
 		"{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"%s\"},"
@@ -166,9 +195,9 @@ void openapi_v2_json(struct buf *b, const char *version)
 	free(d.types);
 }
 
-void openapi_v2_proto(struct buf *b, const char *version)
+void openapi_v2_proto(struct buf *b, const char *version, const struct openapi_more *more)
 {
-	struct doc d = {.b = b, .proto = true, .types = xcalloc(n_schema_types, 1)};
+	struct doc d = {.b = b, .more = more, .proto = true, .types = xcalloc(n_schema_types, 1)};
 	size_t at;
 
 	wire_add_bytes(b, 1, STR("2.0"));
@@ -185,9 +214,9 @@ void openapi_v2_proto(struct buf *b, const char *version)
 	free(d.types);
 }
 
-bool openapi_v3_json(struct buf *b, struct str gv, const char *version)
+bool openapi_v3_json(struct buf *b, struct str gv, const char *version, const struct openapi_more *more)
 {
-	struct doc d = {.b = b, .v3 = true, .gv = gv, .types = xcalloc(n_schema_types, 1)};
+	struct doc d = {.b = b, .more = more, .v3 = true, .gv = gv, .types = xcalloc(n_schema_types, 1)};
 	bool found;
 
 	buf_printf(b,
@@ -213,7 +242,30 @@ static bool listed_before(const struct resource *r)
 	return false;
 }
 
-void openapi_v3_index(struct buf *b, const char *version)
+/* The hash is of everything that the document is made from. */
+static void index_custom(struct buf *b, const struct openapi_more *more, size_t i)
+{
+	const struct resource *r = more->v[i];
+	struct buf text = BUF_INIT;
+	uint64_t hash = 0;
+
+	for (size_t k = 0; k < more->n; k++) {
+		if (strcmp(more->v[k]->api_version, r->api_version) != 0)
+			continue;
+		if (k < i)
+			return;
+		json_print(&text, more->v[k]->custom->openapi, JSON_COMPACT);
+		buf_addc(&text, more->v[k]->plural);
+		buf_addc(&text, more->v[k]->short_names);
+	}
+	for (size_t k = 0; k < text.n; k++)
+		hash = (hash ^ (unsigned char)text.p[k]) * 0x100000001b3u;
+	buf_printf(b, ",\"apis/%s\":{\"serverRelativeURL\":\"/openapi/v3/apis/%s?hash=%016llX\"}", r->api_version, r->api_version,
+		(unsigned long long)hash);
+	buf_fini(&text);
+}
+
+void openapi_v3_index(struct buf *b, const char *version, const struct openapi_more *more)
 {
 	bool first = true;
 
@@ -230,5 +282,7 @@ void openapi_v3_index(struct buf *b, const char *version)
 			(unsigned long long)(str_hash(str_from(version)) ^ n_schema_types));
 		first = false;
 	}
+	for (size_t i = 0; more && i < more->n; i++)
+		index_custom(b, more, i);
 	buf_addc(b, "}}");
 }

@@ -189,7 +189,9 @@ static void add_path(struct maker *m, struct json *paths, const char *path, bool
 	const char *api_version =
 		sub && sub->api_version[0] ? sub->api_version : m->res->api_version;
 	const char *kind = sub ? sub->kind : m->res->kind;
-	const struct schema_type *t = codec_type(str_from(api_version), str_from(kind));
+	const struct schema_type *t = m->res->custom && !(sub && sub->api_version[0])
+					      ? resource_type(m->res)
+					      : codec_type(str_from(api_version), str_from(kind));
 	struct json *item = json_new_object(m->a);
 
 	for (size_t i = 0; i < ARRAY_LEN(ops); i++) {

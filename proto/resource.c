@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "base/util.h"
+#include "proto/custom.h"
 #include "proto/schema.h"
 
 const char *const resource_verb_names[RESOURCE_N_VERBS] = {
@@ -114,18 +115,23 @@ const struct resource *resource_by_name(const char *name)
 
 const struct schema_type *resource_type(const struct resource *r)
 {
-	return schema_type_find(r->type);
+	return r->custom ? &r->custom->type : schema_type_find(r->type);
 }
 
 const struct schema_type *resource_list_type(const struct resource *r)
 {
-	return schema_type_find(r->list_type);
+	return r->custom ? &r->custom->list_type : schema_type_find(r->list_type);
 }
 
 const struct resource_sub *resource_subs(const struct resource *r, size_t *ret_n)
 {
-	size_t part = (size_t)(r - resources), i = 0, n = 0;
+	size_t part, i = 0, n = 0;
 
+	if (r->custom) {
+		*ret_n = r->custom->n_subs;
+		return r->custom->subs;
+	}
+	part = (size_t)(r - resources);
 	for (size_t seen = 0; seen <= part; i++)
 		seen += subs[i].name == NULL;
 	while (subs[i + n].name)
@@ -147,8 +153,13 @@ const struct resource_sub *resource_sub_find(const struct resource *r, const cha
 
 const struct resource_column *resource_columns(const struct resource *r, size_t *ret_n)
 {
-	size_t part = (size_t)(r - resources), i = 0, n = 0;
+	size_t part, i = 0, n = 0;
 
+	if (r->custom) {
+		*ret_n = r->custom->n_columns;
+		return r->custom->columns;
+	}
+	part = (size_t)(r - resources);
 	for (size_t seen = 0; seen <= part; i++)
 		seen += columns[i].name == NULL;
 	while (columns[i + n].name)
@@ -173,6 +184,8 @@ static void find_stored(void)
 
 const struct resource *resource_storage(const struct resource *r)
 {
+	if (r->custom)
+		return r;
 	pthread_once(&stored_once, find_stored);
 	return stored[r - resources];
 }

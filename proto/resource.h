@@ -7,6 +7,8 @@
  *	r = resource_by_name("deploy.apps");           any name that a user types
  *	resource_key(&buf, r, "default", "web");       /registry/deployments/default/web
  *
+ * Custom resources are no rows, but have a struct resource all the same; all but the look-ups work on theirs too.
+ *
  * Rows that are not `served` are known (their objects can be decoded) but have no behaviour yet: the API server does
  * not offer them.
  */
@@ -19,6 +21,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 
+struct custom;
 struct schema_type;
 
 /* In the alphabetical order in which discovery lists them. */
@@ -69,6 +72,7 @@ struct resource {
 	const char *categories;
 	const char *prefix; /* storage: behind /registry/ */
 	bool served;
+	const struct custom *custom; /* of a custom resource (proto/custom.h); NULL: a row of the table */
 };
 
 extern const struct resource resources[];

@@ -43,6 +43,8 @@ enum schema_json {
 	SCHEMA_SCHEMA_OR_ARRAY,
 	SCHEMA_SCHEMA_OR_BOOL,
 	SCHEMA_SCHEMA_OR_STRINGS,
+	SCHEMA_CUSTOM, /* an object of a custom resource: see proto/custom.h */
+	SCHEMA_ANY,    /* undescribed parts of custom resources: anything at all; objects are maps */
 };
 
 enum schema_flag {
@@ -61,6 +63,8 @@ enum schema_flag {
 	SCHEMA_STRUCT_GRANULAR = 1 << 12,
 	SCHEMA_TYPED = 1 << 13, /* messages show kind and apiVersion */
 };
+
+struct structural;
 
 /* Values of a string type. A value of "" says that empty is allowed. */
 struct schema_enum {
@@ -91,7 +95,7 @@ struct schema_field {
 	uint16_t number;
 	uint16_t flags; /* enum schema_flag */
 	uint8_t kind;   /* enum schema_kind; of a list or map: of its elements */
-	uint8_t json_len;
+	uint32_t json_len;
 };
 
 struct schema_key {
@@ -109,11 +113,14 @@ struct schema_type {
 	const struct schema_key *keys;     /* by JSON key; fields of inlined messages among them */
 	const uint8_t *by_number;          /* field number -> index into fields plus 1; 0: no such field */
 	const uint8_t *wire_order;         /* indexes into fields by ascending number */
-	uint8_t n_fields, n_keys, n_numbers;
+	uint32_t n_fields, n_keys;
+	uint8_t n_numbers;
 	uint8_t json; /* enum schema_json */
 	bool root;    /* JSON has kind and apiVersion */
 	bool is_list; /* a root with ListMeta and items */
 	bool atomic;  /* apply takes the struct as one value */
+	const struct schema_field *other; /* members that have no field of their own; NULL: there are none */
+	const struct structural *custom;  /* with SCHEMA_CUSTOM */
 };
 
 /* No message has more fields than this, so that per-message tables fit on the stack. */

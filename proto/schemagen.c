@@ -620,7 +620,7 @@ static void write_types(void)
 			printf(", f%zu, k_%zu, n%zu, o%zu, ", i, i, i, i);
 		else
 			printf(", 0, 0, 0, 0, ");
-		printf("%zu, %zu, %zu, %d, %d, %d, %d},\n", t->n_fields, n_keys[i], n_numbers[i], (int)t->json, t->root,
+		printf("%zu, %zu, %zu, %d, %d, %d, %d, 0, 0},\n", t->n_fields, n_keys[i], n_numbers[i], (int)t->json, t->root,
 		       is_list(t), t->atomic);
 	}
 	printf("};\n");

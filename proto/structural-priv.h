@@ -11,6 +11,9 @@
 
 struct structural_pattern;
 
+/* The order of properties, for qsort and bsearch (structural_shape.c). */
+int structural__by_name(const void *, const void *);
+
 enum structural_match { STRUCTURAL_NO_MATCH, STRUCTURAL_MATCH, STRUCTURAL_TOO_COSTLY };
 
 /* NULL: it is no RE2 expression; *ret_why (static or in the arena) says why. Freed with the arena. */

@@ -29,21 +29,6 @@ const char *structural_type_name(enum structural_type t)
 	return type_names[t];
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return str_cmp(((const struct structural_property *)a)->name, ((const struct structural_property *)b)->name);
-}
-
-const struct structural *structural_property(const struct structural *s, struct str name)
-{
-	struct structural_property key = {name, NULL}, *found;
-
-	if (s == NULL)
-		return NULL;
-	found = s->n_properties ? bsearch(&key, s->properties, s->n_properties, sizeof(key), by_name) : NULL;
-	return found ? found->schema : s->additional;
-}
-
 static struct structural *compile(struct compiler *, const struct json *, const struct field_path *, enum level);
 
 /* --- What may stand where ----------------------------------------------------------------------------------- */
@@ -235,7 +220,7 @@ static void read_properties(struct compiler *c, struct structural *s, const stru
 		s->properties[s->n_properties++].schema = compile(c, m->value, &p, level == AT_VALUE ? AT_VALUE : AT_FIELD);
 	}
 	if (s->n_properties)
-		qsort(s->properties, s->n_properties, sizeof(s->properties[0]), by_name);
+		qsort(s->properties, s->n_properties, sizeof(s->properties[0]), structural__by_name);
 	if (level == AT_VALUE || json_is_null(more))
 		return;
 	if (level == AT_ROOT)
@@ -416,6 +401,11 @@ static struct structural *compile(struct compiler *c, const struct json *j, cons
 	s->preserve_unknown = json_true(json_getc(j, "x-kubernetes-preserve-unknown-fields"));
 	s->embedded = json_true(json_getc(j, "x-kubernetes-embedded-resource"));
 	s->rules = json_getc(j, "x-kubernetes-validations");
+	if (json_len(s->rules) > 0) {
+		struct field_path p = field_child(path, "x-kubernetes-validations");
+
+		field_forbidden(c->errs, &p, "this server does not evaluate rules in CEL, and accepts no schema whose rules would not be enforced");
+	}
 	s->description = json_str(json_getc(j, "description"));
 	read_type(c, s, j, path, level);
 	read_properties(c, s, j, path, level);

@@ -84,7 +84,7 @@ struct structural {
 	const struct structural_pattern *pattern; /* NULL: none */
 	struct structural_list_of all_of, any_of, one_of;
 	struct structural *not;
-	const struct json *rules; /* x-kubernetes-validations, not evaluated here */
+	const struct json *rules; /* x-kubernetes-validations: refused when there are any */
 	struct str description;
 };
 

@@ -1,6 +1,24 @@
 /* What a schema does to an object before it is checked: unknown members go, defaults come. */
+#include <stdlib.h>
+
 #include "proto/field_errs.h"
+#include "proto/structural-priv.h"
 #include "proto/structural.h"
+
+int structural__by_name(const void *a, const void *b)
+{
+	return str_cmp(((const struct structural_property *)a)->name, ((const struct structural_property *)b)->name);
+}
+
+const struct structural *structural_property(const struct structural *s, struct str name)
+{
+	struct structural_property key = {name, NULL}, *found;
+
+	if (s == NULL)
+		return NULL;
+	found = s->n_properties ? bsearch(&key, s->properties, s->n_properties, sizeof(key), structural__by_name) : NULL;
+	return found ? found->schema : s->additional;
+}
 
 struct pruner {
 	struct arena *arena;

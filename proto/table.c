@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "proto/custom.h"
 #include "proto/resource.h"
 #include "proto/table-priv.h"
 
@@ -55,10 +56,14 @@ struct json *table_new(struct arena *a, const struct resource *res, const struct
 	const struct resource_column *c = plain;
 	size_t n = ARRAY_LEN(plain);
 
-	if (row_fn(res))
+	if (row_fn(res) || (res && res->custom))
 		c = resource_columns(res, &n);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		add_column(a, columns, &c[i]);
+		if (res && res->custom)
+			json_setc(a, json_at(columns, i), "description",
+				json_newc(a, res->custom->column_paths[i].description));
+	}
 	json_setc(a, t, "kind", json_newc(a, "Table"));
 	json_setc(a, t, "apiVersion", json_newc(a, "meta.k8s.io/v1"));
 	json_setc(a, t, "metadata", list_meta ? json_copy(a, list_meta) : json_new_object(a));
@@ -73,7 +78,9 @@ struct json *table_cells(
 	struct table__row r = {a, json_new_array(a), now};
 	table__fn *fn = row_fn(res);
 
-	if (fn) {
+	if (res && res->custom) {
+		custom_cells(a, res->custom, obj, now, r.cells);
+	} else if (fn) {
 		fn(&r, obj);
 	} else {
 		json_push(a, r.cells, json_new_str(a, json_strp(obj, "metadata.name")));

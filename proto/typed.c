@@ -12,7 +12,7 @@
 
 static bool is_struct(const struct schema_type *t)
 {
-	return t && t->json == SCHEMA_PLAIN && !t->atomic;
+	return t && (t->json == SCHEMA_PLAIN || t->json == SCHEMA_CUSTOM) && !t->atomic;
 }
 
 enum typed__kind typed__kind(struct typed__shape s)
@@ -31,16 +31,24 @@ enum typed__kind typed__kind(struct typed__shape s)
 		if (schema_is(f, SCHEMA_MAP))
 			return TYPED__MAP;
 	}
+	if (s.type && s.type->json == SCHEMA_ANY)
+		return TYPED__MAP;
 	return is_struct(s.type) ? TYPED__STRUCT : TYPED__LEAF;
 }
 
 bool typed__member(struct typed__shape s, struct str key, struct typed__shape *ret)
 {
+	if (s.type && s.type->json == SCHEMA_ANY && (!s.field || s.element || !schema_is(s.field, SCHEMA_MAP))) {
+		*ret = (struct typed__shape){s.type, NULL, false};
+		return true;
+	}
 	if (typed__kind(s) == TYPED__MAP) {
 		*ret = (struct typed__shape){s.type, s.field, true};
 		return true;
 	}
 	ret->field = schema_field_find(s.type, key);
+	if (!ret->field)
+		ret->field = s.type->other;
 	ret->type = ret->field ? ret->field->type : NULL;
 	ret->element = false;
 	return ret->field != NULL;
@@ -344,7 +352,8 @@ static struct json *paths_of(struct compare *c, struct typed__shape s, bool memb
 	enum typed__kind kind = typed__kind(s);
 	bool list = kind == TYPED__KEYED || kind == TYPED__SET;
 
-	if (kind == TYPED__LEAF || (json_len(v) > 0 && v->type != (list ? JSON_ARRAY : JSON_OBJECT)))
+	if (kind == TYPED__LEAF || (json_len(v) > 0 && v->type != (list ? JSON_ARRAY : JSON_OBJECT)) ||
+			(s.type && s.type->json == SCHEMA_ANY && v->type != JSON_OBJECT && v->type != JSON_NULL && kind == TYPED__MAP))
 		return c->leaf;
 	return list ? paths_of_list(c, s, member, v) : paths_of_object(c, s, member, v);
 }

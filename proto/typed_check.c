@@ -229,7 +229,7 @@ static void check(struct check *c, struct typed__shape s, const struct json *v, 
 
 			check(c, typed__element(s), m->value, &inner);
 		}
-	} else if (s.type && s.type->json == SCHEMA_PLAIN) {
+	} else if (s.type && (s.type->json == SCHEMA_PLAIN || s.type->json == SCHEMA_CUSTOM)) {
 		if (v->type != JSON_OBJECT)
 			wrong_type(c, p, "map", v);
 		else

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "proto/custom.h"
 #include "proto/resource.h"
+#include "proto/structural.h"
 #include "proto/validate-priv.h"
 
 static const struct {
@@ -78,6 +80,10 @@ void validate_object(const struct resource *res, const char *sub, const struct j
 	struct field_path meta = field_child(NULL, "metadata");
 
 	validate__meta(&c, &meta);
+	if (res->custom) {
+		structural_validate(res->custom->schema, obj, NULL, errs);
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
 		if (strcmp(kinds[i].api_version, res->api_version) == 0 &&
 			strcmp(kinds[i].kind, res->kind) == 0)

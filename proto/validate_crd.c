@@ -1,7 +1,9 @@
-/* The shape of definitions of custom resources; their schemas are not looked into. */
+/* Definitions of custom resources. What this server would not carry out (CEL, conversion webhooks) is refused, never ignored. */
 #include <string.h>
 
 #include "base/util.h"
+#include "proto/jsonpath.h"
+#include "proto/structural.h"
 #include "proto/validate-priv.h"
 
 static void names(struct field_errs *e, const struct field_path *path, const struct json *n)
@@ -47,10 +49,103 @@ static void names(struct field_errs *e, const struct field_path *path, const str
 	}
 }
 
+/* ".spec.replicas": members, nothing else. */
+static bool is_simple_path(struct str s)
+{
+	if (s.n < 2 || s.p[0] != '.' || s.p[s.n - 1] == '.')
+		return false;
+	for (size_t i = 1; i < s.n; i++)
+		if (strchr("[]{}()*?@,' \"", s.p[i]) || (s.p[i] == '.' && s.p[i - 1] == '.'))
+			return false;
+	return true;
+}
+
+static void scale_path(struct field_errs *e, const struct field_path *at, const struct json *scale, const char *key, const char *below)
+{
+	struct str path = json_str(json_getc(scale, key));
+
+	if (!is_simple_path(path))
+		validate__bad(e, at, scale, key, "should be a simple json path starting with .");
+	else if (!str_has_prefix(path, str_from(below)))
+		validate__bad(e, at, scale, key, "should be a json path under %.*s", (int)strlen(below) - 1, below);
+}
+
+static void scale(struct field_errs *e, const struct field_path *up, const struct json *s)
+{
+	struct field_path subs = field_child(up, "subresources"), at = field_child(&subs, "scale");
+	struct str selector = json_str(json_getc(s, "labelSelectorPath"));
+
+	if (json_is_null(s))
+		return;
+	if (validate__required(e, &at, s, "specReplicasPath"))
+		scale_path(e, &at, s, "specReplicasPath", ".spec.");
+	if (validate__required(e, &at, s, "statusReplicasPath"))
+		scale_path(e, &at, s, "statusReplicasPath", ".status.");
+	if (selector.n > 0 && (!is_simple_path(selector) || !(str_has_prefix(selector, STR(".spec.")) ||
+							      str_has_prefix(selector, STR(".status.")))))
+		validate__bad(e, &at, s, "labelSelectorPath", "should be a simple json path starting with .spec. or .status.");
+}
+
+static void column(struct field_errs *e, const struct field_path *at, const struct json *c)
+{
+	static const char *const types[] = {"boolean", "date", "integer", "number", "string", NULL};
+	static const char *const formats[] = {"byte", "date", "date-time", "double", "float", "int32", "int64", "password", NULL};
+	struct json **found;
+	struct err why = ERR_INIT;
+	size_t n;
+
+	validate__required(e, at, c, "name");
+	if (validate__required(e, at, c, "type"))
+		validate__one_of(e, at, c, "type", types);
+	validate__one_of_opt(e, at, c, "format", formats);
+	if (!validate__required(e, at, c, "jsonPath"))
+		return;
+	if (json_str(json_getc(c, "jsonPath")).p[0] != '.')
+		validate__bad(e, at, c, "jsonPath", "should be a simple json path starting with .");
+	else if (jsonpath_find(e->arena, json_str(json_getc(c, "jsonPath")), json_new_object(e->arena), &found, &n, &why) < 0 &&
+			why.code == ERR_BAD_REQUEST && !strstr(why.text, "is not found"))
+		validate__bad(e, at, c, "jsonPath", "is an invalid jsonpath: %s", why.text);
+}
+
+static void selectable(struct field_errs *e, const struct field_path *up, const struct json *v, const struct structural *s)
+{
+	struct field_path list = field_child(up, "selectableFields");
+	size_t i = 0;
+
+	validate__no_doubles(e, up, v, "selectableFields");
+	if (json_len(json_getc(v, "selectableFields")) > 8)
+		field_too_many(e, &list, json_len(json_getc(v, "selectableFields")), 8);
+	JSON_ITEMS (f, json_getc(v, "selectableFields")) {
+		struct field_path at = field_index(&list, i++);
+		struct str path = json_str(json_getc(f, "jsonPath")), rest, key;
+		const struct structural *of = s;
+
+		if (!validate__required(e, &at, f, "jsonPath"))
+			continue;
+		if (!is_simple_path(path)) {
+			validate__bad(e, &at, f, "jsonPath", "is an invalid path: must be a simple path of fields starting with .");
+			continue;
+		}
+		for (rest = str_skip(path, 1); of && rest.n > 0;) {
+			str_cut(rest, '.', &key, &rest);
+			of = of->n_properties > 0 ? structural_property(of, key) : NULL;
+		}
+		if (str_has_prefix(path, STR(".metadata.")))
+			validate__bad(e, &at, f, "jsonPath", "must not point to fields in metadata");
+		else if (s && !of)
+			validate__bad(e, &at, f, "jsonPath", "is an invalid path: does not refer to a valid field");
+		else if (s && of->type != STRUCTURAL_STRING && of->type != STRUCTURAL_BOOLEAN && of->type != STRUCTURAL_INTEGER)
+			validate__bad(e, &at, f, "jsonPath",
+				"must point to a field of type string, boolean or integer. Enum string fields and strings with "
+				"formats are allowed.");
+	}
+}
+
 static void version(struct field_errs *e, const struct field_path *at, const struct json *v)
 {
 	struct field_path schema = field_child(at, "schema"), open = field_child(&schema, "openAPIV3Schema");
 	const struct json *s = json_getp(v, "schema.openAPIV3Schema");
+	const struct structural *compiled = NULL;
 
 	validate__name(e, at, v, "name", validate_dns1035_label);
 	if (json_is_null(s))
@@ -59,6 +154,13 @@ static void version(struct field_errs *e, const struct field_path *at, const str
 		validate__missing(e, &open, "type", "must not be empty at the root");
 	else if (!json_eqc(json_getc(s, "type"), "object"))
 		validate__bad(e, &open, s, "type", "must be object at the root");
+	else
+		compiled = structural_compile(e->arena, s, &open, e);
+	if (!json_is_null(json_getc(v, "deprecationWarning")) && !json_true(json_getc(v, "deprecated")))
+		validate__bad(e, at, v, "deprecationWarning", "can only be set for deprecated versions");
+	scale(e, at, json_getp(v, "subresources.scale"));
+	validate__each(e, at, v, "additionalPrinterColumns", column);
+	selectable(e, at, v, compiled);
 }
 
 static void versions(struct field_errs *e, const struct field_path *up, const struct json *spec)
@@ -87,6 +189,7 @@ static void conversion(struct field_errs *e, const struct field_path *up, const 
 			  client = field_child(&hook, "clientConfig"), service = field_child(&client, "service");
 	const struct json *c = json_getc(spec, "conversion"), *w = json_getc(c, "webhook"), *cc = json_getc(w, "clientConfig");
 	bool url = !json_is_null(json_getc(cc, "url")), svc = !json_is_null(json_getc(cc, "service"));
+	size_t before = e->n;
 
 	validate__one_of(e, &path, c, "strategy", strategies);
 	if (!json_eqc(json_getc(c, "strategy"), "Webhook")) {
@@ -106,6 +209,8 @@ static void conversion(struct field_errs *e, const struct field_path *up, const 
 		validate__hook_service(e, &service, json_getc(cc, "service"));
 	if (json_len(json_getc(w, "conversionReviewVersions")) == 0)
 		validate__missing(e, &hook, "conversionReviewVersions", "");
+	if (e->n == before)
+		validate__forbid(e, &path, "strategy", "this server converts between versions by strategy None only");
 }
 
 void validate__crd(const struct validate__ctx *c)

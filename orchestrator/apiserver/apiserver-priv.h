@@ -17,6 +17,8 @@
 struct api_authn;
 struct audit;
 struct authz_state;
+struct custom_def;
+struct custom_index;
 struct http_client;
 struct kv;
 struct quota_state;
@@ -57,6 +59,9 @@ struct api_loop {
 	struct api_event_cache *events;
 	struct quota_state *quotas; /* of a serve loop; else NULL */
 	struct authz_state *authz;  /* made when first asked; serve loops have it from the start */
+	struct custom_index *custom; /* api__custom */
+	struct map openapi;          /* documents with custom resources, as of openapi_epoch */
+	uint64_t openapi_epoch;
 	struct map kubelets;        /* "ip:port" -> struct http_client */
 	struct list link;           /* in srv->loops */
 	unsigned n_clients;         /* in-process clients */
@@ -112,6 +117,16 @@ bool api__ws_wanted(const struct api_request *);
 int api__ws_watch(struct api_request *, struct err *);
 /* The server stops: end every watch of the loop in good order. */
 void api__watches_end(struct api_loop *);
+
+/* Of a definition of custom resources that is not what it was. */
+void api__watches_end_of(struct api_loop *, const struct custom_def *);
+
+/* custom_route.c: what the loop knows of custom resources; made when first asked, serve loops have it from the start. */
+struct custom_index *api__custom(struct api_loop *);
+/* openapi.c */
+void api__openapi_forget(struct api_loop *);
+/* Parts of the steps route and load-parent. */
+api_step_fn api__route_custom, api__custom_parent;
 
 /* Steps (request.c lists them). */
 api_step_fn api__authenticate; /* authn.c */

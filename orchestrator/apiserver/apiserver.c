@@ -20,6 +20,7 @@
 #include "orchestrator/apiserver/bootstrap.h"
 #include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/quota_state.h"
+#include "orchestrator/apiserver/custom_index.h"
 #include "raft/kv.h"
 #include "store/watch.h"
 
@@ -50,6 +51,8 @@ static void loop_context_free(struct api_loop *al)
 	ASSERT(list_empty(&al->watches));
 	authz_state_free(al->authz);
 	quota_state_free(al->quotas);
+	custom_index_free(al->custom);
+	api__openapi_forget(al);
 	watch_hub_free(al->hub);
 	api__event_cache_free(al->events);
 	map_fini(&al->kubelets);
@@ -256,6 +259,7 @@ static int serve_open(struct apiserver *srv, unsigned i, const char *address, st
 	al->serves = true;
 	al->authz = authz_state_new(srv->store, al->hub);
 	al->quotas = quota_state_new(srv->store, al->hub);
+	api__custom(al);
 	srv->serve[srv->n_serve++] = al;
 	return api__front_open(al, &hc, e);
 }

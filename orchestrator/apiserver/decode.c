@@ -15,6 +15,8 @@
 /* A value of a tree takes some sixty bytes: three megabytes of "0,0,0" must not become a hundred. No object has nearly so many. */
 #define BODY_MAX_VALUES 500000
 #define OBJECT_TYPES "application/json, application/yaml, application/vnd.kubernetes.protobuf"
+#define CUSTOM_OBJECT_TYPES "application/json, application/yaml"
+#define CUSTOM_PATCH_TYPES "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
 #define PATCH_TYPES                                                                                                    \
 	"application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"
 
@@ -160,14 +162,15 @@ static enum step_result check_encoding(struct api_request *req)
 			(int)MIN(encoding.n, (size_t)40), encoding.p);
 }
 
-enum step_result api_decode_body(struct api_request *req, const char *type_name, bool lenient)
+static enum step_result decode_body(struct api_request *req, const struct schema_type *type, bool lenient)
 {
-	const struct schema_type *type = schema_type_find(type_name);
 	struct str ct = content_type(req);
 
-	ASSERT(type);
 	if (check_encoding(req) != STEP_NEXT)
 		return STEP_FAIL;
+	if (type->json == SCHEMA_CUSTOM && !req->local && str_eqc(ct, "application/vnd.kubernetes.protobuf"))
+		return api_fail(req, ERR_UNSUPPORTED_MEDIA,
+				"the body of the request was in an unknown format - accepted media types include: " CUSTOM_OBJECT_TYPES);
 	if (str_eqc(ct, "application/vnd.kubernetes.protobuf"))
 		return decode_wire(req, type, lenient);
 	if (str_eqc(ct, "application/yaml"))
@@ -178,11 +181,19 @@ enum step_result api_decode_body(struct api_request *req, const char *type_name,
 			"the body of the request was in an unknown format - accepted media types include: " OBJECT_TYPES);
 }
 
+enum step_result api_decode_body(struct api_request *req, const char *type_name, bool lenient)
+{
+	const struct schema_type *type = schema_type_find(type_name);
+
+	ASSERT(type);
+	return decode_body(req, type, lenient);
+}
+
 enum step_result api__decode_object(struct api_request *req)
 {
 	if (managed_check_options(req) != STEP_NEXT)
 		return STEP_FAIL;
-	return api_decode_body(req, api_view_type(req)->name, false);
+	return decode_body(req, api_view_type(req), false);
 }
 
 /* What is applied stays as it was written: which fields it names counts, before any default. */
@@ -226,6 +237,9 @@ enum step_result api__decode_patch(struct api_request *req)
 	if (str_eqc(ct, "application/apply-patch+yaml"))
 		return decode_configuration(req);
 	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		if (types[i].type == PATCH_STRATEGIC && req->res->custom)
+			return api_fail(req, ERR_UNSUPPORTED_MEDIA,
+					"the body of the request was in an unknown format - accepted media types include: " CUSTOM_PATCH_TYPES);
 		if (!str_eqc(ct, types[i].media))
 			continue;
 		req->patch_type = types[i].type;

@@ -82,6 +82,18 @@ static enum step_result preconditions(struct api_request *req)
 	return api_fail_conflict(req, req->res, req->at.name, why);
 }
 
+static void add_finalizer(struct api_request *req, struct json *meta, const char *name)
+{
+	struct json *list = json_getc(meta, "finalizers");
+
+	if (!json_is(list, JSON_ARRAY)) {
+		list = json_new_array(&req->arena);
+		json_setc(&req->arena, meta, "finalizers", list);
+	}
+	if (!api_has_string(list, name))
+		json_push(&req->arena, list, json_newc(&req->arena, name));
+}
+
 /* Put the finalizers that the propagation policy asks for, and take out those it excludes. */
 static void finalizers(struct api_request *req, struct json *meta)
 {
@@ -102,13 +114,9 @@ static void finalizers(struct api_request *req, struct json *meta)
 		if (!want || want[0] != 'f')
 			api_remove_string(list, FINALIZER_FOREGROUND);
 	}
-	if (want && !api_has_string(list, want)) {
-		if (!list) {
-			list = json_new_array(&req->arena);
-			json_setc(&req->arena, meta, "finalizers", list);
-		}
-		json_push(&req->arena, list, json_newc(&req->arena, want));
-	}
+	if (want)
+		add_finalizer(req, meta, want);
+	list = json_getc(meta, "finalizers");
 	if (list && json_len(list) == 0)
 		json_delc(meta, "finalizers");
 }
@@ -165,6 +173,8 @@ enum step_result api__delete_decide(struct api_request *req)
 	marked = !json_is_null(json_getc(meta, "deletionTimestamp"));
 	if (!marked)
 		finalizers(req, meta);
+	if (!marked && req->strat->finalizer)
+		add_finalizer(req, meta, req->strat->finalizer);
 	held = json_len(json_getc(meta, "finalizers")) > 0 || (req->strat->held && req->strat->held(req->obj));
 	if (req->strat->grace)
 		grace = req->strat->grace(req, asked);

@@ -1,6 +1,6 @@
 /*
  * Discovery: /api, /apis and below, plain (one document a group or version) and aggregated (everything in one). All of it is
- * made from the rows of proto/resource.def; see "Kubernetes API Concepts", API discovery.
+ * made from the rows of proto/resource.def and the custom resources that the loop knows; see "Kubernetes API Concepts", API discovery.
  */
 #include "orchestrator/apiserver/paths.h"
 
@@ -8,6 +8,7 @@
 
 #include "base/util.h"
 #include "orchestrator/apiserver/answer.h"
+#include "orchestrator/apiserver/custom_index.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "proto/json.h"
 #include "proto/resource.h"
@@ -29,12 +30,38 @@ static struct json *array_at(struct arena *a, struct json *o, const char *key)
 	return v;
 }
 
-/* Is `r` the first served row of its group (or of its group and version)? Rows of one group stand together or not. */
-static bool first_of(const struct resource *r, bool version)
+/* All that is served: the rows of the table, then custom resources. */
+struct served {
+	struct arena *a;
+	const struct resource **v;
+	size_t n;
+};
+#define SERVED_FOR_EACH(r, all)                                                                                        \
+	for (size_t r##_i = 0; r##_i < (all)->n; r##_i++)                                                              \
+		for (const struct resource *r = (all)->v[r##_i]; r; r = NULL)
+
+static struct served *all_served(struct api_request *req)
 {
-	for (const struct resource *o = resources; o < r; o++)
-		if (o->served && strcmp(o->group, r->group) == 0 &&
-				(!version || strcmp(o->version, r->version) == 0))
+	struct served *all = arena_new_of(&req->arena, struct served);
+	const struct resource *const *custom;
+	size_t n;
+
+	custom = custom_index_all(api__custom(req->al), &n);
+	all->a = &req->arena;
+	all->v = arena_new_array(all->a, const struct resource *, n_resources + n);
+	RESOURCE_FOR_EACH (r)
+		if (r->served)
+			all->v[all->n++] = r;
+	for (size_t i = 0; i < n; i++)
+		all->v[all->n++] = custom[i];
+	return all;
+}
+
+/* Is `r` the first of its group (or of its group and version)? Those of one group stand together or not. */
+static bool first_of(const struct served *all, const struct resource *r, bool version)
+{
+	for (size_t i = 0; all->v[i] != r; i++)
+		if (strcmp(all->v[i]->group, r->group) == 0 && (!version || strcmp(all->v[i]->version, r->version) == 0))
 			return false;
 	return true;
 }
@@ -77,13 +104,14 @@ static struct json *version_entry(struct arena *a, const struct resource *r)
 	return v;
 }
 
-static struct json *group_doc(struct arena *a, const char *group)
+static struct json *group_doc(const struct served *all, const char *group)
 {
+	struct arena *a = all->a;
 	struct json *g = json_new_object(a);
 
 	set(a, g, "name", group);
-	RESOURCE_FOR_EACH (r) {
-		if (!r->served || strcmp(r->group, group) != 0 || !first_of(r, true))
+	SERVED_FOR_EACH (r, all) {
+		if (strcmp(r->group, group) != 0 || !first_of(all, r, true))
 			continue;
 		json_push(a, array_at(a, g, "versions"), version_entry(a, r));
 		if (!json_getc(g, "preferredVersion"))
@@ -124,18 +152,19 @@ static struct json *sub_entry(struct arena *a, const struct resource *r, const s
 	return o;
 }
 
-static struct json *resource_list(struct arena *a, const char *group, const char *version)
+static struct json *resource_list(const struct served *all, const char *group, const char *version)
 {
+	struct arena *a = all->a;
 	struct json *doc = json_new_object(a), *list = json_new_array(a);
 	bool found = false;
 
 	set(a, doc, "kind", "APIResourceList");
 	set(a, doc, "apiVersion", "v1");
-	RESOURCE_FOR_EACH (r) {
+	SERVED_FOR_EACH (r, all) {
 		const struct resource_sub *subs;
 		size_t n;
 
-		if (!r->served || strcmp(r->group, group) != 0 || strcmp(r->version, version) != 0)
+		if (strcmp(r->group, group) != 0 || strcmp(r->version, version) != 0)
 			continue;
 		if (!found)
 			set(a, doc, "groupVersion", r->api_version);
@@ -194,31 +223,33 @@ static struct json *resource_discovery(struct arena *a, const struct resource *r
 	return o;
 }
 
-static struct json *version_discovery(struct arena *a, const struct resource *first)
+static struct json *version_discovery(const struct served *all, const struct resource *first)
 {
+	struct arena *a = all->a;
 	struct json *v = json_new_object(a), *list = json_new_array(a);
 
 	set(a, v, "version", first->version);
-	RESOURCE_FOR_EACH (r)
-		if (r->served && strcmp(r->api_version, first->api_version) == 0)
+	SERVED_FOR_EACH (r, all)
+		if (strcmp(r->api_version, first->api_version) == 0)
 			json_push(a, list, resource_discovery(a, r));
 	json_setc(a, v, "resources", list);
 	set(a, v, "freshness", "Current");
 	return v;
 }
 
-static struct json *aggregated(struct arena *a, const char *api_version, bool core)
+static struct json *aggregated(const struct served *all, const char *api_version, bool core)
 {
+	struct arena *a = all->a;
 	struct json *doc = json_new_object(a), *items = json_new_array(a);
 
 	set(a, doc, "kind", "APIGroupDiscoveryList");
 	json_setc(a, doc, "apiVersion", json_newf(a, "apidiscovery.k8s.io/%s", api_version));
 	json_setc(a, doc, "metadata", json_new_object(a));
 	json_setc(a, doc, "items", items);
-	RESOURCE_FOR_EACH (r) {
+	SERVED_FOR_EACH (r, all) {
 		struct json *g, *meta;
 
-		if (!r->served || !first_of(r, false) || core != (r->group[0] == '\0'))
+		if (!first_of(all, r, false) || core != (r->group[0] == '\0'))
 			continue;
 		g = json_new_object(a);
 		meta = json_new_object(a);
@@ -226,9 +257,9 @@ static struct json *aggregated(struct arena *a, const char *api_version, bool co
 			set(a, meta, "name", r->group);
 		json_setc(a, meta, "creationTimestamp", json_new_null(a));
 		json_setc(a, g, "metadata", meta);
-		RESOURCE_FOR_EACH (v)
-			if (v->served && strcmp(v->group, r->group) == 0 && first_of(v, true))
-				json_push(a, array_at(a, g, "versions"), version_discovery(a, v));
+		SERVED_FOR_EACH (v, all)
+			if (strcmp(v->group, r->group) == 0 && first_of(all, v, true))
+				json_push(a, array_at(a, g, "versions"), version_discovery(all, v));
 		json_push(a, items, g);
 	}
 	return doc;
@@ -239,22 +270,23 @@ static enum step_result answer_aggregated(struct api_request *req, bool core)
 	_cleanup_(buf_fini) struct buf out = BUF_INIT;
 	const char *v = req->accept.discovery_version;
 
-	json_print(&out, aggregated(&req->arena, v, core), req->accept.pretty ? JSON_PRETTY : JSON_COMPACT);
+	json_print(&out, aggregated(all_served(req), v, core), req->accept.pretty ? JSON_PRETTY : JSON_COMPACT);
 	return api_answer_bytes(req, 200,
 			arena_printf(&req->arena, "application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList", v),
 			&out);
 }
 
-void api_discovery_paths(struct arena *a, struct json *paths)
+void api_discovery_paths(struct api_request *req, struct json *paths)
 {
-	RESOURCE_FOR_EACH (r) {
+	const struct served *all = all_served(req);
+	struct arena *a = all->a;
+
+	SERVED_FOR_EACH (r, all) {
 		const char *root = r->group[0] ? "/apis" : "/api";
 
-		if (!r->served)
-			continue;
-		if (r->group[0] && first_of(r, false))
+		if (r->group[0] && first_of(all, r, false))
 			json_push(a, paths, json_newf(a, "%s/%s", root, r->group));
-		if (first_of(r, true))
+		if (first_of(all, r, true))
 			json_push(a, paths, json_newf(a, "%s/%s", root, r->api_version));
 	}
 }
@@ -267,7 +299,7 @@ enum step_result api_path_api(struct api_request *req, struct str rest)
 	struct json *doc = json_new_object(a), *cidr;
 
 	if (str_eqc(rest, "/v1")) {
-		doc = resource_list(a, "", "v1");
+		doc = resource_list(all_served(req), "", "v1");
 		json_delc(doc, "apiVersion");
 		return api_answer_dom(req, 200, schema_type_find("meta.v1.APIResourceList"), doc);
 	}
@@ -289,29 +321,31 @@ enum step_result api_path_apis(struct api_request *req, struct str rest)
 {
 	struct arena *a = &req->arena;
 	struct json *doc, *groups = json_new_array(a);
+	const struct served *all;
 	struct str group, version;
 
 	while (rest.n > 0 && rest.p[rest.n - 1] == '/')
 		rest.n--;
 	if (rest.n == 0 && req->accept.discovery_v2)
 		return answer_aggregated(req, false);
+	all = all_served(req);
 	if (rest.n == 0) {
 		doc = json_new_object(a);
 		set(a, doc, "kind", "APIGroupList");
 		set(a, doc, "apiVersion", "v1");
-		RESOURCE_FOR_EACH (r)
-			if (r->served && r->group[0] && first_of(r, false))
-				json_push(a, groups, group_doc(a, r->group));
+		SERVED_FOR_EACH (r, all)
+			if (r->group[0] && first_of(all, r, false))
+				json_push(a, groups, group_doc(all, r->group));
 		json_setc(a, doc, "groups", groups);
 		return api_answer_dom(req, 200, schema_type_find("meta.v1.APIGroupList"), doc);
 	}
 	if (str_cut(str_skip(rest, 1), '/', &group, &version)) {
-		doc = group.n ? resource_list(a, arena_cstr(a, group), arena_cstr(a, version)) : NULL;
+		doc = group.n ? resource_list(all, arena_cstr(a, group), arena_cstr(a, version)) : NULL;
 		if (!doc)
 			return api_path_unknown(req);
 		return api_answer_dom(req, 200, schema_type_find("meta.v1.APIResourceList"), doc);
 	}
-	doc = group_doc(a, arena_cstr(a, group));
+	doc = group_doc(all, arena_cstr(a, group));
 	if (!json_getc(doc, "versions"))
 		return api_path_unknown(req);
 	set(a, doc, "kind", "APIGroup");

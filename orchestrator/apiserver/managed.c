@@ -10,6 +10,7 @@
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "orchestrator/apiserver/write.h"
+#include "proto/custom.h"
 #include "proto/defaults.h"
 #include "proto/field_errs.h"
 #include "proto/fieldmanager.h"
@@ -170,7 +171,7 @@ static enum step_result object_config(struct api_request *req, struct json **ret
 	json_setc(a, config, "kind", json_newc(a, req->res->kind));
 	n = json_getp(req->sent, "spec.replicas");
 	if (n)
-		json_setp(a, config, "spec.replicas", n);
+		json_setp(a, config, req->res->custom ? req->res->custom->spec_replicas : "spec.replicas", n);
 	*ret = config;
 	return STEP_NEXT;
 }

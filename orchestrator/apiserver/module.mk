@@ -18,6 +18,8 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/bootstrap.c orchestrator/apiserver/bootstrap.h \
 	orchestrator/apiserver/client_local.c \
 	orchestrator/apiserver/crypt.c orchestrator/apiserver/crypt.h \
+	orchestrator/apiserver/custom_index.c orchestrator/apiserver/custom_index.h \
+	orchestrator/apiserver/custom_route.c \
 	orchestrator/apiserver/decode.c orchestrator/apiserver/decode.h \
 	orchestrator/apiserver/delete.c \
 	orchestrator/apiserver/discovery.c \
@@ -57,6 +59,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/scale.c \
 	orchestrator/apiserver/storage.c orchestrator/apiserver/storage.h \
 	orchestrator/apiserver/strategy.c orchestrator/apiserver/strategy.h orchestrator/apiserver/strategies.h \
+	orchestrator/apiserver/strategy_crd.c \
 	orchestrator/apiserver/strategy_kinds.c \
 	orchestrator/apiserver/strategy_pod.c \
 	orchestrator/apiserver/strategy_service.c \

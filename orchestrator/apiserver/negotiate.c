@@ -41,7 +41,7 @@ static int quality(struct str s)
 }
 
 /* One media range with its parameters; false: we cannot make it. */
-static bool range_parse(struct str range, bool resource, struct api_accept *a, int *ret_q)
+static bool range_parse(struct str range, bool resource, bool json_only, struct api_accept *a, int *ret_q)
 {
 	struct str type, rest, param, key, value, as = STR_NULL, group = STR_NULL, version = STR_NULL;
 	bool known = false;
@@ -71,7 +71,7 @@ static bool range_parse(struct str range, bool resource, struct api_accept *a, i
 			a->pretty = str_eqc(value, "1");
 	}
 	if (as.n == 0)
-		return true;
+		return !(json_only && a->media == MEDIA_PROTOBUF);
 	if (str_eqc(as, "APIGroupDiscoveryList") && str_eqc(group, "apidiscovery.k8s.io")) {
 		a->discovery_v2 = str_eqc(version, "v2") || str_eqc(version, "v2beta1");
 		a->discovery_version = str_eqc(version, "v2") ? "v2" : "v2beta1";
@@ -121,7 +121,7 @@ int api_accept_parse(struct api_request *req, struct err *e)
 		int q;
 
 		str_cut(rest, ',', &range, &rest);
-		if (range_parse(str_trim(range), resource, &a, &q) && q > best_q) {
+		if (range_parse(str_trim(range), resource, req->json_only, &a, &q) && q > best_q) {
 			best_q = q;
 			req->accept = a;
 		}
@@ -129,7 +129,7 @@ int api_accept_parse(struct api_request *req, struct err *e)
 	/* Subresources that stream (log, exec) and non-resource paths look at the header themselves. */
 	if (best_q == 0 && resource && req->at.sub.n == 0)
 		return err_set(e, ERR_NOT_ACCEPTABLE,
-				"only the following media types are accepted: application/json, application/yaml, "
-				"application/vnd.kubernetes.protobuf");
+				"only the following media types are accepted: application/json, application/yaml%s",
+				req->json_only ? "" : ", application/vnd.kubernetes.protobuf");
 	return 0;
 }

@@ -176,7 +176,7 @@ static enum step_result path_root(struct api_request *req, struct str rest)
 	(void)rest;
 	for (size_t i = 1; i < ARRAY_LEN(rows); i++)
 		json_push(a, paths, json_newc(a, rows[i].path));
-	api_discovery_paths(a, paths);
+	api_discovery_paths(req, paths);
 	for (size_t i = 0; i < ARRAY_LEN(health_paths); i++)
 		for (size_t k = 0; k < ARRAY_LEN(checks); k++)
 			if (health_shows(health_paths[i], &checks[k]))

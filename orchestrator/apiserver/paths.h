@@ -14,7 +14,7 @@
 /* `rest` is the path behind the row's own. */
 enum step_result api_path_api(struct api_request *, struct str rest);     /* discovery.c */
 /* Adds the path of each group and version. */
-void api_discovery_paths(struct arena *, struct json *paths);
+void api_discovery_paths(struct api_request *, struct json *paths);
 enum step_result api_path_apis(struct api_request *, struct str rest);
 enum step_result api_path_openapi_v2(struct api_request *, struct str rest); /* openapi.c */
 enum step_result api_path_openapi_v3(struct api_request *, struct str rest);

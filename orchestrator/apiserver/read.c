@@ -14,6 +14,7 @@
 #include "orchestrator/apiserver/tables.h"
 #include "orchestrator/apiserver/decode.h"
 #include "proto/codec.h"
+#include "proto/custom.h"
 #include "proto/resource.h"
 #include "proto/schema.h"
 #include "proto/wire.h"
@@ -22,6 +23,18 @@
 #include "store/view.h"
 
 /* --- Selectors on stored bytes -------------------------------------------------------------------------------- */
+
+static int check_fields(const struct field_selector *fs, const struct resource *res, struct err *e)
+{
+	for (size_t i = 0; res->custom && i < fs->n_terms; i++) {
+		struct str f = fs->terms[i].field;
+
+		if (!str_eqc(f, "metadata.name") && !(res->namespaced && str_eqc(f, "metadata.namespace")) &&
+				!custom_selectable(res->custom, f))
+			return err_set(e, ERR_BAD_REQUEST, "field label not supported: %.*s", STR_FMT(f));
+	}
+	return res->custom ? 0 : field_selector_check(fs, res->api_version, res->kind, res->namespaced, e);
+}
 
 enum step_result api_selection_parse(struct api_request *req, struct api_selection *sel)
 {
@@ -33,8 +46,7 @@ enum step_result api_selection_parse(struct api_request *req, struct api_selecti
 	sel->all = req->opt.label_selector.n == 0 && req->opt.field_selector.n == 0;
 	if (selector_parse(&req->arena, req->opt.label_selector, &sel->labels, &e) < 0 ||
 			field_selector_parse(&req->arena, req->opt.field_selector, &sel->fields, &e) < 0 ||
-			field_selector_check(&sel->fields, req->res->api_version, req->res->kind, req->res->namespaced,
-					&e) < 0)
+			check_fields(&sel->fields, req->res, &e) < 0)
 		return api_fail(req, ERR_BAD_REQUEST, "%s", e.text);
 	return STEP_NEXT;
 }
@@ -49,6 +61,8 @@ struct raw_object {
 	struct str raw;
 	const struct storage_meta *meta;
 	char *scratch; /* for the text of a number */
+	struct arena *a;        /* of a custom object */
+	const struct json *doc; /* likewise */
 };
 #define FIELD_TEXT 24
 
@@ -88,11 +102,29 @@ static struct str field_of(const void *ctx, struct str field)
 		return o->meta->name;
 	if (str_eqc(field, "metadata.namespace"))
 		return o->meta->ns;
+	if (o->doc)
+		return custom_field(o->a, o->doc, field);
 	if (str_eqc(field, "source")) /* Events: the component */
 		return raw_field(o->type, o->raw, STR("source.component"), o->scratch);
 	if (str_eqc(field, "status.successful")) /* Jobs: what the field is called in selectors */
 		field = STR("status.succeeded");
 	return raw_field(o->type, o->raw, field, o->scratch);
+}
+
+static bool custom_matches(const struct api_selection *sel, struct raw_object *o)
+{
+	struct arena a;
+	struct json *doc;
+	struct err e = ERR_INIT;
+	bool is;
+
+	arena_init(&a);
+	is = api_dom_of(&a, sel->res, o->raw, &doc, &e) == 0;
+	o->a = &a;
+	o->doc = is ? doc : NULL;
+	is = is && field_selector_matches(&sel->fields, field_of, o);
+	arena_fini(&a);
+	return is;
 }
 
 bool api_selection_matches(const struct api_selection *sel, struct str raw)
@@ -105,6 +137,8 @@ bool api_selection_matches(const struct api_selection *sel, struct str raw)
 		return true;
 	if (!storage_meta(raw, &m) || !selector_matches(&sel->labels, label_of, &m.bytes))
 		return false;
+	if (sel->res->custom && sel->fields.n_terms > 0)
+		return custom_matches(sel, &o);
 	o.type = resource_type(sel->res);
 	return field_selector_matches(&sel->fields, field_of, &o);
 }

@@ -11,6 +11,7 @@
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/audit.h"
 #include "orchestrator/apiserver/strategy.h"
+#include "proto/custom.h"
 #include "proto/resource.h"
 
 /*
@@ -79,6 +80,7 @@ static void request_free(struct api_request *req)
 	buf_fini(&req->command);
 	free(req->kvr.response);
 	arena_fini(&req->arena);
+	custom_def_unref(req->custom_def);
 	free(req);
 }
 
@@ -240,7 +242,13 @@ static enum step_result route(struct api_request *req)
 	}
 	req->res = resource_find(arena_cstr(&req->arena, at->group), arena_cstr(&req->arena, at->version),
 			arena_cstr(&req->arena, at->resource));
-	if (!req->res || !req->res->served)
+	if (!req->res) {
+		enum step_result r = api__route_custom(req);
+
+		if (r != STEP_NEXT)
+			return r;
+	}
+	if (!req->res->served)
 		return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
 	req->strat = api_strategy_find(req->res);
 	if (at->sub.n > 0) {
@@ -260,7 +268,9 @@ static enum step_result route(struct api_request *req)
 		return not_allowed(req);
 	if (req->strat->program)
 		return api_program(req, req->strat->program);
-	if (req->res->namespaced && at->ns.n == 0 && at->verb != API_LIST && at->verb != API_WATCH)
+	/* Only the controllers empty all namespaces at once, before a definition goes. */
+	if (req->res->namespaced && at->ns.n == 0 && at->verb != API_LIST && at->verb != API_WATCH &&
+			!(at->verb == API_DELETE_COLLECTION && req->local && req->res->custom))
 		return not_allowed(req);
 	if (!req->res->namespaced && at->ns.n > 0 && !str_eqc(at->resource, "namespaces"))
 		return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");

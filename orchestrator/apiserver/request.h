@@ -26,6 +26,7 @@
 #include "raft/kv.h"
 
 struct api_loop;
+struct custom_def;
 struct api_request;
 struct api_strategy;
 struct apiserver;
@@ -148,6 +149,10 @@ struct api_request {
 	struct api_user user;
 	struct api_user real_user;        /* who asked to act as `user`; without a name when nobody did */
 	const struct resource *res;       /* the resource of the path */
+	struct custom_def *custom_def;    /* of a custom resource: counted, so that res stays */
+	bool json_only;                   /* it has no protobuf form for clients */
+	struct str def_key;               /* a new custom object: its definition must still be what it was */
+	uint64_t def_rev;
 	const struct api_strategy *strat; /* its behaviour; never NULL when res is set */
 	const struct api_subresource *subres; /* of at.sub; NULL without one */
 

@@ -1,12 +1,15 @@
-/* The scale subresource: spec.replicas of workloads as an autoscaling/v1 Scale. */
+/* The scale subresource: the number of replicas of workloads (and where a custom resource says it is) as an autoscaling/v1 Scale. */
 #include "base/util.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategies.h"
+#include "proto/custom.h"
+#include "proto/resource.h"
 #include "proto/selector.h"
 
 struct json *strategy_scale_to_view(struct api_request *req, struct json *obj)
 {
 	static const char *const copied[] = {"name", "namespace", "uid", "creationTimestamp"};
+	const struct custom *c = req->res->custom;
 	struct arena *a = &req->arena;
 	struct json *view = json_new_object(a), *meta = json_new_object(a), *v;
 	_cleanup_(buf_fini) struct buf text = BUF_INIT;
@@ -20,10 +23,16 @@ struct json *strategy_scale_to_view(struct api_request *req, struct json *obj)
 			json_setc(a, meta, copied[i], v);
 	}
 	json_setc(a, view, "metadata", meta);
-	v = json_getp(obj, "spec.replicas");
+	v = json_getp(obj, c ? c->spec_replicas : "spec.replicas");
 	json_setp(a, view, "spec.replicas", json_new_int(a, json_i64_or(v, 0)));
-	v = json_getp(obj, "status.replicas");
+	v = json_getp(obj, c ? c->status_replicas : "status.replicas");
 	json_setp(a, view, "status.replicas", json_new_int(a, json_i64_or(v, 0)));
+	if (c) {
+		v = c->label_selector ? json_getp(obj, c->label_selector) : NULL;
+		if (json_is(v, JSON_STRING))
+			json_setp(a, view, "status.selector", v);
+		return view;
+	}
 	if (selector_from_json(a, json_getp(obj, "spec.selector"), &sel, NULL) == 0 && !sel.nothing) {
 		selector_print(&text, &sel);
 		json_setp(a, view, "status.selector", json_new_str(a, buf_str(&text)));
@@ -46,6 +55,6 @@ enum step_result strategy_scale_from_view(struct api_request *req, struct json *
 				STR_FMT(req->at.name), (long long)n);
 	}
 	req->obj = json_copy(&req->arena, req->old);
-	json_setp(&req->arena, req->obj, "spec.replicas", json_new_int(&req->arena, n));
+	json_setp(&req->arena, req->obj, req->res->custom ? req->res->custom->spec_replicas : "spec.replicas", json_new_int(&req->arena, n));
 	return STEP_NEXT;
 }

@@ -10,6 +10,7 @@
 #include "proto/wire.h"
 #include "proto/codec.h"
 #include "proto/convert.h"
+#include "proto/custom.h"
 #include "proto/resource.h"
 #include "store/view.h"
 
@@ -149,7 +150,26 @@ bool storage_label(struct str meta, struct str key, struct str *ret_value)
 	return false;
 }
 
+static int load(struct store *, struct arena *, const struct resource *, struct str key, struct str *ret_raw, uint64_t *ret_rv,
+		struct err *);
+
+/* Custom objects are stored as JSON, in whichever version; what this one does not know is left out. */
+static bool unwrap_custom(struct arena *a, const struct custom *c, struct str key, struct str value, struct str *ret_raw)
+{
+	struct err e = ERR_INIT;
+	struct json *doc;
+
+	return crypt_open(a, key, value, &value) && custom_load(a, c, value, &doc, &e) == 0 &&
+	       api_dom_encode(a, &c->type, doc, ret_raw, &e) == 0;
+}
+
 int storage_load(struct store *store, struct arena *a, struct str key, struct str *ret_raw, uint64_t *ret_rv, struct err *e)
+{
+	return load(store, a, NULL, key, ret_raw, ret_rv, e);
+}
+
+static int load(struct store *store, struct arena *a, const struct resource *res, struct str key, struct str *ret_raw,
+		uint64_t *ret_rv, struct err *e)
 {
 	struct store_view *v;
 	struct store_kv kv;
@@ -159,7 +179,7 @@ int storage_load(struct store *store, struct arena *a, struct str key, struct st
 	if (r < 0)
 		return r;
 	r = view_get(v, key, 0, &kv, e);
-	if (r == 0 && !storage_unwrap_key(a, key, kv.value, &raw))
+	if (r == 0 && !(res && res->custom ? unwrap_custom(a, res->custom, key, kv.value, &raw) : storage_unwrap_key(a, key, kv.value, &raw)))
 		r = err_set(e, ERR_CORRUPT, "the value of %.*s is not an object, or is sealed with a key that we do not have",
 				STR_FMT(key));
 	if (r == 0) {
@@ -187,13 +207,15 @@ bool storage_unwrap_key(struct arena *a, struct str key, struct str value, struc
 
 bool storage_unwrap_as(struct arena *a, const struct resource *res, struct str key, struct str value, struct str *ret_raw)
 {
+	if (res->custom)
+		return unwrap_custom(a, res->custom, key, value, ret_raw);
 	return storage_unwrap_key(a, key, value, ret_raw) && raw_as(a, res, ret_raw);
 }
 
 int storage_load_as(struct store *store, struct arena *a, const struct resource *res, struct str key, struct str *ret_raw,
 		uint64_t *ret_rv, struct err *e)
 {
-	int r = storage_load(store, a, key, ret_raw, ret_rv, e);
+	int r = load(store, a, res, key, ret_raw, ret_rv, e);
 
 	if (r == 0 && !raw_as(a, res, ret_raw))
 		return err_set(e, ERR_CORRUPT, "the value of %.*s cannot be read as %s", STR_FMT(key), res->api_version);
@@ -208,8 +230,14 @@ int storage_encode(struct arena *a, const struct resource *res, struct json **do
 	int r;
 
 	if (as == res) {
+		_cleanup_(buf_fini) struct buf text = BUF_INIT;
+
 		r = api_dom_encode(a, resource_type(res), *doc, ret_raw, e);
 		*ret_stored = *ret_raw;
+		if (r == 0 && res->custom) {
+			custom_store(&text, res->custom, *doc);
+			*ret_stored = arena_str(a, buf_str(&text));
+		}
 		return r;
 	}
 	stored = convert_to_storage(a, res, *doc);

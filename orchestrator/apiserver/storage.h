@@ -3,7 +3,7 @@
  *
  * Keys are kube-apiserver's (/registry/pods/default/x); a value is `k8s\0` + runtime.Unknown{typeMeta, raw}. `raw`, the
  * plain protobuf of the object, holds no resourceVersion: that is the key's mod_revision, spliced in when the object is
- * read. Bytes from a view are good until the view closes; storage_load copies into an arena.
+ * read. Custom objects are stored as JSON; their raw form (proto/custom.h) is made when they are read. Bytes from a view are good until the view closes; storage_load copies into an arena.
  */
 #ifndef ORCHESTRATOR_APISERVER_STORAGE_H
 #define ORCHESTRATOR_APISERVER_STORAGE_H

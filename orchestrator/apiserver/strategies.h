@@ -37,8 +37,11 @@ enum step_result strategy_csr_check(struct api_request *);
 enum step_result strategy_cron_job_check(struct api_request *);
 enum step_result strategy_csr_approval(struct api_request *, struct json *view);
 extern const struct api_step strategy_component_statuses[];
-enum step_result strategy_crd_create(struct api_request *);
-enum step_result strategy_crd_update(struct api_request *);
+
+/* strategy_crd.c */
+#define STRATEGY_CRD_FINALIZER "customresourcecleanup.apiextensions.k8s.io"
+enum step_result strategy_crd_admit(struct api_request *);
+void strategy_crd_marked(struct api_request *);
 
 /* scale.c */
 struct json *strategy_scale_to_view(struct api_request *, struct json *obj);

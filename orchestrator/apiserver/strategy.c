@@ -6,6 +6,7 @@
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategies.h"
+#include "proto/custom.h"
 #include "proto/json.h"
 #include "proto/resource.h"
 
@@ -143,7 +144,7 @@ static const struct api_strategy strategies[] = {
 				.check = strategy_csr_check},
 		{.group = "batch", .plural = "cronjobs", .check = strategy_cron_job_check},
 		{.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions",
-				.prepare_create = strategy_crd_create, .prepare_update = strategy_crd_update},
+				.admit = strategy_crd_admit, .marked = strategy_crd_marked, .finalizer = STRATEGY_CRD_FINALIZER},
 		{.group = "apiregistration.k8s.io", .plural = "apiservices", .no_generation = true},
 		{.group = "networking.k8s.io", .plural = "ipaddresses", .no_generation = true},
 		{.group = "networking.k8s.io", .plural = "servicecidrs", .no_generation = true},
@@ -179,9 +180,13 @@ static const struct api_strategy strategies[] = {
 		{.group = "authorization.k8s.io", .plural = "selfsubjectrulesreviews", .program = strategy_rules_review},
 };
 static const struct api_strategy by_default = {.group = NULL};
+/* Custom resources without the status subresource. */
+static const struct api_strategy custom_plain = {.group = NULL, .no_status = true};
 
 const struct api_strategy *api_strategy_find(const struct resource *res)
 {
+	if (res->custom)
+		return res->custom->has_status ? &by_default : &custom_plain;
 	for (size_t i = 0; i < ARRAY_LEN(strategies); i++)
 		if (strcmp(strategies[i].plural, res->plural) == 0 && strcmp(strategies[i].group, res->group) == 0)
 			return &strategies[i];

@@ -24,6 +24,8 @@ struct api_strategy {
 	bool return_deleted;   /* DELETE answers with the object, not with a Status */
 	/* What a second delete is told while the first still waits (409); NULL: it is let through. */
 	const char *busy_text;
+	/* Put on an object when it is marked as being deleted: somebody cleans up behind it first. NULL: none. */
+	const char *finalizer;
 	/* Not stored at all: every request runs this program. */
 	const struct api_step *program;
 	/* Clear and set fields the server owns, on create; before defaulting. */

@@ -193,39 +193,6 @@ enum step_result strategy_csr_approval(struct api_request *req, struct json *vie
 	return STEP_NEXT;
 }
 
-/* --- Definitions of custom resources ---------------------------------------------------------------------------------- */
-
-/* Every version that ever was the stored one is remembered. */
-static void remember_stored(struct api_request *req)
-{
-	struct arena *a = &req->arena;
-	struct json *status = json_object_at(a, req->obj, "status"), *list;
-
-	if (!status)
-		return;
-	list = json_getc(status, "storedVersions");
-	if (!json_is(list, JSON_ARRAY)) {
-		list = json_new_array(a);
-		json_setc(a, status, "storedVersions", list);
-	}
-	JSON_ITEMS (v, json_getp(req->obj, "spec.versions"))
-		if (json_true(json_getc(v, "storage")) && !api_has_string(list, json_cstr(json_getc(v, "name"))))
-			json_push(a, list, json_getc(v, "name"));
-}
-
-enum step_result strategy_crd_create(struct api_request *req)
-{
-	remember_stored(req);
-	return STEP_NEXT;
-}
-
-enum step_result strategy_crd_update(struct api_request *req)
-{
-	if (!req->subres)
-		remember_stored(req);
-	return STEP_NEXT;
-}
-
 /* --- Component statuses ----------------------------------------------------------------------------------------------- */
 
 /* All parts run where the leader is: they are well when there is one. Old scripts still ask. */

@@ -258,7 +258,8 @@ static void watch_gone(struct watcher *w, int64_t compact_revision)
 
 static bool shareable(const struct api_watch *aw)
 {
-	return aw->req->accept.as == AS_OBJECT && !aw->req->responder->event;
+	/* A definition that comes after another may stand where it stood: custom resources are not told apart by their address. */
+	return aw->req->accept.as == AS_OBJECT && !aw->req->responder->event && !aw->req->res->custom;
 }
 
 static int emit(struct api_watch *aw, const struct watch_event *ev, const char *type, struct str raw, struct err *e)
@@ -585,6 +586,21 @@ enum step_result api__watch(struct api_request *req)
 	else
 		watch_live(aw, false);
 	return STEP_DONE;
+}
+
+void api__watches_end_of(struct api_loop *al, const struct custom_def *d)
+{
+	struct api_watch *found;
+
+	/* Whoever is told of an end may end others: look from the front each time. */
+	do {
+		found = NULL;
+		LIST_FOR_EACH (aw, &al->watches, struct api_watch, link)
+			if (!found && aw->req->custom_def == d)
+				found = aw;
+		if (found)
+			watch_end(found);
+	} while (found);
 }
 
 void api__watches_end(struct api_loop *al)

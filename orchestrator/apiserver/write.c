@@ -112,6 +112,8 @@ enum step_result api__load_parent(struct api_request *req)
 		return STEP_WAIT;
 	if (req->unknown && resolved(req))
 		return STEP_JUMP;
+	if (req->res->custom && !req->subres && (r = api__custom_parent(req)) != STEP_NEXT)
+		return r;
 	if (!req->res->namespaced || req->subres)
 		return STEP_NEXT;
 	r = api_lookup(req, "", "namespaces", STR_NULL, ns, &raw, &rv);
@@ -363,6 +365,8 @@ enum step_result api__prepare_create(struct api_request *req)
 		return r;
 	if (req->parent_key.n > 0)
 		txn_if_exists(req->txn, req->parent_key);
+	if (req->def_key.n > 0)
+		txn_if_mod(req->txn, req->def_key, req->def_rev);
 	return api_txn_put_object(req);
 }
 
@@ -494,16 +498,17 @@ enum step_result api__patch_apply(struct api_request *req)
 	return api_take_view(req, patched);
 }
 
-static bool spec_changed(const struct json *old, const struct json *new)
+/* `status` counts where it is no subresource. */
+static bool spec_changed(const struct json *old, const struct json *new, bool with_status)
 {
 	JSON_MEMBERS (m, new) {
-		if (str_eqc(m->key, "metadata") || str_eqc(m->key, "status"))
+		if (str_eqc(m->key, "metadata") || (!with_status && str_eqc(m->key, "status")))
 			continue;
 		if (!json_equal(m->value, json_get(old, m->key)))
 			return true;
 	}
 	JSON_MEMBERS (m, old)
-		if (!str_eqc(m->key, "metadata") && !str_eqc(m->key, "status") && !json_get(new, m->key))
+		if (!str_eqc(m->key, "metadata") && (with_status || !str_eqc(m->key, "status")) && !json_get(new, m->key))
 			return true;
 	return false;
 }
@@ -543,7 +548,7 @@ enum step_result api__prepare_update(struct api_request *req)
 	if (r != STEP_NEXT)
 		return r;
 	managed_keep_times(req);
-	if (!req->strat->no_generation && (spec_changed(req->old, req->obj) || annotations_count(req)))
+	if (!req->strat->no_generation && (spec_changed(req->old, req->obj, req->strat->no_status) || annotations_count(req)))
 		json_setc(&req->arena, meta, "generation",
 				json_new_int(&req->arena, json_i64_or(json_getc(meta, "generation"), 0) + 1));
 	if (ends_deletion(req)) {
@@ -589,7 +594,10 @@ enum step_result api_txn_put_object(struct api_request *req)
 
 	if (storage_encode(&req->arena, req->res, &req->obj, &req->new_bytes, &stored, &e) < 0)
 		return api_fail_err(req, &e);
-	codec_wrap(&value, resource_storage(req->res)->api_version, req->res->kind, stored);
+	if (req->res->custom)
+		buf_adds(&value, stored);
+	else
+		codec_wrap(&value, resource_storage(req->res)->api_version, req->res->kind, stored);
 	/* Who wrote what is worth less than the object. */
 	if (value.n > API_MAX_BODY / 2 && json_delp(req->obj, "metadata.managedFields"))
 		return api_txn_put_object(req);

@@ -55,6 +55,8 @@ struct loop;
 	X(CSRS, "certificates.k8s.io", "v1", "certificatesigningrequests",                         \
 		certificates__certificate_signing_request)                                         \
 	X(CLUSTERROLES, "rbac.authorization.k8s.io", "v1", "clusterroles", rbac__cluster_role)     \
+	X(CRDS, "apiextensions.k8s.io", "v1", "customresourcedefinitions",                         \
+		apiextensions__custom_resource_definition)                                         \
 	X(LEASES, "coordination.k8s.io", "v1", "leases", coordination__lease)
 
 enum view_id {
@@ -149,7 +151,10 @@ struct controller_row {
 extern const struct controller_row controller_deployment, controller_replicaset, controller_endpointslice,
 		controller_endpoints, controller_namespace, controller_garbage, controller_node_lifecycle, controller_node_ipam,
 		controller_serviceaccount, controller_root_ca, controller_podgc, controller_clusterrole_aggregation,
-		controller_resourcequota, controller_csr;
+		controller_resourcequota, controller_csr, controller_crd;
+
+/* crd.c: what a client needs to ask for the objects of a definition; NULL when they are not served. */
+const struct resource *crd_resource(struct arena *, const struct informer_obj *definition);
 
 /* --- The runner ------------------------------------------------------------------------------------------ */
 

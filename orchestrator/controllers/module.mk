@@ -4,6 +4,7 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/backends.c orchestrator/controllers/backends.h \
 	orchestrator/controllers/controller.h \
 	orchestrator/controllers/clusterrole.c \
+	orchestrator/controllers/crd.c \
 	orchestrator/controllers/csr.c \
 	orchestrator/controllers/deployment-priv.h \
 	orchestrator/controllers/deployment.c \

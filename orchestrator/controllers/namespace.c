@@ -20,6 +20,12 @@ static void each_resource(struct reconcile *r, const char *ns, void (*fn)(struct
 	RESOURCE_FOR_EACH (res)
 		if (res->served && res->namespaced && (res->verbs & verb))
 			fn(r, res, ns);
+	INFORMER_FOR_EACH (o, r->view->inf[VIEW_CRDS]) {
+		const struct resource *res = crd_resource(r->arena, o);
+
+		if (res && res->namespaced)
+			fn(r, res, ns);
+	}
 }
 
 static void reconcile_namespace(struct reconcile *r)

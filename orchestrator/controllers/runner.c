@@ -11,6 +11,7 @@
 #include "io/loop.h"
 #include "orchestrator/client/client.h"
 #include "orchestrator/controllers/plan-priv.h"
+#include "proto/apiextensions.pb-c.h"
 #include "proto/apps.pb-c.h"
 #include "proto/coordination.pb-c.h"
 #include "proto/certificates.pb-c.h"
@@ -75,7 +76,7 @@ static const struct controller_row *const rows[] = {
 	&controller_deployment, &controller_replicaset, &controller_endpointslice, &controller_endpoints,
 	&controller_namespace, &controller_garbage, &controller_node_lifecycle, &controller_node_ipam,
 	&controller_serviceaccount, &controller_root_ca, &controller_podgc, &controller_clusterrole_aggregation,
-	&controller_resourcequota, &controller_csr,
+	&controller_resourcequota, &controller_csr, &controller_crd,
 };
 
 struct controllers {

@@ -1,5 +1,5 @@
 # What works on JSON trees and the small notations.
-DOM_FUZZ_LIBS = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS) -lm
+DOM_FUZZ_LIBS = libproto.a libbase.a $(PROTOBUFC_LIBS) $(PCRE2_LIBS) $(YAML_LIBS) -lm
 FUZZ_TARGETS += tests/fuzz/fuzz_json
 tests_fuzz_fuzz_json_SOURCES = tests/fuzz/fuzz_json.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_json_LDFLAGS = $(FUZZ_LDFLAGS)

@@ -1,6 +1,6 @@
 # Tests of what works on the JSON tree.
 DOM_TEST_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
-DOM_TEST_LIBS = libproto.a libbase.a $(YAML_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lm
+DOM_TEST_LIBS = libproto.a libbase.a $(YAML_LIBS) $(PROTOBUFC_LIBS) $(PCRE2_LIBS) $(CMOCKA_LIBS) -lm
 UNIT_TESTS += tests/unit/proto/test_json
 tests_unit_proto_test_json_SOURCES = tests/unit/proto/test_json.c
 tests_unit_proto_test_json_CFLAGS = $(DOM_TEST_CFLAGS)

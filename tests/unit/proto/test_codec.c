@@ -516,6 +516,8 @@ static struct json *random_object(struct arena *a, const struct schema_type *t, 
 	case SCHEMA_SCHEMA_OR_ARRAY:
 	case SCHEMA_SCHEMA_OR_STRINGS:
 	case SCHEMA_PLAIN:
+	case SCHEMA_CUSTOM:
+	case SCHEMA_ANY:
 		break;
 	}
 	j = json_new_object(a);

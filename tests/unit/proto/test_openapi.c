@@ -42,7 +42,7 @@ static void test_v2(void **state)
 	struct arena a;
 
 	arena_init(&a);
-	openapi_v2_json(&b, "v1.2.3");
+	openapi_v2_json(&b, "v1.2.3", NULL);
 	assert_int_equal(json_parse(&a, buf_str(&b), NULL, &doc, NULL), 0);
 	defs = json_getc(doc, "definitions");
 	check_refs(doc, defs, "#/definitions/");
@@ -88,7 +88,7 @@ static void test_v2_proto(void **state)
 	struct wire_item it;
 	struct str pod = STR_NULL;
 
-	openapi_v2_proto(&b, "v1.2.3");
+	openapi_v2_proto(&b, "v1.2.3", NULL);
 	assert_true(str_eqc(field(buf_str(&b), 1), "2.0"));
 	assert_true(str_eqc(field(field(buf_str(&b), 2), 2), "v1.2.3"));
 	r = wire_reader(field(buf_str(&b), 9));
@@ -112,13 +112,13 @@ static void test_v3(void **state)
 	struct arena a;
 
 	arena_init(&a);
-	openapi_v3_index(&b, "v1");
+	openapi_v3_index(&b, "v1", NULL);
 	assert_int_equal(json_parse(&a, buf_str(&b), NULL, &doc, NULL), 0);
 	assert_non_null(get2(json_getc(doc, "paths"), "apis/apps/v1", "serverRelativeURL"));
 	buf_clear(&b);
-	assert_false(openapi_v3_json(&b, STR("apis/none/v1"), "v1"));
-	assert_false(openapi_v3_json(&b, STR("apis"), "v1"));
-	assert_true(openapi_v3_json(&b, STR("api/v1"), "v1"));
+	assert_false(openapi_v3_json(&b, STR("apis/none/v1"), "v1", NULL));
+	assert_false(openapi_v3_json(&b, STR("apis"), "v1", NULL));
+	assert_true(openapi_v3_json(&b, STR("api/v1"), "v1", NULL));
 	assert_int_equal(json_parse(&a, buf_str(&b), NULL, &doc, NULL), 0);
 	check_refs(doc, json_getp(doc, "components.schemas"), "#/components/schemas/");
 	assert_non_null(

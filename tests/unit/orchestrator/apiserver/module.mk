@@ -61,3 +61,10 @@ tests_unit_orchestrator_apiserver_test_lost_leader_SOURCES = tests/unit/orchestr
 tests_unit_orchestrator_apiserver_test_lost_leader_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_lost_leader_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=kv_propose
 tests_unit_orchestrator_apiserver_test_lost_leader_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += tests/unit/orchestrator/apiserver/test_custom
+tests_unit_orchestrator_apiserver_test_custom_SOURCES = tests/unit/orchestrator/apiserver/test_custom.c \
+	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
+	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
+tests_unit_orchestrator_apiserver_test_custom_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_custom_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+$(tests_unit_orchestrator_apiserver_test_custom_OBJECTS): | $(PROTO_PB_H)

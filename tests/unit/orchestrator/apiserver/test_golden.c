@@ -27,6 +27,9 @@ static const struct difference {
 } differences[] = {
 		/* Upstream takes for a default what the strategy makes here. */
 		{"DaemonSet", "metadata.managedFields.*.fieldsV1.f:metadata"},
+		/* Upstream accepts names a moment later. */
+		{"CustomResourceDefinition", "status.acceptedNames"},
+		{"CustomResourceDefinition", "status.conditions"},
 		/* Newer than 1.32: pods count their generations. */
 		{"Pod", "metadata.generation"},
 		/* What is chosen at random. */

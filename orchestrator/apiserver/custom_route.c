@@ -1,0 +1,76 @@
+/* What requests for custom resources do otherwise than others: finding the resource, and the steps around its definition. */
+#include <stdlib.h>
+
+#include "base/util.h"
+#include "orchestrator/apiserver/answer.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/custom_index.h"
+#include "orchestrator/apiserver/storage.h"
+#include "orchestrator/apiserver/write.h"
+#include "proto/custom.h"
+
+/* Watches of a definition that is not what it was end; clients list again. */
+static void definition_gone(void *arg, const struct custom_def *d)
+{
+	api__watches_end_of(arg, d);
+}
+
+struct custom_index *api__custom(struct api_loop *al)
+{
+	if (!al->custom)
+		al->custom = custom_index_new(al->srv->store, al->hub, definition_gone, al);
+	return al->custom;
+}
+
+static enum step_result not_found(struct api_request *req)
+{
+	return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
+}
+
+enum step_result api__route_custom(struct api_request *req)
+{
+	struct api_attrs *at = &req->at;
+	const struct custom *c;
+	struct err e = ERR_INIT;
+
+	/* Groups of custom resources have a dot: no other unknown path need wait for a barrier. */
+	if (str_find(at->group, '.') < 0)
+		return not_found(req);
+	c = custom_index_find(api__custom(req->al), at->group, at->version, at->resource);
+	if (!c)
+		return api_refresh(req) ? STEP_WAIT : not_found(req);
+	custom_def_unref(req->custom_def);
+	req->custom_def = custom_def_ref((struct custom_def *)(uintptr_t)c->def);
+	req->res = &c->res;
+	req->fresh = false;
+	/* There is no protobuf of these but for clients in this process. */
+	req->json_only = !req->local;
+	if (req->json_only && api_accept_parse(req, &e) < 0)
+		return api_fail_err(req, &e);
+	if (c->deprecated && at->verb != API_WATCH)
+		api_warn(req, "%s", c->deprecated);
+	if (at->verb == API_CREATE && at->sub.n == 0 && c->def->terminating)
+		return api_fail(req, ERR_METHOD_NOT_ALLOWED, "create not allowed while custom resource definition is terminating");
+	return STEP_NEXT;
+}
+
+/* A new object must find its definition as it is now, alive: else it would outlive the clean-up of a deleted one. */
+enum step_result api__custom_parent(struct api_request *req)
+{
+	static const char group[] = "apiextensions.k8s.io", plural[] = "customresourcedefinitions";
+	const struct custom_def *d = req->res->custom->def;
+	struct storage_meta m;
+	enum step_result r;
+	struct str raw;
+
+	r = api_lookup(req, group, plural, STR_NULL, str_from(d->name), &raw, &req->def_rev);
+	if (r != STEP_NEXT)
+		return r;
+	if (!raw.p)
+		return not_found(req);
+	storage_meta(raw, &m);
+	if (m.deleting)
+		return api_fail(req, ERR_METHOD_NOT_ALLOWED, "create not allowed while custom resource definition is terminating");
+	req->def_key = storage_key(&req->arena, resource_find(group, "v1", plural), STR_NULL, str_from(d->name));
+	return STEP_NEXT;
+}

@@ -1,0 +1,75 @@
+/*
+ * Deleting a definition of custom resources: its objects go first, in all namespaces, then the finalizer that held it. The API server
+ * lets nobody make new ones meanwhile.
+ */
+#include <string.h>
+
+#include "base/util.h"
+#include "orchestrator/controllers/controller.h"
+#include "proto/apiextensions.pb-c.h"
+#include "proto/pb.h"
+#include "proto/resource.h"
+
+#define FINALIZER "customresourcecleanup.apiextensions.k8s.io"
+/* Objects with finalizers of their own take their time; nothing tells us when they are gone. */
+#define AGAIN_MS 1000
+
+/* As much of a struct resource as a client needs to ask for its objects. NULL: nothing is served, so nothing can be asked. */
+const struct resource *crd_resource(struct arena *a, const struct informer_obj *o)
+{
+	const Apiextensions__CustomResourceDefinition *crd = informer_msg(o);
+	struct resource *res = arena_new_of(a, struct resource);
+	const char *version = NULL;
+
+	if (!crd->spec || !crd->spec->names || !crd->status)
+		return NULL;
+	for (size_t i = 0; i < crd->spec->n_versions; i++)
+		if (crd->spec->versions[i]->served && (!version || crd->spec->versions[i]->storage))
+			version = pb_s(crd->spec->versions[i]->name);
+	for (size_t i = 0; i < crd->status->n_conditions; i++)
+		if (pb_streq(crd->status->conditions[i]->type, "Established") && !pb_streq(crd->status->conditions[i]->status, "True"))
+			return NULL;
+	if (!version || crd->status->n_conditions == 0)
+		return NULL;
+	res->group = arena_strdup(a, pb_s(crd->spec->group));
+	res->version = arena_strdup(a, version);
+	res->api_version = arena_printf(a, "%s/%s", res->group, res->version);
+	res->plural = arena_strdup(a, pb_s(crd->spec->names->plural));
+	res->kind = arena_strdup(a, pb_s(crd->spec->names->kind));
+	res->namespaced = pb_streq(crd->spec->scope, "Namespaced");
+	res->verbs = V_ALL;
+	res->served = true;
+	return res;
+}
+
+static void reconcile_crd(struct reconcile *r)
+{
+	const struct informer_obj *o = view_get(r->view, VIEW_CRDS, NULL, r->name);
+	const struct resource *res;
+	Meta__ObjectMeta *meta;
+	ProtobufCMessage *copy;
+
+	if (o == NULL || o->meta->deletion_timestamp == NULL ||
+			!pb_has_str((const char *const *)o->meta->finalizers, o->meta->n_finalizers, FINALIZER))
+		return;
+	res = crd_resource(r->arena, o);
+	if (res) {
+		plan_delete_collection(r, res, NULL);
+		plan_stage(r);
+		plan_expect_empty(r, res, NULL);
+		plan_stage(r);
+	}
+	copy = pb_copy(r->arena, o->msg);
+	meta = pb_sub(r->arena, copy, "metadata");
+	for (size_t i = meta->n_finalizers; i-- > 0;)
+		if (pb_streq(meta->finalizers[i], FINALIZER))
+			pb_remove(meta, "finalizers", i);
+	plan_update(r, VIEW_CRDS, copy);
+	plan_again(r, AGAIN_MS);
+}
+
+const struct controller_row controller_crd = {
+	.name = "crd-finalizer",
+	.watches = {{VIEW_CRDS, map_self}},
+	.reconcile = reconcile_crd,
+};
