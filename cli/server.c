@@ -66,7 +66,7 @@ static const struct opt server_rows[] = {
 	ROW("join", OPT_STR, join, "URL", "join the cluster of this server (https://IP:6443); only for the first start", "KONTIKI_JOIN"),
 	ROW("secure-port", OPT_INT, port, "PORT", "the API's HTTPS port (default 6443)", NULL),
 	ROW("peer-port", OPT_INT, peer_port, "PORT", "the port for other members (default 2380)", NULL),
-	ROW("etcd-listen", OPT_STR, etcd_listen, "IP:PORT", "serve the store as the etcd v3 API there: plain on loopback, TLS with admin client certificates elsewhere; \"off\": not at all (default 127.0.0.1:2379)", "KONTIKI_ETCD_LISTEN"),
+	ROW("etcd-listen", OPT_STR, etcd_listen, "IP:PORT", "serve the store as the etcd v3 API there: on loopback plain, for root's processes only; elsewhere TLS with admin client certificates; \"off\": not at all (default 127.0.0.1:2379)", "KONTIKI_ETCD_LISTEN"),
 	ROW("audit-policy-file", OPT_STR, audit_policy, "FILE", "what to write to the audit log (Policy of audit.k8s.io/v1)", NULL),
 	ROW("audit-log-path", OPT_STR, audit_log, "FILE", "the audit log, a line of JSON an event (\"-\": standard output; default: none)", NULL),
 	ROW("audit-log-maxsize", OPT_INT, audit_mb, "MB", "begin a new audit log file after so much (default 100)", NULL),
@@ -378,7 +378,7 @@ static bool is_loopback(struct str address)
 
 /*
  * The store as etcd. All of the cluster is in it, secrets too, so off the host it wants the certificate of an
- * administrator or of another server. A default address that is taken is no reason not to start.
+ * administrator or of another server, and on loopback only root's processes, which can read the data directory anyway, are let in. A default address that is taken is no reason not to start.
  */
 static int start_etcd(struct server *s, struct err *e)
 {
@@ -394,6 +394,7 @@ static int start_etcd(struct server *s, struct err *e)
 	if (!is_loopback(str_from(address)))
 		rv = tls_ctx_new_files(&tls, in_pki(s, "apiserver.crt"), in_pki(s, "apiserver.key"), s->ca, &s->etcd_tls, e);
 	listen.tls = s->etcd_tls;
+	listen.own_user = s->etcd_tls == NULL;
 	if (rv == 0)
 		rv = etcd_server_start(&cfg, s->kv, &s->etcd, e);
 	if (rv == 0 || s->o.etcd_listen != NULL)

@@ -478,6 +478,10 @@ static void on_stream(struct listener_user *u, struct stream *stream)
 		stream_close(stream, NULL, NULL);
 		return;
 	}
+	if (s->config.admit != NULL && !s->config.admit(stream)) {
+		stream_close(stream, NULL, NULL);
+		return;
+	}
 	c = xcalloc(1, sizeof(*c));
 	c->server = s;
 	c->loop = s->loop;
@@ -604,6 +608,7 @@ int http_server_new(struct loop *l, const struct http_server_config *c, struct h
 	s->handler = h;
 	s->user.on_stream = on_stream;
 	list_init(&s->conns);
+	s->config.admit = c->admit;
 	s->config.header_timeout_ms = or_default(c->header_timeout_ms, DEFAULT_HEADER_MS);
 	s->config.idle_timeout_ms = or_default(c->idle_timeout_ms, DEFAULT_IDLE_MS);
 	s->config.body_timeout_ms = or_default(c->body_timeout_ms, DEFAULT_BODY_MS);

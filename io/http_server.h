@@ -61,6 +61,8 @@ struct http_server_config {
 	int fd;
 	int netns_fd;
 	bool reuseport;
+	/* NULL: everybody. Asked once for each new connection; false closes it. */
+	bool (*admit)(struct stream *);
 	struct tls_ctx *tls; /* should offer "h2,http/1.1"; a reference is taken */
 	/* Milliseconds, 0: the default. */
 	uint64_t header_timeout_ms; /* from the first byte (or the connection) to complete headers;

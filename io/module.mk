@@ -24,7 +24,7 @@ libio_a_SOURCES = \
 	io/spdy.c io/spdy.h \
 	io/splice.c io/splice.h \
 	io/stream.c io/stream.h io/stream-priv.h \
-	io/stream_tls.c \
+	io/stream_owner.c io/stream_tls.c \
 	io/supervisor.c \
 	io/tls.c io/tls.h io/tls-priv.h \
 	io/websocket.c io/websocket.h \

@@ -23,6 +23,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -124,6 +125,11 @@ const struct x509_info *stream_peer_cert(struct stream *);
 bool stream_peer_verified(const struct stream *);
 /* "10.0.0.1:4711", "unix:", "" when unknown. Lives as long as the stream. */
 const char *stream_peer_address(struct stream *);
+/*
+ * The user whose process has the other end, when that is on this machine and in the calling thread's network namespace
+ * (a unix socket, a loopback connection). 0 or -errno: -ENOENT when the kernel knows no such socket.
+ */
+int stream_peer_uid(const struct stream *, uid_t *ret);
 /* The socket, for getsockopt and the like. */
 int stream_fd(const struct stream *);
 

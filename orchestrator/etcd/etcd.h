@@ -31,6 +31,8 @@ struct tls_ctx;
 struct etcd_listen {
 	const char *address; /* "127.0.0.1:2379", "unix:/path"; port 0: the kernel chooses. Copied */
 	struct tls_ctx *tls; /* NULL: plain. Must outlive the server; should offer "h2,http/1.1" */
+	/* Plain and on loopback only: connections of this process's own user and of root; others are closed. */
+	bool own_user;
 	/* Nothing but /metrics, /health and the like. */
 	bool metrics_only;
 };

@@ -118,6 +118,19 @@ static void loop_context_free(struct etcd_loop *el)
 	free(el);
 }
 
+static bool is_own_user(struct stream *s)
+{
+	uid_t uid;
+	int rv = stream_peer_uid(s, &uid);
+
+	if (rv == 0 && (uid == 0 || uid == geteuid()))
+		return true;
+	if (rv == 0)
+		log_warn("etcd", "closed a connection from=%s: its process belongs to user %u, and this port serves only root: use TLS "
+				 "with a client certificate (--etcd-listen with another address)", stream_peer_address(s), (unsigned)uid);
+	return false;
+}
+
 /* The first loop finds out which port when the kernel chooses; the others share it. */
 static int port_open(struct etcd_loop *el, size_t i, struct err *e)
 {
@@ -128,6 +141,7 @@ static int port_open(struct etcd_loop *el, size_t i, struct err *e)
 			.netns_fd = srv->cfg.netns_fd,
 			.reuseport = srv->cfg.n_loops > 1,
 			.tls = l->tls,
+			.admit = l->own_user ? is_own_user : NULL,
 			.idle_timeout_ms = FOREVER_MS,
 			.body_timeout_ms = FOREVER_MS,
 			.max_streams = UINT32_MAX};

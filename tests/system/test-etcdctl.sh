@@ -19,7 +19,7 @@ free_ports() { # N
 		print(*(x.getsockname()[1] for x in s))
 	PY
 }
-read -ra port <<<"$(free_ports 11)"
+read -ra port <<<"$(free_ports 14)"
 initial=
 for i in 0 1 2; do initial+="${initial:+,}m$i=http://127.0.0.1:${port[i + 3]}"; done
 for i in 0 1 2; do
@@ -255,6 +255,14 @@ t "a watch ends when there is no leader" until_ok 20 holds "$tmp/w1" 'etcdserver
 t_out "/health says why" '"health":"false","reason":"RAFT NO LEADER"' page /health
 t_err "no linearizable read" 'timed out|deadline exceeded' e1 1 get survivor --command-timeout 1s
 t "a serializable one" is yes e1 1 get survivor --consistency s --print-value-only
+
+# --- kontiki server, on loopback: root's processes only
+"$KONTIKI" server --no-agent --name r --data-dir "$tmp/r" --advertise-address 127.0.0.1 --secure-port "${port[11]}" \
+	--peer-port "${port[12]}" --etcd-listen "127.0.0.1:${port[13]}" >"$tmp/r.log" 2>&1 &
+background+=($!)
+t "root reads what Kubernetes keeps" until_ok 20 etcdctl --endpoints "127.0.0.1:${port[13]}" get /registry/namespaces/default
+t_err "another user does not" . setpriv --reuid=65534 --clear-groups curl -sS -m 5 "http://127.0.0.1:${port[13]}/health"
+t "the log says why" grep -q 'belongs to user 65534' "$tmp/r.log"
 
 # --- kontiki server, off the host: TLS, and certificates of administrators and servers only
 "$KONTIKI" server --no-agent --name s --data-dir "$tmp/s" --advertise-address 127.0.0.1 --secure-port "${port[8]}" \

@@ -211,11 +211,26 @@ static void talk(struct pair *p)
 	buf_fini(&big);
 }
 
+static void owner_is(const struct stream *s, uid_t wanted)
+{
+	uid_t uid;
+
+	assert_int_equal(stream_peer_uid(s, &uid), 0);
+	assert_int_equal(uid, wanted);
+}
+
 static void plain_tcp(void **state)
 {
 	struct pair p;
 
 	open_pair(&p, NULL, NULL);
+	owner_is(p.b.s, geteuid());
+	owner_is(p.a.s, geteuid());
+	/* As if another user's process had it. Only root may give a socket away. */
+	if (geteuid() == 0) {
+		assert_int_equal(fchown(stream_fd(p.a.s), 65534, (gid_t)-1), 0);
+		owner_is(p.b.s, 65534);
+	}
 	assert_null(stream_peer_cert(p.b.s));
 	assert_memory_equal(stream_peer_address(p.b.s), "127.0.0.1:", 10);
 	talk(&p);
@@ -251,6 +266,7 @@ static void unix_socket(void **state)
 		dial(&p, path + (i ? 5 : 0), NULL);
 		WAIT_FOR(loop, p.dial.done && p.b.s != NULL);
 		assert_int_equal(p.dial.why.code, 0);
+		owner_is(p.b.s, geteuid());
 		stream_start(p.a.s, &p.a.user);
 		stream_start(p.b.s, &p.b.user);
 		talk(&p);
