@@ -1,6 +1,7 @@
 /*
- * Deleting a definition of custom resources: its objects go first, in all namespaces, then the finalizer that held it. The API server
- * lets nobody make new ones meanwhile.
+ * Definitions of custom resources. When one is deleted its objects go first, in all namespaces, then the finalizer that held it;
+ * the API server lets nobody make new ones meanwhile. Then those which wanted its names get them: the API server decides that on
+ * every write, so they are written as they are.
  */
 #include <string.h>
 
@@ -14,6 +15,14 @@
 /* Objects with finalizers of their own take their time; nothing tells us when they are gone. */
 #define AGAIN_MS 1000
 
+static bool is_condition(const Apiextensions__CustomResourceDefinition *crd, const char *type, const char *status)
+{
+	for (size_t i = 0; crd->status && i < crd->status->n_conditions; i++)
+		if (pb_streq(crd->status->conditions[i]->type, type))
+			return pb_streq(crd->status->conditions[i]->status, status);
+	return false;
+}
+
 /* As much of a struct resource as a client needs to ask for its objects. NULL: nothing is served, so nothing can be asked. */
 const struct resource *crd_resource(struct arena *a, const struct informer_obj *o)
 {
@@ -26,10 +35,7 @@ const struct resource *crd_resource(struct arena *a, const struct informer_obj *
 	for (size_t i = 0; i < crd->spec->n_versions; i++)
 		if (crd->spec->versions[i]->served && (!version || crd->spec->versions[i]->storage))
 			version = pb_s(crd->spec->versions[i]->name);
-	for (size_t i = 0; i < crd->status->n_conditions; i++)
-		if (pb_streq(crd->status->conditions[i]->type, "Established") && !pb_streq(crd->status->conditions[i]->status, "True"))
-			return NULL;
-	if (!version || crd->status->n_conditions == 0)
+	if (!version || !is_condition(crd, "Established", "True"))
 		return NULL;
 	res->group = arena_strdup(a, pb_s(crd->spec->group));
 	res->version = arena_strdup(a, version);
@@ -49,7 +55,11 @@ static void reconcile_crd(struct reconcile *r)
 	Meta__ObjectMeta *meta;
 	ProtobufCMessage *copy;
 
-	if (o == NULL || o->meta->deletion_timestamp == NULL ||
+	if (o == NULL)
+		return;
+	if (o->meta->deletion_timestamp == NULL && is_condition(informer_msg(o), "NamesAccepted", "False"))
+		plan_update_status(r, VIEW_CRDS, pb_copy(r->arena, o->msg));
+	if (o->meta->deletion_timestamp == NULL ||
 			!pb_has_str((const char *const *)o->meta->finalizers, o->meta->n_finalizers, FINALIZER))
 		return;
 	res = crd_resource(r->arena, o);
@@ -68,8 +78,19 @@ static void reconcile_crd(struct reconcile *r)
 	plan_again(r, AGAIN_MS);
 }
 
+static void map_crd(struct enqueue *q, const struct view *v, const struct informer_obj *o)
+{
+	enqueue_key(q, o->key);
+	if (informer_get_key(v->inf[VIEW_CRDS], o->key))
+		return;
+	/* Its names are free. */
+	INFORMER_FOR_EACH (other, v->inf[VIEW_CRDS])
+		if (is_condition(informer_msg(other), "NamesAccepted", "False"))
+			enqueue_key(q, other->key);
+}
+
 const struct controller_row controller_crd = {
-	.name = "crd-finalizer",
-	.watches = {{VIEW_CRDS, map_self}},
+	.name = "crd-controller",
+	.watches = {{VIEW_CRDS, map_crd}},
 	.reconcile = reconcile_crd,
 };

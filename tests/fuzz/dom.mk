@@ -32,3 +32,7 @@ FUZZ_TARGETS += tests/fuzz/fuzz_apply
 tests_fuzz_fuzz_apply_SOURCES = tests/fuzz/fuzz_apply.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_apply_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_apply_LDADD = $(DOM_FUZZ_LIBS)
+FUZZ_TARGETS += tests/fuzz/fuzz_custom
+tests_fuzz_fuzz_custom_SOURCES = tests/fuzz/fuzz_custom.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_custom_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_custom_LDADD = $(DOM_FUZZ_LIBS)

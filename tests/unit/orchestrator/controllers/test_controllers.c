@@ -498,6 +498,53 @@ static void test_namespace(void **state)
 	assert_int_equal(json_len(json_getc(get("/api/v1/pods?fieldSelector=metadata.namespace=red"), "items")), 0);
 }
 
+/* --- Custom resources ------------------------------------------------------------------------------------------ */
+
+#define CRDS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+#define TOYS "/apis/toys.example/v1"
+
+static void define(const char *plural)
+{
+	post(CRDS, fmt("{\"metadata\":{\"name\":\"%s.toys.example\"},\"spec\":{\"group\":\"toys.example\",\"scope\":\"Namespaced\",\"names\":"
+		       "{\"plural\":\"%s\",\"kind\":\"Toy\"},\"versions\":[{\"name\":\"v1\",\"served\":true,\"storage\":true,\"schema\":"
+		       "{\"openAPIV3Schema\":{\"type\":\"object\"}}}]}}",
+		plural, plural));
+}
+
+static bool toys_are_undefined(void)
+{
+	JSON_ITEMS (crd, json_getc(get(CRDS), "items"))
+		if (json_eqc(json_getp(crd, "metadata.name"), "toys.toys.example"))
+			return false;
+	return true;
+}
+
+static bool others_are_served(void)
+{
+	return !json_eqc(json_getc(rig_call("GET", TOYS "/others", NULL, 0), "kind"), "Status");
+}
+
+static void test_custom(void **state)
+{
+	define("toys");
+	define("others"); /* of the same kind: it has to wait */
+	assert_false(others_are_served());
+	post("/api/v1/namespaces", "{\"metadata\":{\"name\":\"red\"}}");
+	post(TOYS "/namespaces/red/toys", "{\"metadata\":{\"name\":\"a\"}}");
+	post(TOYS "/namespaces/default/toys", "{\"metadata\":{\"name\":\"b\"}}");
+	rig_call("DELETE", "/api/v1/namespaces/red", NULL, 200);
+	WAIT(red_is_gone);
+	assert_int_equal(json_len(json_getc(get(TOYS "/toys"), "items")), 1);
+	rig_call("DELETE", CRDS "/toys.toys.example", NULL, 200);
+	WAIT(toys_are_undefined);
+	WAIT(others_are_served);
+	define("toys");
+	assert_int_equal(json_len(json_getc(get(TOYS "/others"), "items")), 0);
+	rig_call("DELETE", CRDS "/others.toys.example", NULL, 200);
+	rig_call("DELETE", CRDS "/toys.toys.example", NULL, 200);
+	WAIT(toys_are_undefined);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -511,6 +558,7 @@ int main(void)
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_orphan_and_foreground),
 		cmocka_unit_test(test_namespace),
+		cmocka_unit_test(test_custom),
 	};
 	return cmocka_run_group_tests_name("controllers", tests, start, stop);
 }

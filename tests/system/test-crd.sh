@@ -1,0 +1,106 @@
+#!/bin/bash
+# Custom resources on three servers: a definition is applied, its objects live the life of any other, the leader is
+# killed on the way, and with the definition everything of it goes.
+# shellcheck source=tests/system/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+cat >"$tmp/crd.yaml" <<'EOF'
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: crontabs.stable.example.com}
+spec:
+  group: stable.example.com
+  scope: Namespaced
+  names: {plural: crontabs, singular: crontab, kind: CronTab, shortNames: [ct]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            required: [cronSpec]
+            properties:
+              cronSpec: {type: string, description: When to run., pattern: '^[0-9*/ ]+$'}
+              image: {type: string, default: busybox}
+              replicas: {type: integer, minimum: 0, maximum: 10}
+          status:
+            type: object
+            properties:
+              replicas: {type: integer}
+              phase: {type: string}
+    subresources:
+      status: {}
+      scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas}
+    additionalPrinterColumns:
+    - {name: Spec, type: string, jsonPath: .spec.cronSpec}
+    - {name: Replicas, type: integer, jsonPath: .spec.replicas}
+    - {name: Age, type: date, jsonPath: .metadata.creationTimestamp}
+EOF
+tab() { # NAME REPLICAS [MORE]
+	printf 'apiVersion: stable.example.com/v1\nkind: CronTab\nmetadata: {name: %s}\nspec: {cronSpec: "* * *", replicas: %s%s}\n' "$@"
+}
+path() { k get crontab "$1" -o "jsonpath={$2}"; }
+# Each server answers from an index of its own.
+direct() { # SERVER ARGUMENTS...
+	local server
+	server=$(addr_of "$1")
+	shift
+	in_switch "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --server "https://$server:6443" --insecure-skip-tls-verify --request-timeout=5s "$@"
+}
+forgotten() { ! k get --raw /apis/stable.example.com >/dev/null 2>&1; }
+namespace_gone() { ! k get namespace tabs >/dev/null 2>&1; }
+
+cluster_up --servers 3
+t "there is a leader" until_ok 10 has_leader
+t_out "the definition is applied" created k apply -f "$tmp/crd.yaml"
+t "it is established" k wait --for=condition=Established --timeout=10s crd/crontabs.stable.example.com
+for s in $(servers); do
+	t "$s serves it at once" direct "$s" get --raw /apis/stable.example.com/v1/namespaces/default/crontabs
+done
+tab a 2 >"$tmp/a.yaml"
+t_out "apply an object" 'crontab.stable.example.com/a created' k apply -f "$tmp/a.yaml"
+t_out "apply it again" unchanged k apply -f "$tmp/a.yaml"
+t_out "its columns" 'a  *\* \* \*  *2 ' k get ct
+t "the default is filled in" is busybox path a .spec.image
+t_out "explain" 'When to run' k explain crontab.spec.cronSpec
+tab b 11 >"$tmp/b.yaml"
+t_err "a wrong value is refused" 'should be less than or equal to 10' k apply -f "$tmp/b.yaml"
+tab b 1 ', colour: red' >"$tmp/b.yaml"
+t_err "an unknown field is refused" 'unknown field "spec.colour"' k apply -f "$tmp/b.yaml"
+tab b 1 >"$tmp/b.yaml"
+t_out "apply on the server" 'serverside-applied' k apply --server-side -f "$tmp/b.yaml"
+t "patch" k patch crontab a --type=merge -p '{"spec":{"image":"nginx"}}'
+t "patch the status" k patch crontab a --subresource=status --type=merge -p '{"status":{"phase":"Fine","replicas":2}}'
+t "the status has it" is Fine path a .status.phase
+t "scale" k scale crontab a --replicas=5
+t "it is scaled" is 5 path a .spec.replicas
+
+k get crontabs --watch -o name >"$tmp/watch.out" 2>&1 &
+background+=($!)
+saw() { grep -q "crontab.stable.example.com/$1" "$tmp/watch.out"; }
+t "a watch shows what is there" until_ok 10 saw a
+
+old=$(leader)
+t "the leader $old is killed" node kill "$old"
+t "there is a new leader" until_ok 10 new_leader "$old"
+tab c 3 >"$tmp/c.yaml"
+t "an object is made without it" until_ok 20 k apply -f "$tmp/c.yaml"
+t "the objects are there" is 5 path a .spec.replicas
+t "$old comes back" node start "$old"
+t "and serves what was written without it" until_ok 30 direct "$old" get crontab c
+
+k create namespace tabs >/dev/null
+t "an object in a namespace" k -n tabs apply -f "$tmp/a.yaml"
+t "which is deleted" k delete namespace tabs --wait=false
+t "the namespace goes with its custom objects" until_ok 30 namespace_gone
+
+t "the definition is deleted" k delete crd crontabs.stable.example.com --timeout=30s
+t "its group is forgotten" until_ok 10 forgotten
+t_err "so is its kind" "doesn't have a resource type|could not find the requested resource" k get crontabs
+t "it can be made again" k apply -f "$tmp/crd.yaml"
+t "it is established again" k wait --for=condition=Established --timeout=10s crd/crontabs.stable.example.com
+t_out "and has no objects" 'No resources found' k get crontabs
