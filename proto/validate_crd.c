@@ -213,6 +213,24 @@ static void conversion(struct field_errs *e, const struct field_path *up, const 
 		validate__forbid(e, &path, "strategy", "this server converts between versions by strategy None only");
 }
 
+#define APPROVED "api-approved.kubernetes.io"
+
+/* Groups under these names are the project's own: whoever adds to one says with whose approval, or that there is none. */
+static void protected_group(struct field_errs *e, const struct field_path *meta, const struct json *obj, struct str group)
+{
+	struct field_path annotations = field_child(meta, "annotations"), at = field_key(&annotations, STR(APPROVED));
+	struct str approved = json_str(json_getc(json_getp(obj, "metadata.annotations"), APPROVED));
+
+	if (!str_has_suffix(group, STR(".k8s.io")) && !str_has_suffix(group, STR(".kubernetes.io")))
+		return;
+	if (approved.n == 0)
+		field_required(e, &at, "protected groups must have approval annotation \"" APPROVED "\", see "
+				       "https://github.com/kubernetes/enhancements/pull/1111");
+	else if (!str_has_prefix(approved, STR("https://")) && !str_has_prefix(approved, STR("http://")) &&
+			!str_has_prefix(approved, STR("unapproved")))
+		field_invalid_str(e, &at, approved, "must be the URL of the approval, or begin with \"unapproved\"");
+}
+
 void validate__crd(const struct validate__ctx *c)
 {
 	static const char *const scopes[] = {"Cluster", "Namespaced", NULL};
@@ -233,6 +251,8 @@ void validate__crd(const struct validate__ctx *c)
 		else if (str_find(group, '.') < 0)
 			validate__bad(c->errs, &path, spec, "group", "should be a domain with at least one dot");
 	}
+	if (!c->old)
+		protected_group(c->errs, &meta, c->obj, group);
 	validate__one_of(c->errs, &path, spec, "scope", scopes);
 	versions(c->errs, &path, spec);
 	if (json_true(json_getc(spec, "preserveUnknownFields")))
