@@ -36,14 +36,14 @@ forwarded_page() {
 	[ "$(curl -sS -m 3 "http://127.0.0.1:$port/")" = page ] || { cat "$tmp/forward.log"; return 1; }
 }
 forwards() { # true|false: several requests over one port-forward
-	local rc=0 i
+	local rc=0
 	rm -f "$tmp/forward.log"
 	# Not through a function: the process that is killed must be the one that ends it.
 	KUBECTL_PORT_FORWARD_WEBSOCKETS=$1 timeout 60 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" -v=4 \
 		port-forward pod/box :8080 >"$tmp/forward.log" 2>&1 &
 	background=($!)
 	until_ok 20 forwarded_page || rc=1
-	for i in 1 2 3 4 5; do [ $rc = 0 ] && { forwarded_page || rc=1; }; done
+	for _ in 1 2 3 4 5; do [ $rc = 0 ] && { forwarded_page || rc=1; }; done
 	kill "${background[0]}" 2>/dev/null
 	wait "${background[0]}" 2>/dev/null
 	background=()

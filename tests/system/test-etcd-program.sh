@@ -214,7 +214,7 @@ if command -v etcd >/dev/null; then
 	mirror() { # FROM TO: until a key that is put on the one is on the other
 		timeout 30 etcdctl --endpoints "$(client "$1")" make-mirror --prefix m/ "$(client "$2")" >/dev/null 2>&1 &
 		local p=$! rc
-		background+=($p)
+		background+=("$p")
 		until_ok 15 eval "at $1 put m/$1 mirrored >/dev/null && at $2 get m/$1 | grep -q mirrored"
 		rc=$?
 		kill $p
