@@ -84,6 +84,26 @@ background+=($!)
 saw() { grep -q "crontab.stable.example.com/$1" "$tmp/watch.out"; }
 t "a watch shows what is there" until_ok 10 saw a
 
+# One name, wanted of three servers at one time: it is given out once.
+rival() { # SERVER NAME
+	sed "s/crontabs/$2/; s/stable.example.com/rivals.example.com/; s/shortNames: .ct./shortNames: []/; s/singular: crontab/singular: $2x/" "$tmp/crd.yaml" |
+		sed "s/plural: crontabs/plural: $2/" | direct "$1" create -f -
+}
+rivals() {
+	local i s pids=()
+	for i in 1 2 3 4 5; do
+		for s in $(servers); do
+			rival "$s" "r$i${s#server-}" >/dev/null &
+			pids+=($!)
+		done
+	done
+	wait "${pids[@]}"
+	k get crd -o json | jq -e '[.items[] | select(.spec.group == "rivals.example.com")] | length == 15
+		and ([.[] | select(any(.status.conditions[]; .type == "Established" and .status == "True"))] | length) == 1' >/dev/null ||
+		{ k get crd -o json | jq -c '.items[] | [.metadata.name, .status.conditions]'; return 1; }
+}
+t "a kind that fifteen definitions want is given to one of them" rivals
+
 old=$(leader)
 t "the leader $old is killed" node kill "$old"
 t "there is a new leader" until_ok 10 new_leader "$old"
