@@ -71,6 +71,7 @@ struct view {
 	struct informer_index *pods_by_owner, *pods_by_namespace, *pods_by_node, *replicasets_by_owner;
 	struct informer_index *slices_by_service; /* "ns/service" */
 	struct informer_index *by_any_owner[VIEW_N]; /* by the uid of each owner, for garbage collection */
+	struct list customs; /* of struct custom_kind, see customs.h */
 };
 
 /* The view of a kind, VIEW_N when none has it. */
@@ -118,6 +119,10 @@ void plan_expect_absent(struct reconcile *, enum view_id, const char *ns, const 
 /* A core/v1 Event about an object of this kind. type: "Normal" or "Warning". Best effort: its failure is only logged. */
 void plan_event(struct reconcile *, enum view_id, const struct informer_obj *about, const char *type, const char *reason,
 		const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+/* Of any resource, by name: delete it; change its metadata by a merge patch that names the version it was made from. */
+void plan_delete_of(struct reconcile *, const struct resource *, const struct informer_obj *, const char *propagation);
+void plan_patch(struct reconcile *, const struct resource *, const struct informer_obj *, struct str merge_patch);
+void plan_expect_absent_of(struct reconcile *, const struct resource *, const char *ns, const char *name, const char *uid);
 /* Actions after this wait until those before have succeeded; within a stage they run side by side. */
 void plan_stage(struct reconcile *);
 /* Come again after ms even if nothing changes; the smallest wish counts. */
@@ -132,6 +137,9 @@ void enqueue_name(struct enqueue *, const char *ns, const char *name);
 typedef void controller_map_fn(struct enqueue *, const struct view *, const struct informer_obj *);
 /* The object itself. */
 void map_self(struct enqueue *, const struct view *, const struct informer_obj *);
+/* garbage.c: an object of a custom resource changed; NULL: all of the kind is known. */
+struct custom_kind;
+void map_custom(struct enqueue *, const struct view *, const struct custom_kind *, const struct informer_obj *);
 /* The name of its controlling owner of that kind, in the same namespace. */
 void map_owner(struct enqueue *, const struct informer_obj *, const char *kind);
 

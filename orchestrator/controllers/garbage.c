@@ -1,5 +1,5 @@
 /*
- * Garbage collection along ownerReferences, over the kinds of the view.
+ * Garbage collection along ownerReferences, over the kinds of the view and all custom resources.
  *
  * An object whose owners are all gone is deleted; one that lost only some loses those references. Foreground deletion: an
  * owner with the finalizer foregroundDeletion waits until its blocking dependents are gone. Orphaning: an owner with
@@ -11,7 +11,10 @@
 
 #include "base/util.h"
 #include "orchestrator/controllers/controller.h"
+#include "orchestrator/controllers/customs.h"
+#include "proto/json.h"
 #include "proto/pb.h"
+#include "proto/resource.h"
 
 #define FOREGROUND "foregroundDeletion"
 #define ORPHAN "orphan"
@@ -21,45 +24,137 @@ static bool has_finalizer(const Meta__ObjectMeta *m, const char *name)
 	return pb_has_str((const char *const *)m->finalizers, m->n_finalizers, name);
 }
 
-/* The owner as the cache has it, or NULL; *ret_view is VIEW_N when its kind is not ours to judge. */
-static const struct informer_obj *owner_get(struct reconcile *r, const struct informer_obj *o, const Meta__OwnerReference *ref,
-		enum view_id *ret_view)
+/* Where objects of one kind are: a view, or the metadata of a custom resource. `inf` NULL: nowhere that we see. */
+struct source {
+	enum view_id view; /* VIEW_N: custom */
+	const struct custom_kind *custom;
+	const struct informer *inf;
+	struct informer_index *by_owner;
+};
+
+static struct source source_of_view(const struct view *v, enum view_id id)
+{
+	if (id == VIEW_N)
+		return (struct source){.view = VIEW_N};
+	return (struct source){.view = id, .inf = v->inf[id], .by_owner = v->by_any_owner[id]};
+}
+
+static struct source source_of_custom(const struct custom_kind *k)
+{
+	if (!k)
+		return (struct source){.view = VIEW_N};
+	return (struct source){.view = VIEW_N, .custom = k, .inf = k->inf, .by_owner = k->by_owner};
+}
+
+static struct source source_of_kind(const struct view *v, const Meta__OwnerReference *ref)
 {
 	enum view_id id = view_of_kind(pb_s(ref->api_version), pb_s(ref->kind));
-	const char *ns = id == VIEW_NODES || id == VIEW_NAMESPACES ? NULL : o->meta->namespace_;
-	const struct informer_obj *owner = id == VIEW_N ? NULL : view_get(r->view, id, ns, pb_s(ref->name));
 
-	*ret_view = id;
+	return id != VIEW_N ? source_of_view(v, id) : source_of_custom(custom_kind_of(v, pb_s(ref->api_version), pb_s(ref->kind)));
+}
+
+/* Owners of an object are in its namespace, or in none. */
+static const char *owner_namespace(struct source s, const struct informer_obj *o)
+{
+	bool cluster = s.custom ? !s.custom->res->namespaced : s.view == VIEW_NODES || s.view == VIEW_NAMESPACES;
+
+	return cluster ? NULL : o->meta->namespace_;
+}
+
+/* The owner as the cache has it, or NULL; ret->inf is NULL when its kind is not ours to judge. */
+static const struct informer_obj *owner_get(struct reconcile *r, const struct informer_obj *o, const Meta__OwnerReference *ref,
+		struct source *ret)
+{
+	const struct informer_obj *owner;
+
+	*ret = source_of_kind(r->view, ref);
+	owner = ret->inf ? informer_get(ret->inf, owner_namespace(*ret, o), pb_s(ref->name)) : NULL;
 	return owner && pb_streq(owner->meta->uid, ref->uid) ? owner : NULL;
 }
 
-/* The object without its references to the owners in `gone`. */
-static void drop_refs(struct reconcile *r, enum view_id id, const struct informer_obj *o, const char *const *gone, size_t n_gone)
+/* {"metadata": {"resourceVersion": what it was, key: list}} */
+static void patch_list(struct reconcile *r, struct source s, const struct informer_obj *o, const char *key, struct json *list)
 {
-	ProtobufCMessage *copy = pb_copy(r->arena, o->msg);
-	Meta__ObjectMeta *meta = pb_sub(r->arena, copy, "metadata");
+	struct json *patch = json_new_object(r->arena), *meta = json_new_object(r->arena);
 
+	json_setc(r->arena, meta, "resourceVersion", json_newc(r->arena, pb_s(o->meta->resource_version)));
+	json_setc(r->arena, meta, key, list);
+	json_setc(r->arena, patch, "metadata", meta);
+	plan_patch(r, s.custom->res, o, json_text(r->arena, patch));
+}
+
+static struct json *reference(struct arena *a, const Meta__OwnerReference *ref)
+{
+	struct json *j = json_new_object(a);
+
+	json_setc(a, j, "apiVersion", json_newc(a, pb_s(ref->api_version)));
+	json_setc(a, j, "kind", json_newc(a, pb_s(ref->kind)));
+	json_setc(a, j, "name", json_newc(a, pb_s(ref->name)));
+	json_setc(a, j, "uid", json_newc(a, pb_s(ref->uid)));
+	if (ref->has_controller)
+		json_setc(a, j, "controller", json_new_bool(a, ref->controller));
+	if (ref->has_block_owner_deletion)
+		json_setc(a, j, "blockOwnerDeletion", json_new_bool(a, ref->block_owner_deletion));
+	return j;
+}
+
+/* The object without its references to the owners in `gone`. */
+static void drop_refs(struct reconcile *r, struct source s, const struct informer_obj *o, const char *const *gone, size_t n_gone)
+{
+	struct json *left = json_new_array(r->arena);
+	ProtobufCMessage *copy;
+	Meta__ObjectMeta *meta;
+
+	if (s.custom) {
+		for (size_t i = 0; i < o->meta->n_owner_references; i++)
+			if (!pb_has_str(gone, n_gone, pb_s(o->meta->owner_references[i]->uid)))
+				json_push(r->arena, left, reference(r->arena, o->meta->owner_references[i]));
+		patch_list(r, s, o, "ownerReferences", left);
+		return;
+	}
+	copy = pb_copy(r->arena, o->msg);
+	meta = pb_sub(r->arena, copy, "metadata");
 	for (size_t i = meta->n_owner_references; i-- > 0;)
 		if (pb_has_str(gone, n_gone, pb_s(meta->owner_references[i]->uid)))
 			pb_remove(meta, "owner_references", i);
-	plan_update(r, id, copy);
+	plan_update(r, s.view, copy);
 }
 
-static void remove_finalizer(struct reconcile *r, enum view_id id, const struct informer_obj *o, const char *name)
+static void remove_finalizer(struct reconcile *r, struct source s, const struct informer_obj *o, const char *name)
 {
-	ProtobufCMessage *copy = pb_copy(r->arena, o->msg);
-	Meta__ObjectMeta *meta = pb_sub(r->arena, copy, "metadata");
+	struct json *left = json_new_array(r->arena);
+	ProtobufCMessage *copy;
+	Meta__ObjectMeta *meta;
 
+	if (s.custom) {
+		for (size_t i = 0; i < o->meta->n_finalizers; i++)
+			if (!pb_streq(o->meta->finalizers[i], name))
+				json_push(r->arena, left, json_newc(r->arena, o->meta->finalizers[i]));
+		patch_list(r, s, o, "finalizers", left);
+		return;
+	}
+	copy = pb_copy(r->arena, o->msg);
+	meta = pb_sub(r->arena, copy, "metadata");
 	for (size_t i = meta->n_finalizers; i-- > 0;)
 		if (pb_streq(meta->finalizers[i], name))
 			pb_remove(meta, "finalizers", i);
-	plan_update(r, id, copy);
+	plan_update(r, s.view, copy);
+}
+
+static void expect_absent(struct reconcile *r, struct source s, const struct informer_obj *o, const Meta__OwnerReference *ref)
+{
+	const char *ns = owner_namespace(s, o), *name = arena_strdup(r->arena, pb_s(ref->name)), *uid = arena_strdup(r->arena, pb_s(ref->uid));
+
+	if (s.custom)
+		plan_expect_absent_of(r, s.custom->res, ns, name, uid);
+	else
+		plan_expect_absent(r, s.view, ns, name, uid);
 }
 
 /* As a dependent: are my owners still there? */
-static bool judge_dependent(struct reconcile *r, enum view_id id, const struct informer_obj *o)
+static bool judge_dependent(struct reconcile *r, struct source s, const struct informer_obj *o)
 {
-	const char **gone = arena_new_array(r->arena, const char *, o->meta->n_owner_references + 1);
+	const char **gone = arena_new_array(r->arena, const char *, o->meta->n_owner_references + 1), *how;
 	size_t n_gone = 0, n_here = 0;
 	bool foreground = false;
 
@@ -67,103 +162,159 @@ static bool judge_dependent(struct reconcile *r, enum view_id id, const struct i
 		return false;
 	for (size_t i = 0; i < o->meta->n_owner_references; i++) {
 		const Meta__OwnerReference *ref = o->meta->owner_references[i];
-		enum view_id owner_view;
-		const struct informer_obj *owner = owner_get(r, o, ref, &owner_view);
+		struct source of;
+		const struct informer_obj *owner = owner_get(r, o, ref, &of);
 
 		if (owner && owner->meta->deletion_timestamp && has_finalizer(owner->meta, FOREGROUND))
 			foreground = true;
-		else if (owner || owner_view == VIEW_N)
+		else if (owner || !of.inf)
 			n_here++;
 		else
 			gone[n_gone++] = pb_s(ref->uid);
-		if (!owner && owner_view != VIEW_N)
-			plan_expect_absent(r, owner_view,
-					owner_view == VIEW_NODES || owner_view == VIEW_NAMESPACES ? NULL : o->meta->namespace_,
-					arena_strdup(r->arena, pb_s(ref->name)), arena_strdup(r->arena, pb_s(ref->uid)));
+		if (!owner && of.inf)
+			expect_absent(r, of, o, ref);
 	}
 	if (n_gone == 0 && !foreground)
 		return false;
 	plan_stage(r);
+	how = foreground && n_gone == 0 ? "Foreground" : "Background";
 	if (n_here > 0 && n_gone > 0)
-		drop_refs(r, id, o, gone, n_gone);
+		drop_refs(r, s, o, gone, n_gone);
+	else if (n_here == 0 && s.custom)
+		plan_delete_of(r, s.custom->res, o, how);
 	else if (n_here == 0)
-		plan_delete(r, id, o, -1, foreground && n_gone == 0 ? "Foreground" : "Background");
+		plan_delete(r, s.view, o, -1, how);
 	return true;
 }
 
-/* As an owner on its way out: what about my dependents? */
-static void judge_owner(struct reconcile *r, enum view_id id, const struct informer_obj *o)
+/* Calls fn for every kind that we see. */
+static void each_source(const struct view *v, void (*fn)(void *ctx, struct source), void *ctx)
 {
-	bool foreground = has_finalizer(o->meta, FOREGROUND), orphan = has_finalizer(o->meta, ORPHAN);
-	const char *uid = pb_s(o->meta->uid);
-	size_t n = 0;
+	for (int i = 0; i < VIEW_N; i++)
+		fn(ctx, source_of_view(v, (enum view_id)i));
+	LIST_FOR_EACH (k, &v->customs, struct custom_kind, link)
+		fn(ctx, source_of_custom(k));
+}
 
-	if (o->meta->deletion_timestamp == NULL || (!foreground && !orphan))
+struct orphans {
+	struct reconcile *r;
+	const char *uid;
+	bool orphan;
+	size_t n;
+};
+
+static void count_dependents(void *ctx, struct source s)
+{
+	struct orphans *w = ctx;
+	struct informer_objs deps = informer_index_get(s.by_owner, str_from(w->uid));
+
+	w->n += deps.n;
+	for (size_t i = 0; w->orphan && i < deps.n; i++)
+		drop_refs(w->r, s, deps.v[i], &w->uid, 1);
+}
+
+/* As an owner on its way out: what about my dependents? */
+static void judge_owner(struct reconcile *r, struct source s, const struct informer_obj *o)
+{
+	bool foreground = has_finalizer(o->meta, FOREGROUND);
+	struct orphans w = {r, pb_s(o->meta->uid), has_finalizer(o->meta, ORPHAN), 0};
+
+	if (o->meta->deletion_timestamp == NULL || (!foreground && !w.orphan))
 		return;
-	for (int v = 0; v < VIEW_N; v++) {
-		struct informer_objs deps = informer_index_get(r->view->by_any_owner[v], str_from(uid));
-
-		n += deps.n;
-		for (size_t i = 0; orphan && i < deps.n; i++)
-			drop_refs(r, (enum view_id)v, deps.v[i], &uid, 1);
-	}
-	if (orphan) {
+	each_source(r->view, count_dependents, &w);
+	if (w.orphan) {
 		plan_stage(r);
-		remove_finalizer(r, id, o, ORPHAN);
-	} else if (n == 0) {
-		remove_finalizer(r, id, o, FOREGROUND);
+		remove_finalizer(r, s, o, ORPHAN);
+	} else if (w.n == 0) {
+		remove_finalizer(r, s, o, FOREGROUND);
 	}
 }
+
+/* --- Keys: the number of a view or the name of a definition, a colon, the object's key ---------------------------------- */
 
 static void reconcile_garbage(struct reconcile *r)
 {
-	struct str view_text, key;
+	struct str text, key;
 	uint64_t id;
 	const struct informer_obj *o;
+	struct source s;
 
-	if (!str_cut(str_from(r->key), ':', &view_text, &key) || !str_to_u64(view_text, &id) || id >= VIEW_N)
+	if (!str_cut(str_from(r->key), ':', &text, &key))
 		return;
-	o = informer_get_key(r->view->inf[id], key);
+	if (str_to_u64(text, &id))
+		s = source_of_view(r->view, id < VIEW_N ? (enum view_id)id : VIEW_N);
+	else
+		s = source_of_custom(custom_kind_named(r->view, text));
+	o = s.inf ? informer_get_key(s.inf, key) : NULL;
 	if (o == NULL)
 		return;
-	if (!judge_dependent(r, (enum view_id)id, o))
-		judge_owner(r, (enum view_id)id, o);
+	if (!judge_dependent(r, s, o))
+		judge_owner(r, s, o);
 }
 
-static void enqueue_obj(struct enqueue *q, enum view_id id, const struct informer_obj *o)
+static void enqueue_obj(struct enqueue *q, struct source s, const struct informer_obj *o)
 {
-	char key[600];
-	int n = snprintf(key, sizeof(key), "%d:%.*s", (int)id, STR_FMT(o->key));
+	char key[900];
+	int n = s.custom ? snprintf(key, sizeof(key), "%s:%.*s", s.custom->name, STR_FMT(o->key))
+			 : snprintf(key, sizeof(key), "%d:%.*s", (int)s.view, STR_FMT(o->key));
 
 	if (n < (int)sizeof(key))
 		enqueue_key(q, str_of(key, (size_t)n));
 }
 
-static void map_any(struct enqueue *q, const struct view *v, const struct informer_obj *o)
+struct wave {
+	struct enqueue *q;
+	const char *uid; /* NULL: whatever has owners */
+};
+
+static void enqueue_dependents(void *ctx, struct source s)
 {
-	enum view_id id = view_of(o);
-	const struct informer_obj *now = informer_get_key(v->inf[id], o->key);
+	struct wave *w = ctx;
+	struct informer_objs deps;
+
+	if (!w->uid) {
+		INFORMER_FOR_EACH (o, s.inf)
+			if (o->meta->n_owner_references > 0)
+				enqueue_obj(w->q, s, o);
+		return;
+	}
+	deps = informer_index_get(s.by_owner, str_from(w->uid));
+	for (size_t i = 0; i < deps.n; i++)
+		enqueue_obj(w->q, s, deps.v[i]);
+}
+
+static void changed(struct enqueue *q, const struct view *v, struct source s, const struct informer_obj *o)
+{
+	const struct informer_obj *now = informer_get_key(s.inf, o->key);
 	bool going = now == NULL || now->meta->deletion_timestamp != NULL || !pb_streq(now->meta->uid, o->meta->uid);
 
 	if (o->meta->n_owner_references > 0 || going)
-		enqueue_obj(q, id, o);
+		enqueue_obj(q, s, o);
 	if (!going)
 		return;
-	for (int k = 0; k < VIEW_N; k++) {
-		struct informer_objs deps = informer_index_get(v->by_any_owner[k], str_from(pb_s(o->meta->uid)));
-
-		for (size_t i = 0; i < deps.n; i++)
-			enqueue_obj(q, (enum view_id)k, deps.v[i]);
-	}
+	each_source(v, enqueue_dependents, &(struct wave){q, pb_s(o->meta->uid)});
 	/* Its owners may wait for it. */
 	for (size_t i = 0; i < o->meta->n_owner_references; i++) {
 		const Meta__OwnerReference *ref = o->meta->owner_references[i];
-		enum view_id ov = view_of_kind(pb_s(ref->api_version), pb_s(ref->kind));
-		const struct informer_obj *owner = ov == VIEW_N ? NULL : view_get(v, ov, o->meta->namespace_, pb_s(ref->name));
+		struct source of = source_of_kind(v, ref);
+		const struct informer_obj *owner = of.inf ? informer_get(of.inf, owner_namespace(of, o), pb_s(ref->name)) : NULL;
 
 		if (owner)
-			enqueue_obj(q, ov, owner);
+			enqueue_obj(q, of, owner);
 	}
+}
+
+static void map_any(struct enqueue *q, const struct view *v, const struct informer_obj *o)
+{
+	changed(q, v, source_of_view(v, view_of(o)), o);
+}
+
+void map_custom(struct enqueue *q, const struct view *v, const struct custom_kind *kind, const struct informer_obj *o)
+{
+	if (o)
+		changed(q, v, source_of_custom(kind), o);
+	else
+		each_source(v, enqueue_dependents, &(struct wave){q, NULL});
 }
 
 const struct controller_row controller_garbage = {

@@ -5,6 +5,7 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/controller.h \
 	orchestrator/controllers/clusterrole.c \
 	orchestrator/controllers/crd.c \
+	orchestrator/controllers/customs.c orchestrator/controllers/customs.h \
 	orchestrator/controllers/csr.c \
 	orchestrator/controllers/deployment-priv.h \
 	orchestrator/controllers/deployment.c \

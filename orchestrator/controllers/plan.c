@@ -96,6 +96,28 @@ void plan_expect_absent(struct reconcile *r, enum view_id view, const char *ns, 
 	a->uid = uid;
 }
 
+void plan_delete_of(struct reconcile *r, const struct resource *res, const struct informer_obj *o, const char *propagation)
+{
+	plan_delete(r, VIEW_N, o, -1, propagation);
+	container_of(r->actions.prev, struct plan_action, link)->resource = res;
+}
+
+void plan_patch(struct reconcile *r, const struct resource *res, const struct informer_obj *o, struct str merge_patch)
+{
+	struct plan_action *a = add(r, PLAN_PATCH, VIEW_N, NULL);
+
+	a->resource = res;
+	a->ns = o->meta->namespace_ ? arena_strdup(r->arena, o->meta->namespace_) : NULL;
+	a->name = arena_strdup(r->arena, o->meta->name);
+	a->patch = merge_patch;
+}
+
+void plan_expect_absent_of(struct reconcile *r, const struct resource *res, const char *ns, const char *name, const char *uid)
+{
+	plan_expect_absent(r, VIEW_N, ns, name, uid);
+	container_of(r->actions.prev, struct plan_action, link)->resource = res;
+}
+
 void plan_stage(struct reconcile *r)
 {
 	r->stage++;

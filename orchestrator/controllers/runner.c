@@ -11,6 +11,7 @@
 #include "io/loop.h"
 #include "orchestrator/client/client.h"
 #include "orchestrator/controllers/plan-priv.h"
+#include "orchestrator/controllers/customs.h"
 #include "proto/apiextensions.pb-c.h"
 #include "proto/apps.pb-c.h"
 #include "proto/coordination.pb-c.h"
@@ -85,6 +86,7 @@ struct controllers {
 	struct controller ctl[ARRAY_LEN(rows)];
 	struct loop_timer pump;
 	struct list in_flight; /* of struct plan_action */
+	struct customs *customs;
 	unsigned n_informers;  /* still to stop */
 	bool stopping;
 	void (*stopped)(void *arg);
@@ -361,7 +363,9 @@ static void action_done(struct client_req *req)
 		if (code != ERR_OK && code != ERR_CANCELED)
 			log_debug("controllers", "event dropped: %s", req->err.text);
 	} else if (code == ERR_OK) {
-		remember(w, a);
+		/* Others' writes name the version or uid that they were made for: doing them twice does no harm. */
+		if (!a->resource)
+			remember(w, a);
 	} else if (code != ERR_NOT_FOUND || a->op == PLAN_CREATE) {
 		/* A thing that is gone needs no update and no delete. */
 		if (w->err.code == ERR_OK)
@@ -375,7 +379,7 @@ static void action_done(struct client_req *req)
 static void action_start(struct work *w, struct plan_action *a)
 {
 	static const enum client_verb verbs[] = {
-		[PLAN_CREATE] = CLIENT_CREATE, [PLAN_UPDATE] = CLIENT_UPDATE, [PLAN_DELETE] = CLIENT_DELETE,
+		[PLAN_CREATE] = CLIENT_CREATE, [PLAN_UPDATE] = CLIENT_UPDATE, [PLAN_DELETE] = CLIENT_DELETE, [PLAN_PATCH] = CLIENT_PATCH,
 		[PLAN_DELETE_COLLECTION] = CLIENT_DELETE_COLLECTION, [PLAN_EXPECT_EMPTY] = CLIENT_LIST, [PLAN_EXPECT_ABSENT] = CLIENT_GET,
 		[PLAN_EVENT] = CLIENT_CREATE,
 	};
@@ -393,6 +397,10 @@ static void action_start(struct work *w, struct plan_action *a)
 		a->req.precondition_uid = a->uid;
 		a->req.grace_period_seconds = a->grace_s;
 		a->req.propagation_policy = a->propagation;
+	}
+	if (a->op == PLAN_PATCH) {
+		a->req.body = a->patch;
+		a->req.content_type = CLIENT_MERGE_PATCH;
 	}
 	if (a->op == PLAN_EXPECT_EMPTY)
 		a->req.limit = 1;
@@ -527,6 +535,15 @@ static void controller_init(struct controllers *all, struct controller *c, const
 		loop_timer_start(&c->resync, all->cfg.loop, row->resync_ms, on_resync);
 }
 
+static void on_custom(void *arg, const struct custom_kind *kind, const struct informer_obj *o)
+{
+	struct controllers *all = arg;
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		if (rows[i] == &controller_garbage)
+			map_custom(&(struct enqueue){&all->ctl[i]}, &all->view, kind, o);
+}
+
 struct controllers *controllers_start(const struct controllers_cfg *cfg)
 {
 	struct controllers *all = xcalloc(1, sizeof(*all));
@@ -551,6 +568,9 @@ struct controllers *controllers_start(const struct controllers_cfg *cfg)
 	v->slices_by_service = informer_add_index(v->inf[VIEW_ENDPOINTSLICES], by_service);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		controller_init(all, &all->ctl[i], rows[i]);
+	all->customs = customs_start(&(struct customs_cfg){.client = cfg->client, .view = v, .by_owner = by_any_owner,
+			.changed = on_custom, .arg = all});
+	all->n_informers++;
 	for (int i = 0; i < VIEW_N; i++)
 		informer_start(v->inf[i]);
 	return all;
@@ -583,6 +603,7 @@ static void stop_informers(struct loop_timer *t)
 	}
 	for (int i = 0; i < VIEW_N; i++)
 		informer_stop(all->view.inf[i], informer_gone, all);
+	customs_stop(TAKE(all->customs), informer_gone, all);
 }
 
 void controllers_stop(struct controllers *all, void (*cb)(void *arg), void *arg)

@@ -524,6 +524,63 @@ static bool others_are_served(void)
 	return !json_eqc(json_getc(rig_call("GET", TOYS "/others", NULL, 0), "kind"), "Status");
 }
 
+static bool served(const char *path)
+{
+	return !json_eqc(json_getc(rig_call("GET", path, NULL, 0), "kind"), "Status");
+}
+
+static bool owned_is_gone(void)
+{
+	return !served(NS "/configmaps/owned") && !served(TOYS "/namespaces/default/toys/child");
+}
+
+static bool kept_is_free(void)
+{
+	return !served(TOYS "/namespaces/default/toys/lax") && json_len(json_getp(get(NS "/configmaps/kept"), "metadata.ownerReferences")) == 0 &&
+	       json_len(json_getp(get(TOYS "/namespaces/default/toys/kept"), "metadata.ownerReferences")) == 0;
+}
+
+static bool strict_is_gone(void)
+{
+	return !served(TOYS "/namespaces/default/toys/strict");
+}
+
+static void owned(const char *path, const char *name, const struct json *owner)
+{
+	post(path, fmt("{\"metadata\":{\"name\":\"%s\",\"ownerReferences\":[{\"apiVersion\":\"toys.example/v1\",\"kind\":\"Toy\",\"name\":\"%s\",\"uid\":\"%s\"}]}}",
+			name, str(owner, "metadata.name"), str(owner, "metadata.uid")));
+}
+
+static struct json *toy(const char *name)
+{
+	return post(TOYS "/namespaces/default/toys", fmt("{\"metadata\":{\"name\":\"%s\"}}", name));
+}
+
+/* Custom objects own others, and are owned. */
+static void test_custom_owners(void **state)
+{
+	struct json *o;
+
+	define("toys");
+	o = toy("easy");
+	owned(NS "/configmaps", "owned", o);
+	owned(TOYS "/namespaces/default/toys", "child", o);
+	rig_call("DELETE", TOYS "/namespaces/default/toys/easy", NULL, 200);
+	WAIT(owned_is_gone);
+	o = toy("lax");
+	owned(NS "/configmaps", "kept", o);
+	owned(TOYS "/namespaces/default/toys", "kept", o);
+	rig_call("DELETE", TOYS "/namespaces/default/toys/lax", "{\"propagationPolicy\":\"Orphan\"}", 200);
+	WAIT(kept_is_free);
+	o = toy("strict");
+	owned(NS "/configmaps", "owned", o);
+	rig_call("DELETE", TOYS "/namespaces/default/toys/strict", "{\"propagationPolicy\":\"Foreground\"}", 200);
+	WAIT(strict_is_gone);
+	WAIT(owned_is_gone);
+	rig_call("DELETE", CRDS "/toys.toys.example", NULL, 200);
+	WAIT(toys_are_undefined);
+}
+
 static void test_custom(void **state)
 {
 	define("toys");
@@ -559,6 +616,7 @@ int main(void)
 		cmocka_unit_test(test_orphan_and_foreground),
 		cmocka_unit_test(test_namespace),
 		cmocka_unit_test(test_custom),
+		cmocka_unit_test(test_custom_owners),
 	};
 	return cmocka_run_group_tests_name("controllers", tests, start, stop);
 }
