@@ -50,6 +50,12 @@ struct loop;
 	X(SERVICEACCOUNTS, "", "v1", "serviceaccounts", core__service_account)                     \
 	X(REPLICASETS, "apps", "v1", "replicasets", apps__replica_set)                             \
 	X(DEPLOYMENTS, "apps", "v1", "deployments", apps__deployment)                              \
+	X(DAEMONSETS, "apps", "v1", "daemonsets", apps__daemon_set)                                \
+	X(STATEFULSETS, "apps", "v1", "statefulsets", apps__stateful_set)                          \
+	X(REVISIONS, "apps", "v1", "controllerrevisions", apps__controller_revision)               \
+	X(CLAIMS, "", "v1", "persistentvolumeclaims", core__persistent_volume_claim)               \
+	X(JOBS, "batch", "v1", "jobs", batch__job)                                                 \
+	X(CRONJOBS, "batch", "v1", "cronjobs", batch__cron_job)                                    \
 	X(ENDPOINTSLICES, "discovery.k8s.io", "v1", "endpointslices", discovery__endpoint_slice)   \
 	X(RESOURCEQUOTAS, "", "v1", "resourcequotas", core__resource_quota)                        \
 	X(CSRS, "certificates.k8s.io", "v1", "certificatesigningrequests",                         \
@@ -143,7 +149,7 @@ void map_custom(struct enqueue *, const struct view *, const struct custom_kind 
 /* The name of its controlling owner of that kind, in the same namespace. */
 void map_owner(struct enqueue *, const struct informer_obj *, const char *kind);
 
-#define CONTROLLER_WATCHES 12
+#define CONTROLLER_WATCHES 20
 
 struct controller_row {
 	const char *name;
@@ -159,7 +165,7 @@ struct controller_row {
 extern const struct controller_row controller_deployment, controller_replicaset, controller_endpointslice,
 		controller_endpoints, controller_namespace, controller_garbage, controller_node_lifecycle, controller_node_ipam,
 		controller_serviceaccount, controller_root_ca, controller_podgc, controller_clusterrole_aggregation,
-		controller_resourcequota, controller_csr, controller_crd;
+		controller_resourcequota, controller_csr, controller_crd, controller_job;
 
 /* crd.c: what a client needs to ask for the objects of a definition; NULL when they are not served. */
 const struct resource *crd_resource(struct arena *, const struct informer_obj *definition);

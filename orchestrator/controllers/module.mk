@@ -13,6 +13,10 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/endpoints.c \
 	orchestrator/controllers/endpointslice.c \
 	orchestrator/controllers/garbage.c \
+	orchestrator/controllers/job-priv.h \
+	orchestrator/controllers/job.c \
+	orchestrator/controllers/job_index.c orchestrator/controllers/job_index.h \
+	orchestrator/controllers/job_status.c \
 	orchestrator/controllers/namespace.c \
 	orchestrator/controllers/node_ipam.c \
 	orchestrator/controllers/node_lifecycle.c \

@@ -14,6 +14,7 @@
 #include "orchestrator/controllers/customs.h"
 #include "proto/apiextensions.pb-c.h"
 #include "proto/apps.pb-c.h"
+#include "proto/batch.pb-c.h"
 #include "proto/coordination.pb-c.h"
 #include "proto/certificates.pb-c.h"
 #include "proto/rbac.pb-c.h"
@@ -78,6 +79,7 @@ static const struct controller_row *const rows[] = {
 	&controller_namespace, &controller_garbage, &controller_node_lifecycle, &controller_node_ipam,
 	&controller_serviceaccount, &controller_root_ca, &controller_podgc, &controller_clusterrole_aggregation,
 	&controller_resourcequota, &controller_csr, &controller_crd,
+	&controller_job,
 };
 
 struct controllers {
