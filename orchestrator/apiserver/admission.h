@@ -57,6 +57,7 @@ enum step_result admit_node_taint(struct api_request *), admit_node_self(struct 
 enum step_result admit_node_token(struct api_request *, const struct json *pod);
 enum step_result admit_csr_approval(struct api_request *), admit_csr_signing(struct api_request *),
 		admit_csr_subject(struct api_request *), admit_csr_approve(struct api_request *); /* admit_csr.c */
+enum step_result admit_webhook_config(struct api_request *), admit_cel_policy(struct api_request *); /* admit_webhook.c */
 enum step_result admit_service_account(struct api_request *), admit_priority(struct api_request *),
 		admit_tolerations(struct api_request *), admit_qos(struct api_request *); /* strategy_pod.c */
 

@@ -25,6 +25,7 @@ struct quota_state;
 struct store;
 struct tls_ctx;
 struct watch_hub;
+struct webhook_state;
 
 /* Counters a row: name, help. Atomic, shown by /metrics. */
 #define API_COUNTERS(X)                                                                                                \
@@ -60,6 +61,7 @@ struct api_loop {
 	struct quota_state *quotas; /* of a serve loop; else NULL */
 	struct authz_state *authz;  /* made when first asked; serve loops have it from the start */
 	struct custom_index *custom; /* api__custom */
+	struct webhook_state *hooks; /* made when first asked */
 	struct map openapi;          /* documents with custom resources, as of openapi_epoch */
 	uint64_t openapi_epoch;
 	struct map kubelets;        /* "ip:port" -> struct http_client */

@@ -21,6 +21,7 @@
 #include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/quota_state.h"
 #include "orchestrator/apiserver/custom_index.h"
+#include "orchestrator/apiserver/webhook_state.h"
 #include "raft/kv.h"
 #include "store/watch.h"
 
@@ -52,6 +53,7 @@ static void loop_context_free(struct api_loop *al)
 	authz_state_free(al->authz);
 	quota_state_free(al->quotas);
 	custom_index_free(al->custom);
+	webhook_state_free(al->hooks);
 	api__openapi_forget(al);
 	watch_hub_free(al->hub);
 	api__event_cache_free(al->events);
@@ -345,7 +347,7 @@ int apiserver_start(const struct apiserver_cfg *cfg, struct kv *kv, struct apise
 
 /* --- Stop ------------------------------------------------------------------------------------------------------ */
 
-static void kubelet_closed(void *arg)
+static void client_closed(void *arg)
 {
 	struct api_loop *al = arg;
 
@@ -361,9 +363,10 @@ static void front_closed(void *arg)
 	al->closing = 1;
 	MAP_FOR_EACH (entry, &al->kubelets) {
 		al->closing++;
-		http_client_close(entry->value, kubelet_closed, al);
+		http_client_close(entry->value, client_closed, al);
 	}
-	kubelet_closed(al);
+	al->closing += webhook_state_close(al->hooks, client_closed, al);
+	client_closed(al);
 }
 
 static void loop_closing(void *arg)

@@ -15,6 +15,7 @@
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "orchestrator/apiserver/txn.h"
+#include "orchestrator/apiserver/webhooks.h"
 #include "orchestrator/apiserver/write.h"
 #include "proto/resource.h"
 
@@ -156,7 +157,7 @@ enum step_result api__delete_decide(struct api_request *req)
 {
 	int64_t asked = json_i64_or(json_getc(req->sent, "gracePeriodSeconds"), -1), grace = 0, left;
 	enum step_result r = preconditions(req);
-	struct json *meta;
+	struct json *meta, *view;
 	bool marked, held;
 
 	if (r != STEP_NEXT)
@@ -165,6 +166,10 @@ enum step_result api__delete_decide(struct api_request *req)
 	req->fully_deleted = false;
 	req->obj = json_copy(&req->arena, req->old);
 	r = admission_run(req, ADMIT_DELETE, ADMIT_MUTATE);
+	if (r == STEP_NEXT && !req->subres)
+		r = webhooks_mutate(req, ADMIT_DELETE, &view);
+	if (r == STEP_NEXT && !req->subres)
+		r = webhooks_validate(req, ADMIT_DELETE);
 	if (r == STEP_NEXT)
 		r = admission_run(req, ADMIT_DELETE, ADMIT_VALIDATE);
 	if (r != STEP_NEXT)

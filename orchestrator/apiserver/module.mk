@@ -8,6 +8,9 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/answer.c orchestrator/apiserver/answer.h \
 	orchestrator/apiserver/apiserver.c orchestrator/apiserver/apiserver.h orchestrator/apiserver/apiserver-priv.h \
 	orchestrator/apiserver/attrs.c orchestrator/apiserver/attrs.h \
+	orchestrator/apiserver/admit_webhook.c orchestrator/apiserver/webhook.c orchestrator/apiserver/webhook.h \
+	orchestrator/apiserver/webhook_review.c orchestrator/apiserver/webhook_state.c orchestrator/apiserver/webhook_state.h \
+	orchestrator/apiserver/webhooks.c orchestrator/apiserver/webhooks.h orchestrator/apiserver/webhooks-priv.h \
 	orchestrator/apiserver/audit.c orchestrator/apiserver/audit.h \
 	orchestrator/apiserver/audit_policy.c orchestrator/apiserver/audit_policy.h \
 	orchestrator/apiserver/authn.c orchestrator/apiserver/authn.h \

@@ -33,6 +33,7 @@ struct apiserver;
 struct json;
 struct resource;
 struct stream;
+struct webhook_run;
 struct x509_info;
 
 /* Bodies over this are refused with 413; a stored object may not be larger either. */
@@ -199,6 +200,8 @@ struct api_request {
 	/* Of quotas, see admit_quota.c: it books on objects that others write too; the try before which it last waited. */
 	bool contended;
 	unsigned staggered;
+
+	struct webhook_run *hooks; /* webhooks.c */
 
 	/* For the audit log (audit.h); audit_level is an enum audit_level. */
 	unsigned audit_level, audit_stages;

@@ -15,6 +15,7 @@
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "orchestrator/apiserver/txn.h"
+#include "orchestrator/apiserver/webhooks.h"
 #include "proto/codec.h"
 #include "proto/defaults.h"
 #include "proto/field_errs.h"
@@ -231,6 +232,17 @@ static void keep_old(struct api_request *req, struct json *meta)
 	json_delc(meta, "resourceVersion");
 }
 
+/* Only the subresource changes it. */
+static void keep_status(struct api_request *req, struct json *obj)
+{
+	struct json *status = json_getc(req->old, "status");
+
+	if (status)
+		json_setc(&req->arena, obj, "status", status);
+	else
+		json_delc(obj, "status");
+}
+
 /* --- Create ------------------------------------------------------------------------------------------------ */
 
 static enum step_result invalid(struct api_request *req, struct field_errs *errs)
@@ -281,16 +293,62 @@ enum step_result api_fail_invalid(struct api_request *req, struct field_errs *er
 	return STEP_FAIL;
 }
 
+/* What a webhook made of the object becomes the object, as if the client had sent it: the server's fields are the server's. */
+static enum step_result take_mutated(struct api_request *req, struct json *view)
+{
+	struct str name = api_name(req->obj);
+	enum step_result r = STEP_NEXT;
+	struct json *meta;
+
+	api_txn_new(req);
+	if (req->subres && req->subres->from_view)
+		r = req->subres->from_view(req, view);
+	else
+		req->obj = view;
+	if (r == STEP_NEXT)
+		r = check_identity(req, req->obj);
+	if (r != STEP_NEXT)
+		return r;
+	meta = api_meta(&req->arena, req->obj);
+	json_setc(&req->arena, meta, "name", json_new_str(&req->arena, name));
+	if (!req->old) {
+		stamp_new(req, meta);
+		if (!req->strat->no_status)
+			json_delc(req->obj, "status");
+		return req->strat->prepare_create ? req->strat->prepare_create(req) : STEP_NEXT;
+	}
+	if (!req->subres && !req->strat->no_status)
+		keep_status(req, req->obj);
+	keep_old(req, meta);
+	return req->strat->prepare_update ? req->strat->prepare_update(req) : STEP_NEXT;
+}
+
+/* Defaults and all that may change the object; once more after each change by a webhook. */
+static enum step_result mutate(struct api_request *req)
+{
+	struct json *view = NULL;
+	enum step_result r;
+
+	do {
+		r = view ? take_mutated(req, view) : STEP_NEXT;
+		if (r != STEP_NEXT)
+			return r;
+		defaults_apply(&req->arena, resource_type(req->res), req->obj);
+		r = admission_run(req, admission_op_of(req), ADMIT_MUTATE);
+		if (r == STEP_NEXT && req->strat->admit)
+			r = req->strat->admit(req);
+		if (r == STEP_NEXT)
+			r = webhooks_mutate(req, admission_op_of(req), &view);
+	} while (r == STEP_NEXT && view);
+	return r;
+}
+
 /* Defaults, admission, validation: the same for new and changed objects. */
 static enum step_result complete(struct api_request *req)
 {
 	struct field_errs errs;
-	enum step_result r;
+	enum step_result r = mutate(req);
 
-	defaults_apply(&req->arena, resource_type(req->res), req->obj);
-	r = admission_run(req, admission_op_of(req), ADMIT_MUTATE);
-	if (r == STEP_NEXT && req->strat->admit)
-		r = req->strat->admit(req);
 	if (r != STEP_NEXT)
 		return r;
 	field_errs_init(&errs, &req->arena);
@@ -298,6 +356,8 @@ static enum step_result complete(struct api_request *req)
 	r = invalid(req, &errs);
 	if (r == STEP_NEXT && req->strat->check)
 		r = req->strat->check(req);
+	if (r == STEP_NEXT)
+		r = webhooks_validate(req, admission_op_of(req));
 	return r == STEP_NEXT ? admission_run(req, admission_op_of(req), ADMIT_VALIDATE) : r;
 }
 
@@ -325,12 +385,11 @@ static enum step_result check_absent(struct api_request *req)
 	return req->config ? managed_apply_again(req) : api_fail_exists(req, req->res, api_name(req->obj));
 }
 
-enum step_result api__prepare_create(struct api_request *req)
+static enum step_result make_new(struct api_request *req)
 {
 	struct json *meta;
 	enum step_result r;
 
-	api_txn_new(req);
 	req->obj = json_copy(&req->arena, req->sent);
 	req->old = NULL;
 	req->old_rv = 0;
@@ -351,11 +410,17 @@ enum step_result api__prepare_create(struct api_request *req)
 	/* A manager has what it sent and the defaults of that, not what the server adds below. */
 	defaults_apply(&req->arena, resource_type(req->res), req->obj);
 	managed_track(req);
-	if (req->strat->prepare_create) {
-		r = req->strat->prepare_create(req);
-		if (r != STEP_NEXT)
-			return r;
-	}
+	return req->strat->prepare_create ? req->strat->prepare_create(req) : STEP_NEXT;
+}
+
+enum step_result api__prepare_create(struct api_request *req)
+{
+	enum step_result r;
+
+	api_txn_new(req);
+	r = webhooks_begun(req) ? STEP_NEXT : make_new(req);
+	if (r != STEP_NEXT)
+		return r;
 	req->key = storage_key(&req->arena, req->res, req->at.ns, api_name(req->obj));
 	r = complete(req);
 	if (r != STEP_NEXT)
@@ -423,14 +488,8 @@ enum step_result api_take_view(struct api_request *req, struct json *view)
 	if (req->subres && req->subres->from_view)
 		return req->subres->from_view(req, view);
 	req->obj = view;
-	if (!req->strat->no_status) {
-		struct json *status = json_getc(req->old, "status");
-
-		if (status)
-			json_setc(&req->arena, view, "status", status);
-		else
-			json_delc(view, "status");
-	}
+	if (!req->strat->no_status)
+		keep_status(req, view);
 	return STEP_NEXT;
 }
 
@@ -542,11 +601,14 @@ enum step_result api__prepare_update(struct api_request *req)
 		if (r != STEP_NEXT)
 			return r;
 	}
-	defaults_apply(&req->arena, resource_type(req->res), req->obj);
-	managed_track(req);
+	if (!webhooks_begun(req)) {
+		defaults_apply(&req->arena, resource_type(req->res), req->obj);
+		managed_track(req);
+	}
 	r = complete(req);
 	if (r != STEP_NEXT)
 		return r;
+	meta = api_meta(&req->arena, req->obj);
 	managed_keep_times(req);
 	if (!req->strat->no_generation && (spec_changed(req->old, req->obj, req->strat->no_status) || annotations_count(req)))
 		json_setc(&req->arena, meta, "generation",

@@ -1,6 +1,7 @@
 /*
  * What decides who may do what, fed with what strangers send or an administrator might write: tokens, certificates, signing
- * requests, roles, pods, audit policies, encryption configurations, pod specs. The first byte chooses; the rest is the input.
+ * requests, roles, pods, audit policies, encryption configurations, pod specs, webhooks' answers and
+ * configurations. The first byte chooses; the rest is the input.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +15,7 @@
 #include "orchestrator/apiserver/podsecurity.h"
 #include "orchestrator/apiserver/rbac.h"
 #include "orchestrator/apiserver/rbac_index.h"
+#include "orchestrator/apiserver/webhook.h"
 #include "orchestrator/client/csr.h"
 #include "proto/json.h"
 #include "proto/wire.h"
@@ -121,9 +123,39 @@ static void security(struct arena *a, struct str in)
 	podsecurity_check(a, PODSECURITY_RESTRICTED, json_getc(doc, "metadata"), json_getc(doc, "spec"));
 }
 
+/* An answer of a webhook, or a configuration. */
+static void webhook(struct arena *a, struct str in)
+{
+	struct webhook_target t = {.op = WEBHOOK_CREATE, .group = STR(""), .version = STR("v1"), .resource = STR("pods"), .sub = STR("log")};
+	const char *address, *host;
+	struct webhook_answer ans;
+	struct err e = ERR_INIT;
+	struct str text;
+	struct webhook *h;
+	struct json *doc;
+	size_t n;
+
+	for (int mutating = 0; mutating < 2; mutating++)
+		if (webhook_answer_read(a, in, false, mutating, STR("u"), &ans, &e) == 0) {
+			int code = webhook_refusal(a, STR("w"), ans.status, &text);
+
+			ASSERT(code >= 400 && code < 600 && text.n > 0 && (mutating || !ans.patch));
+		}
+	webhook_answer_read(a, in, true, true, STR("u"), &ans, NULL);
+	if (json_parse(a, in, NULL, &doc, NULL) < 0)
+		return;
+	webhook_compile(a, doc, &h, &n);
+	for (size_t i = 0; i < n; i++) {
+		webhook_rules_match(&h[i], &t);
+		webhook_objects_match(&h[i], doc, NULL);
+		webhook_url_parse(a, h[i].url, &address, &host, &text);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size)
 {
-	static void (*const parts[])(struct arena *, struct str) = {token, certificate, request, role, pod, files, security};
+	static void (*const parts[])(struct arena *, struct str) = {token, certificate, request, role, pod, files, security,
+			webhook};
 	struct arena a;
 
 	if (size == 0)

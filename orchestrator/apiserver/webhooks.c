@@ -1,0 +1,621 @@
+#include "orchestrator/apiserver/webhooks.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "io/http_client.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/decode.h"
+#include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/proxy_target.h"
+#include "orchestrator/apiserver/storage.h"
+#include "orchestrator/apiserver/strategy.h"
+#include "orchestrator/apiserver/webhook_state.h"
+#include "orchestrator/apiserver/webhooks-priv.h"
+#include "orchestrator/apiserver/write.h"
+#include "proto/convert.h"
+#include "proto/patch.h"
+#include "proto/resource.h"
+
+/* An answer holds a patch at most as large as an object. */
+#define MAX_ANSWER (2 * API_MAX_BODY)
+#define ERROR_TEXT_MAX 2048
+
+static const char *const words[WEBHOOK_N_KINDS] = {"mutating", "validating"};
+
+/* One call under way, or its answer. */
+struct hook_call {
+	struct api_request *req;
+	const struct webhook *hook;
+	struct webhook__question q;
+	struct webhook_client *client;
+	struct http_call http;
+	struct http_header headers[2];
+	const char *url; /* as errors name it */
+	char uid[37];
+	unsigned n_tries;
+	bool over;
+	struct str failure; /* why there is no answer; {NULL, 0}: there is one */
+	struct str body;
+};
+
+/* What is known in one try of a request: req->hooks. */
+struct webhook_run {
+	struct webhook_index *index;
+	unsigned n_tries; /* of the request, when it began */
+	size_t pos;       /* the next mutating one */
+	unsigned round;   /* 1: those are asked again that want to see what others changed */
+	bool *asked, *again;
+	bool mutated, validated;
+	struct hook_call **calls; /* the mutating one, or all validating ones, of which some run */
+	size_t n_calls, n_running;
+};
+
+static struct webhook_state *state_of(struct api_request *req)
+{
+	struct api_loop *al = req->al;
+
+	if (!al->hooks)
+		al->hooks = webhook_state_new(req->srv->store, al->hub, al->loop, req->srv->cfg.netns_fd);
+	return al->hooks;
+}
+
+static struct webhook_run *current(const struct api_request *req)
+{
+	return req->hooks && req->hooks->n_tries == req->n_tries ? req->hooks : NULL;
+}
+
+bool webhooks_begun(const struct api_request *req)
+{
+	return current(req) != NULL;
+}
+
+static void run_gone(void *p)
+{
+	webhook_index_unref(((struct webhook_run *)p)->index);
+}
+
+static struct webhook_run *run_of(struct api_request *req, struct webhook_index *ix)
+{
+	struct webhook_run *run = current(req);
+	size_t n = ix->n[WEBHOOK_MUTATING];
+
+	if (run)
+		return run;
+	run = arena_new_of(&req->arena, struct webhook_run);
+	run->index = ix;
+	ix->refs++;
+	arena_on_free(&req->arena, run_gone, run);
+	run->n_tries = req->n_tries;
+	run->asked = arena_new_array(&req->arena, bool, n);
+	run->again = arena_new_array(&req->arena, bool, n);
+	req->hooks = run;
+	return run;
+}
+
+/* --- Whom does it concern ----------------------------------------------------------------------------------------------------- */
+
+struct str webhook__namespace(const struct api_request *req)
+{
+	return strcmp(req->res->plural, "namespaces") == 0 && req->res->group[0] == '\0' ? req->at.name : req->at.ns;
+}
+
+/* Nobody may lock himself out of taking a configuration back. */
+static bool exempt(const struct api_request *req)
+{
+	static const char *const plurals[] = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations",
+			"validatingadmissionpolicies", "validatingadmissionpolicybindings", "mutatingadmissionpolicies",
+			"mutatingadmissionpolicybindings"};
+
+	if (strcmp(req->res->group, "admissionregistration.k8s.io") != 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(plurals); i++)
+		if (strcmp(req->res->plural, plurals[i]) == 0)
+			return true;
+	return false;
+}
+
+/* The version of the request's resource that the rules name: its own, or another of the same kind; NULL: none. */
+static const struct resource *resource_for(const struct api_request *req, const struct webhook *h, enum webhook_op op)
+{
+	struct webhook_target t = {.op = op, .resource = req->at.resource, .sub = req->at.sub, .group = str_from(req->res->group),
+			.version = str_from(req->res->version), .namespaced = req->res->namespaced};
+
+	if (webhook_rules_match(h, &t))
+		return req->res;
+	if (h->exact)
+		return NULL;
+	t.any_version = req->res->custom;
+	if (t.any_version)
+		return webhook_rules_match(h, &t) ? req->res : NULL;
+	if (req->at.sub.n > 0 && !str_eqc(req->at.sub, "status"))
+		return NULL;
+	RESOURCE_FOR_EACH (r) {
+		if (r == req->res || resource_storage(r) != resource_storage(req->res) || strcmp(r->plural, req->res->plural) != 0)
+			continue;
+		t.group = str_from(r->group);
+		t.version = str_from(r->version);
+		if (webhook_rules_match(h, &t))
+			return r;
+	}
+	return NULL;
+}
+
+/* The labels of the namespace: what is asked about where it is one, else the stored one's. */
+static enum step_result namespace_matches(struct api_request *req, const struct webhook *h, bool *ret)
+{
+	bool itself = req->res->group[0] == '\0' && strcmp(req->res->plural, "namespaces") == 0;
+	struct json *ns = req->obj ? req->obj : req->old;
+	enum step_result r;
+
+	*ret = true;
+	if (webhook_is_everything(&h->namespaces) || (!itself && !req->res->namespaced))
+		return STEP_NEXT;
+	if (!itself) {
+		r = admission_object(req, "", "namespaces", STR_NULL, req->at.ns, &ns);
+		if (r != STEP_NEXT)
+			return r;
+		if (!ns)
+			return api_fail_not_found(req, resource_find("", "v1", "namespaces"), req->at.ns);
+	}
+	*ret = selector_matches_json(&h->namespaces, json_getp(ns, "metadata.labels"));
+	return STEP_NEXT;
+}
+
+/* A document as clients see it, in the version of `res`. */
+static struct json *view_of(struct api_request *req, const struct resource *res, struct json *doc)
+{
+	struct json *view;
+
+	if (!doc)
+		return NULL;
+	view = json_copy(&req->arena, doc);
+	if (req->subres && req->subres->to_view)
+		view = req->subres->to_view(req, view);
+	else if (res != req->res)
+		view = convert_from_storage(&req->arena, res, convert_to_storage(&req->arena, req->res, view));
+	if (req->old_rv != 0)
+		json_setc(&req->arena, api_meta(&req->arena, view), "resourceVersion",
+				json_newf(&req->arena, "%llu", (unsigned long long)req->old_rv));
+	return view;
+}
+
+static enum webhook_op hook_op(enum admission_op op)
+{
+	return op == ADMIT_CREATE ? WEBHOOK_CREATE : op == ADMIT_UPDATE ? WEBHOOK_UPDATE : WEBHOOK_DELETE;
+}
+
+/* ret->res NULL: it does not concern this webhook. */
+static enum step_result question(struct api_request *req, enum admission_op op, const struct webhook *h,
+		struct webhook__question *ret)
+{
+	struct json *obj = op == ADMIT_DELETE ? NULL : req->obj, *old = op == ADMIT_CREATE ? NULL : req->old;
+	const struct resource *res = resource_for(req, h, hook_op(op));
+	enum step_result r;
+	bool fits;
+
+	*ret = (struct webhook__question){.op = hook_op(op)};
+	if (!res || !webhook_objects_match(h, obj, old))
+		return STEP_NEXT;
+	r = namespace_matches(req, h, &fits);
+	if (r != STEP_NEXT || !fits)
+		return r;
+	if (req->opt.dry_run && !h->dry_run)
+		return api_fail(req, ERR_BAD_REQUEST, "admission webhook \"%.*s\" does not support dry run", STR_FMT(h->name));
+	ret->res = res;
+	ret->obj = view_of(req, res, obj);
+	ret->old = view_of(req, res, old);
+	return STEP_NEXT;
+}
+
+/* --- Calls -------------------------------------------------------------------------------------------------------------------- */
+
+static void __attribute__((format(printf, 2, 3))) call_failed(struct hook_call *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	c->failure = str_from(arena_vprintf(&c->req->arena, fmt, ap));
+	va_end(ap);
+	c->over = true;
+}
+
+static void canceled(struct api_request *req)
+{
+	struct webhook_run *run = req->hooks;
+
+	for (size_t i = 0; i < run->n_calls; i++)
+		if (run->calls[i] && !run->calls[i]->over)
+			http_call_cancel(&run->calls[i]->http);
+}
+
+static void status_text(struct hook_call *c)
+{
+	struct str text = str_sub(c->body, 0, MIN(c->body.n, ERROR_TEXT_MAX));
+
+	if (c->http.status >= 500)
+		call_failed(c, "failed to call webhook: an error on the server (\"%.*s\") has prevented the request from succeeding",
+				STR_FMT(str_trim(text)));
+	else if (c->http.status == 404)
+		call_failed(c, "failed to call webhook: the server could not find the requested resource");
+	else
+		call_failed(c, "failed to call webhook: the server rejected our request for an unknown reason");
+}
+
+static void called(struct http_call *http, const struct err *e)
+{
+	struct hook_call *c = container_of(http, struct hook_call, http);
+	struct api_request *req = c->req;
+
+	/* A kept connection that the server closed meanwhile says nothing about the server. */
+	if (e && !http->response_begun && e->code != ERR_TIMEOUT && e->code != ERR_CANCELED && c->n_tries++ == 0) {
+		http_call_fini(http);
+		http_call_start(c->client->http, http);
+		return;
+	}
+	c->over = true;
+	if (!e)
+		c->body = arena_str(&req->arena, buf_str(&http->body_in));
+	if (e && e->code == ERR_TIMEOUT)
+		call_failed(c, "failed to call webhook: Post \"%s\": context deadline exceeded", c->url);
+	else if (e)
+		call_failed(c, "failed to call webhook: Post \"%s\": %s", c->url, e->text);
+	else if (http->status < 200 || http->status > 299)
+		status_text(c);
+	http_call_fini(http);
+	webhook_client_put(req->al->hooks, c->client);
+	req->pending--;
+	if (--req->hooks->n_running > 0)
+		return;
+	req->on_cancel = NULL;
+	api_wait_over(req);
+}
+
+/* As the local state has it; NULL: not there. */
+static struct json *stored(struct api_request *req, const char *plural, struct str ns, struct str name)
+{
+	const struct resource *res = resource_find("", "v1", plural);
+	struct json *doc;
+	struct str raw;
+	uint64_t rv;
+
+	if (storage_load(req->srv->store, &req->arena, storage_key(&req->arena, res, ns, name), &raw, &rv, NULL) < 0 ||
+			api_dom_of(&req->arena, res, raw, &doc, NULL) < 0)
+		return NULL;
+	return doc;
+}
+
+/* A service's endpoints are asked themselves: its address is known on nodes only. */
+static void service_address(struct hook_call *c, const char **ret)
+{
+	struct api_request *req = c->req;
+	const struct webhook *h = c->hook;
+	struct proxy_name n = {STR(""), h->service, arena_sprintf(&req->arena, "%lld", (long long)h->port)};
+	struct proxy_target t = {0};
+	struct json *service = stored(req, "services", h->service_ns, h->service);
+	struct json *endpoints = stored(req, "endpoints", h->service_ns, h->service);
+	struct err e = ERR_INIT;
+
+	if (!service)
+		call_failed(c, "failed to call webhook: Post \"%s\": service \"%.*s\" not found", c->url, STR_FMT(h->service));
+	else if (json_eqc(json_getp(service, "spec.type"), "ExternalName"))
+		t.address = arena_printf(&req->arena, "%.*s:%lld", STR_FMT(json_strp(service, "spec.externalName")), (long long)h->port);
+	else if (proxy_service_target(&req->arena, &n, service, endpoints, random_u64(), &t, &e) < 0)
+		call_failed(c, "failed to call webhook: Post \"%s\": %s", c->url, e.text);
+	*ret = t.address;
+}
+
+static void find_server(struct hook_call *c, const char **ret_address, const char **ret_host)
+{
+	struct arena *a = &c->req->arena;
+	const struct webhook *h = c->hook;
+	struct str path = h->path.n > 0 ? h->path : STR("/");
+
+	if (h->service.n == 0) {
+		if (!webhook_url_parse(a, h->url, ret_address, ret_host, &path))
+			call_failed(c, "failed to call webhook: \"%.*s\" is no https url", STR_FMT(h->url));
+		c->url = arena_printf(a, "%.*s?timeout=%us", STR_FMT(h->url), h->timeout_s);
+		c->http.path = arena_printf(a, "%.*s?timeout=%us", STR_FMT(path), h->timeout_s);
+		return;
+	}
+	*ret_host = arena_printf(a, "%.*s.%.*s.svc", STR_FMT(h->service), STR_FMT(h->service_ns));
+	c->http.path = arena_printf(a, "%.*s?timeout=%us", STR_FMT(path), h->timeout_s);
+	c->url = arena_printf(a, "https://%s:%lld%s", *ret_host, (long long)h->port, c->http.path);
+	service_address(c, ret_address);
+}
+
+/* It runs, or has failed already (over). */
+static struct hook_call *call_begin(struct api_request *req, struct webhook_run *run, const struct webhook *h,
+		const struct webhook__question *q)
+{
+	struct hook_call *c = arena_new_of(&req->arena, struct hook_call);
+	const char *address = NULL, *host = NULL;
+	struct err e = ERR_INIT;
+
+	c->req = req;
+	c->hook = h;
+	c->q = *q;
+	random_uuid(c->uid);
+	if (h->conditional) {
+		call_failed(c, "failed to call webhook: match conditions are not supported");
+		return c;
+	}
+	find_server(c, &address, &host);
+	if (c->over)
+		return c;
+	if (webhook_client_get(state_of(req), address, host, h->ca_pem, &c->client, &e) < 0) {
+		call_failed(c, "could not get REST client: %s", e.text);
+		return c;
+	}
+	c->headers[0] = (struct http_header){STR("Content-Type"), STR("application/json")};
+	c->headers[1] = (struct http_header){STR("Accept"), STR("application/json, */*")};
+	c->http.method = "POST";
+	c->http.headers = c->headers;
+	c->http.n_headers = ARRAY_LEN(c->headers);
+	c->http.body = webhook__review(req, h, q, c->uid);
+	c->http.max_body = MAX_ANSWER;
+	c->http.timeout_ms = h->timeout_s * 1000ull;
+	c->http.done = called;
+	req->pending++;
+	run->n_running++;
+	req->on_cancel = canceled;
+	http_call_start(c->client->http, &c->http);
+	return c;
+}
+
+/* --- Answers ------------------------------------------------------------------------------------------------------------------ */
+
+/* No usable answer: what the failure policy says. */
+static enum step_result no_answer(struct hook_call *c, enum webhook_kind k, struct str why)
+{
+	struct api_request *req = c->req;
+	const struct webhook *h = c->hook;
+	struct api_cause *cause = arena_new_of(&req->arena, struct api_cause);
+
+	log_warn("apiserver", "%s webhook %.*s of %.*s: %.*s%s", words[k], STR_FMT(h->name), STR_FMT(h->config), STR_FMT(why),
+			h->ignore ? " (ignored)" : "");
+	if (h->ignore) {
+		api_audit_note(req, arena_printf(&req->arena, "failed-open.%s.webhook.admission.k8s.io/%.*s", words[k],
+						STR_FMT(h->name)), arena_str(&req->arena, h->name));
+		return STEP_NEXT;
+	}
+	cause->message = arena_sprintf(&req->arena, "failed calling webhook \"%.*s\": %.*s", STR_FMT(h->name), STR_FMT(why));
+	cause->reason = cause->field = STR("");
+	api_fail(req, ERR_INTERNAL, "Internal error occurred: %.*s", STR_FMT(cause->message));
+	req->fail.causes = cause;
+	req->fail.n_causes = 1;
+	return STEP_FAIL;
+}
+
+static enum step_result refused(struct hook_call *c, const struct json *status)
+{
+	struct api_request *req = c->req;
+	struct str reason = json_str(json_getc(status, "reason")), message;
+	int code = webhook_refusal(&req->arena, c->hook->name, status, &message);
+
+	api_fail(req, err_from_http(code), "%.*s", STR_FMT(message));
+	req->fail.http_status = code;
+	req->fail.reason = arena_cstr(&req->arena, reason);
+	return STEP_FAIL;
+}
+
+static void say(struct hook_call *c, const struct webhook_answer *ans)
+{
+	struct api_request *req = c->req;
+
+	JSON_ITEMS (w, ans->warnings)
+		if (json_str(w).n > 0)
+			api_warn(req, "%.*s", STR_FMT(json_str(w)));
+	JSON_MEMBERS (m, ans->annotations)
+		api_audit_note(req, arena_printf(&req->arena, "%.*s/%.*s", STR_FMT(c->hook->name), STR_FMT(m->key)),
+				json_str(m->value));
+}
+
+/* ans->patch is set where it allows a change. */
+static enum step_result take(struct hook_call *c, enum webhook_kind k, struct webhook_answer *ans)
+{
+	struct api_request *req = c->req;
+	struct err e = ERR_INIT;
+
+	*ans = (struct webhook_answer){0};
+	if (c->failure.p)
+		return no_answer(c, k, c->failure);
+	if (webhook_answer_read(&req->arena, c->body, c->hook->v1beta1, k == WEBHOOK_MUTATING, str_from(c->uid), ans, &e) < 0) {
+		*ans = (struct webhook_answer){0};
+		return no_answer(c, k, arena_sprintf(&req->arena, "received invalid webhook response: %s", e.text));
+	}
+	say(c, ans);
+	return ans->allowed ? STEP_NEXT : refused(c, ans->status);
+}
+
+static enum step_result internal(struct api_request *req, const char *why)
+{
+	return api_fail(req, ERR_INTERNAL, "Internal error occurred: %s", why);
+}
+
+/* *ret_view: the client's view as patched, or NULL when nothing has changed. */
+static enum step_result patched(struct hook_call *c, const struct json *patch, struct json **ret_view)
+{
+	struct api_request *req = c->req;
+	struct json *doc;
+	struct err e = ERR_INIT;
+
+	*ret_view = NULL;
+	if (!patch)
+		return STEP_NEXT;
+	if (!c->q.obj)
+		return internal(req, arena_printf(&req->arena,
+						"admission webhook \"%.*s\" attempted to modify the object, which is not supported "
+						"for this operation", STR_FMT(c->hook->name)));
+	if (patch_json(&req->arena, c->q.obj, patch, &doc, &e) < 0)
+		return internal(req, e.text);
+	if (!json_is(doc, JSON_OBJECT))
+		return internal(req, "the patch of an admission webhook does not leave an object");
+	doc = json_copy(&req->arena, doc);
+	if (c->q.res != req->res)
+		doc = convert_from_storage(&req->arena, req->res, convert_to_storage(&req->arena, c->q.res, doc));
+	if (api_normalize(req, api_view_type(req), &doc) != STEP_NEXT)
+		return internal(req, arena_cstr(&req->arena, req->fail.message));
+	if (!json_equal(doc, c->q.obj))
+		*ret_view = doc;
+	return STEP_NEXT;
+}
+
+/* --- Mutating ----------------------------------------------------------------------------------------------------------------- */
+
+/* Those that were asked before and want to know of changes are asked again at the end. */
+static void remember(struct webhook_run *run, const struct webhook *h, bool changed)
+{
+	size_t n = run->index->n[WEBHOOK_MUTATING];
+
+	for (size_t i = 0; changed && i < n; i++)
+		if (i != run->pos && run->asked[i] && run->index->v[WEBHOOK_MUTATING][i].reinvoke)
+			run->again[i] = true;
+	run->asked[run->pos] = run->round == 0 && h->reinvoke;
+	run->again[run->pos] = false;
+}
+
+static enum step_result take_mutation(struct webhook_run *run, struct json **ret_view)
+{
+	struct hook_call *c = run->calls[0];
+	struct webhook_answer ans;
+	enum step_result r;
+
+	run->calls = NULL;
+	run->n_calls = 0;
+	r = take(c, WEBHOOK_MUTATING, &ans);
+	if (r == STEP_NEXT)
+		r = patched(c, ans.patch, ret_view);
+	if (r != STEP_NEXT)
+		return r;
+	remember(run, c->hook, *ret_view != NULL);
+	run->pos++;
+	return STEP_NEXT;
+}
+
+static enum step_result ask_one(struct api_request *req, struct webhook_run *run, const struct webhook *h,
+		const struct webhook__question *q)
+{
+	struct hook_call *c = call_begin(req, run, h, q);
+
+	run->calls = arena_new_array(&req->arena, struct hook_call *, 1);
+	run->calls[0] = c;
+	run->n_calls = 1;
+	return c->over ? STEP_NEXT : STEP_WAIT;
+}
+
+/* One look at the mutating webhook at `pos`. */
+static enum step_result mutate_by(struct api_request *req, enum admission_op op, struct webhook_index *ix, size_t pos,
+		struct json **ret_view)
+{
+	const struct webhook *h = &ix->v[WEBHOOK_MUTATING][pos];
+	struct webhook_run *run = current(req);
+	struct webhook__question q;
+	enum step_result r;
+
+	if (run && run->round == 1 && !run->again[pos])
+		return STEP_NEXT;
+	r = question(req, op, h, &q);
+	if (r != STEP_NEXT || !q.res)
+		return r;
+	run = run_of(req, ix);
+	run->pos = pos;
+	r = ask_one(req, run, h, &q);
+	return r == STEP_NEXT ? take_mutation(run, ret_view) : r;
+}
+
+static bool any_again(const struct webhook_run *run)
+{
+	for (size_t i = 0; i < run->index->n[WEBHOOK_MUTATING]; i++)
+		if (run->again[i])
+			return true;
+	return false;
+}
+
+enum step_result webhooks_mutate(struct api_request *req, enum admission_op op, struct json **ret_view)
+{
+	struct webhook_run *run = current(req);
+	struct webhook_index *ix = run ? run->index : webhook_state_index(state_of(req));
+	enum step_result r = STEP_NEXT;
+
+	*ret_view = NULL;
+	if (ix->n[WEBHOOK_MUTATING] == 0 || (run && run->mutated) || exempt(req))
+		return STEP_NEXT;
+	if (run && run->n_calls > 0)
+		r = take_mutation(run, ret_view);
+	for (size_t pos = run ? run->pos : 0; r == STEP_NEXT && !*ret_view; pos++) {
+		run = current(req);
+		if (pos == ix->n[WEBHOOK_MUTATING]) {
+			if (!run || run->round == 1 || !any_again(run))
+				break;
+			run->round = 1;
+			pos = 0;
+		}
+		r = mutate_by(req, op, ix, pos, ret_view);
+	}
+	run = current(req);
+	if (run && r == STEP_NEXT && !*ret_view)
+		run->mutated = true;
+	return r;
+}
+
+/* --- Validating --------------------------------------------------------------------------------------------------------------- */
+
+static enum step_result ask_all(struct api_request *req, enum admission_op op, struct webhook_index *ix)
+{
+	size_t n = ix->n[WEBHOOK_VALIDATING];
+	struct webhook__question *q = NULL;
+	struct webhook_run *run;
+
+	/* First all questions, which may have to wait for fresher state; then all calls. */
+	for (size_t i = 0; i < n; i++) {
+		struct webhook__question one;
+		enum step_result r = question(req, op, &ix->v[WEBHOOK_VALIDATING][i], &one);
+
+		if (r != STEP_NEXT)
+			return r;
+		if (one.res && !q)
+			q = arena_new_array(&req->arena, struct webhook__question, n);
+		if (one.res)
+			q[i] = one;
+	}
+	if (!q)
+		return STEP_NEXT;
+	run = run_of(req, ix);
+	run->calls = arena_new_array(&req->arena, struct hook_call *, n);
+	run->n_calls = 0;
+	for (size_t i = 0; i < n; i++)
+		if (q[i].res)
+			run->calls[run->n_calls++] = call_begin(req, run, &ix->v[WEBHOOK_VALIDATING][i], &q[i]);
+	return run->n_running > 0 ? STEP_WAIT : STEP_NEXT;
+}
+
+enum step_result webhooks_validate(struct api_request *req, enum admission_op op)
+{
+	struct webhook_run *run = current(req);
+	struct webhook_index *ix = run ? run->index : webhook_state_index(state_of(req));
+	enum step_result r;
+
+	if (ix->n[WEBHOOK_VALIDATING] == 0 || (run && run->validated) || exempt(req))
+		return STEP_NEXT;
+	if (!run || run->n_calls == 0) {
+		r = ask_all(req, op, ix);
+		if (r != STEP_NEXT)
+			return r;
+		run = current(req);
+		if (!run)
+			return STEP_NEXT;
+	}
+	for (size_t i = 0; i < run->n_calls; i++) {
+		struct webhook_answer ans;
+
+		r = take(run->calls[i], WEBHOOK_VALIDATING, &ans);
+		if (r != STEP_NEXT)
+			return r;
+	}
+	run->n_calls = 0;
+	run->validated = true;
+	return STEP_NEXT;
+}

@@ -1,0 +1,471 @@
+/* Admission webhooks: whom a rule concerns and what an answer says, alone; then a server that asks one over TLS. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/util.h"
+#include "io/http_server.h"
+#include "io/tls.h"
+#include "orchestrator/apiserver/apiserver.h"
+#include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/webhook.h"
+#include "tests/unit/orchestrator/apiserver/rig.h"
+
+#define REG "/apis/admissionregistration.k8s.io/v1"
+#define MAPS "/api/v1/namespaces/default/configmaps"
+
+/* --- Alone ------------------------------------------------------------------------------------------------------------------- */
+
+/* Single quotes stand for double ones. */
+static const char *quoted(const char *text)
+{
+	char *copy = arena_strdup(&rig_arena, text);
+
+	for (char *p = copy; *p; p++)
+		*p = *p == '\'' ? '"' : *p;
+	return copy;
+}
+
+static struct json *parse(const char *text)
+{
+	struct json *doc;
+	struct err e = ERR_INIT;
+
+	if (json_parse(&rig_arena, str_from(quoted(text)), NULL, &doc, &e) < 0)
+		fail_msg("%s: %s", text, e.text);
+	return doc;
+}
+
+static bool matches(const char *rule, struct webhook_target t)
+{
+	struct webhook *h;
+	size_t n;
+
+	webhook_compile(&rig_arena, parse(arena_printf(&rig_arena, "{'webhooks':[{'rules':[%s]}]}", rule)), &h, &n);
+	assert_int_equal(n, 1);
+	return webhook_rules_match(h, &t);
+}
+
+#define RULE(ops, groups, versions, resources, scope)                                                                             \
+	"{'operations':[" ops "],'apiGroups':[" groups "],'apiVersions':[" versions "],'resources':[" resources "],'scope':'" scope "'}"
+#define TARGET(o, g, v, r, s, ns)                                                                                                 \
+	((struct webhook_target){.op = WEBHOOK_##o, .group = STR(g), .version = STR(v), .resource = STR(r), .sub = STR(s), .namespaced = ns})
+
+static void test_rules(void **state)
+{
+	static const char *pods = RULE("'CREATE','UPDATE'", "''", "'v1'", "'pods'", "*");
+
+	(void)state;
+	assert_true(matches(pods, TARGET(CREATE, "", "v1", "pods", "", true)));
+	assert_true(matches(pods, TARGET(UPDATE, "", "v1", "pods", "", true)));
+	assert_false(matches(pods, TARGET(DELETE, "", "v1", "pods", "", true)));
+	assert_false(matches(pods, TARGET(CREATE, "", "v1", "pods", "status", true)));
+	assert_false(matches(pods, TARGET(CREATE, "x", "v1", "pods", "", true)));
+	assert_false(matches(pods, TARGET(CREATE, "", "v2", "pods", "", true)));
+	assert_true(matches(RULE("'*'", "'*'", "'*'", "'*'", "*"), TARGET(DELETE, "apps", "v1", "deployments", "", true)));
+	assert_false(matches(RULE("'*'", "'*'", "'*'", "'*'", "*"), TARGET(UPDATE, "apps", "v1", "deployments", "scale", true)));
+	assert_true(matches(RULE("'*'", "'*'", "'*'", "'*/*'", "*"), TARGET(UPDATE, "apps", "v1", "deployments", "scale", true)));
+	assert_true(matches(RULE("'*'", "'*'", "'*'", "'*/scale'", "*"), TARGET(UPDATE, "apps", "v1", "deployments", "scale", true)));
+	assert_true(matches(RULE("'*'", "'*'", "'*'", "'pods/*'", "*"), TARGET(UPDATE, "", "v1", "pods", "status", true)));
+	assert_false(matches(RULE("'*'", "'*'", "'*'", "'pods/*'", "*"), TARGET(UPDATE, "", "v1", "nodes", "status", false)));
+	assert_false(matches(RULE("'*'", "'*'", "'*'", "'*'", "Cluster"), TARGET(CREATE, "", "v1", "pods", "", true)));
+	assert_true(matches(RULE("'*'", "'*'", "'*'", "'*'", "Cluster"), TARGET(CREATE, "", "v1", "namespaces", "", false)));
+	assert_false(matches(RULE("'*'", "'*'", "'*'", "'*'", "Namespaced"), TARGET(CREATE, "", "v1", "namespaces", "", false)));
+}
+
+static void test_selectors(void **state)
+{
+	struct webhook *h;
+	size_t n;
+
+	(void)state;
+	webhook_compile(&rig_arena, parse("{'webhooks':[{'objectSelector':{'matchLabels':{'a':'b'}}},{}]}"), &h, &n);
+	assert_int_equal(n, 2);
+	assert_true(webhook_objects_match(h, parse("{'metadata':{'labels':{'a':'b'}}}"), NULL));
+	assert_false(webhook_objects_match(h, parse("{'metadata':{'labels':{'a':'c'}}}"), NULL));
+	assert_true(webhook_objects_match(h, parse("{'metadata':{}}"), parse("{'metadata':{'labels':{'a':'b'}}}")));
+	assert_false(webhook_objects_match(h, NULL, NULL));
+	assert_true(webhook_objects_match(&h[1], parse("{}"), NULL));
+}
+
+static void test_urls(void **state)
+{
+	static const struct {
+		const char *url, *address, *host, *path;
+	} rows[] = {
+			{"https://a.b/c/d", "a.b:443", "a.b", "/c/d"},
+			{"https://a.b:8443", "a.b:8443", "a.b", "/"},
+			{"https://[::1]:99/x", "[::1]:99", "::1", "/x"},
+			{"https://[::1]/x", "[::1]:443", "::1", "/x"},
+	};
+	const char *address, *host;
+	struct str path;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_true(webhook_url_parse(&rig_arena, str_from(rows[i].url), &address, &host, &path));
+		assert_string_equal(address, rows[i].address);
+		assert_string_equal(host, rows[i].host);
+		assert_string_equal(arena_cstr(&rig_arena, path), rows[i].path);
+	}
+	assert_false(webhook_url_parse(&rig_arena, STR("http://a"), &address, &host, &path));
+	assert_false(webhook_url_parse(&rig_arena, STR("https://"), &address, &host, &path));
+}
+
+#define ANSWER(response) "{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview','response':" response "}"
+
+static void test_answers(void **state)
+{
+	static const struct {
+		bool mutating;
+		const char *body, *error; /* "": fine */
+	} rows[] = {
+			{true, ANSWER("{'uid':'u','allowed':true}"), ""},
+			{true, ANSWER("{'uid':'u','allowed':true,'patchType':'JSONPatch','patch':'W10='}"), ""},
+			{true, ANSWER("{'uid':'u','patch':'W10='}"), "webhook returned response.patch but not response.patchType"},
+			{true, ANSWER("{'uid':'u','patchType':'JSONPatch'}"), "webhook returned response.patchType but not response.patch"},
+			{true, ANSWER("{'uid':'u','patchType':'Merge','patch':'W10='}"), "unsupported patch type \"Merge\""},
+			{true, ANSWER("{'uid':'u','patchType':'JSONPatch','patch':'!'}"), "response.patch is no base64"},
+			{true, ANSWER("{'uid':'u','patchType':'JSONPatch','patch':'e30='}"), "response.patch is no list of operations"},
+			{false, ANSWER("{'uid':'u','patch':'W10='}"), "validating webhook may not return response.patch"},
+			{false, ANSWER("{'uid':'v'}"), "expected response.uid=\"u\", got \"v\""},
+			{false, ANSWER("null"), "webhook response was absent"},
+			{false, ANSWER("{'uid':'u','allowed':'yes'}"), "response.allowed must be true or false"},
+			{false, "{'apiVersion':'v1','kind':'Pod'}",
+					"expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got v1, Kind=Pod"},
+	};
+	struct webhook_answer ans;
+	struct str message;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct err e = ERR_INIT;
+
+		webhook_answer_read(&rig_arena, str_from(quoted(rows[i].body)), false, rows[i].mutating, STR("u"), &ans, &e);
+		assert_string_equal(e.text, rows[i].error);
+	}
+	assert_int_equal(webhook_refusal(&rig_arena, STR("w"), NULL, &message), 400);
+	assert_string_equal(arena_cstr(&rig_arena, message), "admission webhook \"w\" denied the request without explanation");
+	assert_int_equal(webhook_refusal(&rig_arena, STR("w"), parse("{'code':200,'reason':'R'}"), &message), 400);
+	assert_string_equal(arena_cstr(&rig_arena, message), "admission webhook \"w\" denied the request: R");
+	assert_int_equal(webhook_refusal(&rig_arena, STR("w"), parse("{'code':418,'message':'m','reason':'R'}"), &message), 418);
+	assert_string_equal(arena_cstr(&rig_arena, message), "admission webhook \"w\" denied the request: m");
+}
+
+/* --- A webhook ----------------------------------------------------------------------------------------------------------------- */
+
+static struct http_server *server;
+static struct http_handler handler;
+static struct tls_ctx *tls;
+static struct json *asked; /* requests, in order */
+static struct http_request *silent;
+static char ca_base64[8192], pki[128];
+
+static void keep_dir(const char *dir, struct apiserver_cfg *cfg)
+{
+	(void)cfg;
+	snprintf(pki, sizeof(pki), "%s", dir);
+}
+
+/* What each path answers, %s is the question's uid. */
+static const struct {
+	const char *path, *response, *patch;
+} paths[] = {
+		{"/allow", "'allowed':true,'warnings':['be careful'],'auditAnnotations':{'k':'v'}", NULL},
+		{"/deny", "'allowed':false,'status':{'code':403,'reason':'Forbidden','message':'not today'}", NULL},
+		{"/label", "'allowed':true",
+				"[{'op':'add','path':'/data/b','value':'2'},{'op':'replace','path':'/metadata/uid','value':'mine'}]"},
+		{"/chain", "'allowed':true", "[{'op':'test','path':'/data/b','value':'2'},{'op':'add','path':'/data/c','value':'3'}]"},
+		{"/empty", "'allowed':true", "[{'op':'remove','path':'/data'}]"},
+		{"/broken", "'allowed':true", "[{'op':'test','path':'/data/none','value':'2'}]"},
+};
+
+static void asked_body(struct http_request *r, int status, struct str body)
+{
+	struct http_header type = {STR("Content-Type"), STR("application/json")};
+	struct json *doc, *response, *out;
+	struct err e = ERR_INIT;
+
+	assert_int_equal(status, 0);
+	assert_int_equal(json_parse(&rig_arena, arena_str(&rig_arena, body), NULL, &doc, &e), 0);
+	json_push(&rig_arena, asked, json_getc(doc, "request"));
+	if (str_eqc(r->path, "/silent")) {
+		silent = r;
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		if (!str_eqc(r->path, paths[i].path))
+			continue;
+		out = parse("{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview'}");
+		response = parse(arena_printf(&rig_arena, "{%s}", paths[i].response));
+		json_setc(&rig_arena, response, "uid", json_getp(doc, "request.uid"));
+		if (paths[i].patch) {
+			json_setc(&rig_arena, response, "patchType", json_newc(&rig_arena, "JSONPatch"));
+			json_setc(&rig_arena, response, "patch",
+					json_new_str(&rig_arena, api_base64(&rig_arena, str_from(quoted(paths[i].patch)))));
+		}
+		json_setc(&rig_arena, out, "response", response);
+		http_respond(r, 200, &type, 1, json_text(&rig_arena, out));
+		return;
+	}
+	http_respond(r, 500, NULL, 0, STR("no such path"));
+}
+
+static void gone(struct http_request *r)
+{
+	if (r == silent)
+		silent = NULL;
+	http_respond_abort(r);
+}
+
+static void on_request(struct http_handler *h, struct http_request *r)
+{
+	(void)h;
+	r->on_cancel = gone;
+	http_request_body(r, 0, asked_body);
+}
+
+static int start(void **state)
+{
+	struct http_server_config hc = {.address = "127.0.0.1:0"};
+	struct tls_config tc = {.server = true, .alpn = "h2,http/1.1"};
+	struct buf pem = BUF_INIT;
+	char cert[160], key[160];
+	struct err e = ERR_INIT;
+	FILE *f;
+
+	(void)state;
+	rig_configure = keep_dir;
+	rig_start();
+	asked = json_new_array(&rig_arena);
+	snprintf(cert, sizeof(cert), "%s/server.crt", pki);
+	snprintf(key, sizeof(key), "%s/server.key", pki);
+	assert_int_equal(tls_ctx_new_files(&tc, cert, key, NULL, &tls, &e), 0);
+	handler.on_request = on_request;
+	hc.tls = tls;
+	assert_int_equal(http_server_new(rig_loop, &hc, &handler, &server, &e), 0);
+	snprintf(cert, sizeof(cert), "%s/ca.crt", pki);
+	f = fopen(cert, "re");
+	assert_non_null(f);
+	buf_reserve(&pem, 8192);
+	pem.n = fread(pem.p, 1, 6000, f);
+	fclose(f);
+	snprintf(ca_base64, sizeof(ca_base64), "%.*s", STR_FMT(api_base64(&rig_arena, buf_str(&pem))));
+	buf_fini(&pem);
+	return 0;
+}
+
+static void closed(void *arg)
+{
+	*(int *)arg = 1;
+}
+
+static int stop(void **state)
+{
+	int done = 0;
+
+	(void)state;
+	http_server_close(server, 0, closed, &done);
+	rig_until(&done);
+	tls_ctx_unref(tls);
+	rig_stop();
+	return 0;
+}
+
+/* A configuration of one webhook, there once every loop knows it. */
+static void hook(const char *kind, const char *name, const char *path, const char *more)
+{
+	rig_call("POST", arena_printf(&rig_arena, REG "/%s", kind),
+			quoted(arena_printf(&rig_arena,
+					"{'metadata':{'name':'%s'},'webhooks':[{'name':'%s.example.com','admissionReviewVersions':['v1'],"
+					"'sideEffects':'None','clientConfig':{'url':'https://127.0.0.1:%u%s','caBundle':'%s'},'objectSelector':{"
+					"'matchLabels':{'hooked':'yes'}},"
+					"'rules':[{'operations':['CREATE','UPDATE','DELETE'],'apiGroups':[''],'apiVersions':['v1'],'resources':["
+					"'configmaps']}]%s}]}",
+					name, name, http_server_port(server), path, ca_base64, more)),
+			201);
+}
+
+static void unhook(const char *kind, const char *name)
+{
+	rig_call("DELETE", arena_printf(&rig_arena, REG "/%s/%s", kind, name), NULL, 200);
+}
+
+#define MUTATING "mutatingwebhookconfigurations"
+#define VALIDATING "validatingwebhookconfigurations"
+#define MAP(name) "{\"metadata\":{\"name\":\"" name "\",\"labels\":{\"hooked\":\"yes\"}},\"data\":{\"a\":\"1\"}}"
+
+static void is(const struct json *o, const char *path, const char *want)
+{
+	assert_string_equal(json_cstr(json_getp(o, path)), want);
+}
+
+static void test_allow_and_deny(void **state)
+{
+	struct json *r;
+	size_t n;
+
+	(void)state;
+	hook(VALIDATING, "ok", "/allow", "");
+	n = json_len(asked);
+	rig_call("POST", MAPS, MAP("allowed"), 201);
+	assert_int_equal(json_len(asked), n + 1);
+	r = json_at(asked, n);
+	is(r, "operation", "CREATE");
+	is(r, "kind.kind", "ConfigMap");
+	is(r, "resource.resource", "configmaps");
+	is(r, "namespace", "default");
+	is(r, "name", "allowed");
+	is(r, "object.data.a", "1");
+	is(r, "object.apiVersion", "v1");
+	assert_true(json_is(json_getc(r, "oldObject"), JSON_NULL));
+	is(r, "options.kind", "CreateOptions");
+	rig_call("POST", MAPS, "{\"metadata\":{\"name\":\"other\"}}", 201);
+	assert_int_equal(json_len(asked), n + 1);
+	hook(VALIDATING, "no", "/deny", "");
+	r = rig_call("POST", MAPS, MAP("denied"), 403);
+	is(r, "message", "admission webhook \"no.example.com\" denied the request: not today");
+	is(r, "reason", "Forbidden");
+	rig_call("GET", MAPS "/denied", NULL, 404);
+	rig_call("DELETE", MAPS "/allowed", NULL, 403);
+	r = json_at(asked, json_len(asked) - 1);
+	is(r, "operation", "DELETE");
+	is(r, "oldObject.data.a", "1");
+	assert_true(json_is(json_getc(r, "object"), JSON_NULL));
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", MAPS "/allowed", "{\"data\":{\"a\":\"2\"}}", 403);
+	unhook(VALIDATING, "no");
+	rig_type("application/merge-patch+json");
+	r = rig_call("PATCH", MAPS "/allowed", "{\"data\":{\"a\":\"2\"}}", 200);
+	is(r, "data.a", "2");
+	r = json_at(asked, json_len(asked) - 1);
+	is(r, "operation", "UPDATE");
+	is(r, "object.data.a", "2");
+	is(r, "oldObject.data.a", "1");
+	is(r, "options.kind", "PatchOptions");
+	assert_true(json_strp(r, "object.metadata.resourceVersion").n > 0);
+	unhook(VALIDATING, "ok");
+}
+
+static void test_mutate(void **state)
+{
+	struct json *r;
+	size_t n;
+
+	(void)state;
+	hook(MUTATING, "b-chain", "/chain", "");
+	hook(MUTATING, "a-label", "/label", ",'reinvocationPolicy':'IfNeeded'");
+	n = json_len(asked);
+	r = rig_call("POST", MAPS, MAP("mutated"), 201);
+	is(r, "data.b", "2");
+	is(r, "data.c", "3");
+	assert_string_not_equal(json_cstr(json_getp(r, "metadata.uid")), "mine");
+	/* Both, and the first again because the second changed something. */
+	assert_int_equal(json_len(asked), n + 3);
+	r = rig_call("GET", MAPS "/mutated", NULL, 200);
+	is(r, "data.c", "3");
+	rig_call("POST", MAPS "?dryRun=All", MAP("dry"), 201);
+	r = json_at(asked, json_len(asked) - 1);
+	assert_true(json_true(json_getc(r, "dryRun")));
+	rig_call("GET", MAPS "/dry", NULL, 404);
+	unhook(MUTATING, "b-chain");
+	unhook(MUTATING, "a-label");
+	hook(MUTATING, "c-broken", "/broken", "");
+	rig_call("POST", MAPS, MAP("unpatched"), 500);
+	unhook(MUTATING, "c-broken");
+	hook(MUTATING, "d-delete", "/label", "");
+	r = rig_call("DELETE", MAPS "/mutated", NULL, 500);
+	is(r, "message", "Internal error occurred: admission webhook \"d-delete.example.com\" attempted to modify the object, which is "
+			 "not supported for this operation");
+	unhook(MUTATING, "d-delete");
+}
+
+static void test_failure(void **state)
+{
+	struct json *r;
+	const char *want;
+
+	(void)state;
+	hook(VALIDATING, "slow", "/silent", ",'timeoutSeconds':1");
+	r = rig_call("POST", MAPS, MAP("slow"), 500);
+	want = arena_printf(&rig_arena, "Internal error occurred: failed calling webhook \"slow.example.com\": failed to call webhook: "
+					"Post \"https://127.0.0.1:%u/silent?timeout=1s\": context deadline exceeded",
+			http_server_port(server));
+	is(r, "message", want);
+	is(r, "reason", "InternalError");
+	unhook(VALIDATING, "slow");
+	hook(VALIDATING, "slow", "/silent", ",'timeoutSeconds':1,'failurePolicy':'Ignore'");
+	rig_call("POST", MAPS, MAP("slow"), 201);
+	unhook(VALIDATING, "slow");
+	hook(VALIDATING, "odd", "/unknown", "");
+	r = rig_call("POST", MAPS, MAP("odd"), 500);
+	is(r, "message", "Internal error occurred: failed calling webhook \"odd.example.com\": failed to call webhook: an error on the "
+			 "server (\"no such path\") has prevented the request from succeeding");
+	unhook(VALIDATING, "odd");
+	rig_call("POST", REG "/" VALIDATING,
+			quoted("{'metadata':{'name':'svc'},'webhooks':[{'name':'svc.example.com','admissionReviewVersions':['v1'],"
+			       "'sideEffects':'None','clientConfig':{'service':{'namespace':'default','name':'nobody','path':'/x'}},'rules':[{"
+			       "'operations':['*'],'apiGroups':[''],'apiVersions':['*'],'resources':['configmaps']}]}]}"),
+			201);
+	r = rig_call("POST", MAPS, MAP("svc"), 500);
+	is(r, "message", "Internal error occurred: failed calling webhook \"svc.example.com\": failed to call webhook: Post "
+			 "\"https://nobody.default.svc:443/x?timeout=10s\": service \"nobody\" not found");
+	/* What calls nobody can still be taken back. */
+	unhook(VALIDATING, "svc");
+}
+
+/* Another certificate authority: nobody is trusted. */
+static void test_untrusted(void **state)
+{
+	char keep = ca_base64[0];
+
+	(void)state;
+	ca_base64[0] = '\0';
+	hook(VALIDATING, "stranger", "/allow", "");
+	rig_call("POST", MAPS, MAP("stranger"), 500);
+	unhook(VALIDATING, "stranger");
+	ca_base64[0] = keep;
+}
+
+#define BASE "{'metadata':{'name':'x'},'webhooks':[{'name':'x.example.com','admissionReviewVersions':['v1'],'sideEffects':'None',"           \
+	     "'clientConfig':{'url':'https://127.0.0.1:1/'},"
+
+static void test_refused(void **state)
+{
+	struct json *r;
+
+	(void)state;
+	r = rig_call("POST", REG "/" VALIDATING, quoted(BASE "'matchConditions':[{'name':'c','expression':'true'}]}]}"), 422);
+	is(r, "message", "ValidatingWebhookConfiguration.admissionregistration.k8s.io \"x\" is invalid: webhooks[0].matchConditions: "
+			 "Forbidden: match conditions (CEL) are not supported by this server");
+	rig_call("POST", REG "/" MUTATING, quoted(BASE "'rules':[{'operations':['CONNECT'],'apiGroups':[''],'apiVersions':['v1'],"
+							"'resources':['pods/exec']}]}]}"), 422);
+	rig_call("POST", REG "/" MUTATING, quoted(BASE "'rules':[{'operations':['CREATE'],'apiGroups':[''],'apiVersions':['v1'],"
+							"'resources':['pods/eviction']}]}]}"), 422);
+	rig_call("POST", REG "/validatingadmissionpolicies",
+			quoted("{'metadata':{'name':'p'},'spec':{'matchConstraints':{'resourceRules':[{'operations':['*'],'apiGroups':['*'],"
+			       "'apiVersions':['*'],'resources':['*']}]},'validations':[{'expression':'false'}]}}"),
+			403);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+			cmocka_unit_test(test_rules),
+			cmocka_unit_test(test_selectors),
+			cmocka_unit_test(test_urls),
+			cmocka_unit_test(test_answers),
+			cmocka_unit_test(test_allow_and_deny),
+			cmocka_unit_test(test_mutate),
+			cmocka_unit_test(test_failure),
+			cmocka_unit_test(test_untrusted),
+			cmocka_unit_test(test_refused),
+	};
+
+	return cmocka_run_group_tests(tests, start, stop);
+}
