@@ -4,25 +4,8 @@
 
 #include "base/util.h"
 #include "orchestrator/controllers/deployment-priv.h"
-#include "proto/intstr.pb-c.h"
+#include "orchestrator/controllers/pods.h"
 #include "proto/pb.h"
-
-/* "25%" of n or a plain number; negative or bad text: 0. */
-static int32_t scaled(const Intstr__IntOrString *v, int32_t n, bool round_up)
-{
-	const char *s;
-	int64_t percent;
-
-	if (v == NULL)
-		return round_up ? (n * 25 + 99) / 100 : n * 25 / 100;
-	if (pb_or(v, type, 0) == 0)
-		return MAX(pb_or(v, int_val, 0), 0);
-	s = pb_s(v->str_val);
-	if (!str_has_suffix(str_from(s), STR("%")) || !str_to_i64(str_sub(str_from(s), 0, strlen(s) - 1), &percent) || percent < 0)
-		return 0;
-	percent = MIN(percent, (int64_t)1000000);
-	return (int32_t)((n * percent + (round_up ? 99 : 0)) / 100);
-}
 
 void rollout_limits(struct rollout *d)
 {
@@ -33,8 +16,9 @@ void rollout_limits(struct rollout *d)
 	d->rolling = s == NULL || !pb_streq(s->type, "Recreate");
 	if (!d->rolling)
 		return;
-	d->max_surge = scaled(ru ? ru->max_surge : NULL, d->replicas, true);
-	d->max_unavailable = MIN(scaled(ru ? ru->max_unavailable : NULL, d->replicas, false), d->replicas);
+	d->max_surge = ru && ru->max_surge ? pods_scaled(ru->max_surge, d->replicas, true) : (d->replicas * 25 + 99) / 100;
+	d->max_unavailable = ru && ru->max_unavailable ? pods_scaled(ru->max_unavailable, d->replicas, false) : d->replicas * 25 / 100;
+	d->max_unavailable = MIN(d->max_unavailable, d->replicas);
 	/* Both zero could never move. */
 	if (d->max_surge == 0 && d->max_unavailable == 0)
 		d->max_unavailable = 1;

@@ -7,6 +7,7 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/crd.c \
 	orchestrator/controllers/customs.c orchestrator/controllers/customs.h \
 	orchestrator/controllers/csr.c \
+	orchestrator/controllers/daemonset.c \
 	orchestrator/controllers/deployment-priv.h \
 	orchestrator/controllers/deployment.c \
 	orchestrator/controllers/deployment_status.c \
@@ -18,6 +19,8 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/job_index.c orchestrator/controllers/job_index.h \
 	orchestrator/controllers/job_status.c \
 	orchestrator/controllers/namespace.c \
+	orchestrator/controllers/node_match.c orchestrator/controllers/node_match.h \
+	orchestrator/controllers/revisions.c orchestrator/controllers/revisions.h \
 	orchestrator/controllers/node_ipam.c \
 	orchestrator/controllers/node_lifecycle.c \
 	orchestrator/controllers/plan-priv.h \

@@ -107,3 +107,38 @@ void pods_sort_for_deletion(const struct informer_obj **pods, size_t n, int64_t 
 		pods[i] = ranks[i].o;
 	free(ranks);
 }
+
+int32_t pods_scaled(const Intstr__IntOrString *v, int32_t n, bool round_up)
+{
+	const char *s;
+	int64_t percent;
+
+	if (pb_or(v, type, 0) == 0)
+		return MAX(pb_or(v, int_val, 0), 0);
+	s = pb_s(v->str_val);
+	if (!str_has_suffix(str_from(s), STR("%")) || !str_to_i64(str_sub(str_from(s), 0, strlen(s) - 1), &percent) || percent < 0)
+		return 0;
+	percent = MIN(percent, (int64_t)1000000);
+	return (int32_t)((n * percent + (round_up ? 99 : 0)) / 100);
+}
+
+bool pod_adopt_or_release(struct reconcile *r, const struct informer_obj *owner, const Meta__LabelSelector *selector,
+		const char *api_version, const char *kind, const struct informer_obj *o)
+{
+	bool ours = owner_is(o->meta, owner), matches = label_selector_matches(selector, o->meta);
+	Core__Pod *copy;
+
+	if (o->meta->deletion_timestamp != NULL || owner->meta->deletion_timestamp != NULL || ours == matches ||
+			(!ours && owner_of(o->meta) != NULL) || !pod_is_active(o->msg))
+		return ours;
+	copy = pb_copy(r->arena, o->msg);
+	if (matches) {
+		owner_set(r->arena, copy, owner, api_version, kind);
+	} else {
+		for (size_t i = copy->metadata->n_owner_references; i-- > 0;)
+			if (pb_streq(copy->metadata->owner_references[i]->uid, owner->meta->uid))
+				pb_remove(copy->metadata, "owner_references", i);
+	}
+	plan_update(r, VIEW_PODS, copy);
+	return matches;
+}

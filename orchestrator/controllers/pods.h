@@ -8,6 +8,9 @@
 
 #include "orchestrator/informer/informer.h"
 #include "proto/core.pb-c.h"
+#include "proto/intstr.pb-c.h"
+
+struct reconcile;
 
 /* Not Succeeded, not Failed, not being deleted. */
 bool pod_is_active(const Core__Pod *);
@@ -19,5 +22,10 @@ int64_t pod_available_at(const Core__Pod *, int32_t min_ready_s);
 /* Those to delete first stand first: not scheduled, pending, not ready, cheaper by the pod-deletion-cost annotation, on
  * a node with more of them, ready for less long, restarted more, younger. */
 void pods_sort_for_deletion(const struct informer_obj **pods, size_t n, int64_t now_s);
+/* "25%" of n or a plain number; negative or bad text: 0. */
+int32_t pods_scaled(const Intstr__IntOrString *, int32_t n, bool round_up);
+/* Whether the pod is the owner's. One that matches and has no owner becomes so; one of the owner's that no longer matches is let go. */
+bool pod_adopt_or_release(struct reconcile *, const struct informer_obj *owner, const Meta__LabelSelector *, const char *api_version,
+		const char *kind, const struct informer_obj *pod);
 
 #endif

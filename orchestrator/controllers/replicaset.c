@@ -46,28 +46,6 @@ static void take_pod(struct reconcile *r, const Apps__ReplicaSet *rs, const stru
 		ps->next_available_s = available;
 }
 
-/* A pod that matches and has no owner becomes ours; one of ours that no longer matches is let go. */
-static bool adopt_or_release(struct reconcile *r, const struct informer_obj *set, const Apps__ReplicaSet *rs,
-		const struct informer_obj *o)
-{
-	bool ours = owner_is(o->meta, set), matches = label_selector_matches(rs->spec->selector, o->meta);
-	Core__Pod *copy;
-
-	if (o->meta->deletion_timestamp != NULL || set->meta->deletion_timestamp != NULL || ours == matches ||
-			(!ours && owner_of(o->meta) != NULL) || !pod_is_active(o->msg))
-		return ours;
-	copy = pb_copy(r->arena, o->msg);
-	if (matches) {
-		owner_set(r->arena, copy, set, "apps/v1", "ReplicaSet");
-	} else {
-		for (size_t i = copy->metadata->n_owner_references; i-- > 0;)
-			if (pb_streq(copy->metadata->owner_references[i]->uid, set->meta->uid))
-				pb_remove(copy->metadata, "owner_references", i);
-	}
-	plan_update(r, VIEW_PODS, copy);
-	return matches;
-}
-
 static struct pods collect(struct reconcile *r, const struct informer_obj *set)
 {
 	const Apps__ReplicaSet *rs = set->msg;
@@ -75,7 +53,7 @@ static struct pods collect(struct reconcile *r, const struct informer_obj *set)
 	struct pods ps = {.active = arena_new_array(r->arena, const struct informer_obj *, all.n + 1)};
 
 	for (size_t i = 0; i < all.n; i++)
-		if (adopt_or_release(r, set, rs, all.v[i]))
+		if (pod_adopt_or_release(r, set, rs->spec->selector, "apps/v1", "ReplicaSet", all.v[i]))
 			take_pod(r, rs, all.v[i], &ps);
 	return ps;
 }

@@ -18,9 +18,4 @@ struct decision {
 /* `seed` breaks ties between equally good nodes. Texts are in the arena. */
 struct decision decide(const struct snapshot *, const struct informer_obj *pod, uint64_t seed, struct arena *);
 
-/* A taint is tolerated by one of the pod's tolerations (Kubernetes: operator Exists or Equal; empty key: all). */
-bool taint_tolerated(const Core__PodSpec *, const Core__Taint *);
-/* nodeSelector and required node affinity. */
-bool node_matches(const Core__PodSpec *, const Core__Node *);
-
 #endif

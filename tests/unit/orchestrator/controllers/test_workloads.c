@@ -192,6 +192,118 @@ static void test_index_sets(void **state)
 	assert_string_equal(indexes("99999999999", -1, 9), " (0, 0)");
 }
 
+/* --- DaemonSets ------------------------------------------------------------------------------------------------------ */
+
+static struct json *daemon_status(void)
+{
+	return get(APPS "/daemonsets/agent");
+}
+
+static bool daemons_are_complete(void)
+{
+	struct json *d = daemon_status();
+
+	return num(d, "status.observedGeneration") == num(d, "metadata.generation") && num(d, "status.desiredNumberScheduled") == 3 &&
+	       num(d, "status.updatedNumberScheduled") == 3 && num(d, "status.numberAvailable") == 3 && count_pods("app=agent", NULL) == 3;
+}
+
+static void assert_one_on_each(void)
+{
+	char nodes[64] = "";
+
+	JSON_ITEMS (p, json_getc(get(NS "/pods?labelSelector=app=agent"), "items")) {
+		if (json_getp(p, "metadata.deletionTimestamp"))
+			continue;
+		assert_null(strstr(nodes, str(p, "spec.nodeName")));
+		strcat(nodes, str(p, "spec.nodeName"));
+	}
+}
+
+static void test_daemonset(void **state)
+{
+	const char *rv;
+
+	merge("/api/v1/nodes/n2", "{\"spec\":{\"unschedulable\":true}}");
+	post(APPS "/daemonsets", "{\"metadata\":{\"name\":\"agent\"},\"spec\":{\"selector\":{\"matchLabels\":{\"app\":\"agent\"}},\"template\":{"
+				 "\"metadata\":{\"labels\":{\"app\":\"agent\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"one\"}]}}}}");
+	/* Cordoned nodes have daemons, too. */
+	WAIT(daemons_are_complete);
+	assert_one_on_each();
+	/* Nothing goes on changing when nothing happens. */
+	rv = str(daemon_status(), "metadata.resourceVersion");
+	for (int i = 0; i < 20; i++)
+		loop_turn(rig_loop, 20);
+	assert_string_equal(str(daemon_status(), "metadata.resourceVersion"), rv);
+	assert_int_equal(json_len(json_getc(get(APPS "/controllerrevisions"), "items")), 1);
+	merge("/api/v1/nodes/n2", "{\"spec\":{\"unschedulable\":false}}");
+}
+
+static const char *wanted_image;
+
+/* With maxUnavailable 1 two daemons are there at any time. */
+static bool daemons_rolled(void)
+{
+	size_t n_new = 0, n = count_pods("app=agent", is_ready);
+
+	assert_true(n >= 2);
+	JSON_ITEMS (p, json_getc(get(NS "/pods?labelSelector=app=agent"), "items"))
+		n_new += strcmp(str(json_at(json_getp(p, "spec.containers"), 0), "image"), wanted_image) == 0;
+	return n_new == 3 && daemons_are_complete();
+}
+
+static void test_daemonset_rolls(void **state)
+{
+	struct json *first = json_at(json_getc(get(APPS "/controllerrevisions"), "items"), 0);
+
+	wanted_image = "two";
+	merge(APPS "/daemonsets/agent", "{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"two\"}]}}}}");
+	WAIT(daemons_rolled);
+	assert_one_on_each();
+	assert_int_equal(json_len(json_getc(get(APPS "/controllerrevisions"), "items")), 2);
+	/* Undo, as kubectl does it: the first revision's data is a patch. It becomes the newest revision again. */
+	wanted_image = "one";
+	rig_type("application/strategic-merge-patch+json");
+	rig_call("PATCH", APPS "/daemonsets/agent", arena_cstr(&rig_arena, json_text(&rig_arena, json_getc(first, "data"))), 200);
+	WAIT(daemons_rolled);
+	assert_int_equal(json_len(json_getc(get(APPS "/controllerrevisions"), "items")), 2);
+	assert_int_equal(num(get(fmt(APPS "/controllerrevisions/%s", str(first, "metadata.name"))), "revision"), 3);
+}
+
+/* With maxSurge 1 none is ever missing. */
+static bool daemons_surged(void)
+{
+	assert_true(count_pods("app=agent", is_ready) >= 3);
+	return daemons_rolled();
+}
+
+static bool daemons_left_n3(void)
+{
+	JSON_ITEMS (p, json_getc(get(NS "/pods?labelSelector=app=agent"), "items"))
+		if (strcmp(str(p, "spec.nodeName"), "n3") == 0)
+			return false;
+	return num(daemon_status(), "status.desiredNumberScheduled") == 2;
+}
+
+static bool daemons_are_gone(void)
+{
+	return json_len(json_getc(get(NS "/pods?labelSelector=app=agent"), "items")) == 0 && json_len(json_getc(get(APPS "/controllerrevisions"), "items")) == 0;
+}
+
+static void test_daemonset_surge_and_taints(void **state)
+{
+	wanted_image = "three";
+	merge(APPS "/daemonsets/agent", "{\"spec\":{\"updateStrategy\":{\"rollingUpdate\":{\"maxUnavailable\":0,\"maxSurge\":1}},"
+					"\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"three\"}]}}}}");
+	WAIT(daemons_surged);
+	assert_one_on_each();
+	merge("/api/v1/nodes/n3", "{\"spec\":{\"taints\":[{\"key\":\"mine\",\"effect\":\"NoExecute\"}]}}");
+	WAIT(daemons_left_n3);
+	merge("/api/v1/nodes/n3", "{\"spec\":{\"taints\":null}}");
+	WAIT(daemons_are_complete);
+	rig_call("DELETE", APPS "/daemonsets/agent", "{\"propagationPolicy\":\"Foreground\"}", 200);
+	WAIT(daemons_are_gone);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -202,6 +314,9 @@ int main(void)
 		cmocka_unit_test(test_job_goes),
 		cmocka_unit_test(test_job_limits),
 		cmocka_unit_test(test_index_sets),
+		cmocka_unit_test(test_daemonset),
+		cmocka_unit_test(test_daemonset_rolls),
+		cmocka_unit_test(test_daemonset_surge_and_taints),
 	};
 	return cmocka_run_group_tests_name("workloads", tests, world_start, world_stop);
 }
