@@ -45,6 +45,7 @@ libproto_a_SOURCES += \
 	proto/validate_container.c \
 	proto/validate_crd.c \
 	proto/validate_devices.c \
+	proto/validate_ephemeral.c \
 	proto/validate_flow.c \
 	proto/validate_network.c \
 	proto/validate_pod.c \

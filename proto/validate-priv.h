@@ -118,9 +118,18 @@ void validate__pod_spec(struct field_errs *, const struct field_path *path, cons
 /* Adds every volume's name to `names` (an object in the arena). */
 void validate__volumes(struct field_errs *, const struct field_path *path,
 	const struct json *volumes, struct json *names);
-/* containers and initContainers; `volumes` holds the names that may be mounted. */
+/* Containers of all three kinds; `volumes` holds the names that may be mounted. */
 void validate__containers(struct field_errs *, const struct field_path *up, const struct json *spec,
 	const struct json *volumes);
+/* The rules of ephemeral containers alone; as containers validate__containers has looked at them. */
+void validate__ephemeral_containers(
+	struct field_errs *, const struct field_path *up, const struct json *spec);
+/* An update of the subresource: only additions. */
+void validate__ephemeral_update(const struct validate__ctx *);
+/* Absent, null, false, 0, "" and empty containers: one and the same for a comparison of specs. */
+bool validate__is_nothing(const struct json *);
+/* The path of the first difference into `where`; false when there is none. */
+bool validate__differ(const struct json *, const struct json *, struct buf *where);
 /* A map of quantities, none of them negative. */
 void validate__quantities(
 	struct field_errs *, const struct field_path *path, const struct json *map);

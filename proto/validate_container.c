@@ -360,8 +360,10 @@ static void security(struct field_errs *e, const struct field_path *up, const st
 
 /* ---- a container ---- */
 
+enum container_kind { CONTAINER, INIT_CONTAINER, EPHEMERAL_CONTAINER };
+
 static void container(struct field_errs *e, const struct field_path *at, const struct json *c,
-	const struct json *volumes, struct json *hosts, bool init)
+	const struct json *volumes, struct json *hosts, enum container_kind kind)
 {
 	static const char *const pulls[] = {"Always", "IfNotPresent", "Never", NULL};
 	static const char *const policies[] = {"FallbackToLogsOnError", "File", NULL};
@@ -385,7 +387,10 @@ static void container(struct field_errs *e, const struct field_path *at, const s
 	validate__one_of(e, at, c, "imagePullPolicy", pulls);
 	validate__resources(e, &resources, json_getc(c, "resources"));
 	security(e, at, json_getc(c, "securityContext"));
-	if (init && !sidecar) {
+	/* Which fields it may have at all: validate__ephemeral_containers. */
+	if (kind == EPHEMERAL_CONTAINER)
+		return;
+	if (kind == INIT_CONTAINER && !sidecar) {
 		static const char *const not_here[] = {
 			"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"};
 
@@ -408,7 +413,8 @@ static void container(struct field_errs *e, const struct field_path *at, const s
 void validate__containers(struct field_errs *e, const struct field_path *up,
 	const struct json *spec, const struct json *volumes)
 {
-	static const char *const lists[] = {"containers", "initContainers"};
+	static const char *const lists[] = {"containers", "initContainers", "ephemeralContainers"};
+	static const enum container_kind kinds[] = {CONTAINER, INIT_CONTAINER, EPHEMERAL_CONTAINER};
 	struct json *names = json_new_object(e->arena), *hosts = json_new_object(e->arena);
 
 	for (size_t k = 0; k < ARRAY_LEN(lists); k++) {
@@ -426,10 +432,11 @@ void validate__containers(struct field_errs *e, const struct field_path *up,
 			/* Init containers run one after the other: they may use the same host port.
 			 */
 			container(e, &at, c, volumes, k == 0 ? hosts : json_new_object(e->arena),
-				k == 1);
+				kinds[k]);
 			if (name.n > 0 && json_get(names, name))
 				field_duplicate(e, &name_path, name);
 			json_set(e->arena, names, name, c);
 		}
 	}
+	validate__ephemeral_containers(e, up, spec);
 }

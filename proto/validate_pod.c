@@ -121,11 +121,15 @@ void validate__pod_spec(struct field_errs *e, const struct field_path *path,
 {
 	static const char *const restarts[] = {"Always", "OnFailure", "Never", NULL};
 	struct field_path volumes = field_child(path, "volumes"),
-			  selector = field_child(path, "nodeSelector");
+			  selector = field_child(path, "nodeSelector"),
+			  ephemeral = field_child(path, "ephemeralContainers");
 	struct field_path deadline = field_child(path, "activeDeadlineSeconds");
 	struct json *names = json_new_object(e->arena),
 		    *d = json_getc(spec, "activeDeadlineSeconds");
 
+	/* What is below something is a template's. */
+	if (path->up && json_len(json_getc(spec, "ephemeralContainers")) > 0)
+		field_forbidden(e, &ephemeral, "ephemeral containers not allowed in pod template");
 	validate__volumes(e, &volumes, json_getc(spec, "volumes"), names);
 	validate__containers(e, path, spec, names);
 	validate__one_of(e, path, spec, "restartPolicy", restarts);
@@ -195,9 +199,7 @@ static void tolerations_kept(struct field_errs *e, const struct field_path *path
 	}
 }
 
-/* Absent, null, false, 0, "" and empty containers are one and the same for a comparison of specs.
- */
-static bool is_nothing(const struct json *v)
+bool validate__is_nothing(const struct json *v)
 {
 	switch (json_type(v)) {
 	case JSON_NULL:
@@ -212,25 +214,24 @@ static bool is_nothing(const struct json *v)
 		return v->n == 0;
 	case JSON_OBJECT:
 		JSON_MEMBERS (m, v)
-			if (!is_nothing(m->value))
+			if (!validate__is_nothing(m->value))
 				return false;
 		return true;
 	}
 	UNREACHABLE();
 }
 
-/* The path of the first difference into `where`; false when there is none. */
-static bool differ(const struct json *a, const struct json *b, struct buf *where)
+bool validate__differ(const struct json *a, const struct json *b, struct buf *where)
 {
 	size_t n = where->n;
 
-	if (is_nothing(a) && is_nothing(b))
+	if (validate__is_nothing(a) && validate__is_nothing(b))
 		return false;
 	if (json_is(a, JSON_OBJECT) && json_is(b, JSON_OBJECT)) {
 		for (int side = 0; side < 2; side++) {
 			JSON_MEMBERS (m, side ? b : a) {
 				buf_printf(where, "%s%.*s", where->n ? "." : "", STR_FMT(m->key));
-				if (differ(json_get(a, m->key), json_get(b, m->key), where))
+				if (validate__differ(json_get(a, m->key), json_get(b, m->key), where))
 					return true;
 				where->n = n;
 			}
@@ -240,7 +241,7 @@ static bool differ(const struct json *a, const struct json *b, struct buf *where
 	if (json_is(a, JSON_ARRAY) && json_is(b, JSON_ARRAY) && a->n == b->n) {
 		for (size_t i = 0; i < a->n; i++) {
 			buf_printf(where, "[%zu]", i);
-			if (differ(a->items[i], b->items[i], where))
+			if (validate__differ(a->items[i], b->items[i], where))
 				return true;
 			where->n = n;
 		}
@@ -287,7 +288,7 @@ static void spec_update(const struct validate__ctx *c, const struct field_path *
 	put_back(a, now, was, "schedulingGates");
 	if (json_i64_or(json_getc(was, "terminationGracePeriodSeconds"), 0) < 0)
 		put_back(a, now, was, "terminationGracePeriodSeconds");
-	if (differ(now, was, &where))
+	if (validate__differ(now, was, &where))
 		field_forbidden(c->errs, path,
 			"pod updates may not change fields other than "
 			"`spec.containers[*].image`,`spec.initContainers[*].image`,"
@@ -301,12 +302,18 @@ static void spec_update(const struct validate__ctx *c, const struct field_path *
 
 void validate__pod(const struct validate__ctx *c)
 {
-	struct field_path spec = field_child(NULL, "spec");
+	struct field_path spec = field_child(NULL, "spec"),
+			  list = field_child(&spec, "ephemeralContainers");
+	bool ephemeral = strcmp(c->sub, "ephemeralcontainers") == 0;
 
-	if (c->sub[0] != '\0')
+	if (c->sub[0] != '\0' && !ephemeral)
 		return;
 	validate__pod_spec(
 		c->errs, &spec, json_getc(c->obj, "spec"), json_getc(c->obj, "metadata"));
-	if (c->old)
+	if (ephemeral)
+		validate__ephemeral_update(c);
+	else if (c->old)
 		spec_update(c, &spec);
+	else if (json_len(json_getp(c->obj, "spec.ephemeralContainers")) > 0)
+		field_forbidden(c->errs, &list, "cannot be set on create");
 }

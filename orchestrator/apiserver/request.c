@@ -255,6 +255,9 @@ static enum step_result route(struct api_request *req)
 		const struct resource_sub *sub = resource_sub_find(req->res, arena_cstr(&req->arena, at->sub));
 
 		req->subres = sub && sub->served ? api_subresource_find(req->res, at->sub) : NULL;
+		if (!req->subres && sub)
+			return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource: %s/%s is not implemented",
+					req->res->plural, sub->name);
 		if (!req->subres)
 			return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
 		if (!(sub->verbs & api_verb_bit(at->verb)))

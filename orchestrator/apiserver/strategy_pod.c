@@ -68,6 +68,21 @@ enum step_result strategy_pod_update(struct api_request *req)
 	return STEP_NEXT;
 }
 
+/* --- Ephemeral containers ----------------------------------------------------------------------------------------- */
+
+/* Nothing but their list is taken; what may become of it is the validation's to say. */
+enum step_result strategy_pod_ephemeral(struct api_request *req, struct json *view)
+{
+	struct json *list = json_getp(view, "spec.ephemeralContainers");
+
+	req->obj = json_copy(&req->arena, req->old);
+	if (list)
+		json_setp(&req->arena, req->obj, "spec.ephemeralContainers", list);
+	else
+		json_delp(req->obj, "spec.ephemeralContainers");
+	return STEP_NEXT;
+}
+
 /* --- Admission -------------------------------------------------------------------------------------------------- */
 
 static struct json *array_at(struct arena *a, struct json *obj, const char *key)

@@ -211,6 +211,50 @@ static void test_pod_updates(void **state)
 	check("v1", "Pod", "status", POD("\"containers\":[]"), base, "");
 }
 
+#define EPHEMERAL(list) POD("\"containers\":[" C "],\"ephemeralContainers\":[" list "]")
+#define E(name, more) "{\"name\":\"" name "\",\"image\":\"i\"" more "}"
+
+static void test_ephemeral(void **state)
+{
+	static const char sub[] = "ephemeralcontainers";
+	const char *none = POD("\"containers\":[" C "]"), *one = EPHEMERAL(E("a", ""));
+
+	(void)state;
+	check("v1", "Pod", sub, EPHEMERAL(E("a", ",\"targetContainerName\":\"c\"")), none, "");
+	check("v1", "Pod", sub, EPHEMERAL(E("b", "") "," E("a", "")), one, "");
+	check("v1", "Pod", sub, none, one,
+		"spec.ephemeralContainers: Forbidden: existing ephemeral containers \"a\" may not "
+		"be removed\n");
+	check("v1", "Pod", sub, EPHEMERAL(E("a", ",\"tty\":true")), one,
+		"spec.ephemeralContainers: Forbidden: existing ephemeral containers \"a\" may not "
+		"be changed\n`tty` differs");
+	check("v1", "Pod", sub, EPHEMERAL(E("c", ",\"targetContainerName\":\"none\"")), none,
+		"[spec.ephemeralContainers[0].name: Duplicate value: \"c\", "
+		"spec.ephemeralContainers[0].targetContainerName: Not found: \"none\"]");
+	check("v1", "Pod", sub,
+		EPHEMERAL(E("a", ",\"ports\":[{\"containerPort\":80}],\"restartPolicy\":\"Always\","
+				 "\"lifecycle\":{},\"resources\":{}")),
+		none,
+		"[spec.ephemeralContainers[0].restartPolicy: Forbidden: not supported for ephemeral "
+		"containers, "
+		"spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral "
+		"Container, "
+		"spec.ephemeralContainers[0].restartPolicy: Forbidden: cannot be set for an "
+		"Ephemeral Container, "
+		"spec.ephemeralContainers[0].lifecycle: Forbidden: cannot be set for an Ephemeral "
+		"Container]");
+	/* Only by way of the subresource. */
+	check("v1", "Pod", "", one, NULL,
+		"spec.ephemeralContainers: Forbidden: cannot be set on create");
+	check("apps/v1", "Deployment", "",
+		"{" META ",\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{"
+		"\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[" C
+		"],\"ephemeralContainers\":[" E("a", "") "]}}}}",
+		NULL,
+		"spec.template.spec.ephemeralContainers: Forbidden: ephemeral containers not allowed "
+		"in pod template");
+}
+
 static void test_workloads(void **state)
 {
 	check("apps/v1", "Deployment", "", DEPLOY(""), NULL, "");
@@ -381,6 +425,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_meta, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pods, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pod_updates, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ephemeral, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_workloads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_services, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_small, setup, teardown),

@@ -23,6 +23,7 @@
 #define SVC "/api/v1/namespaces/default/services"
 #define DEPLOY "/apis/apps/v1/namespaces/default/deployments"
 #define MERGE "application/merge-patch+json"
+#define STRATEGIC "application/strategic-merge-patch+json"
 #define APPLY "application/apply-patch+yaml"
 
 static void is(const struct json *doc, const char *path, const char *want)
@@ -564,6 +565,22 @@ static void test_pod(void **state)
 	o = patch(PODS "/p/status", MERGE, "{\"status\":{\"phase\":\"Running\"},\"spec\":{\"nodeName\":\"x\"}}", 200);
 	is(o, "status.phase", "Running");
 	is(o, "spec.nodeName", "node1");
+	/* What kubectl debug sends; nothing else of the pod changes that way. */
+	o = patch(PODS "/p/ephemeralcontainers", STRATEGIC,
+			"{\"metadata\":{\"labels\":{\"x\":\"y\"}},\"spec\":{\"nodeName\":\"other\",\"ephemeralContainers\":[{\"name\":\"dbg\",\"image\":\"b\","
+			"\"stdin\":true,\"tty\":true,\"resources\":{}}]}}", 200);
+	is(o, "spec.nodeName", "node1");
+	assert_null(json_getp(o, "metadata.labels"));
+	is(json_at(json_getp(o, "spec.ephemeralContainers"), 0), "terminationMessagePolicy", "File");
+	o = patch(PODS "/p/ephemeralcontainers", STRATEGIC, "{\"spec\":{\"ephemeralContainers\":[{\"name\":\"two\",\"image\":\"b\"}]}}", 200);
+	assert_int_equal(json_len(json_getp(o, "spec.ephemeralContainers")), 2);
+	o = rig_call("GET", PODS "/p/ephemeralcontainers", NULL, 200);
+	is(o, "kind", "Pod");
+	assert_int_equal(json_len(json_getp(o, "spec.ephemeralContainers")), 2);
+	patch(PODS "/p/ephemeralcontainers", MERGE, "{\"spec\":{\"ephemeralContainers\":[]}}", 422);
+	patch(PODS "/p", MERGE, "{\"spec\":{\"ephemeralContainers\":null}}", 422);
+	o = patch(PODS "/p/resize", STRATEGIC, "{}", 404);
+	is(o, "message", "the server could not find the requested resource: pods/resize is not implemented");
 	o = rig_call("DELETE", PODS "/p", NULL, 200);
 	assert_int_equal(json_i64_or(json_getp(o, "metadata.deletionGracePeriodSeconds"), -1), 30);
 	rig_as("node1");
