@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "orchestrator/client/client.h"
 #include "orchestrator/kubelet/containerd.h"
+#include "orchestrator/kubelet/ephemeral.h"
 #include "orchestrator/kubelet/kubelet.h"
 #include "orchestrator/kubelet/objects.h"
 #include "orchestrator/kubelet/pod-config.h"
@@ -63,6 +64,7 @@ void kept_unref(struct kept *);
 struct work_container {
 	char *name;
 	bool init;
+	bool ephemeral;
 	struct backoff backoff;
 	bool backoff_known;
 	bool in_crash_loop;        /* told by an event */
@@ -83,6 +85,7 @@ struct pod_worker {
 	struct kubelet *k;
 	char *uid, *ns, *name;
 	struct kept *pod;            /* Core__Pod; NULL: nobody wants it */
+	Core__Container **ephemeral; /* the specs of its ephemeral containers, in the arena of `pod` */
 	struct kept *status;         /* Core__PodStatus: what we said last */
 	struct kept *saved;          /* the one that the API acknowledged */
 	struct work_container *c;

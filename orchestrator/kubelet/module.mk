@@ -11,6 +11,7 @@ libkubelet_a_SOURCES = \
 	orchestrator/kubelet/cri.c orchestrator/kubelet/cri.def orchestrator/kubelet/cri.h \
 	orchestrator/kubelet/crilog.c orchestrator/kubelet/crilog.h \
 	orchestrator/kubelet/env.c orchestrator/kubelet/env.h \
+	orchestrator/kubelet/ephemeral.c orchestrator/kubelet/ephemeral.h \
 	orchestrator/kubelet/events.c \
 	orchestrator/kubelet/fsutil.c orchestrator/kubelet/fsutil.h \
 	orchestrator/kubelet/hooks.c \

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "orchestrator/kubelet/ephemeral.h"
 #include "orchestrator/kubelet/pbutil.h"
 
 #define DAY_S 86400
@@ -102,6 +103,8 @@ void objset_collect(struct objset *set, const Core__Pod *pod)
 		need_env(set, spec->init_containers[i]);
 	for (size_t i = 0; i < spec->n_containers; i++)
 		need_env(set, spec->containers[i]);
+	for (size_t i = 0; i < spec->n_ephemeral_containers; i++)
+		need_env(set, ephemeral_spec(&set->arena, spec->ephemeral_containers[i]));
 	for (size_t i = 0; i < spec->n_image_pull_secrets; i++)
 		need(set, OBJ_SECRET, ref_name(spec->image_pull_secrets[i]), 0, false, false);
 }

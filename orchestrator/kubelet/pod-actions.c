@@ -356,6 +356,8 @@ static int make_config(struct act_op *op, Runtime__ContainerConfig **ret, struct
 	int rc = env_build(&op->arena, &ctx, op->spec, &env, e);
 
 	if (rc == 0)
+		rc = ephemeral_target(pod, op->container, worker_rt(w), &in.target_id, e);
+	if (rc == 0)
 		rc = write_hosts(op, e);
 	if (rc == 0)
 		rc = pod_container_config(&op->arena, &in, ret, e);

@@ -416,6 +416,11 @@ static int security(struct arena *a, const struct container_in *in, Runtime__Lin
 			PB_NEW(a, Runtime__LinuxContainerSecurityContext, runtime__linux_container_security_context);
 
 	s->namespace_options = namespaces(a, in->pod);
+	/* In a pod that shares its processes, or the node's, it sees the target's anyway. */
+	if (is_set(in->target_id) && s->namespace_options->pid == RUNTIME__NAMESPACE_MODE__CONTAINER) {
+		s->namespace_options->pid = RUNTIME__NAMESPACE_MODE__TARGET;
+		s->namespace_options->target_id = in->target_id;
+	}
 	s->privileged = is_privileged(in->spec);
 	if (c && c->has_run_as_user)
 		s->run_as_user = int64_value(a, c->run_as_user);

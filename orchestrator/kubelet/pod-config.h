@@ -41,6 +41,7 @@ struct container_in {
 	int64_t image_uid;
 	const char *image_user;
 	const char *hash;
+	const char *target_id; /* the container whose processes it shares; "" or NULL: none */
 };
 /* Makes the files that the mounts need as it goes. Errors are of the kind CreateContainerConfigError. */
 int pod_container_config(struct arena *, const struct container_in *, Runtime__ContainerConfig **ret, struct err *e);

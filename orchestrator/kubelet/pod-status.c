@@ -81,6 +81,9 @@ static const Core__ContainerStatus *old_status(const struct status_in *in, const
 	for (size_t i = 0; o && i < o->n_init_container_statuses; i++)
 		if (strcmp(nz(o->init_container_statuses[i]->name), name) == 0)
 			return o->init_container_statuses[i];
+	for (size_t i = 0; o && i < o->n_ephemeral_container_statuses; i++)
+		if (strcmp(nz(o->ephemeral_container_statuses[i]->name), name) == 0)
+			return o->ephemeral_container_statuses[i];
 	return NULL;
 }
 
@@ -138,6 +141,9 @@ static Core__ContainerStatus *container_status(struct arena *a, const struct sta
 	Core__ContainerStatus *s = PB_NEW(a, Core__ContainerStatus, core__container_status);
 	bool runs = now && now->state == RT_RUNNING;
 
+	/* It ran and the runtime has forgotten it: what was said last stays. */
+	if (sc->ephemeral && !any && old && is_set(old->container_id))
+		return pb_copy(a, old);
 	s->name = sc->spec->name;
 	s->image = any && is_set(any->image) ? any->image : nz(sc->spec->image);
 	s->image_id = any ? any->image_ref : "";
@@ -162,6 +168,10 @@ static Core__ContainerStatus *container_status(struct arena *a, const struct sta
 		s->last_state = terminated(a, before);
 	else
 		s->last_state = !any && old && old->last_state ? old->last_state : state_new(a);
+	if (sc->ephemeral) {
+		PB_SET(s, ready, false); /* nobody waits for it */
+		return s;
+	}
 	PB_SET(s, started, runs && sc->started);
 	if (sc->init && !sc->sidecar)
 		PB_SET(s, ready, now && now->state == RT_EXITED && now->exit_code == 0);
@@ -342,6 +352,9 @@ static bool anything_runs(const Core__PodStatus *s)
 	for (size_t i = 0; i < s->n_init_container_statuses; i++)
 		if (s->init_container_statuses[i]->state->running)
 			return true;
+	for (size_t i = 0; i < s->n_ephemeral_container_statuses; i++)
+		if (s->ephemeral_container_statuses[i]->state->running)
+			return true;
 	return false;
 }
 
@@ -356,7 +369,9 @@ Core__PodStatus *pod_status(struct arena *a, const struct status_in *in)
 	for (size_t i = 0; i < in->sync->n_c; i++) {
 		Core__ContainerStatus *c = container_status(a, in, i, initialized);
 
-		if (in->sync->c[i].init)
+		if (in->sync->c[i].ephemeral)
+			PB_ADD(a, s, ephemeral_container_statuses, c);
+		else if (in->sync->c[i].init)
 			PB_ADD(a, s, init_container_statuses, c);
 		else
 			PB_ADD(a, s, container_statuses, c);
@@ -382,8 +397,6 @@ Core__PodStatus *pod_status(struct arena *a, const struct status_in *in)
 	conditions(a, in, s, initialized);
 	if (in->old && is_set(in->old->nominated_node_name))
 		s->nominated_node_name = in->old->nominated_node_name;
-	s->n_ephemeral_container_statuses = in->old ? in->old->n_ephemeral_container_statuses : 0;
-	s->ephemeral_container_statuses = in->old ? in->old->ephemeral_container_statuses : NULL;
 	return s;
 }
 

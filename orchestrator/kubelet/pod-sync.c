@@ -28,6 +28,8 @@ bool container_restarts(const Core__Pod *pod, const struct sync_container *c, in
 {
 	const char *policy = pod_restart_policy(pod);
 
+	if (c->ephemeral)
+		return false;
 	if (c->sidecar || (strcmp(policy, "Always") == 0 && !c->init))
 		return true;
 	return exit_code != 0 && strcmp(policy, "Never") != 0;
@@ -164,6 +166,8 @@ static bool has_work(const struct sync_in *in)
 	for (size_t i = 0; i < in->n_c; i++) {
 		const struct rt_container *c = rt_find(in->rt, in->c[i].spec->name, NULL);
 
+		if (in->c[i].ephemeral)
+			continue;
 		if (in->c[i].init) {
 			if (c && c->state == RT_EXITED && c->exit_code != 0 && !in->c[i].sidecar &&
 					strcmp(pod_restart_policy(in->pod), "Never") == 0)
@@ -243,7 +247,7 @@ static bool sync_init(const struct sync_in *in, struct sync_out *out, const stru
 	bool main_began = false;
 
 	for (size_t i = 0; i < in->n_c; i++)
-		if (!in->c[i].init && rt_find(in->rt, in->c[i].spec->name, sandbox->id))
+		if (!in->c[i].init && !in->c[i].ephemeral && rt_find(in->rt, in->c[i].spec->name, sandbox->id))
 			main_began = true;
 	for (size_t i = 0; i < in->n_c && in->c[i].init; i++) {
 		const struct rt_container *c = rt_find(in->rt, in->c[i].spec->name, sandbox->id);
@@ -275,7 +279,7 @@ static void sync_main(const struct sync_in *in, struct sync_out *out, const stru
 	for (size_t i = 0; i < in->n_c; i++) {
 		const struct rt_container *c = rt_find(in->rt, in->c[i].spec->name, sandbox->id);
 
-		if (in->c[i].init)
+		if (in->c[i].init || in->c[i].ephemeral)
 			continue;
 		if (c && c->state == RT_EXITED && !in->c[i].busy &&
 				!container_restarts(in->pod, &in->c[i], c->exit_code))
@@ -294,6 +298,20 @@ static void sync_main(const struct sync_in *in, struct sync_out *out, const stru
 	}
 	if (done)
 		sync_end(in, out);
+}
+
+/*
+ * Ephemeral containers need the sandbox only: they are there to look at a pod whose init containers fail, too. One that
+ * ran, in whatever sandbox, is not run again; min_attempt tells of a run that only the API remembers.
+ */
+static void sync_ephemeral(const struct sync_in *in, struct sync_out *out)
+{
+	for (size_t i = 0; i < in->n_c; i++) {
+		const struct rt_container *c = rt_find(in->rt, in->c[i].spec->name, NULL);
+
+		if (in->c[i].ephemeral && !in->c[i].busy && (c ? c->state == RT_CREATED : in->c[i].min_attempt == 0))
+			start(in, out, i, c);
+	}
 }
 
 /* Of each container keep the newest record and the one before it; of sandboxes the newest and those that hold such. */
@@ -334,6 +352,7 @@ void pod_sync(const struct sync_in *in, struct sync_out *out)
 		return;
 	}
 	stop_sandboxes(in, out, sandbox);
+	sync_ephemeral(in, out);
 	if (sync_init(in, out, sandbox))
 		sync_main(in, out, sandbox);
 	else if (out->init_failed)

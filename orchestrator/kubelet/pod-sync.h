@@ -47,12 +47,13 @@ struct act {
 	const char *why;
 };
 
-/* One container of the spec: the init containers in order, then the others. */
+/* One container of the spec: the init containers in order, then the others, then the ephemeral ones. */
 struct sync_container {
 	const Core__Container *spec;
 	const char *hash; /* of the spec, as kept in the runtime's annotation */
 	bool init;
 	bool sidecar; /* an init container with restartPolicy Always */
+	bool ephemeral; /* runs once, beside the others; the pod does not depend on it */
 	bool busy;
 	const char *unhealthy; /* a probe says: kill it; the reason for people */
 	int64_t unhealthy_grace_s; /* -1: the pod's */

@@ -72,6 +72,9 @@ const Core__Container *worker_spec(const struct pod_worker *w, const char *name)
 	for (size_t i = 0; pod && i < pod->spec->n_containers; i++)
 		if (strcmp(nz(pod->spec->containers[i]->name), name) == 0)
 			return pod->spec->containers[i];
+	for (size_t i = 0; pod && i < pod->spec->n_ephemeral_containers; i++)
+		if (strcmp(nz(w->ephemeral[i]->name), name) == 0)
+			return w->ephemeral[i];
 	return NULL;
 }
 
@@ -98,6 +101,7 @@ struct env_ctx worker_env_ctx(const struct pod_worker *w, const Core__Pod *pod)
 	};
 }
 
+static void fetch_objects(struct pod_worker *w);
 static void on_kick(struct loop_timer *t);
 static void on_wake(struct loop_timer *t);
 static void write_status(struct pod_worker *w);
@@ -139,30 +143,50 @@ static void container_fini(struct work_container *c)
 	free(c->image_id);
 }
 
-static void make_containers(struct pod_worker *w, const Core__Pod *pod)
+/* The spec of the container at an index of w->c: the init containers in order, the others, the ephemeral ones. */
+static const Core__Container *spec_at(const struct pod_worker *w, size_t i)
 {
-	size_t n_init = pod->spec->n_init_containers;
+	const Core__PodSpec *s = worker_pod(w)->spec;
 
-	if (w->c)
-		return; /* names and order of a pod's containers never change */
-	w->n_c = n_init + pod->spec->n_containers;
-	w->c = xcalloc(w->n_c, sizeof(*w->c));
-	for (size_t i = 0; i < w->n_c; i++) {
-		w->c[i].init = i < n_init;
-		w->c[i].name = xstrdup(nz((i < n_init ? pod->spec->init_containers[i]
-						      : pod->spec->containers[i - n_init])
-							  ->name));
-		w->c[i].unhealthy_grace_s = -1;
-	}
+	if (i < s->n_init_containers)
+		return s->init_containers[i];
+	i -= s->n_init_containers;
+	return i < s->n_containers ? s->containers[i] : w->ephemeral[i - s->n_containers];
+}
+
+/* Names and order of a pod's containers never change, but ephemeral ones are added at the end. */
+static void make_containers(struct pod_worker *w)
+{
+	const Core__PodSpec *s = worker_pod(w)->spec;
+	size_t n_plain = s->n_init_containers + s->n_containers, n = n_plain + s->n_ephemeral_containers;
+
+	if (n <= w->n_c)
+		return;
+	w->c = xrealloc(w->c, n * sizeof(*w->c));
+	for (; w->n_c < n; w->n_c++)
+		w->c[w->n_c] = (struct work_container){
+			.init = w->n_c < s->n_init_containers,
+			.ephemeral = w->n_c >= n_plain,
+			.name = xstrdup(nz(spec_at(w, w->n_c)->name)),
+			.unhealthy_grace_s = -1,
+		};
 }
 
 void worker_set(struct pod_worker *w, const Core__Pod *pod)
 {
 	struct kept *old = w->pod;
+	size_t n_before = w->n_c;
 
 	w->pod = kept_new(pod);
+	w->ephemeral = ephemeral_specs(&w->pod->arena, worker_pod(w));
 	kept_unref(old);
-	make_containers(w, worker_pod(w));
+	make_containers(w);
+	/* What is added may take its environment from objects that nobody needed before. */
+	if (n_before > 0 && w->n_c > n_before) {
+		if (w->fetch)
+			objects_fetch_cancel(TAKE(w->fetch));
+		fetch_objects(w);
+	}
 	worker_kick(w);
 }
 
@@ -182,8 +206,6 @@ void worker_set_failed(struct pod_worker *w, const char *container, const char *
 }
 
 /* --- volumes ------------------------------------------------------------------------------------------------------- */
-
-static void fetch_objects(struct pod_worker *w);
 
 static void on_refresh(struct loop_timer *t)
 {
@@ -279,6 +301,10 @@ static uint32_t known_restarts(const struct pod_worker *w, const char *name)
 	for (size_t i = 0; s && i < s->n_container_statuses; i++)
 		if (strcmp(nz(s->container_statuses[i]->name), name) == 0 && is_set(s->container_statuses[i]->container_id))
 			return (uint32_t)s->container_statuses[i]->restart_count + 1;
+	for (size_t i = 0; s && i < s->n_ephemeral_container_statuses; i++)
+		if (strcmp(nz(s->ephemeral_container_statuses[i]->name), name) == 0 &&
+				is_set(s->ephemeral_container_statuses[i]->container_id))
+			return 1;
 	return 0;
 }
 
@@ -295,7 +321,6 @@ static void guess_backoff(struct work_container *c, const struct rt_container *r
 static void fill_sync(struct pod_worker *w, struct arena *a, struct sync_in *in)
 {
 	const Core__Pod *pod = worker_pod(w);
-	size_t n_init = pod ? pod->spec->n_init_containers : 0;
 
 	in->pod = pod;
 	in->rt = worker_rt(w);
@@ -317,10 +342,11 @@ static void fill_sync(struct pod_worker *w, struct arena *a, struct sync_in *in)
 		const struct rt_container *rc = rt_find(in->rt, c->name, NULL);
 
 		guess_backoff(c, rc);
-		s->spec = i < n_init ? pod->spec->init_containers[i] : pod->spec->containers[i - n_init];
+		s->spec = spec_at(w, i);
 		s->hash = container_hash(a, s->spec);
 		s->init = c->init;
 		s->sidecar = c->init && container_is_sidecar(s->spec);
+		s->ephemeral = c->ephemeral;
 		s->busy = c->busy > 0;
 		s->backoff = c->backoff;
 		s->not_before_ms = c->not_before_ms;
@@ -346,7 +372,7 @@ static void sync_probes(struct pod_worker *w, const struct sync_in *in)
 		stop_probes(c);
 		c->probed_id = xstrdup(rc->id);
 		worker_set_failed(w, c->name, NULL, NULL, 0);
-		if (in->c[i].init && !in->c[i].sidecar)
+		if (in->c[i].ephemeral || (in->c[i].init && !in->c[i].sidecar))
 			continue;
 		if (spec->startup_probe)
 			c->probers[PROBE_STARTUP] = prober_start(w, spec, PROBE_STARTUP, spec->startup_probe, rc);

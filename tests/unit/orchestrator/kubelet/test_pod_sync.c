@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/util.h"
+#include "orchestrator/kubelet/ephemeral.h"
 #include "orchestrator/kubelet/pbutil.h"
 #include "orchestrator/kubelet/pod-status.h"
 
@@ -19,8 +20,8 @@
 static struct arena a;
 
 /*
- * A pod from a text: "Always i:prep s:side c:main c:other" - the restart policy, then init containers, sidecars and
- * containers in order.
+ * A pod from a text: "Always i:prep s:side c:main c:other e:debug" - the restart policy, then init containers, sidecars,
+ * containers and ephemeral containers in order; an ephemeral one looks at the container "main".
  */
 static Core__Pod *make_pod(const char *text)
 {
@@ -42,7 +43,15 @@ static Core__Pod *make_pod(const char *text)
 		c->image = "busybox";
 		if (word.p[0] == 's')
 			c->restart_policy = "Always";
-		if (word.p[0] == 'c')
+		if (word.p[0] == 'e') {
+			Core__EphemeralContainer *e = PB_NEW(&a, Core__EphemeralContainer, core__ephemeral_container);
+
+			e->ephemeral_container_common = PB_NEW(&a, Core__EphemeralContainerCommon, core__ephemeral_container_common);
+			e->ephemeral_container_common->name = c->name;
+			e->ephemeral_container_common->image = c->image;
+			e->target_container_name = "main";
+			PB_ADD(&a, pod->spec, ephemeral_containers, e);
+		} else if (word.p[0] == 'c')
 			PB_ADD(&a, pod->spec, containers, c);
 		else
 			PB_ADD(&a, pod->spec, init_containers, c);
@@ -111,13 +120,16 @@ static void fill(struct sync_in *in, Core__Pod *pod, struct rt_pod *rt)
 	in->now_ms = NOW_MS;
 	in->grace_s = 30;
 	in->ready_to_start = true;
-	in->n_c = n_init + pod->spec->n_containers;
+	in->n_c = n_init + pod->spec->n_containers + pod->spec->n_ephemeral_containers;
 	in->c = arena_new_array(&a, struct sync_container, in->n_c);
 	for (size_t i = 0; i < in->n_c; i++) {
 		struct sync_container *c = &in->c[i];
 		const struct rt_container *r;
 
-		c->spec = i < n_init ? pod->spec->init_containers[i] : pod->spec->containers[i - n_init];
+		c->ephemeral = i >= n_init + pod->spec->n_containers;
+		c->spec = i < n_init	   ? pod->spec->init_containers[i]
+			  : c->ephemeral ? ephemeral_specs(&a, pod)[i - n_init - pod->spec->n_containers]
+					 : pod->spec->containers[i - n_init];
 		c->hash = container_hash(&a, c->spec);
 		c->init = i < n_init;
 		c->sidecar = c->init && container_is_sidecar(c->spec);
@@ -188,6 +200,16 @@ static const struct row {
 	{"new sandbox: counts go on", "Always c:main", "+1 -0 main/0@0:x137,1", "start:main/1", false, false},
 	{"two ready sandboxes", "Always c:main", "+1 +0 main/0@1:run", "stop:sb0", false, false},
 	{"old records go", "Always c:main", "+0 main/3@0:run main/2@0:x1,5 main/1@0:x1,9", "rm:main1", false, false},
+	{"ephemeral: started beside", "Always c:main e:dbg", "+0 main/0@0:run", "start:dbg/0", false, false},
+	{"ephemeral: while an init runs", "Always i:a c:main e:dbg", "+0 a/0@0:run", "start:dbg/0", false, false},
+	{"ephemeral: not without a sandbox", "Always c:main e:dbg", "", "sandbox:0", false, false},
+	{"ephemeral: runs", "Always c:main e:dbg", "+0 main/0@0:run dbg/0@0:run", "", false, false},
+	{"ephemeral: never again", "Always c:main e:dbg", "+0 main/0@0:run dbg/0@0:x1,5", "", false, false},
+	{"ephemeral: nor in a new sandbox", "Always c:main e:dbg", "+1 -0 main/1@1:run dbg/0@0:x137,5", "", false, false},
+	{"ephemeral: created only", "Always c:main e:dbg", "+0 main/0@0:run dbg/0@0:created", "start:dbg/1", false, false},
+	{"ephemeral: does not keep the pod", "Never c:main e:dbg", "+0 main/0@0:x0,1 dbg/0@0:run", "kill:dbg0", false, false},
+	{"ephemeral: is no main container", "Always i:a c:main e:dbg", "+0 dbg/0@0:run", "start:a/0", false, false},
+	{"ephemeral: deleted", "Always c:main e:dbg", "+0 main/0@0:x0,1 dbg/0@0:run", "kill:dbg0", true, false},
 	{"old sandbox goes", "Always c:main", "+1 -0 main/1@1:run main/0@1:x1,1", "rmsandbox:sb0", false, false},
 	{"deleted: kill", "Always s:side c:main", "+0 main/0@0:run side/0@0:run", "kill:main0", true, false},
 	{"deleted: then sidecars", "Always s:side c:main", "+0 main/0@0:x0,1 side/0@0:run", "kill:side0", true, false},
@@ -369,6 +391,79 @@ static void test_status_keeps(void **state)
 	arena_fini(&a);
 }
 
+/* Their status is beside the others', and neither phase nor conditions depend on it. */
+static void test_ephemeral_status(void **state)
+{
+	struct status_container sc[2] = {{.ready = true}, {.ready = true}};
+	struct sync_in in;
+	struct status_in si = {.sync = &in, .c = sc, .host_ip = "10.1.1.1", .now_s = 5};
+	Core__PodStatus *first, *second;
+	Core__ContainerStatus *c;
+	Core__Pod *pod;
+
+	(void)state;
+	arena_init(&a);
+	pod = make_pod("Always c:main e:dbg");
+	fill(&in, pod, make_rt(pod, "+0 main/0@0:run dbg/0@0:x3,1"));
+	first = pod_status(&a, &si);
+	assert_string_equal(first->phase, "Running");
+	assert_string_equal(cond(first, "Ready"), "True");
+	assert_int_equal(first->n_container_statuses, 1);
+	assert_int_equal(first->n_ephemeral_container_statuses, 1);
+	c = first->ephemeral_container_statuses[0];
+	assert_string_equal(c->name, "dbg");
+	assert_int_equal(c->state->terminated->exit_code, 3);
+	assert_false(c->ready);
+	assert_false(c->has_started);
+	/* A new sandbox is no reason to wait for another run. */
+	fill(&in, pod, make_rt(pod, "+1 -0 main/1@1:run dbg/0@0:x3,1"));
+	c = pod_status(&a, &si)->ephemeral_container_statuses[0];
+	assert_non_null(c->state->terminated);
+	/* The runtime has lost its record: what was said stays, and it is not said to be about to start. */
+	fill(&in, pod, make_rt(pod, "+0 main/0@0:run"));
+	si.old = first;
+	second = pod_status(&a, &si);
+	assert_true(pod_status_equal(first, second));
+	/* Nor is it started again. */
+	in.c[1].min_attempt = 1;
+	{
+		struct sync_out out = {.arena = &a};
+
+		pod_sync(&in, &out);
+		assert_int_equal(out.n_acts, 0);
+	}
+	arena_fini(&a);
+}
+
+static void test_ephemeral_target(void **state)
+{
+	static const struct {
+		const char *runs, *want;
+	} cases[] = {
+		{"+0 main/1@0:run main/0@0:x1,1", "main1"},
+		{"+0 main/0@0:x1,1", NULL},
+		{"+1 -0 main/0@0:run", NULL},
+		{"+0", NULL},
+	};
+	const char *id;
+
+	(void)state;
+	arena_init(&a);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		Core__Pod *pod = make_pod("Always c:main e:dbg");
+		struct err e = ERR_INIT;
+		int rc = ephemeral_target(pod, "dbg", make_rt(pod, cases[i].runs), &id, &e);
+
+		assert_int_equal(rc < 0, cases[i].want == NULL);
+		if (cases[i].want)
+			assert_string_equal(id, cases[i].want);
+		/* A container of the usual kind has none. */
+		assert_int_equal(ephemeral_target(pod, "main", NULL, &id, &e), 0);
+		assert_string_equal(id, "");
+	}
+	arena_fini(&a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -377,6 +472,8 @@ int main(void)
 		cmocka_unit_test(test_unhealthy),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_status_keeps),
+		cmocka_unit_test(test_ephemeral_status),
+		cmocka_unit_test(test_ephemeral_target),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
