@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/util.h"
+#include "io/http_client.h"
 #include "io/http_server.h"
 #include "io/tls.h"
 #include "orchestrator/apiserver/apiserver.h"
@@ -164,6 +165,7 @@ static struct http_handler handler;
 static struct tls_ctx *tls;
 static struct json *asked; /* requests, in order */
 static struct http_request *silent;
+static int is_silent, was_canceled;
 static char ca_base64[8192], pki[128];
 
 static void keep_dir(const char *dir, struct apiserver_cfg *cfg)
@@ -181,7 +183,8 @@ static const struct {
 		{"/label", "'allowed':true",
 				"[{'op':'add','path':'/data/b','value':'2'},{'op':'replace','path':'/metadata/uid','value':'mine'}]"},
 		{"/chain", "'allowed':true", "[{'op':'test','path':'/data/b','value':'2'},{'op':'add','path':'/data/c','value':'3'}]"},
-		{"/empty", "'allowed':true", "[{'op':'remove','path':'/data'}]"},
+		{"/scale", "'allowed':true", "[{'op':'replace','path':'/spec/replicas','value':7}]"},
+		{"/most", "'allowed':true", "[{'op':'replace','path':'/spec/maxReplicas','value':4}]"},
 		{"/broken", "'allowed':true", "[{'op':'test','path':'/data/none','value':'2'}]"},
 };
 
@@ -196,6 +199,7 @@ static void asked_body(struct http_request *r, int status, struct str body)
 	json_push(&rig_arena, asked, json_getc(doc, "request"));
 	if (str_eqc(r->path, "/silent")) {
 		silent = r;
+		is_silent = 1;
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
@@ -218,6 +222,7 @@ static void asked_body(struct http_request *r, int status, struct str body)
 
 static void gone(struct http_request *r)
 {
+	was_canceled = was_canceled || r == silent;
 	if (r == silent)
 		silent = NULL;
 	http_respond_abort(r);
@@ -432,6 +437,144 @@ static void test_untrusted(void **state)
 	ca_base64[0] = keep;
 }
 
+/* A configuration with these rules. */
+static void hook_rules(const char *kind, const char *path, const char *rules)
+{
+	rig_call("POST", arena_printf(&rig_arena, REG "/%s", kind),
+			quoted(arena_printf(&rig_arena,
+					"{'metadata':{'name':'x'},'webhooks':[{'name':'x.example.com','admissionReviewVersions':['v1'],"
+					"'sideEffects':'None','clientConfig':{'url':'https://127.0.0.1:%u%s','caBundle':'%s'},'rules':[%s]}]}",
+					http_server_port(server), path, ca_base64, rules)),
+			201);
+}
+
+#define DEPLOYMENTS "/apis/apps/v1/namespaces/default/deployments"
+#define HPA2 "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
+
+static void test_subresource(void **state)
+{
+	struct json *r;
+
+	(void)state;
+	rig_call("POST", DEPLOYMENTS, quoted("{'metadata':{'name':'d'},'spec':{'selector':{'matchLabels':{'a':'b'}},'template':{'metadata':{"
+					     "'labels':{'a':'b'}},'spec':{'containers':[{'name':'c','image':'i'}]}}}}"), 201);
+	hook_rules(MUTATING, "/scale", RULE("'UPDATE'", "'apps'", "'v1'", "'deployments/scale'", "Namespaced"));
+	rig_type("application/merge-patch+json");
+	r = rig_call("PATCH", DEPLOYMENTS "/d/scale", "{\"spec\":{\"replicas\":3}}", 200);
+	assert_int_equal(json_i64_or(json_getp(r, "spec.replicas"), 0), 7);
+	r = rig_call("GET", DEPLOYMENTS "/d", NULL, 200);
+	assert_int_equal(json_i64_or(json_getp(r, "spec.replicas"), 0), 7);
+	assert_int_equal(json_i64_or(json_getp(r, "metadata.generation"), 0), 2);
+	r = json_at(asked, json_len(asked) - 1);
+	is(r, "kind.kind", "Scale");
+	is(r, "subResource", "scale");
+	assert_int_equal(json_i64_or(json_getp(r, "object.spec.replicas"), 0), 3);
+	assert_int_equal(json_i64_or(json_getp(r, "oldObject.spec.replicas"), 0), 1);
+	unhook(MUTATING, "x");
+}
+
+/* A rule about the other version of a kind is about the kind. */
+static void test_equivalent(void **state)
+{
+	struct json *r;
+
+	(void)state;
+	hook_rules(MUTATING, "/most", RULE("'CREATE'", "'autoscaling'", "'v1'", "'horizontalpodautoscalers'", "*"));
+	r = rig_call("POST", HPA2, quoted("{'metadata':{'name':'h'},'spec':{'maxReplicas':9,'scaleTargetRef':{'kind':'Deployment','name':'d'}}}"),
+			201);
+	is(r, "apiVersion", "autoscaling/v2");
+	assert_int_equal(json_i64_or(json_getp(r, "spec.maxReplicas"), 0), 4);
+	r = json_at(asked, json_len(asked) - 1);
+	is(r, "kind.version", "v1");
+	is(r, "requestKind.version", "v2");
+	is(r, "object.apiVersion", "autoscaling/v1");
+	unhook(MUTATING, "x");
+}
+
+static void test_apply(void **state)
+{
+	struct json *r;
+
+	(void)state;
+	hook(MUTATING, "label", "/label", "");
+	rig_type("application/apply-patch+yaml");
+	r = rig_call("PATCH", MAPS "/applied?fieldManager=m",
+			quoted("{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'applied','labels':{'hooked':'yes'}},'data':{'a':'1'}}"), 201);
+	is(r, "data.b", "2");
+	rig_type("application/apply-patch+yaml");
+	r = rig_call("PATCH", MAPS "/applied?fieldManager=m",
+			quoted("{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'applied','labels':{'hooked':'yes'}},'data':{'a':'5'}}"), 200);
+	is(r, "data.a", "5");
+	is(r, "data.b", "2");
+	is(json_at(asked, json_len(asked) - 1), "operation", "UPDATE");
+	/* What the webhook added is nobody's whose request it was. */
+	assert_null(json_getp(json_at(json_getp(r, "metadata.managedFields"), 0), "fieldsV1.f:data.f:b"));
+	assert_non_null(json_getp(json_at(json_getp(r, "metadata.managedFields"), 0), "fieldsV1.f:data.f:a"));
+	unhook(MUTATING, "label");
+}
+
+static void test_custom(void **state)
+{
+	struct json *r;
+
+	(void)state;
+	rig_call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+			quoted("{'metadata':{'name':'toys.example.com'},'spec':{'group':'example.com','scope':'Namespaced','names':{'plural':'toys',"
+			       "'singular':'toy','kind':'Toy','listKind':'ToyList'},'versions':[{'name':'v1','served':true,'storage':true,'schema':{"
+			       "'openAPIV3Schema':{'type':'object','properties':{'data':{'type':'object','additionalProperties':{'type':'string'}"
+			       "}}}}}]}}"),
+			201);
+	hook_rules(MUTATING, "/label", RULE("'*'", "'example.com'", "'*'", "'*'", "*"));
+	r = rig_call("POST", "/apis/example.com/v1/namespaces/default/toys",
+			quoted("{'apiVersion':'example.com/v1','kind':'Toy','metadata':{'name':'t'},'data':{'a':'1'}}"), 201);
+	is(r, "data.b", "2");
+	is(json_at(asked, json_len(asked) - 1), "kind.kind", "Toy");
+	is(json_at(asked, json_len(asked) - 1), "resource.resource", "toys");
+	unhook(MUTATING, "x");
+	rig_call("DELETE", "/apis/example.com/v1/namespaces/default/toys/t", NULL, 200);
+}
+
+static void call_over(struct http_call *c, const struct err *e)
+{
+	assert_non_null(e);
+	c->status = 1;
+}
+
+/* The client goes while the webhook thinks: the call to it is given up, and nothing is written. */
+static void test_canceled(void **state)
+{
+	char cert[160], key[160], ca[160];
+	struct tls_config tc = {.alpn = "http/1.1"};
+	struct http_header type = {STR("Content-Type"), STR("application/json")};
+	struct http_client_config hc = {.proto = HTTP_PROTO_1,
+			.address = arena_printf(&rig_arena, "127.0.0.1:%u", apiserver_port(rig_server))};
+	struct http_call call = {.method = "POST", .path = MAPS, .headers = &type, .n_headers = 1, .body = STR(MAP("gone")), .done = call_over};
+	struct http_client *client;
+	struct tls_ctx *ctx;
+	struct err e = ERR_INIT;
+	int done = 0;
+
+	(void)state;
+	hook(VALIDATING, "slow", "/silent", ",'timeoutSeconds':30");
+	snprintf(cert, sizeof(cert), "%s/admin.crt", pki);
+	snprintf(key, sizeof(key), "%s/admin.key", pki);
+	snprintf(ca, sizeof(ca), "%s/ca.crt", pki);
+	assert_int_equal(tls_ctx_new_files(&tc, cert, key, ca, &ctx, &e), 0);
+	hc.tls = ctx;
+	assert_int_equal(http_client_new(rig_loop, &hc, &client, &e), 0);
+	is_silent = 0;
+	http_call_start(client, &call);
+	rig_until(&is_silent);
+	was_canceled = 0;
+	http_client_close(client, closed, &done);
+	rig_until(&done);
+	rig_until(&was_canceled);
+	http_call_fini(&call);
+	tls_ctx_unref(ctx);
+	unhook(VALIDATING, "slow");
+	rig_call("GET", MAPS "/gone", NULL, 404);
+}
+
 #define BASE "{'metadata':{'name':'x'},'webhooks':[{'name':'x.example.com','admissionReviewVersions':['v1'],'sideEffects':'None',"           \
 	     "'clientConfig':{'url':'https://127.0.0.1:1/'},"
 
@@ -465,6 +608,11 @@ int main(void)
 			cmocka_unit_test(test_failure),
 			cmocka_unit_test(test_untrusted),
 			cmocka_unit_test(test_refused),
+			cmocka_unit_test(test_subresource),
+			cmocka_unit_test(test_equivalent),
+			cmocka_unit_test(test_apply),
+			cmocka_unit_test(test_custom),
+			cmocka_unit_test(test_canceled),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
