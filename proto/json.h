@@ -116,6 +116,8 @@ enum json_print_flags {
 			      and the API server do */
 };
 void json_print(struct buf *, const struct json *, unsigned flags);
+/* As Go's %v prints it, which is how upstream's messages show values: map[a:1 b:[x y]]. */
+void json_print_go(struct buf *, const struct json *j);
 /* The compact text in the arena. */
 struct str json_text(struct arena *, const struct json *);
 /* Only a quoted string with Go's escapes. */

@@ -205,6 +205,23 @@ int patch_make_strategic(struct arena *a, const struct schema_type *type,
 static struct json *combine(struct arena *a, struct patch__shape shape, const struct json *gone,
 	const struct json *changed);
 
+/* Elements that `order` names in that order, since a patch that contradicts its own order is refused; then the others. */
+static struct json *in_order(struct arena *a, const struct json *list, const struct json *order, const char *key)
+{
+	struct json *out = json_new_array(a), *at = patch__index(a, list, key), *named = patch__index(a, order, key);
+
+	JSON_ITEMS (it, order) {
+		struct json *i = json_get(at, patch__id(a, it, key));
+
+		if (i)
+			json_push(a, out, json_at(list, (size_t)json_i64_or(i, 0)));
+	}
+	JSON_ITEMS (it, list)
+		if (json_get(named, patch__id(a, it, key)) == NULL)
+			json_push(a, out, it);
+	return out;
+}
+
 /* Changed elements first, then the deletions. */
 static struct json *combine_lists(struct arena *a, const struct patch__field *f,
 	const struct json *gone, const struct json *changed)
@@ -242,7 +259,8 @@ static struct json *combine(struct arena *a, struct patch__shape shape, const st
 			v = combine(a, f.shape, other, v);
 		else if (json_is(other, JSON_ARRAY) && json_is(v, JSON_ARRAY) && f.merge && f.key &&
 			 m->key.p[0] != '$')
-			v = combine_lists(a, &f, other, v);
+			v = in_order(a, combine_lists(a, &f, other, v),
+				json_get(changed, arena_sprintf(a, "%s%.*s", PATCH__ORDER, STR_FMT(m->key))), f.key);
 		json_set(a, out, m->key, v);
 	}
 	return out;

@@ -334,8 +334,45 @@ static int merge_value(struct merge *m, const struct patch__field *f, const stru
 	return 0;
 }
 
+/*
+ * The patch's elements must stand in the order that $setElementOrder names, and each must be named by it; elements that
+ * are deleted are not looked at.
+ */
+static int order_check(struct merge *m, const struct json *list, const struct json *order, const char *key)
+{
+	_cleanup_(buf_fini) struct buf text = BUF_INIT;
+	struct json *patched, *named;
+	size_t at = 0;
+
+	if (json_len(order) == 0 || !json_is(list, JSON_ARRAY))
+		return 0;
+	JSON_ITEMS (it, list) {
+		struct str id = patch__id(m->a, it, key);
+
+		if (json_eqc(json_getc(it, PATCH__DIRECTIVE), "delete"))
+			continue;
+		while (at < json_len(order) && !str_eq(patch__id(m->a, json_at(order, at), key), id))
+			at++;
+		if (at++ >= json_len(order))
+			goto contradicts;
+	}
+	return 0;
+
+contradicts:
+	patched = json_copy(m->a, list);
+	named = json_copy(m->a, order);
+	json_sort(m->a, patched);
+	json_sort(m->a, named);
+	buf_addc(&text, "The order in patch list:\n");
+	json_print_go(&text, patched);
+	buf_addc(&text, "\n doesn't match $setElementOrder list:\n");
+	json_print_go(&text, named);
+	buf_addc(&text, "\n");
+	return err_set(m->e, ERR_BAD_REQUEST, "%.*s", STR_FMT(buf_str(&text)));
+}
+
 /* The directives of lists, after the fields themselves: ordering sees the merged list. */
-static void list_orders(struct merge *m, struct patch__shape shape, const struct json *orig,
+static int list_orders(struct merge *m, struct patch__shape shape, const struct json *orig,
 	const struct json *patch, struct json *out)
 {
 	JSON_MEMBERS (x, patch) {
@@ -348,11 +385,16 @@ static void list_orders(struct merge *m, struct patch__shape shape, const struct
 		key = str_skip(x->key, sizeof(PATCH__ORDER) - 1);
 		f = patch__field(shape, key);
 		list = json_get(out, key);
-		if (f.merge && json_is(list, JSON_ARRAY) && json_is(x->value, JSON_ARRAY))
-			json_set(m->a, out, key,
-				set_order(m->a, list, x->value, json_get(orig, key),
-					json_is(json_at(list, 0), JSON_OBJECT) ? f.key : NULL));
+		if (f.merge && json_is(list, JSON_ARRAY) && json_is(x->value, JSON_ARRAY)) {
+			const char *merge_key = json_is(json_at(list, 0), JSON_OBJECT) ? f.key : NULL;
+			int rc = order_check(m, json_get(patch, key), x->value, merge_key);
+
+			if (rc < 0)
+				return rc;
+			json_set(m->a, out, key, set_order(m->a, list, x->value, json_get(orig, key), merge_key));
+		}
 	}
+	return 0;
 }
 
 static int merge_object(struct merge *m, struct patch__shape shape, const struct json *orig,
@@ -394,7 +436,9 @@ static int merge_object(struct merge *m, struct patch__shape shape, const struct
 			return rc;
 		json_set(m->a, out, x->key, v);
 	}
-	list_orders(m, shape, orig, patch, out);
+	rc = list_orders(m, shape, orig, patch, out);
+	if (rc < 0)
+		return rc;
 	*ret = out;
 	return 0;
 }

@@ -44,41 +44,6 @@ static void complain(struct check *c, const struct place *p, struct str what)
 	buf_adds(&c->out, buf_str(&text));
 }
 
-/* A value in the words of Go's %v. */
-static void go_print(struct buf *out, const struct json *v)
-{
-	const char *sep = "";
-
-	switch (json_type(v)) {
-	case JSON_NULL:
-		buf_addc(out, "<nil>");
-		return;
-	case JSON_STRING:
-		buf_adds(out, v->s);
-		return;
-	case JSON_ARRAY:
-		buf_addc(out, "[");
-		JSON_ITEMS (it, v) {
-			buf_addc(out, sep);
-			go_print(out, it);
-			sep = " ";
-		}
-		buf_addc(out, "]");
-		return;
-	case JSON_OBJECT:
-		buf_addc(out, "map[");
-		JSON_MEMBERS (m, v) {
-			buf_printf(out, "%s%.*s:", sep, STR_FMT(m->key));
-			go_print(out, m->value);
-			sep = " ";
-		}
-		buf_addc(out, "]");
-		return;
-	default:
-		json_print(out, v, JSON_COMPACT);
-	}
-}
-
 static void wrong_type(struct check *c, const struct place *p, const char *want, const struct json *v)
 {
 	_cleanup_(buf_fini) struct buf text = BUF_INIT;
@@ -86,7 +51,7 @@ static void wrong_type(struct check *c, const struct place *p, const char *want,
 
 	buf_printf(&text, "expected %s, got &{", want);
 	at = text.n;
-	go_print(&text, v);
+	json_print_go(&text, v);
 	if (text.n > at + 1000)
 		text.n = at + 1000;
 	buf_addc(&text, "}");

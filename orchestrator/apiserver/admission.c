@@ -46,7 +46,7 @@ static const struct admission_step {
 		{"TaintNodesByCondition", ADMIT_MUTATE, CREATE, "", "nodes", "", admit_node_taint},
 		{"Priority", ADMIT_MUTATE, CREATE, "", "pods", "", admit_priority},
 		{"Priority", ADMIT_VALIDATE, CREATE | UPDATE, "scheduling.k8s.io", "priorityclasses", "", priority_class_single},
-		{"DefaultTolerationSeconds", ADMIT_MUTATE, CREATE, "", "pods", "", admit_tolerations},
+		{"DefaultTolerationSeconds", ADMIT_MUTATE, CREATE | UPDATE, "", "pods", "", admit_tolerations},
 		{"DefaultStorageClass", ADMIT_MUTATE, CREATE, "", "persistentvolumeclaims", "", default_storage_class},
 		{"RuntimeClass", ADMIT_MUTATE, CREATE, "", "pods", "", runtime_class},
 		{"DefaultIngressClass", ADMIT_MUTATE, CREATE, "networking.k8s.io", "ingresses", "", default_ingress_class},
