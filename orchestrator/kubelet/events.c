@@ -74,6 +74,23 @@ static Meta__Time *time_at(struct arena *a, int64_t s)
 	return t;
 }
 
+/* Where the pod's spec has the container of that name. */
+static const char *field_path(struct arena *a, const Core__Pod *pod, const char *container)
+{
+	const char *list = "containers";
+
+	for (size_t i = 0; i < pod->spec->n_init_containers; i++)
+		if (strcmp(nz(pod->spec->init_containers[i]->name), container) == 0)
+			list = "initContainers";
+	for (size_t i = 0; i < pod->spec->n_ephemeral_containers; i++) {
+		const Core__EphemeralContainerCommon *c = pod->spec->ephemeral_containers[i]->ephemeral_container_common;
+
+		if (c && strcmp(nz(c->name), container) == 0)
+			list = "ephemeralContainers";
+	}
+	return arena_printf(a, "spec.%s{%s}", list, container);
+}
+
 static Core__Event *event_new(struct arena *a, struct kubelet *k, const Core__Pod *pod, const char *container,
 		bool warning, const char *reason, const char *message, const struct known *n)
 {
@@ -90,7 +107,7 @@ static Core__Event *event_new(struct arena *a, struct kubelet *k, const Core__Po
 	o->uid = pod->metadata->uid;
 	o->resource_version = pod->metadata->resource_version;
 	if (container)
-		o->field_path = arena_printf(a, "spec.containers{%s}", container);
+		o->field_path = field_path(a, pod, container);
 	e->involved_object = o;
 	e->type = warning ? "Warning" : "Normal";
 	e->reason = reason;

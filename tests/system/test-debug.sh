@@ -23,7 +23,7 @@ t_err "a pod cannot be made with an ephemeral container" 'spec.ephemeralContaine
 	k run made --image=busybox --overrides='{"spec":{"ephemeralContainers":[{"name":"e","image":"busybox"}]}}'
 
 # With a terminal of its own on the client's side: kubectl debug -it.
-debug_it() { timeout 60 script -qec "$KUBECTL --kubeconfig $tmp/kubeconfig debug -it looked-at -c seen --image=busybox --target=main -- sh -c 'echo asked; read x; ps; exit 3'" /dev/null < <(sleep 5; echo go; sleep 5); }
+debug_it() { timeout 60 script -qec "$KUBECTL --kubeconfig $tmp/kubeconfig debug -it looked-at -c seen --image=busybox --target=main -- sh -c 'echo asked; read x; ps; exit 3'" /dev/null < <(echo go; sleep 20); }
 t_out "kubectl debug -it --target sees the processes of the container" 'sleep 98765' debug_it
 t "it ended, with its code" until_ok 20 is 3 of_dbg seen .state.terminated.exitCode
 t_out "its log is kept" 'sleep 98765' k logs looked-at -c seen

@@ -234,6 +234,12 @@ static void test_pod_security(void **state)
 	is(o, "message", "pods \"bad\" is forbidden: violates PodSecurity \"baseline:latest\": privileged (container \"c\" must not "
 			 "set securityContext.privileged=true)");
 	rig_call("POST", in(ns, "pods"), POD_OF("good", ""), 201);
+	/* Nor by a container that is added later. */
+	o = rig_call("PUT", in(ns, "pods/good/ephemeralcontainers"),
+			"{\"metadata\":{\"name\":\"good\"},\"spec\":{\"ephemeralContainers\":[{\"name\":\"e\",\"image\":\"b\","
+			"\"securityContext\":{\"privileged\":true}}]}}", 403);
+	is(o, "message", "pods \"good\" is forbidden: violates PodSecurity \"baseline:latest\": privileged (container \"e\" must not "
+			 "set securityContext.privileged=true)");
 	rig_call("POST", "/api/v1/namespaces",
 			"{\"metadata\":{\"name\":\"odd\",\"labels\":{\"pod-security.kubernetes.io/enforce\":\"strict\"}}}", 422);
 }
