@@ -121,6 +121,8 @@ struct http_conn {
 
 	/* h2. */
 	nghttp2_session *session;
+	struct buf unwanted;     /* ids (int32_t) of streams that were answered before their body had come */
+	struct loop_timer refuse; /* runs when their clients are to be told */
 	struct loop_timer flush; /* runs when there is something to frame at the end of the turn */
 	bool in_session;
 	bool goaway;

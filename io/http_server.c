@@ -500,6 +500,7 @@ static void on_stream(struct listener_user *u, struct stream *stream)
 	c->idle_since = clock_mono_ms();
 	c->head_since = c->idle_since;
 	buf_init(&c->in, BUF_NO_LIMIT);
+	buf_init(&c->unwanted, BUF_NO_LIMIT); /* one id a stream, and streams are limited */
 	c->state = stream_is_tls(stream) ? CONN_HEAD : CONN_PREFACE;
 	stream_start(stream, &c->user);
 	if (strcmp(stream_alpn(stream), "h2") == 0)

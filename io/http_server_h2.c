@@ -23,6 +23,8 @@
 #define MAX_RESETS 500
 #define RESET_MS 10000
 #define FLUSH_MS 2000
+/* Between an early response and the reset of its stream. */
+#define REFUSE_MS 100
 
 static void pump(struct http_conn *);
 static void pump_later(struct http_conn *);
@@ -160,18 +162,39 @@ static int on_frame_recv(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 	return 0;
 }
 
-/* What is left of a body behind its response is not wanted; the client is told so (RFC 9113, 8.1).
+static void refuse_rest(struct loop_timer *t)
+{
+	struct http_conn *c = container_of(t, struct http_conn, refuse);
+
+	for (size_t i = 0; i < c->unwanted.n; i += sizeof(int32_t)) {
+		int32_t id;
+
+		memcpy(&id, c->unwanted.p + i, sizeof(id));
+		if (nghttp2_session_find_stream(c->session, id) != NULL)
+			nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+	}
+	buf_clear(&c->unwanted);
+	pump(c);
+}
+
+/*
+ * What is left of a body behind its response is not wanted; the client is told so (RFC 9113, 8.1). A moment later, because curl
+ * forgets a response that arrives together with the reset of its stream.
  */
 static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 {
+	struct http_conn *c = arg;
 	struct http_req *r;
 
 	if ((f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA) ||
 		!(f->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
 	r = req_of(ng, f->hd.stream_id);
-	if (r != NULL && !r->body_complete)
-		nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, f->hd.stream_id, NGHTTP2_NO_ERROR);
+	if (r != NULL && !r->body_complete) {
+		buf_add(&c->unwanted, &f->hd.stream_id, sizeof(f->hd.stream_id));
+		if (!loop_timer_active(&c->refuse))
+			loop_timer_start(&c->refuse, c->loop, REFUSE_MS, refuse_rest);
+	}
 	return 0;
 }
 
@@ -521,6 +544,8 @@ static void h2_drain(struct http_conn *c)
 static void h2_free(struct http_conn *c)
 {
 	loop_timer_stop(&c->flush);
+	loop_timer_stop(&c->refuse);
+	buf_fini(&c->unwanted);
 	nghttp2_session_del(c->session);
 }
 
