@@ -41,5 +41,16 @@ t_err "a target that is not there" 'targetContainerName: Not found: "nobody"' \
 	k debug looked-at --image=busybox --target=nobody -- true
 t "the pod is ready all the same" is True one_of "{.status.conditions[?(@.type=='Ready')].status}"
 t "and its container was not restarted" is 0 one_of '{.status.containerStatuses[0].restartCount}'
+
+# --- a new agent finds what the old one started
+id=$(of_dbg alone .containerID)
+ended=$(of_dbg seen .containerID)
+t "the node's program is killed" node kill server-1
+t "and started" node start server-1
+t "exec works again" until_ok 30 k exec looked-at -c alone -- true
+t "the same container runs on" is "$id" of_dbg alone .containerID
+t "one more, so that the agent has surely looked at the pod" k debug looked-at -c later --image=busybox -- sleep 4322
+t "runs" until_ok 30 has_line . of_dbg later .state.running.startedAt
+t "what had ended was not run again" is "$ended" of_dbg seen .containerID
 t "the pod goes with what was added" k delete pod looked-at --grace-period=1 --timeout=30s
 cluster_down
