@@ -33,7 +33,7 @@ static int pair(const char *dir, const char *crt, const char *key_name, const st
 
 int apiserver_pki_make(const char *dir, struct err *e)
 {
-	const char *names[] = {"localhost", "127.0.0.1", "kubernetes", "kubernetes.default", NULL};
+	const char *names[] = {"localhost", "127.0.0.1", "kubernetes", "kubernetes.default", "hook.default.svc", NULL};
 	const char *masters[] = {"system:masters", NULL}, *nodes[] = {"system:nodes", NULL};
 	struct x509_spec server = {.cn = "kube-apiserver", .sans = names, .days = 30, .server = true, .client = true};
 	struct x509_spec admin = {.cn = "kubernetes-admin", .orgs = masters, .days = 30, .client = true};

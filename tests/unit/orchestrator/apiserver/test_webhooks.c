@@ -424,6 +424,65 @@ static void test_failure(void **state)
 	unhook(VALIDATING, "svc");
 }
 
+static void test_namespaces(void **state)
+{
+	size_t n;
+
+	(void)state;
+	hook(VALIDATING, "ns", "/deny", ",'namespaceSelector':{'matchLabels':{'guarded':'yes'}}");
+	n = json_len(asked);
+	rig_call("POST", MAPS, MAP("elsewhere"), 201);
+	assert_int_equal(json_len(asked), n);
+	rig_call("POST", "/api/v1/namespaces", "{\"metadata\":{\"name\":\"guarded\",\"labels\":{\"guarded\":\"yes\"}}}", 201);
+	rig_call("POST", "/api/v1/namespaces/guarded/configmaps", MAP("here"), 403);
+	unhook(VALIDATING, "ns");
+}
+
+/* All are asked before one has answered: of two silent ones, both hear the question in the time of one. */
+static void test_parallel(void **state)
+{
+	size_t n = json_len(asked);
+
+	(void)state;
+	hook(VALIDATING, "one", "/silent", ",'timeoutSeconds':1");
+	hook(VALIDATING, "two", "/silent", ",'timeoutSeconds':1");
+	rig_call("POST", MAPS, MAP("waits"), 500);
+	assert_int_equal(json_len(asked), n + 2);
+	unhook(VALIDATING, "one");
+	unhook(VALIDATING, "two");
+}
+
+/* By a service, whose name the certificate must have; wherever it leads. */
+static void hook_service(const char *service)
+{
+	rig_call("POST", "/api/v1/namespaces/default/services",
+			quoted(arena_printf(&rig_arena, "{'metadata':{'name':'%s'},'spec':{'type':'ExternalName','externalName':'localhost'}}",
+					service)),
+			201);
+	rig_call("POST", REG "/" VALIDATING,
+			quoted(arena_printf(&rig_arena,
+					"{'metadata':{'name':'svc'},'webhooks':[{'name':'svc.example.com','admissionReviewVersions':['v1'],"
+					"'sideEffects':'None','clientConfig':{'service':{'namespace':'default','name':'%s','path':'/allow','port':%u},"
+					"'caBundle':'%s'},'rules':[" RULE("'*'", "''", "'*'", "'configmaps'", "*") "]}]}",
+					service, http_server_port(server), ca_base64)),
+			201);
+}
+
+static void test_service(void **state)
+{
+	size_t n = json_len(asked);
+
+	(void)state;
+	hook_service("hook");
+	rig_call("POST", MAPS, MAP("by-service"), 201);
+	assert_int_equal(json_len(asked), n + 1);
+	unhook(VALIDATING, "svc");
+	hook_service("impostor");
+	rig_call("POST", MAPS, MAP("by-impostor"), 500);
+	assert_int_equal(json_len(asked), n + 1);
+	unhook(VALIDATING, "svc");
+}
+
 /* Another certificate authority: nobody is trusted. */
 static void test_untrusted(void **state)
 {
@@ -606,6 +665,9 @@ int main(void)
 			cmocka_unit_test(test_allow_and_deny),
 			cmocka_unit_test(test_mutate),
 			cmocka_unit_test(test_failure),
+			cmocka_unit_test(test_namespaces),
+			cmocka_unit_test(test_parallel),
+			cmocka_unit_test(test_service),
 			cmocka_unit_test(test_untrusted),
 			cmocka_unit_test(test_refused),
 			cmocka_unit_test(test_subresource),
