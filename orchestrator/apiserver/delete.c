@@ -216,8 +216,8 @@ enum step_result api__delete_encode(struct api_request *req)
 
 struct collection {
 	struct api_request *req; /* whose deletes these are */
-	struct str *names, *spaces;
-	size_t n, at;
+	struct api_selected of;
+	size_t at;
 	bool busy; /* inside collection_next */
 	bool again;
 	struct loop_timer timer; /* starts it, out of the step */
@@ -247,7 +247,7 @@ static void part_respond(struct api_request *part, int status, const struct http
 
 		*f = (struct api_failure){.err = part->fail.err};
 		f->message = arena_str(&c->req->arena, str_from(part->fail.err.text));
-		c->at = c->n;
+		c->at = c->of.n;
 	}
 	part_over(part);
 }
@@ -263,7 +263,7 @@ static void part_start(struct collection *c)
 {
 	static struct http_header json_header = {STR_INIT("content-type"), STR_INIT("application/json")};
 	struct api_request *req = c->req, *part = api_request_new(req->al, &part_responder, c);
-	struct str name = c->names[c->at], ns = c->spaces[c->at];
+	struct str name = c->of.items[c->at].name, ns = c->of.items[c->at].ns;
 
 	c->at++;
 	part->method = STR("DELETE");
@@ -282,7 +282,7 @@ static void collection_next(struct collection *c)
 {
 	do {
 		c->again = false;
-		if (c->at >= c->n || c->req->canceled) {
+		if (c->at >= c->of.n || c->req->canceled) {
 			api_request_resume(c->req);
 			return;
 		}
@@ -303,26 +303,27 @@ static void collection_cancel(struct api_request *req)
 	(void)req;
 }
 
+static enum step_result collection_answer(struct collection *c)
+{
+	return c->req->local ? api_answer_success(c->req, STR_NULL, STR_NULL) : api_answer_selected(c->req, &c->of);
+}
+
 enum step_result api__delete_collection(struct api_request *req)
 {
 	struct collection *c = req->stream;
-	struct api_names names;
 
 	if (c) {
 		if (req->fail.err.code)
 			return STEP_FAIL;
-		return api_answer_success(req, STR_NULL, STR_NULL);
+		return collection_answer(c);
 	}
-	if (api_select_names(req, &names) != STEP_NEXT)
-		return STEP_FAIL;
 	c = arena_new_of(&req->arena, struct collection);
 	c->req = req;
-	c->n = names.n;
-	c->names = names.names;
-	c->spaces = names.spaces;
+	if (api_select(req, &c->of) != STEP_NEXT)
+		return STEP_FAIL;
 	req->stream = c;
-	if (c->n == 0)
-		return api_answer_success(req, STR_NULL, STR_NULL);
+	if (c->of.n == 0)
+		return collection_answer(c);
 	req->on_cancel = collection_cancel;
 	loop_timer_start(&c->timer, req->al->loop, 0, collection_begin);
 	return STEP_WAIT;

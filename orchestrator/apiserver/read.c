@@ -424,9 +424,22 @@ void api_list_meta(struct api_request *req, const struct api_list_scan *s, struc
 		ret->remaining = left;
 }
 
+/* What the request wants of the objects that it is answered with. */
+static enum step_result list_out_begin(struct list_out *o, struct api_request *req)
+{
+	*o = (struct list_out){.req = req, .items = BUF_INIT, .first = true, .now = clock_wall_s()};
+	if (!table_include_parse(api_query_get(&req->query, "includeObject"), &o->include))
+		return api_fail(req, ERR_BAD_REQUEST, "includeObject must be None, Metadata or Object");
+	o->type = req->accept.as == AS_PARTIAL || req->accept.as == AS_PARTIAL_LIST ?
+				 schema_type_find("meta.v1.PartialObjectMetadata") : resource_type(req->res);
+	if (req->accept.as == AS_TABLE)
+		o->table = table_new(&req->arena, req->res, NULL);
+	return STEP_NEXT;
+}
+
 enum step_result api__list(struct api_request *req)
 {
-	struct list_out o = {.req = req, .items = BUF_INIT, .first = true, .now = clock_wall_s()};
+	struct list_out o;
 	struct codec_list_meta meta = CODEC_LIST_META_INIT;
 	struct api_list_scan s = {0};
 	struct api_selection sel;
@@ -436,12 +449,9 @@ enum step_result api__list(struct api_request *req)
 
 	if (r != STEP_NEXT)
 		return r;
-	if (!table_include_parse(api_query_get(&req->query, "includeObject"), &o.include))
-		return api_fail(req, ERR_BAD_REQUEST, "includeObject must be None, Metadata or Object");
-	o.type = req->accept.as == AS_PARTIAL || req->accept.as == AS_PARTIAL_LIST ?
-				 schema_type_find("meta.v1.PartialObjectMetadata") : resource_type(req->res);
-	if (req->accept.as == AS_TABLE)
-		o.table = table_new(&req->arena, req->res, NULL);
+	r = list_out_begin(&o, req);
+	if (r != STEP_NEXT)
+		return r;
 	if (store_view_open(req->srv->store, &v, &e) < 0)
 		return api_fail_err(req, &e);
 	r = list_range(req, &s, v);
@@ -458,7 +468,7 @@ enum step_result api__list(struct api_request *req)
 	return r;
 }
 
-enum step_result api_select_names(struct api_request *req, struct api_names *ret)
+enum step_result api_select(struct api_request *req, struct api_selected *ret)
 {
 	struct api_selection sel;
 	struct str key, end, raw;
@@ -475,7 +485,7 @@ enum step_result api_select_names(struct api_request *req, struct api_names *ret
 	if (store_view_open(req->srv->store, &v, &e) < 0)
 		return api_fail_err(req, &e);
 	api_key_range(req, &key, &end);
-	*ret = (struct api_names){NULL, NULL, 0};
+	*ret = (struct api_selected){.rev = view_revision(v)};
 	view_iter_init(&it, v, key, end, 0, 0);
 	while ((r = view_iter_next(&it, &kv, &e)) > 0) {
 		if (!storage_unwrap_as(&req->arena, req->res, kv.key, kv.value, &raw) || !api_selection_matches(&sel, raw) || !storage_meta(raw, &m))
@@ -483,15 +493,33 @@ enum step_result api_select_names(struct api_request *req, struct api_names *ret
 		if (ret->n == cap) {
 			size_t more = cap ? cap * 2 : 16;
 
-			ret->names = arena_grow(&req->arena, ret->names, cap * sizeof(struct str), more * sizeof(struct str));
-			ret->spaces = arena_grow(&req->arena, ret->spaces, cap * sizeof(struct str),
-					more * sizeof(struct str));
+			ret->items = arena_grow(&req->arena, ret->items, cap * sizeof(*ret->items), more * sizeof(*ret->items));
 			cap = more;
 		}
-		ret->names[ret->n] = arena_str(&req->arena, m.name);
-		ret->spaces[ret->n++] = arena_str(&req->arena, m.ns);
+		ret->items[ret->n++] = (struct api_selected_item){.name = arena_str(&req->arena, m.name),
+				.ns = arena_str(&req->arena, m.ns),
+				/* Only the cluster's own parts do not look at the answer. */
+				.raw = req->local ? STR_NULL : arena_str(&req->arena, raw),
+				.rv = (uint64_t)kv.mod_revision};
 	}
 	view_iter_fini(&it);
 	store_view_close(v);
 	return r < 0 ? api_fail_err(req, &e) : STEP_NEXT;
+}
+
+enum step_result api_answer_selected(struct api_request *req, const struct api_selected *s)
+{
+	struct codec_list_meta meta = CODEC_LIST_META_INIT;
+	struct list_out o;
+	struct err e = ERR_INIT;
+	enum step_result r = list_out_begin(&o, req);
+
+	for (size_t i = 0; i < s->n && r == STEP_NEXT; i++)
+		if (list_add(&o, s->items[i].raw, s->items[i].rv, &e) < 0)
+			r = api_fail_err(req, &e);
+	meta.resource_version = arena_sprintf(&req->arena, "%" PRId64, s->rev);
+	if (r == STEP_NEXT)
+		r = list_answer(&o, &meta);
+	buf_fini(&o.items);
+	return r;
 }

@@ -43,11 +43,17 @@ enum step_result api_list_stream(struct api_request *, const struct api_list_sca
 /* The keys that the request's path covers (one object when a name is fixed). */
 void api_key_range(struct api_request *, struct str *ret_key, struct str *ret_end);
 
-/* Names and namespaces of everything selected now; for deletecollection. */
-struct api_names {
-	struct str *names, *spaces;
+/* Everything selected now, for deletecollection; raw is null in a local request. */
+struct api_selected {
+	struct api_selected_item {
+		struct str name, ns, raw;
+		uint64_t rv;
+	} *items;
 	size_t n;
+	int64_t rev;
 };
-enum step_result api_select_names(struct api_request *, struct api_names *);
+enum step_result api_select(struct api_request *, struct api_selected *);
+/* The list of them as they were then. */
+enum step_result api_answer_selected(struct api_request *, const struct api_selected *);
 
 #endif

@@ -549,6 +549,54 @@ static void test_finalizers(void **state)
 	rig_call("GET", CM "/g", NULL, 404);
 }
 
+/* The answer is the list of what was selected, as it was; of a dry run too. */
+static void test_collection(void **state)
+{
+	static const char *const paths[] = {"/api/v1/namespaces/default/configmaps?labelSelector=set%3Done&dryRun=All",
+			"/api/v1/namespaces/default/configmaps?labelSelector=set%3Done"};
+	struct json *o;
+
+	(void)state;
+	rig_call("POST", "/api/v1/namespaces/default/configmaps",
+			"{\"metadata\":{\"name\":\"sel-a\",\"labels\":{\"set\":\"one\"}},\"data\":{\"k\":\"v\"}}", 201);
+	rig_call("POST", "/api/v1/namespaces/default/configmaps",
+			"{\"metadata\":{\"name\":\"sel-b\",\"labels\":{\"set\":\"one\"}}}", 201);
+	rig_call("POST", "/api/v1/namespaces/default/configmaps", "{\"metadata\":{\"name\":\"sel-c\"}}", 201);
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		o = rig_call("DELETE", paths[i], NULL, 200);
+		is(o, "kind", "ConfigMapList");
+		assert_int_equal(json_len(json_getc(o, "items")), 2);
+		is(json_at(json_getc(o, "items"), 0), "metadata.name", "sel-a");
+		is(json_at(json_getc(o, "items"), 0), "data.k", "v");
+		rig_call("GET", "/api/v1/namespaces/default/configmaps/sel-b", NULL, i == 0 ? 200 : 404);
+	}
+	rig_call("GET", "/api/v1/namespaces/default/configmaps/sel-c", NULL, 200);
+	o = rig_call("DELETE", paths[1], NULL, 200);
+	is(o, "kind", "ConfigMapList");
+	assert_int_equal(json_len(json_getc(o, "items")), 0);
+	rig_call("DELETE", "/api/v1/namespaces/default/configmaps/sel-c", NULL, 200);
+}
+
+/* A manifest with tolerations of its own, sent again without the default ones: they stay. */
+static void test_tolerations_again(void **state)
+{
+	static const char patch[] = "{\"spec\":{\"tolerations\":[{\"key\":\"x\",\"operator\":\"Exists\"}]}}";
+	struct json *o, *again;
+
+	(void)state;
+	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"again\"}}", 201);
+	o = rig_call("POST", "/api/v1/namespaces/default/pods",
+			"{\"metadata\":{\"name\":\"again\"},\"spec\":{\"serviceAccountName\":\"again\",\"tolerations\":[{\"key\":\"x\","
+			"\"operator\":\"Exists\"}],\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}", 201);
+	assert_int_equal(json_len(json_getp(o, "spec.tolerations")), 3);
+	rig_type("application/strategic-merge-patch+json");
+	again = rig_call("PATCH", "/api/v1/namespaces/default/pods/again", patch, 200);
+	assert_true(json_equal(json_getc(again, "spec"), json_getc(o, "spec")));
+	is(again, "metadata.resourceVersion", arena_cstr(&rig_arena, json_strp(o, "metadata.resourceVersion")));
+	rig_call("DELETE", "/api/v1/namespaces/default/pods/again?gracePeriodSeconds=0", NULL, 200);
+	rig_call("DELETE", "/api/v1/namespaces/default/serviceaccounts/again", NULL, 200);
+}
+
 static void test_pod(void **state)
 {
 	static const char pod[] = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"busybox\"}]}}";
@@ -896,6 +944,8 @@ int main(void)
 			cmocka_unit_test(test_namespace),
 			cmocka_unit_test(test_finalizers),
 			cmocka_unit_test(test_pod),
+			cmocka_unit_test(test_collection),
+			cmocka_unit_test(test_tolerations_again),
 			cmocka_unit_test(test_eviction),
 			cmocka_unit_test(test_service),
 			cmocka_unit_test(test_scale),
