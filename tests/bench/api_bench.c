@@ -1,15 +1,16 @@
 /*
  * Measure the API server as a client over TLS sees it, against a server of one member that this program starts:
  *
- *	api_bench [--server tests/lib/apiserver_run] [--connections 32] [--pods 5000] [--watchers 1000] [--requests 5000]
+ *	api_bench [--server tests/lib/apiserver_run] [--connections 32] [--pods 5000] [--watchers 1000] [--requests 5000] [--sync]
  *
  *	create     ConfigMaps of 1 KiB as JSON, one request at a time a connection
- *	get        one of them, as JSON
+ *	get        one of them, as JSON; then by 256 clients, each with a connection of its own
  *	list       all pods, as JSON and as protobuf
  *	watch      so many watchers of ConfigMaps; how long one change takes to all of them
  *	memory     of the server: idle, and after all that
  *
- * Client and server share the machine. The server does not sync its log, so that the disk is not what is measured.
+ * Client and server share the machine. The server does not sync its log, so that the disk is not what is measured;
+ * with --sync it does, and `kv_bench --members 1 --depth 32 --size 1024` beside it tells what the bare store does.
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -34,12 +35,14 @@
 
 static const char *server = "tests/lib/apiserver_run";
 static unsigned n_connections = 32, n_pods = 5000, n_watchers = 1000, n_requests = 5000;
+static bool sync_log;
 static char dir[] = "/tmp/api-bench-XXXXXX";
 static pid_t pid;
 static unsigned port;
 static struct loop *loop;
 static struct tls_ctx *tls;
 static struct http_client *clients[MAX_CONNECTIONS];
+static unsigned n_open;
 
 static void die(const char *what, const char *why)
 {
@@ -65,7 +68,7 @@ static void server_start(void)
 		close(fds[0]);
 		if (!freopen("/dev/null", "w", stderr))
 			_exit(126);
-		execl(server, server, dir, "0", (char *)NULL);
+		execl(server, server, dir, "0", sync_log ? "sync" : "nosync", (char *)NULL);
 		_exit(127);
 	}
 	close(fds[1]);
@@ -198,7 +201,7 @@ static void measure(const char *name, const char *how, const char *accept, fill_
 	n_wanted = n;
 	times = xcalloc(n, sizeof(*times));
 	for (unsigned i = 0; i < parallel; i++) {
-		lanes[i].client = clients[i % n_connections];
+		lanes[i].client = clients[i % n_open];
 		lane_next(&lanes[i]);
 	}
 	while (n_done < n)
@@ -267,6 +270,13 @@ static void fill_list(struct lane *l, unsigned i)
 	(void)i;
 	free_body(l);
 	snprintf(l->path, sizeof(l->path), PODS "?resourceVersion=0");
+}
+
+static void fill_each(struct lane *l, unsigned i)
+{
+	free_body(l);
+	snprintf(l->path, sizeof(l->path), CM "/c%u", i);
+	l->body = xasprintf("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c%u\"},\"data\":{\"n\":\"x\"}}", i);
 }
 
 static void fill_change(struct lane *l, unsigned i)
@@ -350,7 +360,8 @@ static void closed(void *arg)
 	++*(unsigned *)arg;
 }
 
-static void connect_all(void)
+/* Until there are `n` connections. */
+static void connect_up_to(unsigned n)
 {
 	struct tls_config tc = {.alpn = "h2"};
 	struct http_client_config hc = {.proto = HTTP_PROTO_2};
@@ -361,12 +372,12 @@ static void connect_all(void)
 	snprintf(cert, sizeof(cert), "%s/admin.crt", dir);
 	snprintf(key, sizeof(key), "%s/admin.key", dir);
 	snprintf(ca, sizeof(ca), "%s/ca.crt", dir);
-	if (tls_ctx_new_files(&tc, cert, key, ca, &tls, &e) < 0)
+	if (!tls && tls_ctx_new_files(&tc, cert, key, ca, &tls, &e) < 0)
 		die("tls", e.text);
 	hc.address = address;
 	hc.tls = tls;
-	for (unsigned i = 0; i < n_connections; i++)
-		if (http_client_new(loop, &hc, &clients[i], &e) < 0)
+	for (; n_open < n; n_open++)
+		if (http_client_new(loop, &hc, &clients[n_open], &e) < 0)
 			die("connect", e.text);
 }
 
@@ -388,6 +399,11 @@ int main(int argc, char **argv)
 	unsigned n_closed = 0;
 
 	for (int i = 1; i < argc; i += 2) {
+		if (strcmp(argv[i], "--sync") == 0) {
+			sync_log = true;
+			i--;
+			continue;
+		}
 		if (strcmp(argv[i], "--server") == 0 && argv[i + 1])
 			server = argv[i + 1];
 		else if (strcmp(argv[i], "--connections") == 0)
@@ -406,7 +422,7 @@ int main(int argc, char **argv)
 	log_set_level("error");
 	server_start();
 	loop = loop_new("bench");
-	connect_all();
+	connect_up_to(n_connections);
 	usleep(500000); /* the default roles are written meanwhile */
 	printf("%-26s %8.1f MB\n", "memory, idle", memory_mb());
 	measure("create ConfigMap 1 KiB", "POST", "application/json", fill_config_map, n_requests, n_connections);
@@ -419,10 +435,14 @@ int main(int argc, char **argv)
 	measure("list pods, table", "GET", "application/json;as=Table;v=v1;g=meta.k8s.io", fill_list, 5, 1);
 	printf("%-26s %8.1f MB\n", "memory, after lists", memory_mb());
 	measure_watch();
+	connect_up_to(MAX_CONNECTIONS);
+	measure("256 clients connect", "GET", "application/json", fill_get, MAX_CONNECTIONS, MAX_CONNECTIONS);
+	measure("get, 256 clients", "GET", "application/json", fill_get, n_requests * 4, MAX_CONNECTIONS);
+	measure("update, 256 clients", "PUT", "application/json", fill_each, n_requests, MAX_CONNECTIONS);
 	printf("%-26s %8.1f MB\n", "memory, at the end", memory_mb());
-	for (unsigned i = 0; i < n_connections; i++)
+	for (unsigned i = 0; i < n_open; i++)
 		http_client_close(clients[i], closed, &n_closed);
-	while (n_closed < n_connections)
+	while (n_closed < n_open)
 		loop_turn(loop, 100);
 	for (unsigned i = 0; i < MAX_CONNECTIONS; i++)
 		free(lanes[i].body);

@@ -1,10 +1,11 @@
 /*
  * kv_bench: what the replicated store does on this machine.
  *
- *	tests/bench/kv_bench [--seconds 3] [--size 256] [--dir DIR] [--nosync]      puts per second at depths 1, 64 and 1024
+ *	tests/bench/kv_bench [--seconds 3] [--size 256] [--dir DIR] [--nosync] [--members 3] [--depth N]
+ *								       puts per second at depths 1, 64 and 1024 (or N)
  *	tests/bench/kv_bench --failover N [--signal KILL|STOP] [--election MS]     the write gap when the leader goes
  *
- * Three members over loopback with mutual TLS and real fdatasync. The first mode runs them in one process with the load
+ * Three members (or one, with --members 1) over loopback with mutual TLS and real fdatasync. The first mode runs them in one process with the load
  * on the leader; the second as three processes, each of which writes in a loop, and the leader is sent the signal.
  */
 #include <arpa/inet.h>
@@ -32,7 +33,7 @@
 #include "raft/kv_local.h"
 
 struct options {
-	unsigned seconds, size, failover, election;
+	unsigned seconds, size, failover, election, members, depth;
 	int signal;
 	bool nosync;
 	const char *dir;
@@ -111,7 +112,7 @@ static void member_start(struct cluster *c, int i, const struct options *o)
 			     .tls_server = c->server,
 			     .tls_client = c->client,
 			     .initial = c->peers,
-			     .n_initial = 3,
+			     .n_initial = o->members,
 			     .election_ms = o->election,
 			     .nosync = o->nosync};
 	struct err e = ERR_INIT;
@@ -241,6 +242,8 @@ static int leader_of(struct cluster *c)
 	for (int i = 0; i < 3; i++) {
 		struct kv_status s;
 
+		if (!c->kv[i])
+			continue;
 		kv_status(c->kv[i], &s);
 		if (s.role.leader)
 			return i;
@@ -252,13 +255,13 @@ static void bench_throughput(struct cluster *c, const struct options *o)
 {
 	static const unsigned depths[] = {1, 64, 1024};
 
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < (int)o->members; i++)
 		member_start(c, i, o);
 	while (leader_of(c) < 0)
 		usleep(1000);
-	for (size_t i = 0; i < ARRAY_LEN(depths); i++)
-		run_load(c->kv[leader_of(c)], o, depths[i]);
-	for (int i = 0; i < 3; i++)
+	for (size_t i = 0; i < (o->depth ? 1 : ARRAY_LEN(depths)); i++)
+		run_load(c->kv[leader_of(c)], o, o->depth ? o->depth : depths[i]);
+	for (int i = 0; i < (int)o->members; i++)
 		kv_stop(c->kv[i]);
 }
 
@@ -385,14 +388,21 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {{"seconds", 1, NULL, 's'},  {"size", 1, NULL, 'z'},  {"dir", 1, NULL, 'd'},
 						{"failover", 1, NULL, 'f'}, {"signal", 1, NULL, 'g'}, {"election", 1, NULL, 'e'},
-						{"nosync", 0, NULL, 'n'},   {NULL, 0, NULL, 0}};
-	struct options o = {.seconds = 3, .size = 256, .signal = SIGKILL, .dir = "/tmp"};
+						{"nosync", 0, NULL, 'n'},   {"members", 1, NULL, 'm'}, {"depth", 1, NULL, 'p'},
+						{NULL, 0, NULL, 0}};
+	struct options o = {.members = 3, .seconds = 3, .size = 256, .signal = SIGKILL, .dir = "/tmp"};
 	struct cluster c = {0};
 	char *dir;
 	int opt;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (opt) {
+		case 'm':
+			o.members = strcmp(optarg, "1") == 0 ? 1 : 3;
+			break;
+		case 'p':
+			o.depth = (unsigned)strtoul(optarg, NULL, 10);
+			break;
 		case 's':
 			o.seconds = (unsigned)strtoul(optarg, NULL, 10);
 			break;

@@ -1,9 +1,10 @@
 /*
  * A server of one member with nothing but store and API, for trying the API by hand and for tests of it:
  *
- *	apiserver_run DIR [PORT]
+ *	apiserver_run DIR [PORT [sync]]
  *
- * makes a CA and certificates in DIR, starts, writes DIR/admin.kubeconfig, prints "ready PORT", and runs until SIGTERM.
+ * makes a CA and certificates in DIR, starts, writes DIR/admin.kubeconfig, prints "ready PORT", and runs until SIGTERM. Without "sync" the
+ * log is not synced to the disk.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -48,7 +49,7 @@ int main(int argc, char **argv)
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	kc.data_dir = argv[1];
-	kc.nosync = true;
+	kc.nosync = argc < 4 || strcmp(argv[3], "sync") != 0;
 	if (kv_start(&kc, &kv, &e) < 0)
 		fail("kv", &e);
 	apiserver_pki_cfg(argv[1], &cfg);
