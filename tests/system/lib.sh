@@ -169,8 +169,8 @@ on_exit() {
 	cluster_down
 	if [ $n_failed -eq 0 ] || [ -z "${KONTIKI_KEEP:-}" ]; then rm -rf "$tmp"; fi
 	[ $rc -eq 0 ] || exit $rc
-	[ $n_failed -eq 0 ]
-	exit
+	# With a number: a bare exit in a trap keeps the status from before it.
+	exit $((n_failed > 0))
 }
 trap on_exit EXIT
 trap 'exit 130' INT TERM
