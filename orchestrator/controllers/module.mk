@@ -3,6 +3,7 @@ noinst_LIBRARIES += libcontrollers.a
 libcontrollers_a_SOURCES = \
 	orchestrator/controllers/backends.c orchestrator/controllers/backends.h \
 	orchestrator/controllers/controller.h \
+	orchestrator/controllers/claim_protection.c \
 	orchestrator/controllers/clusterrole.c \
 	orchestrator/controllers/crd.c \
 	orchestrator/controllers/customs.c orchestrator/controllers/customs.h \
@@ -30,5 +31,8 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/replicaset.c \
 	orchestrator/controllers/resourcequota.c \
 	orchestrator/controllers/runner.c \
-	orchestrator/controllers/serviceaccount.c
+	orchestrator/controllers/serviceaccount.c \
+	orchestrator/controllers/statefulset-priv.h \
+	orchestrator/controllers/statefulset.c \
+	orchestrator/controllers/statefulset_status.c
 libcontrollers_a_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)

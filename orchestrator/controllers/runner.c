@@ -79,7 +79,7 @@ static const struct controller_row *const rows[] = {
 	&controller_namespace, &controller_garbage, &controller_node_lifecycle, &controller_node_ipam,
 	&controller_serviceaccount, &controller_root_ca, &controller_podgc, &controller_clusterrole_aggregation,
 	&controller_resourcequota, &controller_csr, &controller_crd,
-	&controller_job, &controller_daemonset,
+	&controller_job, &controller_daemonset, &controller_statefulset, &controller_claim_protection,
 };
 
 struct controllers {

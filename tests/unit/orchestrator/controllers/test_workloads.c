@@ -304,6 +304,119 @@ static void test_daemonset_surge_and_taints(void **state)
 	WAIT(daemons_are_gone);
 }
 
+/* --- StatefulSets ---------------------------------------------------------------------------------------------------- */
+
+static struct json *stateful(void)
+{
+	return get(APPS "/statefulsets/db");
+}
+
+static struct json *pod_named(const char *name)
+{
+	JSON_ITEMS (p, json_getc(get(NS "/pods?labelSelector=app=db"), "items"))
+		if (strcmp(str(p, "metadata.name"), name) == 0)
+			return p;
+	return NULL;
+}
+
+static const char *image_of(const char *name)
+{
+	return str(json_at(json_getp(pod_named(name), "spec.containers"), 0), "image");
+}
+
+/* In order: none is there before the one below it is ready. */
+static bool db_is_complete(void)
+{
+	struct json *s = stateful();
+
+	return num(s, "status.observedGeneration") == num(s, "metadata.generation") && num(s, "status.availableReplicas") == num(s, "spec.replicas") &&
+	       num(s, "status.replicas") == num(s, "spec.replicas") && strcmp(str(s, "status.currentRevision"), str(s, "status.updateRevision")) == 0;
+}
+
+static bool db_comes_in_order(void)
+{
+	if (pod_named("db-1"))
+		assert_true(is_ready(pod_named("db-0")));
+	if (pod_named("db-2"))
+		assert_true(is_ready(pod_named("db-1")));
+	return db_is_complete();
+}
+
+static void test_statefulset(void **state)
+{
+	const char *rv;
+	struct json *claim;
+
+	post(APPS "/statefulsets", "{\"metadata\":{\"name\":\"db\"},\"spec\":{\"replicas\":3,\"serviceName\":\"db\",\"selector\":{\"matchLabels\":{\"app\":\"db\"}},"
+				   "\"persistentVolumeClaimRetentionPolicy\":{\"whenDeleted\":\"Delete\",\"whenScaled\":\"Retain\"},"
+				   "\"volumeClaimTemplates\":[{\"metadata\":{\"name\":\"data\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{\"storage\":\"1Gi\"}}}}],"
+				   "\"template\":{\"metadata\":{\"labels\":{\"app\":\"db\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"one\"}]}}}}");
+	WAIT(db_comes_in_order);
+	assert_string_equal(str(pod_named("db-1"), "spec.hostname"), "db-1");
+	assert_string_equal(str(pod_named("db-1"), "spec.subdomain"), "db");
+	claim = get(NS "/persistentvolumeclaims/data-db-1");
+	assert_string_equal(str(json_at(json_getp(claim, "metadata.ownerReferences"), 0), "kind"), "StatefulSet");
+	rv = str(stateful(), "metadata.resourceVersion");
+	for (int i = 0; i < 20; i++)
+		loop_turn(rig_loop, 20);
+	assert_string_equal(str(stateful(), "metadata.resourceVersion"), rv);
+	/* A name comes back. */
+	rig_call("DELETE", NS "/pods/db-1", NULL, 200);
+	WAIT(db_is_complete);
+	assert_non_null(pod_named("db-1"));
+}
+
+static bool top_is_new(void)
+{
+	/* At most one is missing. */
+	assert_true(count_pods("app=db", is_ready) >= 2);
+	return strcmp(image_of("db-2"), "two") == 0 && count_pods("app=db", is_ready) == 3 && num(stateful(), "status.updatedReplicas") == 1;
+}
+
+static bool all_are_new(void)
+{
+	assert_true(count_pods("app=db", is_ready) >= 2);
+	/* From the top. */
+	if (strcmp(image_of("db-0"), "two") == 0)
+		assert_string_equal(image_of("db-1"), "two");
+	return db_is_complete() && strcmp(image_of("db-0"), "two") == 0;
+}
+
+static bool zero_is_back(void)
+{
+	return pod_named("db-0") && is_ready(pod_named("db-0")) && count_pods("app=db", is_ready) == 3;
+}
+
+static void test_statefulset_rolls(void **state)
+{
+	merge(APPS "/statefulsets/db", "{\"spec\":{\"updateStrategy\":{\"rollingUpdate\":{\"partition\":2}},\"template\":{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"two\"}]}}}}");
+	WAIT(top_is_new);
+	/* Below the partition a pod comes back as it was. */
+	rig_call("DELETE", NS "/pods/db-0", NULL, 200);
+	WAIT(zero_is_back);
+	assert_string_equal(image_of("db-0"), "one");
+	assert_string_equal(image_of("db-1"), "one");
+	merge(APPS "/statefulsets/db", "{\"spec\":{\"updateStrategy\":{\"rollingUpdate\":{\"partition\":0}}}}");
+	WAIT(all_are_new);
+}
+
+static bool db_is_gone(void)
+{
+	return count_pods("app=db", NULL) == 0 && json_len(json_getc(get(NS "/persistentvolumeclaims"), "items")) == 0;
+}
+
+static void test_statefulset_shrinks(void **state)
+{
+	merge(APPS "/statefulsets/db", "{\"spec\":{\"replicas\":1}}");
+	WAIT(db_is_complete);
+	assert_int_equal(count_pods("app=db", NULL), 1);
+	assert_non_null(pod_named("db-0"));
+	/* Scaling keeps the claims; deletion takes those along whose policy says so. */
+	assert_int_equal(json_len(json_getc(get(NS "/persistentvolumeclaims"), "items")), 3);
+	rig_call("DELETE", APPS "/statefulsets/db", "{\"propagationPolicy\":\"Background\"}", 200);
+	WAIT(db_is_gone);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -317,6 +430,9 @@ int main(void)
 		cmocka_unit_test(test_daemonset),
 		cmocka_unit_test(test_daemonset_rolls),
 		cmocka_unit_test(test_daemonset_surge_and_taints),
+		cmocka_unit_test(test_statefulset),
+		cmocka_unit_test(test_statefulset_rolls),
+		cmocka_unit_test(test_statefulset_shrinks),
 	};
 	return cmocka_run_group_tests_name("workloads", tests, world_start, world_stop);
 }
