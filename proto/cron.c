@@ -2,6 +2,7 @@
 
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include "base/util.h"
 #include "proto/duration.h"
@@ -168,4 +169,59 @@ int cron_parse(struct str text, struct cron *ret, struct err *e)
 	c.any_weekday = any[4];
 	*ret = c;
 	return 0;
+}
+
+/* --- Times, in UTC --------------------------------------------------------------------------------------- */
+
+#define DAY_S 86400
+/* February 29th on a weekday comes within 28 years, but for 2100; what does not come within so long never does. */
+#define YEARS 40
+
+static bool day_matches(const struct cron *c, int64_t day)
+{
+	time_t t = (time_t)(day * DAY_S);
+	struct tm tm;
+	bool by_day, by_weekday;
+
+	gmtime_r(&t, &tm);
+	if (!(c->months >> (tm.tm_mon + 1) & 1))
+		return false;
+	by_day = c->days >> tm.tm_mday & 1;
+	by_weekday = c->weekdays >> tm.tm_wday & 1;
+	return c->any_day || c->any_weekday ? by_day && by_weekday : by_day || by_weekday;
+}
+
+int64_t cron_next(const struct cron *c, int64_t after)
+{
+	int64_t from = after / 60 + 1, first = from / (24 * 60);
+
+	if (c->every_s > 0)
+		return after + c->every_s;
+	for (int64_t day = first; day < first + YEARS * 366; day++) {
+		if (!day_matches(c, day))
+			continue;
+		for (int64_t m = day == first ? from % (24 * 60) : 0; m < 24 * 60; m++)
+			if ((c->hours >> (m / 60) & 1) && (c->minutes >> (m % 60) & 1))
+				return day * DAY_S + m * 60;
+	}
+	return 0;
+}
+
+int64_t cron_last(const struct cron *c, int64_t after, int64_t until)
+{
+	static const int64_t windows[] = {3600, DAY_S, 32 * DAY_S, 366 * DAY_S, INT64_MAX};
+	int64_t last = 0;
+
+	if (until <= after)
+		return 0;
+	if (c->every_s > 0)
+		return until - after < c->every_s ? 0 : after + (until - after) / c->every_s * c->every_s;
+	/* Short windows first: a schedule that is dense is found in one, and one that is not has few times in a long one. */
+	for (size_t i = 0; i < ARRAY_LEN(windows) && last == 0; i++) {
+		int64_t t = until - after > windows[i] ? until - windows[i] : after;
+
+		while ((t = cron_next(c, t)) != 0 && t <= until)
+			last = t;
+	}
+	return last;
 }

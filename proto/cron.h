@@ -20,5 +20,9 @@ struct cron {
 };
 
 int cron_parse(struct str text, struct cron *ret, struct err *);
+/* The first time after that one, in Unix seconds, by the clock of UTC; 0: there is none. */
+int64_t cron_next(const struct cron *, int64_t after);
+/* The last time behind `after` and not behind `until`; 0: there is none. */
+int64_t cron_last(const struct cron *, int64_t after, int64_t until);
 
 #endif

@@ -166,7 +166,7 @@ extern const struct controller_row controller_deployment, controller_replicaset,
 		controller_endpoints, controller_namespace, controller_garbage, controller_node_lifecycle, controller_node_ipam,
 		controller_serviceaccount, controller_root_ca, controller_podgc, controller_clusterrole_aggregation,
 		controller_resourcequota, controller_csr, controller_crd, controller_job, controller_daemonset, controller_statefulset,
-		controller_claim_protection;
+		controller_claim_protection, controller_cronjob;
 
 /* crd.c: what a client needs to ask for the objects of a definition; NULL when they are not served. */
 const struct resource *crd_resource(struct arena *, const struct informer_obj *definition);

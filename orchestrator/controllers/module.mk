@@ -7,6 +7,7 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/clusterrole.c \
 	orchestrator/controllers/crd.c \
 	orchestrator/controllers/customs.c orchestrator/controllers/customs.h \
+	orchestrator/controllers/cronjob.c \
 	orchestrator/controllers/csr.c \
 	orchestrator/controllers/daemonset.c \
 	orchestrator/controllers/deployment-priv.h \

@@ -80,6 +80,7 @@ static const struct controller_row *const rows[] = {
 	&controller_serviceaccount, &controller_root_ca, &controller_podgc, &controller_clusterrole_aggregation,
 	&controller_resourcequota, &controller_csr, &controller_crd,
 	&controller_job, &controller_daemonset, &controller_statefulset, &controller_claim_protection,
+	&controller_cronjob,
 };
 
 struct controllers {

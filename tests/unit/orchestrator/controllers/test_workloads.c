@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/util.h"
 #include "orchestrator/controllers/job_index.h"
+#include "proto/cron.h"
 #include "tests/unit/orchestrator/controllers/world.h"
 
 static const char *subject;
@@ -417,6 +418,84 @@ static void test_statefulset_shrinks(void **state)
 	WAIT(db_is_gone);
 }
 
+/* --- CronJobs -------------------------------------------------------------------------------------------------------- */
+
+/* Times after 2026-01-30 (a Friday) 12:30:00 UTC, as days, hours and minutes from its midnight. */
+static const char *next_time(const char *schedule, int n)
+{
+	const int64_t midnight = 1769731200;
+	int64_t t = midnight + 12 * 3600 + 30 * 60;
+	struct err e = ERR_INIT;
+	struct cron c;
+
+	assert_int_equal(cron_parse(str_from(schedule), &c, &e), 0);
+	while (n-- > 0 && t > 0)
+		t = cron_next(&c, t);
+	return t == 0 ? "never" : fmt("%d %02d:%02d", (int)((t - midnight) / 86400), (int)((t - midnight) % 86400 / 3600), (int)(t % 3600 / 60));
+}
+
+static int64_t last_time(const char *schedule, int64_t after, int64_t until)
+{
+	struct err e = ERR_INIT;
+	struct cron c;
+
+	assert_int_equal(cron_parse(str_from(schedule), &c, &e), 0);
+	return cron_last(&c, after, until);
+}
+
+static void test_schedules(void **state)
+{
+	assert_string_equal(next_time("* * * * *", 1), "0 12:31");
+	assert_string_equal(next_time("30 12 * * *", 1), "1 12:30");
+	assert_string_equal(next_time("*/20 13-14 * * *", 3), "0 13:40");
+	assert_string_equal(next_time("0 0 31 * *", 1), "1 00:00");
+	assert_string_equal(next_time("0 0 31 * *", 2), "60 00:00");
+	assert_string_equal(next_time("0 0 29 2 *", 1), "760 00:00");
+	assert_string_equal(next_time("0 0 30 2 *", 1), "never");
+	/* One of both days suffices when both are said: Sunday is in two days. */
+	assert_string_equal(next_time("0 0 15 * 0", 1), "2 00:00");
+	assert_string_equal(next_time("@every 90m", 2), "0 15:30");
+	assert_int_equal(last_time("* * * * *", 0, 1769776230), 1769776200);
+	assert_int_equal(last_time("0 0 29 2 *", 0, 1769776230), 1709164800);
+	assert_int_equal(last_time("0 0 29 2 *", 1709164800, 1769776230), 0);
+	assert_int_equal(last_time("@every 1h", 1000, 1000 + 9000), 1000 + 7200);
+	assert_int_equal(last_time("@every 1h", 1000, 1000 + 3599), 0);
+}
+
+static bool cron_started(void)
+{
+	return json_len(json_getc(get(BATCH "/jobs?labelSelector=from=tick"), "items")) > 0 && str(get(BATCH "/cronjobs/tick"), "status.lastScheduleTime")[0] != '\0';
+}
+
+static bool cron_succeeded(void)
+{
+	return str(get(BATCH "/cronjobs/tick"), "status.lastSuccessfulTime")[0] != '\0';
+}
+
+static bool zone_is_refused(void)
+{
+	JSON_ITEMS (ev, json_getc(get(NS "/events"), "items"))
+		if (json_eqc(json_getc(ev, "reason"), "UnknownTimeZone"))
+			return true;
+	return false;
+}
+
+static void test_cronjob(void **state)
+{
+	const char *spec = "\"schedule\":\"@every 1s\",\"concurrencyPolicy\":\"Forbid\",\"jobTemplate\":{\"metadata\":{\"labels\":{\"from\":\"tick\"}},\"spec\":{\"template\":{"
+			   "\"metadata\":{\"annotations\":{\"test/exit\":\"0\"}},\"spec\":{\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}";
+	struct json *first;
+
+	post(BATCH "/cronjobs", fmt("{\"metadata\":{\"name\":\"tick\"},\"spec\":{%s}}", spec));
+	WAIT(cron_started);
+	first = json_at(json_getc(get(BATCH "/jobs?labelSelector=from=tick"), "items"), 0);
+	assert_string_equal(str(json_at(json_getp(first, "metadata.ownerReferences"), 0), "kind"), "CronJob");
+	WAIT(cron_succeeded);
+	rig_call("DELETE", BATCH "/cronjobs/tick", "{\"propagationPolicy\":\"Background\"}", 200);
+	post(BATCH "/cronjobs", fmt("{\"metadata\":{\"name\":\"zoned\"},\"spec\":{\"timeZone\":\"Europe/Paris\",%s}}", spec));
+	WAIT(zone_is_refused);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -433,6 +512,8 @@ int main(void)
 		cmocka_unit_test(test_statefulset),
 		cmocka_unit_test(test_statefulset_rolls),
 		cmocka_unit_test(test_statefulset_shrinks),
+		cmocka_unit_test(test_schedules),
+		cmocka_unit_test(test_cronjob),
 	};
 	return cmocka_run_group_tests_name("workloads", tests, world_start, world_stop);
 }

@@ -1,0 +1,75 @@
+#!/bin/bash
+# Jobs, daemon sets, stateful sets and cron jobs on three servers, with kubectl.
+# shellcheck source=tests/system/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+cluster_up --servers 3
+until_ok 90 nodes_ready 3 >/dev/null || not_ok "three nodes are ready"
+
+# make_job NAME COMPLETIONS COMMAND
+make_job() {
+	k apply -f - <<YAML
+apiVersion: batch/v1
+kind: Job
+metadata: {name: $1}
+spec:
+  completions: $2
+  parallelism: 2
+  backoffLimit: 0
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: c, image: "busybox:1.35", command: [sh, -c, "$3"]}]
+YAML
+}
+# make_set KIND NAME MORE
+make_set() {
+	k apply -f - <<YAML
+apiVersion: apps/v1
+kind: $1
+metadata: {name: $2}
+spec:
+  selector: {matchLabels: {app: $2}}
+  template:
+    metadata: {labels: {app: $2}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{name: c, image: "busybox:1.35", command: [sh, -c, "trap 'exit 0' TERM; while :; do sleep 1; done"]}]
+$3
+YAML
+}
+nodes_of() { k get pods -l "app=$1" --field-selector=status.phase=Running -o jsonpath='{range .items[*]}{.spec.nodeName}{"\n"}{end}' | sort -u | wc -l; }
+created_in_order() {
+	[ "$(k get pods -l app=db --sort-by=.metadata.creationTimestamp -o jsonpath='{.items[*].metadata.name}')" = "db-0 db-1 db-2" ]
+}
+
+t "make a job" make_job three 3 "exit 0"
+t "a job of three completions completes" k wait --for=condition=complete job/three --timeout=90s
+t_out "and says so" '^3 ' k get job three -o jsonpath='{.status.succeeded} {.status.conditions[*].type}{"\n"}'
+t "make a job that fails" make_job fails 1 "exit 3"
+t "it reaches its backoff limit" k wait --for=condition=failed job/fails --timeout=90s
+t_out "and says why" 'BackoffLimitExceeded' k get job fails -o jsonpath='{.status.conditions[*].reason}{"\n"}'
+
+t "make a daemon set" make_set DaemonSet agent ""
+t "rollout status of the daemon set" k rollout status ds/agent --timeout=90s
+t "a daemon on each node" is 3 nodes_of agent
+t "a new template" k set env ds/agent A=b
+t "it rolls" k rollout status ds/agent --timeout=120s
+t_out "its history" '^2 ' k rollout history ds/agent
+t "undo" k rollout undo ds/agent
+t "rolls back" k rollout status ds/agent --timeout=120s
+t "to the first template" is "" k get ds agent -o jsonpath='{.spec.template.spec.containers[0].env}'
+
+t "make a stateful set" make_set StatefulSet db "  serviceName: db
+  replicas: 3"
+t "rollout status of the stateful set" k rollout status sts/db --timeout=120s
+t "it came up in order" created_in_order
+t "restart" k rollout restart sts/db
+t "it rolls" k rollout status sts/db --timeout=180s
+t "undo" k rollout undo sts/db
+t "rolls back" k rollout status sts/db --timeout=180s
+
+t "make a cron job" k create cronjob hourly --image=busybox:1.35 --schedule="0 * * * *" -- true
+t "a job from it" k create job now --from=cronjob/hourly
+t "completes" k wait --for=condition=complete job/now --timeout=90s
+t "the cron job saw it" until_ok 20 has_line '^20' k get cronjob hourly -o jsonpath='{.status.lastSuccessfulTime}{"\n"}'
