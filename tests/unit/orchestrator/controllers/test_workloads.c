@@ -14,6 +14,16 @@
 
 static const char *subject;
 
+/* Nothing goes on changing when nothing happens. */
+static void assert_quiet(const char *path)
+{
+	const char *rv = str(get(path), "metadata.resourceVersion");
+
+	for (int i = 0; i < 20; i++)
+		loop_turn(rig_loop, 20);
+	assert_string_equal(str(get(path), "metadata.resourceVersion"), rv);
+}
+
 /* --- Jobs ------------------------------------------------------------------------------------------------------------ */
 
 static void job(const char *name, const char *exit_code, const char *more)
@@ -63,6 +73,7 @@ static void test_job(void **state)
 {
 	struct json *j;
 
+	world_renews = true;
 	add_node("n1", "4");
 	add_node("n2", "4");
 	add_node("n3", "4");
@@ -132,6 +143,7 @@ static void test_job_suspend(void **state)
 	merge(BATCH "/jobs/sleeps", "{\"spec\":{\"suspend\":false}}");
 	WAIT(two_run);
 	assert_false(is_suspended());
+	assert_quiet(BATCH "/jobs/sleeps");
 	merge(BATCH "/jobs/sleeps", "{\"spec\":{\"suspend\":true}}");
 	WAIT(none_left);
 	/* Pods that were taken back are no failures. */
@@ -222,19 +234,13 @@ static void assert_one_on_each(void)
 
 static void test_daemonset(void **state)
 {
-	const char *rv;
-
 	merge("/api/v1/nodes/n2", "{\"spec\":{\"unschedulable\":true}}");
 	post(APPS "/daemonsets", "{\"metadata\":{\"name\":\"agent\"},\"spec\":{\"selector\":{\"matchLabels\":{\"app\":\"agent\"}},\"template\":{"
 				 "\"metadata\":{\"labels\":{\"app\":\"agent\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"one\"}]}}}}");
 	/* Cordoned nodes have daemons, too. */
 	WAIT(daemons_are_complete);
 	assert_one_on_each();
-	/* Nothing goes on changing when nothing happens. */
-	rv = str(daemon_status(), "metadata.resourceVersion");
-	for (int i = 0; i < 20; i++)
-		loop_turn(rig_loop, 20);
-	assert_string_equal(str(daemon_status(), "metadata.resourceVersion"), rv);
+	assert_quiet(APPS "/daemonsets/agent");
 	assert_int_equal(json_len(json_getc(get(APPS "/controllerrevisions"), "items")), 1);
 	merge("/api/v1/nodes/n2", "{\"spec\":{\"unschedulable\":false}}");
 }
@@ -345,7 +351,6 @@ static bool db_comes_in_order(void)
 
 static void test_statefulset(void **state)
 {
-	const char *rv;
 	struct json *claim;
 
 	post(APPS "/statefulsets", "{\"metadata\":{\"name\":\"db\"},\"spec\":{\"replicas\":3,\"serviceName\":\"db\",\"selector\":{\"matchLabels\":{\"app\":\"db\"}},"
@@ -357,10 +362,7 @@ static void test_statefulset(void **state)
 	assert_string_equal(str(pod_named("db-1"), "spec.subdomain"), "db");
 	claim = get(NS "/persistentvolumeclaims/data-db-1");
 	assert_string_equal(str(json_at(json_getp(claim, "metadata.ownerReferences"), 0), "kind"), "StatefulSet");
-	rv = str(stateful(), "metadata.resourceVersion");
-	for (int i = 0; i < 20; i++)
-		loop_turn(rig_loop, 20);
-	assert_string_equal(str(stateful(), "metadata.resourceVersion"), rv);
+	assert_quiet(APPS "/statefulsets/db");
 	/* A name comes back. */
 	rig_call("DELETE", NS "/pods/db-1", NULL, 200);
 	WAIT(db_is_complete);
@@ -494,6 +496,7 @@ static void test_cronjob(void **state)
 	rig_call("DELETE", BATCH "/cronjobs/tick", "{\"propagationPolicy\":\"Background\"}", 200);
 	post(BATCH "/cronjobs", fmt("{\"metadata\":{\"name\":\"zoned\"},\"spec\":{\"timeZone\":\"Europe/Paris\",%s}}", spec));
 	WAIT(zone_is_refused);
+	assert_quiet(BATCH "/cronjobs/zoned");
 }
 
 int main(void)

@@ -115,10 +115,25 @@ static void end_pod(const struct json *pod)
 						str_eqc(code, "0") ? "Succeeded" : "Failed", STR_FMT(code)));
 }
 
+bool world_renews;
+
+/* A node that reports no more is given up after three seconds. */
+static void renew_all(void)
+{
+	static uint64_t last_ms;
+
+	if (!world_renews || clock_mono_ms() - last_ms < 500)
+		return;
+	last_ms = clock_mono_ms();
+	JSON_ITEMS (n, json_getc(get("/api/v1/nodes"), "items"))
+		renew(str(n, "metadata.name"));
+}
+
 void kubelet_turn(void)
 {
 	struct json *pods = get("/api/v1/pods");
 
+	renew_all();
 	JSON_ITEMS (pod, json_getc(pods, "items")) {
 		const char *path = fmt("/api/v1/namespaces/%s/pods/%s", str(pod, "metadata.namespace"), str(pod, "metadata.name"));
 

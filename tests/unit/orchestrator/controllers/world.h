@@ -30,6 +30,8 @@ const char *str(const struct json *, const char *path);
 int64_t num(const struct json *, const char *path);
 void add_node(const char *name, const char *cpu);
 void renew(const char *node);
+/* Every turn of the kubelets renews the leases, too. */
+extern bool world_renews;
 bool is_ready(const struct json *pod);
 /* Those not on their way out; which may be NULL. */
 size_t count_pods(const char *selector, bool (*which)(const struct json *));
