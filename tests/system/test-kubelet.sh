@@ -160,7 +160,8 @@ t_out "a command in a container" 'memory.*:.*pod|^0::/' get '/run/default/full/m
 t_out "a log of no container" 'not valid' get /containerLogs/default/full/nothing
 t_out "statistics" '"name":"full"' get /stats/summary
 t_out "no certificate, no answer" 401 inside curl -s -o /dev/null -w '%{http_code}' --cacert "$tmp/ca.crt" "https://127.0.0.1:$port/metrics"
-t_out "a stranger's certificate is refused" 403 inside curl -s -o /dev/null -w '%{http_code}' --cacert "$tmp/ca.crt" \
+# Who may is asked of the API server, and the rig has none that answers that: nobody is let in unasked.
+t_out "a stranger's certificate is refused" '^503$' inside curl -s -o /dev/null -w '%{http_code}' --cacert "$tmp/ca.crt" \
 	--cert "$tmp/stranger.crt" --key "$tmp/stranger.key" "https://127.0.0.1:$port/metrics"
 
 cat >"$tmp/more.yaml" <<'YAML'
