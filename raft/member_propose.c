@@ -134,7 +134,8 @@ static bool tail_is_full(const struct member *m, size_t bytes)
  */
 static bool paced(const struct member *m)
 {
-	return m->commit < m->submitted[0] && m->submitted[1] <= m->log.last;
+	/* Never past the log's end: what an earlier term appended may have been cut off. */
+	return m->commit < MIN(m->submitted[0], m->log.last);
 }
 
 /* Append what waits, as many as one step may carry. Returns false when nothing could be appended. */
@@ -196,6 +197,7 @@ void member__lost_leadership(struct member *m)
 	struct err e;
 
 	m->ready = false;
+	m->submitted[0] = m->submitted[1] = 0;
 	store_leases_demote(m->store);
 	err_set(&e, MUTANT(definite_too_soon) ? ERR_NOT_LEADER : ERR_UNAVAILABLE,
 		"leadership was lost before the write was committed; it may or may not happen");
