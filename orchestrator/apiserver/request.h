@@ -190,7 +190,8 @@ struct api_request {
 	enum api_patch_type patch_type;
 	struct json *config;     /* of an apply that became a create: what was sent */
 	bool applied;            /* obj comes from an apply, which has set its managers */
-	struct str parent_key;   /* the namespace must still exist at commit */
+	struct str parent_key;   /* the namespace must be as it was looked at when this is committed: its labels decide, too */
+	uint64_t parent_rv;
 	bool leased;             /* a lease was asked for already */
 	int64_t lease;           /* the new value is attached to it; 0: none */
 	struct str *dups;        /* duplicate keys of the body */

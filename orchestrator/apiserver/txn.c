@@ -50,11 +50,6 @@ void txn_if_mod(struct api_txn *t, struct str key, uint64_t rev)
 	compare(t, COMPARE_EQUAL, TARGET_MOD, key, 6, rev);
 }
 
-void txn_if_exists(struct api_txn *t, struct str key)
-{
-	compare(t, COMPARE_GREATER, TARGET_VERSION, key, 4, 0);
-}
-
 static void add_op(struct api_txn *t, unsigned kind, const struct buf *inner)
 {
 	size_t mark = wire_open(&t->ops, 2);

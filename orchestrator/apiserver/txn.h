@@ -22,8 +22,6 @@ void txn_fini(struct api_txn *);
 void txn_reset(struct api_txn *);
 /* key's mod_revision is rev; 0: there is no such key. */
 void txn_if_mod(struct api_txn *, struct str key, uint64_t rev);
-/* The key exists. */
-void txn_if_exists(struct api_txn *, struct str key);
 void txn_put(struct api_txn *, struct str key, struct str value, int64_t lease);
 void txn_delete(struct api_txn *, struct str key);
 /* The raftpb.Command, appended. */

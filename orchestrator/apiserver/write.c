@@ -137,6 +137,7 @@ enum step_result api__load_parent(struct api_request *req)
 		return STEP_FAIL;
 	}
 	req->parent_key = storage_key(&req->arena, resource_find("", "v1", "namespaces"), STR_NULL, ns);
+	req->parent_rv = rv;
 	return STEP_NEXT;
 }
 
@@ -429,7 +430,7 @@ enum step_result api__prepare_create(struct api_request *req)
 	if (r != STEP_NEXT)
 		return r;
 	if (req->parent_key.n > 0)
-		txn_if_exists(req->txn, req->parent_key);
+		txn_if_mod(req->txn, req->parent_key, req->parent_rv);
 	if (req->def_key.n > 0)
 		txn_if_mod(req->txn, req->def_key, req->def_rev);
 	return api_txn_put_object(req);

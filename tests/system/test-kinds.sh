@@ -13,7 +13,8 @@ import json, sys
 docs = []
 for line in open(sys.argv[1]):
     row = json.loads(line)
-    if row["answer"]["kind"] in ("Status", "Node"):
+    # Policies are refused: nothing here evaluates CEL.
+    if row["answer"]["kind"] in ("Status", "Node") or "AdmissionPolicy" in row["answer"]["kind"]:
         continue
     doc = row["body"]
     if "/namespaces/golden/" in row["path"]:
@@ -49,7 +50,7 @@ t "explain every kind" explain_all
 k create namespace golden >/dev/null
 t "apply $n objects of all kinds" k apply -f "$tmp/all.json"
 t "list every kind" list_all
-t_out "a job and its status" '^j +Running +0/1 ' k get jobs -n golden
+t "a job is done" until_ok 60 has_line '^j +Complete +1/1 ' k get jobs -n golden
 t_out "a stateful set" '^ss +0/1 ' k get sts -n golden
 t_out "an autoscaler written as v1, read as v2" '"averageUtilization": ?50' k get hpa.v2.autoscaling h1 -n golden -o json
 t_err "what is wrong is said" 'spec.schedule: Invalid value: "60 \* \* \* \*": end of range \(60\) above maximum \(59\): 60' \
