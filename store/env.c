@@ -95,7 +95,8 @@ int store__env_open(const char *path, uint64_t generation, uint64_t map_size, un
 {
 	struct store_env *env = xcalloc(1, sizeof(*env));
 	/* No sync: see checkpoint.c. No thread-local readers: a view may be renewed by any thread. */
-	unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NOSYNC;
+	/* Read-ahead would fill the page cache with large folios, in which each later write of a page costs a walk over all of them. */
+	unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NOSYNC | MDB_NORDAHEAD;
 	int rc;
 
 	ref_init(&env->ref);
