@@ -5,8 +5,8 @@
 #include "proto/wire.h"
 
 /* etcdserverpb.Compare: {1 result, 2 target, 3 key, 6 mod_revision, 4 version}. */
-enum { COMPARE_EQUAL = 0, COMPARE_GREATER = 1 };
-enum { TARGET_VERSION = 0, TARGET_MOD = 2 };
+enum { COMPARE_EQUAL = 0 };
+enum { TARGET_MOD = 2 };
 /* raftpb.Command: {3 time_ms, 10 txn}; TxnRequest: {1 compare, 2 success}; RequestOp: {2 put, 3 delete_range}. */
 
 void txn_init(struct api_txn *t)
