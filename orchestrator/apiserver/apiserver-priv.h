@@ -22,6 +22,7 @@ struct custom_index;
 struct http_client;
 struct kv;
 struct quota_state;
+struct service_clients;
 struct store;
 struct tls_ctx;
 struct watch_hub;
@@ -62,6 +63,7 @@ struct api_loop {
 	struct authz_state *authz;  /* made when first asked; serve loops have it from the start */
 	struct custom_index *custom; /* api__custom */
 	struct webhook_state *hooks; /* made when first asked */
+	struct service_clients *services; /* api__services */
 	struct map openapi;          /* documents with custom resources, as of openapi_epoch */
 	uint64_t openapi_epoch;
 	struct map kubelets;        /* "ip:port" -> struct http_client */
@@ -107,6 +109,9 @@ int api__front_open(struct api_loop *, const struct http_server_config *, struct
 /* apiserver.c: the context of the current loop, made when missing. */
 struct api_loop *api__loop_get(struct apiserver *, struct loop *);
 void api__loop_put(struct api_loop *);
+
+/* The servers that this loop sends requests on to; made when first asked. */
+struct service_clients *api__services(struct api_loop *);
 
 /* A whole file, appended to out. */
 int api_file_read(const char *path, size_t limit, struct buf *out, struct err *);

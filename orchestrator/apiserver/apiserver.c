@@ -21,6 +21,7 @@
 #include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/quota_state.h"
 #include "orchestrator/apiserver/custom_index.h"
+#include "orchestrator/apiserver/service_clients.h"
 #include "orchestrator/apiserver/webhook_state.h"
 #include "raft/kv.h"
 #include "store/watch.h"
@@ -54,6 +55,7 @@ static void loop_context_free(struct api_loop *al)
 	quota_state_free(al->quotas);
 	custom_index_free(al->custom);
 	webhook_state_free(al->hooks);
+	service_clients_free(al->services);
 	api__openapi_forget(al);
 	watch_hub_free(al->hub);
 	api__event_cache_free(al->events);
@@ -86,6 +88,13 @@ void api__loop_put(struct api_loop *al)
 	if (--al->n_clients == 0 && !al->serves)
 		loop_context_free(al);
 	pthread_mutex_unlock(&srv->lock);
+}
+
+struct service_clients *api__services(struct api_loop *al)
+{
+	if (!al->services)
+		al->services = service_clients_new(al->loop, al->srv->cfg.netns_fd);
+	return al->services;
 }
 
 /* --- Start --------------------------------------------------------------------------------------------------- */
@@ -365,7 +374,7 @@ static void front_closed(void *arg)
 		al->closing++;
 		http_client_close(entry->value, client_closed, al);
 	}
-	al->closing += webhook_state_close(al->hooks, client_closed, al);
+	al->closing += service_clients_close(al->services, client_closed, al);
 	client_closed(al);
 }
 

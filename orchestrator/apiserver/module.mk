@@ -60,6 +60,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/read.c orchestrator/apiserver/read.h \
 	orchestrator/apiserver/request.c orchestrator/apiserver/request.h \
 	orchestrator/apiserver/scale.c \
+	orchestrator/apiserver/service_clients.c orchestrator/apiserver/service_clients.h \
 	orchestrator/apiserver/storage.c orchestrator/apiserver/storage.h \
 	orchestrator/apiserver/strategy.c orchestrator/apiserver/strategy.h orchestrator/apiserver/strategies.h \
 	orchestrator/apiserver/strategy_crd.c \

@@ -2,20 +2,13 @@
 
 #include <stdlib.h>
 
-#include "base/buf.h"
 #include "base/log.h"
-#include "base/map.h"
 #include "base/util.h"
-#include "io/http_client.h"
-#include "io/tls.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/storage.h"
 #include "proto/resource.h"
 #include "store/view.h"
 #include "store/watch.h"
-
-/* Addresses come and go with pods: over so many, those that nobody uses now are closed. */
-#define MAX_CLIENTS 64
 
 struct source {
 	struct watcher watcher;
@@ -26,10 +19,7 @@ struct source {
 struct webhook_state {
 	struct store *store;
 	struct watch_hub *hub;
-	struct loop *loop;
-	int netns_fd;
 	struct webhook_index *index; /* NULL: to be made */
-	struct map clients;          /* address, name and CA -> struct webhook_client */
 	struct arena arena;          /* the watchers' keys */
 	struct source source[WEBHOOK_N_KINDS];
 };
@@ -130,15 +120,12 @@ static void on_gone(struct watcher *w, int64_t compact_revision)
 	watch_from_now(s);
 }
 
-struct webhook_state *webhook_state_new(struct store *store, struct watch_hub *hub, struct loop *loop, int netns_fd)
+struct webhook_state *webhook_state_new(struct store *store, struct watch_hub *hub)
 {
 	struct webhook_state *st = xcalloc(1, sizeof(*st));
 
 	st->store = store;
 	st->hub = hub;
-	st->loop = loop;
-	st->netns_fd = netns_fd;
-	map_init(&st->clients);
 	arena_init(&st->arena);
 	for (enum webhook_kind k = 0; k < WEBHOOK_N_KINDS; k++) {
 		struct source *s = &st->source[k];
@@ -155,28 +142,6 @@ struct webhook_state *webhook_state_new(struct store *store, struct watch_hub *h
 	return st;
 }
 
-/* --- Connections ------------------------------------------------------------------------------------------------------------ */
-
-static void client_free(struct webhook_client *c, void (*cb)(void *arg), void *arg)
-{
-	http_client_close(c->http, cb, arg);
-	free(c);
-}
-
-unsigned webhook_state_close(struct webhook_state *st, void (*cb)(void *arg), void *arg)
-{
-	unsigned n = 0;
-
-	if (!st)
-		return 0;
-	MAP_FOR_EACH (entry, &st->clients) {
-		client_free(entry->value, cb, arg);
-		n++;
-	}
-	map_clear(&st->clients);
-	return n;
-}
-
 void webhook_state_free(struct webhook_state *st)
 {
 	if (!st)
@@ -184,61 +149,6 @@ void webhook_state_free(struct webhook_state *st)
 	for (size_t i = 0; i < WEBHOOK_N_KINDS; i++)
 		watch_stop(&st->source[i].watcher);
 	forget(st);
-	webhook_state_close(st, NULL, NULL);
-	map_fini(&st->clients);
 	arena_fini(&st->arena);
 	free(st);
-}
-
-static void make_room(struct webhook_state *st)
-{
-	if (map_len(&st->clients) < MAX_CLIENTS)
-		return;
-	MAP_FOR_EACH (entry, &st->clients) {
-		struct webhook_client *c = entry->value;
-
-		if (c->users > 0)
-			continue;
-		map_del(&st->clients, entry->key);
-		client_free(c, NULL, NULL);
-	}
-}
-
-int webhook_client_get(struct webhook_state *st, const char *address, const char *server_name, struct str ca_pem,
-		struct webhook_client **ret, struct err *e)
-{
-	struct http_client_config hc = {.address = address, .netns_fd = st->netns_fd, .server_name = server_name, .host = server_name};
-	struct tls_config tc = {.verify = TLS_VERIFY_REQUIRED, .alpn = "h2,http/1.1", .ca_pem = ca_pem};
-	_cleanup_(buf_fini) struct buf key = BUF_INIT;
-	struct tls_ctx *tls = NULL;
-	struct http_client *http;
-	int r;
-
-	/* Whom to trust is part of it. */
-	buf_printf(&key, "%s %s ", address, server_name);
-	buf_adds(&key, ca_pem);
-	*ret = map_get(&st->clients, buf_str(&key));
-	if (*ret) {
-		(*ret)->users++;
-		return 0;
-	}
-	make_room(st);
-	if (tls_ctx_new(&tc, &tls, e) < 0)
-		return -(int)e->code;
-	hc.tls = tls;
-	r = http_client_new(st->loop, &hc, &http, e);
-	tls_ctx_unref(tls);
-	if (r < 0)
-		return r;
-	*ret = xcalloc(1, sizeof(**ret));
-	(*ret)->http = http;
-	(*ret)->users = 1;
-	map_put(&st->clients, buf_str(&key), *ret);
-	return 0;
-}
-
-void webhook_client_put(struct webhook_state *st, struct webhook_client *c)
-{
-	(void)st;
-	c->users--;
 }

@@ -9,7 +9,7 @@
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/decode.h"
 #include "orchestrator/apiserver/objects.h"
-#include "orchestrator/apiserver/proxy_target.h"
+#include "orchestrator/apiserver/service_clients.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "orchestrator/apiserver/webhook_state.h"
@@ -30,7 +30,7 @@ struct hook_call {
 	struct api_request *req;
 	const struct webhook *hook;
 	struct webhook__question q;
-	struct webhook_client *client;
+	struct service_client *client;
 	struct http_call http;
 	struct http_header headers[2];
 	const char *url; /* as errors name it */
@@ -58,7 +58,7 @@ static struct webhook_state *state_of(struct api_request *req)
 	struct api_loop *al = req->al;
 
 	if (!al->hooks)
-		al->hooks = webhook_state_new(req->srv->store, al->hub, al->loop, req->srv->cfg.netns_fd);
+		al->hooks = webhook_state_new(req->srv->store, al->hub);
 	return al->hooks;
 }
 
@@ -265,7 +265,7 @@ static void called(struct http_call *http, const struct err *e)
 	else if (http->status < 200 || http->status > 299)
 		status_text(c);
 	http_call_fini(http);
-	webhook_client_put(req->al->hooks, c->client);
+	service_client_put(c->client);
 	req->pending--;
 	if (--req->hooks->n_running > 0)
 		return;
@@ -273,45 +273,12 @@ static void called(struct http_call *http, const struct err *e)
 	api_wait_over(req);
 }
 
-/* As the local state has it; NULL: not there. */
-static struct json *stored(struct api_request *req, const char *plural, struct str ns, struct str name)
-{
-	const struct resource *res = resource_find("", "v1", plural);
-	struct json *doc;
-	struct str raw;
-	uint64_t rv;
-
-	if (storage_load(req->srv->store, &req->arena, storage_key(&req->arena, res, ns, name), &raw, &rv, NULL) < 0 ||
-			api_dom_of(&req->arena, res, raw, &doc, NULL) < 0)
-		return NULL;
-	return doc;
-}
-
-/* A service's endpoints are asked themselves: its address is known on nodes only. */
-static void service_address(struct hook_call *c, const char **ret)
-{
-	struct api_request *req = c->req;
-	const struct webhook *h = c->hook;
-	struct proxy_name n = {STR(""), h->service, arena_sprintf(&req->arena, "%lld", (long long)h->port)};
-	struct proxy_target t = {0};
-	struct json *service = stored(req, "services", h->service_ns, h->service);
-	struct json *endpoints = stored(req, "endpoints", h->service_ns, h->service);
-	struct err e = ERR_INIT;
-
-	if (!service)
-		call_failed(c, "failed to call webhook: Post \"%s\": service \"%.*s\" not found", c->url, STR_FMT(h->service));
-	else if (json_eqc(json_getp(service, "spec.type"), "ExternalName"))
-		t.address = arena_printf(&req->arena, "%.*s:%lld", STR_FMT(json_strp(service, "spec.externalName")), (long long)h->port);
-	else if (proxy_service_target(&req->arena, &n, service, endpoints, random_u64(), &t, &e) < 0)
-		call_failed(c, "failed to call webhook: Post \"%s\": %s", c->url, e.text);
-	*ret = t.address;
-}
-
 static void find_server(struct hook_call *c, const char **ret_address, const char **ret_host)
 {
 	struct arena *a = &c->req->arena;
 	const struct webhook *h = c->hook;
 	struct str path = h->path.n > 0 ? h->path : STR("/");
+	struct err e = ERR_INIT;
 
 	if (h->service.n == 0) {
 		if (!webhook_url_parse(a, h->url, ret_address, ret_host, &path))
@@ -323,7 +290,8 @@ static void find_server(struct hook_call *c, const char **ret_address, const cha
 	*ret_host = arena_printf(a, "%.*s.%.*s.svc", STR_FMT(h->service), STR_FMT(h->service_ns));
 	c->http.path = arena_printf(a, "%.*s?timeout=%us", STR_FMT(path), h->timeout_s);
 	c->url = arena_printf(a, "https://%s:%lld%s", *ret_host, (long long)h->port, c->http.path);
-	service_address(c, ret_address);
+	if (service_resolve(c->req->srv->store, a, h->service_ns, h->service, h->port, ret_address, &e) < 0)
+		call_failed(c, "failed to call webhook: Post \"%s\": %s", c->url, e.text);
 }
 
 /* It runs, or has failed already (over). */
@@ -331,7 +299,7 @@ static struct hook_call *call_begin(struct api_request *req, struct webhook_run 
 		const struct webhook__question *q)
 {
 	struct hook_call *c = arena_new_of(&req->arena, struct hook_call);
-	const char *address = NULL, *host = NULL;
+	struct service_server server = {.ca_pem = h->ca_pem};
 	struct err e = ERR_INIT;
 
 	c->req = req;
@@ -342,10 +310,10 @@ static struct hook_call *call_begin(struct api_request *req, struct webhook_run 
 		call_failed(c, "failed to call webhook: match conditions are not supported");
 		return c;
 	}
-	find_server(c, &address, &host);
+	find_server(c, &server.address, &server.name);
 	if (c->over)
 		return c;
-	if (webhook_client_get(state_of(req), address, host, h->ca_pem, &c->client, &e) < 0) {
+	if (service_client_get(api__services(req->al), &server, &c->client, &e) < 0) {
 		call_failed(c, "could not get REST client: %s", e.text);
 		return c;
 	}
