@@ -332,6 +332,11 @@ static int check_timing(struct etcd_config *c, struct err *e)
 		return rc;
 	c->heartbeat_ms = (unsigned)number(c, ETCD_FLAG_HEARTBEAT_INTERVAL);
 	c->election_ms = (unsigned)number(c, ETCD_FLAG_ELECTION_TIMEOUT);
+	/* Our defaults are quicker than etcd's; who gives one of the two for a slow network gets the other one to match. */
+	if (c->value[ETCD_FLAG_HEARTBEAT_INTERVAL] && !c->value[ETCD_FLAG_ELECTION_TIMEOUT])
+		c->election_ms = MIN(MAX(c->election_ms, 10 * c->heartbeat_ms), MAX_ELECTION_MS);
+	if (c->value[ETCD_FLAG_ELECTION_TIMEOUT] && !c->value[ETCD_FLAG_HEARTBEAT_INTERVAL])
+		c->heartbeat_ms = MAX(MIN(c->election_ms / 5, 100), 1);
 	if (5 * c->heartbeat_ms > c->election_ms)
 		return err_set(e, ERR_BAD_REQUEST, "--election-timeout[%ums] should be at least as 5 times as --heartbeat-interval[%ums]",
 				c->election_ms, c->heartbeat_ms);

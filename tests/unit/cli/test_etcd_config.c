@@ -66,8 +66,8 @@ static void test_defaults(void **state)
 	assert_null(load_with(&c, no_env, (const char *const[]){NULL}));
 	assert_string_equal(c.name, "default");
 	assert_string_equal(c.data_dir, "default.etcd");
-	assert_int_equal(c.heartbeat_ms, 100);
-	assert_int_equal(c.election_ms, 1000);
+	assert_int_equal(c.heartbeat_ms, 50);
+	assert_int_equal(c.election_ms, 250);
 	assert_int_equal(c.listen_client.n, 1);
 	assert_string_equal(c.listen_client.v[0].address, "localhost:2379");
 	assert_int_equal(c.n_initial, 1);
@@ -201,6 +201,31 @@ static void test_file(void **state)
 	etcd_config_fini(&c);
 }
 
+/* One of the two that make the time of a failover is given: the other one matches. */
+static void test_timing(void **state)
+{
+	static const struct {
+		const char *flag, *value;
+		unsigned heartbeat, election;
+	} rows[] = {
+		{"--heartbeat-interval", "10", 10, 250},
+		{"--heartbeat-interval", "100", 100, 1000},
+		{"--heartbeat-interval", "9000", 9000, 50000},
+		{"--election-timeout", "3000", 100, 3000},
+		{"--election-timeout", "100", 20, 100},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct etcd_config c;
+
+		assert_null(load_with(&c, no_env, (const char *const[]){rows[i].flag, rows[i].value, NULL}));
+		assert_int_equal(c.heartbeat_ms, rows[i].heartbeat);
+		assert_int_equal(c.election_ms, rows[i].election);
+		etcd_config_fini(&c);
+	}
+	FAILS("at least as 5 times", "--heartbeat-interval", "20000");
+}
+
 static void test_rules(void **state)
 {
 	FAILS("at least as 5 times", "--heartbeat-interval", "100", "--election-timeout", "400");
@@ -252,7 +277,7 @@ int main(void)
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_file),
-		cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_timing), cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_durations),
 	};
 
