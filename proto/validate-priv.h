@@ -99,6 +99,7 @@ void validate__part_of_all(
 /* {name, namespace, path, port} of a webhook's service, and its url. */
 void validate__hook_service(
 	struct field_errs *, const struct field_path *path, const struct json *service);
+void validate__review_versions(struct field_errs *, const struct field_path *, const struct json *hook, const char *key, const char *wanted);
 void validate__hook_url(
 	struct field_errs *, const struct field_path *up, const struct json *config);
 void validate__tolerations(
