@@ -5,9 +5,8 @@
 
 #include "base/log.h"
 #include "base/util.h"
-#include "cli/local.h"
+#include "cli/pki.h"
 #include "io/loop.h"
-#include "io/x509.h"
 #include "orchestrator/apiserver/apiserver.h"
 #include "orchestrator/client/client.h"
 #include "orchestrator/controllers/controller.h"
@@ -25,21 +24,26 @@ struct control {
 	struct loop_msg start_msg, stop_msg;
 	struct kv_role_watch role;
 	enum state state;
-	bool leads, ending;
-	char *ca_pem;
-	struct x509_cert *ca_cert;
-	struct x509_key *ca_key;
+	bool leads, ending, renewed; /* renewed: `next` is to be taken up */
+	struct pki_ca ca, next;
 	struct client *client;
 	struct controllers *controllers;
 	struct scheduler *scheduler;
+};
+
+/* What control_reload has read. */
+struct reload {
+	struct loop_msg msg;
+	struct control *control;
+	struct pki_ca ca;
 };
 
 static void step(struct control *c);
 
 static void start_all(struct control *c)
 {
-	struct controllers_cfg cfg = {.loop = c->loop, .cluster_cidr = c->cfg.cluster_cidr, .root_ca_pem = str_from(c->ca_pem),
-			.ca_cert = c->ca_cert, .ca_key = c->ca_key, .sign_s = c->cfg.sign_s};
+	struct controllers_cfg cfg = {.loop = c->loop, .cluster_cidr = c->cfg.cluster_cidr, .root_ca_pem = str_from(c->ca.trusted),
+			.ca_cert = c->ca.cert, .ca_key = c->ca.key, .sign_s = c->cfg.sign_s};
 
 	c->client = apiserver_client(c->cfg.api, c->loop, "system:kube-controller-manager");
 	cfg.client = c->client;
@@ -74,9 +78,15 @@ static void scheduler_stopped(void *arg)
 
 static void step(struct control *c)
 {
-	bool want = c->leads && !c->ending;
+	bool want = c->leads && !c->ending && !c->renewed;
 
-	if (c->state == IDLE && want) {
+	if (c->state == IDLE && c->renewed) {
+		pki_ca_fini(&c->ca);
+		c->ca = c->next;
+		c->next = (struct pki_ca){0};
+		c->renewed = false;
+		step(c);
+	} else if (c->state == IDLE && want) {
 		start_all(c);
 	} else if (c->state == RUNNING && !want) {
 		log_info("control", "not leading: controllers and scheduler stop");
@@ -116,9 +126,8 @@ static void on_stop(struct loop_msg *m)
 
 static void control_free(struct control *c)
 {
-	x509_cert_free(c->ca_cert);
-	x509_key_free(c->ca_key);
-	free(c->ca_pem);
+	pki_ca_fini(&c->ca);
+	pki_ca_fini(&c->next);
 	free(c);
 }
 
@@ -127,9 +136,7 @@ int control_start(const struct control_cfg *cfg, struct control **ret, struct er
 	struct control *c = xcalloc(1, sizeof(*c));
 
 	c->cfg = *cfg;
-	c->ca_pem = file_read(cfg->ca_path, 1 << 20, e);
-	if (c->ca_pem == NULL || x509_cert_load(cfg->ca_path, &c->ca_cert, e) < 0 ||
-			x509_key_load(cfg->ca_key_path, &c->ca_key, e) < 0) {
+	if (pki_ca_load(cfg->pki_dir, &c->ca, e) < 0) {
 		control_free(c);
 		return -(int)e->code;
 	}
@@ -138,6 +145,34 @@ int control_start(const struct control_cfg *cfg, struct control **ret, struct er
 	c->start_msg.run = on_start;
 	loop_post(c->loop, &c->start_msg);
 	*ret = c;
+	return 0;
+}
+
+/* The CA is read by those who run with it: they start again with the new one, as after an election. */
+static void on_reload(struct loop_msg *m)
+{
+	struct reload *r = container_of(m, struct reload, msg);
+	struct control *c = r->control;
+
+	pki_ca_fini(&c->next);
+	c->next = r->ca;
+	c->renewed = true;
+	free(r);
+	step(c);
+}
+
+int control_reload(struct control *c, struct err *e)
+{
+	struct reload *r = xcalloc(1, sizeof(*r));
+
+	if (pki_ca_load(c->cfg.pki_dir, &r->ca, e) < 0) {
+		pki_ca_fini(&r->ca);
+		free(r);
+		return -(int)e->code;
+	}
+	r->control = c;
+	r->msg.run = on_reload;
+	loop_post(c->loop, &r->msg);
 	return 0;
 }
 

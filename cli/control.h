@@ -17,11 +17,13 @@ struct kv;
 struct control_cfg {
 	struct kv *kv;
 	struct apiserver *api;
-	const char *cluster_cidr, *ca_path, *ca_key_path; /* borrowed until stopped */
+	const char *cluster_cidr, *pki_dir; /* borrowed until stopped */
 	int64_t sign_s; /* see controllers_cfg */
 };
 
 int control_start(const struct control_cfg *, struct control **ret, struct err *e);
+/* The CA's files are others. Any thread. */
+int control_reload(struct control *, struct err *e);
 /* Any thread but its own; waits. Before apiserver_stop. */
 void control_stop(struct control *);
 

@@ -11,6 +11,7 @@
 #include "base/util.h"
 #include "cli/fetch.h"
 #include "cli/local.h"
+#include "cli/pki.h"
 #include "io/http_server.h"
 #include "io/tls.h"
 #include "io/x509.h"
@@ -18,115 +19,9 @@
 #include "proto/json.h"
 #include "raft/kv.h"
 
-#define PREFIX "kontiki1."
-#define SECRET_BYTES 20
 #define FILE_LIMIT 65536
 #define BODY_LIMIT 65536
 #define LEAF_DAYS 365
-
-/* --- Tokens ------------------------------------------------------------------------------------------------ */
-
-/* The hash without its "sha256:". */
-static int ca_hash(const char *pem, char out[X509_SPKI_HASH_SIZE], struct err *e)
-{
-	struct x509_cert *ca = NULL;
-	char text[X509_SPKI_HASH_SIZE];
-	int rv = x509_cert_from_pem(str_from(pem), &ca, e);
-
-	if (rv == 0)
-		rv = x509_spki_hash(ca, text, e);
-	x509_cert_free(ca);
-	if (rv == 0)
-		snprintf(out, X509_SPKI_HASH_SIZE, "%s", text + strlen("sha256:"));
-	return rv;
-}
-
-static char *pki_read(const char *dir, const char *name, struct err *e)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return file_read(path, FILE_LIMIT, e);
-}
-
-static int pki_write(const char *dir, const char *name, struct str text, mode_t mode, struct err *e)
-{
-	char path[PATH_MAX];
-
-	if (text.n == 0)
-		return err_set(e, ERR_PROTOCOL, "the server's answer lacks %s", name);
-	if (dir_make(dir, 0700, e) < 0)
-		return -(int)e->code;
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return file_write(path, text.p, text.n, mode, e);
-}
-
-/* "kontiki1.HASH.SECRET" for the CA in `pem`. */
-static int make_token(const char *pem, struct arena *a, const char **ret_token, const char **ret_secret, struct err *e)
-{
-	unsigned char secret[SECRET_BYTES];
-	char hash[X509_SPKI_HASH_SIZE], hex[2 * SECRET_BYTES + 1];
-
-	if (ca_hash(pem, hash, e) < 0)
-		return -(int)e->code;
-	random_bytes(secret, sizeof(secret));
-	for (size_t i = 0; i < sizeof(secret); i++)
-		snprintf(hex + 2 * i, 3, "%02x", secret[i]);
-	*ret_secret = arena_strdup(a, hex);
-	*ret_token = arena_printf(a, PREFIX "%s.%s", hash, hex);
-	return 0;
-}
-
-int join_new_token(const char *ca_path, struct arena *a, const char **ret_token, const char **ret_secret, struct err *e)
-{
-	char *pem = file_read(ca_path, FILE_LIMIT, e);
-	int rv = pem ? make_token(pem, a, ret_token, ret_secret, e) : -(int)ERR_NOT_FOUND;
-
-	free(pem);
-	return rv;
-}
-
-int join_ensure_token(const char *pki_dir, struct arena *a, const char **ret_token, struct err *e)
-{
-	char path[PATH_MAX], *old = pki_read(pki_dir, "join.token", NULL);
-	const char *token, *secret;
-
-	if (old != NULL) {
-		if (ret_token)
-			*ret_token = arena_cstr(a, str_trim(str_from(old)));
-		free(old);
-		return 0;
-	}
-	snprintf(path, sizeof(path), "%s/ca.crt", pki_dir);
-	if (join_new_token(path, a, &token, &secret, e) < 0)
-		return -(int)e->code;
-	if (ret_token)
-		*ret_token = token;
-	return pki_write(pki_dir, "join.token", arena_sprintf(a, "%s\n", token), 0600, e);
-}
-
-/* The parts of a token; @FILE is read. */
-static int token_parse(const char *token, struct arena *a, struct str *ret_hash, const char **ret_secret, struct err *e)
-{
-	struct str rest, secret;
-
-	if (token == NULL || *token == '\0')
-		return err_set(e, ERR_BAD_REQUEST, "a join token is needed: --token T, from pki/join.token on any server");
-	if (token[0] == '@') {
-		char *text = file_read(token + 1, FILE_LIMIT, e);
-
-		if (text == NULL)
-			return -(int)ERR_NOT_FOUND;
-		token = arena_cstr(a, str_trim(str_from(text)));
-		free(text);
-	}
-	rest = str_from(token);
-	if (!str_has_prefix(rest, STR(PREFIX)) || !str_cut(str_skip(rest, strlen(PREFIX)), '.', ret_hash, &secret) || ret_hash->n != 64 ||
-			secret.n != 2 * SECRET_BYTES)
-		return err_set(e, ERR_BAD_REQUEST, "the join token is malformed: it looks like kontiki1.HASH.SECRET");
-	*ret_secret = arena_cstr(a, secret);
-	return 0;
-}
 
 /* --- The serving side ---------------------------------------------------------------------------------------- */
 
@@ -153,7 +48,7 @@ static bool is_authorized(struct join_service *s, struct http_request *r, bool a
 	if (!str_has_prefix(auth, STR("Bearer ")))
 		return false;
 	given = str_skip(auth, strlen("Bearer "));
-	if (join_ensure_token(s->pki_dir, &r->arena, &token, NULL) == 0 && token_parse(token, &r->arena, &hash, &secret, NULL) == 0 &&
+	if (join_ensure_token(s->pki_dir, &r->arena, &token, NULL) == 0 && join_token_parse(token, &r->arena, &hash, &secret, NULL) == 0 &&
 			x509_equal(given, str_from(secret)))
 		return !join_token_replaced(kv_store(s->kv), given);
 	return join_token_valid(kv_store(s->kv), given, as_server);
@@ -162,7 +57,7 @@ static bool is_authorized(struct join_service *s, struct http_request *r, bool a
 static bool add_file(struct join_service *s, struct arena *a, struct json *j, const char *name)
 {
 	struct err e;
-	char *text = pki_read(s->pki_dir, name, &e);
+	char *text = join__pki_read(s->pki_dir, name, &e);
 
 	if (text == NULL) {
 		log_warn("join", "cannot read %s: %s", name, e.text);
@@ -194,7 +89,7 @@ static void serve_server(struct join_service *s, struct http_request *r)
 {
 	struct json *j = json_new_object(&r->arena);
 
-	if (!add_file(s, &r->arena, j, "ca.key") || !add_file(s, &r->arena, j, "sa.key") || !add_file(s, &r->arena, j, "join.token")) {
+	if (!add_file(s, &r->arena, j, "ca.crt") || !add_file(s, &r->arena, j, "ca.key") || !add_file(s, &r->arena, j, "sa.key") || !add_file(s, &r->arena, j, "join.token")) {
 		answer_text(r, 503, "this server cannot read its keys\n");
 		return;
 	}
@@ -208,26 +103,20 @@ static int sign_kubelet(struct join_service *s, struct arena *a, const struct js
 	const char *name = json_cstr(json_getc(req, "name")), *addr = json_cstr(json_getc(req, "addr"));
 	struct x509_spec spec = {.orgs = (const char *const[]){"system:nodes", NULL}, .sans = (const char *const[]){name, addr, NULL},
 			.days = LEAF_DAYS, .server = true, .client = true};
-	struct x509_cert *ca = NULL, *cert = NULL;
-	struct x509_key *key = NULL;
-	char path[PATH_MAX];
+	struct x509_cert *cert = NULL;
+	struct pki_ca ca;
 	int rv;
 
 	if (*name == '\0' || *addr == '\0')
 		return err_set(e, ERR_BAD_REQUEST, "name and addr are needed");
 	spec.cn = arena_printf(a, "system:node:%s", name);
-	snprintf(path, sizeof(path), "%s/ca.crt", s->pki_dir);
-	rv = x509_cert_load(path, &ca, e);
-	snprintf(path, sizeof(path), "%s/ca.key", s->pki_dir);
+	rv = pki_ca_load(s->pki_dir, &ca, e);
 	if (rv == 0)
-		rv = x509_key_load(path, &key, e);
-	if (rv == 0)
-		rv = x509_csr_sign(json_str(json_getc(req, "csr")), &spec, ca, key, &cert, e);
+		rv = x509_csr_sign(json_str(json_getc(req, "csr")), &spec, ca.cert, ca.key, &cert, e);
 	if (rv == 0)
 		rv = x509_cert_to_pem(cert, out, e);
-	x509_cert_free(ca);
+	pki_ca_fini(&ca);
 	x509_cert_free(cert);
-	x509_key_free(key);
 	return rv;
 }
 
@@ -248,6 +137,10 @@ static void agent_body(struct http_request *r, int status, struct str body)
 	j = json_new_object(&r->arena);
 	json_setc(&r->arena, j, "kubelet.crt", json_newc(&r->arena, pem.p));
 	buf_fini(&pem);
+	if (!add_file(s, &r->arena, j, "ca.crt")) {
+		answer_text(r, 503, "this server cannot read its CA\n");
+		return;
+	}
 	add_members(s, &r->arena, j);
 	log_info("join", "gave a node its certificate name=%s", json_cstr(json_getc(req, "name")));
 	answer_json(r, j);
@@ -304,7 +197,7 @@ bool join_serve(struct join_service *s, struct http_request *r)
 	struct pending *p;
 
 	if (str_eqc(r->path, "/kontiki/v1/ca") && str_eqc(r->method, "GET")) {
-		char *pem = pki_read(s->pki_dir, "ca.crt", NULL);
+		char *pem = join__pki_read(s->pki_dir, "ca.crt", NULL);
 
 		answer_text(r, pem ? 200 : 503, pem ? pem : "this server cannot read its CA\n");
 		free(pem);
@@ -341,12 +234,16 @@ static int parse_url(const struct join_node *n, struct arena *a, const char **re
 	return 0;
 }
 
-/* The CA's certificate, checked against the token's hash. */
+/*
+ * The CA's certificate that the token's hash names. While the CA is being replaced there are two; only the named one is believed here, the
+ * other comes with the answer that it vouches for.
+ */
 static int fetch_ca(const char *address, struct str hash, struct arena *a, const char **ret_pem, struct err *e)
 {
 	struct tls_config tc = {.verify = TLS_VERIFY_NONE};
 	struct fetch f = {.address = address, .method = "GET", .path = "/kontiki/v1/ca"};
-	char have[X509_SPKI_HASH_SIZE];
+	char have[X509_SPKI_HASH_SIZE] = "";
+	struct str rest, one;
 	int rv = tls_ctx_new(&tc, &f.tls, e);
 
 	if (rv == 0)
@@ -356,12 +253,18 @@ static int fetch_ca(const char *address, struct str hash, struct arena *a, const
 		return err_prefix(e, "cannot reach the cluster at %s", address);
 	if (f.status != 200)
 		return err_set(e, ERR_UNAVAILABLE, "%s answered %d instead of the CA's certificate: is it a Kontiki server?", address, f.status);
-	*ret_pem = arena_cstr(a, f.answer);
-	if (ca_hash(*ret_pem, have, e) < 0)
-		return err_prefix(e, "the CA's certificate of %s", address);
-	if (!x509_equal(str_from(have), hash))
-		return err_set(e, ERR_UNAUTHORIZED, "the server at %s belongs to another cluster than the token (its CA is sha256:%s)", address, have);
-	return 0;
+	rest = f.answer;
+	while (x509_pem_next(&rest, &one)) {
+		if (join__ca_hash(one, have, e) < 0)
+			return err_prefix(e, "the CA's certificate of %s", address);
+		if (x509_equal(str_from(have), hash)) {
+			*ret_pem = arena_cstr(a, one);
+			return 0;
+		}
+	}
+	if (have[0] == '\0')
+		return err_set(e, ERR_PROTOCOL, "%s answered no certificate of a CA", address);
+	return err_set(e, ERR_UNAUTHORIZED, "the server at %s belongs to another cluster than the token (its CA is sha256:%s)", address, have);
 }
 
 /* POST to the cluster, trusting its CA only. */
@@ -370,8 +273,8 @@ static int post(const struct join_node *n, const char *path, struct str body, st
 	struct tls_config tc = {.server = false};
 	struct fetch f = {.method = "POST", .path = path, .body = body, .timeout_ms = 30000};
 	const char *ca = NULL;
-	struct str hash;
-	int rv = token_parse(n->token, a, &hash, &f.token, e);
+	struct str hash, trusted;
+	int rv = join_token_parse(n->token, a, &hash, &f.token, e);
 
 	if (rv == 0)
 		rv = parse_url(n, a, &f.address, e);
@@ -389,7 +292,9 @@ static int post(const struct join_node *n, const char *path, struct str body, st
 	if (f.status != 200)
 		return err_set(e, err_from_http(f.status), "the server at %s refused the join: %.*s", f.address, STR_FMT(str_trim(f.answer)));
 	rv = json_parse(a, f.answer, NULL, ret, e);
-	return rv == 0 ? pki_write(n->pki_dir, "ca.crt", str_from(ca), 0644, e) : rv;
+	/* All that the cluster trusts now, as told by a server that the one in the token vouches for. */
+	trusted = json_str(json_getc(*ret, "ca.crt"));
+	return rv == 0 ? join__pki_write(n->pki_dir, "ca.crt", trusted.n ? trusted : str_from(ca), 0644, e) : rv;
 }
 
 static int string_list(const struct json *list, struct arena *a, const char *const **ret, size_t *ret_n, struct err *e)
@@ -411,7 +316,7 @@ int join_as_server(const struct join_node *n, struct arena *a, const char *const
 	int rv = post(n, "/kontiki/v1/join/server", STR("{}"), a, &j, e);
 
 	for (size_t i = 0; rv == 0 && i < ARRAY_LEN(files); i++)
-		rv = pki_write(n->pki_dir, files[i], json_str(json_getc(j, files[i])), 0600, e);
+		rv = join__pki_write(n->pki_dir, files[i], json_str(json_getc(j, files[i])), 0600, e);
 	return rv == 0 ? string_list(json_getc(j, "peers"), a, ret_peers, ret_n, e) : rv;
 }
 
@@ -439,7 +344,7 @@ int join_as_agent(const struct join_node *n, struct arena *a, const char *const 
 	if (rv == 0)
 		rv = x509_key_save(key, path, e);
 	if (rv == 0)
-		rv = pki_write(n->pki_dir, "kubelet.crt", json_str(json_getc(j, "kubelet.crt")), 0644, e);
+		rv = join__pki_write(n->pki_dir, "kubelet.crt", json_str(json_getc(j, "kubelet.crt")), 0644, e);
 	x509_key_free(key);
 	buf_fini(&csr);
 	return rv == 0 ? string_list(json_getc(j, "servers"), a, ret_servers, ret_n, e) : rv;

@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -40,6 +41,11 @@ int join_ensure_token(const char *pki_dir, struct arena *, const char **ret_toke
 /* A new token for the cluster of that CA certificate, and its secret part; in the arena. */
 int join_new_token(const char *ca_path, struct arena *, const char **ret_token, const char **ret_secret, struct err *e);
 
+/* The parts of a token, in the arena; @FILE is read. */
+int join_token_parse(const char *token, struct arena *, struct str *ret_hash, const char **ret_secret, struct err *e);
+/* pki/join.token names the first certificate of ca.crt again, with the same secret; *ret_changed is set when it did not. */
+int join_token_follow(const char *pki_dir, struct arena *, bool *ret_changed, struct err *e);
+
 struct join_service {
 	const char *pki_dir;
 	struct kv *kv;
@@ -60,6 +66,14 @@ bool members_serve(struct kv *, struct http_request *);
 bool store_serve(struct kv *, struct http_request *);
 bool request_is_admin(const struct http_request *);
 struct json *member_json(struct arena *, const struct kv_status *, const struct kv_member *);
+
+/* --- Of join_token.c, for join.c ---- */
+
+/* SHA-256 of the key in the first certificate, hex. */
+int join__ca_hash(struct str pem, char out[72], struct err *e);
+/* Heap, NUL at the end; NULL on error. */
+char *join__pki_read(const char *dir, const char *name, struct err *e);
+int join__pki_write(const char *dir, const char *name, struct str text, mode_t mode, struct err *e);
 
 /* --- Joiners ---- */
 

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -36,8 +37,47 @@ static void on_signal(uv_signal_t *h, int signum)
 	loop_stop(h->data);
 }
 
+#define CA_LOOK_MS 1000
+
+/* The CA may be replaced while we run. */
+struct ca_watch {
+	struct loop_timer timer;
+	struct loop *loop;
+	const char *path;
+	struct tls_ctx *tls;
+	struct timespec taken;
+};
+
+static void look_at_ca(struct loop_timer *t)
+{
+	struct ca_watch *w = container_of(t, struct ca_watch, timer);
+	struct tls_config tc = {.server = false};
+	struct err e = ERR_INIT;
+	struct stat st;
+
+	if (stat(w->path, &st) == 0 && (st.st_mtim.tv_sec != w->taken.tv_sec || st.st_mtim.tv_nsec != w->taken.tv_nsec)) {
+		w->taken = st.st_mtim;
+		if (tls_ctx_reload_files(w->tls, &tc, NULL, NULL, w->path, &e) < 0)
+			log_warn("lb", "the CA has changed and cannot be read: %s", e.text);
+		else
+			log_info("lb", "took up a changed CA");
+	}
+	loop_timer_start(&w->timer, w->loop, CA_LOOK_MS, look_at_ca);
+}
+
+static void watch_ca(struct ca_watch *w, struct loop *loop, const char *path, struct tls_ctx *tls)
+{
+	struct stat st;
+
+	*w = (struct ca_watch){.loop = loop, .path = path, .tls = tls};
+	if (stat(path, &st) == 0)
+		w->taken = st.st_mtim;
+	loop_timer_start(&w->timer, loop, CA_LOOK_MS, look_at_ca);
+}
+
 static int run(const struct lb_opts *o, struct err *e)
 {
+	struct ca_watch ca;
 	struct balancer_config cfg = {.listen = o->listen, .backends = o->backends.v, .n_backends = o->backends.n,
 			.interval_ms = 250, .timeout_ms = 1000};
 	struct tls_config tc = {.server = false};
@@ -66,12 +106,14 @@ static int run(const struct lb_opts *o, struct err *e)
 	}
 	cfg.netns_fd = ns;
 	cfg.tls = tls;
+	watch_ca(&ca, loop, o->ca, tls);
 	rv = balancer_start(loop, &cfg, &b, e);
 	if (rv == 0) {
 		log_info("lb", "listening address=%s backends=%zu", o->listen, o->backends.n);
 		loop_run(loop);
 		balancer_close(b, NULL, NULL);
 	}
+	loop_timer_stop(&ca.timer);
 	for (int i = 0; i < 2; i++)
 		uv_close((uv_handle_t *)&sigs[i], NULL);
 	loop_free(loop);

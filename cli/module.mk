@@ -41,6 +41,7 @@ kontiki_SOURCES = \
 	cli/etcd_tls.c cli/etcd_tls.h \
 	cli/fetch.c cli/fetch.h \
 	cli/join.c cli/join.h \
+	cli/join_token.c \
 	cli/kube.c cli/kube.h \
 	cli/kube_pod.c \
 	cli/kube_print.c \
@@ -56,6 +57,11 @@ kontiki_SOURCES = \
 	cli/cert.c \
 	cli/check.c \
 	cli/renew.c cli/renew.h \
+	cli/rotation.c cli/rotation.h \
+	cli/rotation_obstacles.c \
+	cli/rotation_serve.c \
+	cli/rotation_store.c cli/rotation_store.h \
+	cli/rotate.c cli/rotate.h \
 	cli/member.c \
 	cli/token.c \
 	cli/member_serve.c \

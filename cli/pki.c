@@ -77,20 +77,35 @@ int pki_ensure_ca(const char *dir, struct err *e)
 	return rv;
 }
 
-struct ca {
-	struct x509_key *key;
-	struct x509_cert *cert;
-	char *pem;
-};
-
-static void ca_fini(struct ca *ca)
+void pki_ca_fini(struct pki_ca *ca)
 {
 	x509_key_free(ca->key);
 	x509_cert_free(ca->cert);
 	free(ca->pem);
+	free(ca->trusted);
+	memset(ca, 0, sizeof(*ca));
 }
 
-static int ca_load(const char *dir, struct ca *ca, struct err *e)
+/* The one that belongs to the key: while the CA is being replaced there are two. */
+static int find_signer(const char *dir, struct pki_ca *ca, struct err *e)
+{
+	struct str rest = str_from(ca->trusted), one;
+	int rv;
+
+	while (x509_pem_next(&rest, &one)) {
+		rv = x509_cert_from_pem(one, &ca->cert, e);
+		if (rv < 0)
+			return err_prefix(e, "%s/ca.crt", dir);
+		if (x509_cert_matches(ca->cert, ca->key)) {
+			ca->pem = str_dup(one);
+			return 0;
+		}
+		x509_cert_free(TAKE(ca->cert));
+	}
+	return err_set(e, ERR_CORRUPT, "%s/ca.crt and ca.key do not belong together", dir);
+}
+
+int pki_ca_load(const char *dir, struct pki_ca *ca, struct err *e)
 {
 	char path[PATH_MAX];
 	int rv;
@@ -99,13 +114,9 @@ static int ca_load(const char *dir, struct ca *ca, struct err *e)
 	path_of(dir, "ca", ".key", path);
 	rv = x509_key_load(path, &ca->key, e);
 	path_of(dir, "ca", ".crt", path);
-	if (rv == 0)
-		rv = x509_cert_load(path, &ca->cert, e);
-	if (rv == 0 && !x509_cert_matches(ca->cert, ca->key))
-		rv = err_set(e, ERR_CORRUPT, "%s/ca.crt and ca.key do not belong together", dir);
 	if (rv == 0) {
-		ca->pem = file_read(path, PEM_LIMIT, e);
-		rv = ca->pem ? 0 : -(int)ERR_IO;
+		ca->trusted = file_read(path, PEM_LIMIT, e);
+		rv = ca->trusted ? find_signer(dir, ca, e) : -(int)ERR_IO;
 	}
 	return rv;
 }
@@ -118,8 +129,27 @@ static bool has_name(const struct str *names, size_t n, const char *name)
 	return false;
 }
 
-/* Still good: readable, ours, fresh, and for all these names. */
-static bool leaf_is_good(const char *dir, const char *name, const struct x509_spec *spec, const struct ca *ca)
+/* A certificate file is the certificate and, where one is to be sent along, a further one. */
+static bool chain_is(const char *dir, const char *name, const char *chain)
+{
+	char path[PATH_MAX], *text;
+	struct str rest, one;
+	bool same = false;
+
+	path_of(dir, name, ".crt", path);
+	text = file_read(path, PEM_LIMIT, NULL);
+	rest = str_from(text);
+	if (text && x509_pem_next(&rest, &one)) {
+		bool more = x509_pem_next(&rest, &one);
+
+		same = more == (chain != NULL) && (!more || str_eq(one, str_trim(str_from(chain))));
+	}
+	free(text);
+	return same;
+}
+
+/* Still good: readable, signed by the CA as it signs now, fresh, and for all these names. */
+static bool leaf_is_good(const char *dir, const char *name, const struct x509_spec *spec, const struct pki_ca *ca)
 {
 	struct x509_cert *cert = NULL;
 	struct x509_key *key = NULL;
@@ -143,7 +173,17 @@ static bool leaf_is_good(const char *dir, const char *name, const struct x509_sp
 	return good;
 }
 
-static int ensure_leaf(const char *dir, const char *name, const struct x509_spec *spec, const struct ca *ca,
+static int save_leaf(const char *path, const struct x509_cert *cert, const char *chain, struct err *e)
+{
+	_cleanup_(buf_fini) struct buf pem = BUF_INIT;
+	int rv = x509_cert_to_pem(cert, &pem, e);
+
+	if (chain)
+		buf_addc(&pem, chain);
+	return rv == 0 ? file_write(path, pem.p, pem.n, 0644, e) : rv;
+}
+
+static int ensure_chained(const char *dir, const char *name, const struct x509_spec *spec, const struct pki_ca *ca, const char *chain,
 		struct err *e)
 {
 	struct x509_key *key = NULL;
@@ -151,26 +191,46 @@ static int ensure_leaf(const char *dir, const char *name, const struct x509_spec
 	char path[PATH_MAX];
 	int rv;
 
-	if (leaf_is_good(dir, name, spec, ca))
+	if (leaf_is_good(dir, name, spec, ca) && chain_is(dir, name, chain))
 		return 0;
 	rv = make_key(dir, name, &key, e);
 	if (rv == 0)
 		rv = x509_sign(spec, key, ca->cert, ca->key, &cert, e);
 	path_of(dir, name, ".crt", path);
 	if (rv == 0)
-		rv = x509_cert_save(cert, path, e);
+		rv = save_leaf(path, cert, chain, e);
 	x509_key_free(key);
 	x509_cert_free(cert);
 	return rv < 0 ? err_prefix(e, "certificate %s", name) : 0;
 }
 
+static int ensure_leaf(const char *dir, const char *name, const struct x509_spec *spec, const struct pki_ca *ca, struct err *e)
+{
+	return ensure_chained(dir, name, spec, ca, NULL, e);
+}
+
+/* The CA signed by the one before it, while both are trusted (rotation.h); only beside a key that is the new one. */
+static char *cross_of(const char *dir, const struct pki_ca *ca)
+{
+	struct x509_cert *cross = NULL;
+	char path[PATH_MAX], *text;
+
+	path_of(dir, "ca-cross", ".crt", path);
+	text = file_read(path, PEM_LIMIT, NULL);
+	if (text && (x509_cert_from_pem(str_from(text), &cross, NULL) < 0 || !x509_cert_matches(cross, ca->key)))
+		free(TAKE(text));
+	x509_cert_free(cross);
+	return text;
+}
+
 #define ORGS(...) ((const char *const[]){__VA_ARGS__, NULL})
 
-static int ensure_apiserver(const char *dir, const struct pki_node *n, const struct ca *ca, struct err *e)
+static int ensure_apiserver(const char *dir, const struct pki_node *n, const struct pki_ca *ca, struct err *e)
 {
 	const char *sans[64];
 	struct x509_spec spec = {.cn = "kube-apiserver", .sans = sans, .days = LEAF_DAYS, .server = true};
 	struct arena a;
+	_cleanup_(freep) char *cross = cross_of(dir, ca);
 	size_t k = 0;
 	int rv;
 
@@ -187,12 +247,12 @@ static int ensure_apiserver(const char *dir, const struct pki_node *n, const str
 	for (const char *const *s = n->sans; s && *s && k + 1 < ARRAY_LEN(sans); s++)
 		sans[k++] = *s;
 	sans[k] = NULL;
-	rv = ensure_leaf(dir, "apiserver", &spec, ca, e);
+	rv = ensure_chained(dir, "apiserver", &spec, ca, cross, e);
 	arena_fini(&a);
 	return rv;
 }
 
-static int ensure_kubelet(const char *dir, const struct pki_node *n, const struct ca *ca, struct err *e)
+static int ensure_kubelet(const char *dir, const struct pki_node *n, const struct pki_ca *ca, struct err *e)
 {
 	char cn[300];
 	struct x509_spec spec = {.cn = cn, .orgs = ORGS("system:nodes"), .sans = ORGS(n->name, n->addr),
@@ -208,8 +268,8 @@ int pki_ensure_server(const char *dir, const struct pki_node *n, struct err *e)
 			.days = LEAF_DAYS, .server = true, .client = true};
 	struct x509_spec kubelet_client = {.cn = "kube-apiserver-kubelet-client", .orgs = ORGS("system:masters"),
 			.days = LEAF_DAYS, .client = true};
-	struct ca ca;
-	int rv = ca_load(dir, &ca, e);
+	struct pki_ca ca;
+	int rv = pki_ca_load(dir, &ca, e);
 
 	if (rv == 0)
 		rv = ensure_apiserver(dir, n, &ca, e);
@@ -219,18 +279,18 @@ int pki_ensure_server(const char *dir, const struct pki_node *n, struct err *e)
 		rv = ensure_leaf(dir, "apiserver-kubelet-client", &kubelet_client, &ca, e);
 	if (rv == 0)
 		rv = ensure_kubelet(dir, n, &ca, e);
-	ca_fini(&ca);
+	pki_ca_fini(&ca);
 	return rv;
 }
 
 int pki_ensure_kubelet(const char *dir, const struct pki_node *n, struct err *e)
 {
-	struct ca ca;
-	int rv = ca_load(dir, &ca, e);
+	struct pki_ca ca;
+	int rv = pki_ca_load(dir, &ca, e);
 
 	if (rv == 0)
 		rv = ensure_kubelet(dir, n, &ca, e);
-	ca_fini(&ca);
+	pki_ca_fini(&ca);
 	return rv;
 }
 
@@ -238,12 +298,12 @@ int pki_ensure_admin(const char *dir, struct err *e)
 {
 	struct x509_spec spec = {.cn = "kubernetes-admin", .orgs = ORGS("system:masters"), .days = LEAF_DAYS,
 			.client = true};
-	struct ca ca;
-	int rv = ca_load(dir, &ca, e);
+	struct pki_ca ca;
+	int rv = pki_ca_load(dir, &ca, e);
 
 	if (rv == 0)
 		rv = ensure_leaf(dir, "admin", &spec, &ca, e);
-	ca_fini(&ca);
+	pki_ca_fini(&ca);
 	return rv;
 }
 

@@ -1,7 +1,8 @@
 /*
  * The cluster's keys and certificates as files of a folder (pki/), made where they are missing.
  *
- *	ca.crt ca.key                       the cluster's CA, 10 years; ca.key on servers only
+ *	ca.crt ca.key                       the cluster's CA, 10 years; ca.key on servers only. While it is replaced ca.crt holds two
+ *	                                    certificates, and ca-cross.crt is sent with apiserver.crt (rotation.h)
  *	sa.key                              signs service-account tokens; the same on every server
  *	apiserver.crt .key                  serves port 6443
  *	apiserver-kubelet-client.crt .key   the apiserver as the kubelets' client
@@ -20,9 +21,23 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+struct x509_cert;
+struct x509_key;
+
 /* Make ca.* and sa.key if there are none. */
 int pki_ensure_ca(const char *dir, struct err *e);
 bool pki_has_ca_key(const char *dir);
+
+/* The CA as it signs now. */
+struct pki_ca {
+	struct x509_key *key;
+	struct x509_cert *cert; /* the one of ca.crt that belongs to the key */
+	char *pem;              /* its text */
+	char *trusted;          /* all of ca.crt */
+};
+int pki_ca_load(const char *dir, struct pki_ca *ret, struct err *e);
+/* Also after an error. */
+void pki_ca_fini(struct pki_ca *);
 
 struct pki_node {
 	const char *name;        /* node and member name */

@@ -24,6 +24,7 @@
 #include "cli/local.h"
 #include "cli/pki.h"
 #include "cli/renew.h"
+#include "cli/rotation_store.h"
 #include "io/tls.h"
 #include "orchestrator/agent/agent.h"
 #include "orchestrator/apiserver/apiserver.h"
@@ -133,6 +134,7 @@ struct server {
 	struct agent_cfg agent_cfg;
 	uint64_t began_ms;
 	struct renew renew; /* a server's; pki_dir NULL: an agent */
+	struct rotation_follower rotation;
 };
 
 static const char *in_pki(struct server *s, const char *name)
@@ -323,7 +325,7 @@ static bool serve_extra(void *arg, struct http_request *r)
 {
 	struct join_service *join = arg;
 
-	return join_serve(join, r) || members_serve(join->kv, r) || store_serve(join->kv, r);
+	return join_serve(join, r) || members_serve(join->kv, r) || store_serve(join->kv, r) || rotation_serve(join->kv, join->pki_dir, r);
 }
 
 static const char *joined(struct server *s, const struct opt_list *list)
@@ -345,6 +347,7 @@ static int start_api(struct server *s, struct err *e)
 		.key = in_pki(s, "apiserver.key"),
 		.ca = s->ca,
 		.sa_key = in_pki(s, "sa.key"),
+		.sa_trusted = in_pki(s, "sa-trusted.pem"),
 		.kubelet_client_cert = in_pki(s, "apiserver-kubelet-client.crt"),
 		.kubelet_client_key = in_pki(s, "apiserver-kubelet-client.key"),
 		.service_cidr = s->o.service_cidr,
@@ -487,19 +490,21 @@ static int start_server(struct server *s, struct err *e)
 		rv = pki_ensure_server(s->pki, &pn, e);
 	if (rv == 0)
 		rv = start_kv(s, e);
-	if (rv == 0)
+	if (rv == 0) {
 		renew_init(&s->renew, s->pki, &pn, s->o.encryption);
+		s->rotation = (struct rotation_follower){.kv = s->kv, .pki_dir = s->pki, .name = s->o.name};
+	}
 	if (rv < 0 || s->o.witness)
 		return rv;
 	rv = start_backups(s, e);
 	if (rv == 0)
 		rv = start_api(s, e);
+	s->rotation.api = s->api;
 	if (rv == 0)
 		rv = start_etcd(s, e);
 	if (rv < 0)
 		return rv;
-	cc = (struct control_cfg){.kv = s->kv, .api = s->api, .cluster_cidr = s->o.cluster_cidr, .ca_path = s->ca,
-			.ca_key_path = in_pki(s, "ca.key"), .sign_s = s->o.signing_s};
+	cc = (struct control_cfg){.kv = s->kv, .api = s->api, .cluster_cidr = s->o.cluster_cidr, .pki_dir = s->pki, .sign_s = s->o.signing_s};
 	rv = control_start(&cc, &s->control, e);
 	if (rv == 0)
 		rv = write_admin_kubeconfig(s, e);
@@ -550,7 +555,7 @@ static void block_signals(sigset_t *set)
 }
 
 /* Take up what has changed on disk. Connections that stand go on with what they began with. */
-static void reload(struct server *s)
+static bool reload(struct server *s)
 {
 	struct tls_config ts = {.server = true, .verify = TLS_VERIFY_REQUIRED}, tc = {.server = false};
 	struct tls_config etcd = {.server = true, .verify = TLS_VERIFY_REQUIRED, .alpn = "h2,http/1.1"};
@@ -565,21 +570,38 @@ static void reload(struct server *s)
 		rv = tls_ctx_reload_files(s->etcd_tls, &etcd, in_pki(s, "apiserver.crt"), in_pki(s, "apiserver.key"), s->ca, &e);
 	if (rv == 0 && s->api)
 		rv = write_admin_kubeconfig(s, &e);
+	if (rv == 0 && s->control)
+		rv = control_reload(s->control, &e);
 	if (rv < 0)
 		log_error("server", "what has changed on disk is not taken up: %s", e.text);
 	else
 		log_info("server", "took up changed certificates and keys");
+	return rv == 0;
+}
+
+/* The keys that the cluster is to have, and what follows from them. */
+static void look_after_keys(struct server *s, bool due)
+{
+	bool changed = rotation_look(&s->rotation);
+	bool ok = true;
+
+	if (changed || due)
+		ok = !renew_look(&s->renew) || reload(s);
+	if (!ok)
+		s->renew.stamp = 0; /* again, when next due */
+	rotation_report(&s->rotation, ok);
 }
 
 static void wait_for_signal(struct server *s, const sigset_t *set)
 {
-	const struct timespec every = {.tv_sec = RENEW_EVERY_S};
+	const struct timespec every = {.tv_sec = ROTATION_LOOK_S};
+	unsigned turn = 0;
 	int signum;
 
 	do {
 		signum = sigtimedwait(set, NULL, &every);
-		if (signum < 0 && s->renew.pki_dir && renew_look(&s->renew))
-			reload(s);
+		if (signum < 0 && s->renew.pki_dir)
+			look_after_keys(s, ++turn % (RENEW_EVERY_S / ROTATION_LOOK_S) == 0);
 	} while (signum < 0);
 	log_info("server", "stopping signal=%s", signum == SIGINT ? "SIGINT" : "SIGTERM");
 }

@@ -241,16 +241,19 @@ static int link_images(const struct local *l, const char *node, const char *from
 
 static int prepare_node(const struct local *l, const struct local_node *n, const char *images, struct err *e)
 {
-	char pki[LOCAL_PATH_MAX], from[LOCAL_PATH_MAX], addr[IP4_STR_SIZE];
+	char pki[LOCAL_PATH_MAX], from[LOCAL_PATH_MAX], own[LOCAL_PATH_MAX], addr[IP4_STR_SIZE];
 	struct pki_node p = {.name = n->name, .addr = ip4_print(n->addr, addr), .service_ip = "10.96.0.1",
 			.domain = "cluster.local"};
 	int rv;
 
 	local_path(l, NULL, "pki", from);
 	local_path(l, n->name, "pki", pki);
-	rv = pki_copy_ca(from, pki, e);
+	local_path(l, n->name, "pki/ca.crt", own);
+	/* A node that has run before knows better than this folder what the CA is. */
+	rv = access(own, F_OK) == 0 ? 0 : pki_copy_ca(from, pki, e);
 	/* An agent keeps its own certificate, but not the key that could make others. */
-	if (rv == 0 && !n->is_server) {
+	local_path(l, n->name, "pki/ca.key", own);
+	if (rv == 0 && !n->is_server && access(own, F_OK) == 0) {
 		rv = pki_ensure_kubelet(pki, &p, e);
 		local_path(l, n->name, "pki/ca.key", from);
 		unlink(from);

@@ -495,11 +495,51 @@ int x509_ca_new(const char *cn, unsigned days, const struct x509_key *k, struct 
 	return 0;
 }
 
+static bool sign_cross(X509 *x, const X509 *of, const X509 *ca, EVP_PKEY *ca_key)
+{
+	return X509_set_subject_name(x, X509_get_subject_name(of)) == 1 && X509_set_issuer_name(x, X509_get_subject_name(ca)) == 1 &&
+	       add_ext(x, ca, NID_basic_constraints, "critical,CA:TRUE") &&
+	       add_ext(x, ca, NID_key_usage, "critical,digitalSignature,keyEncipherment,keyCertSign,cRLSign") &&
+	       add_ext(x, ca, NID_subject_key_identifier, "hash") && add_ext(x, ca, NID_authority_key_identifier, "keyid") &&
+	       X509_sign(x, ca_key, EVP_sha256()) > 0;
+}
+
 static int64_t asn1_seconds(const ASN1_TIME *t)
 {
 	struct tm tm;
 
 	return t != NULL && ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+int x509_cross_sign(const struct x509_cert *of, const struct x509_cert *ca, const struct x509_key *ca_key,
+	struct x509_cert **ret, struct err *e)
+{
+	int64_t end = MIN(asn1_seconds(X509_get0_notAfter(of->x509)), asn1_seconds(X509_get0_notAfter(ca->x509)));
+	X509 *x = blank(X509_get0_pubkey(of->x509), end);
+
+	if (!sign_cross(x, of->x509, ca->x509, ca_key->pkey)) {
+		X509_free(x);
+		return fail(e, ERR_INTERNAL, "cannot cross-sign the CA");
+	}
+	*ret = wrap_cert(x);
+	return 0;
+}
+
+bool x509_pem_next(struct str *pem, struct str *ret_one)
+{
+	static const char begin[] = "-----BEGIN CERTIFICATE-----", end[] = "-----END CERTIFICATE-----";
+	ptrdiff_t from = str_search(*pem, str_from(begin)), to;
+	struct str rest;
+
+	if (from < 0)
+		return false;
+	rest = str_skip(*pem, (size_t)from);
+	to = str_search(rest, str_from(end));
+	if (to < 0)
+		return false;
+	*ret_one = str_sub(rest, 0, (size_t)to + strlen(end));
+	*pem = str_skip(rest, ret_one->n);
+	return true;
 }
 
 static const char *usages(bool server, bool client)

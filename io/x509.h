@@ -114,6 +114,15 @@ int x509_info_from_csr(struct str csr_pem, struct arena *, struct x509_info *ret
 int x509_csr_sign(struct str csr_pem, const struct x509_spec *, const struct x509_cert *ca,
 	const struct x509_key *ca_key, struct x509_cert **ret, struct err *);
 
+/*
+ * The CA `of` once more, signed by another CA: who trusts only that one then also trusts what `of` signs. Same subject, key and
+ * key identifier; never outlives either.
+ */
+int x509_cross_sign(const struct x509_cert *of, const struct x509_cert *ca, const struct x509_key *ca_key,
+	struct x509_cert **ret, struct err *);
+/* Take the first certificate off a PEM text of several, with its frame. False: none is left. */
+bool x509_pem_next(struct str *pem, struct str *ret_one);
+
 /* The certificate is valid now and chains to a CA of the PEM pool. */
 int x509_verify(const struct x509_cert *, struct str ca_pem, struct err *);
 

@@ -55,11 +55,6 @@ struct agent {
 	unsigned closing; /* parts that still close */
 };
 
-static void path_of(const struct agent *a, const char *name, char out[512])
-{
-	snprintf(out, 512, "%s/%s", a->cfg.pki_dir, name);
-}
-
 /* --- What informers tell ---------------------------------------------------------------------------------- */
 
 static void on_pod(struct informer_handler *h, const struct informer_obj *old, const struct informer_obj *new)
@@ -121,8 +116,7 @@ static const char *own_server(const struct agent *a)
 
 static int start_client(struct agent *a, struct err *e)
 {
-	char ca[512], address[32];
-	struct tls_config probe = {.alpn = "http/1.1"};
+	char address[32];
 	struct certs_cfg certs = {a->loop, a->cfg.pki_dir, a->cfg.node_name, a->cfg.node_ip};
 	struct balancer_config bc = {.listen = "127.0.0.1:0", .interval_ms = 1000, .timeout_ms = 1000};
 	struct client_http_cfg cc = {.address = address, .user_agent = "kontiki-agent"};
@@ -134,13 +128,12 @@ static int start_client(struct agent *a, struct err *e)
 	snprintf(a->servers_file, sizeof(a->servers_file), "%s/servers", a->cfg.dir);
 	bc.n_backends = servers_known(a->servers_file, a->cfg.servers, a->cfg.n_servers, &arena, &known);
 	bc.backends = known;
-	path_of(a, "ca.crt", ca);
-	rv = tls_ctx_new_files(&probe, NULL, NULL, ca, &bc.tls, e);
+	a->certs = certs_new(&certs);
+	rv = certs_probe(a->certs, &bc.tls, e);
 	if (rv == 0)
 		rv = balancer_start(a->loop, &bc, &a->balancer, e);
 	tls_ctx_unref(bc.tls);
 	arena_fini(&arena);
-	a->certs = certs_new(&certs);
 	if (rv == 0)
 		rv = certs_contexts(a->certs, a->tls, e);
 	if (rv < 0)

@@ -15,6 +15,8 @@
 #include "io/x509.h"
 #include "orchestrator/client/client.h"
 #include "orchestrator/client/csr.h"
+#include "orchestrator/client/pki_annotations.h"
+#include "orchestrator/kubelet/fsutil.h"
 #include "proto/certificates.pb-c.h"
 #include "proto/pb.h"
 #include "proto/resource.h"
@@ -25,6 +27,7 @@
 /* After a refusal it is worth asking again, but not soon. */
 #define REFUSED_MS 600000
 #define FALLBACK "kubelet"
+#define MAX_PEM 65536
 
 static const struct {
 	const char *file, *signer, *usage;
@@ -36,7 +39,7 @@ static const struct {
 struct agent_certs {
 	struct certs_cfg cfg;
 	struct client *client;
-	struct tls_ctx *ctx[CERT_N];
+	struct tls_ctx *ctx[CERT_N], *probe;
 	struct loop_timer timer;
 	struct client_req req;
 	bool stopped, busy;
@@ -44,9 +47,12 @@ struct agent_certs {
 	struct x509_key *key;
 	char name[256]; /* of the request */
 	unsigned polls;
+	uint64_t stamp;  /* of the files that the contexts were made from */
+	char told[512];  /* the annotations, as last patched */
 };
 
 static void look(struct loop_timer *t);
+static void renew(struct agent_certs *c);
 static void poll(struct loop_timer *t);
 
 static void path_of(const struct agent_certs *c, const char *file, const char *ext, char out[PATH_MAX])
@@ -128,12 +134,66 @@ static bool asked_for(const struct agent_certs *c, const char *file)
 	return stat(path, &have) < 0 || have.st_mtime <= want.st_mtime;
 }
 
+static struct str read_pem(const struct agent_certs *c, const char *file, struct arena *a)
+{
+	_cleanup_(buf_fini) struct buf text = BUF_INIT;
+	char path[PATH_MAX];
+
+	path_of(c, file, ".crt", path);
+	return fs_read(path, MAX_PEM, &text, NULL) == 0 ? arena_str(a, buf_str(&text)) : STR_NULL;
+}
+
+/* The name of a CA's key (pki_annotations.h); empty when it is none. */
+static const char *ca_id(struct arena *a, struct str pem)
+{
+	char hash[X509_SPKI_HASH_SIZE];
+	struct x509_cert *cert = NULL;
+	const char *id = "";
+
+	if (x509_cert_from_pem(pem, &cert, NULL) == 0 && x509_spki_hash(cert, hash, NULL) == 0)
+		id = arena_printf(a, "%.16s", hash + strlen("sha256:"));
+	x509_cert_free(cert);
+	return id;
+}
+
+/* Which of the trusted CAs has signed it? */
+static const char *issuer_of(const struct agent_certs *c, const char *file, struct str trusted, struct arena *a)
+{
+	struct x509_cert *cert = NULL;
+	const char *id = "";
+	char path[PATH_MAX];
+	struct str one;
+
+	path_of(c, file, ".crt", path);
+	if (x509_cert_load(path, &cert, NULL) < 0)
+		return "";
+	while (*id == '\0' && x509_pem_next(&trusted, &one))
+		if (x509_verify(cert, one, NULL) == 0)
+			id = ca_id(a, one);
+	x509_cert_free(cert);
+	return id;
+}
+
+/* By another CA than the one that signs now, which comes first. */
+static bool is_foreign(const struct agent_certs *c, const char *file)
+{
+	struct str trusted;
+	struct arena a;
+	bool foreign;
+
+	arena_init(&a);
+	trusted = read_pem(c, "ca", &a);
+	foreign = trusted.n > 0 && strcmp(issuer_of(c, file, trusted, &a), ca_id(&a, trusted)) != 0;
+	arena_fini(&a);
+	return foreign;
+}
+
 static bool is_due(const struct agent_certs *c, enum cert_use use)
 {
 	int64_t from = 0, to = 0, now = clock_wall_s();
+	const char *file = current(c, use, &from, &to);
 
-	current(c, use, &from, &to);
-	return now >= to - (to - from) / 5 || asked_for(c, uses[use].file);
+	return now >= to - (to - from) / 5 || asked_for(c, uses[use].file) || is_foreign(c, file);
 }
 
 /* --- Asking ----------------------------------------------------------------------------------------------------- */
@@ -282,9 +342,8 @@ static int ask(struct agent_certs *c, struct err *e)
 	return 0;
 }
 
-static void look(struct loop_timer *t)
+static void renew(struct agent_certs *c)
 {
-	struct agent_certs *c = container_of(t, struct agent_certs, timer);
 	struct err e = ERR_INIT;
 
 	for (c->use = 0; c->use < CERT_N && !is_due(c, c->use); c->use++)
@@ -293,6 +352,144 @@ static void look(struct loop_timer *t)
 		again(c, LOOK_MS, look);
 	else if (ask(c, &e) < 0)
 		give_up(c, e.text, REFUSED_MS);
+}
+
+/* --- The CA ------------------------------------------------------------------------------------------------------- */
+
+static uint64_t stamp_of(const struct agent_certs *c)
+{
+	static const char *const files[] = {"ca", FALLBACK, "kubelet-client", "kubelet-serving"};
+	uint64_t h = 0xcbf29ce484222325u;
+	char path[PATH_MAX];
+	struct stat st;
+
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		path_of(c, files[i], ".crt", path);
+		if (stat(path, &st) == 0)
+			h = (h ^ (uint64_t)st.st_ino ^ ((uint64_t)st.st_mtim.tv_sec << 20) ^ (uint64_t)st.st_mtim.tv_nsec) * 0x100000001b3u + 1;
+	}
+	return h;
+}
+
+static int load_probe(struct agent_certs *c, struct err *e)
+{
+	struct tls_config tc = {.alpn = "http/1.1"};
+	char ca[PATH_MAX];
+
+	path_of(c, "ca", ".crt", ca);
+	return c->probe ? tls_ctx_reload_files(c->probe, &tc, NULL, NULL, ca, e) : tls_ctx_new_files(&tc, NULL, NULL, ca, &c->probe, e);
+}
+
+/* What has changed on disk, whoever changed it. */
+static void take_up(struct agent_certs *c)
+{
+	uint64_t now = stamp_of(c);
+	struct err e = ERR_INIT;
+
+	if (now == c->stamp)
+		return;
+	if (load_probe(c, &e) < 0 || load(c, CERT_CLIENT, &e) < 0 || load(c, CERT_SERVING, &e) < 0)
+		log_warn("agent", "changed certificates are not taken up yet: %s", e.text);
+	else
+		c->stamp = now;
+}
+
+/* The annotations as a merge patch. */
+static struct str annotations(const struct agent_certs *c, struct arena *a)
+{
+	struct str trusted = read_pem(c, "ca", a), rest = trusted, one;
+	const char *ids = "", *used = "";
+	int64_t from = 0, to = 0;
+
+	while (x509_pem_next(&rest, &one))
+		ids = arena_printf(a, "%s%s%s", ids, *ids ? "," : "", ca_id(a, one));
+	for (enum cert_use use = 0; use < CERT_N; use++) {
+		const char *id = issuer_of(c, current(c, use, &from, &to), trusted, a);
+
+		if (strstr(used, *id ? id : "unknown") == NULL)
+			used = arena_printf(a, "%s%s%s", used, *used ? "," : "", *id ? id : "unknown");
+	}
+	return arena_sprintf(a, "{\"metadata\":{\"annotations\":{\"" PKI_TRUSTED "\":\"%s\",\"" PKI_USED "\":\"%s\"}}}", ids, used);
+}
+
+static void told(struct client_req *req)
+{
+	struct agent_certs *c = container_of(req, struct agent_certs, req);
+
+	c->busy = false;
+	/* No Node yet, or nobody to tell: the next look tries again. */
+	if (req->err.code)
+		c->told[0] = '\0';
+	client_req_fini(req);
+	if (!c->stopped)
+		renew(c);
+}
+
+static void tell(struct agent_certs *c)
+{
+	struct str patch;
+
+	take_up(c);
+	client_req_init(&c->req, CLIENT_PATCH, resource_find("", "v1", "nodes"));
+	patch = annotations(c, &c->req.arena);
+	if (c->stamp != stamp_of(c) || str_eqc(patch, c->told)) {
+		client_req_fini(&c->req);
+		renew(c);
+		return;
+	}
+	snprintf(c->told, sizeof(c->told), "%.*s", STR_FMT(patch));
+	c->req.name = c->cfg.node_name;
+	c->req.body = patch;
+	c->req.content_type = CLIENT_MERGE_PATCH;
+	c->req.done = told;
+	c->busy = true;
+	client_do(c->client, &c->req);
+}
+
+/* Over a connection that a CA trusted so far vouches for. */
+static void fetched(struct client_req *req)
+{
+	struct agent_certs *c = container_of(req, struct agent_certs, req);
+	struct str have, text = req->answer, one;
+	struct x509_cert *cert = NULL;
+	char path[PATH_MAX];
+	struct err e = ERR_INIT;
+
+	c->busy = false;
+	if (c->stopped) {
+		client_req_fini(req);
+		return;
+	}
+	have = read_pem(c, "ca", &req->arena);
+	if (!req->err.code && !str_eq(have, text) && x509_pem_next(&text, &one) && x509_cert_from_pem(one, &cert, NULL) == 0) {
+		path_of(c, "ca", ".crt", path);
+		if (fs_write(path, req->answer, 0644, &e) < 0)
+			log_warn("agent", "the cluster's new CA is not kept: %s", e.text);
+		else
+			log_info("agent", "took up the CAs that the cluster trusts");
+	}
+	x509_cert_free(cert);
+	client_req_fini(req);
+	tell(c);
+}
+
+static void look(struct loop_timer *t)
+{
+	struct agent_certs *c = container_of(t, struct agent_certs, timer);
+	char path[PATH_MAX];
+
+	path_of(c, "ca", ".key", path);
+	if (access(path, F_OK) == 0) {
+		tell(c); /* the server beside us writes ca.crt */
+		return;
+	}
+	client_req_init(&c->req, CLIENT_RAW, NULL);
+	c->req.raw_method = "GET";
+	c->req.raw_path = "/kontiki/v1/ca";
+	c->req.accept = "text/plain";
+	c->req.done = fetched;
+	c->busy = true;
+	client_do(c->client, &c->req);
 }
 
 /* --- Life ---------------------------------------------------------------------------------------------------------- */
@@ -305,8 +502,18 @@ struct agent_certs *certs_new(const struct certs_cfg *cfg)
 	return c;
 }
 
+int certs_probe(struct agent_certs *c, struct tls_ctx **ret, struct err *e)
+{
+	int rv = load_probe(c, e);
+
+	if (rv == 0)
+		*ret = tls_ctx_ref(c->probe);
+	return rv;
+}
+
 int certs_contexts(struct agent_certs *c, struct tls_ctx *ret[CERT_N], struct err *e)
 {
+	c->stamp = stamp_of(c);
 	for (enum cert_use use = 0; use < CERT_N; use++) {
 		if (load(c, use, e) < 0)
 			return -e->code;
@@ -337,5 +544,6 @@ void certs_free(struct agent_certs *c)
 	x509_key_free(c->key);
 	for (enum cert_use use = 0; use < CERT_N; use++)
 		tls_ctx_unref(c->ctx[use]);
+	tls_ctx_unref(c->probe);
 	free(c);
 }

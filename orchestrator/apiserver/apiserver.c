@@ -18,7 +18,6 @@
 #include "orchestrator/apiserver/authn.h"
 #include "orchestrator/apiserver/authz_state.h"
 #include "orchestrator/apiserver/bootstrap.h"
-#include "orchestrator/apiserver/convert.h"
 #include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/quota_state.h"
 #include "orchestrator/apiserver/custom_index.h"
@@ -55,7 +54,6 @@ static void loop_context_free(struct api_loop *al)
 	authz_state_free(al->authz);
 	quota_state_free(al->quotas);
 	custom_index_free(al->custom);
-	convert_pool_free(al->conversions);
 	webhook_state_free(al->hooks);
 	service_clients_free(al->services);
 	api__openapi_forget(al);
@@ -130,6 +128,7 @@ static const char *own(const char *s)
 	X(cert)                                                                                                        \
 	X(key)                                                                                                         \
 	X(ca)                                                                                                          \
+	X(sa_trusted)                                                                                                  \
 	X(sa_key)                                                                                                      \
 	X(kubelet_client_cert)                                                                                         \
 	X(kubelet_client_key)                                                                                          \
@@ -443,10 +442,15 @@ int apiserver_reload(struct apiserver *srv, struct err *e)
 	const struct apiserver_cfg *c = &srv->cfg;
 	struct tls_config client = {.verify = TLS_VERIFY_REQUIRED, .alpn = "http/1.1"};
 
-	if (serving_tls(srv, e) < 0)
+	if (authn_reload(srv->authn, c, e) < 0 || serving_tls(srv, e) < 0)
 		return -e->code;
 	if (srv->kubelet_tls && tls_ctx_reload_files(srv->kubelet_tls, &client, c->kubelet_client_cert,
 						c->kubelet_client_key, c->ca, e) < 0)
 		return -e->code;
 	return encryption_open(srv, e);
+}
+
+int64_t apiserver_old_use(struct apiserver *srv, enum apiserver_old what, char user[256])
+{
+	return authn_old_use(srv->authn, what, user);
 }

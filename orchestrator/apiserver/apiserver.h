@@ -40,6 +40,7 @@ struct apiserver_cfg {
 	const char *sa_verify_keys; /* "a,b": further files of keys that tokens may be signed with (rotation); NULL: none */
 	const char *requestheader_ca, *requestheader_names; /* a front proxy's CA file and certificate names ("a,b"); NULL: none */
 	struct oidc_cfg oidc;   /* issuer NULL: none */
+	const char *sa_trusted; /* a file of keys that are trusted too while it is there (the signing key is being replaced); NULL: none */
 	const char *sa_key;     /* signs service-account tokens (private key); the public half checks them */
 	const char *kubelet_client_cert, *kubelet_client_key; /* for log, exec, attach, portforward; NULL: no such */
 	const char *token_file; /* "token,user,uid,group|group" lines; NULL: none */
@@ -69,6 +70,13 @@ uint16_t apiserver_port(const struct apiserver *);
 bool apiserver_ready(const struct apiserver *);
 /* Take up new certificate, key and encryption files (the same paths). */
 int apiserver_reload(struct apiserver *, struct err *);
+
+/*
+ * While the CA or the token key is being replaced: who came last with what the old one signed, and when (wall clock; 0: nobody).
+ * Nodes apart, which say themselves what they have.
+ */
+enum apiserver_old { APISERVER_OLD_CA, APISERVER_OLD_TOKEN, APISERVER_OLD_N };
+int64_t apiserver_old_use(struct apiserver *, enum apiserver_old, char user[256]);
 
 /*
  * A client for the current loop, acting as `user` in group system:masters. Requests skip HTTP and JSON.

@@ -1,8 +1,12 @@
 #include "orchestrator/apiserver/authn.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -31,11 +35,29 @@
 #define EXTRA_NODE_NAME "authentication.kubernetes.io/node-name"
 #define EXTRA_NODE_UID "authentication.kubernetes.io/node-uid"
 
+/* What is read from files that may change under us. Immutable; the ones before are kept, since loops may be reading them. */
+struct material {
+	struct x509_key *key;     /* signs; NULL: this server makes no tokens */
+	struct keyset *keys;      /* all that may have signed, `key` among them */
+	struct keyset *replaced;  /* while the signing key is being replaced: the old and the new one */
+	struct str kid;           /* of `key` */
+	struct str ca_pem, signer; /* signer: the subject of the CA that signs now, while there are two; else empty */
+	struct material *before;
+	struct arena arena;
+};
+
+/* Who came last with what an old key signed. */
+struct old_use {
+	char user[256];
+	int64_t at_s;
+};
+
 struct api_authn {
-	struct x509_key *key;  /* signs; NULL: this server makes no tokens */
-	struct keyset *keys;   /* all that may have signed, `key` among them */
+	_Atomic(struct material *) now;
+	pthread_mutex_t lock; /* guards `old` */
+	struct old_use old[APISERVER_OLD_N];
 	struct oidc *oidc;     /* NULL: none */
-	struct str ca_pem, proxy_ca_pem; /* proxy: empty without a front proxy */
+	struct str proxy_ca_pem; /* empty without a front proxy */
 	const char *proxy_names;         /* its certificates' names, by commas; NULL: any of that CA */
 	struct str issuer;
 	struct map tokens; /* token -> struct api_user, in the arena */
@@ -81,31 +103,101 @@ static int token_file_load(struct api_authn *an, const char *path, struct err *e
 }
 
 /* A file's text in the arena. */
-static int text_of(struct api_authn *an, const char *path, struct str *ret, struct err *e)
+static int text_of(struct arena *a, const char *path, struct str *ret, struct err *e)
 {
 	_cleanup_(buf_fini) struct buf text = BUF_INIT;
 
 	if (api_file_read(path, TOKEN_FILE_MAX, &text, e) < 0)
 		return -(int)e->code;
-	*ret = arena_str(&an->arena, buf_str(&text));
+	*ret = arena_str(a, buf_str(&text));
 	return 0;
 }
 
+static void material_free(struct material *m)
+{
+	if (!m)
+		return;
+	x509_key_free(m->key);
+	keyset_free(m->keys);
+	keyset_free(m->replaced);
+	arena_fini(&m->arena);
+	free(m);
+}
+
 /* The signing key, and those in further files ("a,b"): an old key goes on being good until it is taken out. */
-static int keys_load(struct api_authn *an, const struct apiserver_cfg *cfg, struct err *e)
+static int keys_load(struct material *m, const struct apiserver_cfg *cfg, struct err *e)
 {
 	struct str path, text, rest = str_from(cfg->sa_verify_keys);
 
-	an->keys = keyset_new();
-	if (cfg->sa_key && (x509_key_load(cfg->sa_key, &an->key, e) < 0 || text_of(an, cfg->sa_key, &text, e) < 0 ||
-				   keyset_add_pem(an->keys, text, e) < 0))
+	if (cfg->sa_key && (x509_key_load(cfg->sa_key, &m->key, e) < 0 || text_of(&m->arena, cfg->sa_key, &text, e) < 0 ||
+				   keyset_add_pem(m->keys, text, e) < 0 || jwt_kid(&m->arena, m->key, &m->kid, e) < 0))
 		return err_prefix(e, "service account key %s", cfg->sa_key);
 	while (rest.n > 0) {
 		str_cut(rest, ',', &path, &rest);
-		if (text_of(an, arena_cstr(&an->arena, path), &text, e) < 0 || keyset_add_pem(an->keys, text, e) < 0)
+		if (text_of(&m->arena, arena_cstr(&m->arena, path), &text, e) < 0 || keyset_add_pem(m->keys, text, e) < 0)
 			return err_prefix(e, "service account key %.*s", STR_FMT(path));
 	}
+	/* There while the key is being replaced. */
+	if (!cfg->sa_trusted || access(cfg->sa_trusted, F_OK) < 0)
+		return 0;
+	m->replaced = keyset_new();
+	if (text_of(&m->arena, cfg->sa_trusted, &text, e) < 0 || keyset_add_pem(m->keys, text, e) < 0 || keyset_add_pem(m->replaced, text, e) < 0)
+		return err_prefix(e, "service account keys %s", cfg->sa_trusted);
 	return 0;
+}
+
+static int ca_load(struct material *m, const struct apiserver_cfg *cfg, struct err *e)
+{
+	struct x509_info info;
+	struct str rest, first, second;
+
+	if (!cfg->ca)
+		return 0;
+	if (text_of(&m->arena, cfg->ca, &m->ca_pem, e) < 0)
+		return -(int)e->code;
+	rest = m->ca_pem;
+	if (!x509_pem_next(&rest, &first))
+		return err_set(e, ERR_INVALID, "%s: no certificate in it", cfg->ca);
+	if (!x509_pem_next(&rest, &second))
+		return 0;
+	if (x509_info_from_pem(first, &m->arena, &info, e) < 0)
+		return err_prefix(e, "%s", cfg->ca);
+	m->signer = info.subject;
+	return 0;
+}
+
+int authn_reload(struct api_authn *an, const struct apiserver_cfg *cfg, struct err *e)
+{
+	struct material *m = xcalloc(1, sizeof(*m));
+
+	arena_init(&m->arena);
+	m->keys = keyset_new();
+	if (keys_load(m, cfg, e) < 0 || ca_load(m, cfg, e) < 0) {
+		material_free(m);
+		return -(int)e->code;
+	}
+	m->before = atomic_load(&an->now);
+	atomic_store(&an->now, m);
+	return 0;
+}
+
+static void note_old(struct api_authn *an, enum apiserver_old what, struct str user)
+{
+	pthread_mutex_lock(&an->lock);
+	snprintf(an->old[what].user, sizeof(an->old[what].user), "%.*s", STR_FMT(user));
+	an->old[what].at_s = clock_wall_s();
+	pthread_mutex_unlock(&an->lock);
+}
+
+int64_t authn_old_use(struct api_authn *an, enum apiserver_old what, char user[256])
+{
+	int64_t at;
+
+	pthread_mutex_lock(&an->lock);
+	memcpy(user, an->old[what].user, sizeof(an->old[what].user));
+	at = an->old[what].at_s;
+	pthread_mutex_unlock(&an->lock);
+	return at;
 }
 
 static int proxy_load(struct api_authn *an, const struct apiserver_cfg *cfg, struct err *e)
@@ -113,7 +205,7 @@ static int proxy_load(struct api_authn *an, const struct apiserver_cfg *cfg, str
 	if (!cfg->requestheader_ca)
 		return 0;
 	an->proxy_names = cfg->requestheader_names;
-	if (text_of(an, cfg->requestheader_ca, &an->proxy_ca_pem, e) < 0 || text_of(an, cfg->ca, &an->ca_pem, e) < 0)
+	if (text_of(&an->arena, cfg->requestheader_ca, &an->proxy_ca_pem, e) < 0)
 		return err_prefix(e, "front proxy");
 	return 0;
 }
@@ -129,8 +221,9 @@ int authn_open(const struct apiserver_cfg *cfg, struct api_authn **ret, struct e
 
 	arena_init(&an->arena);
 	map_init(&an->tokens);
+	pthread_mutex_init(&an->lock, NULL);
 	an->issuer = str_from(cfg->issuer ? cfg->issuer : DEFAULT_ISSUER);
-	if (keys_load(an, cfg, e) < 0 || proxy_load(an, cfg, e) < 0 || oidc_load(an, cfg, e) < 0 ||
+	if (authn_reload(an, cfg, e) < 0 || proxy_load(an, cfg, e) < 0 || oidc_load(an, cfg, e) < 0 ||
 			(cfg->token_file && token_file_load(an, cfg->token_file, e) < 0)) {
 		authn_close(an);
 		return -e->code;
@@ -143,9 +236,12 @@ void authn_close(struct api_authn *an)
 {
 	if (!an)
 		return;
-	x509_key_free(an->key);
-	keyset_free(an->keys);
+	for (struct material *m = atomic_load(&an->now), *before; m; m = before) {
+		before = m->before;
+		material_free(m);
+	}
 	oidc_free(an->oidc);
+	pthread_mutex_destroy(&an->lock);
 	map_fini(&an->tokens);
 	arena_fini(&an->arena);
 	free(an);
@@ -153,12 +249,12 @@ void authn_close(struct api_authn *an)
 
 const struct x509_key *authn_key(const struct api_authn *an)
 {
-	return an->key;
+	return atomic_load(&an->now)->key;
 }
 
 const struct keyset *authn_keys(const struct api_authn *an)
 {
-	return an->keys;
+	return atomic_load(&an->now)->keys;
 }
 
 struct oidc *authn_oidc(const struct api_authn *an)
@@ -346,6 +442,18 @@ static enum authn_verdict bootstrap_token(struct api_request *req, struct str to
 	return AUTHN_YES;
 }
 
+static enum authn_verdict our_token(struct api_request *req, const struct jwt *t, const struct str *audiences, size_t n,
+		struct api_user *ret, struct err *e)
+{
+	const struct material *m = atomic_load(&req->srv->authn->now);
+	enum authn_verdict v = keyset_check(m->keys, t, e) < 0 ? AUTHN_NO : service_account(req, t->claims, audiences, n, ret, e);
+	struct err ignored;
+
+	if (v == AUTHN_YES && m->replaced && !str_eq(t->kid, m->kid) && keyset_check(m->replaced, t, &ignored) == 0)
+		note_old(req->srv->authn, APISERVER_OLD_TOKEN, ret->name);
+	return v;
+}
+
 enum authn_verdict authn_token(struct api_request *req, struct str token, const struct str *audiences, size_t n,
 		struct api_user *ret, struct err *e)
 {
@@ -372,20 +480,22 @@ enum authn_verdict authn_token(struct api_request *req, struct str token, const 
 		case OIDC_NO:
 			return AUTHN_NO;
 		}
-	if (keyset_check(an->keys, &t, e) < 0)
-		return AUTHN_NO;
-	return service_account(req, t.claims, audiences, n, ret, e);
+	return our_token(req, &t, audiences, n, ret, e);
 }
 
 /* --- The step --------------------------------------------------------------------------------------------- */
 
 static void from_cert(struct api_request *req)
 {
+	const struct material *m = atomic_load(&req->srv->authn->now);
 	const struct x509_info *c = req->peer;
 
 	req->user.name = arena_str(&req->arena, c->cn);
 	req->user.method = "cert";
 	user_groups(&req->arena, &req->user, c->orgs, c->n_orgs);
+	/* Nodes say themselves what they have; their connections outlive their certificates. */
+	if (m->signer.n > 0 && !str_eq(c->issuer, m->signer) && !str_has_prefix(c->cn, STR("system:node:")))
+		note_old(req->srv->authn, APISERVER_OLD_CA, c->cn);
 }
 
 static bool issued_by(const struct x509_info *peer, struct str ca_pem)
@@ -461,7 +571,7 @@ enum step_result api__authenticate(struct api_request *req)
 		return STEP_NEXT;
 	if (an->proxy_ca_pem.n > 0 && from_front_proxy(req, an))
 		return STEP_NEXT;
-	if (req->peer && req->peer->cn.n > 0 && (an->proxy_ca_pem.n == 0 || issued_by(req->peer, an->ca_pem))) {
+	if (req->peer && req->peer->cn.n > 0 && (an->proxy_ca_pem.n == 0 || issued_by(req->peer, atomic_load(&an->now)->ca_pem))) {
 		from_cert(req);
 		return STEP_NEXT;
 	}

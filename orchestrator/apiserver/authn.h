@@ -1,6 +1,7 @@
 /*
  * Who asks: client certificate, front proxy, service-account token, bootstrap token, an OIDC issuer's token, static token, or
- * anonymous; and making service-account tokens. Keys and the token file are read at start; all else is looked up in the store.
+ * anonymous; and making service-account tokens. The token file is read at start, keys and the CA again whenever they change
+ * (authn_reload); all else is looked up in the store.
  */
 #ifndef ORCHESTRATOR_APISERVER_AUTHN_H
 #define ORCHESTRATOR_APISERVER_AUTHN_H
@@ -8,6 +9,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
+#include "orchestrator/apiserver/apiserver.h"
 
 struct api_authn;
 struct api_request;
@@ -20,6 +22,10 @@ struct x509_key;
 
 int authn_open(const struct apiserver_cfg *, struct api_authn **ret, struct err *);
 void authn_close(struct api_authn *);
+/* Read keys and CA again; on an error the ones before stay. Any thread, one at a time. */
+int authn_reload(struct api_authn *, const struct apiserver_cfg *, struct err *);
+/* See apiserver_old_use. */
+int64_t authn_old_use(struct api_authn *, enum apiserver_old, char user[256]);
 const struct x509_key *authn_key(const struct api_authn *);
 struct str authn_issuer(const struct api_authn *);
 /* The keys that service-account tokens may be signed with. */

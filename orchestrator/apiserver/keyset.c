@@ -43,6 +43,13 @@ int keyset_add(struct keyset *ks, const char *kid, struct x509_key *key, struct 
 		rv = err_set(e, ERR_TOO_MANY, "more than %d keys", MAX_KEYS);
 	else if (!kid)
 		rv = jwt_kid(&a, key, &own, e);
+	for (size_t i = 0; rv == 0 && !kid && i < ks->n; i++)
+		if (str_eqc(own, ks->v[i].kid)) {
+			/* It is there already. */
+			x509_key_free(key);
+			arena_fini(&a);
+			return 0;
+		}
 	if (rv < 0) {
 		x509_key_free(key);
 	} else {

@@ -3,5 +3,6 @@ noinst_LIBRARIES += libclient.a
 libclient_a_SOURCES = \
 	orchestrator/client/csr.c orchestrator/client/csr.h \
 	orchestrator/client/client.c orchestrator/client/client.h \
-	orchestrator/client/client_http.c orchestrator/client/client_http.h
+	orchestrator/client/client_http.c orchestrator/client/client_http.h \
+	orchestrator/client/pki_annotations.h
 libclient_a_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)

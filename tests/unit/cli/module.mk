@@ -21,3 +21,8 @@ UNIT_TESTS += tests/unit/cli/test_etcd_config
 tests_unit_cli_test_etcd_config_SOURCES = tests/unit/cli/test_etcd_config.c
 tests_unit_cli_test_etcd_config_CFLAGS = $(CLI_TEST_CFLAGS)
 tests_unit_cli_test_etcd_config_LDADD = $(CLI_TEST_LIBS)
+
+UNIT_TESTS += tests/unit/cli/test_rotation
+tests_unit_cli_test_rotation_SOURCES = tests/unit/cli/test_rotation.c cli/files.c cli/join_token.c cli/pki.c cli/rotation.c cli/rotation_obstacles.c
+tests_unit_cli_test_rotation_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_cli_test_rotation_LDADD = libproto.a $(IO_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(PCRE2_LIBS) $(CMOCKA_LIBS) -lm

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "base/clock.h"
@@ -12,7 +13,7 @@
 #include "io/http_server.h"
 #include "io/tls.h"
 #include "io/x509.h"
-#include "orchestrator/apiserver/apiserver.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/jwt.h"
 #include "orchestrator/apiserver/keyset.h"
 #include "orchestrator/apiserver/oidc.h"
@@ -26,12 +27,21 @@ static struct http_handler handler;
 static struct tls_ctx *issuer_tls;
 static struct keyset *published;
 static struct x509_key *first, *second;
-static char url[64], ca[128], proxy_ca[128], old_key[128];
+static char url[64], ca[128], proxy_ca[128], old_key[128], trusted_keys[128];
 
 static void must(int r, const struct err *e)
 {
 	if (r < 0)
 		fail_msg("%s", e->text);
+}
+
+static void write_text(const char *path, struct str text)
+{
+	FILE *f = fopen(path, "we");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(text.p, 1, text.n, f), text.n);
+	fclose(f);
 }
 
 /* --- The pure part ------------------------------------------------------------------------------------------ */
@@ -202,6 +212,8 @@ static void configure(const char *dir, struct apiserver_cfg *cfg)
 	cfg->requestheader_ca = proxy_ca;
 	cfg->requestheader_names = "proxy";
 	cfg->sa_verify_keys = old_key;
+	snprintf(trusted_keys, sizeof(trusted_keys), "%s/sa-trusted.pem", dir);
+	cfg->sa_trusted = trusted_keys;
 }
 
 static int start(void **state)
@@ -309,6 +321,68 @@ static void test_old_key(void **state)
 	assert_non_null(json_getc(o, "jwks_uri"));
 }
 
+#define OURS "{\"iss\":\"https://kubernetes.default.svc.cluster.local\",\"aud\":\"https://kubernetes.default.svc.cluster.local\"," \
+	"\"kubernetes.io\":{\"namespace\":\"default\",\"serviceaccount\":{\"name\":\"sa\"}}}"
+
+/* What changes on disk is taken up: keys that are trusted too for a while, and two CAs. Who comes with something old is noted. */
+static void test_rotation(void **state)
+{
+	struct x509_key *key, *ca_key;
+	struct x509_cert *other;
+	struct buf pem = BUF_INIT, two = BUF_INIT, one = BUF_INIT;
+	struct err e = ERR_INIT;
+	char user[256];
+
+	(void)state;
+	must(x509_key_new(&key, &e), &e);
+	must(x509_key_public_pem(key, &pem, &e), &e);
+	rig_as(NULL);
+	bearer(key, OURS);
+	rig_call("POST", WHO, "{}", 401);
+	write_text(trusted_keys, buf_str(&pem));
+	must(apiserver_reload(rig_server, &e), &e);
+	assert_int_equal(apiserver_old_use(rig_server, APISERVER_OLD_TOKEN, user), 0);
+	bearer(key, OURS);
+	rig_call("POST", WHO, "{}", 201);
+	assert_true(apiserver_old_use(rig_server, APISERVER_OLD_TOKEN, user) > 0);
+	assert_string_equal(user, "system:serviceaccount:default:sa");
+	unlink(trusted_keys);
+	must(apiserver_reload(rig_server, &e), &e);
+	bearer(key, OURS);
+	rig_call("POST", WHO, "{}", 401);
+
+	/* Another CA signs now; that of our certificates is still trusted. */
+	must(api_file_read(ca, 65536, &one, &e), &e);
+	must(x509_key_new(&ca_key, &e), &e);
+	must(x509_ca_new("kontiki-ca-2", 1, ca_key, &other, &e), &e);
+	must(x509_cert_to_pem(other, &two, &e), &e);
+	buf_adds(&two, buf_str(&one));
+	write_text(ca, buf_str(&two));
+	must(apiserver_reload(rig_server, &e), &e);
+	rig_as("jane");
+	rig_call("POST", WHO, "{}", 201);
+	assert_true(apiserver_old_use(rig_server, APISERVER_OLD_CA, user) > 0);
+	assert_string_equal(user, "jane");
+	/* Nodes say themselves what they have. */
+	rig_as("node1");
+	rig_call("POST", WHO, "{}", 201);
+	apiserver_old_use(rig_server, APISERVER_OLD_CA, user);
+	assert_string_equal(user, "jane");
+	/* A file that is no CA changes nothing. */
+	rig_as("admin");
+	write_text(ca, STR("nonsense"));
+	assert_true(apiserver_reload(rig_server, &e) < 0);
+	rig_call("POST", WHO, "{}", 201);
+	write_text(ca, buf_str(&one));
+	must(apiserver_reload(rig_server, &e), &e);
+	buf_fini(&pem);
+	buf_fini(&one);
+	buf_fini(&two);
+	x509_key_free(key);
+	x509_key_free(ca_key);
+	x509_cert_free(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -316,7 +390,8 @@ int main(void)
 			cmocka_unit_test(test_jwks),
 			cmocka_unit_test_setup(test_oidc, start),
 			cmocka_unit_test(test_proxy),
-			cmocka_unit_test_teardown(test_old_key, stop),
+			cmocka_unit_test(test_old_key),
+			cmocka_unit_test_teardown(test_rotation, stop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,103 @@
+#!/bin/bash
+# The CA and the token key are replaced while clients write: no request fails, a server that dies in between catches up, the old
+# ones are given up only when nobody needs them, and then they are worth nothing.
+# shellcheck source=tests/system/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+cluster_up --servers 3 --agents 1
+t "the nodes become ready" until_ok 60 nodes_ready 4
+cp "$tmp/kubeconfig" "$tmp/old"
+old_token=$(cat "$cluster_dir/server-2/pki/join.token")
+k run looker --image=busybox --restart=Never --command -- sleep 1000 >/dev/null
+
+# Each call is a connection of its own; what fails is noted.
+prober() { # KUBECONFIG LOG
+	while :; do
+		"$KUBECTL" --kubeconfig "$1" --cache-dir "$tmp/kube-cache" get configmaps -n default -o name >/dev/null 2>>"$2" || echo "failed $(now)" >>"$2"
+		echo >>"$2.count"
+	done
+}
+start_load() { # KUBECONFIG NAME
+	cp "$1" "$tmp/kubeconfig"
+	start_writer "$2" --pause 5
+	: >"$tmp/$2.probe"
+	prober "$1" "$tmp/$2.probe" &
+	background+=($!)
+}
+no_failures() { # NAME
+	! grep -q failed "$tmp/$1.probe" || { cat "$tmp/$1.probe"; return 1; }
+	awk '$4 != "ack"' "$tmp/$1.log" | grep . && return 1
+	[ "$(acks "$tmp/$1.log")" -ge 50 ] && [ "$(wc -l <"$tmp/$1.probe.count")" -ge 10 ]
+}
+cas() { "$KUBECTL" --kubeconfig "$cluster_dir/admin.kubeconfig" -n "$1" get configmap kube-root-ca.crt -o 'jsonpath={.data.ca\.crt}' | grep -c BEGIN; }
+certs_in() { grep -c BEGIN "$1"; }
+verifies() { # SERVER PORT CA-FILE
+	in_switch openssl s_client -connect "$(addr_of "$1"):$2" -CAfile "$3" -verify_return_error </dev/null 2>&1 | grep -q 'Verify return code: 0'
+}
+join_status() { # TOKEN
+	in_switch curl -sSk --http1.1 -m 20 -o /dev/null -w '%{http_code}\n' -X POST -H "Authorization: Bearer ${1##*.}" -d '{}' \
+		"https://$(addr_of server-2):6443/kontiki/v1/join/agent"
+}
+cp "$cluster_dir/server-1/pki/ca.crt" "$tmp/old-ca.crt"
+
+# --- the first step
+t_out "it says what it will do" 'The second step, --retire, ends the trust in the old CA' kk cert rotate-ca
+t_out "and does nothing" '^Nothing has been changed' kk cert rotate-ca
+t_err "there is nothing to retire" 'none has been begun' kk cert rotate-ca --retire --yes
+follower=$(servers | grep -vx "$(leader)" | head -n 1)
+t "a server dies" node kill "$follower"
+start_load "$tmp/old" first
+until_ok 20 has_acks "$tmp/first.log" 20 >/dev/null
+t_err "the first step waits for it" 'not all have followed within 6 seconds' kk cert rotate-ca --yes --wait 6
+t_out "status tells of the rotation" "server $follower has not taken up the last step" kk cert status
+t_out "and shows both CAs" '^ca.crt .*CN=kontiki-ca-' kk cert status --data-dir "$cluster_dir/$(leader)"
+t "the server comes back" node start "$follower"
+t_out "the same command goes on where it stood" 'it signs now' kk cert rotate-ca --yes --wait 60
+"$KONTIKI" kubeconfig >"$tmp/new"
+t "the API shows a certificate of the new CA" verifies "$follower" 6443 <(kk cert status >/dev/null; awk '/BEGIN/{n++} n==1' "$cluster_dir/pki/ca.crt")
+t "who knows only the old one is served" verifies "$follower" 6443 "$tmp/old-ca.crt"
+t "a pod trusts both" until_ok 100 is 2 "$KUBECTL" --kubeconfig "$tmp/new" exec looker -- grep -c BEGIN /var/run/secrets/kubernetes.io/serviceaccount/ca.crt
+t "no request has failed" no_failures first
+t "the old token still joins" is 400 join_status "$old_token"
+new_token=$(cat "$cluster_dir/server-2/pki/join.token")
+t "the new one names the new CA" [ "${old_token%.*}" != "${new_token%.*}" ]
+
+# --- the second step
+t_err "the old CA stays while somebody comes with its certificate" 'not yet: kubernetes-admin came to server .* with a certificate of the old CA' \
+	kk cert rotate-ca --retire --yes
+stop_writers
+start_load "$tmp/new" second
+# Half a minute without anybody.
+t "then it is given up" until_ok 60 kk cert rotate-ca --retire --yes
+t "no request has failed" no_failures second
+stop_writers
+t "one CA is left on a server" is 1 certs_in "$cluster_dir/$follower/pki/ca.crt"
+t "and for pods" until_ok 10 is 1 cas kube-system
+t "and on the node without a control plane" until_ok 20 is 1 certs_in "$cluster_dir/agent-1/pki/ca.crt"
+t_err "the old kubeconfig is worth nothing" 'unknown authority' "$KUBECTL" --kubeconfig "$tmp/old" get nodes
+t_err "the old token joins nobody" 'belongs to another cluster' in_node agent-1 "$KONTIKI" agent --server "https://$(addr_of server-2):6443" \
+	--token "$old_token" --name nobody --data-dir "$tmp/nobody"
+cp "$tmp/new" "$tmp/kubeconfig"
+t "the nodes are ready" nodes_ready 4
+t "the leader may die, with the new certificates between the members" node kill "$(leader)"
+t "and another leads" until_ok 20 has_leader
+t "members talk" k create configmap after
+for s in $(servers); do node start "$s" >/dev/null 2>&1; done
+t "all come back" until_ok 60 nodes_ready 4
+
+# --- the token key
+k create serviceaccount bot >/dev/null
+before=$(k create token bot)
+whoami() { "$KUBECTL" --kubeconfig /dev/null --server "$(k config view --minify -o 'jsonpath={.clusters[0].cluster.server}')" \
+	--insecure-skip-tls-verify --token "$1" auth whoami; }
+kid() { cut -d. -f1 <<<"$1" | base64 -d 2>/dev/null | jq -r .kid; }
+t_out "a new token key" 'it signs now' kk cert rotate-sa --yes --wait 60
+after=$(k create token bot)
+t "signs" [ "$(kid "$before")" != "$(kid "$after")" ]
+t_out "the old token is good" 'system:serviceaccount:default:bot' whoami "$before"
+t_out "and the new one" 'system:serviceaccount:default:bot' whoami "$after"
+t "both keys are published" is 2 sh -c "\"$KUBECTL\" --kubeconfig \"$tmp/kubeconfig\" get --raw /openid/v1/jwks | jq '.keys | length'"
+t_err "the old key stays while its tokens live" 'system:serviceaccount:default:bot came|are renewed within' kk cert rotate-sa --retire --yes
+t_out "unless one insists" 'no longer trusted' kk cert rotate-sa --retire --yes --force
+t_err "then they are worth nothing" 'Unauthorized|logged in' whoami "$before"
+t_out "the new one stays" 'system:serviceaccount:default:bot' whoami "$after"
