@@ -79,7 +79,7 @@ static void send_request(struct attempt *a)
 	m.admin.addr = str_from(a->j->addr);
 	m.admin.url = str_from(a->j->url);
 	m.admin.zone = str_from(a->j->zone);
-	m.admin.flags = a->j->witness ? MEMBER_FLAG_WITNESS : 0;
+	m.admin.flags = (a->j->witness ? MEMBER_FLAG_WITNESS : 0) | (a->j->again ? MEMBER_FLAG_AGAIN : 0);
 	msg_encode(&m, &b);
 	stream_write(a->stream, buf_str(&b), NULL);
 	buf_fini(&b);

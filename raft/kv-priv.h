@@ -31,6 +31,7 @@ struct kv {
 	struct stable stable;
 	int lock_fd;
 	bool disk_open, stable_open;
+	bool rejoins; /* in its own place, because its vote or identity was damaged */
 	struct store *store;
 	struct member *member;
 	struct transport *transport;

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "raft/kv-priv.h"
+#include "raft/repair.h"
 
 /* --- Start --------------------------------------------------------------------------------------------------------------- */
 
@@ -138,14 +139,33 @@ void kv__member_cfg(struct kv *kv, uint64_t *ids, struct member_cfg *cfg)
 		ids[i] = member_initial_id(kv->stable.cluster_id, kv->first[i].name);
 }
 
-/* Identity is settled: store, transport, member. */
-static int start_member(struct kv *kv, struct err *e)
+static int put_state_aside(struct kv *kv, struct err *e)
+{
+	_cleanup_(freep) char *dir = xasprintf("%s/store", kv->data_dir);
+
+	store_abandon(TAKE(kv->store));
+	return repair_state(&kv->disk.disk, dir, kv->stable.member_id, e);
+}
+
+static int make_member(struct kv *kv, struct err *e)
 {
 	uint64_t ids[KV_MAX_MEMBERS];
 	struct member_cfg cfg;
-	int rc;
 
-	rc = open_store(kv, kv->stable.cluster_id, kv->stable.member_id, e);
+	kv__member_cfg(kv, ids, &cfg);
+	return member_new(&cfg, kv, &kv->member, e);
+}
+
+/* Identity is settled: store, transport, member. What is damaged is put aside if others have it (raft/repair.h). */
+static int start_member(struct kv *kv, struct err *e)
+{
+	int rc = open_store(kv, kv->stable.cluster_id, kv->stable.member_id, e);
+
+	if (rc == -(int)ERR_CORRUPT) {
+		rc = put_state_aside(kv, e);
+		if (rc == 0)
+			rc = open_store(kv, kv->stable.cluster_id, kv->stable.member_id, e);
+	}
 	if (rc == 0)
 		rc = start_transport(kv, e);
 	if (rc != 0)
@@ -155,8 +175,14 @@ static int start_member(struct kv *kv, struct err *e)
 	uv_mutex_unlock(&kv->lock);
 	ASSERT(uv_thread_create(&kv->writer, kv__writer_main, kv) == 0);
 	kv->writer_runs = true;
-	kv__member_cfg(kv, ids, &cfg);
-	rc = member_new(&cfg, kv, &kv->member, e);
+	rc = make_member(kv, e);
+	if (rc == -(int)ERR_CORRUPT) {
+		rc = put_state_aside(kv, e);
+		if (rc == 0)
+			rc = open_store(kv, kv->stable.cluster_id, kv->stable.member_id, e);
+		if (rc == 0)
+			rc = make_member(kv, e);
+	}
 	if (rc == 0) {
 		member_on_join_reply(kv->member, kv__join_reply);
 		/* What member_new asked for came before there was a member to answer for it. */
@@ -198,6 +224,8 @@ static void joined(struct join *j, uint64_t cluster_id, const struct err *e)
 		rc = err_set(&kv->boot_err, ERR_CANCELED, "stopped while joining");
 	if (rc == 0)
 		rc = stable_save_member(&kv->stable, cluster_id, j->member_id, kv->name, true, &kv->boot_err);
+	if (rc == 0 && kv->rejoins)
+		rc = repair_rejoined(&kv->disk.disk, &kv->boot_err);
 	if (rc == 0)
 		rc = start_member(kv, &kv->boot_err);
 	booted(kv, rc);
@@ -208,6 +236,7 @@ static void start_join(struct kv *kv)
 	kv->joining = (struct join){.loop = kv->loop,
 				    .addrs = (const char *const *)kv->join,
 				    .n_addrs = kv->cfg.n_join,
+				    .again = kv->rejoins,
 				    .tls = kv->cfg.tls_client,
 				    .trust = {kv->cfg.foreign_peers, kv->cfg.peer_cns},
 				    .member_id = (random_u64() >> 1) | 1,
@@ -221,11 +250,48 @@ static void start_join(struct kv *kv)
 	join_start(&kv->joining);
 }
 
+/* Whom to ask for admission is what the damaged member knew of the others. */
+static void join_the_others(struct kv *kv)
+{
+	char addrs[KV_MAX_MEMBERS][KV_ADDR_MAX];
+	size_t n = repair_addresses(&kv->disk.disk, kv->name, addrs);
+
+	for (size_t i = 0; i < kv->cfg.n_join; i++)
+		free(kv->join[i]);
+	free(kv->join);
+	kv->join = xcalloc(n + 1, sizeof(*kv->join));
+	for (size_t i = 0; i < n; i++)
+		kv->join[i] = xstrdup(addrs[i]);
+	kv->cfg.n_join = n;
+	kv->rejoins = true;
+}
+
+/* Identity or vote are damaged, or were the last time, and that has not come to its end. */
+static int rejoin(struct kv *kv, struct err *e)
+{
+	_cleanup_(freep) char *dir = xasprintf("%s/store", kv->data_dir);
+	int rc;
+
+	if (kv->stable_open)
+		stable_close(&kv->stable);
+	kv->stable_open = false;
+	rc = repair_identity(&kv->disk.disk, dir, kv->name, e);
+	if (rc == 0) {
+		rc = stable_open(&kv->stable, &kv->disk.disk, e);
+		kv->stable_open = rc == 0;
+	}
+	if (rc == 0)
+		join_the_others(kv);
+	return rc;
+}
+
 static void run_boot(struct loop_msg *msg)
 {
 	struct kv *kv = container_of(msg, struct kv, boot);
 	int rc = open_files(kv, &kv->boot_err);
 
+	if ((rc == 0 && repair_rejoins(&kv->disk.disk)) || (rc == -(int)ERR_CORRUPT && kv->disk_open))
+		rc = rejoin(kv, &kv->boot_err);
 	if (rc == 0)
 		rc = check_name(kv, &kv->boot_err);
 	if (rc == 0 && !kv->stable.has_member && kv->cfg.n_join > 0) {

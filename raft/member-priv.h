@@ -60,6 +60,8 @@ struct change {
 	uint64_t peer, conn, id;
 	uint64_t deadline;
 	uint8_t op, why;  /* enum member_admin_op, enum kv_why */
+	bool again;       /* JOIN: in its own place */
+	bool vacated;     /* and that has been vacated for it */
 	bool handed_over; /* the leader's own removal: it has tried to hand over first */
 	uint64_t target;
 	uint64_t index;   /* of its configuration entry */
@@ -78,6 +80,7 @@ struct conf_edit {
 #define MEMBER_ADDRESS_MAX (2 * KV_NAME_MAX + 2 * KV_ADDR_MAX + 32)
 #define MEMBER_FLAG_LEARNER 1u
 #define MEMBER_FLAG_WITNESS 2u
+#define MEMBER_FLAG_AGAIN 4u /* a joiner that was this member until its files were damaged */
 
 /*
  * Which proposals of a peer have arrived: a repeated frame must not become a repeated write. Ids count up from a random
@@ -150,6 +153,8 @@ struct member {
 
 	/* The configuration as of `applied`, encoded as the core does. */
 	struct buf conf;
+	struct buf noted; /* what the file `peers` holds of it */
+	bool told_damage; /* the store is damaged, and nobody else has what it has: said once */
 	uint64_t conf_index;
 	bool was_member;
 	struct peer_state peers[KV_MAX_MEMBERS * 2];
@@ -274,6 +279,15 @@ void member__halted_frame(struct member *, uint64_t from, const struct msg *);
 const char *member__disk_trouble(struct member *, uint64_t now);
 bool member__load_forgetful(struct member *);
 int member__repair_log(struct member *, struct err *); /* *e: in, what is wrong */
+/* Two other voters have what this member has, as far as it knows. */
+bool member__others_have_it(struct member *);
+/* Something read from the store did not match its checksum: where others have it, this member stops, and takes it from them when
+ * it is started again. */
+void member__look_for_damage(struct member *);
+/* A damaged store that others can replace is not to be opened any more. */
+void member__give_up_store(struct member *);
+/* Keep the file `peers` up to date; see raft/stable.h. */
+void member__note_peers(struct member *);
 void member__maybe_remember(struct member *);
 
 /* member_defrag.c */

@@ -56,6 +56,7 @@ void member__fatal(struct member *m, const struct err *e)
 	m->leader = 0;
 	m->ready = false;
 	m->dirty = true;
+	member__give_up_store(m);
 	m->ops->fatal(m, e);
 	member__kick(m);
 }
@@ -675,7 +676,7 @@ static int load(struct member *m, struct err *e)
 	if (rc != 0)
 		return rc;
 	rc = join_log_and_store(m, &l, e);
-	if (rc == 0 && m->applied == 0 && m->log.last < m->log.first && m->cfg.n_initial > 0)
+	if (rc == 0 && m->applied == 0 && m->log.last < m->log.first && m->cfg.n_initial > 0 && !m->forgetful)
 		rc = bootstrap(m, e);
 	if (rc == 0)
 		rc = lone_voter_term(m, e);
@@ -720,6 +721,7 @@ int member_new(const struct member_cfg *cfg, void *arg, struct member **ret, str
 	m->cluster_id = cfg->stable->cluster_id;
 	init_lists(m);
 	buf_init(&m->conf, BUF_NO_LIMIT);
+	buf_init(&m->noted, BUF_NO_LIMIT);
 	buf_init(&m->frame, BUF_NO_LIMIT);
 	log_init(&m->log, &m->wal, m->cfg.log_cache);
 	list_init(&m->wal.segments);
@@ -750,6 +752,8 @@ int member_new(const struct member_cfg *cfg, void *arg, struct member **ret, str
 	rc = start_core(m, e);
 	if (rc != 0)
 		goto fail;
+	(void)stable_load_peers(m->cfg.disk, &m->noted);
+	member__note_peers(m);
 	member__refresh_peers(m);
 	m->dirty = true;
 	member__kick(m);
@@ -793,6 +797,7 @@ void member_free(struct member *m)
 	wal_close(&m->wal);
 	log_fini(&m->log);
 	buf_fini(&m->conf);
+	buf_fini(&m->noted);
 	buf_fini(&m->frame);
 	free(m->entries);
 	free(m);

@@ -204,6 +204,7 @@ void member__apply(struct member *m)
 	if (!member__runs(m))
 		return;
 	m->dirty = true;
+	member__note_peers(m);
 	member__check_ready(m);
 	member__reads_applied(m);
 	if (m->ready && store_leases_next(m->store) != UINT64_MAX)
@@ -435,6 +436,9 @@ void member__upkeep(struct member *m, uint64_t now)
 
 	member__health_tick(m, now);
 	if (m->halted)
+		return;
+	member__look_for_damage(m);
+	if (!member__runs(m))
 		return;
 	ask_whether_removed(m, now);
 	member__resign_if_stuck(m, now);

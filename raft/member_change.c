@@ -168,6 +168,7 @@ static struct change *change_of_frame(struct member *m, const struct msg *msg)
 	member__copy(c->who.zone, sizeof(c->who.zone), msg->admin.zone);
 	c->who.learner = (msg->admin.flags & MEMBER_FLAG_LEARNER) != 0;
 	c->who.witness = (msg->admin.flags & MEMBER_FLAG_WITNESS) != 0;
+	c->again = (msg->admin.flags & MEMBER_FLAG_AGAIN) != 0;
 	return c;
 }
 
@@ -368,6 +369,11 @@ static void replace(struct member *m, struct change *c, const struct kv_member *
 	} else {
 		/* In two entries; the request waits for the first. The core takes a configuration with as many servers as
 		 * before for one with the same servers, and would mix up who has which entries. */
+		c->vacated = true;
+		if (c->again) {
+			c->who.learner = old->learner;
+			c->who.witness = old->witness;
+		}
 		if (member__submit_conf(m, &(struct conf_edit){.without = old->id, .role = -1}, &e) == 0)
 			log_info("raft", "member name=%s id=%016" PRIx64 " is dead and is replaced", old->name, old->id);
 		else
@@ -392,7 +398,12 @@ static void start_join(struct member *m, struct change *c)
 		}
 	}
 	n = namesakes(m, &c->who, 0, &o);
-	if (n == 0 && m->cfg.places_only)
+	if (n == 1 && c->again && strcmp(o.name, c->who.name) == 0 && strcmp(o.addr, c->who.addr) == 0) {
+		/* The place was made for it once, and its certificate lets it in. */
+		replace(m, c, &o);
+		return;
+	}
+	if (n == 0 && m->cfg.places_only && !c->vacated)
 		refuse(m, c, ERR_FORBIDDEN, KV_WHY_NOT_FOUND,
 		       "no place was made for a member at %s: add it first (etcdctl member add)", c->who.addr);
 	else if (n == 0)
@@ -574,7 +585,8 @@ static bool forward_change(struct member *m, struct change *c)
 	out.admin.addr = str_from(c->who.addr);
 	out.admin.url = str_from(c->who.url);
 	out.admin.zone = str_from(c->who.zone);
-	out.admin.flags = (uint8_t)((c->who.learner ? MEMBER_FLAG_LEARNER : 0) | (c->who.witness ? MEMBER_FLAG_WITNESS : 0));
+	out.admin.flags = (uint8_t)((c->who.learner ? MEMBER_FLAG_LEARNER : 0) | (c->who.witness ? MEMBER_FLAG_WITNESS : 0) |
+				     (c->again ? MEMBER_FLAG_AGAIN : 0));
 	if (!member__send(m, m->leader, &out))
 		return false;
 	/* A joiner's own id stays what its answer carries: it waits for one answer on its connection only. */

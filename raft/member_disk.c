@@ -20,10 +20,10 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/util.h"
 #include "raft/member-priv.h"
-
-#define FORGETFUL_FILE "forgetful"
+#include "raft/repair.h"
 
 bool member__runs(const struct member *m)
 {
@@ -161,7 +161,7 @@ const char *member__disk_trouble(struct member *m, uint64_t now)
 	if (m->wal.reserve < 0)
 		return "the next segment of the log cannot be made; look at the kernel's log and at the file system of the data directory";
 	if (m->forgetful)
-		return "the log was damaged; this member does not vote until a leader has given back what it lost";
+		return "its log or store was damaged; this member does not vote until a leader has given back what it lost";
 	return NULL;
 }
 
@@ -170,41 +170,30 @@ const char *member__disk_trouble(struct member *m, uint64_t now)
 bool member__load_forgetful(struct member *m)
 {
 	struct disk *d = m->cfg.disk;
-	int fd = d->ops->open(d, FORGETFUL_FILE, false);
+	int fd = d->ops->open(d, REPAIR_FORGETFUL, false);
 
 	if (fd >= 0)
 		d->ops->close(d, fd);
 	/* When in doubt it has forgotten; and a later term than needed is as good. */
-	m->forgetful = fd != -ENOENT;
+	m->forgetful = fd != -ENOENT && !MUTANT(votes_forgetful);
 	m->forget_term = m->stable->term;
 	return m->forgetful;
 }
 
-/* Others have what is lost, as far as we know: the store's configuration, or the first one. */
-static bool others_have_it(struct member *m)
+bool member__others_have_it(struct member *m)
 {
-	struct raft_buffer raw = {m->conf.p, m->conf.n};
-	struct raft_configuration conf;
-	unsigned others = 0;
-
 	/* With two voters nobody could be elected without the one that forgot. */
-	if (raw.len == 0)
+	if (m->conf.n == 0)
 		return m->stable->joined || m->cfg.n_initial > 2;
-	if (raft_configuration_decode(&raw, &conf) != 0)
-		return false;
-	for (unsigned i = 0; i < conf.n; i++)
-		others += conf.servers[i].role == RAFT_VOTER && conf.servers[i].id != m->id;
-	raft_configuration_close(&conf);
-	return others > 1;
+	return repair_other_voters(m->conf.p, m->conf.n, m->id) > 1;
 }
 
 int member__repair_log(struct member *m, struct err *e)
 {
-	struct disk *d = m->cfg.disk;
 	struct err why = *e;
-	int fd, rc;
+	int rc;
 
-	if (!others_have_it(m))
+	if (!member__others_have_it(m))
 		return err_set(e, ERR_CORRUPT,
 			       "%s; with fewer than three voting members nobody can give back what is lost: if the others still "
 			       "work, remove this member, move its data directory away and start it with --join; else restore a "
@@ -212,22 +201,59 @@ int member__repair_log(struct member *m, struct err *e)
 			       why.text);
 	err_clear(e);
 	/* First the promise not to vote, then the loss. */
-	fd = d->ops->open(d, FORGETFUL_FILE, true);
-	rc = fd < 0 ? fd : d->ops->sync(d, fd);
-	if (fd >= 0)
-		d->ops->close(d, fd);
+	rc = repair_promise(m->cfg.disk, e);
 	if (rc == 0)
-		rc = d->ops->sync_dir(d);
-	if (rc < 0)
-		return err_set_errno(e, -rc, "cannot write raft/%s", FORGETFUL_FILE);
-	rc = wal_repair(d, m->wal.damaged_segment, m->wal.damaged_offset, e);
+		rc = wal_repair(m->cfg.disk, m->wal.damaged_segment, m->wal.damaged_offset, e);
 	if (rc != 0)
 		return rc;
 	log_error("wal", "%s", why.text);
 	log_warn("wal", "the damaged part is kept as raft/*.bad; what it held comes from the other members, and this one does not "
 			"vote until then");
-	m->forgetful = true;
+	m->forgetful = !MUTANT(votes_forgetful);
 	return 0;
+}
+
+void member__note_peers(struct member *m)
+{
+	struct err e = ERR_INIT;
+
+	if (m->conf.n == m->noted.n && (m->conf.n == 0 || memcmp(m->conf.p, m->noted.p, m->conf.n) == 0))
+		return;
+	if (m->conf.n == 0)
+		return;
+	/* An old list might tell a member that others have what it alone has. */
+	if (stable_save_peers(m->cfg.disk, buf_str(&m->conf), &e) != 0) {
+		member__disk_failed(m, &e);
+		return;
+	}
+	buf_clear(&m->noted);
+	buf_adds(&m->noted, buf_str(&m->conf));
+}
+
+/* --- A store that rotted -------------------------------------------------------------------------------------------- */
+
+void member__give_up_store(struct member *m)
+{
+	struct err why = ERR_INIT, e = ERR_INIT;
+
+	if (store_damage(m->store, &why) && member__others_have_it(m) && store_condemn(m->store, why.text, &e) != 0)
+		log_error("raft", "%s", e.text);
+}
+
+void member__look_for_damage(struct member *m)
+{
+	struct err e = ERR_INIT;
+
+	if (m->told_damage || !store_damage(m->store, &e))
+		return;
+	m->told_damage = true;
+	if (member__others_have_it(m)) {
+		err_prefix(&e, "the store is damaged; started again, this member takes its state from the others");
+		member__fatal(m, &e);
+	} else {
+		log_error("raft", "the store is damaged, and nobody else has what it has: what is damaged is not served; take a snapshot of the rest "
+				  "if that can be done, and restore one error=\"%s\"", e.text);
+	}
 }
 
 void member__maybe_remember(struct member *m)
@@ -239,13 +265,13 @@ void member__maybe_remember(struct member *m)
 	    m->raft.last_stored < m->applied || m->applied_term != raft_current_term(&m->raft) ||
 	    m->applied_term <= m->forget_term)
 		return;
-	rc = d->ops->unlink(d, FORGETFUL_FILE);
+	rc = d->ops->unlink(d, REPAIR_FORGETFUL);
 	if (rc == 0 || rc == -ENOENT)
 		rc = d->ops->sync_dir(d);
 	if (rc < 0) {
 		struct err e;
 
-		err_set_errno(&e, -rc, "cannot remove raft/%s", FORGETFUL_FILE);
+		err_set_errno(&e, -rc, "cannot remove raft/%s", REPAIR_FORGETFUL);
 		member__disk_failed(m, &e);
 		return;
 	}

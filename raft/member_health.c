@@ -113,6 +113,9 @@ static void tell(struct member *m)
 	for (unsigned i = 0; i < m->raft.configuration.n; i++)
 		if (m->raft.configuration.servers[i].id != m->id)
 			member__send(m, m->raft.configuration.servers[i].id, &out);
+	/* One that lost its whole state knows no members, but whom it hears leading. */
+	if (m->leader && m->leader != m->id && !member__server(m, m->leader))
+		member__send(m, m->leader, &out);
 }
 
 void member__health_tick(struct member *m, uint64_t now)

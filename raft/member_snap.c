@@ -347,6 +347,7 @@ static int swap_in(struct member *m, struct snap_recv *r, struct err *e)
 	ev.persisted_snapshot.last = true;
 	member__step(m, &ev);
 	log_info("raft", "installed a snapshot index=%" PRIu64 " revision=%" PRId64, m->applied, store_revision(m->store));
+	member__note_peers(m);
 	member__refresh_peers(m);
 	member__reads_applied(m);
 	return 0;

@@ -27,6 +27,7 @@ libraft_a_SOURCES = \
 	raft/msg.c raft/msg.h raft/msg.def \
 	raft/problems.c raft/problems.h \
 	raft/recover.c raft/recover.h \
+	raft/repair.c raft/repair.h \
 	raft/roles.c raft/roles.h \
 	raft/stable.c raft/stable.h \
 	raft/transport.c raft/transport.h raft/transport-priv.h \

@@ -378,7 +378,8 @@ static void on_name(void *arg, const char *name)
 		snprintf(old, sizeof(old), "%s.old", name);
 		d->ops->rename(d, name, old);
 	}
-	if (strcmp(name, MARK_NAME) == 0 || strcmp(name, "durable") == 0 || strcmp(name, "reserve.wal") == 0 || strcmp(name, "forgetful") == 0)
+	if (strcmp(name, MARK_NAME) == 0 || strcmp(name, "durable") == 0 || strcmp(name, "reserve.wal") == 0 || strcmp(name, "forgetful") == 0 ||
+	    strcmp(name, "peers") == 0 || strcmp(name, "rejoin") == 0)
 		d->ops->unlink(d, name);
 }
 

@@ -2,10 +2,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/crc32c.h"
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/util.h"
 #include "raft/bytes.h"
 
@@ -14,6 +17,8 @@
 #define STABLE_FORMAT 1u
 #define MEMBER_SIZE (4 + 4 + 4 + 8 + 8 + KV_NAME_MAX + 4) /* magic, crc, format, ids, name, joined */
 #define SLOT_STRIDE 4096
+#define PEERS_MAGIC 0x3150544bu /* "KTP1": magic, crc of what follows, size, bytes */
+#define PEERS_MAX (64u << 10)
 #define VOTE_SIZE (4 + 4 + 4 + 8 + 8 + 8) /* magic, crc, format, seq, term, vote */
 
 static int fail(struct err *e, int rc, const char *what, const char *file)
@@ -24,7 +29,7 @@ static int fail(struct err *e, int rc, const char *what, const char *file)
 static int load_member(struct stable *s, struct err *e)
 {
 	struct disk *d = s->disk;
-	uint8_t b[MEMBER_SIZE];
+	uint8_t b[512];
 	int fd = d->ops->open(d, "member", false);
 	int64_t n;
 	int rc;
@@ -38,15 +43,16 @@ static int load_member(struct stable *s, struct err *e)
 	d->ops->close(d, fd);
 	if (rc < 0)
 		return fail(e, rc, "read", "member");
-	if (n >= 12 && get_u32(b) == MEMBER_MAGIC && get_u32(b + 8) != STABLE_FORMAT)
+	/* Whatever the format: the checksum is of all behind it. */
+	if (n < 12 || get_u32(b) != MEMBER_MAGIC || get_u32(b + 4) != crc32c(0, b + 8, (size_t)n - 8))
+		return err_set(e, ERR_CORRUPT, "raft/member is damaged");
+	if (get_u32(b + 8) != STABLE_FORMAT)
 		return err_set(e, ERR_FAILED_PRECONDITION,
 			       "raft/member has format %" PRIu32 ", this program knows %u: use a newer program with this data "
 			       "directory",
 			       get_u32(b + 8), STABLE_FORMAT);
-	if (n != MEMBER_SIZE || get_u32(b) != MEMBER_MAGIC || get_u32(b + 4) != crc32c(0, b + 8, MEMBER_SIZE - 8))
-		return err_set(e, ERR_CORRUPT,
-			       "raft/member is damaged: remove this member from the cluster, move its data directory away and "
-			       "join it anew");
+	if (n != MEMBER_SIZE)
+		return err_set(e, ERR_CORRUPT, "raft/member is damaged");
 	s->has_member = true;
 	s->cluster_id = get_u64(b + 12);
 	s->member_id = get_u64(b + 20);
@@ -56,12 +62,34 @@ static int load_member(struct stable *s, struct err *e)
 	return 0;
 }
 
+/* In one step: the old file or the new one, whatever happens meanwhile. */
+static int write_whole(struct disk *d, const char *name, const void *p, size_t n, struct err *e)
+{
+	char tmp[32];
+	int rc, fd;
+
+	snprintf(tmp, sizeof(tmp), "%s.tmp", name);
+	fd = d->ops->open(d, tmp, true);
+	if (fd < 0)
+		return fail(e, fd, "create", tmp);
+	rc = d->ops->truncate(d, fd, 0);
+	if (rc == 0)
+		rc = d->ops->pwrite(d, fd, p, n, 0);
+	if (rc == 0)
+		rc = d->ops->sync(d, fd);
+	d->ops->close(d, fd);
+	if (rc == 0)
+		rc = d->ops->rename(d, tmp, name);
+	if (rc == 0)
+		rc = d->ops->sync_dir(d);
+	return rc < 0 ? fail(e, rc, "write", name) : 0;
+}
+
 int stable_save_member(struct stable *s, uint64_t cluster_id, uint64_t member_id, const char *name, bool joined,
 		       struct err *e)
 {
 	struct disk *d = s->disk;
 	uint8_t b[MEMBER_SIZE] = {0};
-	int rc, fd;
 
 	ASSERT(strlen(name) < KV_NAME_MAX);
 	put_u32(b, MEMBER_MAGIC);
@@ -71,19 +99,8 @@ int stable_save_member(struct stable *s, uint64_t cluster_id, uint64_t member_id
 	memcpy(b + 28, name, strlen(name));
 	put_u32(b + 28 + KV_NAME_MAX, joined);
 	put_u32(b + 4, crc32c(0, b + 8, MEMBER_SIZE - 8));
-	fd = d->ops->open(d, "member.tmp", true);
-	if (fd < 0)
-		return fail(e, fd, "create", "member.tmp");
-	rc = d->ops->pwrite(d, fd, b, sizeof(b), 0);
-	if (rc == 0)
-		rc = d->ops->sync(d, fd);
-	d->ops->close(d, fd);
-	if (rc == 0)
-		rc = d->ops->rename(d, "member.tmp", "member");
-	if (rc == 0)
-		rc = d->ops->sync_dir(d);
-	if (rc < 0)
-		return fail(e, rc, "write", "member");
+	if (write_whole(d, "member", b, sizeof(b), e) != 0)
+		return -(int)e->code;
 	s->has_member = true;
 	s->joined = joined;
 	s->cluster_id = cluster_id;
@@ -158,10 +175,9 @@ static int load_vote(struct stable *s, struct err *e)
 	 * No slot: the very first save never ended (the file is fresh, or as long as one slot at most, or `member`, which
 	 * comes after it, is not there), or both have rotted, and then a vote that was given would be forgotten.
 	 */
-	if (!any && !fresh && s->has_member)
+	if (!any && !fresh && s->has_member && !MUTANT(vote_guessed))
 		return err_set(e, ERR_CORRUPT,
-			       "raft/vote is damaged: remove this member from the cluster, move its data directory away and join "
-			       "it anew");
+			       "raft/vote is damaged");
 	if (!any) {
 		int rc = d->ops->sync_dir(d);
 
@@ -198,4 +214,41 @@ int stable_save_vote(struct stable *s, uint64_t term, uint64_t voted_for, struct
 	s->voted_for = voted_for;
 	s->vote_seq++;
 	return write_slots(s, e);
+}
+
+int stable_save_peers(struct disk *d, struct str bytes, struct err *e)
+{
+	struct buf b = BUF_INIT;
+	uint8_t head[12];
+	int rc;
+
+	ASSERT(bytes.n <= PEERS_MAX);
+	put_u32(head, PEERS_MAGIC);
+	put_u32(head + 8, (uint32_t)bytes.n);
+	put_u32(head + 4, crc32c(crc32c(0, head + 8, 4), bytes.p, bytes.n));
+	buf_add(&b, (char *)head, sizeof(head));
+	buf_adds(&b, bytes);
+	rc = write_whole(d, "peers", b.p, b.n, e);
+	buf_fini(&b);
+	return rc;
+}
+
+bool stable_load_peers(struct disk *d, struct buf *ret)
+{
+	int fd = d->ops->open(d, "peers", false);
+	int64_t size = fd < 0 ? fd : d->ops->size(d, fd);
+	uint8_t *p = NULL;
+	bool good = size >= 12 && size <= 12 + (int64_t)PEERS_MAX;
+
+	if (good) {
+		p = xmalloc((size_t)size);
+		good = d->ops->pread(d, fd, p, (size_t)size, 0) == size && get_u32(p) == PEERS_MAGIC && get_u32(p + 8) == size - 12 &&
+		       get_u32(p + 4) == crc32c(0, p + 8, (size_t)size - 8);
+	}
+	if (good)
+		buf_add(ret, (char *)p + 12, (size_t)size - 12);
+	if (fd >= 0)
+		d->ops->close(d, fd);
+	free(p);
+	return good;
 }

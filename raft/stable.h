@@ -6,6 +6,9 @@
  * slot, then the other, and only then returns: whatever single block a crash tears or the disk rots, the other slot
  * has at least all that anybody was ever told. Both files are synced again when they are read, since the process before
  * may have died between its write and its sync.
+ *
+ * A third file, `peers`, is the newest committed configuration as the core encodes it. Nothing that is decided by votes
+ * depends on it: it tells a member whose other files are damaged who could give it back what is lost.
  */
 #ifndef RAFT_STABLE_H
 #define RAFT_STABLE_H
@@ -13,7 +16,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
+#include "base/str.h"
 #include "raft/disk.h"
 #include "raft/kv.h"
 
@@ -33,5 +38,8 @@ void stable_close(struct stable *);
 int stable_save_member(struct stable *, uint64_t cluster_id, uint64_t member_id, const char *name, bool joined,
 		       struct err *);
 int stable_save_vote(struct stable *, uint64_t term, uint64_t voted_for, struct err *);
+/* The bytes are the caller's affair. load: false when there is none, or it is damaged. */
+int stable_save_peers(struct disk *, struct str bytes, struct err *);
+bool stable_load_peers(struct disk *, struct buf *ret);
 
 #endif

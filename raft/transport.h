@@ -78,6 +78,7 @@ struct join {
 	uint64_t member_id; /* what it proposes; in done, what it is */
 	const char *name, *addr, *url, *zone;
 	bool witness;
+	bool again; /* it was the member of this name and address until its files were damaged */
 	uint64_t timeout_ms;
 	void (*done)(struct join *, uint64_t cluster_id, const struct err *);
 	/* private */

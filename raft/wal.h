@@ -86,6 +86,8 @@ int wal_open(struct wal *, struct disk *, uint64_t cluster_id, uint64_t member_i
 /* Put everything from the damaged record on aside, as NNNNNNNN.bad (those of an earlier repair go). wal_open may be
  * tried again then. */
 int wal_repair(struct disk *, uint32_t segment, uint64_t offset, struct err *);
+/* Put all segments aside in the same way: the log begins anew. */
+int wal_set_aside(struct disk *, struct err *);
 /* Closes the files; what was not taken is dropped. No batch may be out. */
 void wal_close(struct wal *);
 

@@ -287,6 +287,8 @@ static int open_mark(struct load *l, struct err *e)
 		return err_set_errno(e, (int)-n, "write-ahead log: cannot read raft/durable");
 	if (n == MARK_SIZE && get_u32(mark) == MARK_MAGIC && get_u32(mark + 4) == crc32c(0, mark + 8, 8))
 		l->durable = get_u64(mark + 8);
+	else if (n > 0)
+		log_warn("wal", "raft/durable is damaged: what had been durable is judged by the log alone");
 	if (l->durable > 0 && l->n_seqs == 0)
 		return err_set(e, ERR_CORRUPT,
 			       "the files of the write-ahead log in raft/ are gone; this member cannot be trusted: remove it from "
@@ -381,10 +383,11 @@ static void on_repair_name(void *arg, const char *name)
 	snprintf(names->list[names->n++], WAL_NAME_SIZE, "%s", name);
 }
 
-int wal_repair(struct disk *d, uint32_t segment, uint64_t offset, struct err *e)
+/* Segments behind `segment` become NNNNNNNN.bad; what an earlier repair left goes. */
+static int rename_behind(struct disk *d, uint32_t segment)
 {
 	struct names names = {.disk = d, .segment = segment};
-	char name[WAL_NAME_SIZE], bad[WAL_NAME_SIZE];
+	char bad[WAL_NAME_SIZE];
 	int rc = d->ops->list(d, on_repair_name, &names);
 
 	for (size_t i = 0; rc >= 0 && i < names.n; i++)
@@ -396,17 +399,39 @@ int wal_repair(struct disk *d, uint32_t segment, uint64_t offset, struct err *e)
 		snprintf(bad, sizeof(bad), "%.8s.bad", names.list[i]);
 		rc = d->ops->rename(d, names.list[i], bad);
 	}
+	free(names.list);
+	return rc;
+}
+
+/* The file `durable` tells of records that are gone now. */
+static int forget_durable(struct disk *d)
+{
+	int rc = d->ops->unlink(d, "durable");
+
+	return rc >= 0 || rc == -ENOENT ? d->ops->sync_dir(d) : rc;
+}
+
+int wal_repair(struct disk *d, uint32_t segment, uint64_t offset, struct err *e)
+{
+	char name[WAL_NAME_SIZE], bad[WAL_NAME_SIZE];
+	int rc = rename_behind(d, segment);
+
 	wal__segment_name(segment, name);
 	snprintf(bad, sizeof(bad), "%.8s.bad", name);
 	if (rc >= 0)
 		rc = offset > 0 ? save_end(d, name, bad, offset) : d->ops->rename(d, name, bad);
-	/* It tells of records that are gone now. */
 	if (rc >= 0)
-		rc = d->ops->unlink(d, "durable");
-	if (rc >= 0 || rc == -ENOENT)
-		rc = d->ops->sync_dir(d);
-	free(names.list);
+		rc = forget_durable(d);
 	return rc < 0 ? err_set_errno(e, -rc, "write-ahead log: cannot put the damaged part of raft/%s aside", name) : 0;
+}
+
+int wal_set_aside(struct disk *d, struct err *e)
+{
+	int rc = rename_behind(d, 0);
+
+	if (rc >= 0)
+		rc = forget_durable(d);
+	return rc < 0 ? err_set_errno(e, -rc, "write-ahead log: cannot put raft/*.wal aside") : 0;
 }
 
 int wal_open(struct wal *w, struct disk *d, uint64_t cluster_id, uint64_t member_id, uint32_t segment_size,

@@ -450,5 +450,5 @@ int store_apply(struct store *s, uint64_t index, uint64_t term, struct str comma
 		store__result_error(out, rc);
 		rc = 0;
 	}
-	return rc;
+	return store__noted(&s->writer, rc, e);
 }

@@ -78,6 +78,9 @@ int store__checkpoint_read(const char *dir, struct checkpoint_file *ret, struct 
 		return rc;
 	if (n < K_META || memcmp(p, MAGIC, 8) != 0)
 		return err_set(e, ERR_CORRUPT, "store: %s is not a checkpoint", path);
+	/* Whatever the format: the last four bytes are the checksum of all before. */
+	if (n <= K_META + PAGE_MAX + 4 && crc32c(0, p, n - 4) != get_le32(p + n - 4))
+		return err_set(e, ERR_CORRUPT, "store: %s does not match its checksum", path);
 	if (get_le32(p + K_FORMAT) > STORE_FORMAT)
 		return err_set(e, ERR_FAILED_PRECONDITION,
 				"store: %s has format %u, this program knows up to %u: it was written by a newer version", path,
@@ -181,6 +184,11 @@ int store__checkpoint_pin(struct store_env *env, MDB_txn **ret_pin, uint8_t **re
 
 	if (rc != 0)
 		return store__mdb_err(e, rc, "pin a checkpoint");
+	rc = store__env_span(env, true, e);
+	if (rc != 0) {
+		mdb_txn_abort(pin);
+		return rc;
+	}
 	rc = mdb_stat(pin, env->dbi[DB_META], &stat);
 	if (rc == 0)
 		rc = mdb_env_get_fd(env->env, &fd);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -90,6 +91,30 @@ static void *find_map(const char *path)
 	return found ? (void *)from : NULL;
 }
 
+/*
+ * The file must reach to the last page that was ever used: a page behind its end is a SIGBUS, the file being mapped. LMDB may
+ * leave it shorter, when pages at the end were freed before they were written; so a checkpoint grows it, and one that is shorter
+ * when it is opened has been cut.
+ */
+int store__env_span(struct store_env *env, bool grow, struct err *e)
+{
+	MDB_envinfo info;
+	struct stat st;
+	MDB_stat stat;
+	off_t need;
+	int fd;
+
+	if (mdb_env_get_fd(env->env, &fd) != 0 || mdb_env_info(env->env, &info) != 0 || mdb_env_stat(env->env, &stat) != 0 ||
+	    fstat(fd, &st) != 0)
+		return err_set_errno(e, errno ? errno : EIO, "store: look at %s", env->path);
+	need = (off_t)(info.me_last_pgno + 1) * stat.ms_psize;
+	if (st.st_size >= need)
+		return 0;
+	if (!grow)
+		return err_set(e, ERR_CORRUPT, "store: %s has only %lld bytes of %lld", env->path, (long long)st.st_size, (long long)need);
+	return ftruncate(fd, need) == 0 ? 0 : err_set_errno(e, errno, "store: grow %s", env->path);
+}
+
 int store__env_open(const char *path, uint64_t generation, uint64_t map_size, unsigned max_readers, bool create,
 		struct store_env **ret, struct err *e)
 {
@@ -116,7 +141,9 @@ int store__env_open(const char *path, uint64_t generation, uint64_t map_size, un
 		goto fail;
 	ASSERT(mdb_env_get_maxkeysize(env->env) >= 511);
 	env->map = find_map(path);
-	rc = open_databases(env, create, e);
+	rc = create ? 0 : store__env_span(env, false, e);
+	if (rc == 0)
+		rc = open_databases(env, create, e);
 	if (rc != 0) {
 		store__env_unref(env);
 		return rc;
@@ -150,6 +177,7 @@ void store__env_unref(struct store_env *env)
 	if (env->remove)
 		(void)unlink(env->path);
 	free(lock_path);
+	free(atomic_load(&env->damage));
 	free(env->path);
 	free(env);
 }

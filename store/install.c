@@ -116,6 +116,9 @@ static int take_record(struct store_install *in, MDB_txn *txn, int kind, struct 
 	if (kind >= DB_N || in->stage < 0 || kind < in->stage || key.n == 0 ||
 			(kind == DB_META && !store__meta_is_replicated(key)))
 		return malformed(e, "order of records");
+	rc = store__record_check((enum store_db)kind, key, value, e);
+	if (rc != 0)
+		return err_prefix(e, "the snapshot is damaged");
 	in->stage = kind;
 	in->count++;
 	rc = mdb_put(txn, in->env->dbi[kind], &k, &v, MDB_APPEND);

@@ -54,6 +54,11 @@ static int edge_node(const MDB_val *v, uint64_t *ret)
 }
 
 /* An edge is as long as LMDB lets a key be; nothing else is. */
+bool keys_is_edge(struct str db_key)
+{
+	return db_key.n == DB_KEY_MAX;
+}
+
 static bool is_edge(const MDB_val *k)
 {
 	return k->mv_size == DB_KEY_MAX;

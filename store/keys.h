@@ -36,6 +36,9 @@ static inline bool keys_is_long(struct str key)
 	return key.n > KEYS_PLAIN_MAX;
 }
 
+/* Is this database key of DB_KEYS or DB_LONG the way to a node, not a record? */
+bool keys_is_edge(struct str db_key);
+
 struct keys_cursor;
 int keys_cursor_open(const struct store_env *, MDB_txn *, struct keys_cursor **ret);
 void keys_cursor_close(struct keys_cursor *);

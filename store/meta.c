@@ -32,7 +32,7 @@ static int record_put(struct store_env *env, MDB_txn *txn, enum store_db db, str
 	return 0;
 }
 
-static int record_check(struct str key, MDB_val v, struct str *ret_body, struct err *e)
+int store__body_check(struct str key, MDB_val v, struct str *ret_body, struct err *e)
 {
 	const uint8_t *p = v.mv_data;
 
@@ -52,7 +52,7 @@ static int record_get(struct store_env *env, MDB_txn *txn, enum store_db db, str
 		return -ERR_NOT_FOUND;
 	if (rc != 0)
 		return store__mdb_err(e, rc, "read a record");
-	return record_check(key, v, ret, e);
+	return store__body_check(key, v, ret, e);
 }
 
 /* --- state and local ---------------------------------------------------------------------------------- */
@@ -193,7 +193,7 @@ int store__meta_scan(struct store_view *v, struct str prefix, bool (*fn)(void *,
 		key = str_of(k.mv_data, k.mv_size);
 		if (!str_has_prefix(key, prefix))
 			break;
-		rc = record_check(key, d, &body, e);
+		rc = store__body_check(key, d, &body, e);
 		if (rc != 0) {
 			mdb_cursor_close(c);
 			return rc;
@@ -332,7 +332,7 @@ int store__lease_records(struct store_view *v, bool (*fn)(void *, int64_t, int64
 	if (rc != 0)
 		return store__mdb_err(e, rc, "read the leases");
 	while ((rc = mdb_cursor_get(c, &k, &d, MDB_NEXT)) == 0) {
-		rc = record_check(str_of(k.mv_data, k.mv_size), d, &b, e);
+		rc = store__body_check(str_of(k.mv_data, k.mv_size), d, &b, e);
 		if (rc == 0 && (k.mv_size != 8 || b.n < 16))
 			rc = err_set(e, ERR_CORRUPT, "store: a lease record has %zu bytes", b.n);
 		if (rc != 0) {
@@ -392,7 +392,7 @@ int view_lease_keys(struct store_view *v, int64_t id, bool (*fn)(void *, struct 
 	for (rc = mdb_cursor_get(c, &k, &d, MDB_SET_RANGE); rc == 0; rc = mdb_cursor_get(c, &k, &d, MDB_NEXT)) {
 		if (k.mv_size != 8 + REV_KEY_SIZE || memcmp(k.mv_data, prefix, 8) != 0)
 			break;
-		rc = record_check(str_of(k.mv_data, k.mv_size), d, &key, e);
+		rc = store__body_check(str_of(k.mv_data, k.mv_size), d, &key, e);
 		if (rc != 0) {
 			mdb_cursor_close(c);
 			return rc;

@@ -16,6 +16,7 @@ libstore_a_SOURCES = \
 	store/checkpoint.c \
 	store/command.c \
 	store/compact.c \
+	store/damage.c \
 	store/defrag.c \
 	store/env.c \
 	store/hub.c store/hub-priv.h \

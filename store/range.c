@@ -184,7 +184,7 @@ int view_range_request(struct store_view *v, struct str request, struct buf *res
 	if (rc == 0)
 		rc = store__range(v, r, true, response, e);
 	arena_fini(&a);
-	return store__answer_err(rc, e);
+	return store__noted(v, store__answer_err(rc, e), e);
 }
 
 /* --- Compares ------------------------------------------------------------------------------------------------ */
@@ -405,5 +405,5 @@ int view_txn_request(struct store_view *v, struct str request, struct buf *respo
 		rc = store__txn_execute(&run, t, true, e);
 	arena_fini(&a);
 	buf_fini(&run.path);
-	return store__answer_err(rc, e);
+	return store__noted(v, store__answer_err(rc, e), e);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
+#include "base/mutant.h"
 #include "base/util.h"
 
 void put_be64(uint8_t *p, uint64_t v)
@@ -72,7 +73,7 @@ uint32_t value_crc_of(struct str value)
 
 int value_check(struct str key, struct str value, uint32_t crc, struct err *e)
 {
-	if (crc32c(0, value.p, value.n) == crc)
+	if (crc32c(0, value.p, value.n) == crc || MUTANT(rot_served))
 		return 0;
 	return err_set(e, ERR_CORRUPT, "store: the value of key \"%.*s\" does not match its checksum",
 			(int)MIN(key.n, 200u), key.n ? key.p : "");

@@ -148,7 +148,7 @@ void hub__replay(struct watch_hub *h)
 		from = lowest(h);
 		s.batch = watch_batch__new();
 		if (from != INT64_MAX)
-			rc = scan(h, v, from, &s, &e);
+			rc = store__noted(v, scan(h, v, from, &s, &e), &e);
 		store_view_close(v);
 	}
 	if (rc != 0) {

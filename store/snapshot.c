@@ -25,6 +25,7 @@ struct store_snapshot {
 	size_t n_at, cap;
 	MDB_cursor *cursor;
 	struct buf record;   /* the record at hand */
+	struct err damage;   /* after MDB_CORRUPTED: which record */
 };
 
 static struct store_snapshot *snapshot_new(struct store_view *v)
@@ -156,6 +157,9 @@ static int load(struct store_snapshot *sn, struct position *p, bool first)
 	} while (rc == 0 && p->stage == DB_META && !store__meta_is_replicated(str_of(k.mv_data, k.mv_size)));
 	if (rc != 0)
 		return rc;
+	/* What rotted here must not become the others' state. */
+	if (store__record_check((enum store_db)p->stage, str_of(k.mv_data, k.mv_size), str_of(v.mv_data, v.mv_size), &sn->damage) != 0)
+		return MDB_CORRUPTED;
 	p->key = xrealloc(p->key, k.mv_size);
 	p->key_size = k.mv_size;
 	memcpy(p->key, k.mv_data, k.mv_size);
@@ -276,8 +280,12 @@ int store_snapshot_chunk(struct store_snapshot *sn, uint64_t n, struct buf *out,
 		return err_set(e, ERR_TOO_LARGE, "store: no room for a chunk");
 	buf_advance(out, CHUNK_HEADER);
 	rc = fill(sn, next_position(sn, n), out, CHUNK_PAYLOAD, ret_last);
+	if (rc == MDB_CORRUPTED && sn->damage.code) {
+		err_set(e, ERR_CORRUPT, "%s", sn->damage.text);
+		return store__noted(sn->view, -(int)ERR_CORRUPT, e);
+	}
 	if (rc != 0)
-		return store__mdb_err(e, rc, "read a snapshot");
+		return store__noted(sn->view, store__mdb_err(e, rc, "read a snapshot"), e);
 	size = out->n - start - CHUNK_HEADER;
 	h = (uint8_t *)out->p + start;
 	put_le32(h + CHUNK_MAGIC_AT, CHUNK_MAGIC);

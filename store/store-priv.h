@@ -40,6 +40,7 @@ struct store_env {
 	void *map;           /* where the file is mapped; NULL: unknown */
 	bool remove;         /* the file goes with the last reference: another one has replaced it */
 	_Atomic(struct store_view *) pool[VIEW_POOL]; /* closed views whose reader slot is kept */
+	_Atomic(char *) damage; /* the first record that did not match its checksum, in words; or NULL */
 };
 
 /* The record "state": the same on every member at the same applied index (save next_node). */
@@ -140,6 +141,8 @@ enum answer {
 int store__mdb_err(struct err *, int rc, const char *what);
 char *store__db_path(const char *dir, uint64_t generation);
 /* The file must exist or `create`. Opens the databases, too. */
+/* ERR_CORRUPT when the file has been cut; or make it as long as it says. */
+int store__env_span(struct store_env *, bool grow, struct err *);
 int store__env_open(const char *path, uint64_t generation, uint64_t map_size, unsigned max_readers, bool create,
 		struct store_env **ret, struct err *);
 void store__env_unref(struct store_env *);
@@ -210,6 +213,17 @@ int store__rev_check(const struct store_view *, int64_t *rev);
 
 /* An answer as an error: its code and text. Faults (negative) pass through, e is filled already. */
 int store__answer_err(int answer, struct err *);
+
+/* meta.c: a record of the small databases against the checksum before it. */
+int store__body_check(struct str key, MDB_val, struct str *ret_body, struct err *);
+
+/* damage.c */
+/* One record as it stands in a database, or in a snapshot of it. ERR_CORRUPT, with the key. */
+int store__record_check(enum store_db, struct str key, struct str value, struct err *);
+/* Passes rc on; the first ERR_CORRUPT of a database file is noted and logged. */
+int store__noted(const struct store_view *, int rc, const struct err *);
+/* ERR_CORRUPT when the directory's store is not to be opened any more. */
+int store__condemned(const char *dir, struct err *);
 /* A raftpb.Result that says so. */
 void store__result_error(struct buf *out, int answer);
 /* `bytes` as a message of the arena, and its form checked. */

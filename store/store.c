@@ -244,6 +244,8 @@ int store_open(const struct store_cfg *cfg, struct store **ret, struct err *e)
 	int rc = lock_dir(s, e);
 
 	if (rc == 0)
+		rc = store__condemned(s->dir, e);
+	if (rc == 0)
 		rc = open_env(s, cfg, &fresh, e);
 	if (rc == 0)
 		rc = store__load(s, e);
@@ -417,6 +419,7 @@ int store_commit(struct store *s, struct err *e)
 	if (rc == 0 && memcmp(&s->local, &s->local_saved, sizeof(s->local)) != 0)
 		rc = store__local_save(w->env, w->txn, &s->local, e);
 	if (rc != 0) {
+		store__noted(w, rc, e);
 		store_rollback(s);
 		return rc;
 	}
@@ -457,6 +460,7 @@ int store_work(struct store *s, bool *ret_more, struct err *e)
 		return rc;
 	rc = store__compact_slice(s, COMPACT_PER_SLICE, e);
 	if (rc != 0) {
+		store__noted(&s->writer, rc, e);
 		store_rollback(s);
 		return rc;
 	}

@@ -61,6 +61,16 @@ void store_close(struct store *);
 /* Close without a checkpoint, as a crash would: what was applied since the last one is gone. */
 void store_abandon(struct store *);
 
+/*
+ * [any] Has something that was read from the present database file not matched its checksum? Then *e says what; it was not
+ * served. What to do about it is the caller's: where others have the state, store_condemn (writer), which makes every later
+ * store_open answer ERR_CORRUPT with this reason, and store_set_aside, when nobody has it open: the directory becomes DIR.bad
+ * (an earlier one goes), and store_open begins a new one.
+ */
+bool store_damage(struct store *, struct err *);
+int store_condemn(struct store *, const char *why, struct err *);
+int store_set_aside(const char *dir, struct err *);
+
 struct store_applied {
 	uint64_t index, term; /* 0, 0: nothing yet */
 };

@@ -58,7 +58,7 @@ int view_get(struct store_view *v, struct str key, int64_t rev, struct store_kv 
 		rc = value_check(key, kv.value, crc, e);
 	if (rc == 0)
 		*ret = kv;
-	return rc;
+	return store__noted(v, rc, e);
 }
 
 /* --- Ranges -------------------------------------------------------------------------------------------- */
@@ -161,7 +161,7 @@ int view_iter_next(struct view_iter *it, struct store_kv *ret, struct err *e)
 		*ret = kv;
 	else
 		view_iter_fini(it);
-	return rc;
+	return store__noted(it->view, rc, e);
 }
 
 int view_range(struct store_view *v, struct str key, struct str end, int64_t rev, size_t limit,
@@ -325,7 +325,7 @@ int view_hash(struct store_view *v, int64_t rev, uint64_t *ret_hash, int64_t *re
 	if (rc == 0)
 		rc = hash_heads(v, &sum, e);
 	if (rc != 0)
-		return rc;
+		return store__noted(v, rc, e);
 	*ret_hash = sum;
 	*ret_rev = rev;
 	*ret_compact_rev = v->state.compact;

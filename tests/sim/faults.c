@@ -1,8 +1,14 @@
 /* Faults: as verbs that scenarios use, and as a table that random runs draw from. */
+#include <dirent.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/util.h"
+#include "raft/repair.h"
 #include "tests/sim/world.h"
 
 struct node *fault_pick(struct world *w)
@@ -47,7 +53,7 @@ void fault_restart(struct world *w, bool all)
 	for (int i = 0; i < SIM_NODES; i++) {
 		struct node *n = &w->nodes[i];
 
-		if (!n->member && n->id && !n->gone && (all || rng_chance(&w->rng, 60))) {
+		if (!n->member && n->id && !n->gone && !n->rejoins && (all || rng_chance(&w->rng, 60))) {
 			sim_trace(w, "start %s", n->name);
 			node_start(n, false);
 		}
@@ -93,21 +99,153 @@ static bool may_forget(const struct node *n)
 	for (size_t i = 0; i < s.n_members; i++)
 		voters += s.members[i].role == KV_VOTER;
 	for (int i = 0; i < SIM_NODES; i++)
-		if (&w->nodes[i] != n && w->nodes[i].id && !w->nodes[i].gone && (w->nodes[i].forgets || w->nodes[i].rotten))
+		if (&w->nodes[i] != n && w->nodes[i].id && !w->nodes[i].gone && (w->nodes[i].forgets || !node_mended(&w->nodes[i])))
 			return false;
 	return voters >= 3;
 }
 
-/* One bit of one member's log: found at its start, or not needed any more; never served. */
-static void rot(struct world *w)
+/* The store's database file is a real one. */
+static char *db_path(const struct node *n)
+{
+	DIR *dir = opendir(n->store_dir);
+	char *path = NULL;
+
+	for (struct dirent *ent; dir && (ent = readdir(dir)) != NULL;)
+		if (strncmp(ent->d_name, "db.", 3) == 0 && !strstr(ent->d_name, "-lock")) {
+			free(path);
+			path = xasprintf("%s/%s", n->store_dir, ent->d_name);
+		}
+	if (dir)
+		closedir(dir);
+	return path;
+}
+
+/*
+ * A bit of one value, in every page that has it or had it: a client's value is a number and blanks. LMDB's own pages have no
+ * checksum; damage there is not what is tried.
+ */
+static void rot_value(struct node *n)
+{
+	static const char blanks[] = "                    ";
+	_cleanup_(freep) char *path = db_path(n), *bytes = NULL;
+	int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+	char value[sizeof(blanks) + 5];
+	struct stat st;
+	size_t size;
+	char *p;
+
+	if (fd < 0 || fstat(fd, &st) != 0 || st.st_size == 0)
+		goto out;
+	size = (size_t)st.st_size;
+	bytes = xmalloc(size);
+	if (pread(fd, bytes, size, 0) != st.st_size)
+		goto out;
+	p = bytes + rng_below(&n->w->rng, size);
+	p = memmem(p, (size_t)(bytes + size - p), blanks, sizeof(blanks) - 1);
+	if (!p || p - bytes < 5 || p[-1] < '0' || p[-1] > '9')
+		goto out;
+	memcpy(value, p - 5, sizeof(value));
+	for (p = bytes; (p = memmem(p, (size_t)(bytes + size - p), value, sizeof(value) - 1)) != NULL; p++) {
+		p[4] ^= 1;
+		ASSERT(pwrite(fd, p + 4, 1, p + 4 - bytes) == 1);
+	}
+out:
+	if (fd >= 0)
+		close(fd);
+}
+
+static void rot_checkpoint(struct node *n)
+{
+	_cleanup_(freep) char *path = xasprintf("%s/checkpoint", n->store_dir);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	struct stat st;
+	uint8_t b;
+
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size > 0) {
+		off_t at = (off_t)rng_below(&n->w->rng, (uint64_t)st.st_size);
+
+		ASSERT(pread(fd, &b, 1, at) == 1);
+		b ^= (uint8_t)(1u << rng_below(&n->w->rng, 8));
+		ASSERT(pwrite(fd, &b, 1, at) == 1);
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+static void cut_store(struct node *n)
+{
+	_cleanup_(freep) char *path = db_path(n);
+	struct stat st;
+
+	if (path && stat(path, &st) == 0)
+		ASSERT(truncate(path, st.st_size / 2) == 0);
+}
+
+static void rot_log(struct node *n)
+{
+	simdisk_rot(&n->disk, ".wal");
+}
+
+static void rot_vote_slot(struct node *n)
+{
+	simdisk_rot(&n->disk, "vote");
+}
+
+static void rot_vote(struct node *n)
+{
+	simdisk_ruin(&n->disk, "vote", 4096);
+}
+
+static void rot_member(struct node *n)
+{
+	simdisk_rot(&n->disk, "member");
+}
+
+static void rot_peers(struct node *n)
+{
+	simdisk_rot(&n->disk, "peers");
+}
+
+static void rot_mark(struct node *n)
+{
+	simdisk_rot(&n->disk, "durable");
+}
+
+/* What can rot: found at the next start, or when it is read, or not needed any more; never served, never skipped. */
+static const struct {
+	const char *name;
+	void (*fn)(struct node *);
+	bool online; /* also while the member runs */
+} rots[] = {
+	{"log", rot_log, false},	{"vote", rot_vote, false},	      {"one slot of the vote", rot_vote_slot, false},
+	{"member", rot_member, false},	{"peers", rot_peers, false},	      {"durable", rot_mark, false},
+	{"value", rot_value, true},	{"checkpoint", rot_checkpoint, false}, {"half the store", cut_store, false},
+	{"the store", node_lose_store, false},
+};
+
+/* Only then it may do something about it by itself. */
+static bool knows_two_others(struct node *n)
+{
+	struct buf conf = BUF_INIT;
+	bool knows = stable_load_peers(&n->disk.disk, &conf) && repair_other_voters(conf.p, conf.n, n->id) >= 2;
+
+	buf_fini(&conf);
+	return knows;
+}
+
+void fault_rot(struct world *w)
 {
 	struct node *n = fault_pick(w);
+	size_t kind = rng_below(&w->rng, ARRAY_LEN(rots));
 
-	if (!n || w->rot_done || w->no_rot || n->paused_until > w->now || !may_forget(n))
+	if (!n || w->no_rot || n->paused_until > w->now || !node_mended(n) || !may_forget(n) || !knows_two_others(n))
 		return;
-	node_crash(n, false);
-	w->rot_done = n->rotten = simdisk_rot(&n->disk);
-	sim_trace(w, "bit rot %s", n->name);
+	if (!rots[kind].online || rng_chance(&w->rng, 30))
+		node_crash(n, false);
+	n->rotten = true;
+	w->n_rots++;
+	rots[kind].fn(n);
+	sim_trace(w, "bit rot %s: %s", n->name, rots[kind].name);
 }
 
 /* A member copies its store into a new file while it goes on. */
@@ -322,7 +460,7 @@ static void member(struct world *w)
 	} else if (kind == 2) {
 		for (int i = 0; i < SIM_NODES; i++) {
 			/* One that was removed comes back as a new machine. */
-			if (w->nodes[i].gone && !w->nodes[i].member && !w->nodes[i].rotten)
+			if (w->nodes[i].gone && !w->nodes[i].member)
 				node_wipe(&w->nodes[i]);
 			if (!w->nodes[i].id) {
 				fault_add(n, &w->nodes[i]);
@@ -340,7 +478,7 @@ static const struct {
 	void (*fn)(struct world *);
 } faults[] = {
 	{20, crash_one}, {2, crash_all}, {10, pause_one}, {12, partition}, {22, fault_heal}, {10, fault_weather},
-	{12, member},	 {1, rot},	 {3, slow_disk},  {8, broken_disk},  {1, wall_clock},
+	{12, member},	 {1, fault_rot},	 {3, slow_disk},  {8, broken_disk},  {1, wall_clock},
 	{5, defrag},
 };
 

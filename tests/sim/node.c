@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 
 #include "base/util.h"
+#include "raft/member-priv.h"
+#include "raft/repair.h"
 #include "tests/sim/world.h"
 
 static struct node *of(struct member *m)
@@ -208,10 +210,20 @@ static void op_changed(struct member *m _unused_)
 {
 }
 
+/* As a service manager does. */
+static void ev_started_again(struct event *e)
+{
+	if (!e->node->member && !e->node->gone)
+		node_start(e->node, false);
+}
+
 static void ev_die(struct event *e)
 {
-	if (e->node->member)
-		node_crash(e->node, false);
+	if (!e->node->member)
+		return;
+	node_crash(e->node, false);
+	if (e->node->rotten)
+		event_add(e->node->w, e->node, 1000 * MS, ev_started_again);
 }
 
 static void op_fatal(struct member *m, const struct err *e)
@@ -221,12 +233,14 @@ static void op_fatal(struct member *m, const struct err *e)
 	sim_trace(n->w, "%s stops: %s", n->name, e->text);
 	if (e->code == ERR_FAILED_PRECONDITION) /* removed */
 		n->gone = true;
-	else
+	else if (!n->rotten || e->code != ERR_CORRUPT)
 		sim_fail(n->w, "%s stopped: %s", n->name, e->text);
 	event_add(n->w, n, 0, ev_die);
 }
 
 static void member_cfg_of(struct node *n, struct member_cfg *mc);
+
+static void on_join_reply(struct member *m, uint64_t conn, struct str frame);
 
 /* As the shell does: the files anew, a new member on them, and only what was known to be durable counts. */
 static bool reopen(struct node *n)
@@ -253,6 +267,7 @@ static bool reopen(struct node *n)
 	member_stop(old);
 	member_free(old);
 	stable_close(&before);
+	member_on_join_reply(member, on_join_reply);
 	n->last_index = 0;
 	n->w->n_repairs++;
 	sim_trace(n->w, "%s is back after a disk failure", n->name);
@@ -403,14 +418,19 @@ static int remove_one(const char *path, const struct stat *st _unused_, int type
 	return remove(path);
 }
 
-void node_wipe(struct node *n)
+void node_lose_store(struct node *n)
 {
 	ASSERT(!n->member);
+	nftw(n->store_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void node_wipe(struct node *n)
+{
+	node_lose_store(n);
 	simdisk_fini(&n->disk);
 	simdisk_init(&n->disk, &n->w->rng);
-	nftw(n->store_dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	n->id = 0;
-	n->gone = n->rotten = n->admitted = n->forgets = false;
+	n->gone = n->rotten = n->rejoins = n->admitted = n->forgets = false;
 }
 
 static void member_cfg_of(struct node *n, struct member_cfg *mc)
@@ -423,6 +443,7 @@ static void member_cfg_of(struct node *n, struct member_cfg *mc)
 				  .store = n->store,
 				  .voters = w->voters,
 				  .dead_ms = w->dead_ms,
+				  .replace_ms = w->replace_ms,
 				  .election_ms = 300,
 				  .heartbeat_ms = 50,
 				  .compact_keep_ms = w->compact_ms,
@@ -448,12 +469,106 @@ static void member_cfg_of(struct node *n, struct member_cfg *mc)
 	}
 }
 
+/* --- A start, with what raft/repair.h does about damage ------------------------------------------------------------ */
+
+static int open_store(struct node *n, struct err *e)
+{
+	struct store_cfg sc = {.dir = n->store_dir, .cluster_id = n->w->cluster_id, .member_id = n->id, .no_sync = true,
+			       .map_size = 256u << 20};
+
+	return store_open(&sc, &n->store, e);
+}
+
+static int make_member(struct node *n, struct err *e)
+{
+	struct member_cfg mc;
+
+	member_cfg_of(n, &mc);
+	return member_new(&mc, n, &n->member, e);
+}
+
+static int open_state(struct node *n, struct err *e)
+{
+	int rc = open_store(n, e);
+
+	if (rc == 0)
+		rc = make_member(n, e);
+	if (rc != -(int)ERR_CORRUPT)
+		return rc;
+	store_abandon(TAKE(n->store));
+	rc = repair_state(&n->disk.disk, n->store_dir, n->id, e);
+	if (rc == 0)
+		sim_trace(n->w, "%s begins anew with an empty store", n->name);
+	if (rc == 0)
+		rc = open_store(n, e);
+	return rc ? rc : make_member(n, e);
+}
+
+static void ev_ask(struct event *);
+
+static void ask_again(struct node *n)
+{
+	event_add(n->w, n, 300 * MS, ev_ask);
+}
+
+static void on_join_reply(struct member *m, uint64_t conn, struct str frame)
+{
+	struct world *w = of(m)->w;
+	struct node *n = &w->nodes[conn - 1];
+	struct msg msg;
+
+	if (!n->rejoins || n->member || msg_decode(frame, &msg, NULL) != 0)
+		return;
+	sim_trace(w, "%s asks %s to be let in again: status=%d code=%d %.*s", n->name, of(m)->name, msg.admin_result.status,
+		  msg.admin_result.code, STR_FMT(msg.admin_result.text));
+	if (msg.admin_result.code != 0 || msg.admin_result.status != MSG_DONE || msg.admin_result.member != n->id)
+		return;
+	w->n_rejoins++;
+	node_start(n, true);
+}
+
+/* As join.c does, without its connection. */
+static void ev_ask(struct event *e)
+{
+	struct node *n = e->node, *to = fault_pick(n->w);
+	struct msg m = {.kind = MSG_ADMIN};
+	struct buf b = BUF_INIT;
+
+	if (!n->rejoins || n->member)
+		return;
+	ask_again(n);
+	if (!to || to->paused_until > n->w->now || n->w->cut[n->index][to->index])
+		return;
+	m.admin.id = 1;
+	m.admin.op = MEMBER_JOIN;
+	m.admin.target = n->id;
+	m.admin.timeout_ms = 2000;
+	m.admin.name = str_from(n->name);
+	m.admin.addr = str_from(n->addr);
+	m.admin.flags = MEMBER_FLAG_AGAIN;
+	msg_encode(&m, &b);
+	member_join(to->member, buf_str(&b), (uint64_t)n->index + 1);
+	buf_fini(&b);
+}
+
+/* Vote or identity are damaged: a new id, and the others decide. */
+static int rejoin(struct node *n, struct err *e)
+{
+	int rc = repair_identity(&n->disk.disk, n->store_dir, n->name, e);
+
+	if (rc != 0)
+		return rc;
+	n->id = member__as_id(rng_next(&n->w->rng));
+	n->admitted = false;
+	n->rejoins = true;
+	sim_trace(n->w, "%s has to join again as %016" PRIx64, n->name, n->id);
+	ask_again(n);
+	return 0;
+}
+
 void node_start(struct node *n, bool join)
 {
 	struct world *w = n->w;
-	struct store_cfg sc = {.dir = n->store_dir, .cluster_id = w->cluster_id, .member_id = n->id, .no_sync = true,
-			       .map_size = 256u << 20};
-	struct member_cfg mc;
 	struct err e = ERR_INIT;
 
 	n->epoch++;
@@ -462,29 +577,53 @@ void node_start(struct node *n, bool join)
 	n->write = NULL;
 	n->retry = NULL;
 	n->paused_until = 0;
-	if (stable_open(&n->stable, &n->disk.disk, &e) != 0)
-		goto fail;
+	if (n->rejoins && !join) {
+		ask_again(n);
+		return;
+	}
+	if (stable_open(&n->stable, &n->disk.disk, &e) != 0) {
+		if (e.code != ERR_CORRUPT || rejoin(n, &e) != 0)
+			goto fail;
+		return;
+	}
 	if (!n->stable.has_member && stable_save_member(&n->stable, w->cluster_id, n->id, n->name, join, &e) != 0)
 		goto fail;
-	if (store_open(&sc, &n->store, &e) != 0)
+	if (n->rejoins && repair_rejoined(&n->disk.disk, &e) != 0)
 		goto fail;
-	member_cfg_of(n, &mc);
-	if (member_new(&mc, n, &n->member, &e) != 0)
+	n->rejoins = false;
+	if (open_state(n, &e) != 0)
 		goto fail;
+	member_on_join_reply(n->member, on_join_reply);
 	hub_open(n);
 	return;
 fail:
 	if (n->store)
 		store_abandon(TAKE(n->store));
 	stable_close(&n->stable);
-	if (n->rotten && e.code == ERR_CORRUPT) {
-		sim_trace(w, "%s has noticed: %s", n->name, e.text);
-		n->gone = true;
-	} else if (n->disk.fault != SIMDISK_FINE) {
+	if (n->disk.fault != SIMDISK_FINE)
 		sim_trace(w, "%s cannot start: %s", n->name, e.text);
-	} else {
+	else
 		sim_fail(w, "%s does not start: %s", n->name, e.text);
-	}
+}
+
+bool node_mended(struct node *n)
+{
+	struct kv_status s;
+	unsigned voters = 0;
+
+	if (!n->rotten)
+		return true;
+	if (!n->member || n->rejoins || store_damage(n->store, NULL))
+		return false;
+	member_status(n->member, &s);
+	for (size_t i = 0; i < s.n_members; i++)
+		voters += s.members[i].role == KV_VOTER;
+	/* Who joined again may have to wait for its vote, when there are enough others. */
+	for (size_t i = 0; i < s.n_members; i++)
+		if (s.members[i].self && (s.members[i].role == KV_VOTER || voters >= n->w->voters) && !n->member->forgetful &&
+		    s.role.leader_id)
+			n->rotten = false;
+	return !n->rotten;
 }
 
 static void lose_work(struct node *n)

@@ -317,6 +317,36 @@ static void drive_power(struct world *w)
 	}
 }
 
+/* --- rot: one file after the other is damaged, of one member at a time, while others crash and sleep --------------------------- */
+
+static void prepare_rot(struct world *w)
+{
+	w->n_initial = rng_chance(&w->rng, 70) ? 3 : 5;
+	w->think_ms = 10;
+	w->replace_ms = 1000;
+	w->voters = 5; /* who is mended votes again */
+	w->value_size = 48;
+}
+
+static void drive_rot(struct world *w)
+{
+	while (world_pass(w, rng_between(&w->rng, 20, 900) * MS)) {
+		struct node *n = fault_pick(w);
+
+		fault_rot(w);
+		/* In the middle of its repair something else goes wrong. */
+		if (n && n->member && rng_chance(&w->rng, 20))
+			fault_crash(n, rng_chance(&w->rng, 50));
+		else if (n && n->member && rng_chance(&w->rng, 15))
+			fault_pause(n, rng_between(&w->rng, 20, 1500) * MS);
+		if (rng_chance(&w->rng, 10))
+			fault_isolate(w, (int)rng_below(&w->rng, (uint64_t)w->n_initial));
+		if (rng_chance(&w->rng, 60))
+			fault_heal(w);
+		fault_restart(w, false);
+	}
+}
+
 /* --- leases: they end and are renewed while leaders change ----------------------------------------------------------------------- */
 
 static void prepare_leases(struct world *w)
@@ -365,6 +395,7 @@ static const struct scenario scenarios[] = {
 	{"snapshot", "snapshots of many chunks, interrupted and repeated", prepare_snapshot, drive_snapshot},
 	{"unmatched", "followers with a tail of their own hear a new leader's heartbeats", prepare_unmatched, drive_unmatched},
 	{"power", "all machines lose power", prepare_power, drive_power},
+	{"rot", "files are damaged, and repaired from the others", prepare_rot, drive_rot},
 	{"leases", "leases under changes of leader", prepare_leases, drive_leases},
 };
 

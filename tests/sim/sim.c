@@ -73,7 +73,7 @@ static void on_abort(int sig)
 }
 
 struct totals {
-	uint64_t events, ok, crashes, elections, changes, transfers, snapshots, placed, watches, watch_events, expired, choices, halts, repairs, defrags;
+	uint64_t events, ok, crashes, elections, changes, transfers, snapshots, placed, watches, watch_events, expired, choices, halts, repairs, defrags, rots, rejoins;
 };
 
 static bool run_seed(uint64_t seed, const struct sim_cfg *base, struct totals *t)
@@ -102,6 +102,8 @@ static bool run_seed(uint64_t seed, const struct sim_cfg *base, struct totals *t
 	t->halts += w->n_disk_faults;
 	t->repairs += w->n_repairs;
 	t->defrags += w->n_defrags;
+	t->rots += w->n_rots;
+	t->rejoins += w->n_rejoins;
 	t->placed += w->verdict.n_placed;
 	t->choices += w->verdict.n_choices;
 	t->expired += w->verdict.n_expired;
@@ -262,9 +264,9 @@ int main(int argc, char **argv)
 	printf("%s: %" PRIu64 " seeds, %" PRIu64 " failed; %" PRIu64 " events, %" PRIu64 " operations, %" PRIu64
 	       " unknown ones that happened (%" PRIu64 " places with a choice), %" PRIu64 " leases ended, %" PRIu64 " watches with %" PRIu64
 	       " events, %" PRIu64 " crashes, %" PRIu64 " elections, %" PRIu64 " member changes, %" PRIu64 " transfers, %" PRIu64
-	       " snapshots, %" PRIu64 " halts by disk errors, %" PRIu64 " returns, %" PRIu64 " stores copied in %.1f s\n",
+	       " snapshots, %" PRIu64 " halts by disk errors, %" PRIu64 " returns, %" PRIu64 " stores copied, %" PRIu64 " files damaged, %" PRIu64 " members that joined again in %.1f s\n",
 	       cfg.scenario->name, n, failed, t.events, t.ok, t.placed, t.choices, t.expired, t.watches, t.watch_events, t.crashes,
-	       t.elections, t.changes, t.transfers, t.snapshots, t.halts, t.repairs, t.defrags,
+	       t.elections, t.changes, t.transfers, t.snapshots, t.halts, t.repairs, t.defrags, t.rots, t.rejoins,
 	       (double)(b.tv_sec - a.tv_sec) + (double)(b.tv_nsec - a.tv_nsec) / 1e9);
 	return failed ? 1 : 0;
 }

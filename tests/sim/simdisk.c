@@ -317,12 +317,22 @@ void simdisk_power_loss(struct simdisk *d)
 	}
 }
 
-bool simdisk_rot(struct simdisk *d)
+void simdisk_ruin(struct simdisk *d, const char *name, uint64_t stride)
+{
+	for (int i = 0; i < SIMDISK_MAX_FILES; i++)
+		for (uint64_t at = 4; d->files[i].used && strcmp(d->files[i].name, name) == 0 && at < d->files[i].size; at += stride) {
+			d->files[i].data[at] ^= 8;
+			if (at < d->files[i].synced_size)
+				d->files[i].synced[at] ^= 8;
+		}
+}
+
+bool simdisk_rot(struct simdisk *d, const char *name)
 {
 	for (int tries = 0; tries < 64; tries++) {
 		struct simfile *f = &d->files[rng_below(d->rng, SIMDISK_MAX_FILES)];
 
-		if (!f->used || !strstr(f->name, ".wal") || f->size == 0)
+		if (!f->used || !strstr(f->name, name) || f->size == 0)
 			continue;
 		f->data[rng_below(d->rng, f->size)] ^= (uint8_t)(1u << rng_below(d->rng, 8));
 		return true;

@@ -56,11 +56,13 @@ static void on_gone(struct watcher *watcher, int64_t compact_revision)
 	struct world *w = x->w;
 
 	sim_trace(w, "watch %u at %s: gone, compacted %" PRId64, x->index, x->node->name, compact_revision);
-	if (compact_revision == 0)
+	/* A damaged change ends the watch, and soon the member; it goes on elsewhere. */
+	if (compact_revision == 0 && !store_damage(x->node->store, NULL))
 		sim_fail(w, "%s cannot read its log for a watch", x->node->name);
-	else
+	if (compact_revision != 0) {
 		history_message(w->history, x->stream, (struct hist_message){.kind = HIST_GONE, .revision = compact_revision});
-	x->next = compact_revision;
+		x->next = compact_revision;
+	}
 	x->node = NULL;
 	x->stream = NULL;
 }

@@ -185,7 +185,7 @@ static bool converged(struct world *w)
 
 		if (!takes_part(n))
 			continue;
-		if (!n->member)
+		if (!n->member || !node_mended(n))
 			return false;
 		member_status(n->member, &s);
 		/* One whose admission never was committed: nobody knows it, and it cannot know. */

@@ -70,7 +70,8 @@ struct node {
 	struct member *member; /* NULL: down */
 	uint64_t epoch;
 	uint64_t paused_until;
-	bool rotten;          /* a bit of its log has been flipped */
+	bool rotten;          /* one of its files has been damaged, and it has not got over that yet */
+	bool rejoins;         /* its vote or identity was damaged: it asks to be let in again under a new id */
 	bool forgets;         /* a sync has failed: it may have lost what it acknowledged, for good or for a while */
 	struct event *retry;  /* its disk failed: tried again then */
 	bool admitted;        /* a committed configuration had it */
@@ -159,7 +160,6 @@ struct world {
 	unsigned latency_us, jitter_us, hub_us;
 	int flapping; /* the node whose links come and go until flap_until; -1 */
 	uint64_t flap_until;
-	bool rot_done; /* one member at most loses its log */
 	bool no_rot;
 	bool calm;    /* the liveness phase: no new faults, no new leases */
 	bool stopped; /* no new operations */
@@ -170,7 +170,7 @@ struct world {
 	uint64_t next_value;
 	int64_t max_revision;
 	unsigned value_size; /* large ones make snapshots of many chunks */
-	unsigned voters, dead_ms; /* as in member_cfg */
+	unsigned voters, dead_ms, replace_ms; /* as in member_cfg */
 	unsigned compact_ms; /* UINT_MAX: history is compacted only when clients ask */
 	unsigned log_scale;  /* how much larger the log's files are than the smallest */
 	struct node *asleep; /* clients renew their leases there, though it sleeps, and leave them to their end then; or NULL */
@@ -188,7 +188,7 @@ struct world {
 	struct verdict verdict;
 	char failure[1200];
 	/* figures */
-	uint64_t n_events, n_ok, n_crashes, n_snapshots, n_installs, n_elections, n_changes, n_transfers, n_disk_faults, n_repairs, n_defrags;
+	uint64_t n_events, n_ok, n_crashes, n_snapshots, n_installs, n_elections, n_changes, n_transfers, n_disk_faults, n_repairs, n_defrags, n_rots, n_rejoins;
 };
 
 void world_init(struct world *, const struct sim_cfg *);
@@ -213,10 +213,14 @@ void node_start(struct node *, bool join);
 void node_crash(struct node *, bool power);
 /* An empty machine under the same name and address: it is no member any more. Only when it is down. */
 void node_wipe(struct node *);
+/* The whole directory of its store is gone. Only when it is down. */
+void node_lose_store(struct node *);
 void node_flush_soon(struct node *);
 void node_hub_soon(struct node *);
 bool node_serves(const struct node *);
 void node_check(struct node *);
+/* It has got over the damage to its files: takes part and votes. */
+bool node_mended(struct node *);
 struct node *node_leader(struct world *); /* one that believes to lead, of the highest term; or NULL */
 
 /* faults.c */
@@ -231,6 +235,8 @@ void fault_isolate(struct world *, int node);
 void fault_admin(struct node *through, int op, uint64_t target);
 void fault_add(struct node *through, struct node *what);
 struct node *fault_pick(struct world *); /* one that is up; or NULL */
+/* Damage to some file of some member, if the cluster can bear it now. */
+void fault_rot(struct world *);
 
 /* client.c */
 void clients_start(struct world *);

@@ -38,3 +38,8 @@ UNIT_TESTS += tests/unit/raft/test_problems
 tests_unit_raft_test_problems_SOURCES = tests/unit/raft/test_problems.c
 tests_unit_raft_test_problems_CFLAGS = $(RAFT_TEST_CFLAGS)
 tests_unit_raft_test_problems_LDADD = $(RAFT_TEST_LIBS) $(CMOCKA_LIBS)
+
+UNIT_TESTS += tests/unit/raft/test_repair
+tests_unit_raft_test_repair_SOURCES = tests/unit/raft/test_repair.c $(RAFT_TEST_COMMON)
+tests_unit_raft_test_repair_CFLAGS = $(RAFT_TEST_CFLAGS) $(LMDB_CFLAGS)
+tests_unit_raft_test_repair_LDADD = $(RAFT_TEST_LIBS) $(CMOCKA_LIBS)

@@ -1,7 +1,9 @@
 #include "tests/unit/raft/raftest.h"
 
+#include <arpa/inet.h>
 #include <ftw.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -115,4 +117,135 @@ void rt_tls(struct tls_ctx **server, struct tls_ctx **client, const char *org)
 	x509_cert_free(cert);
 	buf_fini(&key_pem);
 	buf_fini(&cert_pem);
+}
+
+void check_value(struct kv *kv, const char *key, const char *want)
+{
+	char *value = rt_get(kv, key);
+
+	if (!want) {
+		assert_null(value);
+		return;
+	}
+	assert_non_null(value);
+	assert_string_equal(value, want);
+	free(value);
+}
+
+/* --- Three members ----------------------------------------------------------------------------------------- */
+
+void free_port(char out[32])
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t n = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+	snprintf(out, 32, "127.0.0.1:%d", ntohs(a.sin_port));
+	close(fd);
+}
+
+static void on_fatal(void *arg, const struct err *e)
+{
+	struct cluster *c = arg;
+
+	pthread_mutex_lock(&c->lock);
+	c->fatal = *e;
+	pthread_mutex_unlock(&c->lock);
+}
+
+int member_try(struct cluster *c, int i, bool join, struct err *e)
+{
+	const char *seeds[] = {c->addrs[0], c->addrs[1], c->addrs[2]};
+	struct kv_cfg cfg = {.data_dir = c->dirs[i],
+			     .name = c->names[i],
+			     .listen = c->addrs[i],
+			     .tls_server = c->server,
+			     .tls_client = c->client,
+			     .initial = join ? NULL : c->peers,
+			     .n_initial = join ? 0 : 3,
+			     .join = join ? seeds : NULL,
+			     .n_join = join ? 3 : 0,
+			     .replace_ms = 1000,
+			     .zone = c->zone,
+			     .places_only = c->places_only,
+			     .nosync = true,
+			     .on_fatal = on_fatal,
+			     .on_fatal_arg = c};
+
+	return kv_start(&cfg, &c->kv[i], e);
+}
+
+void member_start(struct cluster *c, int i, bool join)
+{
+	OK(member_try(c, i, join, &e));
+}
+
+void cluster_start(struct cluster *c)
+{
+	memset(c, 0, sizeof(*c));
+	pthread_mutex_init(&c->lock, NULL);
+	rt_tls(&c->server, &c->client, "kontiki:peers");
+	for (int i = 0; i < 4; i++) {
+		c->dirs[i] = rt_dir();
+		free_port(c->addrs[i]);
+		snprintf(c->names[i], sizeof(c->names[i]), "n%d", i + 1);
+	}
+	for (int i = 0; i < 3; i++)
+		c->peers[i] = (struct kv_peer){.name = c->names[i], .addr = c->addrs[i]};
+	for (int i = 0; i < 3; i++)
+		member_start(c, i, false);
+}
+
+void cluster_stop(struct cluster *c)
+{
+	for (int i = 0; i < 4; i++) {
+		kv_stop(c->kv[i]);
+		rt_dir_free(c->dirs[i]);
+	}
+	tls_ctx_unref(c->server);
+	tls_ctx_unref(c->client);
+}
+
+static int leader_now(struct cluster *c)
+{
+	for (int i = 0; i < 4; i++) {
+		struct kv_status s;
+
+		if (!c->kv[i])
+			continue;
+		kv_status(c->kv[i], &s);
+		if (s.role.leader)
+			return i;
+	}
+	return -1;
+}
+
+bool has_leader(void *arg)
+{
+	return leader_now(arg) >= 0;
+}
+
+int leader_of(struct cluster *c)
+{
+	int i = -1;
+
+	/* On a busy machine leadership may be on its way from one to the next. */
+	assert_true(rt_wait(has_leader, c, 10000));
+	while ((i = leader_now(c)) < 0)
+		usleep(1000);
+	return i;
+}
+
+bool has_voters(void *arg)
+{
+	struct expect *x = arg;
+	struct kv_status s;
+	size_t n = 0;
+
+	kv_status(x->kv, &s);
+	for (size_t i = 0; i < s.n_members; i++)
+		n += s.members[i].role == KV_VOTER;
+	return n == x->voters && s.n_members == x->voters;
 }

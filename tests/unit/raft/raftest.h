@@ -2,6 +2,7 @@
 #ifndef TESTS_UNIT_RAFT_RAFTEST_H
 #define TESTS_UNIT_RAFT_RAFTEST_H
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,5 +38,40 @@ char *rt_get(struct kv *, const char *key);
 /* Wait (up to ms) until fn(arg). */
 bool rt_wait(bool (*fn)(void *arg), void *arg, unsigned ms);
 void rt_tls(struct tls_ctx **server, struct tls_ctx **client, const char *org);
+
+/* What a local view of this member shows; NULL: nothing. */
+void check_value(struct kv *, const char *key, const char *want);
+
+/* --- Three members, and room for a fourth ------------------------------------------------------------------ */
+
+struct cluster {
+	char *dirs[4], addrs[4][32], names[4][8];
+	struct kv_peer peers[3];
+	struct kv *kv[4];
+	struct tls_ctx *server, *client;
+	const char *zone;
+	bool places_only;
+	pthread_mutex_t lock;
+	struct err fatal; /* the last one that had to stop, by itself; under lock */
+};
+
+void cluster_start(struct cluster *);
+void cluster_stop(struct cluster *);
+/* From the directory it has; join: through the first three. */
+void member_start(struct cluster *, int i, bool join);
+int member_try(struct cluster *, int i, bool join, struct err *);
+void free_port(char out[32]);
+/* Waits for one. */
+int leader_of(struct cluster *);
+
+/* For rt_wait. */
+bool has_leader(void *cluster);
+struct expect {
+	struct kv *kv;
+	const char *key, *value;
+	size_t voters;
+};
+/* This member knows so many members, and all vote. */
+bool has_voters(void *expect);
 
 #endif

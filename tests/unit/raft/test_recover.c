@@ -10,19 +10,6 @@
 #include "store/snapfile.h"
 #include "store/store.h"
 
-static void check_value(struct kv *kv, const char *key, const char *want)
-{
-	char *value = rt_get(kv, key);
-
-	if (!want) {
-		assert_null(value);
-		return;
-	}
-	assert_non_null(value);
-	assert_string_equal(value, want);
-	free(value);
-}
-
 static void start(const char *dir, const char *name, struct kv **ret)
 {
 	struct kv_cfg cfg = {.data_dir = dir, .name = name, .nosync = true};

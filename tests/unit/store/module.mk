@@ -7,6 +7,7 @@ STORE_TEST_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
 UNIT_TESTS += \
 	tests/unit/store/test_auth \
 	tests/unit/store/test_bolt \
+	tests/unit/store/test_damage \
 	tests/unit/store/test_model \
 	tests/unit/store/test_power \
 	tests/unit/store/test_snapshot \
@@ -33,3 +34,6 @@ tests_unit_store_test_store_LDADD = $(STORE_TEST_LIBS)
 tests_unit_store_test_watch_SOURCES = tests/unit/store/test_watch.c $(STORE_TEST_COMMON)
 tests_unit_store_test_watch_CFLAGS = $(STORE_TEST_CFLAGS)
 tests_unit_store_test_watch_LDADD = $(STORE_TEST_LIBS)
+tests_unit_store_test_damage_SOURCES = tests/unit/store/test_damage.c $(STORE_TEST_COMMON)
+tests_unit_store_test_damage_CFLAGS = $(STORE_TEST_CFLAGS)
+tests_unit_store_test_damage_LDADD = $(STORE_TEST_LIBS)

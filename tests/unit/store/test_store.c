@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/crc32c.h"
+#include "store/record.h"
 #include "tests/unit/store/common.h"
 
 #define COMPACTED "etcdserver: mvcc: required revision has been compacted"
@@ -174,6 +176,25 @@ static void poke(struct fixture *f, const char *file, long at, int xor)
 	free(path);
 }
 
+/* As a program of another format would have written it. */
+static void reformat_checkpoint(struct fixture *f, int xor)
+{
+	char *path = xasprintf("%s/checkpoint", f->dir);
+	uint8_t bytes[1 << 17], crc[4];
+	FILE *fp;
+	size_t n;
+
+	poke(f, "checkpoint", 8, xor);
+	fp = fopen(path, "r+");
+	assert_non_null(fp);
+	n = fread(bytes, 1, sizeof(bytes), fp);
+	put_le32(crc, crc32c(0, bytes, n - 4));
+	fseek(fp, (long)n - 4, SEEK_SET);
+	assert_int_equal(fwrite(crc, 1, 4, fp), 4);
+	fclose(fp);
+	free(path);
+}
+
 static void test_newer_and_damaged_checkpoint(void **state)
 {
 	struct fixture f;
@@ -184,9 +205,13 @@ static void test_newer_and_damaged_checkpoint(void **state)
 	fixture_open(&f, NULL);
 	store_close(f.store);
 	cfg.dir = f.dir;
-	poke(&f, "checkpoint", 8, 2);
+	reformat_checkpoint(&f, 2);
 	assert_int_equal(store_open(&cfg, &s, &bad), -ERR_FAILED_PRECONDITION);
 	assert_non_null(strstr(bad.text, "newer version"));
+	reformat_checkpoint(&f, 2);
+	/* A flipped bit of the format is damage, not another format. */
+	poke(&f, "checkpoint", 8, 2);
+	assert_int_equal(store_open(&cfg, &s, &bad), -ERR_CORRUPT);
 	poke(&f, "checkpoint", 8, 2);
 	poke(&f, "checkpoint", 100, 1);
 	assert_int_equal(store_open(&cfg, &s, &bad), -ERR_CORRUPT);
