@@ -195,6 +195,8 @@ int custom_def_new(const struct json *crd, struct custom_def **ret, struct err *
 	d->group = json_cstr(json_getc(spec, "group"));
 	d->plural = json_cstr(json_getp(spec, "names.plural"));
 	d->established = condition(own, "Established");
+	if (json_eqc(json_getp(spec, "conversion.strategy"), "Webhook"))
+		d->webhook = json_getp(spec, "conversion.webhook");
 	d->terminating = !json_is_null(json_getp(own, "metadata.deletionTimestamp"));
 	d->versions = arena_new_array(&d->arena, struct custom, json_len(versions) + 1);
 	JSON_ITEMS (v, versions) {
@@ -241,27 +243,64 @@ void custom_def_unref(struct custom_def *d)
 
 /* --- The stored form ----------------------------------------------------------------------------------------------------- */
 
-void custom_store(struct buf *out, const struct custom *c, const struct json *obj)
+/* Canonical JSON under that version's name. */
+static struct str text_as(struct arena *a, const struct custom *c, const struct json *obj, const char *api_version)
+{
+	_cleanup_(buf_fini) struct buf out = BUF_INIT;
+	struct json *doc = json_new_object(a);
+
+	JSON_MEMBERS (m, obj)
+		json_set(a, doc, m->key, m->value);
+	json_setc(a, doc, "apiVersion", json_newc(a, api_version));
+	json_setc(a, doc, "kind", json_newc(a, c->res.kind));
+	json_print(&out, doc, JSON_COMPACT | JSON_SORTED);
+	return arena_str(a, buf_str(&out));
+}
+
+static int pending(struct err *e, const char *to)
+{
+	return err_set(e, ERR_PENDING, "the object is to be converted to %s first", to);
+}
+
+int custom_store(struct arena *a, const struct custom *c, const struct json *obj, struct custom_conversions *conv, struct str *ret,
+		struct err *e)
+{
+	const char *to = c->def->stored_api_version;
+	bool other = conv && c->def->webhook && strcmp(to, c->res.api_version) != 0;
+
+	*ret = text_as(a, c, obj, other ? c->res.api_version : to);
+	return !other || conv->find(conv, *ret, to, ret) ? 0 : pending(e, to);
+}
+
+int custom_load(struct arena *a, const struct custom *c, struct str stored, struct custom_conversions *conv, struct json **ret,
+		struct err *e)
+{
+	const char *to = c->res.api_version;
+	struct json *doc;
+
+	if (json_parse(a, stored, NULL, &doc, e) < 0)
+		return -e->code;
+	if (!json_is(doc, JSON_OBJECT))
+		return err_set(e, ERR_CORRUPT, "the stored value is no object");
+	if (conv && c->def->webhook && !json_eqc(json_getc(doc, "apiVersion"), to)) {
+		if (!conv->find(conv, stored, to, &stored))
+			return pending(e, to);
+		if (json_parse(a, stored, NULL, &doc, e) < 0)
+			return -e->code;
+	}
+	structural_default(a, c->schema, doc);
+	*ret = doc;
+	return 0;
+}
+
+bool custom_is_stale(const struct custom *c, struct str stored)
 {
 	struct arena a;
 	struct json *doc;
+	bool stale;
 
 	arena_init(&a);
-	doc = json_new_object(&a);
-	JSON_MEMBERS (m, obj)
-		json_set(&a, doc, m->key, m->value);
-	json_setc(&a, doc, "apiVersion", json_newc(&a, c->def->stored_api_version));
-	json_setc(&a, doc, "kind", json_newc(&a, c->res.kind));
-	json_print(out, doc, JSON_COMPACT | JSON_SORTED);
+	stale = json_parse(&a, stored, NULL, &doc, NULL) == 0 && !json_eqc(json_getc(doc, "apiVersion"), c->def->stored_api_version);
 	arena_fini(&a);
-}
-
-int custom_load(struct arena *a, const struct custom *c, struct str stored, struct json **ret, struct err *e)
-{
-	if (json_parse(a, stored, NULL, ret, e) < 0)
-		return -e->code;
-	if (!json_is(*ret, JSON_OBJECT))
-		return err_set(e, ERR_CORRUPT, "the stored value is no object");
-	structural_default(a, c->schema, *ret);
-	return 0;
+	return stale;
 }

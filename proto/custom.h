@@ -61,7 +61,17 @@ struct custom_def {
 	struct custom *versions; /* those that are served, in the order of discovery */
 	size_t n_versions;
 	const struct json *spec;
+	const struct json *webhook; /* spec.conversion.webhook; NULL: versions differ in their name only */
 	bool established, terminating;
+};
+
+/*
+ * Objects in other versions, of a definition whose webhook converts. Who embeds it asks the webhook about what was wanted and not there,
+ * and then tries again.
+ */
+struct custom_conversions {
+	/* `text`, an object as JSON, in the version wanted: as JSON. False: not known yet; it is noted as wanted. */
+	bool (*find)(struct custom_conversions *, struct str text, const char *to, struct str *ret);
 };
 
 /* Errors: ERR_INVALID with the first thing that is wrong. The definition must have passed validation once. */
@@ -71,10 +81,15 @@ bool custom_def_same(const struct custom_def *, const struct custom_def *);
 struct custom_def *custom_def_ref(struct custom_def *);
 void custom_def_unref(struct custom_def *);
 
-/* The stored form: canonical JSON text in the version that is stored. */
-void custom_store(struct buf *out, const struct custom *, const struct json *obj);
-/* The stored form as a document, with defaults. */
-int custom_load(struct arena *, const struct custom *, struct str stored, struct json **ret, struct err *);
+/*
+ * The stored form: canonical JSON text in the version that is stored. ERR_PENDING: a conversion is wanted first. Without conversions (NULL)
+ * versions differ in their name only.
+ */
+int custom_store(struct arena *, const struct custom *, const struct json *obj, struct custom_conversions *, struct str *ret, struct err *);
+/* The stored form as a document, with defaults; likewise. */
+int custom_load(struct arena *, const struct custom *, struct str stored, struct custom_conversions *, struct json **ret, struct err *);
+/* The stored form is of another version than what is stored now. */
+bool custom_is_stale(const struct custom *, struct str stored);
 
 /* The definition of the object for OpenAPI. */
 struct json *custom_openapi(struct arena *, const struct custom *, bool v3);

@@ -52,6 +52,7 @@ libproto_a_SOURCES += \
 	proto/validate_pod.c \
 	proto/validate_policy.c \
 	proto/validate_rbac.c \
+	proto/validate_resize.c \
 	proto/validate_scaling.c \
 	proto/validate_service.c \
 	proto/validate_small.c \

@@ -99,6 +99,7 @@ void validate__part_of_all(
 /* {name, namespace, path, port} of a webhook's service, and its url. */
 void validate__hook_service(
 	struct field_errs *, const struct field_path *path, const struct json *service);
+void validate__review_versions(struct field_errs *, const struct field_path *, const struct json *hook, const char *key, const char *wanted);
 void validate__hook_url(
 	struct field_errs *, const struct field_path *up, const struct json *config);
 void validate__tolerations(
@@ -126,6 +127,11 @@ void validate__ephemeral_containers(
 	struct field_errs *, const struct field_path *up, const struct json *spec);
 /* An update of the subresource: only additions. */
 void validate__ephemeral_update(const struct validate__ctx *);
+/* What a container says about being resized; `never`: the pod's restartPolicy. */
+void validate__resize_policy(
+	struct field_errs *, const struct field_path *up, const struct json *container, bool never);
+/* An update of the subresource resize: amounts only. */
+void validate__resize_update(const struct validate__ctx *);
 /* Absent, null, false, 0, "" and empty containers: one and the same for a comparison of specs. */
 bool validate__is_nothing(const struct json *);
 /* The path of the first difference into `where`; false when there is none. */

@@ -39,4 +39,7 @@ void validate_labels(const struct json *labels, const struct field_path *, struc
 void validate_annotations(
 	const struct json *annotations, const struct field_path *, struct field_errs *);
 
+/* Guaranteed, Burstable or BestEffort: what the resources of a pod's containers make of it. */
+const char *validate_qos_class(const struct json *pod);
+
 #endif

@@ -158,14 +158,14 @@ static void match_condition(struct field_errs *e, const struct field_path *at, c
 
 /* ---- webhooks ---- */
 
-static void review_versions(struct field_errs *e, const struct field_path *at, const struct json *hook)
+void validate__review_versions(struct field_errs *e, const struct field_path *at, const struct json *hook, const char *key, const char *wanted)
 {
-	struct field_path all = field_child(at, "admissionReviewVersions");
-	struct json *list = json_getc(hook, "admissionReviewVersions"), *seen = json_new_object(e->arena);
+	struct field_path all = field_child(at, key);
+	struct json *list = json_getc(hook, key), *seen = json_new_object(e->arena);
 	size_t i = 0;
 
 	if (json_len(list) == 0) {
-		field_required(e, &all, "must specify one of v1, v1beta1");
+		field_required(e, &all, wanted);
 		return;
 	}
 	JSON_ITEMS (v, list) {
@@ -179,7 +179,7 @@ static void review_versions(struct field_errs *e, const struct field_path *at, c
 			field_invalid(e, &one, v, "%s", bad);
 	}
 	if (!has(list, "v1") && !has(list, "v1beta1"))
-		validate__bad(e, at, hook, "admissionReviewVersions", "must include at least one of v1, v1beta1");
+		validate__bad(e, at, hook, key, "must include at least one of v1, v1beta1");
 }
 
 /* A domain of three parts at least. */
@@ -236,7 +236,7 @@ static void webhook(struct field_errs *e, const struct field_path *at, const str
 	client_config(e, at, hook);
 	validate__one_of_opt(e, at, hook, "reinvocationPolicy", reinvocation_policies);
 	validate__each(e, at, hook, "matchConditions", match_condition);
-	review_versions(e, at, hook);
+	validate__review_versions(e, at, hook, "admissionReviewVersions", "must specify one of v1, v1beta1");
 }
 
 void validate__webhooks(const struct validate__ctx *c)

@@ -363,7 +363,7 @@ static void security(struct field_errs *e, const struct field_path *up, const st
 enum container_kind { CONTAINER, INIT_CONTAINER, EPHEMERAL_CONTAINER };
 
 static void container(struct field_errs *e, const struct field_path *at, const struct json *c,
-	const struct json *volumes, struct json *hosts, enum container_kind kind)
+	const struct json *volumes, struct json *hosts, enum container_kind kind, bool never)
 {
 	static const char *const pulls[] = {"Always", "IfNotPresent", "Never", NULL};
 	static const char *const policies[] = {"FallbackToLogsOnError", "File", NULL};
@@ -391,6 +391,7 @@ static void container(struct field_errs *e, const struct field_path *at, const s
 	if (kind == EPHEMERAL_CONTAINER)
 		return;
 	if (kind == INIT_CONTAINER && !sidecar) {
+		struct field_path resize = field_child(at, "resizePolicy");
 		static const char *const not_here[] = {
 			"lifecycle", "livenessProbe", "readinessProbe", "startupProbe"};
 
@@ -402,8 +403,11 @@ static void container(struct field_errs *e, const struct field_path *at, const s
 					"may not be set for init containers without "
 					"restartPolicy=Always");
 		}
+		if (json_len(json_getc(c, "resizePolicy")) > 0)
+			field_invalid(e, &resize, json_getc(c, "resizePolicy"), "must not be set for init containers");
 		return;
 	}
+	validate__resize_policy(e, at, c, never && !sidecar);
 	lifecycle(e, at, json_getc(c, "lifecycle"));
 	probe(e, at, c, "livenessProbe", true);
 	probe(e, at, c, "readinessProbe", false);
@@ -416,6 +420,7 @@ void validate__containers(struct field_errs *e, const struct field_path *up,
 	static const char *const lists[] = {"containers", "initContainers", "ephemeralContainers"};
 	static const enum container_kind kinds[] = {CONTAINER, INIT_CONTAINER, EPHEMERAL_CONTAINER};
 	struct json *names = json_new_object(e->arena), *hosts = json_new_object(e->arena);
+	bool never = json_eqc(json_getc(spec, "restartPolicy"), "Never");
 
 	for (size_t k = 0; k < ARRAY_LEN(lists); k++) {
 		struct field_path all = field_child(up, lists[k]);
@@ -432,7 +437,7 @@ void validate__containers(struct field_errs *e, const struct field_path *up,
 			/* Init containers run one after the other: they may use the same host port.
 			 */
 			container(e, &at, c, volumes, k == 0 ? hosts : json_new_object(e->arena),
-				kinds[k]);
+				kinds[k], never);
 			if (name.n > 0 && json_get(names, name))
 				field_duplicate(e, &name_path, name);
 			json_set(e->arena, names, name, c);

@@ -1,4 +1,4 @@
-/* Definitions of custom resources. What this server would not carry out (CEL, conversion webhooks) is refused, never ignored. */
+/* Definitions of custom resources. What this server would not carry out (CEL) is refused, never ignored. */
 #include <string.h>
 
 #include "base/util.h"
@@ -189,7 +189,6 @@ static void conversion(struct field_errs *e, const struct field_path *up, const 
 			  client = field_child(&hook, "clientConfig"), service = field_child(&client, "service");
 	const struct json *c = json_getc(spec, "conversion"), *w = json_getc(c, "webhook"), *cc = json_getc(w, "clientConfig");
 	bool url = !json_is_null(json_getc(cc, "url")), svc = !json_is_null(json_getc(cc, "service"));
-	size_t before = e->n;
 
 	validate__one_of(e, &path, c, "strategy", strategies);
 	if (!json_eqc(json_getc(c, "strategy"), "Webhook")) {
@@ -207,10 +206,27 @@ static void conversion(struct field_errs *e, const struct field_path *up, const 
 		validate__hook_url(e, &client, cc);
 	else
 		validate__hook_service(e, &service, json_getc(cc, "service"));
-	if (json_len(json_getc(w, "conversionReviewVersions")) == 0)
-		validate__missing(e, &hook, "conversionReviewVersions", "");
-	if (e->n == before)
-		validate__forbid(e, &path, "strategy", "this server converts between versions by strategy None only");
+	validate__review_versions(e, &hook, w, "conversionReviewVersions", "");
+}
+
+/* Objects may lie in the store in any version that ever was the stored one: it can go when the status says that none are left. */
+static void stored_versions(struct field_errs *e, const struct json *obj)
+{
+	struct field_path status = field_child(NULL, "status"), path = field_child(&status, "storedVersions");
+	const struct json *stored = json_getp(obj, "status.storedVersions");
+	size_t i = 0;
+
+	if (json_len(stored) == 0)
+		validate__bad(e, &status, json_getc(obj, "status"), "storedVersions", "must have at least one stored version");
+	JSON_ITEMS (s, stored) {
+		struct field_path at = field_index(&path, i++);
+		bool found = false;
+
+		JSON_ITEMS (v, json_getp(obj, "spec.versions"))
+			found |= json_equal(json_getc(v, "name"), s);
+		if (!found)
+			field_invalid(e, &at, s, "must appear in spec.versions");
+	}
 }
 
 #define APPROVED "api-approved.kubernetes.io"
@@ -240,6 +256,8 @@ void validate__crd(const struct validate__ctx *c)
 	struct str group = json_str(json_getc(spec, "group"));
 	const char *want = arena_printf(c->errs->arena, "%s.%.*s", json_cstr(json_getc(n, "plural")), STR_FMT(group));
 
+	if (c->old)
+		stored_versions(c->errs, c->obj);
 	if (c->sub[0] != '\0')
 		return;
 	if (!json_eqc(json_getp(c->obj, "metadata.name"), want))

@@ -304,14 +304,16 @@ void validate__pod(const struct validate__ctx *c)
 {
 	struct field_path spec = field_child(NULL, "spec"),
 			  list = field_child(&spec, "ephemeralContainers");
-	bool ephemeral = strcmp(c->sub, "ephemeralcontainers") == 0;
+	bool ephemeral = strcmp(c->sub, "ephemeralcontainers") == 0, resize = strcmp(c->sub, "resize") == 0;
 
-	if (c->sub[0] != '\0' && !ephemeral)
+	if (c->sub[0] != '\0' && !ephemeral && !resize)
 		return;
 	validate__pod_spec(
 		c->errs, &spec, json_getc(c->obj, "spec"), json_getc(c->obj, "metadata"));
 	if (ephemeral)
 		validate__ephemeral_update(c);
+	else if (resize)
+		validate__resize_update(c);
 	else if (c->old)
 		spec_update(c, &spec);
 	else if (json_len(json_getp(c->obj, "spec.ephemeralContainers")) > 0)

@@ -60,6 +60,7 @@ static const struct admission_step {
 		{"CertificateSubjectRestriction", ADMIT_VALIDATE, CREATE, "certificates.k8s.io", "certificatesigningrequests", "",
 				admit_csr_subject},
 		{"LimitRanger", ADMIT_VALIDATE, CREATE | UPDATE, "", "pods", "", admit_limits_check},
+		{"LimitRanger", ADMIT_VALIDATE, UPDATE, "", "pods", "resize", admit_limits_check},
 		{"LimitRanger", ADMIT_VALIDATE, CREATE | UPDATE, "", "persistentvolumeclaims", "", admit_limits_check},
 		{"PodSecurity", ADMIT_VALIDATE, CREATE, "", "pods", "", admit_pod_security},
 		{"PodSecurity", ADMIT_VALIDATE, UPDATE, "", "pods", "ephemeralcontainers", admit_pod_security},

@@ -128,7 +128,8 @@ static enum step_result book(struct api_request *req, struct json *quota, const 
 			json_set(&req->arena, used, m->key, quantity_dom(&req->arena, sum));
 		*ret_changed = true;
 	}
-	if (x.requested.n > 0)
+	/* A status says what is: it is booked, whether there is room or not. */
+	if (x.requested.n > 0 && !str_eqc(req->at.sub, "status"))
 		r = api_fail_forbidden(req, req->res, api_name(req->obj), "exceeded quota: %.*s, requested: %.*s, used: %.*s, limited: %.*s",
 				STR_FMT(api_name(quota)), STR_FMT(buf_str(&x.requested)), STR_FMT(buf_str(&x.used)),
 				STR_FMT(buf_str(&x.limited)));

@@ -181,6 +181,44 @@ static struct quantity claim_use(const struct json *claim, struct str name)
 	return q;
 }
 
+/* What the kubelet says of the container: given to it (requests), and what it runs with. */
+static struct quantity raised(const struct json *status, const char *what, struct str resource, struct quantity q)
+{
+	struct json *given = json_get(json_getc(status, "allocatedResources"), resource);
+	struct quantity actual;
+
+	if (strcmp(what, "requests") == 0 && given)
+		q = larger(q, quantity_from(given));
+	return amount_of_container(status, what, resource, &actual) ? larger(q, actual) : q;
+}
+
+/* A pod on its way to other amounts holds, container by container, the largest of what it asks for, was given and runs with. */
+static void amount_while_resized(struct arena *a, const struct json *pod, const char *what, struct str resource, struct quantity *ret)
+{
+	static const struct {
+		const char *specs, *statuses;
+	} lists[] = {{"containers", "containerStatuses"}, {"initContainers", "initContainerStatuses"}};
+	const struct json *status = json_getc(pod, "status");
+	struct json *spec = json_getc(pod, "spec");
+	char text[QUANTITY_SIZE];
+
+	if (json_len(json_getc(status, "containerStatuses")) > 0)
+		spec = json_copy(a, spec);
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+		JSON_ITEMS (c, json_getc(spec, lists[i].specs)) {
+			struct quantity q;
+
+			if (!amount_of_container(c, what, resource, &q))
+				continue;
+			JSON_ITEMS (s, json_getc(status, lists[i].statuses))
+				if (json_equal(json_getc(s, "name"), json_getc(c, "name"))) {
+					quantity_print(raised(s, what, resource, q), text);
+					json_set(a, json_getc(json_getc(c, "resources"), what), resource, json_new_str(a, arena_str(a, str_from(text))));
+				}
+		}
+	amount_of_pod(spec, what, resource, ret);
+}
+
 struct quantity quota_use(struct arena *a, const struct resource *res, const struct json *obj, struct str name)
 {
 	struct quantity one = quantity_from_i64(1, QUANTITY_DECIMAL_SI), q = QUANTITY_ZERO;
@@ -202,7 +240,7 @@ struct quantity quota_use(struct arena *a, const struct resource *res, const str
 	if (str_eqc(name, "pods"))
 		return one;
 	resource = pod_resource(name, &what);
-	amount_of_pod(json_getc(obj, "spec"), what, resource, &q);
+	amount_while_resized(a, obj, what, resource, &q);
 	return q;
 }
 

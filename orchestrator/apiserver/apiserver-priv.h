@@ -17,6 +17,7 @@
 struct api_authn;
 struct audit;
 struct authz_state;
+struct convert_pool;
 struct custom_def;
 struct custom_index;
 struct http_client;
@@ -63,6 +64,7 @@ struct api_loop {
 	struct authz_state *authz;  /* made when first asked; serve loops have it from the start */
 	struct custom_index *custom; /* api__custom */
 	struct webhook_state *hooks; /* made when first asked */
+	struct convert_pool *conversions; /* likewise */
 	struct service_clients *services; /* api__services */
 	struct map openapi;          /* documents with custom resources, as of openapi_epoch */
 	uint64_t openapi_epoch;

@@ -18,6 +18,7 @@
 #include "orchestrator/apiserver/authn.h"
 #include "orchestrator/apiserver/authz_state.h"
 #include "orchestrator/apiserver/bootstrap.h"
+#include "orchestrator/apiserver/convert.h"
 #include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/quota_state.h"
 #include "orchestrator/apiserver/custom_index.h"
@@ -54,6 +55,7 @@ static void loop_context_free(struct api_loop *al)
 	authz_state_free(al->authz);
 	quota_state_free(al->quotas);
 	custom_index_free(al->custom);
+	convert_pool_free(al->conversions);
 	webhook_state_free(al->hooks);
 	service_clients_free(al->services);
 	api__openapi_forget(al);

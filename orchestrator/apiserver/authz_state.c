@@ -25,6 +25,7 @@ static const struct {
 
 struct source {
 	struct watcher watcher;
+	struct str key, end; /* the watcher loses its own when it is stopped */
 	struct authz_state *state;
 	const struct resource *res;
 	enum rbac_kind kind;
@@ -104,7 +105,7 @@ static void load_source(struct source *s, struct store_view *v)
 	struct store_kv kv;
 	struct err e = ERR_INIT;
 
-	view_iter_init(&it, v, s->watcher.key, s->watcher.end, 0, 0);
+	view_iter_init(&it, v, s->key, s->end, 0, 0);
 	while (view_iter_next(&it, &kv, &e) > 0)
 		changed(s, kv.key, STR_NULL, kv.value);
 	view_iter_fini(&it);
@@ -130,8 +131,13 @@ static void load(struct authz_state *st)
 		/* Nothing is known, so nobody is allowed anything by it; the watch from the beginning fills it or calls again. */
 		log_warn("apiserver", "authorization cannot read the store: %s", e.text);
 	}
-	for (size_t i = 0; i < N_SOURCES; i++)
-		watch_start(st->hub, &st->source[i].watcher, rev + 1);
+	for (size_t i = 0; i < N_SOURCES; i++) {
+		struct source *s = &st->source[i];
+
+		s->watcher.key = s->key;
+		s->watcher.end = s->end;
+		watch_start(st->hub, &s->watcher, rev + 1);
+	}
 }
 
 struct authz_state *authz_state_new(struct store *store, struct watch_hub *hub)
@@ -147,8 +153,8 @@ struct authz_state *authz_state_new(struct store *store, struct watch_hub *hub)
 		s->state = st;
 		s->kind = sources[i].kind;
 		s->res = resource_find(sources[i].group, "v1", sources[i].plural);
-		s->watcher.key = storage_prefix(&st->arena, s->res, STR_NULL);
-		s->watcher.end = storage_end(&st->arena, s->watcher.key);
+		s->key = storage_prefix(&st->arena, s->res, STR_NULL);
+		s->end = storage_end(&st->arena, s->key);
 		s->watcher.events = on_events;
 		s->watcher.gone = on_gone;
 	}

@@ -27,7 +27,8 @@ struct custom_index {
 	struct watch_hub *hub;
 	const struct resource *crds;
 	struct watcher definitions, names;
-	struct arena arena; /* the watchers' keys */
+	struct arena arena;
+	struct str key, end; /* of definitions: the watcher loses its own when it is stopped */
 	struct map entries; /* name of the definition -> struct entry */
 	const struct resource **all;
 	size_t n_all;
@@ -159,13 +160,13 @@ static void read_all(struct custom_index *ix, struct store_view *v)
 	struct store_kv kv;
 	struct err e = ERR_INIT;
 
-	view_iter_init(&it, v, ix->definitions.key, ix->definitions.end, 0, 0);
+	view_iter_init(&it, v, ix->key, ix->end, 0, 0);
 	while (view_iter_next(&it, &kv, &e) > 0)
 		changed(ix, kv.key, kv.value);
 	view_iter_fini(&it);
 	if (e.code)
 		log_warn("apiserver", "the definitions of custom resources cannot be read: %s", e.text);
-	ix->names_rev = view_get(v, ix->names.key, 0, &kv, &e) == 0 ? (uint64_t)kv.mod_revision : 0;
+	ix->names_rev = view_get(v, STR(CUSTOM_NAMES_KEY), 0, &kv, &e) == 0 ? (uint64_t)kv.mod_revision : 0;
 }
 
 /* All as of one revision, then the watches from the next one on. */
@@ -182,6 +183,9 @@ static void load(struct custom_index *ix)
 	} else {
 		log_warn("apiserver", "the definitions of custom resources cannot be read: %s", e.text);
 	}
+	ix->definitions.key = ix->key;
+	ix->definitions.end = ix->end;
+	ix->names.key = STR(CUSTOM_NAMES_KEY);
 	watch_start(ix->hub, &ix->definitions, rev + 1);
 	watch_start(ix->hub, &ix->names, rev + 1);
 }
@@ -198,11 +202,10 @@ struct custom_index *custom_index_new(struct store *store, struct watch_hub *hub
 	ix->crds = resource_find("apiextensions.k8s.io", "v1", "customresourcedefinitions");
 	arena_init(&ix->arena);
 	map_init(&ix->entries);
-	ix->definitions.key = storage_prefix(&ix->arena, ix->crds, STR_NULL);
-	ix->definitions.end = storage_end(&ix->arena, ix->definitions.key);
+	ix->key = storage_prefix(&ix->arena, ix->crds, STR_NULL);
+	ix->end = storage_end(&ix->arena, ix->key);
 	ix->definitions.events = on_definitions;
 	ix->definitions.gone = definitions_gone;
-	ix->names.key = STR(CUSTOM_NAMES_KEY);
 	ix->names.events = on_names;
 	ix->names.gone = names_gone;
 	load(ix);

@@ -4,6 +4,7 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/convert.h"
 #include "orchestrator/apiserver/custom_index.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/write.h"
@@ -42,6 +43,7 @@ enum step_result api__route_custom(struct api_request *req)
 	custom_def_unref(req->custom_def);
 	req->custom_def = custom_def_ref((struct custom_def *)(uintptr_t)c->def);
 	req->res = &c->res;
+	req->conv = convert_new(req);
 	req->fresh = false;
 	/* There is no protobuf of these but for clients in this process. */
 	req->json_only = !req->local;

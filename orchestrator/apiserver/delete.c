@@ -311,6 +311,7 @@ static enum step_result collection_answer(struct collection *c)
 enum step_result api__delete_collection(struct api_request *req)
 {
 	struct collection *c = req->stream;
+	enum step_result r;
 
 	if (c) {
 		if (req->fail.err.code)
@@ -319,8 +320,9 @@ enum step_result api__delete_collection(struct api_request *req)
 	}
 	c = arena_new_of(&req->arena, struct collection);
 	c->req = req;
-	if (api_select(req, &c->of) != STEP_NEXT)
-		return STEP_FAIL;
+	r = api_select(req, &c->of);
+	if (r != STEP_NEXT)
+		return r;
 	req->stream = c;
 	if (c->of.n == 0)
 		return collection_answer(c);

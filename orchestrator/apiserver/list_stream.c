@@ -80,10 +80,9 @@ static int measure(struct api_request *req, struct api_list_scan *s, struct stor
 	view_iter_init(&it, v, s->key, s->end, s->rev, 0);
 	while ((r = view_iter_next(&it, &kv, e)) > 0) {
 		arena_fini(&a);
-		if (!storage_unwrap_as(&a, req->res, kv.key, kv.value, &raw)) {
-			r = err_set(e, ERR_CORRUPT, "the value of %.*s is not an object", STR_FMT(kv.key));
+		r = storage_unwrap_as(&a, req->res, kv.key, kv.value, NULL, &raw, e);
+		if (r < 0)
 			break;
-		}
 		if (!api_selection_matches(sel, raw))
 			continue;
 		if (req->opt.limit > 0 && ret->n >= (size_t)req->opt.limit) {
@@ -195,7 +194,7 @@ static int fill(struct list_stream *ls, struct err *e)
 		if (r == 0)
 			r = err_set(e, ERR_INTERNAL, "%zu objects of a revision are gone", ls->left);
 		arena_fini(&a);
-		if (r < 0 || !storage_unwrap_as(&a, ls->req->res, kv.key, kv.value, &raw) || !api_selection_matches(&ls->sel, raw))
+		if (r < 0 || storage_unwrap_as(&a, ls->req->res, kv.key, kv.value, NULL, &raw, e) < 0 || !api_selection_matches(&ls->sel, raw))
 			continue;
 		if (add_object(ls, raw, (uint64_t)kv.mod_revision, e) < 0)
 			r = -1;
@@ -273,9 +272,10 @@ static void frame(struct list_stream *ls, const struct codec_list_meta *meta, si
 	buf_add(&ls->tail, whole.p + at + 2, whole.n - at - 2);
 }
 
+/* What a webhook converts is converted, and thus held, as a whole. */
 static bool streamable(const struct api_request *req)
 {
-	return req->responder->begin && req->responder->queued && !req->local && req->accept.as == AS_OBJECT && !req->accept.pretty &&
+	return !req->conv && req->responder->begin && req->responder->queued && !req->local && req->accept.as == AS_OBJECT && !req->accept.pretty &&
 	       (req->accept.media == MEDIA_JSON || req->accept.media == MEDIA_PROTOBUF);
 }
 

@@ -63,7 +63,7 @@ static int collect(struct api_request *req, struct store_view *v, const char *pl
 	*ret = json_new_array(&req->arena);
 	view_iter_init(&it, v, key, storage_end(&req->arena, key), 0, 0);
 	while ((r = view_iter_next(&it, &kv, e)) > 0) {
-		if (!storage_unwrap_as(&req->arena, res, kv.key, kv.value, &raw) || (sel && !api_selection_matches(sel, raw)))
+		if (storage_unwrap_as(&req->arena, res, kv.key, kv.value, NULL, &raw, e) < 0 || (sel && !api_selection_matches(sel, raw)))
 			continue;
 		r = api_dom_of(&req->arena, res, raw, &doc, e);
 		if (r < 0)

@@ -9,6 +9,9 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/apiserver.c orchestrator/apiserver/apiserver.h orchestrator/apiserver/apiserver-priv.h \
 	orchestrator/apiserver/attrs.c orchestrator/apiserver/attrs.h \
 	orchestrator/apiserver/admit_webhook.c orchestrator/apiserver/webhook.c orchestrator/apiserver/webhook.h \
+	orchestrator/apiserver/hook_target.c orchestrator/apiserver/hook_target.h \
+	orchestrator/apiserver/conversion.c orchestrator/apiserver/conversion.h \
+	orchestrator/apiserver/convert.c orchestrator/apiserver/convert.h \
 	orchestrator/apiserver/webhook_review.c orchestrator/apiserver/webhook_state.c orchestrator/apiserver/webhook_state.h \
 	orchestrator/apiserver/webhooks.c orchestrator/apiserver/webhooks.h orchestrator/apiserver/webhooks-priv.h \
 	orchestrator/apiserver/audit.c orchestrator/apiserver/audit.h \

@@ -13,6 +13,7 @@ enum { QUOTAS, GATES, N_SOURCES };
 
 struct source {
 	struct watcher watcher;
+	struct str key, end; /* the watcher loses its own when it is stopped */
 	struct quota_state *state;
 };
 
@@ -93,15 +94,20 @@ static void load(struct quota_state *q)
 			struct view_iter it;
 			struct store_kv kv;
 
-			view_iter_init(&it, v, q->source[i].watcher.key, q->source[i].watcher.end, 0, 0);
+			view_iter_init(&it, v, q->source[i].key, q->source[i].end, 0, 0);
 			while (view_iter_next(&it, &kv, &e) > 0)
 				seen(&q->source[i], &kv, true, false);
 			view_iter_fini(&it);
 		}
 		store_view_close(v);
 	}
-	for (size_t i = 0; i < N_SOURCES; i++)
-		watch_start(q->hub, &q->source[i].watcher, rev + 1);
+	for (size_t i = 0; i < N_SOURCES; i++) {
+		struct source *s = &q->source[i];
+
+		s->watcher.key = s->key;
+		s->watcher.end = s->end;
+		watch_start(q->hub, &s->watcher, rev + 1);
+	}
 }
 
 struct quota_state *quota_state_new(struct store *store, struct watch_hub *hub)
@@ -111,13 +117,13 @@ struct quota_state *quota_state_new(struct store *store, struct watch_hub *hub)
 	q->store = store;
 	q->hub = hub;
 	arena_init(&q->arena);
-	q->source[QUOTAS].watcher.key = storage_prefix(&q->arena, resource_find("", "v1", "resourcequotas"), STR_NULL);
-	q->source[GATES].watcher.key = STR(QUOTA_GATE_PREFIX);
+	q->source[QUOTAS].key = storage_prefix(&q->arena, resource_find("", "v1", "resourcequotas"), STR_NULL);
+	q->source[GATES].key = STR(QUOTA_GATE_PREFIX);
 	for (size_t i = 0; i < N_SOURCES; i++) {
 		struct source *s = &q->source[i];
 
 		s->state = q;
-		s->watcher.end = storage_end(&q->arena, s->watcher.key);
+		s->end = storage_end(&q->arena, s->key);
 		s->watcher.events = on_events;
 		s->watcher.gone = on_gone;
 	}

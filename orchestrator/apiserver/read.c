@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/convert.h"
 #include "orchestrator/apiserver/jwt.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/storage.h"
@@ -157,6 +158,11 @@ void api_key_range(struct api_request *req, struct str *ret_key, struct str *ret
 	*ret_end = storage_end(a, *ret_key);
 }
 
+enum step_result api_fail_unread(struct api_request *req, const struct err *e)
+{
+	return e->code == ERR_PENDING ? api_convert(req) : api_fail_err(req, e);
+}
+
 /* --- When to read ------------------------------------------------------------------------------------------------ */
 
 /* Without a resourceVersion reads are linearizable; "0" takes what is here; N waits until N is here. */
@@ -203,8 +209,8 @@ enum step_result api__get(struct api_request *req)
 	struct err e = ERR_INIT;
 	uint64_t rv;
 
-	if (storage_load_as(req->srv->store, &req->arena, req->res, key, &raw, &rv, &e) < 0)
-		return e.code == ERR_NOT_FOUND ? api_fail_not_found(req, req->res, req->at.name) : api_fail_err(req, &e);
+	if (storage_load_as(req->srv->store, &req->arena, req->res, key, convert_conversions(req->conv), &raw, &rv, &e) < 0)
+		return e.code == ERR_NOT_FOUND ? api_fail_not_found(req, req->res, req->at.name) : api_fail_unread(req, &e);
 	if (req->subres && req->subres->to_view) {
 		struct json *obj, *view;
 
@@ -347,16 +353,19 @@ static enum step_result list_scan(struct list_out *o, struct api_list_scan *s, s
 	struct view_iter it;
 	struct store_kv kv;
 	struct err e = ERR_INIT;
+	size_t pending = 0;
 	int r;
 
 	view_iter_init(&it, v, s->key, s->end, s->rev, 0);
 	while ((r = view_iter_next(&it, &kv, &e)) > 0) {
 		struct str raw;
 
-		if (!storage_unwrap_as(&req->arena, req->res, kv.key, kv.value, &raw)) {
-			r = err_set(&e, ERR_CORRUPT, "the value of %.*s is not an object", STR_FMT(kv.key));
+		r = storage_unwrap_as(&req->arena, req->res, kv.key, kv.value, convert_conversions(req->conv), &raw, &e);
+		/* Those that are to be converted first are collected, as if all of them were selected. */
+		if (r == -ERR_PENDING && (req->opt.limit <= 0 || o->n + ++pending < (size_t)req->opt.limit))
+			continue;
+		if (r < 0)
 			break;
-		}
 		if (!api_selection_matches(sel, raw))
 			continue;
 		if (req->opt.limit > 0 && o->n >= (size_t)req->opt.limit) {
@@ -370,6 +379,8 @@ static enum step_result list_scan(struct list_out *o, struct api_list_scan *s, s
 			break;
 	}
 	view_iter_fini(&it);
+	if ((r >= 0 || r == -ERR_PENDING) && convert_wants(req->conv))
+		return api_convert(req);
 	if (r >= 0)
 		return STEP_NEXT;
 	if (e.code == ERR_EXPIRED)
@@ -385,6 +396,11 @@ static enum step_result list_range(struct api_request *req, struct api_list_scan
 	api_key_range(req, &s->key, &s->end);
 	s->prefix = storage_prefix(&req->arena, req->res, req->at.ns);
 	s->rev = view_revision(v);
+	/* What has to wait for conversions goes on with what it began with. */
+	if (req->conv && *convert_revision(req->conv) == 0)
+		*convert_revision(req->conv) = s->rev;
+	if (req->conv)
+		s->rev = *convert_revision(req->conv);
 	if (req->opt.continue_token.n > 0) {
 		int64_t at;
 
@@ -470,6 +486,7 @@ enum step_result api__list(struct api_request *req)
 
 enum step_result api_select(struct api_request *req, struct api_selected *ret)
 {
+	struct custom_conversions *conv = convert_conversions(req->conv);
 	struct api_selection sel;
 	struct str key, end, raw;
 	struct store_view *v;
@@ -485,10 +502,14 @@ enum step_result api_select(struct api_request *req, struct api_selected *ret)
 	if (store_view_open(req->srv->store, &v, &e) < 0)
 		return api_fail_err(req, &e);
 	api_key_range(req, &key, &end);
+	/* Who wants the names of all only can take them as they are. */
+	if (req->local && sel.all)
+		conv = NULL;
 	*ret = (struct api_selected){.rev = view_revision(v)};
 	view_iter_init(&it, v, key, end, 0, 0);
 	while ((r = view_iter_next(&it, &kv, &e)) > 0) {
-		if (!storage_unwrap_as(&req->arena, req->res, kv.key, kv.value, &raw) || !api_selection_matches(&sel, raw) || !storage_meta(raw, &m))
+		if (storage_unwrap_as(&req->arena, req->res, kv.key, kv.value, conv, &raw, &e) < 0 ||
+				!api_selection_matches(&sel, raw) || !storage_meta(raw, &m))
 			continue;
 		if (ret->n == cap) {
 			size_t more = cap ? cap * 2 : 16;
@@ -504,6 +525,8 @@ enum step_result api_select(struct api_request *req, struct api_selected *ret)
 	}
 	view_iter_fini(&it);
 	store_view_close(v);
+	if (r >= 0 && convert_wants(req->conv))
+		return api_convert(req);
 	return r < 0 ? api_fail_err(req, &e) : STEP_NEXT;
 }
 

@@ -18,6 +18,8 @@ struct api_selection {
 enum step_result api_list_options_check(struct api_request *);
 /* 504: the version that was asked for is not here yet. */
 enum step_result api_fail_too_new(struct api_request *, uint64_t asked);
+/* A stored object that could not be read: 500, or the wait for its conversion (convert.h). */
+enum step_result api_fail_unread(struct api_request *, const struct err *);
 enum step_result api_selection_parse(struct api_request *, struct api_selection *);
 bool api_selection_matches(const struct api_selection *, struct str raw);
 

@@ -26,6 +26,7 @@
 #include "raft/kv.h"
 
 struct api_loop;
+struct convert;
 struct custom_def;
 struct api_request;
 struct api_strategy;
@@ -151,6 +152,7 @@ struct api_request {
 	struct api_user real_user;        /* who asked to act as `user`; without a name when nobody did */
 	const struct resource *res;       /* the resource of the path */
 	struct custom_def *custom_def;    /* of a custom resource: counted, so that res stays */
+	struct convert *conv;             /* its webhook converts between versions; else NULL */
 	bool json_only;                   /* it has no protobuf form for clients */
 	struct str def_key;               /* a new custom object: its definition must still be what it was */
 	uint64_t def_rev;
@@ -182,6 +184,7 @@ struct api_request {
 	struct str new_bytes; /* as stored, plain protobuf */
 	uint64_t new_rv;
 	struct str key;
+	bool encode_later;  /* new_bytes are made, and put into txn, by the commit */
 	bool fully_deleted; /* the write removes the object */
 	char uid[37];       /* of a new object: the same in every try, so that a lost answer can be told */
 	bool unknown;       /* the last proposal's outcome was lost: resolve it before trying again */

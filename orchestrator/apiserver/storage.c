@@ -150,44 +150,29 @@ bool storage_label(struct str meta, struct str key, struct str *ret_value)
 	return false;
 }
 
-static int load(struct store *, struct arena *, const struct resource *, struct str key, struct str *ret_raw, uint64_t *ret_rv,
-		struct err *);
-
 /* Custom objects are stored as JSON, in whichever version; what this one does not know is left out. */
-static bool unwrap_custom(struct arena *a, const struct custom *c, struct str key, struct str value, struct str *ret_raw)
+static int unwrap_custom(struct arena *a, const struct custom *c, struct str key, struct str value, struct custom_conversions *conv,
+		struct str *ret_raw, struct err *e)
 {
-	struct err e = ERR_INIT;
 	struct json *doc;
+	int r;
 
-	return crypt_open(a, key, value, &value) && custom_load(a, c, value, &doc, &e) == 0 &&
-	       api_dom_encode(a, &c->type, doc, ret_raw, &e) == 0;
+	if (!crypt_open(a, key, value, &value))
+		return err_set(e, ERR_CORRUPT, "the value of %.*s is sealed with a key that we do not have", STR_FMT(key));
+	r = custom_load(a, c, value, conv, &doc, e);
+	return r < 0 ? r : api_dom_encode(a, &c->type, doc, ret_raw, e);
+}
+
+static int unwrap(struct arena *a, struct str key, struct str value, struct str *ret_raw, struct err *e)
+{
+	if (storage_unwrap_key(a, key, value, ret_raw))
+		return 0;
+	return err_set(e, ERR_CORRUPT, "the value of %.*s is not an object, or is sealed with a key that we do not have", STR_FMT(key));
 }
 
 int storage_load(struct store *store, struct arena *a, struct str key, struct str *ret_raw, uint64_t *ret_rv, struct err *e)
 {
-	return load(store, a, NULL, key, ret_raw, ret_rv, e);
-}
-
-static int load(struct store *store, struct arena *a, const struct resource *res, struct str key, struct str *ret_raw,
-		uint64_t *ret_rv, struct err *e)
-{
-	struct store_view *v;
-	struct store_kv kv;
-	struct str raw;
-	int r = store_view_open(store, &v, e);
-
-	if (r < 0)
-		return r;
-	r = view_get(v, key, 0, &kv, e);
-	if (r == 0 && !(res && res->custom ? unwrap_custom(a, res->custom, key, kv.value, &raw) : storage_unwrap_key(a, key, kv.value, &raw)))
-		r = err_set(e, ERR_CORRUPT, "the value of %.*s is not an object, or is sealed with a key that we do not have",
-				STR_FMT(key));
-	if (r == 0) {
-		*ret_raw = arena_str(a, raw);
-		*ret_rv = (uint64_t)kv.mod_revision;
-	}
-	store_view_close(v);
-	return r;
+	return storage_load_as(store, a, NULL, key, NULL, ret_raw, ret_rv, e);
 }
 
 static bool raw_as(struct arena *a, const struct resource *res, struct str *raw)
@@ -205,39 +190,76 @@ bool storage_unwrap_key(struct arena *a, struct str key, struct str value, struc
 	return crypt_open(a, key, value, &value) && storage_unwrap(value, ret_raw);
 }
 
-bool storage_unwrap_as(struct arena *a, const struct resource *res, struct str key, struct str value, struct str *ret_raw)
+int storage_unwrap_as(struct arena *a, const struct resource *res, struct str key, struct str value, struct custom_conversions *conv,
+		struct str *ret_raw, struct err *e)
 {
-	if (res->custom)
-		return unwrap_custom(a, res->custom, key, value, ret_raw);
-	return storage_unwrap_key(a, key, value, ret_raw) && raw_as(a, res, ret_raw);
-}
+	int r;
 
-int storage_load_as(struct store *store, struct arena *a, const struct resource *res, struct str key, struct str *ret_raw,
-		uint64_t *ret_rv, struct err *e)
-{
-	int r = load(store, a, res, key, ret_raw, ret_rv, e);
-
-	if (r == 0 && !raw_as(a, res, ret_raw))
+	if (res && res->custom)
+		return unwrap_custom(a, res->custom, key, value, conv, ret_raw, e);
+	r = unwrap(a, key, value, ret_raw, e);
+	if (r == 0 && res && !raw_as(a, res, ret_raw))
 		return err_set(e, ERR_CORRUPT, "the value of %.*s cannot be read as %s", STR_FMT(key), res->api_version);
 	return r;
 }
 
-int storage_encode(struct arena *a, const struct resource *res, struct json **doc, struct str *ret_raw, struct str *ret_stored,
-		struct err *e)
+int storage_load_as(struct store *store, struct arena *a, const struct resource *res, struct str key, struct custom_conversions *conv,
+		struct str *ret_raw, uint64_t *ret_rv, struct err *e)
+{
+	struct store_view *v;
+	struct store_kv kv;
+	struct str raw;
+	int r = store_view_open(store, &v, e);
+
+	if (r < 0)
+		return r;
+	r = view_get(v, key, 0, &kv, e);
+	if (r == 0)
+		r = storage_unwrap_as(a, res, key, kv.value, conv, &raw, e);
+	if (r == 0) {
+		*ret_raw = arena_str(a, raw);
+		*ret_rv = (uint64_t)kv.mod_revision;
+	}
+	store_view_close(v);
+	return r;
+}
+
+int storage_exists(struct store *store, struct str key, struct err *e)
+{
+	struct store_view *v;
+	struct store_kv kv;
+	int r = store_view_open(store, &v, e);
+
+	if (r < 0)
+		return r;
+	r = view_get(v, key, 0, &kv, e);
+	store_view_close(v);
+	return r;
+}
+
+/* A custom object is answered as it will be read: through the stored form where that is another version's. */
+static int encode_custom(struct arena *a, const struct custom *c, struct custom_conversions *conv, struct json **doc, struct str *ret_raw,
+		struct str *ret_stored, struct err *e)
+{
+	int r = custom_store(a, c, *doc, conv, ret_stored, e);
+
+	if (r == 0 && conv)
+		r = custom_load(a, c, *ret_stored, conv, doc, e);
+	return r < 0 ? r : api_dom_encode(a, &c->type, *doc, ret_raw, e);
+}
+
+int storage_encode(struct arena *a, const struct resource *res, struct custom_conversions *conv, struct json **doc, struct str *ret_raw,
+		struct str *ret_stored, struct err *e)
 {
 	const struct resource *as = resource_storage(res);
 	struct json *stored;
 	int r;
 
+	if (res->custom)
+		return encode_custom(a, res->custom, conv, doc, ret_raw, ret_stored, e);
 	if (as == res) {
-		_cleanup_(buf_fini) struct buf text = BUF_INIT;
-
 		r = api_dom_encode(a, resource_type(res), *doc, ret_raw, e);
 		*ret_stored = *ret_raw;
-		if (r == 0 && res->custom) {
-			custom_store(&text, res->custom, *doc);
-			*ret_stored = arena_str(a, buf_str(&text));
-		}
 		return r;
 	}
 	stored = convert_to_storage(a, res, *doc);

@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
+struct custom_conversions;
 struct json;
 struct resource;
 struct store;
@@ -29,8 +30,12 @@ struct str storage_field(struct str msg, unsigned number);
 bool storage_unwrap(struct str value, struct str *ret_raw);
 /* The same for what lies under `key`, which may be sealed (crypt.h); then raw is in the arena. */
 bool storage_unwrap_key(struct arena *, struct str key, struct str value, struct str *ret_raw);
-/* And in the form of `res`, which may be another version than the stored one. */
-bool storage_unwrap_as(struct arena *, const struct resource *res, struct str key, struct str value, struct str *ret_raw);
+/*
+ * And in the form of `res`, which may be another version than the stored one. Custom objects may have to be converted by a webhook: those
+ * that `conv` (NULL: none) does not know give ERR_PENDING; see convert.h.
+ */
+int storage_unwrap_as(struct arena *, const struct resource *res, struct str key, struct str value, struct custom_conversions *conv,
+		struct str *ret_raw, struct err *);
 /* raw with metadata.resourceVersion = rv (0: none, as of what a dry run would make), appended to out. */
 void storage_with_rv(struct buf *out, struct str raw, uint64_t rv);
 /* How many bytes that appends. */
@@ -49,14 +54,16 @@ bool storage_meta(struct str raw, struct storage_meta *ret);
 bool storage_label(struct str meta_bytes, struct str key, struct str *ret_value);
 
 /* An object of `res` in the form in which it is stored; *doc and *raw become what reading it will give. */
-int storage_encode(struct arena *, const struct resource *res, struct json **doc, struct str *ret_raw, struct str *ret_stored,
-		struct err *);
+int storage_encode(struct arena *, const struct resource *res, struct custom_conversions *conv, struct json **doc, struct str *ret_raw,
+		struct str *ret_stored, struct err *);
 
 /* One object from a fresh local view; raw is copied, and as it is stored. ERR_NOT_FOUND when there is none. */
 int storage_load(struct store *, struct arena *, struct str key, struct str *ret_raw, uint64_t *ret_rv, struct err *);
 
 /* The same in the form of `res`. */
-int storage_load_as(struct store *, struct arena *, const struct resource *res, struct str key, struct str *ret_raw,
-		uint64_t *ret_rv, struct err *);
+int storage_load_as(struct store *, struct arena *, const struct resource *res, struct str key, struct custom_conversions *conv,
+		struct str *ret_raw, uint64_t *ret_rv, struct err *);
+/* Whether there is an object: 0 or ERR_NOT_FOUND. Nothing is decoded. */
+int storage_exists(struct store *, struct str key, struct err *);
 
 #endif

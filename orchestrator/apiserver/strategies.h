@@ -11,6 +11,7 @@
 enum step_result strategy_pod_create(struct api_request *);
 enum step_result strategy_pod_update(struct api_request *);
 enum step_result strategy_pod_ephemeral(struct api_request *, struct json *view);
+enum step_result strategy_pod_resize(struct api_request *, struct json *view);
 int64_t strategy_pod_grace(struct api_request *, int64_t asked);
 /* The Status "Success" with 201. */
 enum step_result strategy_created_status(struct api_request *);

@@ -229,6 +229,7 @@ static const struct api_subresource subresources[] = {
 				.from_view = strategy_csr_approval},
 		{.group = "", .plural = "pods", .name = "binding", .program = strategy_bindings},
 		{.group = "", .plural = "pods", .name = "ephemeralcontainers", .from_view = strategy_pod_ephemeral},
+		{.group = "", .plural = "pods", .name = "resize", .from_view = strategy_pod_resize},
 		{.group = "", .plural = "pods", .name = "eviction", .program = strategy_eviction},
 		{.group = "", .plural = "pods", .name = "log", .program = strategy_pod_log},
 		{.group = "", .plural = "pods", .name = "exec", .program = strategy_pod_exec},

@@ -17,6 +17,7 @@
 #include "proto/defaults.h"
 #include "proto/resource.h"
 #include "proto/schema.h"
+#include "proto/validate.h"
 #include "proto/wire.h"
 
 #define TOKEN_PATH "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -31,31 +32,6 @@ enum step_result strategy_pod_create(struct api_request *req)
 {
 	json_setp(&req->arena, req->obj, "status.phase", json_newc(&req->arena, "Pending"));
 	return STEP_NEXT;
-}
-
-/* --- Quality of service: a pure function of the containers' resources ------------------------------------- */
-
-static bool same_quantity(const struct json *requests, const struct json *limits, const char *what)
-{
-	const struct json *r = json_getc(requests, what), *l = json_getc(limits, what);
-
-	return l && (!r || json_equal(r, l));
-}
-
-static const char *qos_class(const struct json *pod)
-{
-	static const char *const lists[] = {"spec.containers", "spec.initContainers"};
-	bool any = false, guaranteed = true;
-
-	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-		JSON_ITEMS (c, json_getp(pod, lists[i])) {
-			const struct json *req = json_getp(c, "resources.requests"), *lim = json_getp(c, "resources.limits");
-
-			any = any || json_getc(req, "cpu") || json_getc(req, "memory") || json_getc(lim, "cpu") ||
-			      json_getc(lim, "memory");
-			guaranteed = guaranteed && same_quantity(req, lim, "cpu") && same_quantity(req, lim, "memory");
-		}
-	return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
 }
 
 enum step_result strategy_pod_update(struct api_request *req)
@@ -80,6 +56,40 @@ enum step_result strategy_pod_ephemeral(struct api_request *req, struct json *vi
 		json_setp(&req->arena, req->obj, "spec.ephemeralContainers", list);
 	else
 		json_delp(req->obj, "spec.ephemeralContainers");
+	return STEP_NEXT;
+}
+
+/* --- Resizing ------------------------------------------------------------------------------------------------------ */
+
+/*
+ * The resources and resize policies of the view's containers in the stored pod; all else is dropped, as it is with a status.
+ * Another number of containers or other names go on to the validation, which says no.
+ */
+static void take_resources(struct arena *a, struct json *pod, const struct json *view, const char *list)
+{
+	static const char *const fields[] = {"name", "resources", "resizePolicy"};
+	struct json *now = json_getp(view, list), *was = json_getp(pod, list);
+
+	if (json_len(now) != json_len(was)) {
+		json_setp(a, pod, list, now ? now : json_new_array(a));
+		return;
+	}
+	for (size_t i = 0; i < json_len(now); i++)
+		for (size_t k = 0; k < ARRAY_LEN(fields); k++) {
+			struct json *v = json_getc(json_at(now, i), fields[k]);
+
+			if (v)
+				json_setc(a, json_at(was, i), fields[k], v);
+			else
+				json_delc(json_at(was, i), fields[k]);
+		}
+}
+
+enum step_result strategy_pod_resize(struct api_request *req, struct json *view)
+{
+	req->obj = json_copy(&req->arena, req->old);
+	take_resources(&req->arena, req->obj, view, "spec.containers");
+	take_resources(&req->arena, req->obj, view, "spec.initContainers");
 	return STEP_NEXT;
 }
 
@@ -284,7 +294,7 @@ enum step_result admit_tolerations(struct api_request *req)
 
 enum step_result admit_qos(struct api_request *req)
 {
-	json_setp(&req->arena, req->obj, "status.qosClass", json_newc(&req->arena, qos_class(req->obj)));
+	json_setp(&req->arena, req->obj, "status.qosClass", json_newc(&req->arena, validate_qos_class(req->obj)));
 	return STEP_NEXT;
 }
 

@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/convert.h"
 #include "orchestrator/apiserver/decode.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/read.h"
@@ -70,6 +71,9 @@ struct api_watch {
 	struct buf next;
 	struct loop_timer slice;
 	bool started, slice_waits;
+	/* A webhook is asked; of events, the revision to go on at. */
+	bool converting;
+	int64_t resume_at;
 };
 
 struct api_event_cache *api__event_cache_new(void)
@@ -155,6 +159,7 @@ static int frame(struct api_watch *aw, struct buf *out, const char *type, struct
 static void watch_release(struct api_watch *aw)
 {
 	watch_stop(&aw->w);
+	convert_abandon(aw->req);
 	loop_timer_stop(&aw->timeout);
 	loop_timer_stop(&aw->bookmark);
 	loop_timer_stop(&aw->slice);
@@ -208,7 +213,7 @@ static void watch_drained(struct api_request *req)
 {
 	struct api_watch *aw = req->stream;
 
-	if (!aw || req->responder->queued(req) >= high_mark(req) / 4)
+	if (!aw || aw->converting || req->responder->queued(req) >= high_mark(req) / 4)
 		return;
 	if (aw->slice_waits) {
 		aw->slice_waits = false;
@@ -302,26 +307,73 @@ static int emit(struct api_watch *aw, const struct watch_event *ev, const char *
 	return r;
 }
 
+static bool selected(struct api_watch *aw, struct arena *a, struct str key, struct str value, struct str *ret_raw, struct err *e)
+{
+	struct api_request *req = aw->req;
+
+	return storage_unwrap_as(a, req->res, key, value, convert_conversions(req->conv), ret_raw, e) == 0 &&
+	       api_selection_matches(&aw->sel, *ret_raw);
+}
+
 static int one_event(struct api_watch *aw, const struct watch_event *ev, struct err *e)
 {
 	struct str now = STR_NULL, before = STR_NULL;
 	bool is = false, was = false;
+	struct err unread = ERR_INIT; /* what cannot be read is not selected */
 	struct arena a;
 	int r = 0;
 
 	arena_init(&a);
 	if (!ev->is_delete)
-		is = storage_unwrap_as(&a, aw->req->res, ev->kv.key, ev->kv.value, &now) && api_selection_matches(&aw->sel, now);
-	if (ev->has_prev)
-		was = storage_unwrap_as(&a, aw->req->res, ev->kv.key, ev->prev.value, &before) && api_selection_matches(&aw->sel, before);
+		is = selected(aw, &a, ev->kv.key, ev->kv.value, &now, &unread);
+	/* Where everything is selected, only a deleted object is looked at as it was. */
+	if (ev->has_prev && aw->sel.all && is)
+		was = true;
+	else if (ev->has_prev)
+		was = selected(aw, &a, ev->kv.key, ev->prev.value, &before, &unread);
 	else if (!ev->is_delete && ev->kv.version > 1)
 		was = is;
-	if (is)
+	if (convert_wants(aw->req->conv))
+		r = err_set(e, ERR_PENDING, "an object is to be converted first");
+	else if (is)
 		r = emit(aw, ev, was ? "MODIFIED" : "ADDED", now, e);
 	else if (was && before.p)
 		r = emit(aw, ev, "DELETED", before, e);
 	arena_fini(&a);
 	return r;
+}
+
+static void converted(struct api_request *, const char *why);
+
+/*
+ * A webhook is asked about all that these events need, in one call; then they are told anew from the first one on, out of the store's log.
+ * True: nothing is to be told now.
+ */
+static bool events_wait(struct api_watch *aw, const struct watch_event *const *events, size_t n)
+{
+	struct api_request *req = aw->req;
+	struct arena a;
+	struct err e = ERR_INIT;
+	struct str raw;
+
+	arena_init(&a);
+	for (size_t i = 0; req->conv && i < n; i++) {
+		const struct watch_event *ev = events[i];
+
+		if (!ev->is_delete)
+			selected(aw, &a, ev->kv.key, ev->kv.value, &raw, &e);
+		if (ev->has_prev && (ev->is_delete || !aw->sel.all))
+			selected(aw, &a, ev->kv.key, ev->prev.value, &raw, &e);
+	}
+	arena_fini(&a);
+	if (!convert_wants(req->conv))
+		return false;
+	flush(aw);
+	aw->resume_at = events[0]->kv.mod_revision;
+	aw->converting = true;
+	watch_stop(&aw->w);
+	convert_start(req, converted);
+	return true;
 }
 
 static void watch_events(struct watcher *w, int64_t revision, const struct watch_event *const *events, size_t n)
@@ -330,6 +382,8 @@ static void watch_events(struct watcher *w, int64_t revision, const struct watch
 	struct api_request *req = aw->req;
 	struct api_failure f = {0};
 
+	if (events_wait(aw, events, n))
+		return;
 	for (size_t i = 0; i < n; i++) {
 		if (one_event(aw, events[i], &f.err) < 0) {
 			watch_fail(aw, &f);
@@ -340,6 +394,7 @@ static void watch_events(struct watcher *w, int64_t revision, const struct watch
 			return;
 	}
 	aw->sent_rv = revision;
+	convert_forget(req->conv);
 	flush(aw);
 }
 
@@ -386,7 +441,7 @@ static void bookmark(struct api_watch *aw, int64_t rv, bool initial_end)
 
 static void bookmark_now(struct api_watch *aw)
 {
-	int64_t rv = aw->started ? watch_progress(&aw->w) : 0;
+	int64_t rv = aw->started && !aw->converting ? watch_progress(&aw->w) : 0;
 
 	if (rv > aw->sent_rv && !aw->w.paused) {
 		aw->sent_rv = rv;
@@ -414,6 +469,17 @@ static void timeout_due(struct loop_timer *t)
 
 /* --- The start --------------------------------------------------------------------------------------------------- */
 
+static int initial_event(struct api_watch *aw, struct str raw, uint64_t rv, struct err *e)
+{
+	_cleanup_(buf_fini) struct buf with_rv = BUF_INIT;
+
+	if (!aw->req->responder->event)
+		return frame(aw, &aw->out, "ADDED", raw, rv, e);
+	storage_with_rv(&with_rv, raw, rv);
+	aw->req->responder->event(aw->req, "ADDED", buf_str(&with_rv), rv);
+	return 0;
+}
+
 /*
  * What is selected at sent_rv, as ADDED, from aw->next on, until a slice is full. 1: there is more. An in-process client, who takes
  * objects as they come, gets all at once.
@@ -426,6 +492,7 @@ static int initial_slice(struct api_watch *aw, struct err *e)
 	struct store_kv kv;
 	struct arena a; /* of one object */
 	struct str raw;
+	size_t wanted = 0; /* bytes */
 	bool full = false;
 	int r;
 
@@ -439,20 +506,17 @@ static int initial_slice(struct api_watch *aw, struct err *e)
 	view_iter_init(&it, v, buf_str(&aw->next), aw->w.end, aw->sent_rv, 0);
 	while (!full && (r = view_iter_next(&it, &kv, e)) > 0 && !req->canceled) {
 		arena_fini(&a);
-		if (!storage_unwrap_as(&a, req->res, kv.key, kv.value, &raw) || !api_selection_matches(&aw->sel, raw))
-			continue;
-		if (req->responder->event) {
-			_cleanup_(buf_fini) struct buf with_rv = BUF_INIT;
-
-			storage_with_rv(&with_rv, raw, (uint64_t)kv.mod_revision);
-			req->responder->event(req, "ADDED", buf_str(&with_rv), (uint64_t)kv.mod_revision);
+		/* Once something is to be converted first, this slice is told when it is; what else it will need is collected. */
+		if (!selected(aw, &a, kv.key, kv.value, &raw, e) || convert_wants(req->conv)) {
+			wanted += convert_wants(req->conv) ? kv.value.n : 0;
+			full = wanted >= SLICE;
 			continue;
 		}
-		r = frame(aw, &aw->out, "ADDED", raw, (uint64_t)kv.mod_revision, e);
+		r = initial_event(aw, raw, (uint64_t)kv.mod_revision, e);
 		if (r < 0)
 			break;
 		full = aw->out.n >= SLICE;
-		if (full) {
+		if (full || req->conv) {
 			buf_clear(&aw->next);
 			buf_adds(&aw->next, kv.key);
 			buf_add1(&aw->next, '\0'); /* the first key behind it */
@@ -494,13 +558,41 @@ static void slice_due(struct loop_timer *t)
 		watch_canceled(req);
 	} else if (r < 0) {
 		watch_fail(aw, &f);
+	} else if (convert_wants(req->conv)) {
+		flush(aw);
+		aw->converting = true;
+		convert_start(req, converted);
 	} else if (r == 0) {
+		convert_forget(req->conv);
 		watch_live(aw, true);
 	} else {
+		convert_forget(req->conv);
 		flush(aw);
 		aw->slice_waits = req->responder->queued && req->responder->queued(req) > high_mark(req);
 		if (!aw->slice_waits)
 			loop_timer_start(t, req->al->loop, 0, slice_due);
+	}
+}
+
+/* What was asked for is there: go on where it was missed. */
+static void converted(struct api_request *req, const char *why)
+{
+	struct api_watch *aw = req->stream;
+	struct api_failure f = {0};
+
+	aw->converting = false;
+	req->on_cancel = watch_canceled;
+	if (why) {
+		err_set(&f.err, ERR_INTERNAL, "%s", why);
+		f.message = arena_str(&req->arena, str_from(why));
+		watch_fail(aw, &f);
+	} else if (aw->started) {
+		api_key_range(req, &aw->w.key, &aw->w.end);
+		watch_start(req->al->hub, &aw->w, aw->resume_at);
+		if (req->responder->queued && req->responder->queued(req) > high_mark(req))
+			watch_pause(&aw->w);
+	} else {
+		loop_timer_start(&aw->slice, req->al->loop, 0, slice_due);
 	}
 }
 

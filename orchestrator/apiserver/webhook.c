@@ -68,19 +68,6 @@ static bool wants_v1beta1(const struct json *versions)
 	return false;
 }
 
-static void compile_client(struct arena *a, const struct json *c, struct webhook *h)
-{
-	const struct json *service = json_getc(c, "service");
-
-	h->url = json_str(json_getc(c, "url"));
-	h->service = json_str(json_getc(service, "name"));
-	h->service_ns = json_str(json_getc(service, "namespace"));
-	h->path = json_str(json_getc(service, "path"));
-	h->port = json_i64_or(json_getc(service, "port"), 443);
-	if (!api_base64_decode(a, json_str(json_getc(c, "caBundle")), &h->ca_pem))
-		h->ca_pem = STR("");
-}
-
 static void compile(struct arena *a, const struct json *j, struct webhook *h)
 {
 	struct json *effects = json_getc(j, "sideEffects");
@@ -100,7 +87,7 @@ static void compile(struct arena *a, const struct json *j, struct webhook *h)
 	h->conditional = json_len(json_getc(j, "matchConditions")) > 0;
 	h->v1beta1 = wants_v1beta1(json_getc(j, "admissionReviewVersions"));
 	h->timeout_s = (unsigned)MAX(1, MIN(30, json_i64_or(json_getc(j, "timeoutSeconds"), DEFAULT_TIMEOUT_S)));
-	compile_client(a, json_getc(j, "clientConfig"), h);
+	hook_target_read(a, json_getc(j, "clientConfig"), &h->target);
 }
 
 void webhook_compile(struct arena *a, const struct json *config, struct webhook **ret, size_t *ret_n)
@@ -170,32 +157,6 @@ bool webhook_objects_match(const struct webhook *h, const struct json *obj, cons
 		return true;
 	return (obj && selector_matches_json(&h->objects, json_getp(obj, "metadata.labels"))) ||
 	       (old && selector_matches_json(&h->objects, json_getp(old, "metadata.labels")));
-}
-
-bool webhook_url_parse(struct arena *a, struct str url, const char **ret_address, const char **ret_host, struct str *ret_path)
-{
-	static const struct str scheme = STR_INIT("https://");
-	struct str rest, host, name;
-	ptrdiff_t slash, colon;
-
-	if (!str_has_prefix(url, scheme))
-		return false;
-	rest = str_skip(url, scheme.n);
-	slash = str_find(rest, '/');
-	host = slash < 0 ? rest : str_sub(rest, 0, (size_t)slash);
-	*ret_path = slash < 0 ? STR("/") : arena_str(a, str_skip(rest, (size_t)slash));
-	colon = str_rfind(host, ':');
-	if (colon > 0 && str_find(str_skip(host, (size_t)colon), ']') < 0) {
-		name = str_sub(host, 0, (size_t)colon);
-		*ret_address = arena_cstr(a, host);
-	} else {
-		name = host;
-		*ret_address = arena_printf(a, "%.*s:443", STR_FMT(host));
-	}
-	if (name.n > 2 && name.p[0] == '[')
-		name = str_sub(name, 1, name.n - 1);
-	*ret_host = arena_cstr(a, name);
-	return name.n > 0;
 }
 
 /* --- Answers ---------------------------------------------------------------------------------------------------------------- */

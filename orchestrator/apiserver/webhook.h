@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "orchestrator/apiserver/hook_target.h"
 #include "proto/json.h"
 #include "proto/selector.h"
 
@@ -31,10 +32,7 @@ struct webhook {
 	bool conditional; /* has match conditions, which nobody here can tell */
 	bool v1beta1;     /* the review's version */
 	unsigned timeout_s;
-	/* Where: a url, or a service. */
-	struct str url, service, service_ns, path;
-	int64_t port;
-	struct str ca_pem;
+	struct hook_target target;
 };
 
 /* Those of a Mutating- or ValidatingWebhookConfiguration in their order. Wrong parts (a stored object has none) match nothing. */
@@ -51,9 +49,6 @@ bool webhook_rules_match(const struct webhook *, const struct webhook_target *);
 /* An empty selector likes everything; others want labels that fit, of one of the two. */
 bool webhook_objects_match(const struct webhook *, const struct json *obj, const struct json *old);
 bool webhook_is_everything(const struct selector *);
-
-/* host:port, the host alone and the path of an https url; the port is 443 when it names none. */
-bool webhook_url_parse(struct arena *, struct str url, const char **ret_address, const char **ret_host, struct str *ret_path);
 
 /* An answer, as far as it says something to us. */
 struct webhook_answer {

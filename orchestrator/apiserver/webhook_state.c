@@ -12,6 +12,7 @@
 
 struct source {
 	struct watcher watcher;
+	struct str key, end; /* the watcher loses its own when it is stopped */
 	struct webhook_state *state;
 	const struct resource *res;
 };
@@ -59,7 +60,7 @@ static void load_source(struct webhook_index *ix, struct source *s, enum webhook
 	struct err e = ERR_INIT;
 	struct str raw;
 
-	view_iter_init(&it, v, s->watcher.key, s->watcher.end, 0, 0);
+	view_iter_init(&it, v, s->key, s->end, 0, 0);
 	while (view_iter_next(&it, &kv, &e) > 0) {
 		if (storage_unwrap_key(&ix->arena, kv.key, kv.value, &raw) &&
 				api_dom_of(&ix->arena, s->res, arena_str(&ix->arena, raw), &config, &e) == 0)
@@ -108,6 +109,8 @@ static void watch_from_now(struct source *s)
 		rev = view_revision(v);
 		store_view_close(v);
 	}
+	s->watcher.key = s->key;
+	s->watcher.end = s->end;
 	watch_start(s->state->hub, &s->watcher, rev + 1);
 }
 
@@ -132,8 +135,8 @@ struct webhook_state *webhook_state_new(struct store *store, struct watch_hub *h
 
 		s->state = st;
 		s->res = resource_find("admissionregistration.k8s.io", "v1", plurals[k]);
-		s->watcher.key = storage_prefix(&st->arena, s->res, STR_NULL);
-		s->watcher.end = storage_end(&st->arena, s->watcher.key);
+		s->key = storage_prefix(&st->arena, s->res, STR_NULL);
+		s->end = storage_end(&st->arena, s->key);
 		s->watcher.events = on_events;
 		s->watcher.gone = on_gone;
 		/* The index is made later, of what is there then: an event of before does no harm. */

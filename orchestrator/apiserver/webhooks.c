@@ -8,9 +8,9 @@
 #include "io/http_client.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/decode.h"
+#include "orchestrator/apiserver/hook_target.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/service_clients.h"
-#include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "orchestrator/apiserver/webhook_state.h"
 #include "orchestrator/apiserver/webhooks-priv.h"
@@ -21,7 +21,6 @@
 
 /* An answer holds a patch at most as large as an object. */
 #define MAX_ANSWER (2 * API_MAX_BODY)
-#define ERROR_TEXT_MAX 2048
 
 static const char *const words[WEBHOOK_N_KINDS] = {"mutating", "validating"};
 
@@ -231,26 +230,13 @@ static void canceled(struct api_request *req)
 			http_call_cancel(&run->calls[i]->http);
 }
 
-static void status_text(struct hook_call *c)
-{
-	struct str text = str_sub(c->body, 0, MIN(c->body.n, ERROR_TEXT_MAX));
-
-	if (c->http.status >= 500)
-		call_failed(c, "failed to call webhook: an error on the server (\"%.*s\") has prevented the request from succeeding",
-				STR_FMT(str_trim(text)));
-	else if (c->http.status == 404)
-		call_failed(c, "failed to call webhook: the server could not find the requested resource");
-	else
-		call_failed(c, "failed to call webhook: the server rejected our request for an unknown reason");
-}
-
 static void called(struct http_call *http, const struct err *e)
 {
 	struct hook_call *c = container_of(http, struct hook_call, http);
 	struct api_request *req = c->req;
+	const char *why;
 
-	/* A kept connection that the server closed meanwhile says nothing about the server. */
-	if (e && !http->response_begun && e->code != ERR_TIMEOUT && e->code != ERR_CANCELED && c->n_tries++ == 0) {
+	if (hook_call_again(http, e) && c->n_tries++ == 0) {
 		http_call_fini(http);
 		http_call_start(c->client->http, http);
 		return;
@@ -258,12 +244,9 @@ static void called(struct http_call *http, const struct err *e)
 	c->over = true;
 	if (!e)
 		c->body = arena_str(&req->arena, buf_str(&http->body_in));
-	if (e && e->code == ERR_TIMEOUT)
-		call_failed(c, "failed to call webhook: Post \"%s\": context deadline exceeded", c->url);
-	else if (e)
-		call_failed(c, "failed to call webhook: Post \"%s\": %s", c->url, e->text);
-	else if (http->status < 200 || http->status > 299)
-		status_text(c);
+	why = hook_call_failure(&req->arena, http, c->url, e);
+	if (why)
+		call_failed(c, "failed to call webhook: %s", why);
 	http_call_fini(http);
 	service_client_put(c->client);
 	req->pending--;
@@ -273,33 +256,12 @@ static void called(struct http_call *http, const struct err *e)
 	api_wait_over(req);
 }
 
-static void find_server(struct hook_call *c, const char **ret_address, const char **ret_host)
-{
-	struct arena *a = &c->req->arena;
-	const struct webhook *h = c->hook;
-	struct str path = h->path.n > 0 ? h->path : STR("/");
-	struct err e = ERR_INIT;
-
-	if (h->service.n == 0) {
-		if (!webhook_url_parse(a, h->url, ret_address, ret_host, &path))
-			call_failed(c, "failed to call webhook: \"%.*s\" is no https url", STR_FMT(h->url));
-		c->url = arena_printf(a, "%.*s?timeout=%us", STR_FMT(h->url), h->timeout_s);
-		c->http.path = arena_printf(a, "%.*s?timeout=%us", STR_FMT(path), h->timeout_s);
-		return;
-	}
-	*ret_host = arena_printf(a, "%.*s.%.*s.svc", STR_FMT(h->service), STR_FMT(h->service_ns));
-	c->http.path = arena_printf(a, "%.*s?timeout=%us", STR_FMT(path), h->timeout_s);
-	c->url = arena_printf(a, "https://%s:%lld%s", *ret_host, (long long)h->port, c->http.path);
-	if (service_resolve(c->req->srv->store, a, h->service_ns, h->service, h->port, ret_address, &e) < 0)
-		call_failed(c, "failed to call webhook: Post \"%s\": %s", c->url, e.text);
-}
-
 /* It runs, or has failed already (over). */
 static struct hook_call *call_begin(struct api_request *req, struct webhook_run *run, const struct webhook *h,
 		const struct webhook__question *q)
 {
 	struct hook_call *c = arena_new_of(&req->arena, struct hook_call);
-	struct service_server server = {.ca_pem = h->ca_pem};
+	struct hook_address to = {0};
 	struct err e = ERR_INIT;
 
 	c->req = req;
@@ -310,10 +272,13 @@ static struct hook_call *call_begin(struct api_request *req, struct webhook_run 
 		call_failed(c, "failed to call webhook: match conditions are not supported");
 		return c;
 	}
-	find_server(c, &server.address, &server.name);
-	if (c->over)
+	if (hook_target_find(&req->arena, req->srv->store, &h->target, h->timeout_s, &to, &e) < 0) {
+		call_failed(c, "failed to call webhook: Post \"%s\": %s", to.url, e.text);
 		return c;
-	if (service_client_get(api__services(req->al), &server, &c->client, &e) < 0) {
+	}
+	c->url = to.url;
+	c->http.path = to.path;
+	if (service_client_get(api__services(req->al), &to.server, &c->client, &e) < 0) {
 		call_failed(c, "could not get REST client: %s", e.text);
 		return c;
 	}

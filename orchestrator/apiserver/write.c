@@ -8,15 +8,18 @@
 #include "orchestrator/apiserver/admission.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/convert.h"
 #include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/decode.h"
 #include "orchestrator/apiserver/managed.h"
 #include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/read.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "orchestrator/apiserver/txn.h"
 #include "orchestrator/apiserver/webhooks.h"
 #include "proto/codec.h"
+#include "proto/custom.h"
 #include "proto/defaults.h"
 #include "proto/field_errs.h"
 #include "proto/patch.h"
@@ -41,9 +44,10 @@ enum step_result api_load_key(struct api_request *req, bool *ret_found)
 	/* A lost race: what we saw is old, so look behind a barrier this time. */
 	if (req->n_tries > 0 && api_refresh(req))
 		return STEP_WAIT;
-	if (storage_load_as(req->srv->store, &req->arena, req->res, req->key, &req->old_bytes, &req->old_rv, &e) < 0) {
+	if (storage_load_as(req->srv->store, &req->arena, req->res, req->key, convert_conversions(req->conv), &req->old_bytes, &req->old_rv,
+			    &e) < 0) {
 		if (e.code != ERR_NOT_FOUND)
-			return api_fail_err(req, &e);
+			return api_fail_unread(req, &e);
 		req->old = NULL;
 		req->old_rv = 0;
 		return api_refresh(req) ? STEP_WAIT : STEP_NEXT;
@@ -73,32 +77,35 @@ enum step_result api_lookup(struct api_request *req, const char *group, const ch
 /*
  * The leader went away with our proposal. Behind a barrier of the new one the store tells whether it had been taken: the
  * object is there with the uid that we gave it, or has exactly our bytes, or is gone. If not, it is tried again; since
- * every transaction compares the version it was made for, a late first one and its repetition cannot both succeed.
+ * every transaction compares the version it was made for, a late first one and its repetition cannot both succeed. STEP_JUMP: it was.
  */
-static bool resolved(struct api_request *req)
+static enum step_result resolve(struct api_request *req)
 {
 	struct storage_meta m;
 	struct err e = ERR_INIT;
 	struct str raw;
 	uint64_t rv;
 
-	req->unknown = false;
-	if (storage_load_as(req->srv->store, &req->arena, req->res, req->key, &raw, &rv, &e) < 0) {
+	if (storage_load_as(req->srv->store, &req->arena, req->res, req->key, convert_conversions(req->conv), &raw, &rv, &e) < 0) {
+		if (e.code == ERR_PENDING)
+			return api_convert(req);
+		req->unknown = false;
 		if (e.code != ERR_NOT_FOUND || !req->fully_deleted)
-			return false;
+			return STEP_NEXT;
 		req->new_rv = (uint64_t)store_revision(req->srv->store);
 	} else {
 		bool mine = req->uid[0] && storage_meta(raw, &m) && str_eqc(m.uid, req->uid);
 
+		req->unknown = false;
 		if (req->fully_deleted || !(mine || str_eq(raw, req->new_bytes)))
-			return false;
+			return STEP_NEXT;
 		req->new_bytes = raw;
 		req->new_rv = rv;
 		if (api_dom_of(&req->arena, req->res, raw, &req->obj, &e) < 0)
-			return false;
+			return STEP_NEXT;
 	}
 	req->pc = req->encode_pc;
-	return true;
+	return STEP_JUMP;
 }
 
 /* New content needs a namespace that exists and is not on its way out. */
@@ -111,8 +118,8 @@ enum step_result api__load_parent(struct api_request *req)
 
 	if (req->n_tries > 0 && api_refresh(req))
 		return STEP_WAIT;
-	if (req->unknown && resolved(req))
-		return STEP_JUMP;
+	if (req->unknown && (r = resolve(req)) != STEP_NEXT)
+		return r;
 	if (req->res->custom && !req->subres && (r = api__custom_parent(req)) != STEP_NEXT)
 		return r;
 	if (!req->res->namespaced || req->subres)
@@ -149,8 +156,9 @@ enum step_result api__load(struct api_request *req)
 	if (req->unknown) {
 		if (api_refresh(req))
 			return STEP_WAIT;
-		if (resolved(req))
-			return STEP_JUMP;
+		r = resolve(req);
+		if (r != STEP_NEXT)
+			return r;
 	}
 	req->key = storage_key(&req->arena, req->res, req->at.ns, req->at.name);
 	r = api_load_key(req, &found);
@@ -376,10 +384,8 @@ static enum step_result name_required(struct api_request *req)
 static enum step_result check_absent(struct api_request *req)
 {
 	struct err e = ERR_INIT;
-	struct str raw;
-	uint64_t rv;
 
-	if (storage_load_as(req->srv->store, &req->arena, req->res, req->key, &raw, &rv, &e) < 0)
+	if (storage_exists(req->srv->store, req->key, &e) < 0)
 		return e.code == ERR_NOT_FOUND ? STEP_NEXT : api_fail_err(req, &e);
 	if (api_refresh(req))
 		return STEP_WAIT;
@@ -649,21 +655,21 @@ struct api_txn *api_txn_new(struct api_request *req)
 	return req->txn;
 }
 
-enum step_result api_txn_put_object(struct api_request *req)
+static enum step_result put_object(struct api_request *req)
 {
 	_cleanup_(buf_fini) struct buf value = BUF_INIT;
 	struct err e = ERR_INIT;
 	struct str stored;
 
-	if (storage_encode(&req->arena, req->res, &req->obj, &req->new_bytes, &stored, &e) < 0)
-		return api_fail_err(req, &e);
+	if (storage_encode(&req->arena, req->res, convert_conversions(req->conv), &req->obj, &req->new_bytes, &stored, &e) < 0)
+		return api_fail_unread(req, &e);
 	if (req->res->custom)
 		buf_adds(&value, stored);
 	else
 		codec_wrap(&value, resource_storage(req->res)->api_version, req->res->kind, stored);
 	/* Who wrote what is worth less than the object. */
 	if (value.n > API_MAX_BODY / 2 && json_delp(req->obj, "metadata.managedFields"))
-		return api_txn_put_object(req);
+		return put_object(req);
 	crypt_seal(resource_storage(req->res), req->key, &value);
 	if (value.n > API_MAX_BODY / 2)
 		return api_fail(req, ERR_TOO_LARGE, "Request entity too large: the object has %zu bytes, the limit is %u",
@@ -671,6 +677,13 @@ enum step_result api_txn_put_object(struct api_request *req)
 	txn_if_mod(req->txn, req->key, req->old_rv);
 	txn_put(req->txn, req->key, buf_str(&value), req->lease);
 	return STEP_NEXT;
+}
+
+/* Who has to ask a webhook for the stored form does so when the object is made, so that it is made once (commit). */
+enum step_result api_txn_put_object(struct api_request *req)
+{
+	req->encode_later = req->conv != NULL;
+	return req->conv ? STEP_NEXT : put_object(req);
 }
 
 static void proposed(struct kv_req *kvr)
@@ -707,7 +720,14 @@ static enum step_result commit_failed(struct api_request *req)
 	return api_fail_err(req, &e);
 }
 
-/* Nothing changes but how it is stored: a write of the same is how an old key is got rid of. */
+static bool stored_as_other_version(struct api_request *req, const struct store_kv *kv)
+{
+	struct str plain;
+
+	return req->res->custom && crypt_open(&req->arena, kv->key, kv->value, &plain) && custom_is_stale(req->res->custom, plain);
+}
+
+/* Nothing changes but how it is stored: a write of the same is how an old key or an old version is got rid of. */
 static bool is_stale(struct api_request *req)
 {
 	struct store_view *v;
@@ -718,15 +738,27 @@ static bool is_stale(struct api_request *req)
 	if (store_view_open(req->srv->store, &v, &e) < 0)
 		return false;
 	if (view_get(v, req->key, 0, &kv, &e) == 0)
-		stale = crypt_is_stale(resource_storage(req->res), kv.value);
+		stale = crypt_is_stale(resource_storage(req->res), kv.value) || stored_as_other_version(req, &kv);
 	store_view_close(v);
 	return stale;
 }
 
+static bool unchanged(struct api_request *req)
+{
+	return req->opt.dry_run || (req->old && !req->fully_deleted && str_eq(req->old_bytes, req->new_bytes) && req->txn->n_ops <= 1 &&
+						   !is_stale(req));
+}
+
 enum step_result api__commit(struct api_request *req)
 {
-	if (req->opt.dry_run || (req->old && !req->fully_deleted && str_eq(req->old_bytes, req->new_bytes) &&
-					     req->txn->n_ops <= 1 && !is_stale(req))) {
+	if (req->encode_later) {
+		enum step_result r = put_object(req);
+
+		if (r != STEP_NEXT)
+			return r;
+		req->encode_later = false;
+	}
+	if (!req->commit_done && unchanged(req)) {
 		/* Nothing changes: the stored version is the answer. */
 		req->new_rv = req->old_rv;
 		return STEP_NEXT;

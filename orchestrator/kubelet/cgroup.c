@@ -116,6 +116,67 @@ int cgroup_setup(const char *path, const struct cgroup_limits *l, struct err *e)
 	return 0;
 }
 
+static int64_t read_number(const char *dir, const char *file)
+{
+	char path[PATH_MAX], text[32];
+	int64_t v = 0;
+	ssize_t n;
+	int fd;
+
+	if (snprintf(path, sizeof(path), "%s/%s", dir, file) >= (int)sizeof(path))
+		return 0;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n > 0) {
+		text[n] = '\0';
+		v = strtoll(text, NULL, 10);
+	}
+	return v;
+}
+
+static int64_t read_stat(const char *dir, const char *key)
+{
+	char path[PATH_MAX], name[64];
+	long long v, found = 0;
+	FILE *f;
+
+	if (snprintf(path, sizeof(path), "%s/memory.stat", dir) >= (int)sizeof(path))
+		return 0;
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	while (fscanf(f, "%63s %lld", name, &v) == 2)
+		if (strcmp(name, key) == 0)
+			found = v;
+	fclose(f);
+	return found;
+}
+
+int64_t cgroup_memory_in_use(const char *path)
+{
+	bool v2 = cgroup_is_v2();
+	char dir[PATH_MAX];
+
+	if (snprintf(dir, sizeof(dir), ROOT "%s%s", v2 ? "" : "/memory", path) >= (int)sizeof(dir))
+		return 0;
+	return MAX(read_number(dir, v2 ? "memory.current" : "memory.usage_in_bytes") -
+				   read_stat(dir, v2 ? "inactive_file" : "total_inactive_file"),
+			0);
+}
+
+bool cgroup_counts_swap(const char *path)
+{
+	bool v2 = cgroup_is_v2();
+	char file[PATH_MAX];
+
+	return snprintf(file, sizeof(file), ROOT "%s%s/%s", v2 ? "" : "/memory", path,
+			       v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes") < (int)sizeof(file) &&
+	       access(file, F_OK) == 0;
+}
+
 static int kill_procs(const char *dir)
 {
 	char path[PATH_MAX];

@@ -21,6 +21,10 @@ struct cgroup_limits {
 };
 /* Make the group and set the limits; a controller that is missing is left out. */
 int cgroup_setup(const char *path, const struct cgroup_limits *, struct err *e);
+/* Bytes in use that cannot simply be given back, without the cache of files; 0: not known. */
+int64_t cgroup_memory_in_use(const char *path);
+/* Whether memory and swap together are limited there. */
+bool cgroup_counts_swap(const char *path);
 /* SIGKILL every process at or below the path; returns how many there were. */
 int cgroup_kill_below(const char *path);
 /* Remove the group and all below it in every hierarchy. Absent: success. Busy: ERR_UNAVAILABLE (try later). */

@@ -41,7 +41,7 @@ struct kubelet {
 	struct kubelet_events *events;
 	struct kubelet_node *node;
 	struct kubelet_server *server;
-	struct loop_timer relist_timer, housekeeping_timer, exit_timer;
+	struct loop_timer relist_timer, housekeeping_timer, exit_timer, resize_timer;
 	struct map usage;      /* container id, "" for the node -> struct usage_sample, of server-stats.c */
 	struct list exits;     /* struct exit_seen: told by an event, not shown by a relist yet */
 	unsigned n_pending;    /* client requests and actions under way, for stop */
@@ -79,12 +79,16 @@ struct work_container {
 	int64_t unhealthy_grace_s;
 	/* Of the last image look-up. */
 	char *image_id;
+	/* What the container of that id runs with: Core__ResourceRequirements. NULL: not known. */
+	struct kept *actual;
+	char *actual_id;
 };
 
 struct pod_worker {
 	struct kubelet *k;
 	char *uid, *ns, *name;
-	struct kept *pod;            /* Core__Pod; NULL: nobody wants it */
+	struct kept *pod;            /* Core__Pod with the allocated resources; NULL: nobody wants it */
+	struct kept *wanted;         /* the same as the API has it */
 	Core__Container **ephemeral; /* the specs of its ephemeral containers, in the arena of `pod` */
 	struct kept *status;         /* Core__PodStatus: what we said last */
 	struct kept *saved;          /* the one that the API acknowledged */
@@ -110,6 +114,15 @@ struct pod_worker {
 	struct client_req status_req, delete_req;
 	int64_t first_seen_ms;
 	bool closing;
+	/* Resizing: see resize.h and pod-resize.c. */
+	int64_t resize_since_ms;     /* something else is wanted than is allocated; 0: it is not */
+	const char *resize_reason;   /* Deferred, Infeasible; NULL: neither */
+	char *resize_message;
+	bool resize_began;           /* allocated, and not everything runs with it yet */
+	int64_t resize_generation;   /* of the pod when it was allocated */
+	char *resize_error;          /* why the last try to bring it to the containers failed */
+	int64_t resize_not_before_ms, resize_delay_ms;
+	unsigned resize_busy;
 };
 
 static inline Core__Pod *worker_pod(const struct pod_worker *w)
@@ -142,6 +155,18 @@ void acts_stop_starting(struct pod_worker *);
 const char **acts_ids(struct pod_worker *, struct arena *, size_t *ret_n);
 /* All actions of the worker end soon, without a further step. */
 void acts_cancel(struct pod_worker *);
+
+/* --- pod-resize.c ------------------------------------------------------------------------------------------------- */
+
+/* Look at all pods that want other resources than they have: when one wants so, or one gave something back. */
+void resizes_look_soon(struct kubelet *);
+/* From now on the pod has the resources of `from`. */
+void worker_use(struct pod_worker *, const Core__Pod *from);
+void worker_save_allocation(struct pod_worker *);
+/* NULL: there is none. */
+Core__Pod *worker_load_allocation(struct pod_worker *, struct arena *);
+void worker_load_actual(struct pod_worker *, const Core__Pod *record);
+void worker_set_actual(struct work_container *, const char *id, const Core__ResourceRequirements *);
 
 /* --- pod-objects.c ------------------------------------------------------------------------------------------------ */
 
@@ -233,6 +258,7 @@ void node_set(struct kubelet_node *, const Core__Node *);
 void node_set_runtime(struct kubelet_node *, const char *version);
 /* Something of the node's state changed: write it soon. */
 void node_changed(struct kubelet_node *);
+void node_allocatable(const struct kubelet *, int64_t *ret_cpu_milli, int64_t *ret_memory);
 void node_capacity(struct kubelet *); /* fills host.memory_capacity and host.cpu_milli */
 
 /* --- logs-rotate.c ----------------------------------------------------------------------------------------------- */

@@ -448,6 +448,7 @@ void kubelet_stop(struct kubelet *k, void (*stopped)(void *arg), void *arg)
 	k->stopped_arg = arg;
 	loop_timer_stop(&k->relist_timer);
 	loop_timer_stop(&k->exit_timer);
+	loop_timer_stop(&k->resize_timer);
 	loop_timer_stop(&k->housekeeping_timer);
 	/* Keep the count up so that the end comes only when all of this was begun. */
 	kubelet_busy(k);

@@ -23,11 +23,13 @@ libkubelet_a_SOURCES = \
 	orchestrator/kubelet/pbutil.h \
 	orchestrator/kubelet/pod-actions.c \
 	orchestrator/kubelet/pod-objects.c \
+	orchestrator/kubelet/pod-resize.c \
 	orchestrator/kubelet/pod-worker.c \
 	orchestrator/kubelet/probe.c \
 	orchestrator/kubelet/pod-config.c orchestrator/kubelet/pod-config.h \
 	orchestrator/kubelet/pod-status.c orchestrator/kubelet/pod-status.h \
 	orchestrator/kubelet/pod-sync.c orchestrator/kubelet/pod-sync.h \
+	orchestrator/kubelet/resize.c orchestrator/kubelet/resize.h \
 	orchestrator/kubelet/resources.c orchestrator/kubelet/resources.h \
 	orchestrator/kubelet/runtime.c orchestrator/kubelet/runtime.h \
 	orchestrator/kubelet/runtime-view.c \

@@ -122,6 +122,12 @@ static Resource__Quantity *quantity(struct arena *a, const char *text)
 	return q;
 }
 
+void node_allocatable(const struct kubelet *k, int64_t *ret_cpu_milli, int64_t *ret_memory)
+{
+	*ret_cpu_milli = k->host.cpu_milli / 1000 * 1000;
+	*ret_memory = (k->host.memory_capacity - EVICTION_RESERVE) / 1024 * 1024;
+}
+
 static void capacities(struct arena *a, struct kubelet_node *n, Core__NodeStatus *s)
 {
 	struct kubelet *k = n->k;
@@ -129,13 +135,16 @@ static void capacities(struct arena *a, struct kubelet_node *n, Core__NodeStatus
 	int64_t disk = statvfs(k->cfg->dir, &fs) == 0 ? (int64_t)fs.f_blocks * (int64_t)fs.f_frsize : 0;
 	const char *pods = arena_printf(a, "%u", k->cfg->max_pods ? k->cfg->max_pods : 110);
 	const char *cpu = arena_printf(a, "%" PRId64, k->host.cpu_milli / 1000);
+	int64_t cpu_milli, memory;
+
+	node_allocatable(k, &cpu_milli, &memory);
 	const struct {
 		const char *name, *capacity, *allocatable;
 	} rows[] = {
 		{"cpu", cpu, cpu},
 		{"ephemeral-storage", arena_printf(a, "%" PRId64 "Ki", disk / 1024), arena_printf(a, "%" PRId64, disk / 10 * 9)},
 		{"memory", arena_printf(a, "%" PRId64 "Ki", k->host.memory_capacity / 1024),
-				arena_printf(a, "%" PRId64 "Ki", (k->host.memory_capacity - EVICTION_RESERVE) / 1024)},
+				arena_printf(a, "%" PRId64 "Ki", memory / 1024)},
 		{"pods", pods, pods},
 	};
 

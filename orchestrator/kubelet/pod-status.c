@@ -132,6 +132,20 @@ static Core__ContainerState *wait_state(struct arena *a, const struct status_in 
 	return waiting(a, "ContainerCreating", NULL);
 }
 
+/* What it was given, and what it runs with. */
+static void resources(struct arena *a, const struct sync_container *sc, bool runs, Core__ContainerStatus *s)
+{
+	const Core__ResourceRequirements *given = sc->spec->resources, *now = runs && sc->actual ? sc->actual : given;
+
+	for (size_t i = 0; given && i < given->n_requests; i++) {
+		Core__ContainerStatus__AllocatedResourcesEntry *e = pb_add(a, s, "allocated_resources");
+
+		e->key = given->requests[i]->key;
+		e->value = given->requests[i]->value;
+	}
+	s->resources = now ? pb_copy(a, now) : PB_NEW(a, Core__ResourceRequirements, core__resource_requirements);
+}
+
 static Core__ContainerStatus *container_status(struct arena *a, const struct status_in *in, size_t i, bool initialized)
 {
 	const struct sync_container *sc = &in->sync->c[i];
@@ -172,6 +186,7 @@ static Core__ContainerStatus *container_status(struct arena *a, const struct sta
 		PB_SET(s, ready, false); /* nobody waits for it */
 		return s;
 	}
+	resources(a, sc, runs, s);
 	PB_SET(s, started, runs && sc->started);
 	if (sc->init && !sc->sidecar)
 		PB_SET(s, ready, now && now->state == RT_EXITED && now->exit_code == 0);
@@ -246,7 +261,8 @@ static void condition(struct arena *a, const struct status_in *in, Core__PodStat
 
 static bool is_ours(const char *type)
 {
-	static const char *const ours[] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"};
+	static const char *const ours[] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady",
+			"PodResizePending", "PodResizeInProgress"};
 
 	for (size_t i = 0; i < ARRAY_LEN(ours); i++)
 		if (strcmp(ours[i], type) == 0)
@@ -315,6 +331,12 @@ static void conditions(struct arena *a, const struct status_in *in, Core__PodSta
 	} else {
 		condition(a, in, s, "Ready", gates == NULL, gates ? "ReadinessGatesNotReady" : NULL, gates);
 		condition(a, in, s, "ContainersReady", true, NULL, NULL);
+	}
+	if (in->resize_reason)
+		condition(a, in, s, "PodResizePending", true, in->resize_reason, in->resize_message);
+	if (in->resize_began) {
+		condition(a, in, s, "PodResizeInProgress", true, in->resize_error ? "Error" : NULL, in->resize_error);
+		PB_SET(s->conditions[s->n_conditions - 1], observed_generation, in->resize_generation);
 	}
 	for (size_t i = 0; in->old && i < in->old->n_conditions; i++)
 		if (!is_ours(nz(in->old->conditions[i]->type)))

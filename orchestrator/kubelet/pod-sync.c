@@ -6,6 +6,8 @@
 #include "base/util.h"
 #include "orchestrator/kubelet/pbutil.h"
 
+#define RESIZE_RESTARTS "Container resize requires restart, of"
+
 void backoff_next(struct backoff *b, int64_t started_ms, int64_t finished_ms)
 {
 	if (b->delay_ms == 0 || finished_ms - started_ms >= CRASH_BACKOFF_RESET_MS)
@@ -235,6 +237,8 @@ static bool sync_sidecar(const struct sync_in *in, struct sync_out *out, size_t 
 	if (is_running(c)) {
 		if (in->c[i].unhealthy)
 			kill_one(in, out, i, c, in->c[i].unhealthy);
+		else if (in->c[i].resize == RESIZE_RESTART)
+			kill_one(in, out, i, c, RESIZE_RESTARTS);
 		return in->c[i].started;
 	}
 	start(in, out, i, c);
@@ -293,6 +297,8 @@ static void sync_main(const struct sync_in *in, struct sync_out *out, const stru
 			kill_one(in, out, i, c, in->c[i].unhealthy);
 		else if (is_running(c) && *c->hash && strcmp(c->hash, in->c[i].hash) != 0)
 			kill_one(in, out, i, c, "Container definition changed, will be restarted");
+		else if (is_running(c) && in->c[i].resize == RESIZE_RESTART)
+			kill_one(in, out, i, c, RESIZE_RESTARTS);
 		else if (!is_running(c))
 			start(in, out, i, c);
 	}
@@ -312,6 +318,21 @@ static void sync_ephemeral(const struct sync_in *in, struct sync_out *out)
 		if (in->c[i].ephemeral && !in->c[i].busy && (c ? c->state == RT_CREATED : in->c[i].min_attempt == 0))
 			start(in, out, i, c);
 	}
+}
+
+/* One action brings their resources to all containers; those that are restarted for it get them in that way. */
+static void sync_resize(const struct sync_in *in, struct sync_out *out)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < in->n_c; i++)
+		any |= !in->c[i].busy && in->c[i].resize == RESIZE_IN_PLACE;
+	if (!any || in->resize_busy)
+		return;
+	if (in->now_ms < in->resize_not_before_ms)
+		wake_at(out, in->resize_not_before_ms);
+	else
+		add(out, ACT_RESIZE, -1, NULL, NULL);
 }
 
 /* Of each container keep the newest record and the one before it; of sandboxes the newest and those that hold such. */
@@ -357,6 +378,8 @@ void pod_sync(const struct sync_in *in, struct sync_out *out)
 		sync_main(in, out, sandbox);
 	else if (out->init_failed)
 		sync_end(in, out);
-	if (!out->all_stopped)
+	if (!out->all_stopped) {
+		sync_resize(in, out);
 		collect_garbage(in, out);
+	}
 }

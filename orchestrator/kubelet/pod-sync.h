@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "orchestrator/kubelet/resize.h"
 #include "orchestrator/kubelet/runtime.h"
 #include "proto/core.pb-c.h"
 
@@ -36,6 +37,7 @@ enum act_kind {
 	ACT_START,          /* container, attempt */
 	ACT_KILL,           /* id, container (-1: not in the spec), why, grace_s */
 	ACT_REMOVE,         /* id */
+	ACT_RESIZE,         /* all that run with other resources than they were given */
 };
 
 struct act {
@@ -61,6 +63,9 @@ struct sync_container {
 	struct backoff backoff;
 	int64_t not_before_ms;  /* the last try to start it failed */
 	uint32_t min_attempt;   /* restarts known from elsewhere (the API) */
+	/* While it runs: what it runs with, and how it comes to what it was given. */
+	const Core__ResourceRequirements *actual;
+	enum resize_way resize;
 	/* Out: waits for the end of its crash back-off. */
 	bool crash_loop;
 };
@@ -75,6 +80,8 @@ struct sync_in {
 	bool sandbox_busy;
 	bool ready_to_start; /* volumes are there, the runtime and its network too */
 	int64_t sandbox_not_before_ms;
+	bool resize_busy;
+	int64_t resize_not_before_ms; /* the last try failed */
 	/* Sandboxes and containers that are being stopped or removed by their id. */
 	const char *const *busy_ids;
 	size_t n_busy_ids;

@@ -9,6 +9,7 @@
 #include "orchestrator/kubelet/fsutil.h"
 #include "orchestrator/kubelet/kubelet-priv.h"
 #include "orchestrator/kubelet/pbutil.h"
+#include "orchestrator/kubelet/resize.h"
 #include "orchestrator/kubelet/resources.h"
 #include "proto/resource.h"
 
@@ -141,6 +142,8 @@ static void container_fini(struct work_container *c)
 	free(c->reason);
 	free(c->message);
 	free(c->image_id);
+	kept_unref(c->actual);
+	free(c->actual_id);
 }
 
 /* The spec of the container at an index of w->c: the init containers in order, the others, the ephemeral ones. */
@@ -172,14 +175,48 @@ static void make_containers(struct pod_worker *w)
 		};
 }
 
-void worker_set(struct pod_worker *w, const Core__Pod *pod)
+void worker_use(struct pod_worker *w, const Core__Pod *from)
 {
 	struct kept *old = w->pod;
-	size_t n_before = w->n_c;
+	struct arena a;
 
-	w->pod = kept_new(pod);
+	arena_init(&a);
+	w->pod = kept_new(resize_with(&a, w->wanted->msg, from));
+	arena_fini(&a);
 	w->ephemeral = ephemeral_specs(&w->pod->arena, worker_pod(w));
 	kept_unref(old);
+}
+
+/* A pod that this agent has not seen before: what an earlier one gave it, or else what it asks for. */
+static void use_first(struct pod_worker *w)
+{
+	Core__Pod *record;
+	struct arena a;
+
+	arena_init(&a);
+	record = worker_load_allocation(w, &a);
+	worker_use(w, record ? record : w->wanted->msg);
+	make_containers(w);
+	if (record)
+		worker_load_actual(w, record);
+	else
+		worker_save_allocation(w);
+	arena_fini(&a);
+}
+
+void worker_set(struct pod_worker *w, const Core__Pod *pod)
+{
+	size_t n_before = w->n_c;
+
+	kept_unref(w->wanted);
+	w->wanted = kept_new(pod);
+	if (w->pod)
+		worker_use(w, worker_pod(w));
+	else
+		use_first(w);
+	if (!w->resize_since_ms)
+		w->resize_since_ms = wall_ms();
+	resizes_look_soon(w->k);
 	make_containers(w);
 	/* What is added may take its environment from objects that nobody needed before. */
 	if (n_before > 0 && w->n_c > n_before) {
@@ -334,6 +371,8 @@ static void fill_sync(struct pod_worker *w, struct arena *a, struct sync_in *in)
 	in->ready_to_start = w->volumes_ready && w->k->runtime_ready && containerd_can_sandbox(w->k->containerd) &&
 			     (w->k->network_ready || (pod && PB_OR(pod->spec, host_network, 0)));
 	in->sandbox_not_before_ms = w->sandbox_not_before_ms;
+	in->resize_busy = w->resize_busy > 0;
+	in->resize_not_before_ms = w->resize_not_before_ms;
 	in->n_c = w->n_c;
 	in->c = arena_new_array(a, struct sync_container, w->n_c);
 	for (size_t i = 0; i < w->n_c; i++) {
@@ -351,6 +390,13 @@ static void fill_sync(struct pod_worker *w, struct arena *a, struct sync_in *in)
 		s->backoff = c->backoff;
 		s->not_before_ms = c->not_before_ms;
 		s->min_attempt = rc ? 0 : known_restarts(w, c->name);
+		if (rc && rc->state == RT_RUNNING && !c->ephemeral && !(c->init && !s->sidecar)) {
+			/* Made by an agent that kept no record: what is allocated is what it was made with. */
+			if (!c->actual || strcmp(c->actual_id, rc->id) != 0)
+				worker_set_actual(c, rc->id, s->spec->resources);
+			s->actual = c->actual->msg;
+			s->resize = resize_way(s->spec, s->actual);
+		}
 	}
 }
 
@@ -446,11 +492,18 @@ static void make_status(struct pod_worker *w, struct arena *a, const struct sync
 		s.reason = "DeadlineExceeded";
 		s.message = "Pod was active on the node longer than the specified deadline";
 	}
+	s.resize_reason = w->resize_reason;
+	s.resize_message = w->resize_message;
+	s.resize_began = w->resize_began;
+	s.resize_error = w->resize_error;
+	s.resize_generation = w->resize_generation;
 	status = pod_status(a, &s);
 	if (w->status && pb_equal(status, w->status->msg))
 		return;
 	kept_unref(w->status);
 	w->status = kept_new(status);
+	if (pod_phase_is_terminal(status->phase))
+		resizes_look_soon(w->k);
 	if (w->k->cfg->on_status)
 		w->k->cfg->on_status(w->k->cfg, worker_pod(w), status);
 	write_status(w);
@@ -486,6 +539,26 @@ static void tell_crash_loops(struct pod_worker *w, const struct sync_in *in)
 	}
 }
 
+/* What was allocated has come to all containers that run. */
+static void check_resized(struct pod_worker *w, const struct sync_in *in)
+{
+	bool done = true;
+
+	for (size_t i = 0; i < in->n_c; i++)
+		done = done && !in->c[i].busy && in->c[i].resize == RESIZE_DONE;
+	/* An earlier agent allocated it. */
+	if (!done && !w->resize_began) {
+		for (size_t i = 0; i < in->n_c; i++)
+			w->resize_began |= in->c[i].resize != RESIZE_DONE;
+		w->resize_generation = PB_OR(worker_pod(w)->metadata, generation, 0);
+	}
+	if (!done || !w->resize_began || w->resize_busy)
+		return;
+	w->resize_began = false;
+	pod_event(w->k, worker_pod(w), NULL, false, "ResizeCompleted", "Pod resize completed: %s",
+			resize_text(&w->pod->arena, worker_pod(w), NULL));
+}
+
 static void finish_deleted(struct pod_worker *w);
 
 static void sync_now(struct pod_worker *w)
@@ -504,6 +577,8 @@ static void sync_now(struct pod_worker *w)
 		fill_probe_results(w, &in);
 	}
 	pod_sync(&in, &out);
+	if (w->pod)
+		check_resized(w, &in);
 	w->all_stopped = out.all_stopped;
 	w->gone = out.gone;
 	if (w->pod && !w->frozen)
@@ -730,6 +805,9 @@ static void maybe_free(struct pod_worker *w)
 		objset_fini(w->objects);
 	free(w->objects);
 	kept_unref(w->pod);
+	kept_unref(w->wanted);
+	free(w->resize_message);
+	free(w->resize_error);
 	kept_unref(w->status);
 	kept_unref(w->saved);
 	free(w->volumes_error);
@@ -753,6 +831,7 @@ void worker_close(struct pod_worker *w)
 		acts_cancel(w);
 		w->n_acts--;
 		map_del(&w->k->workers, str_from(w->uid));
+		resizes_look_soon(w->k);
 		loop_timer_stop(&w->kick);
 		loop_timer_stop(&w->wake);
 		loop_timer_stop(&w->refresh);

@@ -10,6 +10,17 @@
 
 /* --- Amounts ------------------------------------------------------------------------------------------- */
 
+static void add_extra(struct resources *r, const char *name, int64_t n)
+{
+	for (unsigned i = 0; i < r->n_extra; i++)
+		if (strcmp(r->extra[i].name, name) == 0) {
+			r->extra[i].n += n;
+			return;
+		}
+	if (r->n_extra < RES_EXTRA_MAX)
+		r->extra[r->n_extra++] = (struct res_extra){name, n};
+}
+
 static void add_one(struct resources *r, const char *name, const Resource__Quantity *q)
 {
 	struct quantity v = quantity_of(q ? q->string : NULL);
@@ -26,13 +37,7 @@ static void add_one(struct resources *r, const char *name, const Resource__Quant
 		r->ephemeral += quantity_value(v);
 		return;
 	}
-	for (unsigned i = 0; i < r->n_extra; i++)
-		if (strcmp(r->extra[i].name, name) == 0) {
-			r->extra[i].n += quantity_value(v);
-			return;
-		}
-	if (r->n_extra < RES_EXTRA_MAX)
-		r->extra[r->n_extra++] = (struct res_extra){name, quantity_value(v)};
+	add_extra(r, name, quantity_value(v));
 }
 
 int64_t resources_extra(const struct resources *r, const char *name)
@@ -69,10 +74,50 @@ static void max_all(struct resources *to, const struct resources *r)
 	}
 }
 
-static void add_container(struct resources *r, const Core__Container *c)
+/* What the kubelet has said of a container; NULL: nothing yet. */
+static const Core__ContainerStatus *status_of(const Core__Pod *p, const Core__Container *c)
 {
-	for (size_t i = 0; c->resources && i < c->resources->n_requests; i++)
-		add_one(r, c->resources->requests[i]->key, c->resources->requests[i]->value);
+	const Core__PodStatus *s = p->status;
+
+	for (size_t i = 0; s && i < s->n_container_statuses; i++)
+		if (pb_streq(s->container_statuses[i]->name, c->name))
+			return s->container_statuses[i];
+	for (size_t i = 0; s && i < s->n_init_container_statuses; i++)
+		if (pb_streq(s->init_container_statuses[i]->name, c->name))
+			return s->init_container_statuses[i];
+	return NULL;
+}
+
+/* Its kubelet has said that the node can never give the pod what it asks for. */
+static bool is_infeasible(const Core__Pod *p)
+{
+	for (size_t i = 0; p->status && i < p->status->n_conditions; i++) {
+		const Core__PodCondition *c = p->status->conditions[i];
+
+		if (pb_streq(c->type, "PodResizePending") && pb_streq(c->reason, "Infeasible"))
+			return true;
+	}
+	return false;
+}
+
+/* While it is resized a container counts with the largest of what it asks for, was given, and runs with. */
+static void add_container(struct resources *r, const Core__Pod *p, const Core__Container *c)
+{
+	const Core__ContainerStatus *s = status_of(p, c);
+	bool said = s && (s->n_allocated_resources > 0 || s->resources);
+	struct resources most = {0}, given = {0}, actual = {0};
+
+	for (size_t i = 0; c->resources && i < c->resources->n_requests && !(said && is_infeasible(p)); i++)
+		add_one(&most, c->resources->requests[i]->key, c->resources->requests[i]->value);
+	for (size_t i = 0; s && i < s->n_allocated_resources; i++)
+		add_one(&given, s->allocated_resources[i]->key, s->allocated_resources[i]->value);
+	for (size_t i = 0; s && s->resources && i < s->resources->n_requests; i++)
+		add_one(&actual, s->resources->requests[i]->key, s->resources->requests[i]->value);
+	max_all(&most, &given);
+	max_all(&most, &actual);
+	add_all(r, &most, 1);
+	for (unsigned i = 0; i < most.n_extra; i++)
+		add_extra(r, most.extra[i].name, most.extra[i].n);
 }
 
 struct resources pod_requests(const Core__Pod *p)
@@ -81,17 +126,17 @@ struct resources pod_requests(const Core__Pod *p)
 	const Core__PodSpec *s = p->spec;
 
 	for (size_t i = 0; i < s->n_containers; i++)
-		add_container(&sum, s->containers[i]);
+		add_container(&sum, p, s->containers[i]);
 	/* An init container runs beside the restartable ones that were started before it. */
 	for (size_t i = 0; i < s->n_init_containers; i++) {
 		const Core__Container *c = s->init_containers[i];
 		struct resources now = sidecars;
 
-		add_container(&now, c);
+		add_container(&now, p, c);
 		max_all(&peak, &now);
 		if (pb_streq(c->restart_policy, "Always")) {
-			add_container(&sidecars, c);
-			add_container(&sum, c);
+			add_container(&sidecars, p, c);
+			add_container(&sum, p, c);
 		}
 	}
 	max_all(&sum, &peak);

@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "io/x509.h"
 #include "orchestrator/apiserver/audit_policy.h"
+#include "orchestrator/apiserver/conversion.h"
 #include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/jwt.h"
 #include "orchestrator/apiserver/node_graph.h"
@@ -148,14 +149,34 @@ static void webhook(struct arena *a, struct str in)
 	for (size_t i = 0; i < n; i++) {
 		webhook_rules_match(&h[i], &t);
 		webhook_objects_match(&h[i], doc, NULL);
-		webhook_url_parse(a, h[i].url, &address, &host, &text);
+		hook_url_parse(a, h[i].target.url, &address, &host, &text);
+	}
+}
+
+/* The answer of a webhook that converts: what it gives is an object in the wanted version, of whom it was. */
+static void conversion(struct arena *a, struct str in)
+{
+	static const struct str object = STR_INIT("{\"apiVersion\":\"e.com/v1\",\"kind\":\"X\",\"metadata\":{\"name\":\"n\",\"uid\":\"1\"}}");
+	struct conversion c = {.uid = "u", .to = "e.com/v2", .objects = &object, .n = 1};
+	const char *why = NULL;
+	struct json *doc;
+	struct str out;
+
+	for (int beta = 0; beta < 2; beta++) {
+		c.v1beta1 = beta;
+		if (conversion_answer(a, &c, in, &out, &why) < 0) {
+			ASSERT(why);
+			continue;
+		}
+		ASSERT(json_parse(a, out, NULL, &doc, NULL) == 0 && json_eqc(json_getc(doc, "apiVersion"), "e.com/v2") &&
+				json_eqc(json_getp(doc, "metadata.uid"), "1"));
 	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size)
 {
 	static void (*const parts[])(struct arena *, struct str) = {token, certificate, request, role, pod, files, security,
-			webhook};
+			webhook, conversion};
 	struct arena a;
 
 	if (size == 0)

@@ -214,6 +214,73 @@ static void test_pod_updates(void **state)
 #define EPHEMERAL(list) POD("\"containers\":[" C "],\"ephemeralContainers\":[" list "]")
 #define E(name, more) "{\"name\":\"" name "\",\"image\":\"i\"" more "}"
 
+#define R(name, req, lim) "{\"name\":\"" name "\",\"image\":\"i\",\"resources\":{\"requests\":{" req "},\"limits\":{" lim "}}}"
+#define SIDE(req) "{\"name\":\"s\",\"image\":\"i\",\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{" req "}}}"
+#define RESIZE(list) POD("\"containers\":[" list "]")
+#define RESIZE_INIT(inits) POD("\"containers\":[" R("c", CPU("1"), "") "],\"initContainers\":[" inits "]")
+#define CPU(v) "\"cpu\":\"" v "\""
+#define MEMORY(v) "\"memory\":\"" v "\""
+
+static void test_resize(void **state)
+{
+	static const char sub[] = "resize", mutable[] = "spec: Forbidden: only cpu and memory resources are mutable";
+	const char *one = RESIZE(R("c", CPU("1") "," MEMORY("1Gi"), CPU("2"))), *two = RESIZE(R("c", CPU("1"), "") "," R("d", CPU("1"), ""));
+	const char *side = RESIZE_INIT(SIDE(CPU("1"))), *init = RESIZE_INIT(R("i", CPU("1"), ""));
+
+	(void)state;
+	check("v1", "Pod", sub, RESIZE(R("c", CPU("2") "," MEMORY("2Gi"), CPU("4") "," MEMORY("3Gi"))), one, "");
+	check("v1", "Pod", sub, RESIZE(R("c", CPU("3") "," MEMORY("1Gi"), CPU("2"))), one,
+		"spec.containers[0].resources.requests: Invalid value: \"3\": must be less than or equal to cpu limit of 2");
+	check("v1", "Pod", sub, RESIZE(R("c", CPU("1"), "")), one,
+		"[spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed, "
+		"spec.containers[0].resources.limits: Forbidden: resource limits cannot be removed]");
+	check("v1", "Pod", sub, RESIZE(R("c", CPU("1") "," MEMORY("1Gi"), CPU("1") "," MEMORY("1Gi"))), one,
+		"spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing");
+	check("v1", "Pod", sub, RESIZE(R("c", "", CPU("1"))), RESIZE(R("c", "", "")),
+		"spec: Invalid value: \"BestEffort\": Pod QOS Class may not change as a result of resizing");
+	check("v1", "Pod", sub, RESIZE(R("c", CPU("1") "," MEMORY("1Gi") ",\"ephemeral-storage\":\"1Gi\"", CPU("2"))), one, mutable);
+	check("v1", "Pod", sub, POD("\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"resources\":{\"requests\":{" CPU("1") "}},"
+				"\"resizePolicy\":[{\"resourceName\":\"cpu\",\"restartPolicy\":\"NotRequired\"}]}]"),
+		RESIZE(R("c", CPU("1"), "")), mutable);
+	check("v1", "Pod", sub, RESIZE(R("c", CPU("1"), "")), two, "spec.containers: Forbidden: containers may not be added or removed on resize");
+	check("v1", "Pod", sub, RESIZE(R("d", CPU("1"), "") "," R("c", CPU("1"), "")), two,
+		"[spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize, "
+		"spec.containers[1].name: Forbidden: containers may not be renamed or reordered on resize]");
+	check("v1", "Pod", sub, RESIZE_INIT(SIDE(CPU("2"))), side, "");
+	check("v1", "Pod", sub, RESIZE_INIT(SIDE(CPU("1") ",\"ephemeral-storage\":\"1Gi\"")), side,
+		"spec.initContainers[0]: Forbidden: only cpu and memory resources for sidecar containers are mutable");
+	check("v1", "Pod", sub, RESIZE_INIT(R("i", CPU("2"), "")), init,
+		"spec.initContainers[0]: Forbidden: resources for non-sidecar init containers are immutable");
+	check("v1", "Pod", sub, two,
+		"{\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"annotations\":{\"kubernetes.io/config.mirror\":\"h\"}},"
+		"\"spec\":{\"containers\":[" R("c", CPU("1"), "") "," R("d", CPU("1"), "") "]}}",
+		": Forbidden: static pods cannot be resized");
+	/* What says nothing of its resources cannot be resized. */
+	check("v1", "Pod", sub, RESIZE(R("c", CPU("2"), "")),
+		"{" META ",\"spec\":{\"containers\":[" R("c", CPU("1"), "") "]},\"status\":{\"containerStatuses\":[{\"name\":\"c\","
+		"\"state\":{\"running\":{}}}]}}",
+		"spec: Forbidden: Pod running on node without support for resize");
+	/* The class that a pod was given counts, not what it would be given today. */
+	check("v1", "Pod", sub, RESIZE(R("c", CPU("2"), "")),
+		"{" META ",\"spec\":{\"containers\":[" R("c", CPU("1"), "") "]},\"status\":{\"qosClass\":\"Guaranteed\"}}",
+		"spec: Invalid value: \"Guaranteed\": Pod QOS Class may not change as a result of resizing");
+}
+
+static void test_resize_policy(void **state)
+{
+#define POLICY(never, text) POD("\"restartPolicy\":\"" never "\",\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"resizePolicy\":[" text "]}]")
+#define P(r, p) "{\"resourceName\":\"" r "\",\"restartPolicy\":\"" p "\"}"
+	(void)state;
+	check("v1", "Pod", "", POLICY("Always", P("cpu", "NotRequired") "," P("memory", "RestartContainer")), NULL, "");
+	check("v1", "Pod", "", POLICY("Always", P("cpu", "NotRequired") "," P("cpu", "NotRequired")), NULL,
+		"spec.containers[0].resizePolicy[1]: Duplicate value: \"cpu\"");
+	check("v1", "Pod", "", POLICY("Always", P("disk", "Never")), NULL,
+		"[spec.containers[0].resizePolicy: Unsupported value: \"disk\": supported values: \"cpu\", \"memory\", "
+		"spec.containers[0].resizePolicy: Unsupported value: \"Never\": supported values: \"NotRequired\", \"RestartContainer\"]");
+	check("v1", "Pod", "", POLICY("Never", P("cpu", "RestartContainer")), NULL,
+		"spec.containers[0].resizePolicy: Invalid value: \"RestartContainer\": must be 'NotRequired' when `restartPolicy` is 'Never'");
+}
+
 static void test_ephemeral(void **state)
 {
 	static const char sub[] = "ephemeralcontainers";
@@ -426,6 +493,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pods, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pod_updates, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ephemeral, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_resize, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_resize_policy, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_workloads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_services, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_small, setup, teardown),

@@ -166,6 +166,16 @@ static void test_amounts(void **state)
 			{"", "pods", "limits.memory", "{'spec':{'overhead':{'memory':'1Mi'},'containers':[{'resources':{'limits':{"
 						      "'memory':'1Gi'}}}]}}",
 					"1025Mi"},
+			/* On its way to other amounts it holds the largest of what it wants, was given and runs with. */
+			{"", "pods", "cpu", "{'spec':{'containers':[{'name':'a','resources':{'requests':{'cpu':'1'}}},{'name':'b',"
+					    "'resources':{'requests':{'cpu':'1'}}}]},'status':{'containerStatuses':[{'name':'a',"
+					    "'allocatedResources':{'cpu':'2'},'resources':{'requests':{'cpu':'3'}}},{'name':'b',"
+					    "'allocatedResources':{'cpu':'500m'}}]}}",
+					"4"},
+			{"", "pods", "limits.cpu", "{'spec':{'containers':[{'name':'a','resources':{'limits':{'cpu':'1'}}}]},'status':{"
+						   "'containerStatuses':[{'name':'a','allocatedResources':{'cpu':'9'},'resources':{'limits':{"
+						   "'cpu':'3'}}}]}}",
+					"3"},
 			{"", "pods", "services", "{}", "0"},
 			{"", "services", "services", "{'spec':{'type':'ClusterIP'}}", "1"},
 			{"", "services", "services.nodeports", "{'spec':{'type':'NodePort','ports':[{},{}]}}", "2"},

@@ -597,6 +597,58 @@ static void test_tolerations_again(void **state)
 	rig_call("DELETE", "/api/v1/namespaces/default/serviceaccounts/again", NULL, 200);
 }
 
+/* What kubectl patch --subresource resize sends: resources change, nothing else does, and whoever looks at the limits is asked. */
+static void test_pod_resize(void **state)
+{
+	static const char pod[] = "{\"metadata\":{\"name\":\"r\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"b\","
+			"\"resources\":{\"requests\":{\"cpu\":\"100m\"}}}]}}";
+	static const char range[] = "{\"metadata\":{\"name\":\"range\"},\"spec\":{\"limits\":[{\"type\":\"Container\",\"max\":{\"cpu\":\"2\"},"
+			"\"default\":{\"cpu\":\"2\"}}]}}";
+	static const char quota[] = "{\"metadata\":{\"name\":\"q\"},\"spec\":{\"hard\":{\"requests.cpu\":\"500m\"}}}";
+	struct json *o = rig_call("POST", PODS, pod, 201);
+
+	(void)state;
+	assert_int_equal(json_i64_or(json_getp(o, "metadata.generation"), 0), 1);
+	o = patch(PODS "/r/resize", STRATEGIC, "{\"metadata\":{\"labels\":{\"x\":\"y\"}},\"spec\":{\"nodeName\":\"z\",\"containers\":[{"
+			"\"name\":\"c\",\"image\":\"other\",\"resources\":{\"requests\":{\"cpu\":\"200m\"}}}]}}", 200);
+	assert_int_equal(json_i64_or(json_getp(o, "metadata.generation"), 0), 2);
+	assert_null(json_getp(o, "metadata.labels"));
+	assert_null(json_getp(o, "spec.nodeName"));
+	o = json_at(json_getp(o, "spec.containers"), 0);
+	is(o, "image", "b");
+	is(o, "resources.requests.cpu", "200m");
+	o = rig_call("GET", PODS "/r/resize", NULL, 200);
+	is(o, "kind", "Pod");
+	o = rig_call("PUT", PODS "/r/resize", "{\"metadata\":{\"name\":\"r\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":"
+			"{\"requests\":{\"cpu\":\"300m\"}}}]}}", 200);
+	is(json_at(json_getp(o, "spec.containers"), 0), "resources.requests.cpu", "300m");
+	is(json_at(json_getp(o, "spec.containers"), 0), "image", "b");
+	o = patch(PODS "/r/resize?fieldManager=m&force=true", "application/apply-patch+yaml", "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"r\"},"
+			"\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"310m\"}}}]}}", 200);
+	is(json_at(json_getp(o, "spec.containers"), 0), "resources.requests.cpu", "310m");
+	o = json_at(json_getp(o, "metadata.managedFields"), 0);
+	is(o, "manager", "m");
+	is(o, "subresource", "resize");
+	/* The pod itself takes them from nobody. */
+	patch(PODS "/r", STRATEGIC, "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"1\"}}}]}}", 422);
+	patch(PODS "/r/resize", STRATEGIC, "{\"spec\":{\"containers\":[{\"name\":\"new\",\"image\":\"b\"}]}}", 422);
+	rig_call("POST", "/api/v1/namespaces/default/limitranges", range, 201);
+	o = patch(PODS "/r/resize", STRATEGIC, "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"limits\":{\"cpu\":\"3\"}}}]}}", 403);
+	is(o, "message", "pods \"r\" is forbidden: maximum cpu usage per Container is 2, but limit is 3");
+	rig_call("DELETE", "/api/v1/namespaces/default/limitranges/range", NULL, 200);
+	o = rig_call("POST", "/api/v1/namespaces/default/resourcequotas", quota, 201);
+	/* As the controller asks for it. */
+	rig_call("PUT", "/api/v1/namespaces/default/resourcequotas/q/status", text(o), 200);
+	o = patch(PODS "/r/resize", STRATEGIC, "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"600m\"}}}]}}", 403);
+	is(o, "message", "pods \"r\" is forbidden: exceeded quota: q, requested: requests.cpu=290m, used: requests.cpu=310m, limited: "
+			"requests.cpu=500m");
+	patch(PODS "/r/resize", STRATEGIC, "{\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{\"requests\":{\"cpu\":\"400m\"}}}]}}", 200);
+	o = rig_call("GET", "/api/v1/namespaces/default/resourcequotas/q", NULL, 200);
+	assert_string_equal(json_cstr(json_getc(json_getp(o, "status.used"), "requests.cpu")), "400m");
+	rig_call("DELETE", "/api/v1/namespaces/default/resourcequotas/q", NULL, 200);
+	rig_call("DELETE", PODS "/r", "{\"gracePeriodSeconds\":0}", 200);
+}
+
 static void test_pod(void **state)
 {
 	static const char pod[] = "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"busybox\"}]}}";
@@ -627,8 +679,6 @@ static void test_pod(void **state)
 	assert_int_equal(json_len(json_getp(o, "spec.ephemeralContainers")), 2);
 	patch(PODS "/p/ephemeralcontainers", MERGE, "{\"spec\":{\"ephemeralContainers\":[]}}", 422);
 	patch(PODS "/p", MERGE, "{\"spec\":{\"ephemeralContainers\":null}}", 422);
-	o = patch(PODS "/p/resize", STRATEGIC, "{}", 404);
-	is(o, "message", "the server could not find the requested resource: pods/resize is not implemented");
 	o = rig_call("DELETE", PODS "/p", NULL, 200);
 	assert_int_equal(json_i64_or(json_getp(o, "metadata.deletionGracePeriodSeconds"), -1), 30);
 	rig_as("node1");
@@ -944,6 +994,7 @@ int main(void)
 			cmocka_unit_test(test_namespace),
 			cmocka_unit_test(test_finalizers),
 			cmocka_unit_test(test_pod),
+			cmocka_unit_test(test_pod_resize),
 			cmocka_unit_test(test_collection),
 			cmocka_unit_test(test_tolerations_again),
 			cmocka_unit_test(test_eviction),

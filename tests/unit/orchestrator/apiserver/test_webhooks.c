@@ -15,6 +15,7 @@
 #include "orchestrator/apiserver/apiserver.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/webhook.h"
+#include "tests/unit/orchestrator/apiserver/hook_rig.h"
 #include "tests/unit/orchestrator/apiserver/rig.h"
 
 #define REG "/apis/admissionregistration.k8s.io/v1"
@@ -109,13 +110,13 @@ static void test_urls(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		assert_true(webhook_url_parse(&rig_arena, str_from(rows[i].url), &address, &host, &path));
+		assert_true(hook_url_parse(&rig_arena, str_from(rows[i].url), &address, &host, &path));
 		assert_string_equal(address, rows[i].address);
 		assert_string_equal(host, rows[i].host);
 		assert_string_equal(arena_cstr(&rig_arena, path), rows[i].path);
 	}
-	assert_false(webhook_url_parse(&rig_arena, STR("http://a"), &address, &host, &path));
-	assert_false(webhook_url_parse(&rig_arena, STR("https://"), &address, &host, &path));
+	assert_false(hook_url_parse(&rig_arena, STR("http://a"), &address, &host, &path));
+	assert_false(hook_url_parse(&rig_arena, STR("https://"), &address, &host, &path));
 }
 
 #define ANSWER(response) "{'apiVersion':'admission.k8s.io/v1','kind':'AdmissionReview','response':" response "}"
@@ -160,19 +161,9 @@ static void test_answers(void **state)
 
 /* --- A webhook ----------------------------------------------------------------------------------------------------------------- */
 
-static struct http_server *server;
-static struct http_handler handler;
-static struct tls_ctx *tls;
 static struct json *asked; /* requests, in order */
 static struct http_request *silent;
 static int is_silent, was_canceled;
-static char ca_base64[8192], pki[128];
-
-static void keep_dir(const char *dir, struct apiserver_cfg *cfg)
-{
-	(void)cfg;
-	snprintf(pki, sizeof(pki), "%s", dir);
-}
 
 /* What each path answers, %s is the question's uid. */
 static const struct {
@@ -237,31 +228,9 @@ static void on_request(struct http_handler *h, struct http_request *r)
 
 static int start(void **state)
 {
-	struct http_server_config hc = {.address = "127.0.0.1:0"};
-	struct tls_config tc = {.server = true, .alpn = "h2,http/1.1"};
-	struct buf pem = BUF_INIT;
-	char cert[160], key[160];
-	struct err e = ERR_INIT;
-	FILE *f;
-
 	(void)state;
-	rig_configure = keep_dir;
-	rig_start();
+	hook_rig_start(on_request);
 	asked = json_new_array(&rig_arena);
-	snprintf(cert, sizeof(cert), "%s/server.crt", pki);
-	snprintf(key, sizeof(key), "%s/server.key", pki);
-	assert_int_equal(tls_ctx_new_files(&tc, cert, key, NULL, &tls, &e), 0);
-	handler.on_request = on_request;
-	hc.tls = tls;
-	assert_int_equal(http_server_new(rig_loop, &hc, &handler, &server, &e), 0);
-	snprintf(cert, sizeof(cert), "%s/ca.crt", pki);
-	f = fopen(cert, "re");
-	assert_non_null(f);
-	buf_reserve(&pem, 8192);
-	pem.n = fread(pem.p, 1, 6000, f);
-	fclose(f);
-	snprintf(ca_base64, sizeof(ca_base64), "%.*s", STR_FMT(api_base64(&rig_arena, buf_str(&pem))));
-	buf_fini(&pem);
 	return 0;
 }
 
@@ -272,13 +241,8 @@ static void closed(void *arg)
 
 static int stop(void **state)
 {
-	int done = 0;
-
 	(void)state;
-	http_server_close(server, 0, closed, &done);
-	rig_until(&done);
-	tls_ctx_unref(tls);
-	rig_stop();
+	hook_rig_stop();
 	return 0;
 }
 
@@ -292,7 +256,7 @@ static void hook(const char *kind, const char *name, const char *path, const cha
 					"'matchLabels':{'hooked':'yes'}},"
 					"'rules':[{'operations':['CREATE','UPDATE','DELETE'],'apiGroups':[''],'apiVersions':['v1'],'resources':["
 					"'configmaps']}]%s}]}",
-					name, name, http_server_port(server), path, ca_base64, more)),
+					name, name, hook_rig_port(), path, hook_rig_ca, more)),
 			201);
 }
 
@@ -400,7 +364,7 @@ static void test_failure(void **state)
 	r = rig_call("POST", MAPS, MAP("slow"), 500);
 	want = arena_printf(&rig_arena, "Internal error occurred: failed calling webhook \"slow.example.com\": failed to call webhook: "
 					"Post \"https://127.0.0.1:%u/silent?timeout=1s\": context deadline exceeded",
-			http_server_port(server));
+			hook_rig_port());
 	is(r, "message", want);
 	is(r, "reason", "InternalError");
 	unhook(VALIDATING, "slow");
@@ -464,7 +428,7 @@ static void hook_service(const char *service)
 					"{'metadata':{'name':'svc'},'webhooks':[{'name':'svc.example.com','admissionReviewVersions':['v1'],"
 					"'sideEffects':'None','clientConfig':{'service':{'namespace':'default','name':'%s','path':'/allow','port':%u},"
 					"'caBundle':'%s'},'rules':[" RULE("'*'", "''", "'*'", "'configmaps'", "*") "]}]}",
-					service, http_server_port(server), ca_base64)),
+					service, hook_rig_port(), hook_rig_ca)),
 			201);
 }
 
@@ -486,14 +450,14 @@ static void test_service(void **state)
 /* Another certificate authority: nobody is trusted. */
 static void test_untrusted(void **state)
 {
-	char keep = ca_base64[0];
+	char keep = hook_rig_ca[0];
 
 	(void)state;
-	ca_base64[0] = '\0';
+	hook_rig_ca[0] = '\0';
 	hook(VALIDATING, "stranger", "/allow", "");
 	rig_call("POST", MAPS, MAP("stranger"), 500);
 	unhook(VALIDATING, "stranger");
-	ca_base64[0] = keep;
+	hook_rig_ca[0] = keep;
 }
 
 /* A configuration with these rules. */
@@ -503,7 +467,7 @@ static void hook_rules(const char *kind, const char *path, const char *rules)
 			quoted(arena_printf(&rig_arena,
 					"{'metadata':{'name':'x'},'webhooks':[{'name':'x.example.com','admissionReviewVersions':['v1'],"
 					"'sideEffects':'None','clientConfig':{'url':'https://127.0.0.1:%u%s','caBundle':'%s'},'rules':[%s]}]}",
-					http_server_port(server), path, ca_base64, rules)),
+					hook_rig_port(), path, hook_rig_ca, rules)),
 			201);
 }
 
@@ -615,9 +579,9 @@ static void test_canceled(void **state)
 
 	(void)state;
 	hook(VALIDATING, "slow", "/silent", ",'timeoutSeconds':30");
-	snprintf(cert, sizeof(cert), "%s/admin.crt", pki);
-	snprintf(key, sizeof(key), "%s/admin.key", pki);
-	snprintf(ca, sizeof(ca), "%s/ca.crt", pki);
+	snprintf(cert, sizeof(cert), "%s/admin.crt", hook_rig_dir);
+	snprintf(key, sizeof(key), "%s/admin.key", hook_rig_dir);
+	snprintf(ca, sizeof(ca), "%s/ca.crt", hook_rig_dir);
 	assert_int_equal(tls_ctx_new_files(&tc, cert, key, ca, &ctx, &e), 0);
 	hc.tls = ctx;
 	assert_int_equal(http_client_new(rig_loop, &hc, &client, &e), 0);

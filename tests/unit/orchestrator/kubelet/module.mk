@@ -2,7 +2,8 @@ KUBELET_TEST_LIBS = libkubelet.a libclient.a libproto.a $(IO_LIBS) $(PROTOBUFC_L
 KUBELET_TESTS = \
 	tests/unit/orchestrator/kubelet/test_pod_sync \
 	tests/unit/orchestrator/kubelet/test_files \
-	tests/unit/orchestrator/kubelet/test_text
+	tests/unit/orchestrator/kubelet/test_text \
+	tests/unit/orchestrator/kubelet/test_resize
 UNIT_TESTS += $(KUBELET_TESTS)
 tests_unit_orchestrator_kubelet_test_pod_sync_SOURCES = tests/unit/orchestrator/kubelet/test_pod_sync.c
 tests_unit_orchestrator_kubelet_test_pod_sync_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
@@ -10,6 +11,9 @@ tests_unit_orchestrator_kubelet_test_pod_sync_LDADD = $(KUBELET_TEST_LIBS)
 tests_unit_orchestrator_kubelet_test_files_SOURCES = tests/unit/orchestrator/kubelet/test_files.c
 tests_unit_orchestrator_kubelet_test_files_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_kubelet_test_files_LDADD = $(KUBELET_TEST_LIBS)
+tests_unit_orchestrator_kubelet_test_resize_SOURCES = tests/unit/orchestrator/kubelet/test_resize.c
+tests_unit_orchestrator_kubelet_test_resize_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_kubelet_test_resize_LDADD = $(KUBELET_TEST_LIBS)
 tests_unit_orchestrator_kubelet_test_text_SOURCES = tests/unit/orchestrator/kubelet/test_text.c
 tests_unit_orchestrator_kubelet_test_text_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_kubelet_test_text_LDADD = $(KUBELET_TEST_LIBS)

@@ -1,0 +1,99 @@
+#!/bin/bash
+# Resizing a pod that runs: the limits of its control groups change, its containers run on, or are restarted if they want
+# that; what the node cannot give waits or is refused; a new agent remembers what was given.
+# shellcheck source=tests/system/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+cluster_up --servers 1
+cat >"$tmp/pods.yaml" <<-'EOP'
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: p}
+	spec:
+	  terminationGracePeriodSeconds: 1
+	  containers:
+	  - name: c
+	    image: busybox
+	    command: [sleep, "98765"]
+	    resources: {requests: {cpu: 100m, memory: 32Mi}, limits: {cpu: 200m, memory: 64Mi}}
+	  - name: again
+	    image: busybox
+	    command: [sleep, "98765"]
+	    resources: {requests: {memory: 16Mi}, limits: {memory: 32Mi}}
+	    resizePolicy: [{resourceName: memory, restartPolicy: RestartContainer}]
+	---
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: plain}
+	spec:
+	  terminationGracePeriodSeconds: 1
+	  containers:
+	  - {name: c, image: busybox, command: [sleep, "98765"]}
+EOP
+field() { k get pod p -o "jsonpath=$1"; }
+of() { field "{.status.containerStatuses[?(@.name=='$1')]$2}"; }
+condition() { field "{.status.conditions[?(@.type=='$1')]$2}"; }
+# The first of these files that is there in the container: cgroup v1, cgroup v2.
+group() { k exec p -c "$1" -- sh -c "cat /sys/fs/cgroup/$2 2>/dev/null || cat /sys/fs/cgroup/$3"; }
+memory_of() { group "$1" memory/memory.limit_in_bytes memory.max; }
+quota_of() { group "$1" cpu/cpu.cfs_quota_us cpu.max | cut -d' ' -f1; }
+# resize POD CONTAINER RESOURCES: as kubectl patch --subresource resize does it, which old ones cannot.
+resize() {
+	k patch pod "$1" --subresource resize -p "{\"spec\":{\"containers\":[{\"name\":\"$2\",\"resources\":$3}]}}"
+}
+reasons() { k get events --field-selector involvedObject.name=p -o jsonpath='{.items[*].reason}'; }
+
+t "pods" k apply -f "$tmp/pods.yaml"
+t "run" k wait --for=condition=Ready pod/p pod/plain --timeout=60s
+t "the status says what it was given" is 100m of c .allocatedResources.cpu
+t "and what it runs with" is 64Mi of c .resources.limits.memory
+t "a limit of memory" is 67108864 memory_of c
+t "a limit of cpu" is 20000 quota_of c
+id=$(of c .containerID)
+started=$(of c .state.running.startedAt)
+
+t "up" resize p c '{"requests":{"cpu":"200m"},"limits":{"cpu":"500m","memory":"96Mi"}}'
+t "memory in the control group" until_ok 20 is 100663296 memory_of c
+t "cpu in the control group" until_ok 20 is 50000 quota_of c
+t "given" until_ok 10 is 200m of c .allocatedResources.cpu
+t "runs with" until_ok 10 is 96Mi of c .resources.limits.memory
+t "the same container" is "$id" of c .containerID
+t "was not restarted" is "0 $started" field "{.status.containerStatuses[?(@.name=='c')].restartCount} {.status.containerStatuses[?(@.name=='c')].state.running.startedAt}"
+t "nothing is under way any more" until_ok 10 is "" condition PodResizeInProgress .status
+t "generation" is 2 field '{.metadata.generation}'
+t "is seen by the kubelet" until_ok 10 is 2 field '{.status.observedGeneration}'
+t_out "events" 'ResizeStarted.*ResizeCompleted|ResizeCompleted.*ResizeStarted' reasons
+
+t "down" resize p c '{"requests":{"cpu":"50m"},"limits":{"cpu":"100m","memory":"48Mi"}}'
+t "memory in the control group" until_ok 20 is 50331648 memory_of c
+t "cpu in the control group" until_ok 20 is 10000 quota_of c
+t "the same container" is "$id" of c .containerID
+
+t "a container that wants to be restarted for it" resize p again '{"limits":{"memory":"40Mi"}}'
+t "is restarted" until_ok 30 is 1 of again .restartCount
+t "and has it" until_ok 20 is 41943040 memory_of again
+t "its neighbour runs on" is "$id" of c .containerID
+
+t "more than the node has" resize p c '{"requests":{"cpu":"1000"},"limits":{"cpu":"1000"}}'
+t "is infeasible" until_ok 20 is Infeasible condition PodResizePending .reason
+t_out "and says why" 'enough capacity: cpu, requested: 1000000' condition PodResizePending .message
+t "of which generation" is 5 condition PodResizePending .observedGeneration
+t "what it has stays" is 50m of c .allocatedResources.cpu
+
+# --- a new agent remembers what was given, and does not give what was refused
+t "the node's program is killed" node kill server-1
+t "and started" node start server-1
+t "exec works again" until_ok 30 k exec p -c c -- true
+t "the pod has what it had" is 10000 quota_of c
+t "still infeasible" until_ok 20 is Infeasible condition PodResizePending .reason
+t "given is what was given" is 50m of c .allocatedResources.cpu
+t "taken back" resize p c '{"requests":{"cpu":"60m"},"limits":{"cpu":"120m"}}'
+t "no longer pending" until_ok 20 is "" condition PodResizePending .reason
+t "comes to the container" until_ok 20 is 12000 quota_of c
+t "the same container runs on" is "$id" of c .containerID
+
+t_err "the class of a pod does not change" 'Pod QOS Class may not change as a result of resizing' resize plain c '{"requests":{"cpu":"10m"}}'
+t_err "nothing is taken away" 'resource limits cannot be removed' resize p c '{"limits":{"cpu":null}}'
+t_err "the pod itself is not resized" 'pod updates may not change fields' \
+	k patch pod p -p '{"spec":{"containers":[{"name":"c","resources":{"limits":{"cpu":"1"}}}]}}'
+cluster_down

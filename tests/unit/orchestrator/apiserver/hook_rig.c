@@ -1,0 +1,72 @@
+#include "tests/unit/orchestrator/apiserver/hook_rig.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/util.h"
+#include "io/tls.h"
+#include "orchestrator/apiserver/objects.h"
+#include "tests/unit/orchestrator/apiserver/rig.h"
+
+char hook_rig_ca[8192], hook_rig_dir[128];
+static struct http_server *server;
+static struct http_handler handler;
+static struct tls_ctx *tls;
+
+static void keep_dir(const char *dir, struct apiserver_cfg *cfg)
+{
+	(void)cfg;
+	snprintf(hook_rig_dir, sizeof(hook_rig_dir), "%s", dir);
+}
+
+void hook_rig_start(void (*on_request)(struct http_handler *, struct http_request *))
+{
+	struct http_server_config hc = {.address = "127.0.0.1:0"};
+	struct tls_config tc = {.server = true, .alpn = "h2,http/1.1"};
+	struct buf pem = BUF_INIT;
+	char cert[160], key[160];
+	struct err e = ERR_INIT;
+	FILE *f;
+
+	rig_configure = keep_dir;
+	rig_start();
+	snprintf(cert, sizeof(cert), "%s/server.crt", hook_rig_dir);
+	snprintf(key, sizeof(key), "%s/server.key", hook_rig_dir);
+	assert_int_equal(tls_ctx_new_files(&tc, cert, key, NULL, &tls, &e), 0);
+	handler.on_request = on_request;
+	hc.tls = tls;
+	assert_int_equal(http_server_new(rig_loop, &hc, &handler, &server, &e), 0);
+	snprintf(cert, sizeof(cert), "%s/ca.crt", hook_rig_dir);
+	f = fopen(cert, "re");
+	assert_non_null(f);
+	buf_reserve(&pem, 8192);
+	pem.n = fread(pem.p, 1, 6000, f);
+	fclose(f);
+	snprintf(hook_rig_ca, sizeof(hook_rig_ca), "%.*s", STR_FMT(api_base64(&rig_arena, buf_str(&pem))));
+	buf_fini(&pem);
+}
+
+static void closed(void *arg)
+{
+	*(int *)arg = 1;
+}
+
+void hook_rig_stop(void)
+{
+	int done = 0;
+
+	http_server_close(server, 0, closed, &done);
+	rig_until(&done);
+	tls_ctx_unref(tls);
+	rig_stop();
+}
+
+unsigned hook_rig_port(void)
+{
+	return http_server_port(server);
+}

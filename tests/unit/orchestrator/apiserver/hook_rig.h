@@ -1,0 +1,15 @@
+/* A webhook for tests: an HTTPS server on the rig's loop, with the rig's own certificate. */
+#ifndef TESTS_UNIT_APISERVER_HOOK_RIG_H
+#define TESTS_UNIT_APISERVER_HOOK_RIG_H
+
+#include "io/http_server.h"
+
+/* For a configuration's clientConfig, and of the rig's folder; set by hook_rig_start. */
+extern char hook_rig_ca[8192], hook_rig_dir[128];
+
+/* Starts the rig too. */
+void hook_rig_start(void (*on_request)(struct http_handler *, struct http_request *));
+void hook_rig_stop(void);
+unsigned hook_rig_port(void);
+
+#endif
