@@ -17,6 +17,7 @@ enum admission_op {
 	ADMIT_CREATE = 1,
 	ADMIT_UPDATE = 2,
 	ADMIT_DELETE = 4, /* asked for; the object may stay for a while */
+	ADMIT_CONNECT = 16, /* exec and the like: the "object" is their options */
 	ADMIT_REMOVE = 8, /* the object goes for good: nobody is asked any more, but books are kept */
 };
 enum admission_phase { ADMIT_MUTATE, ADMIT_VALIDATE };
@@ -24,6 +25,15 @@ enum admission_phase { ADMIT_MUTATE, ADMIT_VALIDATE };
 enum step_result admission_run(struct api_request *, enum admission_op, enum admission_phase);
 /* ADMIT_CREATE or ADMIT_UPDATE, by what the request is. */
 enum admission_op admission_op_of(const struct api_request *);
+
+/*
+ * Webhooks (and policies) are asked about req->sent, which is of that type and no object that is written: what a subresource or a review
+ * is created with, or the options of a connection. They may change it.
+ */
+struct schema_type;
+enum step_result admission_special(struct api_request *, enum admission_op, const struct schema_type *);
+/* Steps of programs: the body of a review, decoded, and the options of a connection (admit_special.c). */
+enum step_result admit_review(struct api_request *), admit_connect(struct api_request *);
 
 /* All stored objects of a kind (in a namespace), as documents; in the local state. */
 struct admission_list {

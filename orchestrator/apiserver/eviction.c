@@ -28,7 +28,6 @@
 
 static enum step_result eviction_decode(struct api_request *req)
 {
-	struct json *options;
 	struct str name;
 
 	if (api_decode_body(req, "policy.v1.Eviction", true) != STEP_NEXT)
@@ -36,10 +35,20 @@ static enum step_result eviction_decode(struct api_request *req)
 	name = json_strp(req->sent, "metadata.name");
 	if (name.n > 0 && !str_eq(name, req->at.name))
 		return api_fail(req, ERR_BAD_REQUEST, "name in URL does not match name in Eviction object");
+	if (json_len(json_getp(req->sent, "deleteOptions.dryRun")) > 0)
+		req->opt.dry_run = true;
+	return STEP_NEXT;
+}
+
+static enum step_result eviction_admit(struct api_request *req)
+{
+	struct json *options;
+	enum step_result r = admission_special(req, ADMIT_CREATE, schema_type_find("policy.v1.Eviction"));
+
+	if (r != STEP_NEXT)
+		return r;
 	options = json_getc(req->sent, "deleteOptions");
 	req->sent = json_is(options, JSON_OBJECT) ? options : json_new_object(&req->arena);
-	if (json_len(json_getc(req->sent, "dryRun")) > 0)
-		req->opt.dry_run = true;
 	req->strat = api_strategy_find(req->res);
 	return STEP_NEXT;
 }
@@ -226,5 +235,5 @@ static enum step_result eviction_read_point(struct api_request *req)
 	return api_refresh(req) ? STEP_WAIT : STEP_NEXT;
 }
 
-const struct api_step strategy_eviction[] = {{"decode", eviction_decode}, {"read-point", eviction_read_point},
+const struct api_step strategy_eviction[] = {{"decode", eviction_decode}, {"admit", eviction_admit}, {"read-point", eviction_read_point},
 		{"load", api__load}, {"decide", eviction_decide}, {"commit", api__commit}, {"encode", strategy_created_status}, {NULL, NULL}};

@@ -17,6 +17,7 @@
 #include "io/http_client.h"
 #include "io/splice.h"
 #include "io/stream.h"
+#include "orchestrator/apiserver/admission.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/backend.h"
@@ -471,4 +472,4 @@ static enum step_result exec_start(struct api_request *req)
 }
 
 const struct api_step strategy_pod_log[] = {{"load", api__load}, {"log", log_start}, {NULL, NULL}};
-const struct api_step strategy_pod_exec[] = {{"load", api__load}, {"exec", exec_start}, {NULL, NULL}};
+const struct api_step strategy_pod_exec[] = {{"admit", admit_connect}, {"load", api__load}, {"exec", exec_start}, {NULL, NULL}};

@@ -17,6 +17,7 @@
 #include "io/splice.h"
 #include "io/stream.h"
 #include "io/tls.h"
+#include "orchestrator/apiserver/admission.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/backend.h"
@@ -352,4 +353,4 @@ static enum step_result proxy_start(struct api_request *req)
 	return STEP_DONE;
 }
 
-const struct api_step strategy_proxy[] = {{"proxy", proxy_start}, {NULL, NULL}};
+const struct api_step strategy_proxy[] = {{"admit", admit_connect}, {"proxy", proxy_start}, {NULL, NULL}};

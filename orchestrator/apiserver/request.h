@@ -33,6 +33,7 @@ struct api_strategy;
 struct apiserver;
 struct json;
 struct resource;
+struct schema_type;
 struct stream;
 struct webhook_run;
 struct x509_info;
@@ -206,6 +207,7 @@ struct api_request {
 	unsigned staggered;
 
 	struct webhook_run *hooks; /* webhooks.c */
+	const struct schema_type *special; /* admission is asked about `sent`, of that type (admission.h); else NULL */
 
 	/* For the audit log (audit.h); audit_level is an enum audit_level. */
 	unsigned audit_level, audit_stages;

@@ -94,6 +94,11 @@ static enum step_result token_binding(struct api_request *req, struct json *kube
 	return STEP_NEXT;
 }
 
+static enum step_result token_admit(struct api_request *req)
+{
+	return admission_special(req, ADMIT_CREATE, schema_type_find("authentication.v1.TokenRequest"));
+}
+
 static enum step_result token_issue(struct api_request *req)
 {
 	struct arena *a = &req->arena;
@@ -153,7 +158,7 @@ static enum step_result token_issue(struct api_request *req)
 	return api_answer_dom(req, 201, schema_type_find("authentication.v1.TokenRequest"), req->sent);
 }
 
-const struct api_step strategy_token_request[] = {{"decode", token_decode}, {"load", api__load}, {"issue", token_issue},
+const struct api_step strategy_token_request[] = {{"decode", token_decode}, {"admit", token_admit}, {"load", api__load}, {"issue", token_issue},
 		{NULL, NULL}};
 
 /* --- TokenReview, SelfSubjectReview --------------------------------------------------------------------------------- */
@@ -199,8 +204,6 @@ static enum step_result token_review(struct api_request *req)
 	struct err e = ERR_INIT;
 	size_t n = 0;
 
-	if (!req->sent && api_decode_body(req, "authentication.v1.TokenReview", false) != STEP_NEXT)
-		return STEP_FAIL;
 	token = json_strp(req->sent, "spec.token");
 	list = json_getp(req->sent, "spec.audiences");
 	JSON_ITEMS (it, list)
@@ -231,12 +234,10 @@ static enum step_result token_review(struct api_request *req)
 
 static enum step_result self_review(struct api_request *req)
 {
-	if (api_decode_body(req, "authentication.v1.SelfSubjectReview", false) != STEP_NEXT)
-		return STEP_FAIL;
 	json_setp(&req->arena, req->sent, "metadata.creationTimestamp", api_now(&req->arena));
 	json_setp(&req->arena, req->sent, "status.userInfo", api_user_dom(&req->arena, &req->user));
 	return api_answer_dom(req, 201, schema_type_find("authentication.v1.SelfSubjectReview"), req->sent);
 }
 
-const struct api_step strategy_token_review[] = {{"review", token_review}, {NULL, NULL}};
-const struct api_step strategy_self_review[] = {{"review", self_review}, {NULL, NULL}};
+const struct api_step strategy_token_review[] = {{"admit", admit_review}, {"review", token_review}, {NULL, NULL}};
+const struct api_step strategy_self_review[] = {{"admit", admit_review}, {"review", self_review}, {NULL, NULL}};

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "orchestrator/apiserver/admission.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/authn.h"
@@ -96,8 +97,6 @@ static enum step_result access_review(struct api_request *req)
 	struct authz_attrs at;
 	struct json *status = json_new_object(a);
 
-	if (!req->sent && api_decode_body(req, type, false) != STEP_NEXT)
-		return STEP_FAIL;
 	if (review_valid(req, self) != STEP_NEXT)
 		return STEP_FAIL;
 	review_attrs(a, json_getc(req->sent, "spec"), &at);
@@ -112,7 +111,7 @@ static enum step_result access_review(struct api_request *req)
 	return api_answer_dom(req, 201, schema_type_find(type), req->sent);
 }
 
-const struct api_step strategy_access_review[] = {{"review", access_review}, {NULL, NULL}};
+const struct api_step strategy_access_review[] = {{"admit", admit_review}, {"review", access_review}, {NULL, NULL}};
 
 /* --- SelfSubjectRulesReview ------------------------------------------------------------------------------------ */
 
@@ -159,8 +158,6 @@ static enum step_result rules_review(struct api_request *req)
 	struct rbac_rules list = {0};
 	struct str ns;
 
-	if (!req->sent && api_decode_body(req, "authorization.v1.SelfSubjectRulesReview", false) != STEP_NEXT)
-		return STEP_FAIL;
 	ns = json_strp(req->sent, "spec.namespace");
 	if (ns.n == 0)
 		return api_fail(req, ERR_BAD_REQUEST, "no namespace on request");
@@ -182,4 +179,4 @@ static enum step_result rules_review(struct api_request *req)
 	return api_answer_dom(req, 201, schema_type_find("authorization.v1.SelfSubjectRulesReview"), req->sent);
 }
 
-const struct api_step strategy_rules_review[] = {{"review", rules_review}, {NULL, NULL}};
+const struct api_step strategy_rules_review[] = {{"admit", admit_review}, {"review", rules_review}, {NULL, NULL}};

@@ -331,6 +331,11 @@ static enum step_result binding_decode(struct api_request *req)
 	return STEP_NEXT;
 }
 
+static enum step_result binding_admit(struct api_request *req)
+{
+	return admission_special(req, ADMIT_CREATE, schema_type_find("core.v1.Binding"));
+}
+
 static void bound_condition(struct arena *a, struct json *pod)
 {
 	struct json *status = json_object_at(a, pod, "status"), *list, *c;
@@ -400,5 +405,5 @@ enum step_result strategy_created_status(struct api_request *req)
 	return api_answer_dom(req, 201, schema_type_find("meta.v1.Status"), s);
 }
 
-const struct api_step strategy_bindings[] = {{"decode", binding_decode}, {"load", api__load}, {"bind", binding_prepare},
+const struct api_step strategy_bindings[] = {{"decode", binding_decode}, {"admit", binding_admit}, {"load", api__load}, {"bind", binding_prepare},
 		{"commit", api__commit}, {"encode", strategy_created_status}, {NULL, NULL}};

@@ -155,8 +155,9 @@ bool webhook_objects_match(const struct webhook *h, const struct json *obj, cons
 {
 	if (webhook_is_everything(&h->objects))
 		return true;
-	return (obj && selector_matches_json(&h->objects, json_getp(obj, "metadata.labels"))) ||
-	       (old && selector_matches_json(&h->objects, json_getp(old, "metadata.labels")));
+	/* What has no metadata has no labels to be chosen by, nor to be without. */
+	return (json_getc(obj, "metadata") && selector_matches_json(&h->objects, json_getp(obj, "metadata.labels"))) ||
+	       (json_getc(old, "metadata") && selector_matches_json(&h->objects, json_getp(old, "metadata.labels")));
 }
 
 /* --- Answers ---------------------------------------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/webhooks-priv.h"
 #include "proto/resource.h"
+#include "proto/schema.h"
 
 static struct json *gvk(struct arena *a, struct str group, struct str version, const char *key, struct str last)
 {
@@ -55,12 +56,14 @@ static struct json *user_info(struct api_request *req)
 static struct json *options(struct api_request *req, enum webhook_op op)
 {
 	struct arena *a = &req->arena;
-	struct json *o = op == WEBHOOK_DELETE ? json_copy(a, req->sent) : json_new_object(a);
+	struct json *o = op == WEBHOOK_CONNECT ? json_new_null(a) : op == WEBHOOK_DELETE ? json_copy(a, req->sent) : json_new_object(a);
 	const char *kind = op == WEBHOOK_DELETE		   ? "DeleteOptions" :
 			   op == WEBHOOK_CREATE		   ? "CreateOptions" :
 			   req->at.verb == API_PATCH	   ? "PatchOptions" :
 							     "UpdateOptions";
 
+	if (op == WEBHOOK_CONNECT)
+		return o;
 	json_setc(a, o, "kind", json_newc(a, kind));
 	json_setc(a, o, "apiVersion", json_newc(a, "meta.k8s.io/v1"));
 	if (op != WEBHOOK_DELETE && req->opt.field_manager.n > 0)
@@ -76,18 +79,21 @@ static struct json *options(struct api_request *req, enum webhook_op op)
 
 struct str webhook__review(struct api_request *req, const struct webhook *h, const struct webhook__question *q, const char *uid)
 {
-	static const char *const ops[] = {[WEBHOOK_CREATE] = "CREATE", [WEBHOOK_UPDATE] = "UPDATE", [WEBHOOK_DELETE] = "DELETE"};
+	static const char *const ops[] = {[WEBHOOK_CREATE] = "CREATE", [WEBHOOK_UPDATE] = "UPDATE", [WEBHOOK_DELETE] = "DELETE",
+			[WEBHOOK_CONNECT] = "CONNECT"};
 	struct arena *a = &req->arena;
 	struct json *doc = json_new_object(a), *r = json_new_object(a), *null = json_new_null(a);
 	struct str name = req->at.name.n > 0 ? req->at.name : api_name(q->obj);
-	struct str version = q->res == req->res ? str_from(api_view_version(req)) : str_from(q->res->api_version);
+	/* What was asked of the server, in the request's own version. */
+	const char *asked_kind = req->special ? req->special->kind : api_view_kind(req);
+	const char *asked_version = req->special ? req->special->api_version : api_view_version(req);
 
 	json_setc(a, doc, "kind", json_newc(a, "AdmissionReview"));
 	json_setc(a, doc, "apiVersion", json_newc(a, h->v1beta1 ? "admission.k8s.io/v1beta1" : "admission.k8s.io/v1"));
 	json_setc(a, r, "uid", json_newc(a, uid));
-	json_setc(a, r, "kind", kind_of(a, version, str_from(api_view_kind(req))));
+	json_setc(a, r, "kind", kind_of(a, str_from(q->api_version), str_from(q->kind)));
 	json_setc(a, r, "resource", gvk(a, str_from(q->res->group), str_from(q->res->version), "resource", req->at.resource));
-	json_setc(a, r, "requestKind", kind_of(a, str_from(api_view_version(req)), str_from(api_view_kind(req))));
+	json_setc(a, r, "requestKind", kind_of(a, str_from(asked_version), str_from(asked_kind)));
 	json_setc(a, r, "requestResource", gvk(a, req->at.group, req->at.version, "resource", req->at.resource));
 	if (req->at.sub.n > 0) {
 		json_setc(a, r, "subResource", json_new_str(a, req->at.sub));

@@ -10,6 +10,7 @@ struct webhook__question {
 	enum webhook_op op;
 	const struct resource *res;
 	struct json *obj, *old; /* NULL: none */
+	const char *api_version, *kind; /* of these documents */
 };
 /* The body of the call. */
 struct str webhook__review(struct api_request *, const struct webhook *, const struct webhook__question *, const char *uid);

@@ -18,6 +18,7 @@
 #include "proto/convert.h"
 #include "proto/patch.h"
 #include "proto/resource.h"
+#include "proto/schema.h"
 
 /* An answer holds a patch at most as large as an object. */
 #define MAX_ANSWER (2 * API_MAX_BODY)
@@ -124,7 +125,7 @@ static const struct resource *resource_for(const struct api_request *req, const 
 
 	if (webhook_rules_match(h, &t))
 		return req->res;
-	if (h->exact)
+	if (h->exact || req->special)
 		return NULL;
 	t.any_version = req->res->custom;
 	if (t.any_version)
@@ -146,7 +147,7 @@ static const struct resource *resource_for(const struct api_request *req, const 
 static enum step_result namespace_matches(struct api_request *req, const struct webhook *h, bool *ret)
 {
 	bool itself = req->res->group[0] == '\0' && strcmp(req->res->plural, "namespaces") == 0;
-	struct json *ns = req->obj ? req->obj : req->old;
+	struct json *ns = req->obj && !req->special ? req->obj : req->old;
 	enum step_result r;
 
 	*ret = true;
@@ -171,6 +172,8 @@ static struct json *view_of(struct api_request *req, const struct resource *res,
 	if (!doc)
 		return NULL;
 	view = json_copy(&req->arena, doc);
+	if (req->special)
+		return view;
 	if (req->subres && req->subres->to_view)
 		view = req->subres->to_view(req, view);
 	else if (res != req->res)
@@ -183,14 +186,15 @@ static struct json *view_of(struct api_request *req, const struct resource *res,
 
 static enum webhook_op hook_op(enum admission_op op)
 {
-	return op == ADMIT_CREATE ? WEBHOOK_CREATE : op == ADMIT_UPDATE ? WEBHOOK_UPDATE : WEBHOOK_DELETE;
+	return op == ADMIT_CREATE ? WEBHOOK_CREATE : op == ADMIT_UPDATE ? WEBHOOK_UPDATE : op == ADMIT_CONNECT ? WEBHOOK_CONNECT : WEBHOOK_DELETE;
 }
 
 /* ret->res NULL: it does not concern this webhook. */
 static enum step_result question(struct api_request *req, enum admission_op op, const struct webhook *h,
 		struct webhook__question *ret)
 {
-	struct json *obj = op == ADMIT_DELETE ? NULL : req->obj, *old = op == ADMIT_CREATE ? NULL : req->old;
+	struct json *obj = req->special ? req->sent : op == ADMIT_DELETE ? NULL : req->obj;
+	struct json *old = op == ADMIT_CREATE || req->special ? NULL : req->old;
 	const struct resource *res = resource_for(req, h, hook_op(op));
 	enum step_result r;
 	bool fits;
@@ -206,6 +210,10 @@ static enum step_result question(struct api_request *req, enum admission_op op, 
 	ret->res = res;
 	ret->obj = view_of(req, res, obj);
 	ret->old = view_of(req, res, old);
+	ret->kind = req->special ? req->special->kind : api_view_kind(req);
+	ret->api_version = req->special	    ? req->special->api_version :
+			   res == req->res ? api_view_version(req) :
+					     res->api_version;
 	return STEP_NEXT;
 }
 
@@ -389,7 +397,7 @@ static enum step_result patched(struct hook_call *c, const struct json *patch, s
 	doc = json_copy(&req->arena, doc);
 	if (c->q.res != req->res)
 		doc = convert_from_storage(&req->arena, req->res, convert_to_storage(&req->arena, c->q.res, doc));
-	if (api_normalize(req, api_view_type(req), &doc) != STEP_NEXT)
+	if (api_normalize(req, req->special ? req->special : api_view_type(req), &doc) != STEP_NEXT)
 		return internal(req, arena_cstr(&req->arena, req->fail.message));
 	if (!json_equal(doc, c->q.obj))
 		*ret_view = doc;

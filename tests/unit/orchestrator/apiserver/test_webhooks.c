@@ -176,6 +176,7 @@ static const struct {
 		{"/chain", "'allowed':true", "[{'op':'test','path':'/data/b','value':'2'},{'op':'add','path':'/data/c','value':'3'}]"},
 		{"/scale", "'allowed':true", "[{'op':'replace','path':'/spec/replicas','value':7}]"},
 		{"/most", "'allowed':true", "[{'op':'replace','path':'/spec/maxReplicas','value':4}]"},
+		{"/elsewhere", "'allowed':true", "[{'op':'replace','path':'/target/name','value':'elsewhere'}]"},
 		{"/broken", "'allowed':true", "[{'op':'test','path':'/data/none','value':'2'}]"},
 };
 
@@ -598,6 +599,64 @@ static void test_canceled(void **state)
 	rig_call("GET", MAPS "/gone", NULL, 404);
 }
 
+static const struct json *last(void)
+{
+	return json_at(asked, json_len(asked) - 1);
+}
+
+/* What is no write of an object: connections, and bodies that are acted on. */
+static void test_special(void **state)
+{
+	struct json *r;
+
+	(void)state;
+	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}", 0);
+	rig_call("POST", "/api/v1/namespaces/default/pods",
+			quoted("{'metadata':{'name':'p'},'spec':{'containers':[{'name':'c','image':'i'}]}}"), 201);
+	hook_rules(VALIDATING, "/deny", RULE("'CONNECT'", "''", "'v1'", "'pods/exec','nodes/proxy'", "*"));
+	r = rig_call("GET", "/api/v1/namespaces/default/pods/p/exec?command=ls&command=-l&stdin=true&tty=0", NULL, 403);
+	is(r, "message", "admission webhook \"x.example.com\" denied the request: not today");
+	is(last(), "operation", "CONNECT");
+	is(last(), "kind.kind", "PodExecOptions");
+	is(last(), "resource.resource", "pods");
+	is(last(), "subResource", "exec");
+	is(last(), "name", "p");
+	is(last(), "namespace", "default");
+	assert_true(json_eqc(json_at(json_getp(last(), "object.command"), 1), "-l"));
+	assert_true(json_true(json_getp(last(), "object.stdin")));
+	assert_true(json_true(json_getp(last(), "object.stdout")));
+	assert_false(json_true(json_getp(last(), "object.tty")));
+	assert_true(json_is_null(json_getc(last(), "options")) && json_is_null(json_getc(last(), "oldObject")));
+	rig_call("GET", "/api/v1/nodes/n/proxy/logs/x", NULL, 403);
+	is(last(), "object.path", "/logs/x");
+	rig_call("GET", "/api/v1/namespaces/default/pods/p/attach", NULL, 400);
+	unhook(VALIDATING, "x");
+	/* Bodies. */
+	hook_rules(VALIDATING, "/deny", RULE("'CREATE'", "'*'", "'*'", "'pods/binding','bindings','pods/eviction','serviceaccounts/token','tokenreviews',"
+							       "'selfsubjectaccessreviews'", "*"));
+	rig_call("POST", "/api/v1/namespaces/default/pods/p/binding", quoted("{'metadata':{'name':'p'},'target':{'name':'n'}}"), 403);
+	is(last(), "object.target.name", "n");
+	is(last(), "kind.kind", "Binding");
+	rig_call("POST", "/api/v1/namespaces/default/bindings", quoted("{'metadata':{'name':'p'},'target':{'name':'n'}}"), 403);
+	is(last(), "resource.resource", "bindings");
+	rig_call("POST", "/api/v1/namespaces/default/pods/p/eviction", quoted("{'apiVersion':'policy/v1','kind':'Eviction','metadata':{'name':'p'}}"),
+			403);
+	is(last(), "kind.group", "policy");
+	rig_call("GET", "/api/v1/namespaces/default/pods/p", NULL, 200);
+	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", quoted("{'spec':{'audiences':['a']}}"), 403);
+	is(last(), "kind.kind", "TokenRequest");
+	rig_call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", quoted("{'spec':{'token':'t'}}"), 403);
+	is(last(), "object.spec.token", "t");
+	rig_call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", quoted("{'spec':{'resourceAttributes':{'verb':'get'}}}"), 403);
+	unhook(VALIDATING, "x");
+	/* A change counts: another node than the scheduler's, other attributes than the asker's. */
+	hook_rules(MUTATING, "/elsewhere", RULE("'CREATE'", "''", "'v1'", "'pods/binding'", "*"));
+	rig_call("POST", "/api/v1/namespaces/default/pods/p/binding", quoted("{'metadata':{'name':'p'},'target':{'name':'n'}}"), 201);
+	is(rig_call("GET", "/api/v1/namespaces/default/pods/p", NULL, 200), "spec.nodeName", "elsewhere");
+	unhook(MUTATING, "x");
+	rig_call("DELETE", "/api/v1/namespaces/default/pods/p?gracePeriodSeconds=0", NULL, 200);
+}
+
 #define BASE "{'metadata':{'name':'x'},'webhooks':[{'name':'x.example.com','admissionReviewVersions':['v1'],'sideEffects':'None',"           \
 	     "'clientConfig':{'url':'https://127.0.0.1:1/'},"
 
@@ -609,10 +668,6 @@ static void test_refused(void **state)
 	r = rig_call("POST", REG "/" VALIDATING, quoted(BASE "'matchConditions':[{'name':'c','expression':'true'}]}]}"), 422);
 	is(r, "message", "ValidatingWebhookConfiguration.admissionregistration.k8s.io \"x\" is invalid: webhooks[0].matchConditions: "
 			 "Forbidden: match conditions (CEL) are not supported by this server");
-	rig_call("POST", REG "/" MUTATING, quoted(BASE "'rules':[{'operations':['CONNECT'],'apiGroups':[''],'apiVersions':['v1'],"
-							"'resources':['pods/exec']}]}]}"), 422);
-	rig_call("POST", REG "/" MUTATING, quoted(BASE "'rules':[{'operations':['CREATE'],'apiGroups':[''],'apiVersions':['v1'],"
-							"'resources':['pods/eviction']}]}]}"), 422);
 	rig_call("POST", REG "/validatingadmissionpolicies",
 			quoted("{'metadata':{'name':'p'},'spec':{'matchConstraints':{'resourceRules':[{'operations':['*'],'apiGroups':['*'],"
 			       "'apiVersions':['*'],'resources':['*']}]},'validations':[{'expression':'false'}]}}"),
@@ -639,6 +694,7 @@ int main(void)
 			cmocka_unit_test(test_apply),
 			cmocka_unit_test(test_custom),
 			cmocka_unit_test(test_canceled),
+			cmocka_unit_test(test_special),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
