@@ -47,6 +47,7 @@ struct record {
 #define RESERVE_NAME "reserve.wal"
 
 void wal__segment_name(uint32_t seq, char out[WAL_NAME_SIZE]);
+void wal__spare_name(uint32_t seq, char out[WAL_NAME_SIZE]);
 /* The number in a segment's name with this ending; 0: it is none. */
 uint32_t wal__segment_seq(const char *name, const char *ending);
 struct wal_segment *wal__segment_new(uint32_t seq, int fd);

@@ -12,6 +12,9 @@
 #include "raft/bytes.h"
 #include "raft/wal-priv.h"
 
+/* See write_ahead. */
+#define WAL_AHEAD (256u << 10)
+
 /* One run of bytes for one segment. */
 struct piece {
 	struct list link;
@@ -25,6 +28,11 @@ struct piece {
 void wal__segment_name(uint32_t seq, char out[WAL_NAME_SIZE])
 {
 	snprintf(out, WAL_NAME_SIZE, "%08" PRIx32 ".wal", seq);
+}
+
+void wal__spare_name(uint32_t seq, char out[WAL_NAME_SIZE])
+{
+	snprintf(out, WAL_NAME_SIZE, "%08" PRIx32 ".spare", seq);
 }
 
 uint32_t wal__segment_seq(const char *name, const char *ending)
@@ -104,6 +112,9 @@ static struct piece *roll(struct wal *w, size_t need)
 	struct piece *p;
 
 	s->capacity = (uint32_t)MAX(w->segment_size, head + need);
+	/* An outsized entry has a segment of its own size. */
+	if (s->capacity == w->segment_size && w->n_spares > 0)
+		s->spare = w->spares[--w->n_spares];
 	list_add_tail(&w->segments, &s->link);
 	p = piece_new(w, s, true);
 	put_u32(info, WAL_FORMAT);
@@ -175,22 +186,55 @@ static void make_reserve(struct disk *d, struct wal_batch *b)
 	b->reserve = rc < 0 ? rc : 1;
 }
 
+/* A spare's own name is durable (wal_drop_before): a power loss that undoes this rename leaves a spare, whatever is in it. */
+static int take_spare(struct disk *d, const struct piece *p, const char *name)
+{
+	char spare[WAL_NAME_SIZE];
+
+	if (p->segment->spare == 0)
+		return -ENOENT;
+	wal__spare_name(p->segment->spare, spare);
+	return d->ops->rename(d, spare, name);
+}
+
 static int create_segment(struct disk *d, struct wal_batch *b, struct piece *p, const char *name, const char **ret_what)
 {
-	int rc = -ENOENT;
+	struct wal_segment *s = p->segment;
+	bool old = take_spare(d, p, name) == 0, reserve = false;
 
-	/* An outsized entry has a segment of its own size. */
-	if (b->reserve == 1 && p->segment->capacity == b->segment_size)
-		rc = d->ops->rename(d, RESERVE_NAME, name);
-	if (rc == 0)
+	if (!old && b->reserve == 1 && s->capacity == b->segment_size)
+		reserve = d->ops->rename(d, RESERVE_NAME, name) == 0;
+	if (reserve)
 		b->reserve = 0;
 	*ret_what = "create";
 	p->fd = d->ops->open(d, name, true);
 	if (p->fd < 0)
 		return p->fd;
 	b->want_reserve = true;
+	if (old && d->ops->size(d, p->fd) >= s->capacity)
+		s->written = s->capacity;
 	*ret_what = "allocate";
-	return rc == 0 ? 0 : d->ops->allocate(d, p->fd, p->segment->capacity);
+	return reserve || s->written > 0 ? 0 : d->ops->allocate(d, p->fd, s->capacity);
+}
+
+/*
+ * The blocks of a new file become written ones ahead of the log, a stretch at a time: the sync that follows has the file's metadata
+ * to write, the many after it within the stretch have not.
+ */
+static int write_ahead(struct disk *d, struct piece *p, size_t end)
+{
+	static const char zeros[WAL_AHEAD];
+	struct wal_segment *s = p->segment;
+	uint32_t to;
+	int rc;
+
+	if (end <= s->written)
+		return 0;
+	to = (uint32_t)MIN(end / WAL_AHEAD * WAL_AHEAD + WAL_AHEAD, MAX(s->capacity, end));
+	rc = to > end ? d->ops->pwrite(d, p->fd, zeros, to - end, end) : 0;
+	if (rc == 0)
+		s->written = to;
+	return rc;
 }
 
 static int write_piece(struct disk *d, struct wal_batch *b, struct piece *p, const char **ret_what)
@@ -207,6 +251,8 @@ static int write_piece(struct disk *d, struct wal_batch *b, struct piece *p, con
 	}
 	*ret_what = "write";
 	rc = d->ops->pwrite(d, p->fd, p->bytes.p, p->bytes.n, p->offset);
+	if (rc == 0)
+		rc = write_ahead(d, p, p->offset + p->bytes.n);
 	if (rc < 0)
 		return rc;
 	*ret_what = "sync";
@@ -299,6 +345,20 @@ int wal_read(struct wal *w, struct wal_pos pos, uint64_t index, uint64_t term, s
 	return 0;
 }
 
+/* Out of the log, and kept when there is room and it has the size of one that is to come. */
+static int drop_segment(struct wal *w, const struct wal_segment *s)
+{
+	struct disk *d = w->disk;
+	char name[WAL_NAME_SIZE], spare[WAL_NAME_SIZE];
+
+	wal__segment_name(s->seq, name);
+	if (w->n_spares == WAL_SPARES || s->capacity != w->segment_size)
+		return d->ops->unlink(d, name);
+	wal__spare_name(s->seq, spare);
+	w->spares[w->n_spares++] = s->seq;
+	return d->ops->rename(d, name, spare);
+}
+
 int wal_drop_before(struct wal *w, uint64_t index, struct err *e)
 {
 	while (!list_empty(&w->segments)) {
@@ -314,13 +374,14 @@ int wal_drop_before(struct wal *w, uint64_t index, struct err *e)
 			break;
 		wal__segment_name(s->seq, name);
 		w->disk->ops->close(w->disk, s->fd);
-		rc = w->disk->ops->unlink(w->disk, name);
+		rc = drop_segment(w, s);
 		w->bytes -= s->used;
 		list_del(&s->link);
 		free(s);
 		if (rc < 0)
 			return err_set_errno(e, -rc, "write-ahead log: cannot remove raft/%s", name);
-		/* In order, and each for good before the next: a gap in the middle would read as corruption. */
+		/* In order, and each for good before the next: a gap in the middle would read as corruption. And a spare is
+		 * written over only when it has lost the name of a segment for good. */
 		rc = w->disk->ops->sync_dir(w->disk);
 		if (rc < 0)
 			return err_set_errno(e, -rc, "write-ahead log: cannot sync the directory raft");

@@ -58,6 +58,8 @@ static void on_name(void *arg, const char *name)
 
 	if (strcmp(name, RESERVE_NAME) == 0)
 		l->wal->reserve = 1;
+	if (wal__segment_seq(name, ".spare") && l->wal->n_spares < WAL_SPARES)
+		l->wal->spares[l->wal->n_spares++] = wal__segment_seq(name, ".spare");
 	if (seq == 0)
 		return;
 	l->seqs = xrealloc(l->seqs, (l->n_seqs + 1) * sizeof(*l->seqs));
@@ -342,6 +344,23 @@ static int drop_empty(struct load *l, struct err *e)
 	return rc < 0 ? err_set_errno(e, -rc, "write-ahead log: cannot remove raft/%s", name) : 0;
 }
 
+/* A log that begins with the first lsn again must not be written over records that look newer. */
+static int drop_spares(struct load *l, struct err *e)
+{
+	struct wal *w = l->wal;
+	int rc = 0;
+
+	while (!l->started && rc == 0 && w->n_spares > 0) {
+		char name[WAL_NAME_SIZE];
+
+		wal__spare_name(w->spares[--w->n_spares], name);
+		rc = w->disk->ops->unlink(w->disk, name);
+		if (rc < 0)
+			rc = err_set_errno(e, -rc, "write-ahead log: cannot remove raft/%s", name);
+	}
+	return rc;
+}
+
 /* The damaged end of one segment, as a file of its own: somebody may want to look at it. */
 static int save_end(struct disk *d, const char *name, const char *bad, uint64_t offset)
 {
@@ -455,6 +474,8 @@ int wal_open(struct wal *w, struct disk *d, uint64_t cluster_id, uint64_t member
 			rc = load_all(&l, e);
 		if (rc == 0)
 			rc = drop_empty(&l, e);
+		if (rc == 0)
+			rc = drop_spares(&l, e);
 	}
 	free(l.bytes);
 	free(l.seqs);

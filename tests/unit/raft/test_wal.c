@@ -374,6 +374,75 @@ static void test_reserve(void **state)
 	assert_int_equal(f->wal.reserve, 1);
 }
 
+/* Entries up to `end`, one batch each. */
+static void fill(struct fixture *f, uint64_t *i, uint64_t end)
+{
+	for (; *i < end; ++*i) {
+		append(f, *i, 1);
+		flush(f);
+	}
+}
+
+/* Segments are written over: what an earlier life left behind the end is neither log nor damage, wherever a power loss cuts. */
+static void test_spares(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t i = 1;
+
+	for (unsigned round = 0; round < 8; round++) {
+		fill(f, &i, i + 250);
+		OK(wal_drop_before(&f->wal, i - 20, &e));
+	}
+	assert_int_equal(f->wal.n_spares, WAL_SPARES);
+	/* Now the last segment and those to come had an earlier life, each. */
+	for (unsigned cut = 0; cut < WAL_SPARES; cut++) {
+		struct wal_pos pos;
+
+		fill(f, &i, i + 3);
+		pos = append(f, i, 1);
+		flush(f);
+		wal_close(&f->wal);
+		forget_mark(f);
+		flip(f, pos.segment, pos.offset + (off_t)cut * 17);
+		OK(reopen(f, &e));
+		assert_int_equal(f->seen.index[f->seen.n - 1], i - 1);
+	}
+	assert_int_equal(f->wal.n_spares, 1);
+	fill(f, &i, i + 250);
+	wal_close(&f->wal);
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.index[f->seen.n - 1], i - 1);
+}
+
+/* A log that begins anew does not use what an earlier one left: by its numbers it looks newer. */
+static void test_spares_of_another_log(void **state)
+{
+	struct fixture *f = *state;
+	struct err why = ERR_INIT;
+	struct wal_pos pos;
+	uint64_t i = 1;
+
+	fill(f, &i, 300);
+	OK(wal_drop_before(&f->wal, 290, &e));
+	assert_true(f->wal.n_spares > 0);
+	flip(f, LIST_FIRST(&f->wal.segments, struct wal_segment, link)->seq, 60);
+	wal_close(&f->wal);
+	assert_int_equal(reopen(f, &why), -(int)ERR_CORRUPT);
+	OK(wal_repair(&f->disk.disk, f->wal.damaged_segment, f->wal.damaged_offset, &e));
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.n, 0);
+	assert_int_equal(f->wal.n_spares, 0);
+	append(f, 1, 1);
+	flush(f);
+	pos = append(f, 2, 1);
+	flush(f);
+	wal_close(&f->wal);
+	forget_mark(f);
+	flip(f, pos.segment, pos.offset + 60);
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.n, 1);
+}
+
 static void test_foreign(void **state)
 {
 	struct fixture *f = *state;
@@ -433,6 +502,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_distrust, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_repair, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reserve, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_spares, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_spares_of_another_log, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_foreign, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vote, setup, teardown),
 	};
