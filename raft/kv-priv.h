@@ -2,6 +2,7 @@
 #ifndef RAFT_KV_PRIV_H
 #define RAFT_KV_PRIV_H
 
+#include <stdatomic.h>
 #include <uv.h>
 
 #include "raft/disk.h"
@@ -36,6 +37,8 @@ struct kv {
 	struct member *member;
 	struct transport *transport;
 	struct join joining;
+	struct loop_msg view_wanted;
+	atomic_bool view_wanted_posted;
 	uint64_t n_work; /* worker jobs out */
 
 	/* The writer thread. */
@@ -78,6 +81,7 @@ extern const struct member_ops kv__ops;
 void kv__publish(struct kv *);
 void kv__on_check(uv_check_t *);
 void kv__writer_main(void *);
+void kv__view_wanted(void *);
 void kv__transport_cfg(struct kv *, struct transport_cfg *);
 void kv__join_reply(struct member *, uint64_t conn, struct str frame);
 

@@ -368,6 +368,27 @@ static void op_fatal(struct member *m, const struct err *e)
 		abort();
 }
 
+static void run_view_wanted(struct loop_msg *msg)
+{
+	struct kv *kv = container_of(msg, struct kv, view_wanted);
+
+	/* First the flag: who asks from here on makes a message of its own. */
+	atomic_store(&kv->view_wanted_posted, false);
+	if (kv->member)
+		member_view_wanted(kv->member);
+}
+
+/* Any thread: it waits for the store to be settled. */
+void kv__view_wanted(void *arg)
+{
+	struct kv *kv = arg;
+
+	if (atomic_exchange(&kv->view_wanted_posted, true))
+		return;
+	kv->view_wanted.run = run_view_wanted;
+	loop_post(kv->loop, &kv->view_wanted);
+}
+
 /* The writer thread: one batch at a time, all that gathers meanwhile is the next one. */
 void kv__writer_main(void *arg)
 {

@@ -167,6 +167,8 @@ static int start_member(struct kv *kv, struct err *e)
 			rc = open_store(kv, kv->stable.cluster_id, kv->stable.member_id, e);
 	}
 	if (rc == 0)
+		store_on_wanted(kv->store, kv__view_wanted, kv);
+	if (rc == 0)
 		rc = start_transport(kv, e);
 	if (rc != 0)
 		return rc;

@@ -191,6 +191,9 @@ struct member {
 	void (*join_reply)(struct member *, uint64_t conn, struct str frame);
 
 	/* Checkpoints, snapshots, upkeep. */
+	/* Batches that are applied and answered, but not committed in the store: see may_linger() in member_apply.c. */
+	uint64_t settle_at;    /* the latest; UINT64_MAX: there are none */
+	uint64_t linger_after; /* not before: somebody reads */
 	struct checkpoint_work *checkpoint;
 	uint64_t checkpoint_mark; /* WAL bytes at the last one */
 	uint64_t wal_written;     /* bytes appended ever */
@@ -239,6 +242,12 @@ void member__upkeep(struct member *, uint64_t now);
 void member__propose_command(struct member *, Raftpb__Command *);
 void member__maybe_checkpoint(struct member *);
 void member__check_ready(struct member *);
+/* Commit what lingers in the store. False: it failed, and so has the member. */
+bool member__settle(struct member *);
+/* The same, because somebody reads. */
+bool member__settle_for_read(struct member *);
+/* The member does not run any more: as far as that goes. */
+void member__settle_last(struct member *);
 
 /* member_propose.c */
 void member__submit(struct member *);

@@ -244,6 +244,8 @@ static void arm(struct member *m)
 		at = UINT64_MAX;
 	else if (m->hint_at)
 		at = MIN(at, m->hint_at);
+	if (!m->halted)
+		at = MIN(at, m->settle_at);
 	m->ops->arm(m, MIN(at, m->next_upkeep));
 }
 
@@ -385,6 +387,8 @@ void member_timer(struct member *m)
 
 	if (m->stopped)
 		return;
+	if (now >= m->settle_at && member__runs(m))
+		(void)member__settle(m);
 	if (member__runs(m) && !m->forgetful) {
 		crash_hint(m, now);
 		if (now >= raft_timeout(&m->raft)) {
@@ -694,6 +698,7 @@ static void set_defaults(struct member_cfg *cfg)
 	cfg->dead_ms = cfg->dead_ms ? cfg->dead_ms : 30000;
 	cfg->replace_ms = cfg->replace_ms ? cfg->replace_ms : 5000;
 	cfg->max_log_bytes = cfg->max_log_bytes ? cfg->max_log_bytes : 256u << 20;
+	cfg->linger_ms = cfg->linger_ms ? cfg->linger_ms : 100;
 	cfg->trailing_bytes = cfg->trailing_bytes ? cfg->trailing_bytes : 8u << 20;
 }
 
@@ -747,6 +752,7 @@ int member_new(const struct member_cfg *cfg, void *arg, struct member **ret, str
 	raft_set_install_snapshot_timeout(&m->raft, 3 * m->cfg.election_ms);
 	raft_set_max_inflight_entries(&m->raft, MEMBER_MAX_TAIL);
 	m->next_upkeep = member__now(m) + 1000;
+	m->settle_at = UINT64_MAX;
 	m->checkpoint_mark = 0;
 	m->wal_written = m->wal.bytes;
 	rc = start_core(m, e);
@@ -778,6 +784,8 @@ void member_stop(struct member *m)
 	member__fail_all(m, &e);
 	member__snap_stop_sending(m);
 	member__defrag_give_up(m);
+	/* Nothing is applied from here on, so nobody will wait for this. */
+	member__settle_last(m);
 }
 
 void member_free(struct member *m)

@@ -97,6 +97,8 @@ struct member_cfg {
 	uint64_t max_log_bytes;    /* most that is kept for a snapshot on its way; 0: 256 MiB */
 	uint64_t trailing_bytes;   /* log kept behind a checkpoint for slow members; 0: 8 MiB */
 	bool no_crash_hint;        /* tests */
+	unsigned linger_ms;        /* so long may batches wait to be committed in the store together; 0: 100; UINT_MAX: never */
+	bool linger_always;        /* tests: also while somebody reads or watches */
 };
 
 /* Numbers are on the wire. JOIN: a member that starts asks for admission. */
@@ -126,6 +128,8 @@ void member_receive(struct member *, uint64_t from, struct str frame);
 void member_peer_lost(struct member *, uint64_t peer, bool refused);
 /* A connection to this peer is there: what waits for one may go. */
 void member_peer_up(struct member *, uint64_t peer);
+/* A view of the store is waited for, see store_on_wanted. */
+void member_view_wanted(struct member *);
 /* The batch was written, or why not. */
 void member_written(struct member *, const struct err *);
 

@@ -13,6 +13,10 @@
 /* One store transaction; the next one is for the next turn, so that timers and messages are not kept waiting. */
 #define APPLY_MAX_ENTRIES 512
 #define APPLY_MAX_BYTES (4u << 20)
+/* What may gather, in the store's memory, before it is committed: a commit should stay a matter of a few milliseconds. */
+#define LINGER_MAX_BYTES (2u << 20)
+/* Who reads now is expected to read again: for so long nothing lingers, since a reader would wait for each commit. */
+#define LINGER_PAUSE_MS 1000
 /* How often history is cut to a number of revisions, as in etcd. */
 #define COMPACT_REVISIONS_MS 300000
 
@@ -138,6 +142,75 @@ static int apply_entry(struct member *m, uint64_t index, struct proposal **next,
 	return 0;
 }
 
+/*
+ * May the store's transaction stay open for the next batch, though this one is answered? While nobody looks: no watcher, and no read
+ * for a while. Then ten or a hundred batches share the pages that they change, on the leader and on followers, which have nothing
+ * else to do with them. Whoever opens a view all the same has the store settled first.
+ */
+static bool may_linger(struct member *m, const struct list *confs)
+{
+	if (m->cfg.linger_ms == UINT_MAX || !list_empty(confs) || store_batch_bytes(m->store) > LINGER_MAX_BYTES)
+		return false;
+	return m->cfg.linger_always || (member__now(m) >= m->linger_after && !store_is_watched(m->store));
+}
+
+static int end_batch(struct member *m, const struct list *confs, struct err *e)
+{
+	int rc;
+
+	if (may_linger(m, confs)) {
+		store_seal(m->store);
+		m->settle_at = MIN(m->settle_at, member__now(m) + m->cfg.linger_ms);
+		return 0;
+	}
+	rc = store_commit(m->store, e);
+	m->settle_at = UINT64_MAX;
+	return rc;
+}
+
+/* The store fell back to its last commit: what was applied since is in the log. */
+static void follow_store(struct member *m)
+{
+	m->applied = store_applied(m->store).index;
+	m->applied_term = store_applied(m->store).term;
+	m->settle_at = UINT64_MAX;
+}
+
+bool member__settle(struct member *m)
+{
+	struct err e = ERR_INIT;
+
+	m->settle_at = UINT64_MAX;
+	if (store_settle(m->store, &e) == 0)
+		return true;
+	follow_store(m);
+	err_prefix(&e, "cannot commit what was applied after log entry %" PRIu64, m->applied);
+	member__failed(m, &e);
+	return false;
+}
+
+bool member__settle_for_read(struct member *m)
+{
+	m->linger_after = member__now(m) + LINGER_PAUSE_MS;
+	return member__settle(m);
+}
+
+void member__settle_last(struct member *m)
+{
+	struct err e = ERR_INIT;
+
+	if (store_settle(m->store, &e) != 0) {
+		log_warn("raft", "cannot commit what was applied last: %s", e.text);
+		follow_store(m);
+	}
+	m->settle_at = UINT64_MAX;
+}
+
+void member_view_wanted(struct member *m)
+{
+	(void)member__settle_for_read(m);
+}
+
 static int apply_batch(struct member *m, struct answers *a, struct list *confs, struct err *e)
 {
 	struct proposal *next = list_empty(&m->pending) ? NULL : LIST_FIRST(&m->pending, struct proposal, link);
@@ -145,13 +218,16 @@ static int apply_batch(struct member *m, struct answers *a, struct list *confs, 
 
 	if (rc != 0)
 		return rc;
+	/* What lingered was undone, by a commit for somebody else's sake that failed. */
+	if (store_applied(m->store).index != m->applied)
+		rc = err_set(e, ERR_IO, "the store fell back to entry %" PRIu64, store_applied(m->store).index);
 	for (unsigned n = 0; rc == 0 && m->applied < m->commit && n < APPLY_MAX_ENTRIES; n++) {
 		rc = apply_entry(m, m->applied + 1, &next, a, confs, e);
 		if (store_batch_bytes(m->store) > APPLY_MAX_BYTES)
 			break;
 	}
 	if (rc == 0)
-		rc = store_commit(m->store, e);
+		rc = end_batch(m, confs, e);
 	else
 		store_rollback(m->store);
 	return rc;
@@ -184,8 +260,7 @@ void member__apply(struct member *m)
 	a.at = xcalloc(APPLY_MAX_ENTRIES, sizeof(*a.at));
 	if (apply_batch(m, &a, &confs, &e) != 0) {
 		/* Undone in the store, so undone here as well. */
-		m->applied = store_applied(m->store).index;
-		m->applied_term = store_applied(m->store).term;
+		follow_store(m);
 		err_prefix(&e, "cannot apply log entry %" PRIu64, m->applied + 1);
 		member__failed(m, &e);
 	}
@@ -287,6 +362,10 @@ static void start_checkpoint(struct member *m)
 	struct raft_buffer raw = {m->conf.p, m->conf.n};
 	struct err e = ERR_INIT;
 
+	if (!member__settle(m)) {
+		free(c);
+		return;
+	}
 	if (store_checkpoint_begin(m->store, &c->checkpoint, &e) != 0) {
 		free(c);
 		if (e.code != ERR_UNAVAILABLE)

@@ -76,6 +76,7 @@ void member__disk_failed(struct member *m, const struct err *e)
 		member__lost_leadership(m);
 	member__reads_halted(m);
 	member__defrag_give_up(m);
+	member__settle_last(m);
 	m->ops->disk_failed(m, e);
 	m->next_upkeep = member__now(m);
 	member__kick(m);

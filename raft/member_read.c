@@ -92,10 +92,21 @@ static void confirm(struct member *m, struct read *r, uint64_t index)
 	read_free(m, r);
 }
 
+static bool may_answer(const struct member *m, const struct read *r)
+{
+	return r->index <= m->applied || MUTANT(read_unapplied);
+}
+
 void member__reads_applied(struct member *m)
 {
+	bool any = false;
+
+	LIST_FOR_EACH (r, &m->confirmed, struct read, link)
+		any = any || may_answer(m, r);
+	if (!any || !member__settle_for_read(m))
+		return;
 	LIST_FOR_EACH_SAFE (r, next, &m->confirmed, struct read, link) {
-		if (r->index > m->applied && !MUTANT(read_unapplied))
+		if (!may_answer(m, r))
 			continue;
 		if (r->lease)
 			member__lease_proven(m, r->lease);

@@ -245,6 +245,9 @@ int store_checkpoint_begin(struct store *s, struct store_checkpoint **ret, struc
 	int rc;
 
 	ASSERT(!s->in_batch);
+	rc = store_settle(s, e);
+	if (rc != 0)
+		return rc;
 	if (s->checkpoint_failed)
 		return err_set(e, ERR_IO, "store: an earlier checkpoint failed");
 	if (s->checkpoint != NULL)

@@ -77,7 +77,11 @@ int store_defrag_finish(struct store_defrag *d, struct err *e)
 	struct store *s = d->store, *copy = d->copy;
 	struct store_env *old = s->env;
 
+	int rc = store_settle(s, e);
+
 	ASSERT(!s->in_batch && !copy->in_batch);
+	if (rc != 0)
+		return rc;
 	if (s->checkpoint != NULL || s->checkpoint_failed)
 		return err_set(e, ERR_UNAVAILABLE, "store: a checkpoint is under way");
 	if (copy->state.index != s->state.index || copy->state.term != s->state.term || copy->state.revision != s->state.revision ||

@@ -317,7 +317,9 @@ int store__view_open_env(struct store_env *env, struct store_view **ret, struct 
 
 int store_view_open(struct store *s, struct store_view **ret, struct err *e)
 {
-	return store__view_open_env(store__env_get(s), ret, e);
+	int rc = store__await_settled(s, e);
+
+	return rc ? rc : store__view_open_env(store__env_get(s), ret, e);
 }
 
 void store_view_close(struct store_view *v)

@@ -195,6 +195,8 @@ int64_t watch_start(struct watch_hub *h, struct watcher *w, int64_t start_revisi
 	list_init(&w->range_link);
 	list_add_tail(&w->range->watchers, &w->range_link);
 	h->n_watchers++;
+	atomic_fetch_add(&h->store->n_watchers, 1);
+	store__want_settled(h->store);
 	/* A start below the compacted revision is refused even if its batches happen to be on their way still. */
 	hub__set_state(w, MUTANT(watch_gap) || (w->next > h->revision && w->next >= store_compact_revision(h->store)) ? WATCH_LIVE
 													: WATCH_LAGGING);
@@ -216,6 +218,7 @@ void watch_stop(struct watcher *w)
 	w->hub = NULL;
 	w->key = w->end = STR_NULL;
 	h->n_watchers--;
+	atomic_fetch_sub(&h->store->n_watchers, 1);
 }
 
 /* A live watcher that was not told anything lately has been told all the same that there was nothing. */

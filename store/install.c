@@ -274,6 +274,10 @@ static int swap_in(struct store_install *in, struct err *e)
 	int rc;
 
 	ASSERT(!s->in_batch);
+	rc = store_settle(s, e);
+	/* Going back, what the file at hand holds does not count any more. */
+	if (rc != 0 && !in->rebase)
+		return rc;
 	if (!in->synced)
 		return err_set(e, ERR_FAILED_PRECONDITION, "store: the snapshot is not synced");
 	if (s->checkpoint != NULL || (s->checkpoint_failed && !in->rebase))

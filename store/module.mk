@@ -27,6 +27,7 @@ libstore_a_SOURCES = \
 	store/range.c \
 	store/record.c store/record.h \
 	store/replay.c \
+	store/seal.c \
 	store/snapfile.c store/snapfile.h \
 	store/snapshot.c store/snapshot.h \
 	store/install.c \

@@ -87,8 +87,9 @@ struct store {
 
 	/* The writer's. */
 	bool in_batch;
-	struct store_view writer;     /* in a batch: the write transaction and the state as it goes */
-	struct store_state state;     /* as committed */
+	struct store_view writer;     /* in a batch, or sealed: the write transaction and the state as it goes */
+	struct store_state state;     /* as committed or sealed */
+	struct store_state committed;
 	struct store_local local, local_saved;
 	MDB_cursor *log_cursor;
 	size_t batch_bytes;
@@ -104,6 +105,14 @@ struct store {
 	bool changed;                 /* the command has written and so advanced the revision */
 	struct lessor *lessor;
 	struct auth_tokens *tokens;   /* [any] */
+
+	/* Sealed batches: seal.c. */
+	atomic_ullong n_sealed, n_settled; /* how many ever; n_settled under lock, and only the writer adds */
+	pthread_cond_t settled_cond;
+	_Atomic pthread_t writer_thread;   /* of the newest sealed one */
+	void (*wanted)(void *arg);         /* [any] the writer is asked to settle */
+	void *wanted_arg;
+	atomic_uint n_watchers;            /* of all hubs */
 
 	/* Checkpoints. */
 	MDB_txn *pin;                 /* the reader that holds the last durable checkpoint */
@@ -282,6 +291,15 @@ void store__lessor_grant(struct lessor *, int64_t id, int64_t ttl, int64_t remai
 void store__lessor_revoke(struct lessor *, int64_t id);
 void store__lessor_commit(struct lessor *);
 void store__lessor_rollback(struct lessor *);
+
+/* --- store.c: for seal.c; seal.c --- */
+
+void store__publish_figures(struct store *);
+/* Nothing is sealed any more: it was committed, or undone. */
+void store__settled(struct store *);
+/* Ask for it, or wait until all is committed that is sealed now. [any] */
+void store__want_settled(struct store *);
+int store__await_settled(struct store *, struct err *);
 
 /* --- compact.c ----------------------------------------------------------------------------------------- */
 

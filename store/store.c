@@ -134,7 +134,7 @@ static int open_env(struct store *s, const struct store_cfg *cfg, bool *ret_fres
 	return rc;
 }
 
-static void publish_figures(struct store *s)
+void store__publish_figures(struct store *s)
 {
 	atomic_store(&s->pub_revision, s->state.revision);
 	atomic_store(&s->pub_compact, s->state.compact);
@@ -154,15 +154,17 @@ int store__load(struct store *s, struct err *e)
 	if (rc != 0)
 		return rc;
 	rc = store__state_load(s->env, v->txn, &s->state, &s->local, e);
+	s->committed = s->state;
 	if (rc == 0)
 		rc = store__lessor_load(s->lessor, v, e);
 	if (rc == 0)
 		rc = view_auth_revision(v, &s->state.auth_revision, e);
+	s->committed.auth_revision = s->state.auth_revision;
 	store_view_close(v);
 	/* Users may have come and gone in a state that was installed: who holds a token shows the password again. */
 	store__tokens_drop(s->tokens, NULL);
 	if (rc == 0)
-		publish_figures(s);
+		store__publish_figures(s);
 	return rc;
 }
 
@@ -182,7 +184,7 @@ static int pin_restored(struct store *s, struct err *e)
 
 static void destroy(struct store *s)
 {
-	ASSERT(!s->in_batch && s->checkpoint == NULL && s->install == NULL);
+	ASSERT(!s->in_batch && !store_is_sealed(s) && s->checkpoint == NULL && s->install == NULL);
 	ASSERT(list_empty(&s->hubs));
 	store__events_drop(s);
 	store__pins_close(s);
@@ -194,6 +196,7 @@ static void destroy(struct store *s)
 	buf_fini(&s->scratch);
 	buf_fini(&s->response);
 	arena_fini(&s->arena);
+	pthread_cond_destroy(&s->settled_cond);
 	pthread_mutex_destroy(&s->lock);
 	free(s->dir);
 	free(s);
@@ -212,6 +215,7 @@ static struct store *store_new(const struct store_cfg *cfg)
 	s->lessor = store__lessor_new();
 	s->tokens = store__tokens_new();
 	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->settled_cond, NULL);
 	list_init(&s->hubs);
 	buf_init(&s->scratch, BUF_NO_LIMIT);
 	buf_init(&s->response, BUF_NO_LIMIT);
@@ -267,7 +271,7 @@ void store_abandon(struct store *s)
 {
 	if (s == NULL)
 		return;
-	if (s->in_batch)
+	if (s->in_batch || store_is_sealed(s))
 		store_rollback(s);
 	destroy(s);
 }
@@ -280,6 +284,8 @@ void store_close(struct store *s)
 		return;
 	if (s->in_batch)
 		store_rollback(s);
+	if (store_settle(s, &e) != 0)
+		log_error("store", "last commit failed: %s", e.text);
 	if (!s->checkpoint_failed && s->durable.index != s->state.index && store_checkpoint(s, &e) != 0)
 		log_error("store", "last checkpoint failed: %s", e.text);
 	destroy(s);
@@ -307,6 +313,10 @@ int store_begin(struct store *s, struct err *e)
 	int rc;
 
 	ASSERT(!s->in_batch);
+	if (store_is_sealed(s)) {
+		s->in_batch = true;
+		return 0;
+	}
 	rc = mdb_txn_begin(s->env->env, NULL, 0, &txn);
 	if (rc == 0) {
 		rc = mdb_cursor_open(txn, s->env->dbi[DB_LOG], &s->log_cursor);
@@ -336,15 +346,29 @@ int store_skip(struct store *s, uint64_t index, uint64_t term, struct err *e)
 	return 0;
 }
 
-void store_rollback(struct store *s)
+/* The transaction is gone. What was sealed in it had counted already, so the writer's copies are read anew. */
+static void undone(struct store *s)
 {
-	ASSERT(s->in_batch);
-	mdb_cursor_close(s->log_cursor);
-	mdb_txn_abort(s->writer.txn);
+	struct err e = ERR_INIT;
+
+	s->in_batch = false;
 	s->local = s->local_saved;
 	store__lessor_rollback(s->lessor);
 	store__events_drop(s);
-	s->in_batch = false;
+	if (!store_is_sealed(s))
+		return;
+	store__settled(s);
+	s->state = s->committed;
+	if (store__load(s, &e) != 0)
+		log_error("store", "cannot go back to the last commit: %s", e.text);
+}
+
+void store_rollback(struct store *s)
+{
+	ASSERT(s->in_batch || store_is_sealed(s));
+	mdb_cursor_close(s->log_cursor);
+	mdb_txn_abort(s->writer.txn);
+	undone(s);
 }
 
 /* Counting free pages costs a walk, so it is done now and then, and only when the file itself is over the quota. */
@@ -425,18 +449,19 @@ int store_commit(struct store *s, struct err *e)
 	}
 	mdb_cursor_close(s->log_cursor);
 	rc = mdb_txn_commit(w->txn);
-	s->in_batch = false;
 	if (rc != 0) {
-		s->local = s->local_saved;
-		store__lessor_rollback(s->lessor);
-		store__events_drop(s);
-		return commit_err(s, rc, e);
+		rc = commit_err(s, rc, e);
+		undone(s);
+		return rc;
 	}
-	advanced = w->state.revision != s->state.revision;
-	s->state = w->state;
+	s->in_batch = false;
+	advanced = w->state.revision != s->committed.revision;
+	s->state = s->committed = w->state;
 	store__lessor_commit(s->lessor);
-	publish_figures(s);
+	store__publish_figures(s);
 	store__publish(s, advanced);
+	if (store_is_sealed(s))
+		store__settled(s);
 	count_pages(s);
 	check_quota(s);
 	return 0;
@@ -455,7 +480,9 @@ int store_work(struct store *s, bool *ret_more, struct err *e)
 	trim(s, s->idle_calls++ % TRIM_EVERY_IDLE == 0 ? 0 : TRIM_PAGES_IDLE);
 	if (s->local.compacted >= s->state.compact)
 		return 0;
-	rc = store_begin(s, e);
+	rc = store_settle(s, e);
+	if (rc == 0)
+		rc = store_begin(s, e);
 	if (rc != 0)
 		return rc;
 	rc = store__compact_slice(s, COMPACT_PER_SLICE, e);

@@ -11,7 +11,7 @@
  *	store_begin(store, &e);
  *	store_apply(store, index, term, command, &response, &e);       as many as there are
  *	store_skip(store, index, term, &e);                            entries without a command
- *	store_commit(store, &e);                       only now: answer clients, views and watches see it
+ *	store_commit(store, &e);                       only now: answer clients, views and watches see it (or store_seal)
  *	store_close(store);
  *
  * Durability. A commit is not synced: the raft log makes writes durable. A *checkpoint* makes the state durable now
@@ -97,7 +97,21 @@ int store_skip(struct store *, uint64_t index, uint64_t term, struct err *);
  * an error it is as if the batch had never begun: with ERR_NO_SPACE (a full disk) it may be tried again later.
  */
 int store_commit(struct store *, struct err *);
-/* Undo all since store_begin. */
+/*
+ * Ends the batch as well, but its transaction stays open for the next one: fewer commits are fewer pages. It may be answered:
+ * views see it, because opening one commits it first (seal.c), and figures speak of it; watch hubs hear of it with the commit.
+ * Should that commit fail, all batches of the transaction are undone, and store_applied falls back: they are in the log.
+ */
+void store_seal(struct store *);
+bool store_is_sealed(const struct store *);
+/* Commit what is sealed, if anything. Not in a batch. */
+int store_settle(struct store *, struct err *);
+/* fn ([any] thread) is to have the writer call store_settle: somebody waits for it. Without it nothing may be sealed while other
+ * threads open views. */
+void store_on_wanted(struct store *, void (*fn)(void *arg), void *arg);
+/* Is there a watcher, who should hear of a batch at once? */
+bool store_is_watched(const struct store *);
+/* Undo all since store_begin, and what was sealed before. */
 void store_rollback(struct store *);
 /* Bytes of keys and values written in this batch so far: a caller commits when it grows past a few MiB. */
 size_t store_batch_bytes(const struct store *);

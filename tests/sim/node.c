@@ -459,6 +459,9 @@ static void member_cfg_of(struct node *n, struct member_cfg *mc)
 		mc->max_log_bytes *= 16;
 		mc->segment_size *= 16;
 	}
+	/* Much lingers in the store's transaction, little, or what members decide by themselves. */
+	mc->linger_always = w->cfg.seed % 3 != 0;
+	mc->linger_ms = w->cfg.seed % 3 == 2 ? 2000 : 20;
 	if (w->cfg.no_checkpoints)
 		mc->checkpoint_bytes = UINT64_MAX;
 	/* A member that died before its first entry was durable begins with the list again. */

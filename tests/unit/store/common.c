@@ -131,7 +131,10 @@ ProtobufCMessage *apply(struct fixture *f, Raftpb__Command *c, const ProtobufCMe
 
 	OK(store_begin(f->store, &e));
 	OK(store_apply(f->store, ++f->index, 1, encode(&f->arena, &c->base), &out, &e));
-	OK(store_commit(f->store, &e));
+	if (f->index * 0x9e3779b97f4a7c15ULL % 100 < f->seal)
+		store_seal(f->store);
+	else
+		OK(store_commit(f->store, &e));
 	OK(store_result_parse(buf_str(&out), &r, &e));
 	if (store_result_err(&r, &answer) == 0)
 		m = decode(&f->arena, d, r.response);

@@ -26,6 +26,7 @@ struct fixture {
 	struct store *store;
 	uint64_t index;
 	struct arena arena; /* requests and answers of the test */
+	unsigned seal;      /* percent of batches that are sealed instead of committed */
 };
 
 void fixture_open(struct fixture *, const struct store_cfg *more);

@@ -796,6 +796,7 @@ static void step_watch(struct run *r)
 		for (size_t j = 0; in_range(i, key, end) && j < r->m.k[i].n; j++)
 			mw.left[i] += r->m.k[i].v[j].mod >= start;
 	watch_start(r->hub, &mw.w, start);
+	OK(store_settle(r->f.store, &e));
 	for (int i = 0; i < 100 && mw.gone == 0 && watch_progress(&mw.w) < r->m.rev; i++)
 		loop_turn(r->loop, 0);
 	if (start < r->m.compact) {
@@ -832,7 +833,10 @@ static void follow(struct run *r)
 			r->second.index++;
 			OK(store_apply(r->second.store, r->second.index, 1, cmd, NULL, &e));
 		}
-		OK(store_commit(r->second.store, &e));
+		if (chance(50))
+			store_seal(r->second.store);
+		else
+			OK(store_commit(r->second.store, &e));
 	}
 	if (chance(50)) {
 		bool more = true;
@@ -868,6 +872,7 @@ static void one_run(uint64_t seed, int steps)
 	rng_state = seed;
 	fixture_open(&r.f, NULL);
 	fixture_open(&r.second, NULL);
+	r.f.seal = 50;
 	ra = &r.f.arena;
 	r.loop = loop_new("test");
 	r.hub = watch_hub_new(r.f.store, r.loop, 0);
