@@ -115,3 +115,4 @@ EXTRA_DIST += $(PROTO_FILES) proto/options.proto
 $(libproto_a_OBJECTS) $(libstore_a_OBJECTS) $(libraft_a_OBJECTS) $(liborchestrator_a_OBJECTS): | $(PROTO_PB_H)
 
 include proto/dom.mk
+include proto/cel/module.mk

@@ -7,6 +7,7 @@ include tests/unit/net/module.mk
 include tests/unit/store/module.mk
 include tests/unit/proto/module.mk
 include tests/unit/proto/dom.mk
+include tests/unit/proto/cel/module.mk
 include tests/unit/orchestrator/kubelet/module.mk
 include tests/unit/orchestrator/proxy/module.mk
 include tests/unit/orchestrator/agent/module.mk

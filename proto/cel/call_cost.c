@@ -1,0 +1,241 @@
+/*
+ * What calls cost when they run: cel-go's rules by overload, Kubernetes' by function. Where upstream picks the overload only when it
+ * runs, cel-go's own rules do not apply and the call costs one; so it does here.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "proto/cel/cel-priv.h"
+
+#define STRING_FACTOR 0.1
+#define REGEX_FACTOR 0.25
+
+enum rule {
+	ONE,
+	CHECK,
+	TRAVERSAL,    /* of the first argument as a tree */
+	FIRST,        /* a tenth of the first argument */
+	FIRST_TWICE,
+	SECOND_LIST,  /* one for each element of the second */
+	SMALLER,      /* a tenth of the smaller one */
+	BOTH,         /* a tenth of both */
+	PRODUCT,
+	REGEX,
+	SELECTOR,     /* of the second argument */
+	CONTAINS_IP,
+	CONTAINS_CIDR,
+	VALIDATE,
+	IP,
+	EQUALS,
+	SETS,         /* one, and one for each pair of elements */
+	SETS_TWICE,
+	NOTHING,
+};
+
+static const struct {
+	const char *name;
+	enum rule rule;
+} by_function[] = {
+	{"check", CHECK},
+	{"fieldSelector", SELECTOR},
+	{"labelSelector", SELECTOR},
+	{"isSorted", TRAVERSAL},
+	{"sum", TRAVERSAL},
+	{"max", TRAVERSAL},
+	{"min", TRAVERSAL},
+	{"indexOf", TRAVERSAL},
+	{"lastIndexOf", TRAVERSAL},
+	{"url", FIRST},
+	{"lowerAscii", FIRST},
+	{"upperAscii", FIRST},
+	{"substring", FIRST},
+	{"trim", FIRST},
+	{"jsonpatch.escapeKey", FIRST},
+	{"replace", FIRST_TWICE},
+	{"split", FIRST_TWICE},
+	{"join", NOTHING},
+	{"find", REGEX},
+	{"findAll", REGEX},
+	{"cidr", FIRST},
+	{"isIP", FIRST},
+	{"isCIDR", FIRST},
+	{"ip", IP},
+	{"ip.isCanonical", FIRST_TWICE},
+	{"containsIP", CONTAINS_IP},
+	{"containsCIDR", CONTAINS_CIDR},
+	{"quantity", FIRST},
+	{"isQuantity", FIRST},
+	{"semver", FIRST},
+	{"isSemver", FIRST},
+	{"validate", VALIDATE},
+	{"sets.contains", SETS},
+	{"sets.intersects", SETS},
+	{"sets.equivalent", SETS_TWICE},
+	{"_==_", EQUALS},
+	{"_!=_", SMALLER},
+};
+
+static const struct {
+	const char *id;
+	enum rule rule;
+} by_overload[] = {
+	{"starts_with_string", FIRST},
+	{"ends_with_string", FIRST},
+	{"string_to_bytes", FIRST},
+	{"bytes_to_string", FIRST},
+	{"strings_quote", FIRST},
+	{"string_format", FIRST},
+	{"in_list", SECOND_LIST},
+	{"less_string", SMALLER},
+	{"greater_string", SMALLER},
+	{"less_equals_string", SMALLER},
+	{"greater_equals_string", SMALLER},
+	{"less_bytes", SMALLER},
+	{"greater_bytes", SMALLER},
+	{"less_equals_bytes", SMALLER},
+	{"greater_equals_bytes", SMALLER},
+	{"add_string", BOTH},
+	{"add_bytes", BOTH},
+	{"matches_string", REGEX},
+	{"contains_string", PRODUCT},
+};
+
+static uint64_t size_of(struct cel_value v)
+{
+	uint64_t n;
+
+	return cel__size(v, &n) ? n : 1;
+}
+
+static uint64_t times(double size, double factor)
+{
+	return (uint64_t)ceil(size * factor);
+}
+
+/* Nested too deeply to be from JSON: values made by folds cannot be, the tree that makes them is bounded. */
+static uint64_t traversal(struct cel__eval *e, struct cel_value v)
+{
+	uint64_t cost = 0;
+
+	if (!cel__step(e))
+		return 0;
+	switch (v.kind) {
+	case CEL_STRING:
+	case CEL_BYTES:
+		return (uint64_t)((double)v.s.n * STRING_FACTOR);
+	case CEL_LIST:
+		for (size_t i = 0; i < v.list->n; i++)
+			cost += traversal(e, cel__list_at(e->a, v.list, i));
+		return cost;
+	case CEL_MAP:
+		for (size_t i = 0; i < v.map->n && v.map->lazy == NULL; i++) {
+			struct cel_value key, value;
+
+			cel__map_entry(e->a, v.map, i, &key, &value);
+			cost += traversal(e, key) + traversal(e, value);
+		}
+		return cost;
+	default:
+		return 1;
+	}
+}
+
+/* A requirement is at least two characters, and costs a list and a struct. */
+static uint64_t selector(uint64_t size)
+{
+	return 10 + times((double)size, STRING_FACTOR) + times((double)times((double)size, 0.5), 50);
+}
+
+static enum rule rule_of(const struct cel__expr *call, const struct cel__overload *o)
+{
+	for (size_t i = 0; i < ARRAY_LEN(by_function); i++)
+		if (strcmp(by_function[i].name, o->function) == 0)
+			return by_function[i].rule;
+	if (call->n_overloads != 1)
+		return ONE;
+	for (size_t i = 0; i < ARRAY_LEN(by_overload); i++)
+		if (strcmp(by_overload[i].id, o->id) == 0)
+			return by_overload[i].rule;
+	return ONE;
+}
+
+static uint64_t regex(uint64_t text, uint64_t pattern)
+{
+	return times(1.0 + (double)text, STRING_FACTOR) * times((double)pattern, REGEX_FACTOR);
+}
+
+/* The overloads that upstream names when it alone may be meant. */
+static bool known(const struct cel__expr *call, const struct cel__overload *o, const char *id)
+{
+	return call->n_overloads == 1 && strcmp(o->id, id) == 0;
+}
+
+static uint64_t contains_net(const struct cel__expr *call, const struct cel__overload *o, const struct cel_value *args, bool cidr)
+{
+	uint64_t n = size_of(args[0]), cost = times((double)(n + n), STRING_FACTOR);
+
+	if (cidr)
+		cost += times((double)n, STRING_FACTOR) + 1;
+	if (known(call, o, cidr ? "cidr_contains_cidr_string" : "cidr_contains_ip_string"))
+		cost += times((double)size_of(args[1]), STRING_FACTOR);
+	return cost;
+}
+
+uint64_t cel__call_cost(struct cel__eval *v, const struct cel__expr *call, const struct cel__overload *o,
+			const struct cel_value *args)
+{
+	uint64_t x = call->n_args > 0 ? size_of(args[0]) : 1, y = call->n_args > 1 ? size_of(args[1]) : 1;
+
+	if (call->set)
+		return 0;
+	switch (rule_of(call, o)) {
+	case CHECK:
+		return 350000;
+	case TRAVERSAL:
+		return traversal(v, args[0]);
+	case IP:
+		if (known(call, o, "cidr_ip"))
+			return 1;
+		/* fallthrough */
+	case FIRST:
+		return times((double)x, STRING_FACTOR);
+	case FIRST_TWICE:
+		return times((double)x * 2, STRING_FACTOR);
+	case SECOND_LIST:
+		return y;
+	case EQUALS:
+		if (args[0].kind == CEL_OPAQUE)
+			return 1;
+		/* fallthrough */
+	case SMALLER:
+		return times((double)MIN(x, y), STRING_FACTOR);
+	case BOTH:
+		return times((double)x + (double)y, STRING_FACTOR);
+	case PRODUCT:
+		return times((double)x, STRING_FACTOR) * times((double)y, STRING_FACTOR);
+	case REGEX:
+		return regex(x, y);
+	case SELECTOR:
+		return selector(y);
+	case CONTAINS_IP:
+		return contains_net(call, o, args, false);
+	case CONTAINS_CIDR:
+		return contains_net(call, o, args, true);
+	case VALIDATE:
+		return regex(y, cel__format_regex_size(args[0].opaque));
+	case SETS:
+		return 1 + x * y;
+	case SETS_TWICE:
+		return 1 + 2 * x * y;
+	case NOTHING:
+		return 0;
+	case ONE:
+		break;
+	}
+	return 1;
+}
+
+uint64_t cel__join_cost(struct cel_value result)
+{
+	return times((double)size_of(result) * 2, STRING_FACTOR);
+}

@@ -1,0 +1,113 @@
+/*
+ * What is known before a program runs: lists and maps of constants, conversions of constants. They cost nothing at run time, as in
+ * cel-go, and those that are wrong are refused now.
+ */
+#include <string.h>
+
+#include "proto/cel/cel-priv.h"
+
+struct constants {
+	struct arena *a;
+	struct cel__report *report;
+};
+
+static void walk(struct constants *, struct cel__expr *);
+
+static bool all_free(const struct cel__expr *e)
+{
+	for (uint32_t i = 0; i < e->n_args; i++)
+		if (!e->args[i]->free)
+			return false;
+	return true;
+}
+
+static bool is_conversion(const struct cel__expr *e)
+{
+	static const char *const names[] = {"bool", "bytes", "double", "duration", "dyn", "int", "string", "timestamp", "type", "uint"};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (e->n_args == 1 && !e->member && str_eqc(e->name, names[i]))
+			return true;
+	return false;
+}
+
+static void make(struct constants *c, struct cel__expr *e)
+{
+	struct cel_value v = cel__eval_constant(c->a, e);
+
+	if (cel__is_error(v)) {
+		if (str_eqc(e->name, "duration") || str_eqc(e->name, "timestamp"))
+			cel__complain(c->report, e->args[0]->pos, "invalid %.*s argument", STR_FMT(e->name));
+		else
+			cel__complain(c->report, e->pos, "%.*s", STR_FMT(v.s));
+		return;
+	}
+	e->value = v;
+	e->free = true;
+}
+
+/* A list of plain values, in which upstream looks by hash. */
+static bool is_set(const struct cel__expr *e)
+{
+	const struct cel_list *l;
+
+	if (!e->free || e->value.kind != CEL_LIST)
+		return false;
+	l = e->value.list;
+	for (size_t i = 0; i < l->n; i++) {
+		enum cel_kind k = l->store->items[i].kind;
+
+		if (k != CEL_BOOL && k != CEL_INT && k != CEL_UINT && k != CEL_DOUBLE && k != CEL_STRING)
+			return false;
+	}
+	return true;
+}
+
+static void check_pattern(struct constants *c, const struct cel__expr *e)
+{
+	const struct cel__expr *pattern = e->args[1];
+	const char *why;
+
+	if (pattern->free && pattern->value.kind == CEL_STRING && cel__regex(c->a, pattern->value.s, &why) == NULL)
+		cel__complain(c->report, pattern->pos, "invalid matches argument");
+}
+
+static void walk_parts(struct constants *c, struct cel__expr *e)
+{
+	for (uint32_t i = 0; i < e->n_args; i++)
+		walk(c, e->args[i]);
+	if (e->fold != NULL) {
+		walk(c, e->fold->range);
+		walk(c, e->fold->init);
+		walk(c, e->fold->cond);
+		walk(c, e->fold->step);
+		walk(c, e->fold->result);
+	}
+}
+
+static void walk(struct constants *c, struct cel__expr *e)
+{
+	if (e->seen == 2 || e->free)
+		return;
+	e->seen = 2;
+	walk_parts(c, e);
+	if (e->node == NODE_LIST || e->node == NODE_MAP) {
+		if (e->optional == NULL && all_free(e))
+			make(c, e);
+	} else if (e->node == NODE_CALL && e->op == OP_CALL) {
+		if (is_conversion(e) && all_free(e))
+			make(c, e);
+		else if (str_eqc(e->name, "@in") && e->n_overloads == 1 && strcmp(e->overloads[0]->id, "in_list") == 0)
+			e->set = is_set(e->args[1]);
+		else if (str_eqc(e->name, "matches") && e->n_args == 2)
+			check_pattern(c, e);
+	}
+}
+
+bool cel__constants(struct arena *a, struct cel_program *p, struct cel__report *report)
+{
+	struct constants c = {.a = a, .report = report};
+
+	walk(&c, p->root);
+	return report->n == 0;
+}
