@@ -91,7 +91,7 @@ static const struct opt server_rows[] = {
 	ROW("heartbeat-interval", OPT_INT, heartbeat_ms, "MS", "milliseconds between the leader's heartbeats (default 50)", NULL),
 	ROW("event-ttl", OPT_INT, event_ttl_s, "SECONDS", "how long Events are kept (default 3600)", NULL),
 	ROW("history", OPT_INT, history_s, "SECONDS", "how long old revisions can be watched and listed from (default 300)", NULL),
-	ROW("max-requests-inflight", OPT_INT, max_requests, "N", "requests under way at one time, watches apart; more get 429 (default 2000)", NULL),
+	ROW("max-requests-inflight", OPT_INT, max_requests, "N", "seats of all priority levels together: requests in hand at one time; more wait or get 429 (default 600)", NULL),
 	ROW("voters", OPT_INT, voters, "N", "members that vote, 1, 3 or 5; further ones stand by (default 5; the same on each server)", NULL),
 	ROW("failure-domain", OPT_STR, zone, "WORD", "what this server fails together with (a rack, a zone): votes are spread over these", "KONTIKI_FAILURE_DOMAIN"),
 	ROW("dead-after", OPT_INT, dead_s, "SECONDS", "a voter that is silent so long loses its vote to a stand-by (default 30)", NULL),

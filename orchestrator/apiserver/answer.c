@@ -67,8 +67,13 @@ static struct str warning_value(struct arena *a, struct str text)
 
 size_t api_answer_headers(struct api_request *req, const char *content_type, struct http_header h[API_MAX_HEADERS])
 {
+	struct str schema, level;
 	size_t n = 0;
 
+	if (flow_uids(req, &schema, &level)) {
+		h[n++] = (struct http_header){STR("X-Kubernetes-PF-FlowSchema-UID"), schema};
+		h[n++] = (struct http_header){STR("X-Kubernetes-PF-PriorityLevel-UID"), level};
+	}
 	h[n++] = (struct http_header){STR("Content-Type"), str_from(content_type)};
 	h[n++] = (struct http_header){STR("Cache-Control"), STR("no-cache, private")};
 	if (req->fail.retry_after_s > 0)

@@ -20,6 +20,7 @@ struct authz_state;
 struct convert_pool;
 struct custom_def;
 struct custom_index;
+struct flow_state;
 struct http_client;
 struct kv;
 struct quota_state;
@@ -66,6 +67,7 @@ struct api_loop {
 	struct webhook_state *hooks; /* made when first asked */
 	struct convert_pool *conversions; /* likewise */
 	struct service_clients *services; /* api__services */
+	struct flow_state *flow;     /* of a serve loop; else NULL */
 	struct map openapi;          /* documents with custom resources, as of openapi_epoch */
 	uint64_t openapi_epoch;
 	struct map kubelets;        /* "ip:port" -> struct http_client */
@@ -97,6 +99,8 @@ struct apiserver {
 	atomic_uint_fast64_t event_lease_until;
 	atomic_uint_fast64_t counters[N_COUNTERS];
 	atomic_int n_requests, n_watches;
+	atomic_int n_trips; /* messages between serve loops that are under way */
+	atomic_int n_open;  /* serve loops that are not closed yet */
 	struct api_bootstrap *bootstrap;
 	int64_t started_s;
 };
@@ -139,6 +143,7 @@ api_step_fn api__route_custom, api__custom_parent;
 
 /* Steps (request.c lists them). */
 api_step_fn api__authenticate; /* authn.c */
+api_step_fn api__flow;         /* flow.c */
 api_step_fn api__authorize;    /* authz.c */
 api_step_fn api__non_resource; /* paths.c */
 api_step_fn api__decode_object, api__decode_patch, api__decode_delete_options; /* decode.c */

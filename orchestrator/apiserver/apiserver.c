@@ -20,6 +20,7 @@
 #include "orchestrator/apiserver/bootstrap.h"
 #include "orchestrator/apiserver/convert.h"
 #include "orchestrator/apiserver/crypt.h"
+#include "orchestrator/apiserver/flow.h"
 #include "orchestrator/apiserver/quota_state.h"
 #include "orchestrator/apiserver/custom_index.h"
 #include "orchestrator/apiserver/service_clients.h"
@@ -54,6 +55,7 @@ static void loop_context_free(struct api_loop *al)
 	ASSERT(list_empty(&al->watches));
 	authz_state_free(al->authz);
 	quota_state_free(al->quotas);
+	flow_state_free(al->flow);
 	custom_index_free(al->custom);
 	convert_pool_free(al->conversions);
 	webhook_state_free(al->hooks);
@@ -274,6 +276,7 @@ static int serve_open(struct apiserver *srv, unsigned i, const char *address, st
 	al->authz = authz_state_new(srv->store, al->hub);
 	al->quotas = quota_state_new(srv->store, al->hub);
 	api__custom(al);
+	al->flow = flow_state_new(al, i);
 	srv->serve[srv->n_serve++] = al;
 	return api__front_open(al, &hc, e);
 }
@@ -359,12 +362,26 @@ int apiserver_start(const struct apiserver_cfg *cfg, struct kv *kv, struct apise
 
 /* --- Stop ------------------------------------------------------------------------------------------------------ */
 
+/* A loop turns until all are closed and no message is on its way between them: none may come to one that is gone. */
+static void all_closed(struct loop_timer *t)
+{
+	struct api_loop *al = container_of(t, struct api_loop, timer);
+	struct apiserver *srv = al->srv;
+
+	if (atomic_load(&srv->n_trips) > 0) {
+		loop_timer_start(t, al->loop, 1, all_closed);
+		return;
+	}
+	for (unsigned i = 0; i < srv->n_serve; i++)
+		loop_stop(srv->serve[i]->loop);
+}
+
 static void client_closed(void *arg)
 {
 	struct api_loop *al = arg;
 
-	if (--al->closing == 0)
-		loop_stop(al->loop);
+	if (--al->closing == 0 && atomic_fetch_sub(&al->srv->n_open, 1) == 1)
+		all_closed(&al->timer);
 }
 
 static void front_closed(void *arg)
@@ -414,14 +431,16 @@ void apiserver_stop(struct apiserver *srv)
 	if (!srv)
 		return;
 	atomic_store(&srv->stopping, true);
+	atomic_store(&srv->n_open, (int)srv->n_serve);
 	for (unsigned i = 0; i < srv->n_serve; i++) {
 		srv->serve[i]->msg.run = stop_run;
 		loop_post(srv->serve[i]->loop, &srv->serve[i]->msg);
 	}
+	for (unsigned i = 0; i < srv->n_serve; i++)
+		loop_thread_join(srv->serve[i]->loop);
 	for (unsigned i = 0; i < srv->n_serve; i++) {
 		struct loop *loop = srv->serve[i]->loop;
 
-		loop_thread_join(loop);
 		loop_context_free(srv->serve[i]);
 		loop_free(loop);
 	}

@@ -50,7 +50,7 @@ struct apiserver_cfg {
 	uint16_t node_port_min, node_port_max; /* 0: 30000-32767 */
 	uint16_t kubelet_port;    /* 0: what the node's status says, else 10250 */
 	uint32_t event_ttl_s;     /* 0: one hour */
-	unsigned max_requests;    /* under way at one time, without watches; more are told to come back (429). 0: 2000 */
+	unsigned max_requests;    /* seats of all priority levels together (flow.h). 0: 600 */
 
 	/* The audit log (audit.h) and encryption at rest (crypt.h); NULL: none. Files are upstream's formats. */
 	const char *audit_policy_file, *audit_log_path;

@@ -107,13 +107,9 @@ enum step_result api__authorize(struct api_request *req)
 {
 	struct authz_answer answer;
 	struct authz_attrs at;
-	enum step_result r;
 
 	if (req->local)
 		return STEP_NEXT;
-	r = authz_impersonate(req);
-	if (r != STEP_NEXT)
-		return r;
 	at = authz_attrs_of(req);
 	if (authz_check(req, &req->user, &at, req->audit_level > 0, &answer)) {
 		if (req->audit_level > 0)

@@ -4,9 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/flow.h"
+#include "orchestrator/apiserver/flow_boot.h"
 #include "orchestrator/apiserver/rbac_boot.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/client/client.h"
@@ -16,6 +19,8 @@
 /* Until the first objects exist we look often, afterwards once a second. */
 #define LOOK_FAST_MS 20
 #define LOOK_MS 1000
+/* Flow schemas and levels are looked at after each change, and this often. */
+#define FLOW_MS 60000
 /* A member that has not been heard of for so many looks is taken out of the endpoints. */
 #define MISSED_LOOKS 3
 
@@ -32,7 +37,7 @@ static const struct {
 };
 
 /* What is written, in this order. Creates that find the object there are fine. */
-enum job { JOB_NAMESPACE, JOB_CLASSES, JOB_ROLES, JOB_SERVICE, JOB_ENDPOINTS, JOB_SLICE, JOB_NONE };
+enum job { JOB_NAMESPACE, JOB_CLASSES, JOB_ROLES, JOB_FLOW, JOB_SERVICE, JOB_ENDPOINTS, JOB_SLICE, JOB_NONE };
 
 struct api_bootstrap {
 	struct apiserver *srv;
@@ -40,10 +45,11 @@ struct api_bootstrap {
 	struct client *client;
 	struct loop_timer timer;
 	struct client_req req;
-	bool busy, stopping;
+	bool busy, stopping, leads;
 	enum job job;
 	unsigned index; /* of the namespace or class */
 	bool created;   /* first objects written by us as leader */
+	uint64_t flow_seen, flow_due_ms; /* changes of flow schemas and levels that were looked at; the next look anyway */
 	char *written;  /* addresses as last written: "10.0.0.1:6443," ... */
 	char *pending;  /* being written */
 	uint8_t missed[KV_MAX_MEMBERS];
@@ -72,12 +78,20 @@ static bool exists(struct apiserver *srv, const char *plural, const char *ns, co
 
 /* --- Writing, one object at a time -------------------------------------------------------------------------- */
 
-static void next_look(struct api_bootstrap *b)
+static bool flow_changed(const struct api_bootstrap *b)
 {
-	loop_timer_start(&b->timer, b->loop, atomic_load(&b->srv->ready) ? LOOK_MS : LOOK_FAST_MS, look);
+	return b->flow_seen != flow_state_changes(b->srv->serve[0]->flow);
 }
 
-static void roles_done(void *arg, bool ok)
+static void next_look(struct api_bootstrap *b)
+{
+	bool soon = !atomic_load(&b->srv->ready) || (b->leads && flow_changed(b));
+
+	loop_timer_start(&b->timer, b->loop, soon ? LOOK_FAST_MS : LOOK_MS, look);
+}
+
+/* Of jobs that write many objects by themselves. */
+static void many_done(void *arg, bool ok)
 {
 	struct api_bootstrap *b = arg;
 
@@ -88,6 +102,11 @@ static void roles_done(void *arg, bool ok)
 		next_look(b);
 		return;
 	}
+	/* That was only a change looked at; go on where the look left off. */
+	if (b->created) {
+		loop_timer_start(&b->timer, b->loop, LOOK_FAST_MS, look);
+		return;
+	}
 	b->job++;
 	job_start(b);
 }
@@ -96,7 +115,16 @@ static void put_roles(struct api_bootstrap *b)
 {
 	client_req_fini(&b->req);
 	b->busy = true;
-	rbac_boot(b->srv, b->client, roles_done, b);
+	rbac_boot(b->srv, b->client, many_done, b);
+}
+
+static void put_flow(struct api_bootstrap *b)
+{
+	client_req_fini(&b->req);
+	b->busy = true;
+	b->flow_seen = flow_state_changes(b->srv->serve[0]->flow);
+	b->flow_due_ms = clock_mono_ms() + FLOW_MS;
+	flow_boot(b->srv, b->client, many_done, b);
 }
 
 static void job_done(struct client_req *req)
@@ -263,6 +291,7 @@ static void job_start(struct api_bootstrap *b)
 			[JOB_NAMESPACE] = put_namespace,
 			[JOB_CLASSES] = put_class,
 			[JOB_ROLES] = put_roles,
+			[JOB_FLOW] = put_flow,
 			[JOB_SERVICE] = put_service,
 			[JOB_ENDPOINTS] = put_endpoints,
 			[JOB_SLICE] = put_slice,
@@ -326,7 +355,8 @@ static void look(struct loop_timer *t)
 
 	kv_status(b->srv->kv, st);
 	look_ready(b);
-	if (!st->role.leader || b->busy) {
+	b->leads = st->role.leader;
+	if (!b->leads || b->busy) {
 		/* What another leader writes is not known here. */
 		free(TAKE(b->written));
 		next_look(b);
@@ -335,6 +365,11 @@ static void look(struct loop_timer *t)
 	if (!b->created) {
 		b->job = JOB_NAMESPACE;
 		b->index = 0;
+		job_start(b);
+		return;
+	}
+	if (flow_changed(b) || clock_mono_ms() >= b->flow_due_ms) {
+		b->job = JOB_FLOW;
 		job_start(b);
 		return;
 	}

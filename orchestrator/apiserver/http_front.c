@@ -1,9 +1,11 @@
 /* The HTTPS front: io/http_server's requests become api_requests, and their answers go back. Nothing is decided here. */
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/audit.h"
+#include "orchestrator/apiserver/flow.h"
 #include "orchestrator/apiserver/request.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/util.h"
@@ -15,6 +17,10 @@ struct front_request {
 	struct api_request *req;   /* NULL once finished */
 	unsigned n_writes;         /* outstanding */
 	bool body_asked, body_here;
+	/* The answer is on its way and keeps the request's seats until it has left. */
+	bool leaving;
+	struct flow_hold hold;
+	struct loop_timer late;
 };
 
 /* Each write reports back: who stopped at a full queue must hear when its last bytes have left, not only its first. */
@@ -39,10 +45,55 @@ static void front_ended(struct api_request *req)
 	front_release(f);
 }
 
+/* Answers over this count as work in hand until the client has taken them, and it has so long for that. */
+#define LARGE_ANSWER (128u << 10)
+#define TAKEN_MS 60000
+
+/* The large answer has left, or will not. */
+static void front_left(struct front_request *f, bool whole)
+{
+	struct http_request *r = TAKE(f->http);
+
+	f->leaving = false;
+	loop_timer_stop(&f->late);
+	flow_hold_end(&f->hold);
+	if (whole)
+		http_respond_end(r);
+	else
+		http_respond_abort(r);
+	front_release(f);
+}
+
+static void front_late(struct loop_timer *t)
+{
+	front_left(container_of(t, struct front_request, late), false);
+}
+
+static struct front_write *front_write_new(struct front_request *);
+
+static void front_respond_large(struct api_request *req, int status, const struct http_header *h, size_t n, struct buf *body)
+{
+	struct front_request *f = req->owner;
+	struct http_header *all = arena_new_array(&req->arena, struct http_header, n + 1);
+
+	memcpy(all, h, n * sizeof(*h));
+	all[n] = (struct http_header){STR("Content-Length"), arena_sprintf(&req->arena, "%zu", body->n)};
+	f->leaving = true;
+	f->req = NULL;
+	req->owner = NULL;
+	loop_timer_start(&f->late, req->al->loop, TAKEN_MS, front_late);
+	http_respond_start(f->http, status, all, n + 1);
+	http_respond_write_take(f->http, body, &front_write_new(f)->w);
+}
+
 static void front_respond(struct api_request *req, int status, const struct http_header *h, size_t n, struct buf *body)
 {
 	struct front_request *f = req->owner;
 
+	if (body->n >= LARGE_ANSWER && !str_eqc(req->method, "HEAD") && flow_hold(req, &f->hold)) {
+		front_respond_large(req, status, h, n, body);
+		return;
+	}
 	http_respond_take(f->http, status, h, n, body);
 	front_ended(req);
 }
@@ -66,19 +117,27 @@ static void front_written(struct http_write *w, int status)
 	f->n_writes--;
 	if (!f->http)
 		front_release(f);
+	else if (f->leaving)
+		front_left(f, true);
 	else if (f->req && f->req->on_drain && !f->req->canceled)
 		f->req->on_drain(f->req);
 }
 
-static void front_write(struct api_request *req, struct str chunk)
+static struct front_write *front_write_new(struct front_request *f)
 {
-	struct front_request *f = req->owner;
 	struct front_write *fw = xcalloc(1, sizeof(*fw));
 
 	fw->f = f;
 	fw->w.done = front_written;
 	f->n_writes++;
-	http_respond_write(f->http, chunk, &fw->w);
+	return fw;
+}
+
+static void front_write(struct api_request *req, struct str chunk)
+{
+	struct front_request *f = req->owner;
+
+	http_respond_write(f->http, chunk, &front_write_new(f)->w);
 }
 
 static size_t front_queued(struct api_request *req)
@@ -163,23 +222,10 @@ static void front_cancel(struct http_request *r)
 
 	if (f && f->req)
 		api_request_cancel(f->req);
+	else if (f && f->leaving)
+		front_left(f, false);
 	else
 		http_respond_abort(r);
-}
-
-#define DEFAULT_MAX_REQUESTS 2000
-
-/* Requests hold memory until they are answered; watches are counted apart, they hold little. */
-static bool busy(struct apiserver *srv)
-{
-	int max = (int)(srv->cfg.max_requests ? srv->cfg.max_requests : DEFAULT_MAX_REQUESTS);
-
-	return atomic_load(&srv->n_requests) - atomic_load(&srv->n_watches) > max;
-}
-
-static bool is_probe(struct str path)
-{
-	return str_has_prefix(path, STR("/livez")) || str_has_prefix(path, STR("/readyz")) || str_has_prefix(path, STR("/healthz"));
 }
 
 static void front_request(struct http_handler *h, struct http_request *r)
@@ -204,11 +250,6 @@ static void front_request(struct http_handler *h, struct http_request *r)
 	req->remote = r->remote;
 	req->peer = r->peer_verified ? r->peer : NULL;
 	req->bad_peer = r->peer && !r->peer_verified;
-	/* One that has much to do is not ill: probes are answered, or its clients would all be sent to the next server. */
-	if (busy(al->srv) && !is_probe(r->path)) {
-		api_fail(req, ERR_TOO_MANY, "too many requests, please try again later.");
-		req->fail.retry_after_s = 1;
-	}
 	apiserver_handle(req);
 }
 

@@ -110,7 +110,7 @@ enum step_result authz_impersonate(struct api_request *req)
 	size_t n = 0;
 
 	/* Done already: this is the second look at the question itself. */
-	if (req->real_user.name.n > 0)
+	if (req->local || req->real_user.name.n > 0)
 		return STEP_NEXT;
 	for (size_t i = 0; i < req->headers.n; i++)
 		n += is_impersonation(&req->headers.h[i]);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <zlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/apiserver/answer.h"
@@ -20,6 +21,8 @@
 #define STREAM_MIN (1u << 20)
 /* Made in one turn of the loop: about a millisecond. */
 #define SLICE (256u << 10)
+/* A list has seats while it leaves (flow.h): who does not take it within this time is cut off. */
+#define TAKEN_MS 60000
 /* What may wait for a slow client. */
 #define HIGH (1u << 20)
 #define LOW (256u << 10)
@@ -32,6 +35,7 @@ struct list_stream {
 	struct str end;
 	int64_t rev;
 	size_t left;       /* objects to come */
+	uint64_t until_ms;
 	bool first, protobuf, packed, waiting;
 	struct buf tail;   /* what follows the last object */
 	struct buf out;
@@ -211,6 +215,13 @@ static int fill(struct list_stream *ls, struct err *e)
 	return MIN(r, 0);
 }
 
+static uint64_t time_left(const struct list_stream *ls)
+{
+	uint64_t now = clock_mono_ms();
+
+	return ls->until_ms > now ? ls->until_ms - now : 0;
+}
+
 static void slice(struct loop_timer *t)
 {
 	struct list_stream *ls = container_of(t, struct list_stream, timer);
@@ -218,7 +229,9 @@ static void slice(struct loop_timer *t)
 	struct err e = ERR_INIT;
 	bool end;
 
-	if (ls->left > 0 && fill(ls, &e) < 0) {
+	if (clock_mono_ms() >= ls->until_ms)
+		err_set(&e, ERR_TIMEOUT, "the client did not take it within %d s", TAKEN_MS / 1000);
+	if (e.code || (ls->left > 0 && fill(ls, &e) < 0)) {
 		stream_broken(ls, &e);
 		return;
 	}
@@ -234,8 +247,7 @@ static void slice(struct loop_timer *t)
 		return;
 	}
 	ls->waiting = req->responder->queued(req) > HIGH;
-	if (!ls->waiting)
-		loop_timer_start(&ls->timer, req->al->loop, 0, slice);
+	loop_timer_start(&ls->timer, req->al->loop, ls->waiting ? time_left(ls) : 0, slice);
 }
 
 static void stream_drained(struct api_request *req)
@@ -301,6 +313,7 @@ enum step_result api_list_stream(struct api_request *req, const struct api_list_
 	ls->type = resource_type(req->res);
 	ls->end = s.end;
 	ls->rev = s.rev;
+	ls->until_ms = clock_mono_ms() + TAKEN_MS;
 	ls->left = sizes.n;
 	ls->first = true;
 	ls->protobuf = protobuf;
@@ -313,6 +326,7 @@ enum step_result api_list_stream(struct api_request *req, const struct api_list_
 	n = api_answer_headers(req, api_media_type(req->accept.media), h);
 	if (ls->packed)
 		h[n++] = (struct http_header){STR("Content-Encoding"), STR("gzip")};
+	flow_list_size(req, sizes.stored, true);
 	req->stream = ls;
 	req->on_cancel = stream_canceled;
 	req->on_drain = stream_drained;

@@ -21,6 +21,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/authz_node.c orchestrator/apiserver/authz_node.h \
 	orchestrator/apiserver/authz_state.c orchestrator/apiserver/authz_state.h \
 	orchestrator/apiserver/backend.h \
+	orchestrator/apiserver/boot_write.c orchestrator/apiserver/boot_write.h \
 	orchestrator/apiserver/bootstrap.c orchestrator/apiserver/bootstrap.h \
 	orchestrator/apiserver/client_local.c \
 	orchestrator/apiserver/crypt.c orchestrator/apiserver/crypt.h \
@@ -30,6 +31,13 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/delete.c \
 	orchestrator/apiserver/discovery.c \
 	orchestrator/apiserver/eviction.c \
+	orchestrator/apiserver/fair.c orchestrator/apiserver/fair.h \
+	orchestrator/apiserver/flow.c orchestrator/apiserver/flow.h orchestrator/apiserver/flow-priv.h \
+	orchestrator/apiserver/flow_balance.c orchestrator/apiserver/flow_report.c orchestrator/apiserver/flow_state.c \
+	orchestrator/apiserver/flow_boot.c orchestrator/apiserver/flow_boot.h \
+	orchestrator/apiserver/flow_config.c orchestrator/apiserver/flow_config.h \
+	orchestrator/apiserver/flow_default.c orchestrator/apiserver/flow_default.h orchestrator/apiserver/flow_default.def \
+	orchestrator/apiserver/flow_limits.c orchestrator/apiserver/flow_limits.h \
 	orchestrator/apiserver/http_front.c \
 	orchestrator/apiserver/join_token.c orchestrator/apiserver/join_token.h \
 	orchestrator/apiserver/jwt.c orchestrator/apiserver/jwt.h \

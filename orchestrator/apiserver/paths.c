@@ -20,8 +20,11 @@ static enum step_result path_root(struct api_request *, struct str rest);
 static enum step_result path_version(struct api_request *, struct str rest);
 static enum step_result path_health(struct api_request *, struct str rest);
 static enum step_result path_metrics(struct api_request *, struct str rest);
+static enum step_result path_flow(struct api_request *, struct str rest);
 static enum step_result path_jwks(struct api_request *, struct str rest);
 static enum step_result path_oidc(struct api_request *, struct str rest);
+
+#define FLOW_DUMPS "/debug/api_priority_and_fairness/"
 
 static const struct path_row {
 	const char *path;
@@ -41,6 +44,9 @@ static const struct path_row {
 		{"/.well-known/openid-configuration", false, path_oidc},
 		{"/openid/v1/jwks", false, path_jwks},
 		{"/metrics", false, path_metrics},
+		{FLOW_DUMPS "dump_priority_levels", false, path_flow},
+		{FLOW_DUMPS "dump_queues", false, path_flow},
+		{FLOW_DUMPS "dump_requests", false, path_flow},
 };
 
 static const struct path_row *row_find(struct str path, struct str *ret_rest)
@@ -231,12 +237,44 @@ static void gauge(struct buf *b, const char *name, const char *help, uint64_t v)
 	buf_printf(b, "# HELP %s %s\n# TYPE %s gauge\n%s %" PRIu64 "\n", name, help, name, name, v);
 }
 
+/* The report of all loops is here. */
+static void reported(struct api_request *req, struct flow_report *report)
+{
+	req->pending--;
+	req->report = report;
+	api_wait_over(req);
+}
+
+/* True: it is on its way. */
+static bool report_wait(struct api_request *req, const char *dump)
+{
+	if (!flow_report_start(req, dump, reported))
+		return false;
+	req->pending++;
+	return true;
+}
+
+static enum step_result path_flow(struct api_request *req, struct str rest)
+{
+	struct buf b = BUF_INIT;
+
+	(void)rest;
+	if (!req->report)
+		return report_wait(req, arena_cstr(&req->arena, str_skip(req->path, strlen(FLOW_DUMPS)))) ? STEP_WAIT : api_path_unknown(req);
+	flow_report_end(TAKE(req->report), &b);
+	return answer_text(req, 200, &b);
+}
+
 static enum step_result path_metrics(struct api_request *req, struct str rest)
 {
 	struct buf b = BUF_INIT;
-	struct kv_status *st = xmalloc(sizeof(*st));
+	struct kv_status *st;
 
 	(void)rest;
+	if (!req->report && report_wait(req, NULL))
+		return STEP_WAIT;
+	flow_report_end(TAKE(req->report), &b);
+	st = xmalloc(sizeof(*st));
 	for (size_t i = 0; i < ARRAY_LEN(counters); i++)
 		buf_printf(&b, "# HELP %s %s\n# TYPE %s counter\n%s %" PRIu64 "\n", counters[i].name, counters[i].help,
 				counters[i].name, counters[i].name,

@@ -261,7 +261,7 @@ struct list_out {
 	enum table_include include;
 	int64_t now;
 	bool first;
-	size_t n;
+	size_t n, bytes; /* objects, and what is stored of them */
 };
 
 static int list_add(struct list_out *o, struct str raw, uint64_t rv, struct err *e)
@@ -273,6 +273,7 @@ static int list_add(struct list_out *o, struct str raw, uint64_t rv, struct err 
 	struct json *doc;
 
 	o->n++;
+	o->bytes += raw.n;
 	if (req->accept.as == AS_TABLE) {
 		if (codec_wire_to_dom(&req->arena, o->type, raw, &opts, &doc, e) < 0)
 			return -e->code;
@@ -475,6 +476,8 @@ enum step_result api__list(struct api_request *req)
 		r = api_list_stream(req, &s, v, &sel);
 	if (r == STEP_NEXT)
 		r = list_scan(&o, &s, v, &sel);
+	if (r == STEP_NEXT)
+		flow_list_size(req, o.bytes, false);
 	if (r == STEP_NEXT)
 		api_list_meta(req, &s, v, sel.all, &meta);
 	store_view_close(v);

@@ -10,6 +10,7 @@
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/audit.h"
+#include "orchestrator/apiserver/authz.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "proto/custom.h"
 #include "proto/resource.h"
@@ -25,8 +26,8 @@
 static api_step_fn body, route;
 
 static const struct api_step entry[] = {
-		{"authenticate", api__authenticate}, {"audit", api__audit_begin}, {"authorize", api__authorize}, {"body", body}, {"route", route},
-		{NULL, NULL}};
+		{"authenticate", api__authenticate}, {"audit", api__audit_begin}, {"impersonate", authz_impersonate},
+		{"flow", api__flow}, {"authorize", api__authorize}, {"body", body}, {"route", route}, {NULL, NULL}};
 static const struct api_step non_resource[] = {{"path", api__non_resource}, {NULL, NULL}};
 static const struct api_step get[] = {{"read-point", api__read_point}, {"get", api__get}, {NULL, NULL}};
 static const struct api_step list[] = {{"read-point", api__read_point}, {"list", api__list}, {NULL, NULL}};
@@ -76,6 +77,9 @@ static void request_free(struct api_request *req)
 {
 	list_del(&req->link);
 	loop_timer_stop(&req->nap);
+	flow_end(req);
+	if (req->report)
+		flow_report_end(req->report, NULL);
 	atomic_fetch_sub(&req->srv->n_requests, 1);
 	buf_fini(&req->command);
 	free(req->kvr.response);
@@ -220,10 +224,23 @@ static unsigned api_verb_bit(enum api_verb v)
 	return bits[v];
 }
 
+/* A request has seats while its body comes: it may not come for ever. */
+#define BODY_MS 60000
+
+static void body_late(struct loop_timer *t)
+{
+	struct api_request *req = container_of(t, struct api_request, nap);
+
+	api_fail(req, ERR_TIMEOUT, "the request's body did not come within %d s", BODY_MS / 1000);
+	api_request_resume(req);
+}
+
 static enum step_result body(struct api_request *req)
 {
-	if (req->responder->read_body && !req->responder->read_body(req))
+	if (!req->fail.err.code && req->responder->read_body && !req->responder->read_body(req)) {
+		loop_timer_start(&req->nap, req->al->loop, BODY_MS, body_late);
 		return STEP_WAIT;
+	}
 	return req->fail.err.code ? STEP_FAIL : STEP_NEXT;
 }
 

@@ -5,9 +5,9 @@
  * calls apiserver_handle; all that comes back goes through its struct api_responder. A request is a chain of steps,
  * one function each, listed in small tables (request.c):
  *
- *	authenticate > audit > authorize > body > route > decode > load > prepare > commit > encode
- *	                                                            ^                  |
- *	                                                            +--- lost a race --+
+ *	authenticate > audit > impersonate > flow > authorize > body > route > decode > load > prepare > commit > encode
+ *	                                                                                 ^                  |
+ *	                                                                                 +--- lost a race --+
  *
  * A step goes on, waits (for a barrier, a proposal, the body of a kubelet), starts an earlier step again, or answers.
  * Nothing but a step that waits may return to the loop, and every wait has a deadline. A request belongs to the loop
@@ -23,6 +23,7 @@
 #include "io/http.h"
 #include "io/loop.h"
 #include "orchestrator/apiserver/attrs.h"
+#include "orchestrator/apiserver/flow.h"
 #include "raft/kv.h"
 
 struct api_loop;
@@ -208,6 +209,8 @@ struct api_request {
 
 	struct webhook_run *hooks; /* webhooks.c */
 	const struct schema_type *special; /* admission is asked about `sent`, of that type (admission.h); else NULL */
+	struct flow_ticket flow;   /* its seats, flow.h */
+	struct flow_report *report; /* what a path waited for */
 
 	/* For the audit log (audit.h); audit_level is an enum audit_level. */
 	unsigned audit_level, audit_stages;

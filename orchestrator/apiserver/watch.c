@@ -164,6 +164,7 @@ static void watch_release(struct api_watch *aw)
 	loop_timer_stop(&aw->bookmark);
 	loop_timer_stop(&aw->slice);
 	list_del(&aw->link);
+	flow_watching(aw->req, -1);
 	atomic_fetch_sub(&aw->req->srv->n_watches, 1);
 	buf_fini(&aw->out);
 	buf_fini(&aw->next);
@@ -534,6 +535,7 @@ static void watch_live(struct api_watch *aw, bool initial)
 	struct api_request *req = aw->req;
 
 	aw->started = true;
+	flow_release(req);
 	watch_start(req->al->hub, &aw->w, aw->sent_rv + 1);
 	if (initial && req->opt.send_initial_events && req->opt.bookmarks)
 		bookmark(aw, aw->sent_rv, true);
@@ -569,7 +571,10 @@ static void slice_due(struct loop_timer *t)
 		convert_forget(req->conv);
 		flush(aw);
 		aw->slice_waits = req->responder->queued && req->responder->queued(req) > high_mark(req);
-		if (!aw->slice_waits)
+		/* A client that is slow to take what there is must not sit on seats. */
+		if (aw->slice_waits)
+			flow_release(req);
+		else
 			loop_timer_start(t, req->al->loop, 0, slice_due);
 	}
 }
@@ -661,6 +666,7 @@ enum step_result api__watch(struct api_request *req)
 	buf_init(&aw->next, BUF_NO_LIMIT);
 	list_add_tail(&req->al->watches, &aw->link);
 	atomic_fetch_add(&req->srv->n_watches, 1);
+	flow_watching(req, 1);
 	req->stream = aw;
 	req->on_drain = watch_drained;
 	api_key_range(req, &aw->w.key, &aw->w.end);

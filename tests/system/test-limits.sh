@@ -100,29 +100,66 @@ t "with the reason Expired" is Expired jq -r .reason "$tmp/code.out"
 t "the watch's error has the code 410" is '410 Expired' jq -r '"\(.object.code) \(.object.reason)"' <(code "$cms?watch=1&timeoutSeconds=1&resourceVersion=$old" >/dev/null; cat "$tmp/code.out")
 stop
 
-# --- requests at one time
+# --- requests at one time: a level of its own for one account, with a seat for each loop
 start --max-requests-inflight 2
+k create serviceaccount loud >/dev/null
+k create rolebinding loud --clusterrole=edit --serviceaccount=default:loud >/dev/null
+k create token loud >"$tmp/token"
+t "a level and a schema are made" k apply -f - <<-'EOF'
+	apiVersion: flowcontrol.apiserver.k8s.io/v1
+	kind: PriorityLevelConfiguration
+	metadata: {name: narrow}
+	spec: {type: Limited, limited: {nominalConcurrencyShares: 1, borrowingLimitPercent: 0, limitResponse: {type: Reject}}}
+	---
+	apiVersion: flowcontrol.apiserver.k8s.io/v1
+	kind: FlowSchema
+	metadata: {name: loud}
+	spec:
+	  priorityLevelConfiguration: {name: narrow}
+	  matchingPrecedence: 500
+	  rules:
+	  - subjects: [{kind: ServiceAccount, serviceAccount: {namespace: default, name: loud}}]
+	    resourceRules: [{verbs: ['*'], apiGroups: ['*'], resources: ['*'], namespaces: ['*'], clusterScope: true}]
+	---
+	apiVersion: flowcontrol.apiserver.k8s.io/v1
+	kind: FlowSchema
+	metadata: {name: nowhere}
+	spec: {priorityLevelConfiguration: {name: missing}, matchingPrecedence: 400, rules: []}
+EOF
+loud() { inside curl -sk -m 5 -H "Authorization: Bearer $(cat "$tmp/token")" -o "$tmp/code.out" -D "$tmp/code.head" -w '%{http_code}' "https://127.0.0.1:6443$1"; }
+dangling() { k get flowschema "$1" -o 'jsonpath={.status.conditions[?(@.type=="Dangling")].status}'; }
+t "the schema's level was found" until_ok 10 is False dangling loud
+t "that of another was not" until_ok 10 is True dangling nowhere
+uid_of() { k get "$1" "$2" -o 'jsonpath={.metadata.uid}'; }
+classified() { [ "$(loud "$cms")" = 200 ] && grep -qi "^x-kubernetes-pf-flowschema-uid: $(uid_of flowschema loud)" "$tmp/code.head"; }
+t "answers say how a request was classified" until_ok 10 classified
+t "and in which level" grep -qi "^x-kubernetes-pf-prioritylevel-uid: $(uid_of prioritylevelconfiguration narrow)" "$tmp/code.head"
 # Bodies that do not come: each is a request under way.
 nsenter --net="/run/netns/$ns" /usr/bin/python3 - "$cms" "$tmp" <<-'EOP' &
 	import socket, ssl, sys, time
 	tls = ssl._create_unverified_context()
-	tls.load_cert_chain(sys.argv[2] + "/admin.crt", sys.argv[2] + "/admin.key")
+	token = open(sys.argv[2] + "/token").read().strip()
 	held = []
-	for _ in range(3):
+	for _ in range(12):
 	    s = tls.wrap_socket(socket.create_connection(("127.0.0.1", 6443)))
-	    s.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{" % sys.argv[1].encode())
+	    s.sendall(("POST %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{" % (sys.argv[1], token)).encode())
 	    held.append(s)
-	time.sleep(15)
+	time.sleep(20)
 EOP
 background+=($!)
-too_many() { [ "$(code "$cms")" = 429 ]; }
-t "more requests than that are told to come back" until_ok 10 too_many
+too_many() { [ "$(loud "$cms")" = 429 ]; }
+t "more requests than it has seats are told to come back" until_ok 10 too_many
 t "with a reason" is TooManyRequests jq -r .reason "$tmp/code.out"
-retry_after() { inside curl -sk -m 5 -D - -o /dev/null --cert "$tmp/admin.crt" --key "$tmp/admin.key" "https://127.0.0.1:6443$cms" | grep -i '^retry-after: 1'; }
-t "and when" retry_after
-t "health is answered all the same" is 200 code /livez
+t "in upstream's words" is 'Too many requests, please try again later.' jq -r .message "$tmp/code.out"
+t "and when" grep -qi '^retry-after: 1' "$tmp/code.head"
+t "others are served all the same" is 200 code "$cms"
+t "health is answered all the same" is 200 loud /livez
+t_out "the metrics tell" 'apiserver_flowcontrol_rejected_requests_total.flow_schema="loud",priority_level="narrow",reason="concurrency-limit". [1-9]' raw /metrics
+t_out "so does the dump" '^narrow, 0, false, false, 0, [12],' raw /debug/api_priority_and_fairness/dump_priority_levels
 kill "${background[1]}" 2>/dev/null
 background=("$pid")
-served() { [ "$(code "$cms")" = 200 ]; }
-t "when they are gone others are served" until_ok 20 served
+served() { [ "$(loud "$cms")" = 200 ]; }
+t "when they are gone it is served again" until_ok 20 served
+t "a mandatory schema comes back" k delete flowschema catch-all
+t "by itself" until_ok 20 k get flowschema catch-all
 stop

@@ -84,3 +84,8 @@ tests_unit_orchestrator_apiserver_test_conversion_SOURCES = tests/unit/orchestra
 tests_unit_orchestrator_apiserver_test_conversion_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_conversion_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 $(tests_unit_orchestrator_apiserver_test_conversion_OBJECTS): | $(PROTO_PB_H)
+UNIT_TESTS += tests/unit/orchestrator/apiserver/test_flow
+tests_unit_orchestrator_apiserver_test_flow_SOURCES = tests/unit/orchestrator/apiserver/test_flow.c
+tests_unit_orchestrator_apiserver_test_flow_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_flow_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+EXTRA_DIST += tests/data/api/flow.jsonl

@@ -1,0 +1,705 @@
+/*
+ * Priority and fairness without a server: dealing, fair queues on simulated time, seats by demand, classification, the default
+ * objects. Random parts print their seed when they fail.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/util.h"
+#include "orchestrator/apiserver/fair.h"
+#include "orchestrator/apiserver/flow_config.h"
+#include "orchestrator/apiserver/flow_default.h"
+#include "orchestrator/apiserver/flow_limits.h"
+#include "orchestrator/apiserver/request.h"
+#include "proto/json.h"
+
+static struct arena a;
+static uint64_t seed;
+
+static int setup(void **state)
+{
+	(void)state;
+	arena_init(&a);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	arena_fini(&a);
+	return 0;
+}
+
+/* splitmix64 */
+static uint64_t rnd(uint64_t *s, uint64_t below)
+{
+	uint64_t z = *s += 0x9e3779b97f4a7c15;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+	z = (z ^ z >> 27) * 0x94d049bb133111eb;
+	return (z ^ z >> 31) % below;
+}
+
+static uint64_t flow_hash(unsigned i)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "user-%u", i);
+	return fair_hash("schema", 6, name, strlen(name));
+}
+
+/* --- Dealing ----------------------------------------------------------------------------------------------------- */
+
+static void test_deal(void **state)
+{
+	/* What is dealt is part of what an operator can count on: the same flow, the same queues, on every server. */
+	static const unsigned known[6] = {0x3a, 0x44, 0x79, 0x64, 0x49, 0x5e};
+	unsigned hand[FAIR_MAX_HAND], again[FAIR_MAX_HAND], seen[128] = {0};
+
+	(void)state;
+	fair_deal(fair_hash("global-default", 14, "jane", 4), 128, 6, hand);
+	assert_memory_equal(hand, known, sizeof(known));
+	assert_true(fair_hash("ab", 2, "c", 1) != fair_hash("a", 1, "bc", 2));
+	for (unsigned i = 0; i < 2000; i++) {
+		fair_deal(flow_hash(i), 128, 6, hand);
+		fair_deal(flow_hash(i), 128, 6, again);
+		assert_memory_equal(hand, again, 6 * sizeof(unsigned));
+		for (unsigned k = 0; k < 6; k++) {
+			assert_true(hand[k] < 128);
+			seen[hand[k]]++;
+			for (unsigned j = 0; j < k; j++)
+				assert_int_not_equal(hand[k], hand[j]);
+		}
+	}
+	/* 12,000 cards over 128 queues: 94 each. */
+	for (unsigned i = 0; i < 128; i++)
+		assert_in_range(seen[i], 50, 150);
+	fair_deal(7, 4, 4, hand);
+	assert_int_equal(hand[0] + hand[1] + hand[2] + hand[3], 6);
+	fair_deal(UINT64_MAX, 1, 1, hand);
+	assert_int_equal(hand[0], 0);
+}
+
+/* --- Fair queues on simulated time ----------------------------------------------------------------------------------- */
+
+#define N_FLOWS 64
+
+struct job {
+	struct fair_item item;
+	unsigned flow;
+	uint64_t us, ends;
+	uint64_t loud_before; /* requests of flow 0 that had begun when it came */
+	bool running;
+};
+
+/* So many seats; what ends is told to the queues. Counts are by flow. */
+struct sim {
+	struct fair f;
+	struct job jobs[4096];
+	unsigned in_use, seats;
+	uint64_t now, served[N_FLOWS], refused[N_FLOWS], began[N_FLOWS], most_overtaken;
+	unsigned waiting[N_FLOWS];
+};
+
+static struct job *sim_job(struct sim *s)
+{
+	for (size_t i = 0; i < ARRAY_LEN(s->jobs); i++)
+		if (!s->jobs[i].running && !s->jobs[i].item.waiting)
+			return &s->jobs[i];
+	fail_msg("too many jobs");
+	return NULL;
+}
+
+static void sim_come(struct sim *s, unsigned flow, unsigned seats, uint64_t us)
+{
+	struct job *j = sim_job(s);
+
+	*j = (struct job){.flow = flow, .us = us, .loud_before = s->began[0]};
+	if (fair_put(&s->f, &j->item, flow_hash(flow), seats))
+		s->waiting[flow]++;
+	else
+		s->refused[flow]++;
+}
+
+static void sim_start(struct sim *s)
+{
+	struct fair_item *it;
+
+	while ((it = fair_first(&s->f)) && (s->in_use == 0 || s->in_use + it->seats <= s->seats)) {
+		struct job *j = container_of(it, struct job, item);
+
+		fair_take(&s->f, it);
+		j->running = true;
+		j->ends = s->now + j->us;
+		s->in_use += it->seats;
+		s->began[j->flow]++;
+		s->waiting[j->flow]--;
+		if (j->flow > 0)
+			s->most_overtaken = MAX(s->most_overtaken, s->began[0] - j->loud_before);
+	}
+}
+
+/* To the next end. */
+static void sim_turn(struct sim *s)
+{
+	uint64_t next = UINT64_MAX;
+
+	sim_start(s);
+	for (size_t i = 0; i < ARRAY_LEN(s->jobs); i++)
+		if (s->jobs[i].running)
+			next = MIN(next, s->jobs[i].ends);
+	if (next == UINT64_MAX)
+		return;
+	s->now = next;
+	for (size_t i = 0; i < ARRAY_LEN(s->jobs); i++) {
+		struct job *j = &s->jobs[i];
+
+		if (!j->running || j->ends > s->now)
+			continue;
+		j->running = false;
+		s->in_use -= j->item.seats;
+		s->served[j->flow] += j->us * j->item.seats;
+		fair_done(&s->f, &j->item, j->us);
+	}
+}
+
+static void sim_end(struct sim *s)
+{
+	for (size_t i = 0; i < ARRAY_LEN(s->jobs); i++)
+		if (s->jobs[i].item.waiting)
+			fair_drop(&s->f, &s->jobs[i].item);
+	assert_null(fair_first(&s->f));
+	fair_fini(&s->f);
+}
+
+/* Equal parts of the seats' time, whether a flow's requests are short or long, wide or narrow. */
+static void test_equal_parts(void **state)
+{
+	static struct sim s;
+	static const struct {
+		unsigned seats;
+		uint64_t us;
+	} flows[] = {{1, 1000}, {1, 20000}, {4, 3000}, {2, 500}};
+	uint64_t total = 0;
+
+	(void)state;
+	s.seats = 8;
+	/* So many queues that each flow has one of its own. */
+	fair_init(&s.f, 4096, 1, 50);
+	for (unsigned turn = 0; turn < 5000; turn++) {
+		for (unsigned i = 0; i < ARRAY_LEN(flows); i++)
+			while (s.waiting[i] < 10)
+				sim_come(&s, i, flows[i].seats, flows[i].us);
+		sim_turn(&s);
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(flows); i++)
+		total += s.served[i];
+	for (unsigned i = 0; i < ARRAY_LEN(flows); i++)
+		if (s.served[i] * ARRAY_LEN(flows) < total * 9 / 10 || s.served[i] * ARRAY_LEN(flows) > total * 11 / 10)
+			fail_msg("flow %u was served %llu of %llu", i, (unsigned long long)s.served[i], (unsigned long long)total);
+	sim_end(&s);
+}
+
+/* Flow 0 sends as hard as it can; forty others now and then. They are all served, soon, and only flow 0 is refused. */
+static void test_loud_flow(void **state)
+{
+	static struct sim s;
+	uint64_t asked[N_FLOWS] = {0};
+
+	(void)state;
+	s.seats = 10;
+	fair_init(&s.f, 128, 6, 50);
+	for (unsigned turn = 0; turn < 4000; turn++) {
+		for (unsigned k = 0; k < 20; k++)
+			sim_come(&s, 0, 1, 2000);
+		if (turn % 20 == 0) {
+			unsigned i = 1 + turn / 20 % 40;
+
+			sim_come(&s, i, 1, 2000);
+			asked[i]++;
+		}
+		sim_turn(&s);
+	}
+	for (unsigned turn = 0; turn < 10; turn++)
+		sim_turn(&s);
+	assert_true(s.refused[0] > 10000);
+	for (unsigned i = 1; i <= 40; i++) {
+		assert_int_equal(s.refused[i], 0);
+		assert_int_equal(s.began[i], asked[i]);
+	}
+	/* One of each queue of its hand, and of those that began in the same moment. */
+	assert_in_range(s.most_overtaken, 0, 16);
+	sim_end(&s);
+}
+
+/* Of two loud flows in different hands neither gets more, though one sends ten times as much. */
+static void test_two_loud(void **state)
+{
+	static struct sim s;
+
+	(void)state;
+	s.seats = 10;
+	fair_init(&s.f, 128, 6, 50);
+	for (unsigned turn = 0; turn < 3000; turn++) {
+		for (unsigned k = 0; k < 40; k++)
+			sim_come(&s, 1, 1, 2000);
+		for (unsigned k = 0; k < 4 + turn % 2 * 4; k++)
+			sim_come(&s, 2, 1, 2000);
+		sim_turn(&s);
+	}
+	assert_in_range(s.began[1] * 100 / (s.began[1] + s.began[2]), 45, 55);
+	sim_end(&s);
+}
+
+/* Any order of coming, starting, ending, giving up and other queues: nobody is lost, counts are right, virtual time never goes back. */
+static void test_queue_property(void **state)
+{
+	static struct job jobs[512];
+
+	(void)state;
+	for (unsigned round = 0; round < 200; round++) {
+		uint64_t r = seed + round, last = 0;
+		struct fair f;
+		unsigned n = 0, seats = 0;
+
+		memset(jobs, 0, sizeof(jobs));
+		fair_init(&f, 1 + (unsigned)rnd(&r, 40), 1 + (unsigned)rnd(&r, 8), 1 + (unsigned)rnd(&r, 20));
+		for (unsigned step = 0; step < 2000; step++) {
+			struct job *j = &jobs[rnd(&r, ARRAY_LEN(jobs))];
+			unsigned what = (unsigned)rnd(&r, 100), queue_limit = f.queue_limit;
+			struct fair_item *it;
+
+			if (what < 50 && !j->item.waiting && !j->running) {
+				j->item = (struct fair_item){.waiting = false};
+				if (fair_put(&f, &j->item, flow_hash((unsigned)rnd(&r, 9)), 1 + (unsigned)rnd(&r, 5))) {
+					n++;
+					seats += j->item.seats;
+					assert_true(f.queues[j->item.queue].n <= queue_limit || f.epoch > 1);
+				}
+			} else if (what < 70 && (it = fair_first(&f))) {
+				fair_take(&f, it);
+				container_of(it, struct job, item)->running = true;
+				n--;
+				seats -= it->seats;
+			} else if (what < 90 && j->running) {
+				fair_done(&f, &j->item, rnd(&r, 50000));
+				j->running = false;
+			} else if (what < 98 && j->item.waiting) {
+				n--;
+				seats -= j->item.seats;
+				fair_drop(&f, &j->item);
+			} else if (what >= 98) {
+				fair_resize(&f, 1 + (unsigned)rnd(&r, 40), 1, 1 + (unsigned)rnd(&r, 20));
+			}
+			if (f.n != n || f.seats != seats || f.now < last || !fair_first(&f) != (n == 0))
+				fail_msg("seed %llu step %u: %u waiting instead of %u", (unsigned long long)(seed + round), step, f.n, n);
+			last = f.now;
+		}
+		while (fair_first(&f)) {
+			fair_take(&f, fair_first(&f));
+			n--;
+		}
+		assert_int_equal(n, 0);
+		fair_fini(&f);
+	}
+}
+
+/* --- Seats -------------------------------------------------------------------------------------------------------------- */
+
+static void test_bounds(void **state)
+{
+	static const struct flow_share shares[] = {{30, 33, -1}, {40, 25, -1}, {10, 0, -1}, {40, 50, 50}, {100, 90, 0}, {20, 50, -1}, {5, 0, -1}, {0, 0, -1}};
+	static const unsigned nominal[] = {74, 98, 25, 98, 245, 49, 13, 0}, lower[] = {50, 73, 25, 49, 24, 24, 13, 0};
+	struct flow_bounds b[ARRAY_LEN(shares)];
+
+	(void)state;
+	/* The documentation's example: 600 seats and the default levels. */
+	flow_bounds(600, shares, ARRAY_LEN(shares), b);
+	for (size_t i = 0; i < ARRAY_LEN(shares); i++) {
+		assert_int_equal(b[i].nominal, nominal[i]);
+		assert_int_equal(b[i].lower, lower[i]);
+	}
+	assert_int_equal(b[3].upper, 147);
+	assert_int_equal(b[4].upper, 245);
+	assert_int_equal(b[0].upper, INT32_MAX);
+}
+
+static void test_divide_property(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 20000; round++) {
+		uint64_t r = seed + round;
+		unsigned n = 1 + (unsigned)rnd(&r, 9), demand[16], got[16], want = 0, sum = 0, nominal = 0;
+		struct flow_share share[16];
+		struct flow_bounds b[16];
+		bool unmet = false, slack = false;
+
+		for (unsigned i = 0; i < n; i++)
+			share[i] = (struct flow_share){(unsigned)rnd(&r, 100), (unsigned)rnd(&r, 101), (int)rnd(&r, 300) - 100};
+		for (unsigned i = 0; i < n; i++)
+			share[i].borrowing_percent = MAX(share[i].borrowing_percent, -1);
+		flow_bounds(1 + (unsigned)rnd(&r, 1000), share, n, b);
+		for (unsigned i = 0; i < n; i++)
+			demand[i] = rnd(&r, 3) ? (unsigned)rnd(&r, 400) : 0;
+		flow_divide(b, demand, n, got);
+		for (unsigned i = 0; i < n; i++) {
+			want += demand[i];
+			sum += got[i];
+			nominal += b[i].nominal;
+			unmet |= got[i] < MIN(demand[i], b[i].upper);
+			slack |= got[i] > MAX(b[i].lower, demand[i]);
+			if (got[i] < MIN(demand[i], b[i].nominal) || got[i] < b[i].lower || got[i] > MAX(b[i].nominal, b[i].upper))
+				fail_msg("seed %llu: level %u has %u", (unsigned long long)(seed + round), i, got[i]);
+		}
+		if (sum > nominal || (unmet && slack))
+			fail_msg("seed %llu: %u seats of %u given, unmet %d slack %d", (unsigned long long)(seed + round), sum, nominal, unmet,
+					slack);
+	}
+}
+
+static void test_split_property(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 20000; round++) {
+		uint64_t r = seed + round;
+		unsigned n = 1 + (unsigned)rnd(&r, 8), limit = (unsigned)rnd(&r, 300), demand[8], got[8], sum = 0;
+		bool unmet = false, slack = false;
+
+		for (unsigned i = 0; i < n; i++)
+			demand[i] = (unsigned)rnd(&r, 100);
+		flow_split(limit, rnd(&r, 4) ? demand : NULL, n, got);
+		for (unsigned i = 0; i < n; i++)
+			sum += got[i];
+		flow_split(limit, demand, n, got);
+		for (unsigned i = 0; i < n; i++) {
+			unmet |= got[i] < demand[i];
+			slack |= got[i] > MAX(demand[i], 1u);
+			assert_true(got[i] >= 1);
+		}
+		if (sum != MAX(limit, n) || (unmet && slack))
+			fail_msg("seed %llu: %u of %u", (unsigned long long)(seed + round), sum, limit);
+	}
+}
+
+/* --- Classification ---------------------------------------------------------------------------------------------------------- */
+
+static struct json *parse(const char *text)
+{
+	char *copy = arena_strdup(&a, text);
+	struct json *doc;
+
+	for (char *p = copy; *p; p++)
+		*p = *p == '\'' ? '"' : *p;
+	if (json_parse(&a, str_from(copy), NULL, &doc, NULL) < 0)
+		fail_msg("%s", text);
+	return doc;
+}
+
+static struct flow_config *defaults(unsigned seats)
+{
+	struct flow_config *c = flow_config_new();
+	struct flow_default d;
+
+	for (size_t pos = 0; flow_default_next(&a, &pos, &d);)
+		if (strcmp(d.plural, FLOW_LEVELS) == 0)
+			flow_config_add_level(c, d.doc);
+		else
+			flow_config_add_schema(c, d.doc);
+	flow_config_done(c, seats);
+	return c;
+}
+
+/* who: "name group group"; what: "verb group resource[/sub] ns" or "verb /path". */
+static const struct flow_schema *ask(const struct flow_config *c, const char *who, const char *what)
+{
+	struct str groups[8], word, rest = str_from(who);
+	struct api_user u = {.groups = groups};
+	struct flow_question q = {.user = &u};
+
+	str_cut(rest, ' ', &u.name, &rest);
+	while (rest.n > 0) {
+		str_cut(rest, ' ', &word, &rest);
+		groups[u.n_groups++] = word;
+	}
+	rest = str_from(what);
+	str_cut(rest, ' ', &q.verb, &rest);
+	if (rest.p[0] == '/') {
+		q.path = rest;
+		return flow_config_match(c, &q);
+	}
+	q.is_resource = true;
+	str_cut(rest, ' ', &q.group, &rest);
+	if (str_eqc(q.group, "core"))
+		q.group = STR_NULL;
+	str_cut(rest, ' ', &word, &q.ns);
+	str_cut(word, '/', &q.resource, &q.sub);
+	return flow_config_match(c, &q);
+}
+
+#define NODE "system:node:n1 system:nodes system:authenticated"
+#define CONTROLLER "system:serviceaccount:kube-system:job-controller system:serviceaccounts system:authenticated"
+
+static void test_classify(void **state)
+{
+	static const struct {
+		const char *who, *what, *schema, *level;
+	} rows[] = {
+			{"root system:masters system:authenticated", "list core secrets ", "exempt", "exempt"},
+			{"jane system:authenticated", "list core pods default", "global-default", "global-default"},
+			{"jane system:authenticated", "get /healthz", "probes", "exempt"},
+			{"jane system:authenticated", "get /healthz/ping", "global-default", "global-default"},
+			{"system:anonymous system:unauthenticated", "get /livez", "probes", "exempt"},
+			{"system:anonymous system:unauthenticated", "post /livez", "global-default", "global-default"},
+			{NODE, "update coordination.k8s.io leases kube-node-lease", "system-node-high", "node-high"},
+			{NODE, "patch core nodes/status ", "system-node-high", "node-high"},
+			{NODE, "patch core nodes ", "system-node-high", "node-high"},
+			{NODE, "patch core nodes/proxy ", "system-nodes", "system"},
+			{NODE, "patch core pods/status default", "system-nodes", "system"},
+			{"system:kube-scheduler system:authenticated", "update coordination.k8s.io leases kube-system", "system-leader-election",
+					"leader-election"},
+			{"system:kube-scheduler system:authenticated", "create core pods/binding default", "kube-scheduler", "workload-high"},
+			{"system:kube-controller-manager system:authenticated", "update core endpoints x", "endpoint-controller", "workload-high"},
+			{CONTROLLER, "update core configmaps kube-system", "workload-leader-election", "leader-election"},
+			{CONTROLLER, "delete core pods default", "kube-system-service-accounts", "workload-high"},
+			{"system:serviceaccount:default:bot system:serviceaccounts system:authenticated", "list core pods default",
+					"service-accounts", "workload-low"},
+			{"nobody", "list core pods default", "catch-all", "catch-all"},
+	};
+	struct flow_config *c = defaults(600);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct flow_schema *s = ask(c, rows[i].who, rows[i].what);
+
+		if (!str_eqc(s->name, rows[i].schema) || !str_eqc(s->level->name, rows[i].level))
+			fail_msg("%s, %s: %.*s, %.*s", rows[i].who, rows[i].what, STR_FMT(s->name), STR_FMT(s->level->name));
+	}
+	flow_config_free(c);
+}
+
+#define RULES(subject) "'rules':[{'subjects':[" subject "],'resourceRules':[{'verbs':['list','get'],'apiGroups':['apps'],"  \
+		       "'resources':['deployments','deployments/scale'],'namespaces':['a','b']}],"                                \
+		       "'nonResourceRules':[{'verbs':['get'],'nonResourceURLs':['/x/*','/y']}]}]"
+#define SCHEMA(name, precedence, level, subject)                                                                                   \
+	"{'metadata':{'name':'" name "'},'spec':{'priorityLevelConfiguration':{'name':'" level "'},'matchingPrecedence':" precedence \
+	"," RULES(subject) "}}"
+#define USER(name) "{'kind':'User','user':{'name':'" name "'}}"
+#define GROUP(name) "{'kind':'Group','group':{'name':'" name "'}}"
+#define ACCOUNT(ns, name) "{'kind':'ServiceAccount','serviceAccount':{'namespace':'" ns "','name':'" name "'}}"
+
+static void test_match(void **state)
+{
+	static const char *const schemas[] = {SCHEMA("z", "500", "low", USER("jane")), SCHEMA("b", "700", "low", GROUP("*")),
+			SCHEMA("a", "700", "low", GROUP("dev")), SCHEMA("first", "10", "gone", USER("*")),
+			SCHEMA("sa", "20", "low", ACCOUNT("n", "*"))};
+	static const struct {
+		const char *who, *what, *schema;
+	} rows[] = {
+			{"jane dev", "list apps deployments a", "z"},
+			{"jane dev", "get apps deployments/scale b", "z"},
+			{"jane dev", "get apps deployments/status b", "catch-all"},
+			{"jane dev", "list apps deployments c", "catch-all"},
+			{"jane dev", "list apps deployments ", "catch-all"},
+			{"jane dev", "watch apps deployments a", "catch-all"},
+			{"jane dev", "list core deployments a", "catch-all"},
+			{"john dev", "list apps deployments a", "a"},
+			{"john ops", "list apps deployments a", "b"},
+			{"john", "get /x/y", "b"},
+			{"john", "get /y", "b"},
+			{"john", "get /y/z", "catch-all"},
+			{"john", "get /x", "catch-all"},
+			{"system:serviceaccount:n:s", "get /y", "sa"},
+			{"system:serviceaccount:m:s", "get /y", "b"},
+	};
+	struct flow_config *c = flow_config_new();
+
+	(void)state;
+	flow_config_add_level(c, parse("{'metadata':{'name':'low'},'spec':{'type':'Limited','limited':{'nominalConcurrencyShares':1,"
+				       "'limitResponse':{'type':'Reject'}}}}"));
+	for (size_t i = 0; i < ARRAY_LEN(schemas); i++)
+		flow_config_add_schema(c, parse(schemas[i]));
+	flow_config_done(c, 10);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		const struct flow_schema *s = ask(c, rows[i].who, rows[i].what);
+
+		if (!str_eqc(s->name, rows[i].schema))
+			fail_msg("%s, %s: %.*s", rows[i].who, rows[i].what, STR_FMT(s->name));
+	}
+	flow_config_free(c);
+}
+
+/* Whatever is stored: an answer, and no more queues than there may be. */
+static void test_odd_objects(void **state)
+{
+	struct flow_config *c = flow_config_new();
+
+	(void)state;
+	flow_config_add_level(c, parse("{}"));
+	flow_config_add_level(c, parse("{'metadata':{'name':'x'},'spec':{'type':'Limited','limited':{'nominalConcurrencyShares':-5,"
+				       "'lendablePercent':700,'limitResponse':{'type':'Queue','queuing':{'queues':10000000,'handSize':999,"
+				       "'queueLengthLimit':0}}}}}"));
+	flow_config_add_schema(c, parse("{'spec':{'rules':[{},7,{'subjects':[{}],'resourceRules':[1]}]}}"));
+	flow_config_add_schema(c, parse("{'metadata':{'name':'catch-all'},'spec':{'priorityLevelConfiguration':{'name':'none'}}}"));
+	for (unsigned i = 0; i < 400; i++)
+		flow_config_add_level(c, json_copy(&a, parse("{'metadata':{'name':'many'}}")));
+	flow_config_done(c, 0);
+	assert_string_equal(arena_cstr(&a, ask(c, "jane", "get /y")->level->name), "catch-all");
+	assert_int_equal(c->levels[1].n_queues, FLOW_MAX_QUEUES);
+	assert_int_equal(c->levels[1].queue_limit, 1);
+	assert_int_equal(c->levels[1].bounds.lower, 0);
+	flow_config_free(c);
+}
+
+/* --- The default objects ---------------------------------------------------------------------------------------------------------- */
+
+static struct str read_file(const char *name)
+{
+	struct buf b = BUF_INIT;
+	char chunk[4096];
+	size_t n;
+	const char *srcdir = getenv("srcdir");
+	FILE *f = fopen(arena_printf(&a, "%s/%s", srcdir ? srcdir : ".", name), "r");
+	struct str out;
+
+	assert_non_null(f);
+	while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0)
+		buf_add(&b, chunk, n);
+	fclose(f);
+	out = arena_str(&a, buf_str(&b));
+	buf_fini(&b);
+	return out;
+}
+
+/* Each is as an upstream server has it, and no one is missing. */
+static void test_defaults(void **state)
+{
+	struct str line, rest = read_file("tests/data/api/flow.jsonl");
+	struct flow_default d;
+	struct json *want;
+	size_t n = 0;
+
+	(void)state;
+	while (rest.n > 0) {
+		bool found = false;
+
+		str_cut(rest, '\n', &line, &rest);
+		assert_int_equal(json_parse(&a, line, NULL, &want, NULL), 0);
+		for (size_t pos = 0; flow_default_next(&a, &pos, &d);) {
+			if (!json_eqc(json_getc(want, "kind"), d.plural) || !json_eqc(json_getc(want, "name"), d.name))
+				continue;
+			found = true;
+			if (!json_equal(json_getc(d.doc, "spec"), json_getc(want, "spec")))
+				fail_msg("%s: %.*s", d.name, STR_FMT(json_text(&a, d.doc)));
+		}
+		if (!found)
+			fail_msg("missing: %.*s", STR_FMT(line));
+		n++;
+	}
+	for (size_t pos = 0; flow_default_next(&a, &pos, &d);)
+		n--;
+	assert_int_equal(n, 0);
+}
+
+static struct flow_default default_of(const char *plural, const char *name)
+{
+	struct flow_default d;
+
+	for (size_t pos = 0; flow_default_next(&a, &pos, &d);)
+		if (strcmp(d.plural, plural) == 0 && strcmp(d.name, name) == 0)
+			return d;
+	fail_msg("no %s", name);
+	return d;
+}
+
+static void test_merge(void **state)
+{
+	struct flow_default d = default_of(FLOW_LEVELS, "system"), m = default_of(FLOW_SCHEMAS, "catch-all"),
+			    ex = default_of(FLOW_LEVELS, "exempt");
+	struct json *have = json_copy(&a, d.doc), *out;
+	const char *note = "apf.kubernetes.io/autoupdate-spec";
+
+	(void)state;
+	assert_non_null(flow_default_merge(&a, &d, NULL));
+	assert_null(flow_default_merge(&a, &d, have));
+	json_setp(&a, have, "spec.limited.nominalConcurrencyShares", json_new_int(&a, 99));
+	/* Ours by the annotation: put right. */
+	out = flow_default_merge(&a, &d, have);
+	assert_int_equal(json_i64_or(json_getp(out, "spec.limited.nominalConcurrencyShares"), 0), 30);
+	/* The administrator's. */
+	json_setc(&a, json_getp(have, "metadata.annotations"), note, json_newc(&a, "false"));
+	assert_null(flow_default_merge(&a, &d, have));
+	/* Nothing said: whose it is, its generation tells; that is written down. */
+	json_delc(json_getp(have, "metadata.annotations"), note);
+	json_setp(&a, have, "metadata.generation", json_new_int(&a, 2));
+	out = flow_default_merge(&a, &d, have);
+	assert_int_equal(json_i64_or(json_getp(out, "spec.limited.nominalConcurrencyShares"), 0), 99);
+	assert_true(json_eqc(json_getc(json_getp(out, "metadata.annotations"), note), "false"));
+	json_setp(&a, have, "metadata.generation", json_new_int(&a, 1));
+	out = flow_default_merge(&a, &d, have);
+	assert_int_equal(json_i64_or(json_getp(out, "spec.limited.nominalConcurrencyShares"), 0), 30);
+	/* Mandatory: whatever it says. */
+	have = json_copy(&a, m.doc);
+	json_setc(&a, json_getp(have, "metadata.annotations"), note, json_newc(&a, "false"));
+	json_setp(&a, have, "spec.matchingPrecedence", json_new_int(&a, 5));
+	out = flow_default_merge(&a, &m, have);
+	assert_true(json_equal(out, m.doc));
+	/* But the exempt level's seats may be set. */
+	have = json_copy(&a, ex.doc);
+	json_setp(&a, have, "spec.exempt.lendablePercent", json_new_int(&a, 50));
+	assert_null(flow_default_merge(&a, &ex, have));
+	/* One of ours that is no more. */
+	have = json_copy(&a, d.doc);
+	assert_false(flow_default_stale(&a, FLOW_LEVELS, have));
+	json_setp(&a, have, "metadata.name", json_newc(&a, "old"));
+	assert_true(flow_default_stale(&a, FLOW_LEVELS, have));
+	json_setc(&a, json_getp(have, "metadata.annotations"), note, json_newc(&a, "false"));
+	assert_false(flow_default_stale(&a, FLOW_LEVELS, have));
+}
+
+static void test_dangling(void **state)
+{
+	struct json *s = json_copy(&a, default_of(FLOW_SCHEMAS, "probes").doc), *now = json_newc(&a, "2026-01-01T00:00:00Z"), *out;
+
+	(void)state;
+	out = flow_dangling(&a, s, false, now);
+	assert_true(json_eqc(json_getc(json_at(json_getp(out, "status.conditions"), 0), "reason"), "NotFound"));
+	assert_null(flow_dangling(&a, out, false, now));
+	out = flow_dangling(&a, out, true, now);
+	assert_int_equal(json_len(json_getp(out, "status.conditions")), 1);
+	assert_true(json_eqc(json_getc(json_at(json_getp(out, "status.conditions"), 0), "status"), "False"));
+	assert_null(flow_dangling(&a, out, true, now));
+	/* Another level: the message names it. */
+	json_setp(&a, out, "spec.priorityLevelConfiguration.name", json_newc(&a, "system"));
+	assert_non_null(flow_dangling(&a, out, true, now));
+}
+
+int main(void)
+{
+	const char *text = getenv("FLOW_SEED");
+	const struct CMUnitTest tests[] = {
+			cmocka_unit_test_setup_teardown(test_deal, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_equal_parts, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_loud_flow, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_two_loud, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_queue_property, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_divide_property, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_split_property, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_classify, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_match, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_odd_objects, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_merge, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_dangling, setup, teardown),
+	};
+
+	seed = text ? strtoull(text, NULL, 10) : random_u64();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
