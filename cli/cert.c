@@ -47,7 +47,7 @@ static const char cert_usage[] = "usage: kontiki cert status\n       kontiki cer
 				 "Without --yes they say what they would do.\n";
 
 /* What the server makes; the agent's own are asked for by the agent. */
-static const char *const leaves[] = {"apiserver", "apiserver-kubelet-client", "peer", "admin", "kubelet"};
+static const char *const leaves[] = {"apiserver", "apiserver-kubelet-client", "front-proxy-client", "peer", "admin", "kubelet"};
 
 static int by_name(const void *a, const void *b)
 {

@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "cli/local.h"
 #include "io/x509.h"
+#include "orchestrator/apiserver/front_proxy.h"
 
 #define CA_DAYS 3650
 #define LEAF_DAYS 365
@@ -87,7 +88,7 @@ void pki_ca_fini(struct pki_ca *ca)
 }
 
 /* The one that belongs to the key: while the CA is being replaced there are two. */
-static int find_signer(const char *dir, struct pki_ca *ca, struct err *e)
+static int find_signer(const char *dir, const char *name, struct pki_ca *ca, struct err *e)
 {
 	struct str rest = str_from(ca->trusted), one;
 	int rv;
@@ -95,30 +96,35 @@ static int find_signer(const char *dir, struct pki_ca *ca, struct err *e)
 	while (x509_pem_next(&rest, &one)) {
 		rv = x509_cert_from_pem(one, &ca->cert, e);
 		if (rv < 0)
-			return err_prefix(e, "%s/ca.crt", dir);
+			return err_prefix(e, "%s/%s.crt", dir, name);
 		if (x509_cert_matches(ca->cert, ca->key)) {
 			ca->pem = str_dup(one);
 			return 0;
 		}
 		x509_cert_free(TAKE(ca->cert));
 	}
-	return err_set(e, ERR_CORRUPT, "%s/ca.crt and ca.key do not belong together", dir);
+	return err_set(e, ERR_CORRUPT, "%s/%s.crt and %s.key do not belong together", dir, name, name);
 }
 
-int pki_ca_load(const char *dir, struct pki_ca *ca, struct err *e)
+static int ca_load(const char *dir, const char *name, struct pki_ca *ca, struct err *e)
 {
 	char path[PATH_MAX];
 	int rv;
 
 	memset(ca, 0, sizeof(*ca));
-	path_of(dir, "ca", ".key", path);
+	path_of(dir, name, ".key", path);
 	rv = x509_key_load(path, &ca->key, e);
-	path_of(dir, "ca", ".crt", path);
+	path_of(dir, name, ".crt", path);
 	if (rv == 0) {
 		ca->trusted = file_read(path, PEM_LIMIT, e);
-		rv = ca->trusted ? find_signer(dir, ca, e) : -(int)ERR_IO;
+		rv = ca->trusted ? find_signer(dir, name, ca, e) : -(int)ERR_IO;
 	}
 	return rv;
+}
+
+int pki_ca_load(const char *dir, struct pki_ca *ca, struct err *e)
+{
+	return ca_load(dir, "ca", ca, e);
 }
 
 static bool has_name(const struct str *names, size_t n, const char *name)
@@ -262,6 +268,42 @@ static int ensure_kubelet(const char *dir, const struct pki_node *n, const struc
 	return ensure_leaf(dir, "kubelet", &spec, ca, e);
 }
 
+/* A CA of this server alone: nobody else's certificates may say who asks. */
+static int make_proxy_ca(const char *dir, const struct pki_node *n, struct err *e)
+{
+	struct x509_key *key = NULL;
+	struct x509_cert *ca = NULL;
+	char cn[300], path[PATH_MAX];
+	int rv = make_key(dir, "front-proxy-ca", &key, e);
+
+	snprintf(cn, sizeof(cn), "kontiki-front-proxy-ca:%.40s", n->name);
+	if (rv == 0)
+		rv = x509_ca_new(cn, CA_DAYS, key, &ca, e);
+	path_of(dir, "front-proxy-ca", ".crt", path);
+	if (rv == 0)
+		rv = x509_cert_save(ca, path, e);
+	x509_key_free(key);
+	x509_cert_free(ca);
+	return rv;
+}
+
+static int ensure_front_proxy(const char *dir, const struct pki_node *n, struct err *e)
+{
+	struct x509_spec spec = {.cn = FRONT_PROXY_NAME, .days = LEAF_DAYS, .client = true};
+	struct pki_ca ca;
+	int rv = 0;
+
+	if (!has_file(dir, "front-proxy-ca.crt") || !has_file(dir, "front-proxy-ca.key"))
+		rv = make_proxy_ca(dir, n, e);
+	if (rv < 0)
+		return rv;
+	rv = ca_load(dir, "front-proxy-ca", &ca, e);
+	if (rv == 0)
+		rv = ensure_leaf(dir, "front-proxy-client", &spec, &ca, e);
+	pki_ca_fini(&ca);
+	return rv;
+}
+
 int pki_ensure_server(const char *dir, const struct pki_node *n, struct err *e)
 {
 	struct x509_spec peer = {.cn = n->name, .orgs = ORGS("kontiki:peers"), .sans = ORGS(n->name, n->addr),
@@ -279,6 +321,8 @@ int pki_ensure_server(const char *dir, const struct pki_node *n, struct err *e)
 		rv = ensure_leaf(dir, "apiserver-kubelet-client", &kubelet_client, &ca, e);
 	if (rv == 0)
 		rv = ensure_kubelet(dir, n, &ca, e);
+	if (rv == 0)
+		rv = ensure_front_proxy(dir, n, e);
 	pki_ca_fini(&ca);
 	return rv;
 }

@@ -6,6 +6,8 @@
  *	sa.key                              signs service-account tokens; the same on every server
  *	apiserver.crt .key                  serves port 6443
  *	apiserver-kubelet-client.crt .key   the apiserver as the kubelets' client
+ *	front-proxy-ca.crt .key             this server's CA for front proxies, which signs nothing else
+ *	front-proxy-client.crt .key         the apiserver as the client of aggregated API servers, CN=front-proxy-client
  *	peer.crt .key                       raft peers, O=kontiki:peers, both directions
  *	kubelet.crt .key                    CN=system:node:NAME O=system:nodes: client of the API, serves port 10250
  *	admin.crt .key                      CN=kubernetes-admin O=system:masters
@@ -46,7 +48,7 @@ struct pki_node {
 	const char *service_ip;  /* first address of the service CIDR */
 	const char *domain;      /* cluster.local */
 };
-/* Leaves that a server needs: apiserver, apiserver-kubelet-client, peer, kubelet. Needs ca.key. */
+/* Leaves that a server needs: apiserver, apiserver-kubelet-client, front-proxy-client, peer, kubelet. Needs ca.key. */
 int pki_ensure_server(const char *dir, const struct pki_node *, struct err *e);
 /* kubelet.* alone, for a server's CA on behalf of a node. */
 int pki_ensure_kubelet(const char *dir, const struct pki_node *, struct err *e);

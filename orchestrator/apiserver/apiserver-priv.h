@@ -14,17 +14,23 @@
 #include "orchestrator/apiserver/apiserver.h"
 #include "orchestrator/apiserver/request.h"
 
+struct aggregate_docs;
+struct aggregate_index;
+struct aggregator;
 struct api_authn;
+struct api_service;
 struct audit;
 struct authz_state;
 struct convert_pool;
 struct custom_def;
 struct custom_index;
 struct flow_state;
+struct front_proxy;
 struct http_client;
 struct kv;
 struct quota_state;
 struct service_clients;
+struct service_server;
 struct store;
 struct tls_ctx;
 struct watch_hub;
@@ -68,6 +74,7 @@ struct api_loop {
 	struct convert_pool *conversions; /* likewise */
 	struct service_clients *services; /* api__services */
 	struct flow_state *flow;     /* of a serve loop; else NULL */
+	struct aggregate_index *aggregates; /* api__aggregates */
 	struct map openapi;          /* documents with custom resources, as of openapi_epoch */
 	uint64_t openapi_epoch;
 	struct map kubelets;        /* "ip:port" -> struct http_client */
@@ -86,6 +93,7 @@ struct apiserver {
 	struct tls_ctx *tls, *kubelet_tls;
 	struct api_authn *authn;
 	struct audit *audit; /* NULL: none */
+	struct front_proxy *front_proxy; /* NULL: aggregated servers do not know us */
 	struct str ca_pem;
 	pthread_mutex_t lock; /* `loops` and stopping */
 	struct list loops;    /* api_loop.link */
@@ -102,6 +110,8 @@ struct apiserver {
 	atomic_int n_trips; /* messages between serve loops that are under way */
 	atomic_int n_open;  /* serve loops that are not closed yet */
 	struct api_bootstrap *bootstrap;
+	struct aggregator *aggregator;
+	struct aggregate_docs *docs; /* under `lock`; aggregate_docs.h */
 	int64_t started_s;
 };
 
@@ -118,6 +128,15 @@ void api__loop_put(struct api_loop *);
 
 /* The servers that this loop sends requests on to; made when first asked. */
 struct service_clients *api__services(struct api_loop *);
+
+/* aggregate_proxy.c: the APIServices; made when first asked, serve loops have it from the start. */
+struct aggregate_index *api__aggregates(struct api_loop *);
+/* Another server answers the request. */
+bool api__is_remote(struct api_request *);
+/* It does: a step's last act. */
+enum step_result aggregate_pass_on(struct api_request *, const struct api_service *);
+/* Where the server of a remote one is, and who we are to it; in the arena. */
+int aggregate_server(struct apiserver *, struct arena *, const struct api_service *, struct service_server *ret, struct err *);
 
 /* A whole file, appended to out. */
 int api_file_read(const char *path, size_t limit, struct buf *out, struct err *);
@@ -145,6 +164,7 @@ api_step_fn api__route_custom, api__custom_parent;
 api_step_fn api__authenticate; /* authn.c */
 api_step_fn api__flow;         /* flow.c */
 api_step_fn api__authorize;    /* authz.c */
+api_step_fn api__aggregate;    /* aggregate_proxy.c */
 api_step_fn api__non_resource; /* paths.c */
 api_step_fn api__decode_object, api__decode_patch, api__decode_delete_options; /* decode.c */
 api_step_fn api__read_point, api__get, api__list;                              /* read.c */

@@ -19,8 +19,12 @@
 #include "orchestrator/apiserver/authz_state.h"
 #include "orchestrator/apiserver/bootstrap.h"
 #include "orchestrator/apiserver/convert.h"
+#include "orchestrator/apiserver/aggregate_docs.h"
+#include "orchestrator/apiserver/aggregate_index.h"
+#include "orchestrator/apiserver/aggregator.h"
 #include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/flow.h"
+#include "orchestrator/apiserver/front_proxy.h"
 #include "orchestrator/apiserver/quota_state.h"
 #include "orchestrator/apiserver/custom_index.h"
 #include "orchestrator/apiserver/service_clients.h"
@@ -60,6 +64,7 @@ static void loop_context_free(struct api_loop *al)
 	convert_pool_free(al->conversions);
 	webhook_state_free(al->hooks);
 	service_clients_free(al->services);
+	aggregate_index_free(al->aggregates);
 	api__openapi_forget(al);
 	watch_hub_free(al->hub);
 	api__event_cache_free(al->events);
@@ -141,6 +146,9 @@ static const char *own(const char *s)
 	X(audit_log_path)                                                                                              \
 	X(encryption_file)                                                                                             \
 	X(sa_verify_keys)                                                                                              \
+	X(front_proxy_cert)                                                                                            \
+	X(front_proxy_key)                                                                                             \
+	X(front_proxy_ca)                                                                                              \
 	X(requestheader_ca)                                                                                            \
 	X(requestheader_names)                                                                                         \
 	X(oidc.issuer)                                                                                                 \
@@ -233,7 +241,7 @@ static int tls_open(struct apiserver *srv, struct err *e)
 			tls_ctx_new_files(&client, c->kubelet_client_cert, c->kubelet_client_key, c->ca, &srv->kubelet_tls,
 					e) < 0)
 		return err_prefix(e, "kubelet client certificate");
-	return 0;
+	return c->front_proxy_cert ? front_proxy_new(c->front_proxy_cert, c->front_proxy_key, c->front_proxy_ca, &srv->front_proxy, e) : 0;
 }
 
 #define ENCRYPTION_MAX (1 << 20)
@@ -277,6 +285,7 @@ static int serve_open(struct apiserver *srv, unsigned i, const char *address, st
 	al->quotas = quota_state_new(srv->store, al->hub);
 	api__custom(al);
 	al->flow = flow_state_new(al, i);
+	api__aggregates(al);
 	srv->serve[srv->n_serve++] = al;
 	return api__front_open(al, &hc, e);
 }
@@ -306,6 +315,8 @@ static void free_all(struct apiserver *srv)
 	audit_close(srv->audit);
 	tls_ctx_unref(srv->tls);
 	tls_ctx_unref(srv->kubelet_tls);
+	front_proxy_free(srv->front_proxy);
+	aggregate_docs_unref(srv->docs);
 	cfg_free(&srv->cfg);
 	pthread_mutex_destroy(&srv->lock);
 	free(srv);
@@ -351,6 +362,7 @@ int apiserver_start(const struct apiserver_cfg *cfg, struct kv *kv, struct apise
 		return -e->code;
 	}
 	bootstrap_start(srv);
+	aggregator_start(srv);
 	if (authn_oidc(srv->authn))
 		oidc_start(authn_oidc(srv->authn), srv->serve[0]->loop);
 	for (unsigned i = 0; i < srv->n_serve; i++)
@@ -406,18 +418,25 @@ static void loop_closing(void *arg)
 	http_server_close(al->http, DRAIN_MS, front_closed, al);
 }
 
+static void aggregator_closing(void *arg)
+{
+	struct api_loop *al = arg;
+
+	aggregator_stop(al->srv, loop_closing, al);
+}
+
 static void bootstrap_closing(void *arg)
 {
 	struct api_loop *al = arg;
 
-	bootstrap_stop(al->srv, loop_closing, al);
+	bootstrap_stop(al->srv, aggregator_closing, al);
 }
 
 static void stop_run(struct loop_msg *m)
 {
 	struct api_loop *al = container_of(m, struct api_loop, msg);
 
-	/* The bootstrap has a client on the first loop, the issuer's keys are fetched there: they go first. */
+	/* Bootstrap and aggregator have clients on the first loop, the issuer's keys are fetched there: they go first. */
 	if (al == al->srv->serve[0] && authn_oidc(al->srv->authn))
 		oidc_stop(authn_oidc(al->srv->authn), bootstrap_closing, al);
 	else if (al == al->srv->serve[0])
@@ -467,6 +486,8 @@ int apiserver_reload(struct apiserver *srv, struct err *e)
 		return -e->code;
 	if (srv->kubelet_tls && tls_ctx_reload_files(srv->kubelet_tls, &client, c->kubelet_client_cert,
 						c->kubelet_client_key, c->ca, e) < 0)
+		return -e->code;
+	if (srv->front_proxy && front_proxy_load(srv->front_proxy, e) < 0)
 		return -e->code;
 	return encryption_open(srv, e);
 }

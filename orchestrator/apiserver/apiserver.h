@@ -41,6 +41,7 @@ struct apiserver_cfg {
 	const char *requestheader_ca, *requestheader_names; /* a front proxy's CA file and certificate names ("a,b"); NULL: none */
 	struct oidc_cfg oidc;   /* issuer NULL: none */
 	const char *sa_trusted; /* a file of keys that are trusted too while it is there (the signing key is being replaced); NULL: none */
+	const char *front_proxy_cert, *front_proxy_key, *front_proxy_ca; /* who we are to aggregated API servers; NULL: nobody */
 	const char *sa_key;     /* signs service-account tokens (private key); the public half checks them */
 	const char *kubelet_client_cert, *kubelet_client_key; /* for log, exec, attach, portforward; NULL: no such */
 	const char *token_file; /* "token,user,uid,group|group" lines; NULL: none */

@@ -1,12 +1,15 @@
 /*
  * Discovery: /api, /apis and below, plain (one document a group or version) and aggregated (everything in one). All of it is
- * made from the rows of proto/resource.def and the custom resources that the loop knows; see "Kubernetes API Concepts", API discovery.
+ * made from the rows of proto/resource.def, the custom resources that the loop knows, and what other servers say about the group
+ * versions that APIServices give to them; see "Kubernetes API Concepts", API discovery.
  */
 #include "orchestrator/apiserver/paths.h"
 
 #include <string.h>
 
 #include "base/util.h"
+#include "orchestrator/apiserver/aggregate_docs.h"
+#include "orchestrator/apiserver/aggregate_index.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/custom_index.h"
 #include "orchestrator/apiserver/strategy.h"
@@ -30,15 +33,86 @@ static struct json *array_at(struct arena *a, struct json *o, const char *key)
 	return v;
 }
 
-/* All that is served: the rows of the table, then custom resources. */
-struct served {
-	struct arena *a;
+/* A group version: resources of ours, or those that another server says it has. */
+struct group_version {
+	const char *api_version;
 	const struct resource **v;
 	size_t n;
+	bool remote;
+	const struct json *list; /* of a remote one; NULL: it cannot say now */
 };
-#define SERVED_FOR_EACH(r, all)                                                                                        \
-	for (size_t r##_i = 0; r##_i < (all)->n; r##_i++)                                                              \
-		for (const struct resource *r = (all)->v[r##_i]; r; r = NULL)
+
+/* All that is served, in the order in which it is shown. */
+struct served {
+	struct api_request *req;
+	struct arena *a;
+	struct aggregate_gv *v; /* `what`: struct group_version */
+	size_t n;
+};
+
+static struct group_version *of(const struct aggregate_gv *gv)
+{
+	return (struct group_version *)(uintptr_t)gv->what;
+}
+
+static struct group_version *find(const struct served *all, const char *group, const char *version)
+{
+	/* Most often it is the one that was added last. */
+	for (size_t i = all->n; i-- > 0;)
+		if (strcmp(all->v[i].group, group) == 0 && strcmp(all->v[i].version, version) == 0)
+			return of(&all->v[i]);
+	return NULL;
+}
+
+static struct group_version *add(struct served *all, const char *group, const char *version, bool custom)
+{
+	const struct api_service *s = aggregate_index_find(api__aggregates(all->req->al), str_from(group), str_from(version));
+	struct aggregate_gv *gv;
+
+	all->v = arena_grow(all->a, all->v, all->n * sizeof(all->v[0]), (all->n + 1) * sizeof(all->v[0]));
+	gv = &all->v[all->n++];
+	*gv = (struct aggregate_gv){.group = group, .version = version, .what = arena_new_of(all->a, struct group_version)};
+	of(gv)->api_version = group[0] ? arena_printf(all->a, "%s/%s", group, version) : version;
+	aggregate_priorities(str_from(group), str_from(version), custom, &gv->group_priority, &gv->version_priority);
+	if (s) {
+		gv->group_priority = s->group_priority;
+		gv->version_priority = s->version_priority;
+	}
+	return of(gv);
+}
+
+static void add_resource(struct served *all, const struct resource *r)
+{
+	struct group_version *g = find(all, r->group, r->version);
+
+	if (!g)
+		g = add(all, r->group, r->version, r->custom != NULL);
+	g->v = arena_grow(all->a, g->v, g->n * sizeof(g->v[0]), (g->n + 1) * sizeof(g->v[0]));
+	g->v[g->n++] = r;
+}
+
+/* What another server has takes the place of what we have of the same name. */
+static void add_remote(void *arg, const struct api_service *s)
+{
+	struct served *all = arg;
+	const char *group = arena_cstr(all->a, s->group), *version = arena_cstr(all->a, s->version);
+	struct group_version *g = find(all, group, version);
+	struct aggregate_docs *docs;
+	const struct aggregate_doc *d;
+	struct json *list;
+
+	if (!s->remote || aggregate_is_ours(s->group))
+		return;
+	if (!g)
+		g = add(all, group, version, false);
+	g->remote = true;
+	g->n = 0;
+	docs = aggregate_docs_get(all->req->srv);
+	d = aggregate_docs_find(docs, s->group, s->version);
+	if (d && d->fresh && s->available && json_parse(all->a, arena_str(all->a, d->discovery), NULL, &list, NULL) == 0)
+		g->list = list;
+	aggregate_docs_unref(docs);
+}
 
 static struct served *all_served(struct api_request *req)
 {
@@ -46,24 +120,24 @@ static struct served *all_served(struct api_request *req)
 	const struct resource *const *custom;
 	size_t n;
 
-	custom = custom_index_all(api__custom(req->al), &n);
+	all->req = req;
 	all->a = &req->arena;
-	all->v = arena_new_array(all->a, const struct resource *, n_resources + n);
 	RESOURCE_FOR_EACH (r)
 		if (r->served)
-			all->v[all->n++] = r;
+			add_resource(all, r);
+	custom = custom_index_all(api__custom(req->al), &n);
 	for (size_t i = 0; i < n; i++)
-		all->v[all->n++] = custom[i];
+		add_resource(all, custom[i]);
+	if (aggregate_index_n_remote(api__aggregates(req->al)) > 0)
+		aggregate_index_each(api__aggregates(req->al), add_remote, all);
+	aggregate_sort(all->v, all->n);
 	return all;
 }
 
-/* Is `r` the first of its group (or of its group and version)? Those of one group stand together or not. */
-static bool first_of(const struct served *all, const struct resource *r, bool version)
+/* Those of one group stand together. */
+static bool is_first_of_group(const struct served *all, size_t i)
 {
-	for (size_t i = 0; all->v[i] != r; i++)
-		if (strcmp(all->v[i]->group, r->group) == 0 && (!version || strcmp(all->v[i]->version, r->version) == 0))
-			return false;
-	return true;
+	return i == 0 || strcmp(all->v[i - 1].group, all->v[i].group) != 0;
 }
 
 static void verbs(struct arena *a, struct json *o, unsigned bits)
@@ -95,12 +169,12 @@ static void group_version_of(const char *api_version, struct str *ret_group, str
 
 /* --- Plain ------------------------------------------------------------------------------------------------ */
 
-static struct json *version_entry(struct arena *a, const struct resource *r)
+static struct json *version_entry(struct arena *a, const struct aggregate_gv *gv)
 {
 	struct json *v = json_new_object(a);
 
-	set(a, v, "groupVersion", r->api_version);
-	set(a, v, "version", r->version);
+	set(a, v, "groupVersion", of(gv)->api_version);
+	set(a, v, "version", gv->version);
 	return v;
 }
 
@@ -110,12 +184,12 @@ static struct json *group_doc(const struct served *all, const char *group)
 	struct json *g = json_new_object(a);
 
 	set(a, g, "name", group);
-	SERVED_FOR_EACH (r, all) {
-		if (strcmp(r->group, group) != 0 || !first_of(all, r, true))
+	for (size_t i = 0; i < all->n; i++) {
+		if (strcmp(all->v[i].group, group) != 0)
 			continue;
-		json_push(a, array_at(a, g, "versions"), version_entry(a, r));
+		json_push(a, array_at(a, g, "versions"), version_entry(a, &all->v[i]));
 		if (!json_getc(g, "preferredVersion"))
-			json_setc(a, g, "preferredVersion", version_entry(a, r));
+			json_setc(a, g, "preferredVersion", version_entry(a, &all->v[i]));
 	}
 	return g;
 }
@@ -154,29 +228,28 @@ static struct json *sub_entry(struct arena *a, const struct resource *r, const s
 
 static struct json *resource_list(const struct served *all, const char *group, const char *version)
 {
+	const struct group_version *g = find(all, group, version);
 	struct arena *a = all->a;
 	struct json *doc = json_new_object(a), *list = json_new_array(a);
-	bool found = false;
 
+	/* What is another server's has been passed on to it. */
+	if (!g || g->remote)
+		return NULL;
 	set(a, doc, "kind", "APIResourceList");
 	set(a, doc, "apiVersion", "v1");
-	SERVED_FOR_EACH (r, all) {
+	set(a, doc, "groupVersion", g->api_version);
+	for (size_t i = 0; i < g->n; i++) {
 		const struct resource_sub *subs;
 		size_t n;
 
-		if (strcmp(r->group, group) != 0 || strcmp(r->version, version) != 0)
-			continue;
-		if (!found)
-			set(a, doc, "groupVersion", r->api_version);
-		found = true;
-		json_push(a, list, resource_entry(a, r));
-		subs = resource_subs(r, &n);
-		for (size_t i = 0; i < n; i++)
-			if (subs[i].served)
-				json_push(a, list, sub_entry(a, r, &subs[i]));
+		json_push(a, list, resource_entry(a, g->v[i]));
+		subs = resource_subs(g->v[i], &n);
+		for (size_t k = 0; k < n; k++)
+			if (subs[k].served)
+				json_push(a, list, sub_entry(a, g->v[i], &subs[k]));
 	}
 	json_setc(a, doc, "resources", list);
-	return found ? doc : NULL;
+	return doc;
 }
 
 /* --- Aggregated --------------------------------------------------------------------------------------------- */
@@ -223,15 +296,19 @@ static struct json *resource_discovery(struct arena *a, const struct resource *r
 	return o;
 }
 
-static struct json *version_discovery(const struct served *all, const struct resource *first)
+static struct json *version_discovery(const struct served *all, const struct aggregate_gv *gv)
 {
+	const struct group_version *g = of(gv);
 	struct arena *a = all->a;
-	struct json *v = json_new_object(a), *list = json_new_array(a);
+	struct json *v, *list;
 
-	set(a, v, "version", first->version);
-	SERVED_FOR_EACH (r, all)
-		if (strcmp(r->api_version, first->api_version) == 0)
-			json_push(a, list, resource_discovery(a, r));
+	if (g->remote)
+		return aggregate_version(a, gv->group, gv->version, g->list);
+	v = json_new_object(a);
+	list = json_new_array(a);
+	set(a, v, "version", gv->version);
+	for (size_t i = 0; i < g->n; i++)
+		json_push(a, list, resource_discovery(a, g->v[i]));
 	json_setc(a, v, "resources", list);
 	set(a, v, "freshness", "Current");
 	return v;
@@ -246,20 +323,19 @@ static struct json *aggregated(const struct served *all, const char *api_version
 	json_setc(a, doc, "apiVersion", json_newf(a, "apidiscovery.k8s.io/%s", api_version));
 	json_setc(a, doc, "metadata", json_new_object(a));
 	json_setc(a, doc, "items", items);
-	SERVED_FOR_EACH (r, all) {
+	for (size_t i = 0; i < all->n; i++) {
 		struct json *g, *meta;
 
-		if (!first_of(all, r, false) || core != (r->group[0] == '\0'))
+		if (!is_first_of_group(all, i) || core != (all->v[i].group[0] == '\0'))
 			continue;
 		g = json_new_object(a);
 		meta = json_new_object(a);
 		if (!core)
-			set(a, meta, "name", r->group);
+			set(a, meta, "name", all->v[i].group);
 		json_setc(a, meta, "creationTimestamp", json_new_null(a));
 		json_setc(a, g, "metadata", meta);
-		SERVED_FOR_EACH (v, all)
-			if (strcmp(v->group, r->group) == 0 && first_of(all, v, true))
-				json_push(a, array_at(a, g, "versions"), version_discovery(all, v));
+		for (size_t k = i; k < all->n && strcmp(all->v[k].group, all->v[i].group) == 0; k++)
+			json_push(a, array_at(a, g, "versions"), version_discovery(all, &all->v[k]));
 		json_push(a, items, g);
 	}
 	return doc;
@@ -281,13 +357,12 @@ void api_discovery_paths(struct api_request *req, struct json *paths)
 	const struct served *all = all_served(req);
 	struct arena *a = all->a;
 
-	SERVED_FOR_EACH (r, all) {
-		const char *root = r->group[0] ? "/apis" : "/api";
+	for (size_t i = 0; i < all->n; i++) {
+		const char *group = all->v[i].group, *root = group[0] ? "/apis" : "/api";
 
-		if (r->group[0] && first_of(all, r, false))
-			json_push(a, paths, json_newf(a, "%s/%s", root, r->group));
-		if (first_of(all, r, true))
-			json_push(a, paths, json_newf(a, "%s/%s", root, r->api_version));
+		if (group[0] && is_first_of_group(all, i))
+			json_push(a, paths, json_newf(a, "%s/%s", root, group));
+		json_push(a, paths, json_newf(a, "%s/%s", root, of(&all->v[i])->api_version));
 	}
 }
 
@@ -333,9 +408,9 @@ enum step_result api_path_apis(struct api_request *req, struct str rest)
 		doc = json_new_object(a);
 		set(a, doc, "kind", "APIGroupList");
 		set(a, doc, "apiVersion", "v1");
-		SERVED_FOR_EACH (r, all)
-			if (r->group[0] && first_of(all, r, false))
-				json_push(a, groups, group_doc(all, r->group));
+		for (size_t i = 0; i < all->n; i++)
+			if (all->v[i].group[0] && is_first_of_group(all, i))
+				json_push(a, groups, group_doc(all, all->v[i].group));
 		json_setc(a, doc, "groups", groups);
 		return api_answer_dom(req, 200, schema_type_find("meta.v1.APIGroupList"), doc);
 	}

@@ -205,6 +205,34 @@ static bool front_read_body(struct api_request *req)
 	return false;
 }
 
+static void front_body_data(struct http_request *r, struct str bytes, bool end)
+{
+	struct front_request *f = r->user;
+
+	if (f->req && f->req->on_body && !f->req->canceled)
+		f->req->on_body(f->req, bytes, end);
+}
+
+static bool front_stream_body(struct api_request *req)
+{
+	struct front_request *f = req->owner;
+
+	if (!f->http->has_body || f->body_asked)
+		return false;
+	http_request_read_start(f->http, front_body_data);
+	return true;
+}
+
+static void front_hold_body(struct api_request *req, bool hold)
+{
+	struct front_request *f = req->owner;
+
+	if (hold)
+		http_request_read_stop(f->http);
+	else
+		http_request_read_start(f->http, front_body_data);
+}
+
 static const struct api_responder front_responder = {
 		.respond = front_respond,
 		.begin = front_begin,
@@ -214,6 +242,8 @@ static const struct api_responder front_responder = {
 		.abort = front_abort,
 		.upgrade = front_upgrade,
 		.read_body = front_read_body,
+		.stream_body = front_stream_body,
+		.hold_body = front_hold_body,
 };
 
 static void front_cancel(struct http_request *r)

@@ -4,6 +4,15 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/admission.c orchestrator/apiserver/admission.h \
 	orchestrator/apiserver/admit_csr.c orchestrator/apiserver/admit_limits.c orchestrator/apiserver/admit_node.c \
 	orchestrator/apiserver/admit_podsecurity.c orchestrator/apiserver/admit_quota.c \
+	orchestrator/apiserver/aggregate.c orchestrator/apiserver/aggregate.h \
+	orchestrator/apiserver/aggregate_index.c orchestrator/apiserver/aggregate_index.h \
+	orchestrator/apiserver/aggregate_discovery.c \
+	orchestrator/apiserver/aggregate_docs.c orchestrator/apiserver/aggregate_docs.h \
+	orchestrator/apiserver/aggregate_openapi.c orchestrator/apiserver/aggregate_openapi.h \
+	orchestrator/apiserver/aggregate_proxy.c \
+	orchestrator/apiserver/aggregator.c orchestrator/apiserver/aggregator.h orchestrator/apiserver/aggregator-priv.h \
+	orchestrator/apiserver/aggregator_remote.c \
+	orchestrator/apiserver/front_proxy.c orchestrator/apiserver/front_proxy.h \
 	orchestrator/apiserver/amounts.c orchestrator/apiserver/amounts.h \
 	orchestrator/apiserver/answer.c orchestrator/apiserver/answer.h \
 	orchestrator/apiserver/apiserver.c orchestrator/apiserver/apiserver.h orchestrator/apiserver/apiserver-priv.h \
@@ -38,6 +47,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/flow_config.c orchestrator/apiserver/flow_config.h \
 	orchestrator/apiserver/flow_default.c orchestrator/apiserver/flow_default.h orchestrator/apiserver/flow_default.def \
 	orchestrator/apiserver/flow_limits.c orchestrator/apiserver/flow_limits.h \
+	orchestrator/apiserver/forward.c orchestrator/apiserver/forward.h \
 	orchestrator/apiserver/http_front.c \
 	orchestrator/apiserver/join_token.c orchestrator/apiserver/join_token.h \
 	orchestrator/apiserver/jwt.c orchestrator/apiserver/jwt.h \
@@ -69,6 +79,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/reviews.c orchestrator/apiserver/reviews_access.c \
 	orchestrator/apiserver/strategy_rbac.c \
 	orchestrator/apiserver/read.c orchestrator/apiserver/read.h \
+	orchestrator/apiserver/relay.c orchestrator/apiserver/relay.h \
 	orchestrator/apiserver/request.c orchestrator/apiserver/request.h \
 	orchestrator/apiserver/scale.c \
 	orchestrator/apiserver/service_clients.c orchestrator/apiserver/service_clients.h \

@@ -5,8 +5,7 @@
  *	/api/v1/namespaces/NS/services/[SCHEME:]NAME[:PORT]/proxy/PATH     one of its ready endpoints
  *	/api/v1/nodes/[SCHEME:]NAME[:PORT]/proxy/PATH                      the kubelet (with our certificate), or another port
  *
- * Credentials stay here; the backend hears who was asked in X-Forwarded-*. The answer is streamed as fast as the client takes it.
- * An upgrade is joined to the backend's after both said 101. Location headers are rewritten to lead through the proxy; the text of
+ * Credentials stay here; the backend hears who was asked in X-Forwarded-*. Bodies are streamed both ways, upgrades joined (relay.h). Location headers are rewritten to lead through the proxy; the text of
  * pages is not.
  */
 #include <stdlib.h>
@@ -14,33 +13,24 @@
 #include "base/clock.h"
 #include "base/util.h"
 #include "io/http_client.h"
-#include "io/splice.h"
-#include "io/stream.h"
 #include "io/tls.h"
 #include "orchestrator/apiserver/admission.h"
-#include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/backend.h"
+#include "orchestrator/apiserver/forward.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/proxy_target.h"
+#include "orchestrator/apiserver/relay.h"
 #include "orchestrator/apiserver/strategies.h"
 #include "proto/resource.h"
 
-#define MAX_HEADERS 128
-#define STREAM_HIGH (512u << 10)
-#define STREAM_LOW (128u << 10)
 #define HEADER_TIMEOUT_MS 60000
-#define FORWARDED 4 /* headers that we add */
 
-/* A call under way: req->stream. */
+/* A call under way. */
 struct proxy_call {
-	struct api_request *req;
-	struct http_call call;
+	struct relay relay;
 	struct http_client *own; /* a client for this call alone; NULL: the kubelet's */
-	char *path;
 	const char *address;
-	struct http_header headers[MAX_HEADERS];
-	bool streaming, paused;
 };
 
 /* --- Where to -------------------------------------------------------------------------------------------------------------- */
@@ -124,183 +114,53 @@ static enum step_result find_target(struct api_request *req, struct proxy_call *
 
 /* --- What is passed on ----------------------------------------------------------------------------------------------------- */
 
-/* Of one connection, or ours alone. */
-static bool stays(const struct http_header *h, bool upgrade)
-{
-	static const char *const names[] = {"authorization", "keep-alive", "proxy-authenticate", "proxy-authorization",
-			"proxy-connection", "te", "trailer", "transfer-encoding", "content-length", "host", "accept-encoding"};
-
-	for (size_t i = 0; i < ARRAY_LEN(names); i++)
-		if (str_ieq(h->name, str_from(names[i])))
-			return true;
-	if (!upgrade && (str_ieq(h->name, STR("connection")) || str_ieq(h->name, STR("upgrade"))))
-		return true;
-	if (h->name.n > 12 && str_ieq(str_sub(h->name, 0, 12), STR("impersonate-")))
-		return true;
-	/* A token in the list of WebSocket protocols is for us. */
-	return str_ieq(h->name, STR("sec-websocket-protocol")) &&
-	       str_search(h->value, STR("base64url.bearer.authorization.k8s.io.")) >= 0;
-}
-
-static size_t request_headers(struct api_request *req, struct http_header *out, bool upgrade)
-{
-	struct str host, rest;
-	size_t n = 0;
-
-	for (size_t i = 0; i < req->headers.n && n < MAX_HEADERS - FORWARDED; i++)
-		if (!stays(&req->headers.h[i], upgrade) && req->headers.h[i].name.p[0] != ':')
-			out[n++] = req->headers.h[i];
-	str_cut(req->remote, ':', &host, &rest);
-	out[n++] = (struct http_header){STR("X-Forwarded-For"), host};
-	out[n++] = (struct http_header){STR("X-Forwarded-Host"), http_header_get(&req->headers, "host")};
-	out[n++] = (struct http_header){STR("X-Forwarded-Proto"), STR("https")};
-	out[n++] = (struct http_header){STR("X-Forwarded-Uri"), req->path};
-	return n;
-}
-
 /* The proxy's own path, up to the word proxy. */
 static struct str base_of(const struct api_request *req)
 {
 	return str_sub(req->path, 0, req->path.n - MIN(req->at.sub_path.n, req->path.n));
 }
 
-static size_t answer_headers(struct proxy_call *p, struct http_header *out)
+static bool answer_header(struct relay *r, struct http_header *h)
 {
-	struct api_request *req = p->req;
-	size_t n = 0;
+	struct proxy_call *p = container_of(r, struct proxy_call, relay);
+	struct str v;
 
-	for (size_t i = 0; i < p->call.response.n && n < MAX_HEADERS; i++) {
-		struct http_header h = p->call.response.h[i];
-
-		/* The date is set by who answers: us. */
-		if (stays(&h, false) || h.name.p[0] == ':' || str_ieq(h.name, STR("date")) || (h.name.n > 15 && str_ieq(str_sub(h.name, 0, 15), STR("access-control-"))))
-			continue;
-		h.name = arena_str(&req->arena, h.name);
-		h.value = arena_str(&req->arena, h.value);
-		if (str_ieq(h.name, STR("location"))) {
-			struct str v = proxy_location(&req->arena, h.value, p->address, base_of(req));
-
-			h.value = v.p ? v : h.value;
-		}
-		out[n++] = h;
-	}
-	return n;
-}
-
-static char *backend_path(const struct api_request *req)
-{
-	struct str before, query;
-	struct buf b = BUF_INIT;
-	size_t n;
-
-	backend_escape(&b, req->at.sub_path.n > 0 ? req->at.sub_path : STR("/"), true);
-	if (str_cut(req->target, '?', &before, &query))
-		buf_printf(&b, "?%.*s", STR_FMT(query));
-	return buf_take(&b, &n);
-}
-
-/* --- The call -------------------------------------------------------------------------------------------------------------- */
-
-static void proxy_free(struct proxy_call *p)
-{
-	p->req->stream = NULL;
-	p->req->on_cancel = NULL;
-	p->req->on_drain = NULL;
-	http_call_fini(&p->call);
-	if (p->own)
-		http_client_close(p->own, NULL, NULL);
-	free(p->path);
-	free(p);
-}
-
-static void proxy_canceled(struct api_request *req)
-{
-	struct proxy_call *p = req->stream;
-
-	http_call_cancel(&p->call); /* done follows */
-}
-
-static void proxy_drained(struct api_request *req)
-{
-	struct proxy_call *p = req->stream;
-
-	if (p && p->paused && req->responder->queued(req) < STREAM_LOW) {
-		p->paused = false;
-		http_call_resume(&p->call);
-	}
-}
-
-static void proxy_headers(struct http_call *call)
-{
-	struct proxy_call *p = container_of(call, struct proxy_call, call);
-	struct http_header h[MAX_HEADERS];
-	struct api_request *req = p->req;
-
-	if (req->canceled || call->status == 101)
-		return;
-	p->streaming = true;
-	req->on_drain = proxy_drained;
-	req->responder->begin(req, call->status, h, answer_headers(p, h));
-}
-
-static void proxy_data(struct http_call *call, struct str bytes)
-{
-	struct proxy_call *p = container_of(call, struct proxy_call, call);
-	struct api_request *req = p->req;
-
-	if (req->canceled || !p->streaming)
-		return;
-	req->responder->write(req, bytes);
-	if (!p->paused && req->responder->queued(req) > STREAM_HIGH) {
-		p->paused = true;
-		http_call_pause(&p->call);
-	}
-}
-
-/* Both said 101: from now on they speak for themselves. */
-static bool join(struct proxy_call *p, struct err *e)
-{
-	struct api_request *req = p->req;
-	struct http_header h[MAX_HEADERS];
-	struct stream *theirs = http_call_take_stream(&p->call), *ours;
-	size_t n = 0;
-
-	if (!theirs)
+	if (h->name.n > 15 && str_ieq(str_sub(h->name, 0, 15), STR("access-control-")))
 		return false;
-	for (size_t i = 0; i < p->call.response.n && n < MAX_HEADERS; i++)
-		if (!str_ieq(p->call.response.h[i].name, STR("content-length")))
-			h[n++] = (struct http_header){arena_str(&req->arena, p->call.response.h[i].name),
-					arena_str(&req->arena, p->call.response.h[i].value)};
-	ours = req->canceled || !req->responder->upgrade ? NULL : req->responder->upgrade(req, h, n, e);
-	if (!ours) {
-		stream_close(theirs, NULL, NULL);
-		return false;
+	if (str_ieq(h->name, STR("location"))) {
+		v = proxy_location(&r->req->arena, h->value, p->address, base_of(r->req));
+		h->value = v.p ? v : h->value;
 	}
-	stream_splice(ours, theirs, NULL, NULL);
 	return true;
 }
 
-static void proxy_done(struct http_call *call, const struct err *e)
+static void proxy_failed(struct api_request *req, const struct err *why)
 {
-	struct proxy_call *p = container_of(call, struct proxy_call, call);
-	struct api_request *req = p->req;
-	struct err why = e ? *e : (struct err)ERR_INIT;
-	bool streaming = p->streaming, joined = !e && call->status == 101 && join(p, &why);
+	api_fail(req, ERR_UNAVAILABLE, "error trying to reach service: %s", why->text);
+	req->fail.http_status = 503;
+	api_request_failed(req);
+}
 
-	proxy_free(p);
-	if (joined) {
-		api_request_finish(req);
-	} else if (req->canceled || (streaming && e)) {
-		req->responder->abort(req);
-		api_request_finish(req);
-	} else if (streaming) {
-		req->responder->end(req);
-		api_request_finish(req);
-	} else {
-		api_fail(req, ERR_UNAVAILABLE, "error trying to reach service: %s", why.text);
-		req->fail.http_status = 503;
-		api_request_failed(req);
-	}
+static void proxy_closed(struct relay *r)
+{
+	struct proxy_call *p = container_of(r, struct proxy_call, relay);
+
+	if (p->own)
+		http_client_close(p->own, NULL, NULL);
+	free(p);
+}
+
+/* Pages come as they are, not packed: their backends need not know who unpacks. */
+static struct http_headers request_headers(struct api_request *req, bool upgrade)
+{
+	struct http_headers h = forward_headers(&req->arena, &req->headers, upgrade, req->remote, req->path);
+	size_t n = 0;
+
+	for (size_t i = 0; i < h.n; i++)
+		if (!str_ieq(h.h[i].name, STR("accept-encoding")))
+			h.h[n++] = h.h[i];
+	h.n = n;
+	return h;
 }
 
 /* As upstream: what has no path at all is asked again with one, so that relative links of pages lead through the proxy. */
@@ -329,28 +189,21 @@ static enum step_result proxy_start(struct api_request *req)
 			!str_has_suffix(req->path, STR("/")))
 		return redirect(req);
 	p = xcalloc(1, sizeof(*p));
-	p->req = req;
 	r = find_target(req, p, &client);
 	if (r != STEP_NEXT) {
 		free(p);
 		return r;
 	}
-	p->path = backend_path(req);
-	p->call.method = arena_cstr(&req->arena, req->method);
-	p->call.path = p->path;
-	p->call.body = req->body;
-	p->call.headers = p->headers;
-	p->call.n_headers = request_headers(req, p->headers, upgrade);
-	p->call.upgrade = upgrade;
-	p->call.header_timeout_ms = HEADER_TIMEOUT_MS;
-	p->call.on_headers = proxy_headers;
-	p->call.on_data = proxy_data;
-	p->call.done = proxy_done;
-	req->stream = p;
-	req->on_cancel = proxy_canceled;
-	req->waiting = true;
-	http_call_start(client, &p->call);
-	return STEP_DONE;
+	p->relay = (struct relay){.req = req,
+			.client = client,
+			.path = relay_path(req, req->at.sub_path.n > 0 ? req->at.sub_path : STR("/")).p,
+			.headers = request_headers(req, upgrade),
+			.upgrade = upgrade,
+			.header_timeout_ms = HEADER_TIMEOUT_MS,
+			.header = answer_header,
+			.failed = proxy_failed,
+			.closed = proxy_closed};
+	return relay_start(&p->relay);
 }
 
 const struct api_step strategy_proxy[] = {{"admit", admit_connect}, {"proxy", proxy_start}, {NULL, NULL}};

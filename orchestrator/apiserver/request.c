@@ -27,7 +27,7 @@ static api_step_fn body, route;
 
 static const struct api_step entry[] = {
 		{"authenticate", api__authenticate}, {"audit", api__audit_begin}, {"impersonate", authz_impersonate},
-		{"flow", api__flow}, {"authorize", api__authorize}, {"body", body}, {"route", route}, {NULL, NULL}};
+		{"flow", api__flow}, {"authorize", api__authorize}, {"aggregate", api__aggregate}, {"body", body}, {"route", route}, {NULL, NULL}};
 static const struct api_step non_resource[] = {{"path", api__non_resource}, {NULL, NULL}};
 static const struct api_step get[] = {{"read-point", api__read_point}, {"get", api__get}, {NULL, NULL}};
 static const struct api_step list[] = {{"read-point", api__read_point}, {"list", api__list}, {NULL, NULL}};
@@ -175,6 +175,18 @@ void api_request_resume(struct api_request *req)
 	run(req);
 }
 
+/* What the answer may look like, and the query's options. Where another server answers it is for that one to say what it takes. */
+static void options(struct api_request *req, struct err *e)
+{
+	struct err more = ERR_INIT;
+
+	api_accept_parse(req, e);
+	if (api_options_parse(&req->query, &req->opt, &more) < 0 && !e->code)
+		*e = more;
+	if (e->code && api__is_remote(req))
+		err_clear(e);
+}
+
 void apiserver_handle(struct api_request *req)
 {
 	struct err e = ERR_INIT;
@@ -184,8 +196,8 @@ void apiserver_handle(struct api_request *req)
 	if (api_target_parse(&req->arena, req->target, &req->path, &req->query, &e) == 0)
 		api_attrs_parse(&req->arena, req->method, req->path, &req->query, &req->at);
 	api_accept_default(req);
-	if (e.code == 0 && !req->fail.err.code && api_accept_parse(req, &e) == 0)
-		api_options_parse(&req->query, &req->opt, &e);
+	if (e.code == 0 && !req->fail.err.code)
+		options(req, &e);
 	if (e.code || req->fail.err.code) {
 		if (!req->fail.err.code)
 			api_fail_err(req, &e);
@@ -237,6 +249,9 @@ static void body_late(struct loop_timer *t)
 
 static enum step_result body(struct api_request *req)
 {
+	/* A proxy streams it. */
+	if (req->at.is_resource && str_eqc(req->at.sub, "proxy"))
+		return STEP_NEXT;
 	if (!req->fail.err.code && req->responder->read_body && !req->responder->read_body(req)) {
 		loop_timer_start(&req->nap, req->al->loop, BODY_MS, body_late);
 		return STEP_WAIT;

@@ -78,6 +78,10 @@ struct api_responder {
 	 * it is there, or req->fail says why not. False: api_request_resume comes, and asks again. NULL: it was there
 	 * from the start. */
 	bool (*read_body)(struct api_request *);
+	/* Instead: the body's bytes come to req->on_body, set behind this call. False: there is no body. NULL: req->body has it. */
+	bool (*stream_body)(struct api_request *);
+	/* Nothing more is read from the client while it is held. */
+	void (*hold_body)(struct api_request *, bool hold);
 	/* Watch events as objects instead of framed bytes; NULL for HTTP. type: "ADDED" ... "ERROR". */
 	void (*event)(struct api_request *, const char *type, struct str object, uint64_t rv);
 };
@@ -229,6 +233,8 @@ struct api_request {
 	void *stream;
 	void (*on_cancel)(struct api_request *);
 	void (*on_drain)(struct api_request *);
+	/* The streamed body: `end` comes once, perhaps with the last bytes. */
+	void (*on_body)(struct api_request *, struct str bytes, bool end);
 };
 
 struct api_request *api_request_new(struct api_loop *, const struct api_responder *, void *owner);

@@ -45,6 +45,9 @@ extern const struct api_step strategy_component_statuses[];
 enum step_result strategy_crd_admit(struct api_request *);
 void strategy_crd_marked(struct api_request *);
 
+/* aggregate_proxy.c */
+enum step_result strategy_api_service_create(struct api_request *);
+
 /* scale.c */
 struct json *strategy_scale_to_view(struct api_request *, struct json *obj);
 enum step_result strategy_scale_from_view(struct api_request *, struct json *view);

@@ -89,3 +89,10 @@ tests_unit_orchestrator_apiserver_test_flow_SOURCES = tests/unit/orchestrator/ap
 tests_unit_orchestrator_apiserver_test_flow_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_flow_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += tests/data/api/flow.jsonl
+UNIT_TESTS += tests/unit/orchestrator/apiserver/test_aggregate
+tests_unit_orchestrator_apiserver_test_aggregate_SOURCES = tests/unit/orchestrator/apiserver/test_aggregate.c \
+	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
+	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
+tests_unit_orchestrator_apiserver_test_aggregate_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_aggregate_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+$(tests_unit_orchestrator_apiserver_test_aggregate_OBJECTS): | $(PROTO_PB_H)

@@ -1,0 +1,210 @@
+#include "orchestrator/apiserver/aggregate_openapi.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/util.h"
+#include "orchestrator/apiserver/aggregate_docs.h"
+#include "proto/json.h"
+
+#define REF "#/definitions/"
+/* Between the two parts of our own document. */
+#define SEAM "},\"definitions\":{"
+
+struct merge {
+	struct arena *arena;
+	struct str paths, definitions; /* ours, without the braces */
+	struct buf new_paths, new_definitions;
+	struct map added, added_paths; /* name -> struct str: its text */
+	struct map renamed;            /* of this document: name -> struct str */
+};
+
+/* The text of a member of one of our two objects; {NULL, 0}: none. Our names need no escapes. */
+static struct str member(struct arena *a, struct str object, struct str name)
+{
+	struct str key = arena_sprintf(a, "\"%.*s\":{", STR_FMT(name)), rest;
+	ptrdiff_t at = str_search(object, key);
+	size_t depth = 0;
+	bool quoted = false;
+
+	if (at < 0)
+		return STR_NULL;
+	rest = str_skip(object, (size_t)at + key.n - 1);
+	for (size_t i = 0; i < rest.n; i++) {
+		if (quoted && rest.p[i] == '\\')
+			i++;
+		else if (rest.p[i] == '"')
+			quoted = !quoted;
+		else if (!quoted && rest.p[i] == '{')
+			depth++;
+		else if (!quoted && rest.p[i] == '}' && --depth == 0)
+			return str_sub(rest, 0, i + 1);
+	}
+	return STR_NULL;
+}
+
+static struct str taken(struct merge *m, struct str name)
+{
+	const struct str *text = map_get(&m->added, name);
+
+	return text ? *text : member(m->arena, m->definitions, name);
+}
+
+/* Under what name a definition goes in: its own, if nobody has it or its content is the same. */
+static struct str name_for(struct merge *m, struct str name, struct str text)
+{
+	struct str as = name, there = taken(m, as);
+
+	for (unsigned v = 2; there.p && !str_eq(there, text); v++) {
+		as = arena_sprintf(m->arena, "%.*s_v%u", STR_FMT(name), v);
+		there = taken(m, as);
+	}
+	return as;
+}
+
+static void remember(struct merge *m, struct map *map, struct str name, struct str text)
+{
+	struct str *p = arena_new_of(m->arena, struct str);
+
+	*p = text;
+	map_put(map, name, p);
+}
+
+static void rename_refs(struct merge *m, struct json *j)
+{
+	struct str ref = json_str(json_getc(j, "$ref"));
+	const struct str *as = str_has_prefix(ref, STR(REF)) ? map_get(&m->renamed, str_skip(ref, strlen(REF))) : NULL;
+
+	if (as)
+		json_setc(m->arena, j, "$ref", json_newf(m->arena, REF "%.*s", STR_FMT(*as)));
+	JSON_ITEMS (it, j)
+		rename_refs(m, it);
+	JSON_MEMBERS (e, j)
+		rename_refs(m, e->value);
+}
+
+static void put(struct buf *b, struct str name, struct str text)
+{
+	if (b->n > 0)
+		buf_add1(b, ',');
+	json_print_string(b, name, 0);
+	buf_add1(b, ':');
+	buf_adds(b, text);
+}
+
+static void add_definitions(struct merge *m, struct json *definitions)
+{
+	/* All new names first: definitions refer to each other. */
+	JSON_MEMBERS (d, definitions) {
+		struct str as = name_for(m, d->key, json_text(m->arena, d->value));
+
+		if (!str_eq(as, d->key))
+			remember(m, &m->renamed, d->key, as);
+	}
+	JSON_MEMBERS (d, definitions) {
+		const struct str *as = map_get(&m->renamed, d->key);
+		struct str name = as ? *as : d->key, text;
+
+		rename_refs(m, d->value);
+		text = json_text(m->arena, d->value);
+		if (taken(m, name).p)
+			continue;
+		remember(m, &m->added, name, text);
+		put(&m->new_definitions, name, text);
+	}
+}
+
+static bool is_below(struct str path, const struct aggregate_doc *d)
+{
+	struct str group, version, rest;
+
+	return str_has_prefix(path, STR("/apis/")) && str_cut(str_skip(path, 6), '/', &group, &rest) && str_eq(group, d->group) &&
+	       (str_cut(rest, '/', &version, &rest), str_eq(version, d->version));
+}
+
+/* A server of several versions says the same for each: that is one document, of all of them. */
+static bool is_of(struct str path, struct str text, const struct aggregate_doc *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(v[i].v2, text) && is_below(path, &v[i]))
+			return true;
+	return false;
+}
+
+static void add_document(struct merge *m, const struct aggregate_doc *d, const struct aggregate_doc *v, size_t n)
+{
+	struct json *doc;
+	struct err e = ERR_INIT;
+
+	if (m->new_paths.n + m->new_definitions.n + d->v2.n > AGGREGATE_V2_MAX || json_parse(m->arena, d->v2, NULL, &doc, &e) < 0) {
+		log_warn("apiserver", "the OpenAPI document of %.*s/%.*s is left out: %s", STR_FMT(d->group), STR_FMT(d->version),
+				e.code ? e.text : "there is too much of them");
+		return;
+	}
+	map_clear(&m->renamed);
+	add_definitions(m, json_getc(doc, "definitions"));
+	JSON_MEMBERS (p, json_getc(doc, "paths")) {
+		if (!is_of(p->key, d->v2, v, n) || map_get(&m->added_paths, p->key) || member(m->arena, m->paths, p->key).p)
+			continue;
+		rename_refs(m, p->value);
+		remember(m, &m->added_paths, p->key, STR(""));
+		put(&m->new_paths, p->key, json_text(m->arena, p->value));
+	}
+}
+
+static bool is_first(const struct aggregate_doc *v, size_t at)
+{
+	for (size_t i = 0; i < at; i++)
+		if (str_eq(v[i].v2, v[at].v2))
+			return false;
+	return v[at].v2.n > 0;
+}
+
+void aggregate_openapi_v2(struct arena *a, struct buf *out, struct str ours, const struct aggregate_doc *v, size_t n)
+{
+	struct merge m = {.arena = a, .new_paths = BUF_INIT, .new_definitions = BUF_INIT};
+	ptrdiff_t seam = str_search(ours, STR(SEAM));
+
+	ASSERT(seam > 0 && str_has_suffix(ours, STR("}}")));
+	buf_init(&m.new_paths, BUF_NO_LIMIT);
+	buf_init(&m.new_definitions, BUF_NO_LIMIT);
+	map_init(&m.added);
+	map_init(&m.added_paths);
+	map_init(&m.renamed);
+	m.paths = str_sub(ours, 0, (size_t)seam);
+	m.definitions = str_sub(ours, (size_t)seam + strlen(SEAM), ours.n - 2);
+	for (size_t i = 0; i < n; i++)
+		if (is_first(v, i))
+			add_document(&m, &v[i], v, n);
+	buf_adds(out, m.paths);
+	buf_printf(out, "%s", m.new_paths.n > 0 ? "," : "");
+	buf_adds(out, buf_str(&m.new_paths));
+	buf_addc(out, SEAM);
+	buf_adds(out, m.definitions);
+	buf_printf(out, "%s", m.new_definitions.n > 0 ? "," : "");
+	buf_adds(out, buf_str(&m.new_definitions));
+	buf_addc(out, "}}");
+	buf_fini(&m.new_paths);
+	buf_fini(&m.new_definitions);
+	map_fini(&m.added);
+	map_fini(&m.added_paths);
+	map_fini(&m.renamed);
+}
+
+void aggregate_openapi_v3_index(struct arena *a, struct buf *out, struct str ours, const struct aggregate_doc *v, size_t n)
+{
+	struct json *doc, *paths;
+
+	if (json_parse(a, ours, NULL, &doc, NULL) < 0)
+		doc = json_new_object(a);
+	paths = json_object_at(a, doc, "paths");
+	for (size_t i = 0; i < n; i++) {
+		struct json *entry = json_new_object(a);
+
+		json_setc(a, entry, "serverRelativeURL", json_new_str(a, v[i].v3_url));
+		if (v[i].v3_url.n > 0)
+			json_set(a, paths, arena_sprintf(a, "apis/%.*s/%.*s", STR_FMT(v[i].group), STR_FMT(v[i].version)), entry);
+	}
+	json_print(out, doc, JSON_COMPACT);
+}

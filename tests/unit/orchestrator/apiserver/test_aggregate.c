@@ -1,0 +1,770 @@
+/* API aggregation: what is decided, alone; then a server that passes requests on to another one over TLS. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/util.h"
+#include "io/http_client.h"
+#include "io/http_server.h"
+#include "io/stream.h"
+#include "io/tls.h"
+#include "io/x509.h"
+#include "orchestrator/apiserver/aggregate.h"
+#include "orchestrator/apiserver/aggregate_docs.h"
+#include "orchestrator/apiserver/aggregate_openapi.h"
+#include "orchestrator/apiserver/apiserver.h"
+#include "orchestrator/apiserver/forward.h"
+#include "orchestrator/apiserver/front_proxy.h"
+#include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/request.h"
+#include "tests/unit/orchestrator/apiserver/rig.h"
+
+#define REG "/apis/apiregistration.k8s.io/v1/apiservices"
+#define FISH "/apis/fish.example.com/v1"
+#define SHOAL FISH "/namespaces/default/fishes"
+
+/* Single quotes stand for double ones. */
+static const char *quoted(const char *text)
+{
+	char *copy = arena_strdup(&rig_arena, text);
+
+	for (char *p = copy; *p; p++)
+		*p = *p == '\'' ? '"' : *p;
+	return copy;
+}
+
+static struct json *parse(const char *text)
+{
+	struct json *doc;
+	struct err e = ERR_INIT;
+
+	if (json_parse(&rig_arena, str_from(quoted(text)), NULL, &doc, &e) < 0)
+		fail_msg("%s: %s", text, e.text);
+	return doc;
+}
+
+/* --- Alone ------------------------------------------------------------------------------------------------------------------- */
+
+static int begin(void **state)
+{
+	(void)state;
+	arena_init(&rig_arena);
+	return 0;
+}
+
+static int end(void **state)
+{
+	(void)state;
+	arena_fini(&rig_arena);
+	return 0;
+}
+
+static void test_path(void **state)
+{
+	static const struct {
+		const char *path, *group, *version;
+	} rows[] = {
+			{"/apis/g.x/v1", "g.x", "v1"},
+			{"/apis/g.x/v1/", "g.x", "v1"},
+			{"/apis/g.x/v1/namespaces/a/b/c", "g.x", "v1"},
+			{"/apis/g.x", NULL, NULL},
+			{"/apis/g.x/", NULL, NULL},
+			{"/apis", NULL, NULL},
+			{"/apis//v1", NULL, NULL},
+			{"/api/v1/pods", NULL, NULL},
+			{"/apisx/g/v1", NULL, NULL},
+	};
+	struct str g, v;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		assert_int_equal(aggregate_path(str_from(rows[i].path), &g, &v), rows[i].group != NULL);
+		assert_true(!rows[i].group || (str_eqc(g, rows[i].group) && str_eqc(v, rows[i].version)));
+	}
+}
+
+static void test_order(void **state)
+{
+	struct aggregate_gv v[] = {{"b", "v1", 10, 1, NULL}, {"a", "v1beta1", 10, 5, NULL}, {"c", "v1", 1, 1, NULL}, {"a", "v1", 10, 5, NULL},
+			{"c", "v2", 50, 9, NULL}, {"a", "v0", 2, 7, NULL}};
+	struct buf out = BUF_INIT;
+
+	(void)state;
+	aggregate_sort(v, ARRAY_LEN(v));
+	for (size_t i = 0; i < ARRAY_LEN(v); i++)
+		buf_printf(&out, "%s/%s ", v[i].group, v[i].version);
+	/* A group is as important as its most important version. */
+	assert_string_equal(out.p, "c/v2 c/v1 a/v0 a/v1 a/v1beta1 b/v1 ");
+	buf_fini(&out);
+}
+
+static const char *reason(const char *service, const char *slices, const char *endpoints, bool asked, const char *failure)
+{
+	struct aggregate_facts f = {service ? parse(service) : NULL, slices ? parse(slices) : NULL, endpoints ? parse(endpoints) : NULL, asked,
+			str_from(failure)};
+	struct aggregate_condition c;
+	struct api_service s;
+
+	api_service_parse(&rig_arena, parse("{'metadata':{'name':'v1.x'},'spec':{'group':'x','version':'v1','service':{'name':'s','namespace':'n',"
+					    "'port':444}}}"), &s);
+	if (!aggregate_judge(&rig_arena, &s, &f, &c))
+		return "?";
+	assert_string_equal(c.status, strcmp(c.reason, "Passed") == 0 ? "True" : "False");
+	return arena_printf(&rig_arena, "%s: %.*s", c.reason, STR_FMT(c.message));
+}
+
+static void test_judge(void **state)
+{
+	static const char service[] = "{'spec':{'type':'ClusterIP','ports':[{'name':'https','port':444}]}}";
+	static const char ready[] = "{'subsets':[{'addresses':[{'ip':'1.2.3.4'}],'ports':[{'name':'https','port':1}]}]}";
+	static const char slice[] = "[{'endpoints':[{'addresses':['1.2.3.4'],'conditions':{%s}}],'ports':[{'name':'%s','port':1}]}]";
+	struct aggregate_condition c;
+	struct api_service s;
+
+	(void)state;
+	assert_string_equal(reason(NULL, NULL, NULL, false, ""), "ServiceNotFound: service/s in \"n\" is not present");
+	assert_string_equal(reason("{'spec':{'type':'ClusterIP','ports':[{'port':443}]}}", NULL, ready, false, ""),
+			"ServicePortError: service/s in \"n\" is not listening on port 444");
+	assert_string_equal(reason(service, NULL, NULL, true, ""), "EndpointsNotFound: cannot find endpointslices for service/s in \"n\"");
+	assert_string_equal(reason(service, NULL, "{'subsets':[]}", true, ""),
+			"MissingEndpoints: endpointslices for service/s in \"n\" have no addresses with port name \"https\"");
+	assert_string_equal(reason(service, arena_printf(&rig_arena, slice, "'ready':false", "https"), NULL, true, ""),
+			"MissingEndpoints: endpointslices for service/s in \"n\" have no addresses with port name \"https\"");
+	assert_string_equal(reason(service, arena_printf(&rig_arena, slice, "", "http"), NULL, true, ""),
+			"MissingEndpoints: endpointslices for service/s in \"n\" have no addresses with port name \"https\"");
+	assert_string_equal(reason(service, arena_printf(&rig_arena, slice, "", "https"), NULL, true, ""), "Passed: all checks passed");
+	assert_string_equal(reason(service, NULL, ready, false, ""), "?");
+	assert_string_equal(reason(service, NULL, ready, true, "no answer"), "FailedDiscoveryCheck: no answer");
+	assert_string_equal(reason(service, NULL, ready, true, ""), "Passed: all checks passed");
+	/* Where the name leads is not ours to see. */
+	assert_string_equal(reason("{'spec':{'type':'ExternalName'}}", NULL, NULL, true, ""), "Passed: all checks passed");
+	api_service_parse(&rig_arena, parse("{'metadata':{'name':'v1.x'},'spec':{'group':'x','version':'v1'}}"), &s);
+	assert_true(aggregate_judge(&rig_arena, &s, &(struct aggregate_facts){.asked = false}, &c));
+	assert_string_equal(c.reason, "Local");
+}
+
+static void test_status(void **state)
+{
+	struct aggregate_condition c = {"False", "ServiceNotFound", STR_INIT("gone")};
+	struct json *doc = parse("{'status':{'conditions':[{'type':'Other','status':'True'}]}}"), *now = parse("'T1'"), *later = parse("'T2'");
+
+	(void)state;
+	doc = aggregate_status(&rig_arena, doc, &c, now);
+	assert_int_equal(json_len(json_getp(doc, "status.conditions")), 2);
+	/* The time is that of the last change of status. */
+	c.reason = "MissingEndpoints";
+	doc = aggregate_status(&rig_arena, doc, &c, later);
+	assert_true(json_equal(json_at(json_getp(doc, "status.conditions"), 1),
+			parse("{'type':'Available','lastTransitionTime':'T1','status':'False','reason':'MissingEndpoints','message':'gone'}")));
+	c.status = "True";
+	doc = aggregate_status(&rig_arena, doc, &c, later);
+	assert_true(json_eqc(json_getc(json_at(json_getp(doc, "status.conditions"), 1), "lastTransitionTime"), "T2"));
+}
+
+/* A registration, as text: "-" none, else "LABEL[ remote][ other]". */
+static enum aggregate_action decide(const char *have, const struct aggregate_want *want, bool starting)
+{
+	struct api_service s = {.managed = str_from(have)};
+	struct str rest;
+
+	if (strcmp(have, "-") == 0)
+		return aggregate_decide(NULL, want, starting);
+	str_cut(str_from(have), ' ', &s.managed, &rest);
+	s.remote = str_search(rest, STR("remote")) >= 0;
+	if (want)
+		aggregate_priorities(str_from(want->group), str_from(want->version), want->custom, &s.group_priority, &s.version_priority);
+	s.version_priority += str_search(rest, STR("other")) >= 0;
+	return aggregate_decide(&s, want, starting);
+}
+
+static void test_decide(void **state)
+{
+	struct aggregate_want apps = {"apps", "v1", false}, crd = {"x.io", "v1", true}, metrics = {"metrics.k8s.io", "v1beta1", false};
+	struct api_service s;
+
+	(void)state;
+	assert_int_equal(decide("-", &apps, true), AGGREGATE_CREATE);
+	assert_int_equal(decide("-", &apps, false), AGGREGATE_LEAVE);
+	assert_int_equal(decide("-", &crd, false), AGGREGATE_CREATE);
+	assert_int_equal(decide("-", NULL, true), AGGREGATE_LEAVE);
+	assert_int_equal(decide("onstart", &apps, true), AGGREGATE_LEAVE);
+	assert_int_equal(decide("onstart other", &apps, true), AGGREGATE_UPDATE);
+	assert_int_equal(decide("onstart remote", &apps, true), AGGREGATE_UPDATE);
+	assert_int_equal(decide("onstart other", &apps, false), AGGREGATE_LEAVE);
+	assert_int_equal(decide("onstart", NULL, true), AGGREGATE_DELETE);
+	assert_int_equal(decide("onstart", NULL, false), AGGREGATE_LEAVE);
+	assert_int_equal(decide("true other", &crd, false), AGGREGATE_UPDATE);
+	assert_int_equal(decide("true", &crd, false), AGGREGATE_LEAVE);
+	assert_int_equal(decide("true", NULL, false), AGGREGATE_DELETE);
+	/* A user's own. */
+	assert_int_equal(decide(" remote", &crd, true), AGGREGATE_LEAVE);
+	assert_int_equal(decide(" remote", NULL, true), AGGREGATE_LEAVE);
+	assert_int_equal(decide("onstart remote", &metrics, true), AGGREGATE_LEAVE);
+	api_service_parse(&rig_arena, aggregate_local(&rig_arena, &crd, NULL), &s);
+	assert_int_equal(aggregate_decide(&s, &crd, true), AGGREGATE_LEAVE);
+	assert_true(str_eqc(s.name, "v1.x.io") && str_eqc(s.managed, "true") && s.group_priority == 1000 && s.version_priority == 100);
+}
+
+static const char *text_of(struct http_headers h)
+{
+	struct buf out = BUF_INIT;
+	const char *text;
+
+	for (size_t i = 0; i < h.n; i++)
+		buf_printf(&out, "%.*s: %.*s\n", STR_FMT(h.h[i].name), STR_FMT(h.h[i].value));
+	text = arena_cstr(&rig_arena, buf_str(&out));
+	buf_fini(&out);
+	return text;
+}
+
+static void test_headers(void **state)
+{
+	struct http_header in[] = {{STR("Host"), STR("api:6443")}, {STR("Authorization"), STR("Bearer x")}, {STR("Accept"), STR("a/b")},
+			{STR("X-Remote-User"), STR("root")}, {STR("x-remote-group"), STR("system:masters")}, {STR("X-REMOTE-EXTRA-a"), STR("b")},
+			{STR("Impersonate-User"), STR("root")}, {STR("Connection"), STR("Upgrade, X-Mine")}, {STR("Upgrade"), STR("websocket")},
+			{STR("X-Mine"), STR("1")}, {STR("X-Forwarded-For"), STR("9.9.9.9")}, {STR("X-Forwarded-Proto"), STR("http")},
+			{STR("Sec-WebSocket-Protocol"), STR("base64url.bearer.authorization.k8s.io.eHg")}};
+	struct str groups[] = {STR("dev"), STR("system:authenticated")};
+	struct api_extra extra[] = {{STR("example.com/Key %"), STR("v1")}, {STR("scopes"), STR("v2")}};
+	struct api_user u = {.name = STR("jane"), .uid = STR("42"), .groups = groups, .n_groups = 2, .extra = extra, .n_extra = 2};
+	struct http_headers all = {in, ARRAY_LEN(in)}, h = forward_headers(&rig_arena, &all, false, STR("1.2.3.4:5"), STR("/apis/x"));
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(forward_user(&rig_arena, &u, &h, &e), 0);
+	assert_string_equal(text_of(h),
+			"Accept: a/b\nX-Forwarded-For: 9.9.9.9, 1.2.3.4\nX-Forwarded-Host: api:6443\nX-Forwarded-Proto: https\nX-Forwarded-Uri: /apis/x\n"
+			"X-Remote-User: jane\nX-Remote-Uid: 42\nX-Remote-Group: dev\nX-Remote-Group: system:authenticated\n"
+			"X-Remote-Extra-example.com%2FKey%20%25: v1\nX-Remote-Extra-scopes: v2\n");
+	h = forward_headers(&rig_arena, &all, true, STR("1.2.3.4:5"), STR("/"));
+	assert_non_null(strstr(text_of(h), "Connection: Upgrade, X-Mine\nUpgrade: websocket\n"));
+	/* A name with a line's end in it would be two headers. */
+	u.name = STR("jane\r\nX-Remote-Group: system:masters");
+	assert_int_equal(forward_user(&rig_arena, &u, &h, &e), -ERR_BAD_REQUEST);
+}
+
+static struct str make_ca(const char *name)
+{
+	struct x509_key *key;
+	struct x509_cert *ca;
+	struct buf pem = BUF_INIT;
+	struct str text;
+
+	assert_int_equal(x509_key_new(&key, NULL), 0);
+	assert_int_equal(x509_ca_new(name, 10, key, &ca, NULL), 0);
+	assert_int_equal(x509_cert_to_pem(ca, &pem, NULL), 0);
+	text = arena_str(&rig_arena, buf_str(&pem));
+	buf_fini(&pem);
+	x509_key_free(key);
+	x509_cert_free(ca);
+	return text;
+}
+
+static void test_config(void **state)
+{
+	struct str one = make_ca("a"), two = make_ca("b"), again = make_ca("a"), all;
+	struct json *doc = front_proxy_config(&rig_arena, NULL, STR("CA"), one);
+
+	(void)state;
+	assert_true(json_eqc(json_getp(doc, "data.client-ca-file"), "CA"));
+	assert_true(json_eqc(json_getp(doc, "data.requestheader-username-headers"), "[\"X-Remote-User\"]"));
+	assert_null(front_proxy_config(&rig_arena, doc, STR("CA"), one));
+	doc = front_proxy_config(&rig_arena, doc, STR("CA"), two);
+	all = json_str(json_getp(doc, "data.requestheader-client-ca-file"));
+	assert_true(str_search(all, str_trim(one)) >= 0 && str_search(all, str_trim(two)) >= 0);
+	/* A server that was made anew has its old one taken out. */
+	doc = front_proxy_config(&rig_arena, doc, STR("CA"), again);
+	all = json_str(json_getp(doc, "data.requestheader-client-ca-file"));
+	assert_true(str_search(all, str_trim(one)) < 0 && str_search(all, str_trim(two)) >= 0 && str_search(all, str_trim(again)) >= 0);
+	assert_non_null(front_proxy_config(&rig_arena, doc, STR("new CA"), two));
+}
+
+static void test_version(void **state)
+{
+	struct json *list = parse("{'resources':[{'name':'fishes','singularName':'fish','namespaced':true,'kind':'Fish','verbs':['get'],"
+				  "'shortNames':['fi']},{'name':'fishes/scale','namespaced':true,'group':'autoscaling','version':'v1','kind':'Scale',"
+				  "'verbs':['get','update']},{'name':'ponds','singularName':'pond','namespaced':false,'kind':'Pond','verbs':[]}]}");
+
+	(void)state;
+	assert_true(json_equal(aggregate_version(&rig_arena, "g", "v1", list),
+			parse("{'version':'v1','resources':[{'resource':'fishes','scope':'Namespaced','singularResource':'fish','shortNames':['fi'],"
+			      "'responseKind':{'group':'g','version':'v1','kind':'Fish'},'verbs':['get'],'subresources':[{'subresource':'scale',"
+			      "'responseKind':{'group':'autoscaling','version':'v1','kind':'Scale'},'verbs':['get','update']}]},{'resource':'ponds',"
+			      "'scope':'Cluster','singularResource':'pond','responseKind':{'group':'g','version':'v1','kind':'Pond'},'verbs':[]}],"
+			      "'freshness':'Current'}")));
+	assert_true(json_equal(aggregate_version(&rig_arena, "g", "v1", NULL), parse("{'version':'v1','freshness':'Stale'}")));
+}
+
+static struct json *merge(const char *ours, const char *theirs)
+{
+	struct aggregate_doc d[2] = {{.group = STR("g"), .version = STR("v1"), .v2 = str_from(quoted(theirs))},
+			{.group = STR("g"), .version = STR("v2"), .v2 = str_from(quoted(theirs))}};
+	struct buf out = BUF_INIT;
+	struct json *doc;
+
+	buf_init(&out, BUF_NO_LIMIT);
+	aggregate_openapi_v2(&rig_arena, &out, str_from(quoted(ours)), d, 2);
+	doc = parse(arena_cstr(&rig_arena, buf_str(&out)));
+	buf_fini(&out);
+	return doc;
+}
+
+static void test_openapi(void **state)
+{
+	static const char ours[] = "{'swagger':'2.0','paths':{'/api/v1/':{'get':{}},'/apis/g/v1/mine':{'x':1}},'definitions':{'A':{'a':'}{'},'B':{'b':1}}}";
+
+	(void)state;
+	/* What is the same is not there twice, what only has the same name gets another. */
+	assert_true(json_equal(
+			merge(ours, "{'paths':{'/apis/g/v1/a':{'$ref':'#/definitions/B'},'/apis/g/v2/b':{'$ref':'#/definitions/A'},'/apis/g/v1/mine':{'x':2},"
+				    "'/api/v1/':{'get':1},'/apis/other/v1/':{}},'definitions':{'A':{'a':'}{'},'B':{'b':{'$ref':'#/definitions/C'}},'C':{'c':"
+				    "{'$ref':'#/definitions/B'}}}}"),
+			parse("{'swagger':'2.0','paths':{'/api/v1/':{'get':{}},'/apis/g/v1/mine':{'x':1},'/apis/g/v1/a':{'$ref':'#/definitions/B_v2'},"
+			      "'/apis/g/v2/b':{'$ref':'#/definitions/A'}},'definitions':{'A':{'a':'}{'},'B':{'b':1},'B_v2':{'b':{'$ref':'#/definitions/C'}},"
+			      "'C':{'c':{'$ref':'#/definitions/B_v2'}}}}")));
+	assert_true(json_equal(merge(ours, "nonsense"), parse(ours)));
+	assert_true(json_equal(merge(ours, "[]"), parse(ours)));
+}
+
+/* --- With a server ------------------------------------------------------------------------------------------------------------- */
+
+static char pki[64], paths[3][160], ca_base64[8192];
+static struct http_handler handler;
+static struct http_server *server;
+static struct tls_ctx *tls;
+static size_t body_bytes;
+static struct http_request *watching, *slow;
+static int is_watching, was_canceled, is_slow;
+static bool broken;
+static struct json *seen; /* headers of the last request for an object */
+
+static void keep_dir(const char *dir, struct apiserver_cfg *cfg)
+{
+	snprintf(pki, sizeof(pki), "%s", dir);
+	snprintf(paths[0], sizeof(paths[0]), "%s/jane.crt", dir);
+	snprintf(paths[1], sizeof(paths[1]), "%s/jane.key", dir);
+	snprintf(paths[2], sizeof(paths[2]), "%s/ca.crt", dir);
+	cfg->front_proxy_cert = paths[0];
+	cfg->front_proxy_key = paths[1];
+	cfg->front_proxy_ca = paths[2];
+}
+
+static void answer(struct http_request *r, int status, const char *text)
+{
+	struct http_header type = {STR("Content-Type"), STR("application/json")};
+
+	http_respond(r, status, &type, 1, str_from(quoted(text)));
+}
+
+static void canceled(struct http_request *r)
+{
+	was_canceled = 1;
+	if (r == watching)
+		watching = NULL;
+	if (r == slow)
+		slow = NULL;
+	http_respond_abort(r);
+}
+
+static void counted(struct http_request *r, struct str bytes, bool last)
+{
+	body_bytes += bytes.n;
+	if (last)
+		answer(r, 201, arena_printf(&rig_arena, "{'bytes':%zu}", body_bytes));
+}
+
+static struct stream_user echo;
+
+static void echo_data(struct stream_user *u, struct stream *s, struct str bytes)
+{
+	(void)u;
+	stream_write(s, bytes, NULL);
+}
+
+static void echo_end(struct stream_user *u, struct stream *s, const struct err *e)
+{
+	(void)u, (void)e;
+	stream_close(s, NULL, NULL);
+}
+
+static void look_at(struct http_request *r)
+{
+	seen = json_new_object(&rig_arena);
+	for (size_t i = 0; i < r->headers.n; i++)
+		json_set(&rig_arena, seen, arena_str(&rig_arena, r->headers.h[i].name),
+				json_new_str(&rig_arena, arena_str(&rig_arena, r->headers.h[i].value)));
+	json_setc(&rig_arena, seen, "cn", json_new_str(&rig_arena, r->peer && r->peer_verified ? arena_str(&rig_arena, r->peer->cn) : STR("")));
+	json_setc(&rig_arena, seen, "host", json_new_str(&rig_arena, arena_str(&rig_arena, r->host)));
+	json_setc(&rig_arena, seen, "target", json_new_str(&rig_arena, arena_str(&rig_arena, r->target)));
+}
+
+static void on_request(struct http_handler *h, struct http_request *r)
+{
+	static const struct http_header upgrade = {STR("Upgrade"), STR("echo")}, type = {STR("Content-Type"), STR("application/json")};
+	struct stream *s;
+	struct err e = ERR_INIT;
+
+	(void)h;
+	r->on_cancel = canceled;
+	if (broken) {
+		answer(r, 500, "{}");
+	} else if (str_eqc(r->path, FISH)) {
+		answer(r, 200, "{'kind':'APIResourceList','apiVersion':'v1','groupVersion':'fish.example.com/v1','resources':[{'name':'fishes',"
+			       "'singularName':'fish','namespaced':true,'kind':'Fish','verbs':['get','list','watch','create']},{'name':"
+			       "'fishes/status','singularName':'','namespaced':true,'kind':'Fish','verbs':['get']}]}");
+	} else if (str_eqc(r->path, "/openapi/v3")) {
+		answer(r, 200, "{'paths':{'apis/fish.example.com/v1':{'serverRelativeURL':'/openapi/v3/apis/fish.example.com/v1?hash=F'},"
+			       "'apis/apps/v1':{'serverRelativeURL':'/openapi/v3/apis/apps/v1?hash=NOT'}}}");
+	} else if (str_eqc(r->path, "/openapi/v3/apis/fish.example.com/v1")) {
+		answer(r, 200, "{'openapi':'3.0.0','mine':true}");
+	} else if (str_eqc(r->path, "/openapi/v2")) {
+		answer(r, 200, "{'swagger':'2.0','paths':{'" FISH "/fishes':{'get':{'schema':{'$ref':'#/definitions/io.k8s.api.core.v1.Pod'}}},"
+			       "'/apis/apps/v1/':{'get':{'description':'not ours to change'}}},'definitions':{'com.example.Fish':{'type':'object'},"
+			       "'io.k8s.api.core.v1.Pod':{'type':'object','description':'another'}}}");
+	} else if (str_eqc(r->method, "POST")) {
+		body_bytes = 0;
+		if (str_has_suffix(r->path, STR("/slow"))) {
+			slow = r; /* reads when it is told to */
+			is_slow = 1;
+		} else {
+			http_request_read_start(r, counted);
+		}
+	} else if (str_search(r->query, STR("watch=")) >= 0) {
+		http_respond_start(r, 200, &type, 1);
+		watching = r;
+		is_watching = 1;
+	} else if (http_header_has_token(&r->headers, "connection", "upgrade")) {
+		look_at(r);
+		s = http_upgrade(r, &upgrade, 1, &e);
+		assert_non_null(s);
+		echo = (struct stream_user){echo_data, echo_end, NULL};
+		stream_start(s, &echo);
+		stream_read_start(s);
+	} else {
+		look_at(r);
+		answer(r, 200, "{'kind':'FishList','items':[]}");
+	}
+}
+
+static int start(void **state)
+{
+	struct http_server_config hc = {.address = "127.0.0.1:0"};
+	struct tls_config tc = {.server = true, .alpn = "h2,http/1.1", .verify = TLS_VERIFY_REQUIRED};
+	struct buf pem = BUF_INIT;
+	char cert[160], key[160];
+	struct err e = ERR_INIT;
+	FILE *f;
+
+	(void)state;
+	rig_configure = keep_dir;
+	rig_start();
+	snprintf(cert, sizeof(cert), "%s/server.crt", pki);
+	snprintf(key, sizeof(key), "%s/server.key", pki);
+	assert_int_equal(tls_ctx_new_files(&tc, cert, key, paths[2], &tls, &e), 0);
+	handler.on_request = on_request;
+	hc.tls = tls;
+	assert_int_equal(http_server_new(rig_loop, &hc, &handler, &server, &e), 0);
+	f = fopen(paths[2], "re");
+	assert_non_null(f);
+	buf_reserve(&pem, 8192);
+	pem.n = fread(pem.p, 1, 6000, f);
+	fclose(f);
+	snprintf(ca_base64, sizeof(ca_base64), "%.*s", STR_FMT(api_base64(&rig_arena, buf_str(&pem))));
+	buf_fini(&pem);
+	return 0;
+}
+
+static void closed(void *arg)
+{
+	*(int *)arg = 1;
+}
+
+static int stop(void **state)
+{
+	int done = 0;
+
+	(void)state;
+	http_server_close(server, 0, closed, &done);
+	rig_until(&done);
+	tls_ctx_unref(tls);
+	rig_stop();
+	return 0;
+}
+
+static struct json *condition(const char *name)
+{
+	return json_at(json_getp(rig_call("GET", arena_printf(&rig_arena, REG "/%s", name), NULL, 0), "status.conditions"), 0);
+}
+
+/* Wait until the condition has that reason. */
+static void until_reason(const char *name, const char *want)
+{
+	uint64_t deadline = clock_mono_ms() + 15000;
+
+	while (!json_eqc(json_getc(condition(name), "reason"), want) && clock_mono_ms() < deadline)
+		loop_turn(rig_loop, 20);
+	assert_string_equal(json_cstr(json_getc(condition(name), "reason")), want);
+}
+
+static void registration(const char *extra)
+{
+	rig_call("POST", REG,
+			quoted(arena_printf(&rig_arena,
+					"{'metadata':{'name':'v1.fish.example.com'},'spec':{'group':'fish.example.com','version':'v1','groupPriorityMinimum':"
+					"17790,'versionPriority':15,'service':{'namespace':'default','name':'hook','port':%u}%s}}",
+					http_server_port(server), extra)),
+			201);
+}
+
+static void register_fish(void)
+{
+	if (json_len(json_getc(rig_call("GET", "/api/v1/namespaces/default/services?fieldSelector=metadata.name%3Dhook", NULL, 200), "items")) == 0)
+		rig_call("POST", "/api/v1/namespaces/default/services",
+				quoted("{'metadata':{'name':'hook'},'spec':{'type':'ExternalName','externalName':'127.0.0.1'}}"), 201);
+	registration(arena_printf(&rig_arena, ",'caBundle':'%s'", ca_base64));
+	until_reason("v1.fish.example.com", "Passed");
+}
+
+static void unregister(void)
+{
+	rig_call("DELETE", REG "/v1.fish.example.com", NULL, 200);
+}
+
+/* The server is asked again at once when its registration says something new. */
+static void turn(bool off)
+{
+	static bool insecure;
+
+	broken = off;
+	insecure = !insecure;
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", REG "/v1.fish.example.com",
+			quoted(insecure ? "{'spec':{'caBundle':null,'insecureSkipTLSVerify':true}}" :
+					  arena_printf(&rig_arena, "{'spec':{'caBundle':'%s','insecureSkipTLSVerify':false}}", ca_base64)),
+			200);
+	until_reason("v1.fish.example.com", off ? "FailedDiscoveryCheck" : "Passed");
+}
+
+static void is(const struct json *o, const char *key, const char *want)
+{
+	assert_string_equal(json_cstr(json_getc(o, key)), want);
+}
+
+static void test_pass_on(void **state)
+{
+	(void)state;
+	register_fish();
+	rig_header("X-Remote-User", "root");
+	rig_header("Accept", "application/anything");
+	assert_true(json_eqc(json_getc(rig_call("GET", SHOAL "?limit=many&x=%2F", NULL, 200), "kind"), "FishList"));
+	is(seen, "x-remote-user", "kubernetes-admin");
+	is(seen, "x-remote-group", "system:authenticated");
+	is(seen, "accept", "application/anything");
+	is(seen, "cn", "jane");
+	is(seen, "host", "hook.default.svc");
+	is(seen, "target", SHOAL "?limit=many&x=%2F");
+	/* We say who may. */
+	rig_as("jane");
+	rig_call("GET", SHOAL, NULL, 403);
+	rig_as("admin");
+	rig_header("Impersonate-User", "jane");
+	rig_call("GET", SHOAL, NULL, 403);
+	unregister();
+	rig_call("GET", SHOAL, NULL, 404);
+}
+
+static void test_upload(void **state)
+{
+	size_t n = 12u << 20;
+	char *big = calloc(1, n);
+
+	(void)state;
+	memset(big, ' ', n);
+	register_fish();
+	/* More than an object may be: it is not ours. */
+	assert_int_equal(json_i64_or(json_getc(json_at(parse(arena_printf(&rig_arena, "[%.*s]", STR_FMT(rig_raw("POST", SHOAL, str_of(big, n), 201)))), 0),
+					"bytes"), 0), (int64_t)n);
+	free(big);
+	unregister();
+}
+
+static void test_watch(void **state)
+{
+	struct rig_watch *w;
+
+	(void)state;
+	register_fish();
+	w = rig_watch(SHOAL "?watch=true");
+	rig_until(&is_watching);
+	http_respond_write(watching, STR("{\"type\":\"ADDED\",\"object\":{\"n\":1}}\n"), NULL);
+	assert_int_equal(json_i64_or(json_getp(rig_event(w, 0), "object.n"), 0), 1);
+	http_respond_write(watching, STR("{\"type\":\"ADDED\",\"object\":{\"n\":2}}\n"), NULL);
+	assert_int_equal(json_i64_or(json_getp(rig_event(w, 1), "object.n"), 0), 2);
+	http_respond_end(watching);
+	watching = NULL;
+	assert_int_equal(rig_watch_end(w), 2);
+	/* Who goes away is told to the other server. */
+	is_watching = was_canceled = 0;
+	w = rig_watch(SHOAL "?watch=true");
+	rig_until(&is_watching);
+	rig_watch_begun(w);
+	rig_as("admin");
+	rig_until(&was_canceled);
+	rig_watch_end(w);
+	unregister();
+}
+
+static void test_unavailable(void **state)
+{
+	(void)state;
+	rig_call("POST", REG, quoted("{'metadata':{'name':'v1.none.example.com'},'spec':{'group':'none.example.com','version':'v1',"
+				     "'groupPriorityMinimum':100,'versionPriority':15,'insecureSkipTLSVerify':true,"
+				     "'service':{'namespace':'default','name':'none'}}}"), 201);
+	assert_true(str_eqc(rig_raw("GET", "/apis/none.example.com/v1/things", STR_NULL, 503), "service unavailable\n"));
+	until_reason("v1.none.example.com", "ServiceNotFound");
+	rig_call("POST", "/api/v1/namespaces/default/services", quoted("{'metadata':{'name':'none'},'spec':{'ports':[{'port':444}]}}"), 201);
+	until_reason("v1.none.example.com", "ServicePortError");
+	rig_call("PATCH", "/api/v1/namespaces/default/services/none", NULL, 415);
+	rig_type("application/json-patch+json");
+	rig_call("PATCH", "/api/v1/namespaces/default/services/none", quoted("[{'op':'replace','path':'/spec/ports/0/port','value':443}]"), 200);
+	until_reason("v1.none.example.com", "EndpointsNotFound");
+	rig_call("POST", "/api/v1/namespaces/default/endpoints", quoted("{'metadata':{'name':'none'},'subsets':[]}"), 201);
+	until_reason("v1.none.example.com", "MissingEndpoints");
+	rig_call("DELETE", REG "/v1.none.example.com", NULL, 200);
+
+	register_fish();
+	turn(true);
+	rig_call("GET", SHOAL, NULL, 503);
+	turn(false);
+	rig_call("GET", SHOAL, NULL, 200);
+	unregister();
+	/* No certificate that we trust. */
+	registration("");
+	until_reason("v1.fish.example.com", "FailedDiscoveryCheck");
+	rig_call("GET", SHOAL, NULL, 503);
+	unregister();
+}
+
+static const struct json *group_named(const struct json *list, const char *name_path, const char *name, size_t *ret_at)
+{
+	size_t at = 0;
+
+	JSON_ITEMS (g, list) {
+		if (json_eqc(json_getp(g, name_path), name)) {
+			*ret_at = at;
+			return g;
+		}
+		at++;
+	}
+	return NULL;
+}
+
+static struct json *aggregated(void)
+{
+	rig_header("Accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+	return json_getc(rig_call("GET", "/apis", NULL, 200), "items");
+}
+
+static void test_documents(void **state)
+{
+	const struct json *list, *g;
+	struct json *doc;
+	size_t at;
+
+	(void)state;
+	register_fish();
+	list = json_getc(rig_call("GET", "/apis", NULL, 200), "groups");
+	g = group_named(list, "name", "fish.example.com", &at);
+	/* By its priority between apps (17800) and events (17750). */
+	assert_int_equal(at, 2);
+	is(json_at(list, 0), "name", "apiregistration.k8s.io");
+	is(json_at(list, 1), "name", "apps");
+	is(json_getc(g, "preferredVersion"), "groupVersion", "fish.example.com/v1");
+	is(rig_call("GET", "/apis/fish.example.com", NULL, 200), "kind", "APIGroup");
+	assert_int_equal(json_len(json_getc(rig_call("GET", FISH, NULL, 200), "resources")), 2);
+	g = group_named(aggregated(), "metadata.name", "fish.example.com", &at);
+	g = json_at(json_getc(g, "versions"), 0);
+	is(g, "freshness", "Current");
+	is(json_at(json_getc(g, "resources"), 0), "resource", "fishes");
+
+	doc = json_getc(rig_call("GET", "/openapi/v3", NULL, 200), "paths");
+	is(json_getc(doc, "apis/fish.example.com/v1"), "serverRelativeURL", "/openapi/v3/apis/fish.example.com/v1?hash=F");
+	assert_true(str_search(json_str(json_getc(json_getc(doc, "apis/apps/v1"), "serverRelativeURL")), STR("NOT")) < 0);
+	assert_true(json_true(json_getc(rig_call("GET", "/openapi/v3/apis/fish.example.com/v1?hash=F", NULL, 200), "mine")));
+	doc = rig_call("GET", "/openapi/v2", NULL, 200);
+	is(json_getc(json_getc(json_getc(json_getc(doc, "paths"), FISH "/fishes"), "get"), "schema"), "$ref",
+			"#/definitions/io.k8s.api.core.v1.Pod_v2");
+	assert_non_null(json_getc(json_getc(doc, "definitions"), "com.example.Fish"));
+	is(json_getc(json_getc(doc, "definitions"), "io.k8s.api.core.v1.Pod_v2"), "description", "another");
+
+	/* Gone, but still registered: its versions are stale, its documents are left out. */
+	turn(true);
+	for (uint64_t deadline = clock_mono_ms() + 10000; clock_mono_ms() < deadline; loop_turn(rig_loop, 20)) {
+		g = json_at(json_getc(group_named(aggregated(), "metadata.name", "fish.example.com", &at), "versions"), 0);
+		if (json_eqc(json_getc(g, "freshness"), "Stale"))
+			break;
+	}
+	is(g, "freshness", "Stale");
+	assert_null(json_getc(g, "resources"));
+	assert_null(json_getc(json_getc(rig_call("GET", "/openapi/v2", NULL, 200), "paths"), FISH "/fishes"));
+	turn(false);
+	unregister();
+	assert_null(group_named(json_getc(rig_call("GET", "/apis", NULL, 200), "groups"), "name", "fish.example.com", &at));
+}
+
+static void test_local(void **state)
+{
+	struct json *list, *one;
+	size_t n = 0;
+
+	(void)state;
+	until_reason("v1.apps", "Local");
+	until_reason("v1beta1.metrics.k8s.io", "Local");
+	one = rig_call("GET", REG "/v1.apps", NULL, 200);
+	assert_true(json_eqc(json_getc(json_getp(one, "metadata.labels"), AGGREGATE_MANAGED), "onstart"));
+	assert_int_equal(json_i64_or(json_getp(one, "spec.groupPriorityMinimum"), 0), 17800);
+	until_reason("v1.", "Local");
+	rig_call("GET", REG "/v1.apiregistration.k8s.io", NULL, 404);
+	list = json_getc(rig_call("GET", REG, NULL, 200), "items");
+	JSON_ITEMS (s, list)
+		n += json_is_null(json_getp(s, "spec.service"));
+	assert_true(n >= 22);
+	one = rig_call("GET", "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication", NULL, 0);
+	for (uint64_t deadline = clock_mono_ms() + 10000; !json_getc(one, "data") && clock_mono_ms() < deadline; loop_turn(rig_loop, 50))
+		one = rig_call("GET", "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication", NULL, 0);
+	assert_true(json_str(json_getp(one, "data.requestheader-client-ca-file")).n > 100);
+	assert_true(json_str(json_getp(one, "data.client-ca-file")).n > 100);
+}
+
+int main(void)
+{
+	const struct CMUnitTest alone[] = {
+			cmocka_unit_test(test_path),
+			cmocka_unit_test(test_order),
+			cmocka_unit_test(test_judge),
+			cmocka_unit_test(test_status),
+			cmocka_unit_test(test_decide),
+			cmocka_unit_test(test_headers),
+			cmocka_unit_test(test_config),
+			cmocka_unit_test(test_version),
+			cmocka_unit_test(test_openapi),
+	};
+	const struct CMUnitTest live[] = {
+			cmocka_unit_test(test_local),
+			cmocka_unit_test(test_pass_on),
+			cmocka_unit_test(test_upload),
+			cmocka_unit_test(test_watch),
+			cmocka_unit_test(test_unavailable),
+			cmocka_unit_test(test_documents),
+	};
+	int rv = cmocka_run_group_tests_name("alone", alone, begin, end);
+
+	return rv ? rv : cmocka_run_group_tests_name("live", live, start, stop);
+}
