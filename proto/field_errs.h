@@ -64,6 +64,7 @@ struct field_errs {
 	struct arena *arena;
 	struct field_err *items;
 	size_t n, cap;
+	struct field_errs *warnings; /* what is let through, but told; NULL: nobody wants to know */
 };
 
 void field_errs_init(struct field_errs *, struct arena *);

@@ -6,6 +6,7 @@
 #include "base/util.h"
 #include "proto/field_errs.h"
 #include "proto/structural-priv.h"
+#include "proto/structural_rules.h"
 
 static const char *const type_names[] = {"", "object", "array", "string", "integer", "number", "boolean"};
 
@@ -383,7 +384,7 @@ static void read_default(struct compiler *c, struct structural *s, const struct 
 			return;
 		}
 	}
-	structural_validate(s, copy, &p, c->errs);
+	structural_validate(s, copy, NULL, &p, c->errs);
 }
 
 static struct structural *compile(struct compiler *c, const struct json *j, const struct field_path *path, enum level level)
@@ -401,11 +402,6 @@ static struct structural *compile(struct compiler *c, const struct json *j, cons
 	s->preserve_unknown = json_true(json_getc(j, "x-kubernetes-preserve-unknown-fields"));
 	s->embedded = json_true(json_getc(j, "x-kubernetes-embedded-resource"));
 	s->rules = json_getc(j, "x-kubernetes-validations");
-	if (json_len(s->rules) > 0) {
-		struct field_path p = field_child(path, "x-kubernetes-validations");
-
-		field_forbidden(c->errs, &p, "this server does not evaluate rules in CEL, and accepts no schema whose rules would not be enforced");
-	}
 	s->description = json_str(json_getc(j, "description"));
 	read_type(c, s, j, path, level);
 	read_properties(c, s, j, path, level);
@@ -431,5 +427,8 @@ struct structural *structural_compile(struct arena *a, const struct json *schema
 	size_t before = errs->n;
 	struct structural *s = compile(&c, schema, path, AT_ROOT);
 
+	/* Types are those of a schema that is in order. */
+	if (errs->n == before)
+		structural_rules_compile(a, s, path, errs);
 	return errs->n == before ? s : NULL;
 }

@@ -9,7 +9,7 @@
  *	structural_compile(arena, schema_json, path, &s, &errs);      errs.n: the definition is refused
  *	structural_prune(arena, s, obj, on_dropped, arg);             what the schema does not know
  *	structural_default(arena, s, obj);
- *	structural_validate(s, obj, NULL, &errs);
+ *	structural_validate(s, obj, NULL, NULL, &errs);
  *
  * Patterns run on PCRE2 with a limit on matching steps; syntax that RE2 (upstream's engine) does not have is refused, so
  * that a definition means the same here and there. apiVersion, kind and metadata of the root and of embedded resources are not
@@ -30,6 +30,7 @@ struct field_errs;
 struct field_path;
 struct structural;
 struct structural_pattern;
+struct structural_rules;
 
 enum structural_type {
 	STRUCTURAL_NONE, /* value validation only, or x-kubernetes-preserve-unknown-fields without a type */
@@ -84,7 +85,9 @@ struct structural {
 	const struct structural_pattern *pattern; /* NULL: none */
 	struct structural_list_of all_of, any_of, one_of;
 	struct structural *not;
-	const struct json *rules; /* x-kubernetes-validations: refused when there are any */
+	const struct json *rules; /* x-kubernetes-validations */
+	const struct structural_rules *rules_here; /* the same, compiled; NULL: none */
+	bool rules_below;         /* here or further down */
 	struct str description;
 };
 
@@ -109,8 +112,11 @@ void structural_prune(struct arena *, const struct structural *, struct json *ob
 		      void (*dropped)(void *arg, struct str path), void *arg);
 /* Fill in defaults where nothing is, and where null is but may not be. In place. */
 void structural_default(struct arena *, const struct structural *, struct json *obj);
-/* Everything that is wrong with a value at this path (NULL: the whole object). */
-void structural_validate(const struct structural *, const struct json *value, const struct field_path *path,
+/*
+ * Everything that is wrong with a value at this path (NULL: the whole object), but for rules (structural_rules.h). `old` (may be NULL) is
+ * what stood there before: what has not changed is not looked at, so that a schema may become stricter without breaking its objects.
+ */
+void structural_validate(const struct structural *, const struct json *value, const struct json *old, const struct field_path *path,
 			 struct field_errs *errs);
 
 /* Whether a string is of a named format; true for names that are not known, as upstream. */

@@ -7,13 +7,13 @@
 #include "proto/field_errs.h"
 #include "proto/structural-priv.h"
 #include "proto/structural.h"
-
+#include "proto/structural_rules.h"
 
 struct walk {
 	struct field_errs *errs;
 };
 
-static void validate(struct walk *, const struct structural *, const struct json *, const struct field_path *);
+static void validate(struct walk *, const struct structural *, const struct json *, const struct json *old, const struct field_path *);
 
 /* "spec.replicas in body": how upstream names the place inside its messages. */
 static const char *place(struct walk *w, const struct field_path *path)
@@ -180,7 +180,8 @@ static void check_unique(struct walk *w, const struct structural *s, const struc
 		}
 }
 
-static void validate_array(struct walk *w, const struct structural *s, const struct json *j, const struct field_path *path)
+static void validate_array(struct walk *w, const struct structural *s, const struct json *j, const struct json *old,
+		const struct field_path *path)
 {
 	if (s->max_items >= 0 && j->n > s->max_items)
 		field_too_many(w->errs, path, j->n, (size_t)s->max_items);
@@ -190,13 +191,14 @@ static void validate_array(struct walk *w, const struct structural *s, const str
 	for (size_t i = 0; s->items != NULL && i < j->n; i++) {
 		struct field_path at = field_index(path, i);
 
-		validate(w, s->items, j->items[i], &at);
+		validate(w, s->items, j->items[i], structural_old_item(s, old, j->items[i]), &at);
 	}
 }
 
 /* --- Objects -------------------------------------------------------------------------------------------------------- */
 
-static void validate_members(struct walk *w, const struct structural *s, const struct json *j, const struct field_path *path)
+static void validate_members(struct walk *w, const struct structural *s, const struct json *j, const struct json *old,
+		const struct field_path *path)
 {
 	if (s->max_properties >= 0 && j->n > s->max_properties)
 		field_too_many(w->errs, path, j->n, (size_t)s->max_properties);
@@ -214,7 +216,7 @@ static void validate_members(struct walk *w, const struct structural *s, const s
 		const struct structural *of = structural_property(s, m->key);
 
 		if (of != NULL)
-			validate(w, of, m->value, &at);
+			validate(w, of, m->value, s->map_atomic ? NULL : json_get(old, m->key), &at);
 	}
 }
 
@@ -240,7 +242,7 @@ static bool branch_ok(struct walk *w, const struct structural *s, const struct j
 	struct walk inner = {&errs};
 
 	field_errs_init(&errs, w->errs->arena);
-	validate(&inner, s, j, path);
+	validate(&inner, s, j, NULL, path);
 	return errs.n == 0;
 }
 
@@ -270,7 +272,7 @@ static void validate_logic(struct walk *w, const struct structural *s, const str
 	size_t n;
 
 	for (size_t i = 0; i < s->all_of.n; i++)
-		validate(w, s->all_of.items[i], j, path);
+		validate(w, s->all_of.items[i], j, NULL, path);
 	if (s->any_of.n != 0 && count_ok(w, &s->any_of, j, path) == 0)
 		field_invalid(w->errs, path, j, "\"%s\" must validate at least one schema (anyOf)", name_of(w, path));
 	n = s->one_of.n ? count_ok(w, &s->one_of, j, path) : 1;
@@ -305,8 +307,10 @@ static void check_enum(struct walk *w, const struct structural *s, const struct 
 	buf_fini(&b);
 }
 
-static void validate(struct walk *w, const struct structural *s, const struct json *j, const struct field_path *path)
+static void validate(struct walk *w, const struct structural *s, const struct json *j, const struct json *old, const struct field_path *path)
 {
+	if (old && json_equal(old, j))
+		return;
 	if (json_is_null(j) && s->nullable)
 		return;
 	if (!has_type(s, j)) {
@@ -318,9 +322,9 @@ static void validate(struct walk *w, const struct structural *s, const struct js
 	switch (json_type(j)) {
 	case JSON_NUMBER: validate_number(w, s, j, path); break;
 	case JSON_STRING: validate_string(w, s, j, path); break;
-	case JSON_ARRAY: validate_array(w, s, j, path); break;
+	case JSON_ARRAY: validate_array(w, s, j, old, path); break;
 	case JSON_OBJECT:
-		validate_members(w, s, j, path);
+		validate_members(w, s, j, old, path);
 		if (s->embedded)
 			check_embedded(w, j, path);
 		break;
@@ -330,9 +334,10 @@ static void validate(struct walk *w, const struct structural *s, const struct js
 	validate_logic(w, s, j, path);
 }
 
-void structural_validate(const struct structural *s, const struct json *value, const struct field_path *path, struct field_errs *errs)
+void structural_validate(const struct structural *s, const struct json *value, const struct json *old, const struct field_path *path,
+			 struct field_errs *errs)
 {
 	struct walk w = {errs};
 
-	validate(&w, s, value, path);
+	validate(&w, s, value, old, path);
 }

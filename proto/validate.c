@@ -6,6 +6,7 @@
 #include "proto/custom.h"
 #include "proto/resource.h"
 #include "proto/structural.h"
+#include "proto/structural_rules.h"
 #include "proto/validate-priv.h"
 
 static const struct {
@@ -81,7 +82,8 @@ void validate_object(const struct resource *res, const char *sub, const struct j
 
 	validate__meta(&c, &meta);
 	if (res->custom) {
-		structural_validate(res->custom->schema, obj, NULL, errs);
+		structural_validate(res->custom->schema, obj, old, NULL, errs);
+		structural_rules_run(res->custom->schema, obj, old, errs);
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)

@@ -1,9 +1,9 @@
-/* Definitions of custom resources. What this server would not carry out (CEL) is refused, never ignored. */
+/* Definitions of custom resources. */
 #include <string.h>
 
 #include "base/util.h"
 #include "proto/jsonpath.h"
-#include "proto/structural.h"
+#include "proto/structural_rules.h"
 #include "proto/validate-priv.h"
 
 static void names(struct field_errs *e, const struct field_path *path, const struct json *n)

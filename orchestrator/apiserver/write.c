@@ -355,13 +355,17 @@ static enum step_result mutate(struct api_request *req)
 /* Defaults, admission, validation: the same for new and changed objects. */
 static enum step_result complete(struct api_request *req)
 {
-	struct field_errs errs;
+	struct field_errs errs, warnings;
 	enum step_result r = mutate(req);
 
 	if (r != STEP_NEXT)
 		return r;
 	field_errs_init(&errs, &req->arena);
+	field_errs_init(&warnings, &req->arena);
+	errs.warnings = &warnings;
 	validate_object(req->res, arena_cstr(&req->arena, req->at.sub), req->obj, req->old, &errs);
+	for (size_t i = 0; i < warnings.n; i++)
+		api_warn(req, "%.*s: %.*s", STR_FMT(warnings.items[i].field), STR_FMT(warnings.items[i].message));
 	r = invalid(req, &errs);
 	if (r == STEP_NEXT && req->strat->check)
 		r = req->strat->check(req);

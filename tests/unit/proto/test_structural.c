@@ -178,7 +178,7 @@ static void test_validate(void **state)
 
 		field_errs_init(&errs, &arena);
 		json_setc(&arena, obj, "spec", parse(rows[i].spec));
-		structural_validate(s, obj, NULL, &errs);
+		structural_validate(s, obj, NULL, NULL, &errs);
 		if (rows[i].errors[0] == 0 ? errs.n != 0 : strstr(print_errs(&errs), rows[i].errors) == NULL)
 			fail_msg("%s\n got: %s\nwant: %s", rows[i].spec, print_errs(&errs), rows[i].errors);
 	}
@@ -224,7 +224,7 @@ static void test_embedded(void **state)
 	structural_prune(&arena, s, j, NULL, NULL);
 	assert_json(j, "{\"tpl\":{\"apiVersion\":\"v1\",\"metadata\":{\"labels\":{\"x\":\"y\"}},\"spec\":{\"a\":\"1\"}}}");
 	field_errs_init(&errs, &arena);
-	structural_validate(s, j, NULL, &errs);
+	structural_validate(s, j, NULL, NULL, &errs);
 	assert_string_equal(print_errs(&errs), "tpl.kind: Required value: must not be empty");
 	arena_fini(&arena);
 }
@@ -239,7 +239,7 @@ static void test_hostile(void **state)
 	/* A pattern that would run for ever on this value is given up. */
 	json_setc(&arena, obj, "a", json_newc(&arena, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"));
 	field_errs_init(&errs, &arena);
-	structural_validate(s, obj, NULL, &errs);
+	structural_validate(s, obj, NULL, NULL, &errs);
 	assert_int_equal(errs.n, 1);
 	/* A schema nested without end is refused. */
 	for (int i = 0; i < 150; i++)

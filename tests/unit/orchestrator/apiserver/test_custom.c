@@ -135,7 +135,8 @@ static void test_refused(void **state)
 	(void)state;
 	refused("{'properties':{}}", "", V0 "schema.openAPIV3Schema.type");
 	refused("{'type':'object','properties':{'spec':{'properties':{}}}}", "", V0 "schema.openAPIV3Schema.properties[spec].type");
-	refused("{'type':'object','x-kubernetes-validations':[{'rule':'true'}]}", "", V0 "schema.openAPIV3Schema.x-kubernetes-validations");
+	refused("{'type':'object','x-kubernetes-validations':[{'rule':'self.none'}]}", "",
+			V0 "schema.openAPIV3Schema.x-kubernetes-validations[0].rule");
 	refused("{'type':'object'}", ",'subresources':{'scale':{'specReplicasPath':'spec.replicas','statusReplicasPath':'.status.replicas'}}",
 			V0 "subresources.scale.specReplicasPath");
 	refused("{'type':'object'}", ",'additionalPrinterColumns':[{'name':'A','type':'colour','jsonPath':'.spec.a'}]",
@@ -394,11 +395,64 @@ static void test_deletion(void **state)
 	rig_call("GET", "/openapi/v3/apis/stable.example.com/v1", NULL, 404);
 }
 
+#define GATES GROUP "/v1/namespaces/default/gates"
+#define GATE(name, spec) "{'apiVersion':'stable.example.com/v1','kind':'Gate','metadata':{'name':'" name "'},'spec':{" spec "}}"
+
+/* Rules in CEL hold for creates, updates, patches and the status, each against what was there before. */
+static void test_rules(void **state)
+{
+	static const char schema[] =
+		"{'type':'object','x-kubernetes-validations':[{'rule':'self.metadata.name.startsWith(\\'g\\')','message':'begins with g'}],'properties':{"
+		"'spec':{'type':'object','properties':{'min':{'type':'integer'},'max':{'type':'integer'},'color':{'type':'string',"
+		"'x-kubernetes-validations':[{'rule':'self == oldSelf','message':'is for ever'}]}},'x-kubernetes-validations':[{'rule':"
+		"'self.min <= self.max','messageExpression':'string(self.min) + \\' is above \\' + string(self.max)','fieldPath':'.min'}]},"
+		"'status':{'type':'object','properties':{'n':{'type':'integer'}},'x-kubernetes-validations':[{'rule':'self.n > 0'}]}}}";
+	/* Quotes in rules are \\', which stay single. */
+	char *body = arena_strdup(&rig_arena, definition("gates", "Gate", "Namespaced", "@", ",'subresources':{'status':{}}"));
+	struct buf b = BUF_INIT;
+	struct json *o;
+
+	(void)state;
+	for (const char *p = body; *p; p++) {
+		if (*p != '@') {
+			buf_add1(&b, *p);
+			continue;
+		}
+		for (const char *q = schema; *q; q++) {
+			if (*q == '\\')
+				buf_add1(&b, *++q);
+			else
+				buf_add1(&b, *q == '\'' ? '"' : *q);
+		}
+	}
+	rig_call("POST", CRDS, arena_cstr(&rig_arena, buf_str(&b)), 201);
+	buf_fini(&b);
+	o = rig_call("POST", GATES, quoted(GATE("x", "'min':3,'max':2,'color':'red'")), 422);
+	is(o, "message", "Gate.stable.example.com \"x\" is invalid: [<nil>: Invalid value: \"object\": begins with g, spec.min: Invalid value: "
+			 "\"object\": 3 is above 2]");
+	rig_call("POST", GATES, quoted(GATE("g", "'min':1,'max':2,'color':'red'")), 201);
+	rig_type(MERGE);
+	o = rig_call("PATCH", GATES "/g", "{\"spec\":{\"color\":\"blue\"}}", 422);
+	is(o, "message", "Gate.stable.example.com \"g\" is invalid: spec.color: Invalid value: \"string\": is for ever");
+	rig_type(MERGE);
+	rig_call("PATCH", GATES "/g", "{\"spec\":{\"max\":9}}", 200);
+	rig_type(MERGE);
+	rig_call("PATCH", GATES "/g/status", "{\"status\":{\"n\":0}}", 422);
+	rig_type(MERGE);
+	rig_call("PATCH", GATES "/g/status", "{\"status\":{\"n\":1}}", 200);
+	rig_type("application/apply-patch+yaml");
+	rig_call("PATCH", GATES "/h?fieldManager=m", quoted(GATE("h", "'min':1,'max':0,'color':'red'")), 422);
+	rig_call("DELETE", CRDS "/gates.stable.example.com", NULL, 200);
+	rig_type(MERGE);
+	rig_call("PATCH", CRDS "/gates.stable.example.com", "{\"metadata\":{\"finalizers\":[]}}", 200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_definition),
 			cmocka_unit_test(test_refused),
+			cmocka_unit_test(test_rules),
 			cmocka_unit_test(test_protected),
 			cmocka_unit_test(test_objects),
 			cmocka_unit_test(test_stored),
