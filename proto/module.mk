@@ -27,6 +27,7 @@ PROTO_FILES = \
 	proto/events.proto \
 	proto/flowcontrol.proto \
 	proto/intstr.proto \
+	proto/kms.proto \
 	proto/meta.proto \
 	proto/metrics.proto \
 	proto/networking.proto \
@@ -96,6 +97,7 @@ nodist_libproto_a_SOURCES = \
 	proto/events.pb-c.c proto/events.pb-c.h \
 	proto/flowcontrol.pb-c.c proto/flowcontrol.pb-c.h \
 	proto/intstr.pb-c.c proto/intstr.pb-c.h \
+	proto/kms.pb-c.c proto/kms.pb-c.h \
 	proto/meta.pb-c.c proto/meta.pb-c.h \
 	proto/metrics.pb-c.c proto/metrics.pb-c.h \
 	proto/networking.pb-c.c proto/networking.pb-c.h \

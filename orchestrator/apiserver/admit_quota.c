@@ -146,7 +146,8 @@ static enum step_result put_quota(struct api_request *req, struct json *quota, u
 	if (api_dom_encode(&req->arena, resource_type(quotas()), quota, &raw, &e) < 0)
 		return api_fail_err(req, &e);
 	codec_wrap(&value, "v1", "ResourceQuota", raw);
-	crypt_seal(quotas(), key, &value);
+	if (crypt_seal(quotas(), key, &value, &e) < 0)
+		return api_fail_err(req, &e);
 	txn_if_mod(req->txn, key, rv);
 	txn_put(req->txn, key, buf_str(&value), 0);
 	return STEP_NEXT;

@@ -255,8 +255,7 @@ static int encryption_open(struct apiserver *srv, struct err *e)
 		return 0;
 	if (api_file_read(srv->cfg.encryption_file, ENCRYPTION_MAX, &text, e) < 0 || crypt_parse(buf_str(&text), &c, e) < 0)
 		return -e->code;
-	crypt_use(c);
-	return 0;
+	return crypt_use(c, e);
 }
 
 static int guard_open(struct apiserver *srv, struct err *e)
@@ -311,6 +310,7 @@ static int listen_all(struct apiserver *srv, struct err *e)
 
 static void free_all(struct apiserver *srv)
 {
+	crypt_stop();
 	authn_close(srv->authn);
 	audit_close(srv->audit);
 	tls_ctx_unref(srv->tls);

@@ -6,15 +6,24 @@
 
 #include "base/util.h"
 #include "io/aead.h"
+#include "orchestrator/apiserver/kms.h"
 #include "orchestrator/apiserver/objects.h"
+#include "proto/duration.h"
 #include "proto/json.h"
 #include "proto/resource.h"
 #include "proto/yaml.h"
 
 #define SEALED "k8s:enc:aesgcm:v1:"
+#define SEALED_KMS "k8s:enc:kms:v2:"
+/* Of any provider of kube-apiserver's; a plain value begins with "k8s" and a NUL, or with a brace. */
+#define SEALED_ANY "k8s:enc:"
 
+/* What seals and opens: a key, or a plugin. */
 struct crypt_key {
 	struct str name, secret;
+	const char *kms_address; /* NULL: a key */
+	unsigned kms_timeout_ms;
+	struct kms *kms; /* once in use */
 };
 
 /* What one entry of the configuration says of its resources. */
@@ -59,6 +68,38 @@ static int add_keys(struct crypt *c, const struct json *provider, struct crypt_k
 	return 0;
 }
 
+static const struct crypt_key *find_kms(const struct crypt *c, struct str name)
+{
+	for (size_t i = 0; i < c->n_keys; i++)
+		if (c->keys[i].kms_address && str_eq(c->keys[i].name, name))
+			return &c->keys[i];
+	return NULL;
+}
+
+static int add_kms(struct crypt *c, const struct json *p, struct crypt_key **ret, struct err *e)
+{
+	struct crypt_key *k = &c->keys[c->n_keys];
+	struct str version = json_str(json_getc(p, "apiVersion")), name = json_str(json_getc(p, "name"));
+	const struct crypt_key *same = find_kms(c, name);
+	int64_t ns = (int64_t)KMS_DEFAULT_TIMEOUT_MS * 1000000;
+
+	if (!str_eqc(version, "v2"))
+		return err_set(e, ERR_INVALID, "kms: apiVersion must be v2; v1 plugins are not supported");
+	if (name.n == 0 || name.n > 256 || str_find(name, ':') >= 0)
+		return err_set(e, ERR_INVALID, "kms: a plugin needs a name without a colon");
+	if (json_getc(p, "timeout") && (!duration_parse(json_str(json_getc(p, "timeout")), &ns) || ns <= 0 || ns > 60000000000))
+		return err_set(e, ERR_INVALID, "kms %.*s: timeout must be a duration such as 3s, a minute at most", STR_FMT(name));
+	*k = (struct crypt_key){.name = name, .kms_timeout_ms = (unsigned)MAX(ns / 1000000, 1)};
+	if (kms_endpoint_parse(&c->arena, json_str(json_getc(p, "endpoint")), &k->kms_address, e) < 0)
+		return -(int)e->code;
+	/* Its values say nothing but the name. */
+	if (same && strcmp(same->kms_address, k->kms_address) != 0)
+		return err_set(e, ERR_INVALID, "kms: two plugins are named \"%.*s\"", STR_FMT(name));
+	c->n_keys++;
+	*ret = k;
+	return 0;
+}
+
 static int add_providers(struct crypt *c, struct crypt_rule *rule, const struct json *list, struct err *e)
 {
 	bool first = true;
@@ -69,8 +110,11 @@ static int add_providers(struct crypt *c, struct crypt_rule *rule, const struct 
 		if (json_getc(p, "aesgcm")) {
 			if (add_keys(c, json_getc(p, "aesgcm"), &key, e) < 0)
 				return -e->code;
+		} else if (json_getc(p, "kms")) {
+			if (add_kms(c, json_getc(p, "kms"), &key, e) < 0)
+				return -e->code;
 		} else if (!json_getc(p, "identity")) {
-			return err_set(e, ERR_INVALID, "provider \"%.*s\" is not supported: use aesgcm or identity",
+			return err_set(e, ERR_INVALID, "provider \"%.*s\" is not supported: use aesgcm, kms or identity",
 					json_len(p) ? (int)p->members[0].key.n : 0, json_len(p) ? p->members[0].key.p : "");
 		}
 		if (first)
@@ -86,7 +130,7 @@ static size_t count_keys(const struct json *doc)
 
 	JSON_ITEMS (r, json_getc(doc, "resources"))
 		JSON_ITEMS (p, json_getc(r, "providers"))
-			n += json_len(json_getp(p, "aesgcm.keys"));
+			n += json_getc(p, "kms") ? 1 : json_len(json_getp(p, "aesgcm.keys"));
 	return n;
 }
 
@@ -135,13 +179,47 @@ void crypt_free(struct crypt *c)
 	free(c);
 }
 
-void crypt_use(struct crypt *c)
+void crypt_stop(void)
 {
+	/* Who still asks finds no plugin. */
+	for (struct crypt *c = kept; c; c = c->before)
+		for (size_t i = 0; i < c->n_keys; i++)
+			c->keys[i].kms = NULL;
+	kms_stop_all();
+}
+
+int crypt_use(struct crypt *c, struct err *e)
+{
+	for (size_t i = 0; c && i < c->n_keys; i++)
+		if (c->keys[i].kms_address && kms_get(c->keys[i].name, c->keys[i].kms_address, c->keys[i].kms_timeout_ms, &c->keys[i].kms, e) < 0)
+			return -(int)e->code;
 	if (c) {
 		c->before = kept;
 		kept = c;
 	}
 	atomic_store(&current, c);
+	return 0;
+}
+
+int crypt_health(struct err *e)
+{
+	const struct crypt *c = atomic_load(&current);
+	struct err why = ERR_INIT;
+
+	for (size_t i = 0; c && i < c->n_keys; i++)
+		if (c->keys[i].kms && kms_health(c->keys[i].kms, &why) < 0)
+			return err_set(e, ERR_UNAVAILABLE, "%.*s: %s", STR_FMT(c->keys[i].name), why.text);
+	return 0;
+}
+
+bool crypt_has_kms(void)
+{
+	const struct crypt *c = atomic_load(&current);
+
+	for (size_t i = 0; c && i < c->n_keys; i++)
+		if (c->keys[i].kms)
+			return true;
+	return false;
 }
 
 struct str crypt_describe(struct arena *a)
@@ -155,7 +233,11 @@ struct str crypt_describe(struct arena *a)
 		buf_addc(&out, out.n ? "; " : "");
 		for (size_t k = 0; k < c->rules[i].n_resources; k++)
 			buf_printf(&out, "%s%.*s", k ? ", " : "", STR_FMT(c->rules[i].resources[k]));
-		buf_printf(&out, ": aesgcm key %.*s", STR_FMT(c->rules[i].writer->name));
+		if (c->rules[i].writer->kms)
+			buf_printf(&out, ": kms plugin %.*s, key %.*s", STR_FMT(c->rules[i].writer->name),
+					STR_FMT(kms_key_id(c->rules[i].writer->kms, a)));
+		else
+			buf_printf(&out, ": aesgcm key %.*s", STR_FMT(c->rules[i].writer->name));
 	}
 	return arena_str(a, buf_str(&out));
 }
@@ -182,40 +264,63 @@ static const struct crypt_key *writer_of(const struct crypt *c, const struct res
 	return NULL;
 }
 
-void crypt_seal(const struct resource *res, struct str key, struct buf *value)
+int crypt_seal(const struct resource *res, struct str key, struct buf *value, struct err *e)
 {
 	const struct crypt_key *w = writer_of(atomic_load(&current), res);
 	struct buf out = BUF_INIT;
+	int rv = 0;
 
 	if (!w)
-		return;
-	buf_printf(&out, SEALED "%.*s:", STR_FMT(w->name));
-	aead_seal(w->secret, key, buf_str(value), &out);
+		return 0;
+	buf_printf(&out, "%s%.*s:", w->kms_address ? SEALED_KMS : SEALED, STR_FMT(w->name));
+	if (!w->kms_address)
+		aead_seal(w->secret, key, buf_str(value), &out);
+	else if (w->kms)
+		rv = kms_seal(w->kms, key, buf_str(value), &out, e);
+	else
+		rv = err_set(e, ERR_UNAVAILABLE, "the KMS plugins are stopped");
+	if (rv < 0) {
+		buf_fini(&out);
+		return rv;
+	}
 	buf_fini(value);
 	*value = out;
+	return 0;
 }
 
-static bool sealed_parts(struct str value, struct str *ret_name, struct str *ret_sealed)
+/* A value's provider and the name in it. */
+static bool sealed_parts(struct str value, bool *ret_kms, struct str *ret_name, struct str *ret_sealed)
 {
-	return str_has_prefix(value, STR(SEALED)) && str_cut(str_skip(value, strlen(SEALED)), ':', ret_name, ret_sealed);
+	*ret_kms = str_has_prefix(value, STR(SEALED_KMS));
+	if (!*ret_kms && !str_has_prefix(value, STR(SEALED)))
+		return false;
+	return str_cut(str_skip(value, strlen(*ret_kms ? SEALED_KMS : SEALED)), ':', ret_name, ret_sealed);
+}
+
+static bool open_with(const struct crypt_key *k, struct str key, struct str sealed, struct buf *out)
+{
+	if (!k->kms_address)
+		return aead_open(k->secret, key, sealed, out);
+	return k->kms && kms_open(k->kms, key, sealed, out);
 }
 
 bool crypt_open(struct arena *a, struct str key, struct str value, struct str *ret)
 {
 	const struct crypt *c;
 	struct str name, sealed;
-	bool ok = false;
+	bool kms, ok = false;
 
-	/* A plain value begins with "k8s" and a NUL. */
-	if (!sealed_parts(value, &name, &sealed)) {
+	if (!str_has_prefix(value, STR(SEALED_ANY))) {
 		*ret = value;
 		return true;
 	}
+	if (!sealed_parts(value, &kms, &name, &sealed))
+		return false;
 	c = atomic_load(&current);
 	for (size_t i = 0; c && !ok && i < c->n_keys; i++) {
 		_cleanup_(buf_fini) struct buf out = BUF_INIT;
 
-		if (!str_eq(c->keys[i].name, name) || !aead_open(c->keys[i].secret, key, sealed, &out))
+		if ((c->keys[i].kms_address != NULL) != kms || !str_eq(c->keys[i].name, name) || !open_with(&c->keys[i], key, sealed, &out))
 			continue;
 		*ret = arena_str(a, buf_str(&out));
 		ok = true;
@@ -227,8 +332,11 @@ bool crypt_is_stale(const struct resource *res, struct str value)
 {
 	const struct crypt_key *w = writer_of(atomic_load(&current), res);
 	struct str name, sealed;
+	bool kms;
 
-	if (!sealed_parts(value, &name, &sealed))
+	if (!sealed_parts(value, &kms, &name, &sealed))
 		return w != NULL;
-	return !w || !str_eq(w->name, name);
+	if (!w || kms != (w->kms_address != NULL) || !str_eq(w->name, name))
+		return true;
+	return w->kms && kms_is_stale(w->kms, sealed);
 }

@@ -174,7 +174,8 @@ static enum step_result count_down(struct api_request *req, struct json *budget,
 	if (api_dom_encode(a, resource_type(res), budget, &raw, &e) < 0)
 		return api_fail_err(req, &e);
 	codec_wrap(&value, res->api_version, res->kind, raw);
-	crypt_seal(res, key, &value);
+	if (crypt_seal(res, key, &value, &e) < 0)
+		return api_fail_err(req, &e);
 	txn_if_mod(req->txn, key, rv);
 	txn_put(req->txn, key, buf_str(&value), 0);
 	return STEP_NEXT;

@@ -11,6 +11,7 @@
 #include "io/x509.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/authn.h"
+#include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/keyset.h"
 #include "orchestrator/apiserver/objects.h"
 #include "proto/json.h"
@@ -150,6 +151,12 @@ static bool check_shutdown(struct apiserver *srv)
 	return !atomic_load(&srv->stopping);
 }
 
+static bool check_kms(struct apiserver *srv)
+{
+	(void)srv;
+	return crypt_health(NULL) == 0;
+}
+
 static const struct check {
 	const char *name;
 	bool (*ok)(struct apiserver *);
@@ -159,13 +166,20 @@ static const struct check {
 		{"etcd", check_quorum, false, true},
 		{"poststarthook/start-system-namespaces-controller", check_bootstrap, false, true},
 		{"shutdown", check_shutdown, false, true},
+		{"kms-providers", check_kms, false, true},
 };
+
+/* Checks of what there is. */
+static bool health_has(const struct check *c)
+{
+	return c->ok != check_kms || crypt_has_kms();
+}
 
 static const char *const health_paths[] = {"/healthz", "/livez", "/readyz"};
 
 static bool health_shows(const char *path, const struct check *c)
 {
-	return strcmp(path, "/livez") != 0 || c->live;
+	return health_has(c) && (strcmp(path, "/livez") != 0 || c->live);
 }
 
 static int by_text(const void *a, const void *b)
@@ -202,7 +216,7 @@ static enum step_result path_health(struct api_request *req, struct str rest)
 	for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
 		bool ok;
 
-		if (one.n > 0 ? !str_eqc(one, checks[i].name) : live && !checks[i].live)
+		if (!health_has(&checks[i]) || (one.n > 0 ? !str_eqc(one, checks[i].name) : live && !checks[i].live))
 			continue;
 		found = true;
 		ok = checks[i].ok(req->srv);

@@ -674,7 +674,8 @@ static enum step_result put_object(struct api_request *req)
 	/* Who wrote what is worth less than the object. */
 	if (value.n > API_MAX_BODY / 2 && json_delp(req->obj, "metadata.managedFields"))
 		return put_object(req);
-	crypt_seal(resource_storage(req->res), req->key, &value);
+	if (crypt_seal(resource_storage(req->res), req->key, &value, &e) < 0)
+		return api_fail_err(req, &e);
 	if (value.n > API_MAX_BODY / 2)
 		return api_fail(req, ERR_TOO_LARGE, "Request entity too large: the object has %zu bytes, the limit is %u",
 				value.n, API_MAX_BODY / 2);

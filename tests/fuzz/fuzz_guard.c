@@ -12,6 +12,7 @@
 #include "orchestrator/apiserver/conversion.h"
 #include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/jwt.h"
+#include "orchestrator/apiserver/kms_value.h"
 #include "orchestrator/apiserver/node_graph.h"
 #include "orchestrator/apiserver/podsecurity.h"
 #include "orchestrator/apiserver/rbac.h"
@@ -173,10 +174,34 @@ static void conversion(struct arena *a, struct str in)
 	}
 }
 
+/* What lies in the store behind a KMS prefix, which whoever can write to the store may have made. */
+static void sealed(struct arena *a, struct str in)
+{
+	static const uint8_t seed[KMS_SEED_SIZE] = "a seed that nobody knows";
+	struct str source = str_of(seed, sizeof(seed));
+	Kms__EncryptedObject *o = kms_object_read(a, in);
+	struct buf out = BUF_INIT;
+
+	/* Nobody guesses a seed. */
+	if (o)
+		ASSERT(o->encrypted_data.len > 0 && !kms_data_open(o, source, STR("/registry/secrets/a/b"), &out));
+	/* What we seal we open, there and nowhere else. */
+	if (o && o->encrypted_dek_source_type == KMS__ENCRYPTED_OBJECT__SOURCE_TYPE__HKDF_SHA256_XNONCE_AES_GCM_SEED) {
+		struct buf data = BUF_INIT;
+
+		kms_data_seal(source, STR("/a"), in, &data);
+		o->encrypted_data = (ProtobufCBinaryData){data.n, (uint8_t *)data.p};
+		ASSERT(!kms_data_open(o, source, STR("/b"), &out));
+		ASSERT(kms_data_open(o, source, STR("/a"), &out) && str_eq(buf_str(&out), in));
+		buf_fini(&data);
+	}
+	buf_fini(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size)
 {
 	static void (*const parts[])(struct arena *, struct str) = {token, certificate, request, role, pod, files, security,
-			webhook, conversion};
+			webhook, conversion, sealed};
 	struct arena a;
 
 	if (size == 0)

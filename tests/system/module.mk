@@ -4,3 +4,7 @@ tests_system_kubelet_rig_SOURCES = tests/system/kubelet_rig.c
 tests_system_kubelet_rig_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(UV_CFLAGS)
 tests_system_kubelet_rig_LDADD = libkubelet.a libclient.a libproto.a libnet.a $(IO_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) \
 	$(PCRE2_LIBS) $(NL_LIBS)
+check_PROGRAMS += tests/system/kms_plugin
+tests_system_kms_plugin_SOURCES = tests/system/kms_plugin.c tests/lib/kms_server.c tests/lib/kms_server.h
+tests_system_kms_plugin_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(UV_CFLAGS)
+tests_system_kms_plugin_LDADD = libproto.a $(IO_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(PCRE2_LIBS)

@@ -119,3 +119,29 @@ t_out "and read" 'b3Blbi1zZXNhbWU=' ka get secret s -o yaml
 t "the audit log has it" until_ok 5 grep -q '"verb":"create".*"resource":"secrets".*"name":"s"' "$alone/audit.log"
 t "but not its contents" sh -c "! grep -q b3Blbi1zZXNhbWU= '$alone/audit.log'"
 t "neither has the store" sh -c "! grep -rqa open-sesame '$alone/data/store' '$alone/data/raft'"
+
+# --- a KMS plugin
+plugin=${KMS_PLUGIN:-$root/build/tests/system/kms_plugin}
+if [ ! -x "$plugin" ]; then
+	skip "KMS: no program $plugin (make tests/system/kms_plugin)"
+else
+	echo key-1 >"$alone/key"
+	"$plugin" "$alone/kms.sock" "$alone/key" >"$alone/kms.log" 2>&1 &
+	kms=$!
+	background+=("$kms")
+	sed "s|  providers:|&\n  - kms: {apiVersion: v2, name: vault, endpoint: 'unix://$alone/kms.sock'}|" "$alone/encryption.yaml" >"$alone/both.yaml"
+	mv "$alone/both.yaml" "$alone/encryption.yaml"
+	t "its configuration is taken up" until_ok 20 has_line 'kms plugin vault, key key-1' in_node server-1 "$KONTIKI" status --data-dir "$alone/data" \
+		--server 127.0.0.1:17443
+	raw() { in_node server-1 etcdctl --endpoints 127.0.0.1:17379 get /registry/secrets/default/s --print-value-only | head -c 40 | tr -d '\0'; }
+	t "a secret of the old key is read" ka get secret s
+	ka get secret s -o json | ka replace -f - >/dev/null
+	t_out "and written under the plugin's" '^k8s:enc:kms:v2:vault:' raw
+	t_out "and read" 'b3Blbi1zZXNhbWU=' ka get secret s -o yaml
+	t_out "the server is ready, as far as the plugin is concerned" '^ok$' ka get --raw /readyz/kms-providers
+	kill "$kms"
+	wait "$kms" 2>/dev/null
+	not_ready() { ! ka get --raw /readyz/kms-providers; }
+	t "it is not when the plugin has gone" until_ok 20 not_ready
+	t_out "what is known is still read" 'b3Blbi1zZXNhbWU=' ka get secret s -o yaml
+fi

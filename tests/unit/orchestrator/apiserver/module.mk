@@ -27,6 +27,12 @@ tests_unit_orchestrator_apiserver_test_sealed_SOURCES = tests/unit/orchestrator/
 	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
 tests_unit_orchestrator_apiserver_test_sealed_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_sealed_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += tests/unit/orchestrator/apiserver/test_kms
+tests_unit_orchestrator_apiserver_test_kms_SOURCES = tests/unit/orchestrator/apiserver/test_kms.c \
+	tests/lib/kms_server.c tests/lib/kms_server.h
+tests_unit_orchestrator_apiserver_test_kms_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+tests_unit_orchestrator_apiserver_test_kms_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+$(tests_unit_orchestrator_apiserver_test_kms_OBJECTS): | $(PROTO_PB_H)
 tests_unit_orchestrator_apiserver_test_admission_SOURCES = tests/unit/orchestrator/apiserver/test_admission.c
 tests_unit_orchestrator_apiserver_test_admission_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_admission_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)

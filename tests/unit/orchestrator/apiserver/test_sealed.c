@@ -57,7 +57,7 @@ static void use(const char *text)
 
 	if (crypt_parse(str_from(text), &c, &e) < 0)
 		fail_msg("%s", e.text);
-	crypt_use(c);
+	assert_int_equal(crypt_use(c, &e), 0);
 }
 
 static void test_crypt(void **state)
@@ -78,10 +78,10 @@ static void test_crypt(void **state)
 	use(CONFIG(AES("k1", KEY1) PLAIN));
 	assert_string_equal(arena_cstr(&a, crypt_describe(&a)), "secrets: aesgcm key k1");
 	buf_addc(&v, "k8s value");
-	crypt_seal(maps, STR("/m"), &v);
+	assert_int_equal(crypt_seal(maps, STR("/m"), &v, &e), 0);
 	assert_true(str_eqc(buf_str(&v), "k8s value"));
 	assert_true(crypt_is_stale(secrets, buf_str(&v)));
-	crypt_seal(secrets, STR("/s"), &v);
+	assert_int_equal(crypt_seal(secrets, STR("/s"), &v, &e), 0);
 	assert_true(str_has_prefix(buf_str(&v), STR("k8s:enc:aesgcm:v1:k1:")));
 	assert_false(crypt_is_stale(secrets, buf_str(&v)));
 	assert_true(crypt_open(&a, STR("/s"), buf_str(&v), &out));
@@ -93,7 +93,7 @@ static void test_crypt(void **state)
 	assert_true(crypt_is_stale(secrets, buf_str(&v)));
 	use(CONFIG(AES("k2", KEY2)));
 	assert_false(crypt_open(&a, STR("/s"), buf_str(&v), &out));
-	crypt_use(NULL);
+	crypt_use(NULL, &e);
 	buf_fini(&v);
 	arena_fini(&a);
 }
