@@ -582,11 +582,11 @@ void json_print_string(struct buf *b, struct str s, unsigned flags)
 
 static void newline(struct buf *b, unsigned flags, unsigned depth)
 {
-	if (!(flags & JSON_PRETTY))
+	if (!(flags & (JSON_PRETTY | JSON_PRETTY2)))
 		return;
 	buf_add1(b, '\n');
 	for (unsigned i = 0; i < depth; i++)
-		buf_addc(b, "    ");
+		buf_addc(b, flags & JSON_PRETTY2 ? "  " : "    ");
 }
 
 static void print(struct buf *, const struct json *, unsigned flags, unsigned depth);
@@ -598,7 +598,7 @@ static void print_member(
 		buf_add1(b, ',');
 	newline(b, flags, depth);
 	json_print_string(b, m->key, flags);
-	buf_addc(b, flags & JSON_PRETTY ? ": " : ":");
+	buf_addc(b, flags & (JSON_PRETTY | JSON_PRETTY2) ? ": " : ":");
 	print(b, m->value, flags, depth);
 }
 

@@ -110,6 +110,7 @@ int json_parse_prefix(
 enum json_print_flags {
 	JSON_COMPACT = 0,
 	JSON_PRETTY = 1, /* four spaces, as kubectl -o json; no newline at the end */
+	JSON_PRETTY2 = 8, /* two, as an API server answers ?pretty=true */
 	JSON_SORTED =
 		2, /* members by key, bytewise: the canonical form together with JSON_COMPACT */
 	JSON_RAW_HTML = 4, /* leave < > & as they are; without it they are \u003c and so on, as Go

@@ -118,7 +118,7 @@ static enum step_result answer_doc_text(struct api_request *req, int status, con
 	if (req->accept.media == MEDIA_YAML) {
 		yaml_print(&out, doc);
 	} else {
-		json_print(&out, doc, req->accept.pretty ? JSON_PRETTY : JSON_COMPACT);
+		json_print(&out, doc, req->accept.pretty ? JSON_PRETTY2 : JSON_COMPACT);
 		buf_add1(&out, '\n');
 	}
 	return api_answer_bytes(req, status, api_media_type(req->accept.media), &out);

@@ -18,6 +18,7 @@
 #include "orchestrator/apiserver/webhooks.h"
 #include "orchestrator/apiserver/write.h"
 #include "proto/resource.h"
+#include "store/store.h"
 
 #define FINALIZER_ORPHAN "orphan"
 #define FINALIZER_FOREGROUND "foregroundDeletion"
@@ -212,11 +213,20 @@ enum step_result api__delete_encode(struct api_request *req)
 	return api_answer_stored(req, 200, req->new_bytes, req->new_rv);
 }
 
-/* --- deletecollection: a list, then one delete after the other, each a request of its own ----------------------- */
+/* --- deletecollection: page by page, one delete after the other, each a request of its own --------------------------- */
+
+/* Names that are held at a time. What is answered is read again at the end, at the revision at which it began. */
+#define PAGE 500
 
 struct collection {
 	struct api_request *req; /* whose deletes these are */
-	struct api_selected of;
+	struct api_selection sel;
+	struct api_list_scan range, rest; /* all of it, and what is still to come */
+	size_t left;                      /* by the limit */
+	struct str body;                  /* of each delete */
+	struct arena pages[2];            /* this page and the one before, whose last delete may still be ending */
+	unsigned turn;
+	struct api_selected page;
 	size_t at;
 	bool busy; /* inside collection_next */
 	bool again;
@@ -235,6 +245,12 @@ static void part_over(struct api_request *part)
 		collection_next(c);
 }
 
+static void collection_stop(struct collection *c)
+{
+	c->at = c->page.n;
+	c->rest.more = false;
+}
+
 static void part_respond(struct api_request *part, int status, const struct http_header *h, size_t n, struct buf *body)
 {
 	struct collection *c = part->owner;
@@ -247,7 +263,7 @@ static void part_respond(struct api_request *part, int status, const struct http
 
 		*f = (struct api_failure){.err = part->fail.err};
 		f->message = arena_str(&c->req->arena, str_from(part->fail.err.text));
-		c->at = c->of.n;
+		collection_stop(c);
 	}
 	part_over(part);
 }
@@ -263,18 +279,42 @@ static void part_start(struct collection *c)
 {
 	static struct http_header json_header = {STR_INIT("content-type"), STR_INIT("application/json")};
 	struct api_request *req = c->req, *part = api_request_new(req->al, &part_responder, c);
-	struct str name = c->of.items[c->at].name, ns = c->of.items[c->at].ns;
+	struct str name = c->page.items[c->at].name, ns = c->page.items[c->at].ns;
 
 	c->at++;
 	part->method = STR("DELETE");
 	part->local = true;
 	part->user = req->user;
-	part->body = json_text(&req->arena, req->sent);
+	part->body = c->body;
 	part->headers = (struct http_headers){&json_header, 1};
-	part->target = arena_sprintf(&req->arena, "/%s%s/%s/%s%.*s%s%s/%.*s%s", req->res->group[0] ? "apis/" : "api",
+	part->target = arena_sprintf(&c->pages[c->turn], "/%s%s/%s/%s%.*s%s%s/%.*s%s", req->res->group[0] ? "apis/" : "api",
 			req->res->group, req->res->version, ns.n ? "namespaces/" : "", STR_FMT(ns), ns.n ? "/" : "",
 			req->res->plural, STR_FMT(name), req->opt.dry_run ? "?dryRun=All" : "");
 	apiserver_handle(part);
+}
+
+/* The next names; false at the end. */
+static bool page_turn(struct collection *c)
+{
+	size_t max = MIN(c->left, (size_t)PAGE);
+	unsigned turn = !c->turn;
+
+	if (!c->rest.more || max == 0)
+		return false;
+	arena_fini(&c->pages[turn]);
+	if (api_select_page(c->req, &c->sel, &c->rest, max, &c->pages[turn], &c->page) != STEP_NEXT) {
+		/* Compacted away under a long deletion: what is there now is as good, but there is no list of it any more. */
+		if (c->req->fail.err.code)
+			return false;
+		c->range.rev = 0;
+		c->rest.rev = store_revision(c->req->srv->store);
+		if (api_select_page(c->req, &c->sel, &c->rest, max, &c->pages[turn], &c->page) != STEP_NEXT)
+			return false;
+	}
+	c->turn = turn;
+	c->left -= c->page.n;
+	c->at = 0;
+	return c->page.n > 0;
 }
 
 /* Iterates instead of recursing when a part ends inside its start. */
@@ -282,7 +322,7 @@ static void collection_next(struct collection *c)
 {
 	do {
 		c->again = false;
-		if (c->at >= c->of.n || c->req->canceled) {
+		if (c->req->canceled || (c->at >= c->page.n && !page_turn(c))) {
 			api_request_resume(c->req);
 			return;
 		}
@@ -305,7 +345,17 @@ static void collection_cancel(struct api_request *req)
 
 static enum step_result collection_answer(struct collection *c)
 {
-	return c->req->local ? api_answer_success(c->req, STR_NULL, STR_NULL) : api_answer_selected(c->req, &c->of);
+	if (c->req->local || c->range.rev == 0)
+		return api_answer_success(c->req, STR_NULL, STR_NULL);
+	return api_answer_range(c->req, &c->sel, &c->range);
+}
+
+static void collection_gone(void *arg)
+{
+	struct collection *c = arg;
+
+	arena_fini(&c->pages[0]);
+	arena_fini(&c->pages[1]);
 }
 
 enum step_result api__delete_collection(struct api_request *req)
@@ -314,18 +364,30 @@ enum step_result api__delete_collection(struct api_request *req)
 	enum step_result r;
 
 	if (c) {
+		req->on_cancel = NULL;
 		if (req->fail.err.code)
 			return STEP_FAIL;
 		return collection_answer(c);
 	}
 	c = arena_new_of(&req->arena, struct collection);
 	c->req = req;
-	r = api_select(req, &c->of);
-	if (r != STEP_NEXT)
-		return r;
+	if (api_selection_parse(req, &c->sel) != STEP_NEXT || api_range_begin(req, &c->range) != STEP_NEXT)
+		return STEP_FAIL;
+	c->left = req->opt.limit > 0 ? (size_t)req->opt.limit : SIZE_MAX;
+	c->rest = c->range;
+	c->rest.more = true;
+	/* What has to be converted before one knows whether it is meant is converted, and selected, as a whole. */
+	if (req->conv && !c->sel.all) {
+		r = api_select_page(req, &c->sel, &c->rest, c->left, &req->arena, &c->page);
+		if (r != STEP_NEXT)
+			return r;
+		c->rest.more = false;
+	}
+	c->body = json_text(&req->arena, req->sent);
+	arena_init(&c->pages[0]);
+	arena_init(&c->pages[1]);
+	arena_on_free(&req->arena, collection_gone, c);
 	req->stream = c;
-	if (c->of.n == 0)
-		return collection_answer(c);
 	req->on_cancel = collection_cancel;
 	loop_timer_start(&c->timer, req->al->loop, 0, collection_begin);
 	return STEP_WAIT;

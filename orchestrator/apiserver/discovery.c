@@ -346,7 +346,7 @@ static enum step_result answer_aggregated(struct api_request *req, bool core)
 	_cleanup_(buf_fini) struct buf out = BUF_INIT;
 	const char *v = req->accept.discovery_version;
 
-	json_print(&out, aggregated(all_served(req), v, core), req->accept.pretty ? JSON_PRETTY : JSON_COMPACT);
+	json_print(&out, aggregated(all_served(req), v, core), req->accept.pretty ? JSON_PRETTY2 : JSON_COMPACT);
 	return api_answer_bytes(req, 200,
 			arena_printf(&req->arena, "application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList", v),
 			&out);

@@ -1,6 +1,4 @@
 /* Large lists in pieces; see api_list_stream in read.h. */
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <zlib.h>
 
@@ -9,18 +7,15 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/list_form.h"
 #include "orchestrator/apiserver/read.h"
 #include "orchestrator/apiserver/storage.h"
 #include "proto/codec.h"
-#include "proto/resource.h"
-#include "proto/wire.h"
 #include "store/store.h"
 #include "store/view.h"
 
 /* Stored bytes from which on a list is streamed. */
 #define STREAM_MIN (1u << 20)
-/* Made in one turn of the loop: about a millisecond. */
-#define SLICE (256u << 10)
 /* A list has seats while it leaves (flow.h): who does not take it within this time is cut off. */
 #define TAKEN_MS 60000
 /* What may wait for a slow client. */
@@ -30,13 +25,15 @@
 struct list_stream {
 	struct api_request *req;
 	struct api_selection sel;
-	const struct schema_type *type;
+	struct list_form form;
 	struct buf next;   /* the key to go on at */
 	struct str end;
 	int64_t rev;
-	size_t left;       /* objects to come */
+	size_t left;       /* objects to come; of an open list as many as there are */
 	uint64_t until_ms;
-	bool first, protobuf, packed, waiting;
+	bool open;         /* not counted before: how large it was is known at the end */
+	size_t stored;
+	bool packed, waiting;
 	struct buf tail;   /* what follows the last object */
 	struct buf out;
 	z_stream z;
@@ -47,30 +44,14 @@ struct list_stream {
 
 struct sizes {
 	size_t n, stored, items; /* objects; their stored bytes; a protobuf list's bytes for them */
+	bool open;               /* large enough, and nobody has to know how large: not counted to the end */
 };
 
-static void add_item(struct buf *out, struct str raw, uint64_t rv)
-{
-	size_t n = storage_with_rv_size(raw, rv), at;
-
-	wire_add_tag(out, 2, WIRE_BYTES);
-	wire_add_varint(out, n);
-	at = out->n;
-	storage_with_rv(out, raw, rv);
-	ASSERT(out->n == at + n);
-}
-
-static size_t item_size(struct str raw, uint64_t rv)
-{
-	size_t n = storage_with_rv_size(raw, rv);
-
-	return 1 + wire_varint_size(n) + n;
-}
-
 /* Counts what the list will hold; s->more and s->last are set. */
-static int measure(struct api_request *req, struct api_list_scan *s, struct store_view *v, const struct api_selection *sel,
-		bool protobuf, struct sizes *ret, struct err *e)
+static int measure(struct list_form *f, struct api_list_scan *s, struct store_view *v, const struct api_selection *sel,
+		struct sizes *ret, struct err *e)
 {
+	struct api_request *req = f->req;
 	_cleanup_(buf_fini) struct buf last = BUF_INIT;
 	struct view_iter it;
 	struct store_kv kv;
@@ -78,7 +59,7 @@ static int measure(struct api_request *req, struct api_list_scan *s, struct stor
 	struct str raw;
 	int r;
 
-	*ret = (struct sizes){0, 0, 0};
+	*ret = (struct sizes){0};
 	arena_init(&a);
 	s->more = false;
 	view_iter_init(&it, v, s->key, s->end, s->rev, 0);
@@ -96,10 +77,14 @@ static int measure(struct api_request *req, struct api_list_scan *s, struct stor
 		}
 		ret->n++;
 		ret->stored += raw.n;
+		ret->open = req->opt.limit <= 0 && f->kind != FORM_PROTOBUF && ret->stored >= STREAM_MIN;
+		if (ret->open) {
+			r = 0;
+			break;
+		}
 		buf_clear(&last);
 		buf_adds(&last, kv.key);
-		if (protobuf)
-			ret->items += item_size(raw, (uint64_t)kv.mod_revision);
+		ret->items += list_form_size(f, &a, raw, (uint64_t)kv.mod_revision);
 	}
 	view_iter_fini(&it);
 	arena_fini(&a);
@@ -167,18 +152,6 @@ static void emit(struct list_stream *ls, bool end)
 	buf_fini(&packed);
 }
 
-static int add_object(struct list_stream *ls, struct str raw, uint64_t rv, struct err *e)
-{
-	char text[24];
-
-	if (ls->protobuf) {
-		add_item(&ls->out, raw, rv);
-		return 0;
-	}
-	return codec_json_list_item(&ls->out, ls->type, raw, str_of(text, (size_t)snprintf(text, sizeof(text), "%" PRIu64, rv)),
-			&ls->first, e);
-}
-
 /* Objects into `out` until the slice is full or all have come. */
 static int fill(struct list_stream *ls, struct err *e)
 {
@@ -193,17 +166,20 @@ static int fill(struct list_stream *ls, struct err *e)
 		return -e->code;
 	arena_init(&a);
 	view_iter_init(&it, v, buf_str(&ls->next), ls->end, ls->rev, 0);
-	while (r > 0 && ls->left > 0 && ls->out.n < SLICE) {
+	while (r > 0 && ls->left > 0 && ls->out.n < ls->form.slice) {
 		r = view_iter_next(&it, &kv, e);
-		if (r == 0)
+		if (r == 0 && ls->open)
+			ls->left = 0;
+		else if (r == 0)
 			r = err_set(e, ERR_INTERNAL, "%zu objects of a revision are gone", ls->left);
 		arena_fini(&a);
-		if (r < 0 || storage_unwrap_as(&a, ls->req->res, kv.key, kv.value, NULL, &raw, e) < 0 || !api_selection_matches(&ls->sel, raw))
+		if (r <= 0 || storage_unwrap_as(&a, ls->req->res, kv.key, kv.value, NULL, &raw, e) < 0 || !api_selection_matches(&ls->sel, raw))
 			continue;
-		if (add_object(ls, raw, (uint64_t)kv.mod_revision, e) < 0)
+		if (list_form_add(&ls->form, &a, raw, (uint64_t)kv.mod_revision, &ls->out, e) < 0)
 			r = -1;
 		ls->left--;
-		if (ls->out.n < SLICE)
+		ls->stored += raw.n;
+		if (ls->out.n < ls->form.slice)
 			continue;
 		buf_clear(&ls->next);
 		buf_adds(&ls->next, kv.key);
@@ -238,6 +214,8 @@ static void slice(struct loop_timer *t)
 	end = ls->left == 0;
 	if (end)
 		buf_adds(&ls->out, buf_str(&ls->tail));
+	if (end && ls->open)
+		flow_list_size(req, ls->stored, true);
 	emit(ls, end);
 	buf_clear(&ls->out);
 	if (end) {
@@ -262,71 +240,49 @@ static void stream_drained(struct api_request *req)
 
 /* --- The start ---------------------------------------------------------------------------------------------------------------- */
 
-static void frame(struct list_stream *ls, const struct codec_list_meta *meta, size_t items)
-{
-	const struct resource *res = ls->req->res;
-	_cleanup_(buf_fini) struct buf head = BUF_INIT, whole = BUF_INIT;
-	size_t at;
-
-	if (!ls->protobuf) {
-		codec_json_list_begin(&ls->out, res->list_kind, res->api_version, meta);
-		codec_json_list_end(&ls->tail);
-		buf_add1(&ls->tail, '\n');
-		return;
-	}
-	/* The envelope around nothing, cut where its content stands: field 2 with length 0. */
-	codec_wire_list_begin(&head, meta);
-	codec_wrap(&whole, res->api_version, res->list_kind, STR(""));
-	at = whole.n - 6; /* behind it come two empty fields of two bytes */
-	buf_add(&ls->out, whole.p, at + 1);
-	wire_add_varint(&ls->out, head.n + items);
-	buf_adds(&ls->out, buf_str(&head));
-	buf_add(&ls->tail, whole.p + at + 2, whole.n - at - 2);
-}
-
 /* What a webhook converts is converted, and thus held, as a whole. */
 static bool streamable(const struct api_request *req)
 {
-	return !req->conv && req->responder->begin && req->responder->queued && !req->local && req->accept.as == AS_OBJECT && !req->accept.pretty &&
-	       (req->accept.media == MEDIA_JSON || req->accept.media == MEDIA_PROTOBUF);
+	return !req->conv && req->responder->begin && req->responder->queued && !req->local;
 }
 
 enum step_result api_list_stream(struct api_request *req, const struct api_list_scan *scan, struct store_view *v,
 		const struct api_selection *sel)
 {
-	bool protobuf = req->accept.media == MEDIA_PROTOBUF;
 	struct api_list_scan s = *scan;
 	struct http_header h[API_MAX_HEADERS];
 	struct codec_list_meta meta;
 	struct list_stream *ls;
+	struct list_form form;
 	struct sizes sizes;
 	struct err e = ERR_INIT;
 	size_t n;
 
 	/* An error is met, and told, by who lists it whole. */
-	if (!streamable(req) || measure(req, &s, v, sel, protobuf, &sizes, &e) < 0 || sizes.stored < STREAM_MIN)
+	if (!streamable(req) || !list_form_init(&form, req) || measure(&form, &s, v, sel, &sizes, &e) < 0 ||
+			sizes.stored < STREAM_MIN)
 		return STEP_NEXT;
 	api_list_meta(req, &s, v, sel->all, &meta);
 	ls = xcalloc(1, sizeof(*ls));
 	ls->req = req;
 	ls->sel = *sel;
-	ls->type = resource_type(req->res);
+	ls->form = form;
 	ls->end = s.end;
 	ls->rev = s.rev;
 	ls->until_ms = clock_mono_ms() + TAKEN_MS;
-	ls->left = sizes.n;
-	ls->first = true;
-	ls->protobuf = protobuf;
+	ls->left = sizes.open ? SIZE_MAX : sizes.n;
+	ls->open = sizes.open;
 	ls->packed = req->accept.gzip && deflateInit2(&ls->z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK;
 	buf_init(&ls->next, BUF_NO_LIMIT);
 	buf_init(&ls->tail, BUF_NO_LIMIT);
 	buf_init(&ls->out, BUF_NO_LIMIT);
 	buf_adds(&ls->next, s.key);
-	frame(ls, &meta, sizes.items);
+	list_form_frame(&ls->form, &meta, sizes.items, &ls->out, &ls->tail);
 	n = api_answer_headers(req, api_media_type(req->accept.media), h);
 	if (ls->packed)
 		h[n++] = (struct http_header){STR("Content-Encoding"), STR("gzip")};
-	flow_list_size(req, sizes.stored, true);
+	if (!sizes.open)
+		flow_list_size(req, sizes.stored, true);
 	req->stream = ls;
 	req->on_cancel = stream_canceled;
 	req->on_drain = stream_drained;

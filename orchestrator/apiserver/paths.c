@@ -91,7 +91,7 @@ static enum step_result answer_json(struct api_request *req, const char *type, c
 {
 	struct buf out = BUF_INIT;
 
-	json_print(&out, doc, JSON_PRETTY);
+	json_print(&out, doc, JSON_PRETTY2);
 	return api_answer_bytes(req, 200, type, &out);
 }
 

@@ -454,10 +454,30 @@ static enum step_result list_out_begin(struct list_out *o, struct api_request *r
 	return STEP_NEXT;
 }
 
+/* The list that the request asks for, of this range. */
+static enum step_result list_answer_range(struct api_request *req, const struct api_selection *sel, struct api_list_scan *s,
+		struct store_view *v)
+{
+	struct codec_list_meta meta = CODEC_LIST_META_INIT;
+	struct list_out o;
+	enum step_result r = list_out_begin(&o, req);
+
+	if (r == STEP_NEXT)
+		r = api_list_stream(req, s, v, sel);
+	if (r == STEP_NEXT)
+		r = list_scan(&o, s, v, sel);
+	if (r == STEP_NEXT)
+		flow_list_size(req, o.bytes, false);
+	if (r == STEP_NEXT)
+		api_list_meta(req, s, v, sel->all, &meta);
+	if (r == STEP_NEXT)
+		r = list_answer(&o, &meta);
+	buf_fini(&o.items);
+	return r;
+}
+
 enum step_result api__list(struct api_request *req)
 {
-	struct list_out o;
-	struct codec_list_meta meta = CODEC_LIST_META_INIT;
 	struct api_list_scan s = {0};
 	struct api_selection sel;
 	struct store_view *v;
@@ -466,86 +486,92 @@ enum step_result api__list(struct api_request *req)
 
 	if (r != STEP_NEXT)
 		return r;
-	r = list_out_begin(&o, req);
-	if (r != STEP_NEXT)
-		return r;
 	if (store_view_open(req->srv->store, &v, &e) < 0)
 		return api_fail_err(req, &e);
 	r = list_range(req, &s, v);
 	if (r == STEP_NEXT)
-		r = api_list_stream(req, &s, v, &sel);
-	if (r == STEP_NEXT)
-		r = list_scan(&o, &s, v, &sel);
-	if (r == STEP_NEXT)
-		flow_list_size(req, o.bytes, false);
-	if (r == STEP_NEXT)
-		api_list_meta(req, &s, v, sel.all, &meta);
+		r = list_answer_range(req, &sel, &s, v);
 	store_view_close(v);
-	if (r == STEP_NEXT)
-		r = list_answer(&o, &meta);
-	buf_fini(&o.items);
 	return r;
 }
 
-enum step_result api_select(struct api_request *req, struct api_selected *ret)
+/* --- Collections ---------------------------------------------------------------------------------------------------------- */
+
+enum step_result api_range_begin(struct api_request *req, struct api_list_scan *s)
 {
-	struct custom_conversions *conv = convert_conversions(req->conv);
-	struct api_selection sel;
-	struct str key, end, raw;
+	struct store_view *v;
+	struct err e = ERR_INIT;
+	enum step_result r;
+
+	if (store_view_open(req->srv->store, &v, &e) < 0)
+		return api_fail_err(req, &e);
+	*s = (struct api_list_scan){0};
+	r = list_range(req, s, v);
+	store_view_close(v);
+	return r;
+}
+
+enum step_result api_select_page(struct api_request *req, const struct api_selection *sel, struct api_list_scan *s, size_t max,
+		struct arena *a, struct api_selected *ret)
+{
+	/* Who wants the names of all only can take them as they are. */
+	struct custom_conversions *conv = sel->all ? NULL : convert_conversions(req->conv);
+	struct str raw, start = s->key;
+	size_t cap = 0;
 	struct store_view *v;
 	struct view_iter it;
 	struct store_kv kv;
 	struct storage_meta m;
+	struct arena one; /* of one object */
 	struct err e = ERR_INIT;
-	size_t cap = 0;
-	int r;
+	int r = 1;
 
-	if (api_selection_parse(req, &sel) != STEP_NEXT)
-		return STEP_FAIL;
 	if (store_view_open(req->srv->store, &v, &e) < 0)
 		return api_fail_err(req, &e);
-	api_key_range(req, &key, &end);
-	/* Who wants the names of all only can take them as they are. */
-	if (req->local && sel.all)
-		conv = NULL;
-	*ret = (struct api_selected){.rev = view_revision(v)};
-	view_iter_init(&it, v, key, end, 0, 0);
-	while ((r = view_iter_next(&it, &kv, &e)) > 0) {
-		if (storage_unwrap_as(&req->arena, req->res, kv.key, kv.value, conv, &raw, &e) < 0 ||
-				!api_selection_matches(&sel, raw) || !storage_meta(raw, &m))
+	*ret = (struct api_selected){0};
+	s->more = false;
+	arena_init(&one);
+	view_iter_init(&it, v, start, s->end, s->rev, 0);
+	while (ret->n < max && (r = view_iter_next(&it, &kv, &e)) > 0) {
+		arena_fini(&one);
+		if (storage_unwrap_as(&one, req->res, kv.key, kv.value, conv, &raw, &e) < 0 || !api_selection_matches(sel, raw) ||
+				!storage_meta(raw, &m))
 			continue;
 		if (ret->n == cap) {
 			size_t more = cap ? cap * 2 : 16;
 
-			ret->items = arena_grow(&req->arena, ret->items, cap * sizeof(*ret->items), more * sizeof(*ret->items));
+			ret->items = arena_grow(a, ret->items, cap * sizeof(*ret->items), more * sizeof(*ret->items));
 			cap = more;
 		}
-		ret->items[ret->n++] = (struct api_selected_item){.name = arena_str(&req->arena, m.name),
-				.ns = arena_str(&req->arena, m.ns),
-				/* Only the cluster's own parts do not look at the answer. */
-				.raw = req->local ? STR_NULL : arena_str(&req->arena, raw),
-				.rv = (uint64_t)kv.mod_revision};
+		ret->items[ret->n++] = (struct api_selected_item){.name = arena_str(a, m.name), .ns = arena_str(a, m.ns)};
+		s->more = ret->n == max && s->end.n > 0;
+		if (!s->more)
+			continue;
+		s->key = arena_str(a, kv.key);
+		s->key.n++; /* with its NUL: the first key behind */
 	}
 	view_iter_fini(&it);
+	arena_fini(&one);
 	store_view_close(v);
-	if (r >= 0 && convert_wants(req->conv))
+	if (r >= 0 && conv && convert_wants(req->conv))
 		return api_convert(req);
-	return r < 0 ? api_fail_err(req, &e) : STEP_NEXT;
+	if (r >= 0)
+		return STEP_NEXT;
+	if (e.code != ERR_EXPIRED)
+		return api_fail_err(req, &e);
+	return STEP_FAIL;
 }
 
-enum step_result api_answer_selected(struct api_request *req, const struct api_selected *s)
+enum step_result api_answer_range(struct api_request *req, const struct api_selection *sel, const struct api_list_scan *range)
 {
-	struct codec_list_meta meta = CODEC_LIST_META_INIT;
-	struct list_out o;
+	struct api_list_scan s = *range;
+	struct store_view *v;
 	struct err e = ERR_INIT;
-	enum step_result r = list_out_begin(&o, req);
+	enum step_result r;
 
-	for (size_t i = 0; i < s->n && r == STEP_NEXT; i++)
-		if (list_add(&o, s->items[i].raw, s->items[i].rv, &e) < 0)
-			r = api_fail_err(req, &e);
-	meta.resource_version = arena_sprintf(&req->arena, "%" PRId64, s->rev);
-	if (r == STEP_NEXT)
-		r = list_answer(&o, &meta);
-	buf_fini(&o.items);
+	if (store_view_open(req->srv->store, &v, &e) < 0)
+		return api_fail_err(req, &e);
+	r = list_answer_range(req, sel, &s, v);
+	store_view_close(v);
 	return r;
 }

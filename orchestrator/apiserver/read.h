@@ -45,17 +45,19 @@ enum step_result api_list_stream(struct api_request *, const struct api_list_sca
 /* The keys that the request's path covers (one object when a name is fixed). */
 void api_key_range(struct api_request *, struct str *ret_key, struct str *ret_end);
 
-/* Everything selected now, for deletecollection; raw is null in a local request. */
+/* A page of what is selected, for deletecollection. */
 struct api_selected {
 	struct api_selected_item {
-		struct str name, ns, raw;
-		uint64_t rv;
+		struct str name, ns;
 	} *items;
 	size_t n;
-	int64_t rev;
 };
-enum step_result api_select(struct api_request *, struct api_selected *);
-/* The list of them as they were then. */
-enum step_result api_answer_selected(struct api_request *, const struct api_selected *);
+/* What the request's options say of the range; the revision is the store's now, or the one that is asked for. */
+enum step_result api_range_begin(struct api_request *, struct api_list_scan *);
+/* At most `max` objects from s->key on, into `a`; s->key goes on behind them (`a` holds it then). `more`: there may be others. */
+enum step_result api_select_page(struct api_request *, const struct api_selection *, struct api_list_scan *, size_t max, struct arena *a,
+		struct api_selected *ret);
+/* Answers the list of what stood in the range at its revision. */
+enum step_result api_answer_range(struct api_request *, const struct api_selection *, const struct api_list_scan *);
 
 #endif

@@ -16,6 +16,7 @@
 #include "proto/core.pb-c.h"
 #include "proto/pb.h"
 #include "proto/resource.h"
+#include "proto/yaml.h"
 #include "tests/unit/orchestrator/apiserver/rig.h"
 
 #define CM "/api/v1/namespaces/default/configmaps"
@@ -326,6 +327,70 @@ static bool gunzips_to(struct str packed, const struct json *want)
 	return same;
 }
 
+/* The same list in another text, which says the same. */
+static void large_in_form(const char *query, const char *more, const char *accept, const struct json *want)
+{
+	struct json *doc;
+	struct err e = ERR_INIT;
+	struct str got;
+
+	if (accept)
+		rig_header("Accept", accept);
+	got = rig_raw("GET", arena_printf(&rig_arena, CM "%s%s%s", query, more[0] ? "&" : "", more + (more[0] != 0)), STR(""), 200);
+	assert_int_equal((accept ? yaml_parse(&rig_arena, got, &doc, &e) : json_parse(&rig_arena, got, NULL, &doc, &e)), 0);
+	assert_true(got.p[got.n - 1] == '\n');
+	assert_int_equal(json_len(doc), json_len(want));
+	JSON_MEMBERS (m, want)
+		if (!json_equal(json_get(doc, m->key), m->value))
+			fail_msg("%.*s of %s: %.300s instead of %.300s", STR_FMT(m->key), accept ? accept : "pretty", text(json_get(doc, m->key)), text(m->value));
+	/* Byte for byte what is made of the whole. */
+	{
+		_cleanup_(buf_fini) struct buf b = BUF_INIT;
+
+		if (accept) {
+			yaml_print(&b, want);
+		} else {
+			json_print(&b, want, JSON_PRETTY2);
+			buf_add1(&b, '\n');
+		}
+		assert_int_equal(b.n, got.n);
+		assert_memory_equal(b.p, got.p, b.n);
+	}
+}
+
+static void large_partials(const char *query, const struct json *want)
+{
+	struct json *doc;
+	size_t i = 0;
+
+	rig_header("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+	doc = rig_call("GET", arena_printf(&rig_arena, CM "%s", query), NULL, 200);
+	is(doc, "kind", "PartialObjectMetadataList");
+	is(doc, "apiVersion", "meta.k8s.io/v1");
+	assert_int_equal(json_len(json_getc(doc, "items")), json_len(json_getc(want, "items")));
+	JSON_ITEMS (it, json_getc(doc, "items")) {
+		assert_true(json_equal(json_getc(it, "metadata"), json_getc(json_at(json_getc(want, "items"), i++), "metadata")));
+		assert_null(json_getc(it, "data"));
+	}
+}
+
+static void large_table(const char *query, size_t want)
+{
+	struct json *doc, *small;
+
+	rig_header("Accept", "application/json;as=Table;g=meta.k8s.io;v=v1");
+	doc = rig_call("GET", arena_printf(&rig_arena, CM "%s", query), NULL, 200);
+	is(doc, "kind", "Table");
+	assert_int_equal(json_len(json_getc(doc, "columnDefinitions")), 3);
+	assert_int_equal(json_len(json_getc(doc, "rows")), want);
+	/* As it is in a table of a few. */
+	rig_header("Accept", "application/json;as=Table;g=meta.k8s.io;v=v1");
+	small = rig_call("GET", CM "?fieldSelector=metadata.name%3Dlarge07", NULL, 200);
+	assert_int_equal(json_len(json_getc(small, "rows")), 1);
+	assert_true(json_equal(json_at(json_getc(doc, "rows"), 7), json_at(json_getc(small, "rows"), 0)));
+	assert_true(json_equal(json_getc(doc, "columnDefinitions"), json_getc(small, "columnDefinitions")));
+}
+
 /* A list of megabytes leaves in pieces, in every form, and holds all of one moment. */
 static void test_large_list(void **state)
 {
@@ -363,6 +428,10 @@ static void test_large_list(void **state)
 		assert_true(json_str(answer).n > 1000 && json_str(answer).n < 200000);
 		assert_memory_equal(json_str(answer).p, "\x1f\x8b", 2);
 		assert_true(gunzips_to(json_str(answer), as_json));
+		large_in_form(queries[q], "?pretty=true", NULL, as_json);
+		large_in_form(queries[q], "", "application/yaml", as_json);
+		large_partials(queries[q], as_json);
+		large_table(queries[q], want);
 	}
 	/* A watch that begins with all of it, in slices too, and goes on where they end. */
 	w = rig_watch(CM "?watch=1&timeoutSeconds=2&labelSelector=large&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&"
@@ -550,6 +619,31 @@ static void test_finalizers(void **state)
 }
 
 /* The answer is the list of what was selected, as it was; of a dry run too. */
+/* More than a page of them, a limit, and what is answered. */
+static void test_collection_pages(void **state)
+{
+	static const char all[] = CM "?labelSelector=many";
+	struct json *o;
+
+	(void)state;
+	for (int i = 0; i < 1300; i++)
+		rig_call("POST", CM, arena_printf(&rig_arena, "{\"metadata\":{\"name\":\"many%04d\",\"labels\":{\"many\":\"x\"}}}", i), 201);
+	o = rig_call("DELETE", CM "?labelSelector=many&dryRun=All", NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "items")), 1300);
+	/* With a limit just so many, and where it went on. */
+	o = rig_call("DELETE", CM "?labelSelector=many&limit=7", NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "items")), 7);
+	is(json_at(json_getc(o, "items"), 6), "metadata.name", "many0006");
+	assert_true(json_strp(o, "metadata.continue").n > 0);
+	rig_call("GET", CM "/many0007", NULL, 200);
+	o = rig_call("DELETE", all, NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "items")), 1293);
+	is(json_at(json_getc(o, "items"), 0), "metadata.name", "many0007");
+	is(json_at(json_getc(o, "items"), 1292), "metadata.name", "many1299");
+	o = rig_call("GET", all, NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "items")), 0);
+}
+
 static void test_collection(void **state)
 {
 	static const char *const paths[] = {"/api/v1/namespaces/default/configmaps?labelSelector=set%3Done&dryRun=All",
@@ -996,6 +1090,7 @@ int main(void)
 			cmocka_unit_test(test_pod),
 			cmocka_unit_test(test_pod_resize),
 			cmocka_unit_test(test_collection),
+			cmocka_unit_test(test_collection_pages),
 			cmocka_unit_test(test_tolerations_again),
 			cmocka_unit_test(test_eviction),
 			cmocka_unit_test(test_service),
