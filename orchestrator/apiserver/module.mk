@@ -60,6 +60,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/objects.c orchestrator/apiserver/objects.h \
 	orchestrator/apiserver/openapi.c \
 	orchestrator/apiserver/proxy.c \
+	orchestrator/apiserver/proxy_html.c orchestrator/apiserver/proxy_html.h \
 	orchestrator/apiserver/proxy_target.c orchestrator/apiserver/proxy_target.h \
 	orchestrator/apiserver/ws_bridge.c orchestrator/apiserver/ws_bridge.h \
 	orchestrator/apiserver/ws_watch.c \

@@ -5,8 +5,8 @@
  *	/api/v1/namespaces/NS/services/[SCHEME:]NAME[:PORT]/proxy/PATH     one of its ready endpoints
  *	/api/v1/nodes/[SCHEME:]NAME[:PORT]/proxy/PATH                      the kubelet (with our certificate), or another port
  *
- * Credentials stay here; the backend hears who was asked in X-Forwarded-*. Bodies are streamed both ways, upgrades joined (relay.h). Location headers are rewritten to lead through the proxy; the text of
- * pages is not.
+ * Credentials stay here; the backend hears who was asked in X-Forwarded-*. Bodies are streamed both ways, upgrades joined (relay.h).
+ * Location headers and the links of HTML pages are rewritten to lead through the proxy (proxy_html.h).
  */
 #include <stdlib.h>
 
@@ -19,6 +19,7 @@
 #include "orchestrator/apiserver/backend.h"
 #include "orchestrator/apiserver/forward.h"
 #include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/proxy_html.h"
 #include "orchestrator/apiserver/proxy_target.h"
 #include "orchestrator/apiserver/relay.h"
 #include "orchestrator/apiserver/strategies.h"
@@ -31,6 +32,8 @@ struct proxy_call {
 	struct relay relay;
 	struct http_client *own; /* a client for this call alone; NULL: the kubelet's */
 	const char *address;
+	bool begun;
+	struct proxy_html *html; /* the answer is a page; else NULL */
 };
 
 /* --- Where to -------------------------------------------------------------------------------------------------------------- */
@@ -125,6 +128,10 @@ static bool answer_header(struct relay *r, struct http_header *h)
 	struct proxy_call *p = container_of(r, struct proxy_call, relay);
 	struct str v;
 
+	if (!p->begun && proxy_html_is_page(http_header_get(&r->call.response, "content-type"),
+					http_header_get(&r->call.response, "content-encoding")))
+		p->html = proxy_html_new(p->address, base_of(r->req));
+	p->begun = true;
 	if (h->name.n > 15 && str_ieq(str_sub(h->name, 0, 15), STR("access-control-")))
 		return false;
 	if (str_ieq(h->name, STR("location"))) {
@@ -132,6 +139,18 @@ static bool answer_header(struct relay *r, struct http_header *h)
 		h->value = v.p ? v : h->value;
 	}
 	return true;
+}
+
+static struct str answer_data(struct relay *r, struct str bytes, bool end, struct buf *out)
+{
+	struct proxy_call *p = container_of(r, struct proxy_call, relay);
+
+	if (!p->html)
+		return bytes;
+	proxy_html_feed(p->html, bytes, out);
+	if (end)
+		proxy_html_end(p->html, out);
+	return buf_str(out);
 }
 
 static void proxy_failed(struct api_request *req, const struct err *why)
@@ -147,6 +166,7 @@ static void proxy_closed(struct relay *r)
 
 	if (p->own)
 		http_client_close(p->own, NULL, NULL);
+	proxy_html_free(p->html);
 	free(p);
 }
 
@@ -201,6 +221,7 @@ static enum step_result proxy_start(struct api_request *req)
 			.upgrade = upgrade,
 			.header_timeout_ms = HEADER_TIMEOUT_MS,
 			.header = answer_header,
+			.data = answer_data,
 			.failed = proxy_failed,
 			.closed = proxy_closed};
 	return relay_start(&p->relay);

@@ -129,5 +129,8 @@ struct str proxy_location(struct arena *a, struct str location, const char *addr
 	}
 	if (!str_has_prefix(path, STR("/")) || str_has_prefix(path, STR("//")))
 		return STR_NULL;
+	/* It leads through the proxy already. */
+	if (str_has_prefix(path, base) && (path.n == base.n || path.p[base.n] == '/'))
+		return STR_NULL;
 	return arena_sprintf(a, "%.*s%.*s", STR_FMT(base), STR_FMT(path));
 }

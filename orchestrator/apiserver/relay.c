@@ -124,6 +124,17 @@ static void on_headers(struct http_call *call)
 	req->responder->begin(req, call->status, h, answer_headers(r, h));
 }
 
+static void pass_on(struct relay *r, struct str bytes, bool end)
+{
+	_cleanup_(buf_fini) struct buf out = BUF_INIT;
+
+	buf_init(&out, BUF_NO_LIMIT);
+	if (r->data)
+		bytes = r->data(r, bytes, end, &out);
+	if (bytes.n > 0)
+		r->req->responder->write(r->req, bytes);
+}
+
 static void on_data(struct http_call *call, struct str bytes)
 {
 	struct relay *r = container_of(call, struct relay, call);
@@ -131,7 +142,7 @@ static void on_data(struct http_call *call, struct str bytes)
 
 	if (req->canceled || !r->streaming)
 		return;
-	req->responder->write(req, bytes);
+	pass_on(r, bytes, false);
 	if (!r->paused && req->responder->queued(req) > STREAM_HIGH) {
 		r->paused = true;
 		http_call_pause(&r->call);
@@ -169,6 +180,8 @@ static void done(struct http_call *call, const struct err *e)
 	struct err why = e ? *e : (struct err)ERR_INIT;
 	bool streaming = r->streaming, joined = !e && call->status == 101 && join(r, &why);
 
+	if (streaming && !e && !req->canceled)
+		pass_on(r, STR_NULL, true);
 	relay_free(r);
 	if (joined) {
 		api_request_finish(req);

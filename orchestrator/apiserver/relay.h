@@ -23,6 +23,8 @@ struct relay {
 	uint64_t header_timeout_ms; /* until the answer begins; 0: none */
 	/* One of the answer's headers, which may be changed; false: leave it out. NULL: all as they are. */
 	bool (*header)(struct relay *, struct http_header *);
+	/* Bytes of the answer as the client gets them, made in `out` or those given; `end`: no more follow. NULL: as they are. */
+	struct str (*data)(struct relay *, struct str bytes, bool end, struct buf *out);
 	/* No answer came: answer the request. */
 	void (*failed)(struct api_request *, const struct err *why);
 	/* The server is done with; before the request ends. Frees. */

@@ -5,12 +5,20 @@ APISERVER_LIBS = libapiserver.a libclient.a libraft.a libstore.a libproto.a libi
 UNIT_TESTS += \
 	tests/unit/orchestrator/apiserver/test_golden \
 	tests/unit/orchestrator/apiserver/test_pure \
+	tests/unit/orchestrator/apiserver/test_proxy_html \
+	tests/unit/orchestrator/apiserver/test_ws_bridge \
 	tests/unit/orchestrator/apiserver/test_rbac \
 	tests/unit/orchestrator/apiserver/test_authn \
 	tests/unit/orchestrator/apiserver/test_sealed \
 	tests/unit/orchestrator/apiserver/test_admission \
 	tests/unit/orchestrator/apiserver/test_guard \
 	tests/unit/orchestrator/apiserver/test_server
+tests_unit_orchestrator_apiserver_test_proxy_html_SOURCES = tests/unit/orchestrator/apiserver/test_proxy_html.c
+tests_unit_orchestrator_apiserver_test_proxy_html_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_proxy_html_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+tests_unit_orchestrator_apiserver_test_ws_bridge_SOURCES = tests/unit/orchestrator/apiserver/test_ws_bridge.c tests/lib/bridge_rig.h
+tests_unit_orchestrator_apiserver_test_ws_bridge_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_ws_bridge_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 tests_unit_orchestrator_apiserver_test_pure_SOURCES = tests/unit/orchestrator/apiserver/test_pure.c
 tests_unit_orchestrator_apiserver_test_pure_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_pure_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
