@@ -36,3 +36,8 @@ int64_t fault_value(enum fault f)
 {
 	return table ? table[f] : 0;
 }
+
+bool fault_any(void)
+{
+	return table != NULL;
+}

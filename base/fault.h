@@ -10,6 +10,7 @@
 #ifndef BASE_FAULT_H
 #define BASE_FAULT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum fault {
@@ -22,6 +23,8 @@ enum fault {
 /* Look at the environment, once, before there are threads. */
 void fault_init(void);
 int64_t fault_value(enum fault);
+/* Is there a table at all? */
+bool fault_any(void);
 
 /* The test's side: make or open the file and map it; FAULT_N values, all 0 in a new one. NULL with errno set. */
 volatile int64_t *fault_table_open(const char *path);

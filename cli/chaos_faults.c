@@ -413,6 +413,47 @@ static int move_leader(struct chaos *c, int i, struct err *e _unused_)
 	return 0;
 }
 
+/*
+ * Its clock stands still, and it is cut off: if it leads, it does not notice that the others have long elected another one, and its
+ * clients go on asking it. Only a leader that asks the others before it answers a read can do nothing wrong then.
+ */
+static int stand_still(struct chaos *c, int i, struct err *e)
+{
+	c->faults[i][FAULT_clock_stands] = 1;
+	return isolate(c, i, e);
+}
+
+static int go_on(struct chaos *c, int i, struct err *e)
+{
+	int rv = heal_all(c, e);
+
+	c->faults[i][FAULT_clock_stands] = 0;
+	return rv;
+}
+
+/* The member that says that it leads; `otherwise` when none does. */
+static int leader(struct chaos *c, int otherwise)
+{
+	Etcdserverpb__StatusRequest r = ETCDSERVERPB__STATUS_REQUEST__INIT;
+	int found = otherwise;
+
+	for (int i = 0; i < (int)c->l.n_nodes; i++) {
+		Etcdserverpb__StatusResponse *s = NULL;
+		struct buf b = BUF_INIT;
+		struct err ignored;
+
+		if (chaos_load_call(c, i, "/etcdserverpb.Maintenance/Status", &r.base, &b, &ignored) == 0)
+			s = (Etcdserverpb__StatusResponse *)protobuf_c_message_unpack(&etcdserverpb__status_response__descriptor, NULL,
+										      b.n, (const uint8_t *)b.p);
+		buf_fini(&b);
+		if (s && s->header && s->header->member_id == s->leader)
+			found = i;
+		if (s)
+			protobuf_c_message_free_unpacked(&s->base, NULL);
+	}
+	return found;
+}
+
 static const struct fault_row {
 	const char *name, *what;
 	unsigned weight, min_nodes;
@@ -430,6 +471,7 @@ static const struct fault_row {
 	{"disk-slow", "syncs of one member take up to 2 s", 2, 1, slow_disk, table_well},
 	{"disk-full", "one member's disk is full", 2, 1, fill_disk, empty_disk},
 	{"clock", "one member's clock jumps by up to an hour", 1, 1, clock_jump, table_well},
+	{"deposed", "the leader's clock stands still, and it is cut off from the others, not from its clients", 3, 3, stand_still, go_on},
 	{"replace", "a member is lost with its disk; a new one takes its name and address", 2, 3, replace, heal_fault},
 	{"transfer", "leadership is handed from member to member", 1, 2, move_leader, heal_fault},
 	{"rolling", "members are restarted one after the other", 1, 2, rolling, heal_fault},
@@ -485,6 +527,8 @@ int chaos_faults_run(struct chaos *c, struct err *e)
 		int node = (int)chaos_random(c, f->begin == replace ? c->l.n_nodes - 1 : c->l.n_nodes);
 		struct chaos_span *s = &c->spans[c->n_spans++];
 		bool last = f->begin == fill_disk;
+		if (f->begin == stand_still)
+			node = leader(c, node);
 		bool all = f->begin == kill_all || f->begin == rolling;
 
 		s->what = f->name;

@@ -18,6 +18,18 @@ t_out "a cluster survives faults, and no client saw what no etcd may show" '^goo
 t_out "the timeline is a picture" '</svg>' tail -n 1 "$tmp/timeline.svg"
 t "it leaves nothing behind" clean
 t_out "one kind of fault, one member" '^kill +[1-9]' chaos --servers 1 --duration 4 --fault kill --seed 1
+# The same question put to a program that is known to answer it wrongly.
+if [ -x "${KONTIKI_MUTANTS:=$(dirname "$KONTIKI")/tests/system/kontiki-mutants}" ]; then
+	stale() {
+		! KONTIKI_MUTANT=stale_read "$KONTIKI_MUTANTS" chaos run --name "$chaos_name" --dir "$tmp/chaos" --subnet "$subnet" --duration 12 \
+			--fault deposed --seed 1 >"$tmp/stale.log" && rm -rf "$tmp/chaos"
+	}
+	t "a leader that serves stale reads is found" stale
+	t_out "and what it has shown is told" '^BAD: stale read' cat "$tmp/stale.log"
+	t "nothing of it is left" clean
+else
+	skip "a leader that serves stale reads: tests/system/kontiki-mutants is not built"
+fi
 t_err "an unknown fault is named" 'no fault "earthquake"' chaos --fault earthquake
 t_out "faults are listed" '^bridge ' chaos --fault list
 t_err "numbers out of range are refused" 'from 1 to 9' chaos --servers 12
