@@ -8,6 +8,7 @@ libbase_a_SOURCES = \
 	base/err.c base/err.h base/err.def \
 	base/fault.c base/fault.h base/faults.def \
 	base/heap.c base/heap.h \
+	base/histogram.c base/histogram.h \
 	base/list.h \
 	base/log.c base/log.h \
 	base/map.c base/map.h \

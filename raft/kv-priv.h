@@ -71,7 +71,11 @@ struct kv {
 	struct err boot_err;
 	struct kv_admin transfer;
 
+	struct histogram log_writes;
+	struct loop_timer figures_timer;
+
 	/* Published, under lock. */
+	struct kv_figures figures;
 	struct kv_status status;
 	struct list watches;
 };
@@ -79,6 +83,7 @@ struct kv {
 /* kv.c */
 extern const struct member_ops kv__ops;
 void kv__publish(struct kv *);
+void kv__figures_start(struct kv *);
 void kv__on_check(uv_check_t *);
 void kv__writer_main(void *);
 void kv__view_wanted(void *);

@@ -9,6 +9,8 @@
 #include "base/util.h"
 #include "raft/kv-priv.h"
 
+#define FIGURES_MS 1000
+
 /* --- Handing requests in and out -------------------------------------------------------------------------------- */
 
 static uint64_t deadline(const struct kv *kv, uint32_t ms, uint32_t fallback)
@@ -393,6 +395,7 @@ void kv__view_wanted(void *arg)
 void kv__writer_main(void *arg)
 {
 	struct kv *kv = arg;
+	uint64_t began;
 
 	uv_mutex_lock(&kv->writer_lock);
 	for (;;) {
@@ -405,7 +408,9 @@ void kv__writer_main(void *arg)
 		batch = TAKE(kv->batch);
 		uv_mutex_unlock(&kv->writer_lock);
 		err_clear(&kv->written_err);
+		began = clock_mono_ns();
 		kv->written_rc = wal_batch_write(&kv->disk.disk, batch, &kv->written_err);
+		histogram_add(&kv->log_writes, (double)(clock_mono_ns() - began) / 1e9);
 		loop_post(kv->loop, &kv->written);
 		uv_mutex_lock(&kv->writer_lock);
 	}
@@ -538,6 +543,36 @@ void kv__transport_cfg(struct kv *kv, struct transport_cfg *cfg)
 	cfg->lost = on_lost;
 	cfg->up = on_up;
 	cfg->join = on_join;
+}
+
+static void on_figures(struct loop_timer *t)
+{
+	struct kv *kv = container_of(t, struct kv, figures_timer);
+	struct kv_figures f = {0};
+
+	if (kv->transport)
+		transport_figures(kv->transport, &f);
+	uv_mutex_lock(&kv->lock);
+	kv->figures = f;
+	uv_mutex_unlock(&kv->lock);
+	loop_timer_start(t, kv->loop, FIGURES_MS, on_figures);
+}
+
+void kv__figures_start(struct kv *kv)
+{
+	loop_timer_start(&kv->figures_timer, kv->loop, FIGURES_MS, on_figures);
+}
+
+void kv_figures(struct kv *kv, struct kv_figures *ret)
+{
+	uv_mutex_lock(&kv->lock);
+	*ret = kv->figures;
+	uv_mutex_unlock(&kv->lock);
+}
+
+const struct histogram *kv_log_writes(struct kv *kv)
+{
+	return &kv->log_writes;
 }
 
 void kv__publish(struct kv *kv)

@@ -27,6 +27,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/histogram.h"
 #include "base/list.h"
 #include "base/str.h"
 #include "io/loop.h"
@@ -259,6 +260,27 @@ struct kv_status {
 
 /* A copy of the latest published status; never blocks on the raft loop. */
 void kv_status(struct kv *, struct kv_status *);
+
+/* --- Figures for whoever watches a member ------------------------------------------------------------------ */
+
+/* What goes to and comes from another member. */
+struct kv_peer_figures {
+	uint64_t id;
+	bool active; /* connected now */
+	uint64_t sent, received; /* bytes */
+	uint64_t failures; /* messages that could not be sent: there was no connection, or it was full */
+	struct histogram round_trips; /* as the kernel measures them on the connection, looked at every second */
+};
+
+struct kv_figures {
+	size_t n_peers;
+	struct kv_peer_figures peers[KV_MAX_MEMBERS];
+};
+
+/* A copy, at most a second old. */
+void kv_figures(struct kv *, struct kv_figures *);
+/* How long it took to write and sync batches of the log. */
+const struct histogram *kv_log_writes(struct kv *);
 
 /* --- Membership ------------------------------------------------------------------------------------------ */
 

@@ -189,6 +189,7 @@ static int start_member(struct kv *kv, struct err *e)
 		member_on_join_reply(kv->member, kv__join_reply);
 		/* What member_new asked for came before there was a member to answer for it. */
 		kv__publish(kv);
+		kv__figures_start(kv);
 	}
 	return rc;
 }
@@ -397,6 +398,7 @@ int kv_start(const struct kv_cfg *cfg, struct kv **ret, struct err *e)
 	kv->lock_fd = -1;
 	kv->disk.root_fd = -1;
 	list_init(&kv->watches);
+	histogram_init(&kv->log_writes, 0.001, 14);
 	uv_mutex_init(&kv->lock);
 	uv_mutex_init(&kv->writer_lock);
 	uv_cond_init(&kv->writer_wake);
@@ -457,6 +459,7 @@ void kv__maybe_close(struct kv *kv)
 	stop_writer(kv);
 	loop_timer_stop(&kv->timer);
 	loop_timer_stop(&kv->stop_timer);
+	loop_timer_stop(&kv->figures_timer);
 	loop_timer_stop(&kv->disk_repair.timer);
 	uv_close((uv_handle_t *)&kv->check, NULL);
 	uv_close((uv_handle_t *)&kv->idle, NULL);

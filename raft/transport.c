@@ -1,8 +1,11 @@
 #include "raft/transport.h"
 
 #include <inttypes.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/list.h"
@@ -49,6 +52,7 @@ struct peer {
 	bool wanted; /* in the configuration; others are only answered */
 	bool dead;   /* freed when its last connect request has come back */
 	struct out out[MSG_N_CHANNELS];
+	struct kv_peer_figures *figures; /* NULL: too many members have come and gone */
 };
 
 /* A connection that someone else dialled. */
@@ -61,6 +65,7 @@ struct in {
 	struct buf buf;
 	uint64_t id;   /* of this connection, for answers to a joiner */
 	uint64_t from; /* 0 before the hello */
+	struct kv_peer_figures *figures; /* as in struct peer */
 	uint8_t channel;
 	bool said_hello, joiner;
 };
@@ -74,6 +79,7 @@ struct transport {
 	size_t n_incoming;
 	uint64_t next_conn;
 	bool closing;
+	struct kv_figures figures;
 	unsigned n_open; /* things that must come to an end before we may be freed */
 	void (*closed)(void *arg);
 };
@@ -301,12 +307,48 @@ static struct peer *find_peer(struct transport *t, uint64_t id)
 	return NULL;
 }
 
+/* They outlive connections and changes of address. NULL: too many members have come and gone. */
+static struct kv_peer_figures *figures_of(struct transport *t, uint64_t id)
+{
+	struct kv_figures *f = &t->figures;
+	struct kv_peer_figures *free_one = f->n_peers < KV_MAX_MEMBERS ? &f->peers[f->n_peers] : NULL;
+
+	for (size_t i = 0; i < f->n_peers; i++)
+		if (f->peers[i].id == id)
+			return &f->peers[i];
+	if (free_one) {
+		f->n_peers++;
+		free_one->id = id;
+		histogram_init(&free_one->round_trips, 0.0001, 16);
+	}
+	return free_one;
+}
+
+void transport_figures(struct transport *t, struct kv_figures *ret)
+{
+	for (size_t i = 0; i < t->figures.n_peers; i++)
+		t->figures.peers[i].active = false;
+	LIST_FOR_EACH (p, &t->peers, struct peer, link) {
+		struct out *o = &p->out[MSG_CHANNEL_MAIN];
+		struct tcp_info info;
+		socklen_t size = sizeof(info);
+
+		if (!p->figures || o->state != OUT_UP)
+			continue;
+		p->figures->active = true;
+		if (getsockopt(stream_fd(o->stream), IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_rtt > 0)
+			histogram_add(&p->figures->round_trips, info.tcpi_rtt / 1e6);
+	}
+	*ret = t->figures;
+}
+
 static struct peer *add_peer(struct transport *t, uint64_t id, const char *addr, const char *name)
 {
 	struct peer *p = xcalloc(1, sizeof(*p));
 
 	p->t = t;
 	p->id = id;
+	p->figures = figures_of(t, id);
 	snprintf(p->addr, sizeof(p->addr), "%s", addr);
 	memcpy(p->known, p->addr, sizeof(p->known));
 	snprintf(p->name, sizeof(p->name), "%s", name);
@@ -388,8 +430,13 @@ bool transport_send(struct transport *t, uint64_t to, enum msg_channel channel, 
 		return false;
 	if (o->state == OUT_IDLE)
 		dial(o);
-	if (o->state != OUT_UP || stream_queued(o->stream) + o->frames.n + frame.n > budgets[channel])
+	if (o->state != OUT_UP || stream_queued(o->stream) + o->frames.n + frame.n > budgets[channel]) {
+		if (p->figures)
+			p->figures->failures++;
 		return false;
+	}
+	if (p->figures)
+		p->figures->sent += frame.n;
 	if (o->frames.n + frame.n > FRAMES_MAX)
 		out_flush(o);
 	buf_adds(&o->frames, frame);
@@ -499,6 +546,7 @@ static bool take_hello(struct in *in, struct str frame)
 	in->joiner = h.channel == CHANNEL_JOIN;
 	in->from = in->joiner ? 0 : h.from;
 	in->channel = h.channel;
+	in->figures = in->joiner ? NULL : figures_of(t, h.from);
 	loop_timer_stop(&in->timer);
 	transport__encode_answer(&b, &a);
 	stream_write(in->stream, buf_str(&b), NULL);
@@ -543,6 +591,8 @@ static bool take_frames(struct in *in)
 		}
 		rest.n = (size_t)size;
 		done += (size_t)size;
+		if (in->figures)
+			in->figures->received += rest.n;
 		if (!in->said_hello) {
 			if (!take_hello(in, rest))
 				return false;

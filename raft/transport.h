@@ -54,6 +54,8 @@ struct transport_cfg {
 
 /* Opens the listener. cfg's strings are copied. */
 int transport_new(const struct transport_cfg *, struct transport **ret, struct err *);
+/* By member; looks at the connections' round trips, so ask once a second. */
+void transport_figures(struct transport *, struct kv_figures *);
 uint16_t transport_port(const struct transport *);
 /* The members to be connected with; others that were are dropped. */
 void transport_peers(struct transport *, const struct kv_member *, size_t n);

@@ -17,6 +17,16 @@ static struct str pb_str(ProtobufCBinaryData b)
 
 /* --- Writes of keys ------------------------------------------------------------------------------------- */
 
+static void count(struct store *s, enum store_count which)
+{
+	atomic_fetch_add_explicit(&s->counts[which], 1, memory_order_relaxed);
+}
+
+uint64_t store_count(const struct store *s, enum store_count which)
+{
+	return atomic_load_explicit(&s->counts[which], memory_order_relaxed);
+}
+
 int store__put_request(struct store *s, const Etcdserverpb__PutRequest *p, bool whole_header, struct buf *out, struct err *e)
 {
 	struct str value = pb_str(p->value);
@@ -25,6 +35,7 @@ int store__put_request(struct store *s, const Etcdserverpb__PutRequest *p, bool 
 	bool found = false;
 	int rc;
 
+	count(s, STORE_PUTS);
 	if (p->prev_kv || p->ignore_value || p->ignore_lease) {
 		rc = view_get(&s->writer, pb_str(p->key), 0, &prev, e);
 		if (rc != 0 && rc != -ERR_NOT_FOUND)
@@ -83,6 +94,7 @@ int store__delete_request(struct store *s, const Etcdserverpb__DeleteRangeReques
 	struct store_kv kv;
 	int rc;
 
+	count(s, STORE_DELETES);
 	view_iter_init(&it, &s->writer, pb_str(d->key), pb_str(d->range_end), 0, d->prev_kv ? 0 : VIEW_KEYS_ONLY);
 	while ((rc = view_iter_next(&it, &kv, e)) == 1) {
 		key_push(&keys, kv.key);
@@ -115,6 +127,7 @@ static int apply_txn(struct store *s, const Raftpb__Command *c, bool want, struc
 	struct txn_run run = {.store = s, .view = &s->writer, .want = want, .out = out};
 	int rc;
 
+	count(s, STORE_TXNS);
 	buf_init(&run.path, BUF_NO_LIMIT);
 	rc = store__txn_decide(&run, c->txn, e);
 	if (rc == 0)
@@ -186,6 +199,7 @@ static int apply_lease_grant(struct store *s, const Raftpb__Command *c, bool wan
 	if (rc != 0)
 		return rc;
 	store__lessor_grant(s->lessor, id, ttl, 0);
+	count(s, STORE_GRANTS);
 	wire_header(out, &s->writer, true);
 	wire_varint(out, 2, (uint64_t)id);
 	wire_varint(out, 3, (uint64_t)ttl);
@@ -216,6 +230,7 @@ static int apply_lease_revoke(struct store *s, const Raftpb__Command *c, bool wa
 	if (rc != 0)
 		return rc;
 	store__lessor_revoke(s->lessor, id);
+	count(s, STORE_REVOKES);
 	wire_header(out, &s->writer, true);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/histogram.h"
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/list.h"
@@ -126,6 +127,8 @@ struct store {
 	struct store_install *install;
 
 	/* For any thread. */
+	struct histogram commits;
+	_Atomic uint64_t counts[STORE_N_COUNTS];
 	atomic_llong pub_revision, pub_compact, pub_compacted;
 	atomic_bool pub_over_quota, pub_auth;
 	atomic_ullong pub_auth_revision;

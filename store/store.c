@@ -12,6 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "store/auth.h"
@@ -214,6 +215,7 @@ static struct store *store_new(const struct store_cfg *cfg)
 	s->max_readers = cfg->max_readers ? cfg->max_readers : DEFAULT_READERS;
 	s->lessor = store__lessor_new();
 	s->tokens = store__tokens_new();
+	histogram_init(&s->commits, 0.001, 14);
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->settled_cond, NULL);
 	list_init(&s->hubs);
@@ -432,6 +434,7 @@ static int commit_err(struct store *s, int rc, struct err *e)
 int store_commit(struct store *s, struct err *e)
 {
 	struct store_view *w = &s->writer;
+	uint64_t began;
 	bool advanced;
 	int rc = 0;
 
@@ -448,7 +451,9 @@ int store_commit(struct store *s, struct err *e)
 		return rc;
 	}
 	mdb_cursor_close(s->log_cursor);
+	began = clock_mono_ns();
 	rc = mdb_txn_commit(w->txn);
+	histogram_add(&s->commits, (double)(clock_mono_ns() - began) / 1e9);
 	if (rc != 0) {
 		rc = commit_err(s, rc, e);
 		undone(s);
@@ -532,6 +537,11 @@ uint64_t store_cluster_id(const struct store *s)
 uint64_t store_member_id(const struct store *s)
 {
 	return s->local.member_id;
+}
+
+const struct histogram *store_commits(const struct store *s)
+{
+	return &s->commits;
 }
 
 int64_t store_revision(const struct store *s)

@@ -149,6 +149,12 @@ int store_blob_get(struct store *, bool replicated, const char *name, struct buf
 /* [any] The revision of the last commit; the lowest that can be read (-1: never compacted). */
 int64_t store_revision(const struct store *);
 int64_t store_compact_revision(const struct store *);
+/* [any] How often commands did so on this member since it was opened, transactions' operations included. */
+enum store_count { STORE_PUTS, STORE_DELETES, STORE_TXNS, STORE_GRANTS, STORE_REVOKES, STORE_N_COUNTS };
+uint64_t store_count(const struct store *, enum store_count);
+/* [any] How long commits took. */
+struct histogram;
+const struct histogram *store_commits(const struct store *);
 /* [any] Mixed from every change in applied order: equal indexes must show equal values on all members. */
 struct store_hash {
 	uint64_t index, hash;

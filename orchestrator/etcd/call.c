@@ -1,6 +1,7 @@
 /* The life of a call between its front and its handler. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/util.h"
 #include "orchestrator/etcd/etcd-priv.h"
 #include "proto/wire.h"
@@ -38,6 +39,8 @@ static void end_count(struct etcd_call *c, int code)
 {
 	list_del(&c->link);
 	count(&counters(c)->handled[code >= 0 && code < ETCD_N_CODES ? code : GRPC_UNKNOWN]);
+	if (c->method->kind == ETCD_UNARY)
+		histogram_add(&counters(c)->took, (double)(clock_mono_ns() - c->began_ns) / 1e9);
 }
 
 void etcd__finish(struct etcd_call *c, int code, const char *text)
@@ -150,6 +153,7 @@ void etcd__call_begin(struct etcd_call *c, struct str request)
 	c->needs_leader = str_eqc(c->via->metadata(c, "hasleader"), "true");
 	list_add_tail(&el->calls, &c->link);
 	count(&counters(c)->started);
+	c->began_ns = clock_mono_ns();
 	if (m->kind != ETCD_BIDI)
 		count_in(c, request);
 	if (m->handle == NULL)

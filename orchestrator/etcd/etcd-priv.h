@@ -23,6 +23,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/histogram.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "io/grpc.h"
@@ -78,6 +79,7 @@ struct etcd_port {
 
 struct etcd_counters {
 	_Atomic uint64_t started, handled[ETCD_N_CODES], messages_in, messages_out;
+	struct histogram took; /* unary ones */
 };
 
 struct etcd_loop {
@@ -100,7 +102,7 @@ struct etcd_loop {
 	/* Read by /metrics of any loop. */
 	struct etcd_counters *counters; /* by method */
 	_Atomic uint64_t n_watchers, n_watch_streams, slow_watchers, n_events, failed_proposals, pending_proposals,
-			leader_changes, bytes_in, bytes_out;
+			leader_changes, bytes_in, bytes_out, read_failures, renewals;
 };
 
 struct etcd_server {
@@ -142,6 +144,7 @@ struct etcd_call {
 	struct store_requester who;   /* while authentication is on; identity.c */
 	bool canceled;           /* nothing that is sent will arrive */
 	bool needs_leader;       /* metadata hasleader: the call ends when there is no leader */
+	uint64_t began_ns;
 	int abort_code;          /* etcd__call_abort */
 	const char *abort_text;
 	/* The handler's. */

@@ -109,6 +109,8 @@ static void on_lease(struct kv_lease *l)
 
 	q->asking = false;
 	q->el->n_ops--;
+	if (l->renew && l->err.code == ERR_OK && l->left > 0)
+		atomic_fetch_add_explicit(&q->el->renewals, 1, memory_order_relaxed);
 	if (q->owner != NULL && l->err.code == ERR_OK && q->exists_too && l->left < 0)
 		etcd__read(q->el, &q->read, false);
 	else

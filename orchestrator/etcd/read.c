@@ -42,6 +42,8 @@ static void on_barrier(struct kv_barrier *kb)
 	struct etcd_loop *el = b->el;
 
 	el->n_ops--;
+	if (kb->err.code)
+		atomic_fetch_add_explicit(&el->read_failures, 1, memory_order_relaxed);
 	serve(el, &b->reads, kb->err.code ? &kb->err : NULL);
 	free(b);
 }

@@ -99,6 +99,8 @@ static struct etcd_loop *loop_context(struct etcd_server *srv)
 	el->events = xmalloc(sizeof(*el->events));
 	event_cache_init(el->events);
 	el->counters = xcalloc(etcd__n_methods, sizeof(*el->counters));
+	for (size_t i = 0; i < etcd__n_methods; i++)
+		histogram_init(&el->counters[i].took, 0.0005, 15);
 	list_init(&el->calls);
 	etcd__reads_init(el);
 	kv_status(srv->kv, &status);

@@ -63,7 +63,7 @@ t_out "--version" '^etcd Version: 3\.5\.' "$KONTIKI" etcd --version
 t_out "--help has etcd's flags" '--initial-cluster-state' "$KONTIKI" etcd --help
 t_err "an unknown flag is an error" 'flag provided but not defined: --nmae' "$KONTIKI" etcd --nmae x
 t_err "what cannot be had says why" 'discovery cannot be had: there is no discovery service' "$KONTIKI" etcd --discovery http://x
-t_err "etcd's rules hold" 'at least as 5 times' "$KONTIKI" etcd --heartbeat-interval 500
+t_err "etcd's rules hold" 'at least as 5 times' "$KONTIKI" etcd --heartbeat-interval 500 --election-timeout 2000
 mkdir -p "$tmp/old/member/snap"
 t_err "an etcd's own data directory is left alone" "is an etcd program's" timeout 5 "$KONTIKI" etcd --data-dir "$tmp/old" \
 	--listen-peer-urls "http://$(peer 9)" --listen-client-urls "http://$(client 9)" --advertise-client-urls "http://$(client 9)"
@@ -128,6 +128,29 @@ to=$((l % 3 + 1))
 t_err "and not to a stranger" 'bad leader transferee' at "$l" move-leader 123
 t_out "move-leader" 'Leadership transferred' at "$l" move-leader "$(id_of "m$to")"
 t "there is a new leader" until_ok 5 eval "[ \"\$(leader_number)\" = $to ]"
+# Damage to files, while it is down: the others have what is lost, and nobody has to do anything.
+flip() { # FILE OFFSET
+	printf "\\x$(printf %02x $((0x$(od -An -tx1 -j "$2" -N 1 "$1" | tr -d ' ') ^ 0x10)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+again() { start 3 "$KONTIKI" etcd $(flags 3) --initial-cluster "$(initial http 1 2 3)" --initial-cluster-state new --initial-cluster-token t-$$; }
+three_vote() { [ "$(ctl member list | grep -c 'started, m[123],.*false$')" = 3 ] && [ ! -e "$tmp/d3/raft/forgetful" ]; }
+id3=$(id_of m3)
+stop 3
+flip "$tmp/d3/store/checkpoint" 50
+at 1 put a 1 >/dev/null
+again
+t "a member whose store is damaged comes back by itself" until_ok 30 healthy 3
+t "the damage is named" logged 3 'store/checkpoint does not match its checksum'
+t "it has what the others have" until_ok 20 same_hashes
+t "and votes again, under its id" until_ok 30 eval 'three_vote && [ "$(id_of m3)" = "$id3" ]'
+stop 3
+flip "$tmp/d3/raft/vote" 20
+flip "$tmp/d3/raft/vote" 4116
+again
+t "so does one whose vote is lost" until_ok 40 healthy 3
+t "the damage is named" logged 3 'raft/vote is damaged'
+t "it votes again, under a new id" until_ok 30 eval 'three_vote && [ "$(id_of m3)" != "$id3" ]'
+t "it has what the others have" until_ok 20 same_hashes
 t_err "a member with the name of another cannot start anew" 'data directory' "$KONTIKI" etcd --name other --data-dir "$tmp/d1" \
 	--listen-peer-urls "http://$(peer 9)" --initial-advertise-peer-urls "http://$(peer 9)" --initial-cluster "other=http://$(peer 9)" \
 	--listen-client-urls "http://$(client 9)" --advertise-client-urls "http://$(client 9)"

@@ -211,6 +211,17 @@ t_out "/version" '"etcdserver":"3\.[0-9.]+"' page /version
 t_out "/readyz" '^ok' page /readyz
 t_out "/metrics: a leader" '^etcd_server_has_leader 1$' page /metrics
 t_out "/metrics: calls" '^grpc_server_handled_total\{grpc_code="OK",grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"\} [1-9]' page /metrics
+# What the dashboard and the alerts of etcd's mixin ask for.
+page /metrics >"$tmp/metrics"
+for name in etcd_server_has_leader etcd_server_leader_changes_seen_total etcd_server_proposals_{committed,applied,failed}_total \
+	etcd_server_proposals_pending etcd_server_quota_backend_bytes etcd_mvcc_db_total_size_in_bytes etcd_mvcc_db_total_size_in_use_in_bytes \
+	etcd_disk_{wal_fsync,backend_commit}_duration_seconds_bucket etcd_network_peer_round_trip_time_seconds_bucket \
+	etcd_network_peer_{sent,received}_bytes_total etcd_network_peer_sent_failures_total etcd_network_client_grpc_{sent,received}_bytes_total \
+	grpc_server_{started,handled}_total grpc_server_handling_seconds_bucket process_resident_memory_bytes process_open_fds process_max_fds; do
+	t "/metrics: $name" grep -q "^$name[{ ]" "$tmp/metrics"
+done
+t "/metrics: syncs are counted" grep -Eq '^etcd_disk_wal_fsync_duration_seconds_count [1-9]' "$tmp/metrics"
+t "/metrics: two peers, connected" eval '[ "$(grep -c "^etcd_network_active_peers{.*} 1$" $tmp/metrics)" = 2 ]'
 t_out "gateway: put" '"revision":"[0-9]+"' post kv/put '{"key":"Zw==","value":"MQ=="}'
 t_out "gateway: range" '"kvs":\[\{"key":"Zw==".*"value":"MQ=="\}\],"count":"1"\}' post kv/range '{"key":"Zw=="}'
 t_out "gateway: txn" '"succeeded":true' post kv/txn '{"compare":[{"target":"VALUE","key":"Zw==","value":"MQ=="}],"success":[{"requestPut":{"key":"Zw==","value":"Mg=="}}]}'

@@ -14,6 +14,7 @@
 #include "base/crc32c.h"
 #include "base/err.h"
 #include "base/heap.h"
+#include "base/histogram.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/str.h"
@@ -206,6 +207,24 @@ static void test_crc_and_clock(void **state)
 	assert_int_equal(uuid[14], '4');
 }
 
+static void test_histogram(void **state _unused_)
+{
+	struct histogram h;
+
+	histogram_init(&h, 0.001, 3); /* 1, 2, 4 ms, more */
+	histogram_add(&h, 0);
+	histogram_add(&h, 0.001);
+	histogram_add(&h, 0.0015);
+	histogram_add(&h, 0.004);
+	histogram_add(&h, 7);
+	assert_int_equal(histogram_upto(&h, 0), 2);
+	assert_int_equal(histogram_upto(&h, 1), 3);
+	assert_int_equal(histogram_upto(&h, 2), 4);
+	assert_int_equal(histogram_upto(&h, 3), 5);
+	assert_true(histogram_bound(&h, 2) == 0.004);
+	assert_true(histogram_sum(&h) > 7.0064 && histogram_sum(&h) < 7.0066);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -217,6 +236,7 @@ int main(void)
 		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_err),
 		cmocka_unit_test(test_crc_and_clock),
+		cmocka_unit_test(test_histogram),
 	};
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }
