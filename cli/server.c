@@ -30,11 +30,12 @@
 #include "orchestrator/apiserver/apiserver.h"
 #include "orchestrator/apiserver/paths.h"
 #include "orchestrator/etcd/etcd.h"
+#include "proto/duration.h"
 #include "raft/kv.h"
 
 struct server_opts {
 	const char *name, *data_dir, *address, *initial_cluster, *join, *token, *cluster_cidr, *service_cidr, *cluster_dns, *cluster_domain,
-			*cgroup_root, *runtime, *labels, *taints, *log_level, *audit_policy, *audit_log, *encryption, *proxy_ca, *proxy_names, *etcd_listen, *zone, *snapshot_dir;
+			*cgroup_root, *runtime, *labels, *taints, *log_level, *audit_policy, *audit_log, *encryption, *proxy_ca, *proxy_names, *token_hook, *token_hook_ttl, *token_hook_version, *etcd_listen, *zone, *snapshot_dir;
 	struct oidc_cfg oidc;
 	struct opt_list servers, sans, sa_keys;
 	int64_t signing_s, audit_mb, audit_backups, audit_days, port, peer_port, kubelet_port, healthz_port, election_ms, heartbeat_ms, event_ttl_s, history_s, max_requests,
@@ -77,6 +78,9 @@ static const struct opt server_rows[] = {
 	ROW("service-account-key-file", OPT_LIST, sa_keys, "FILE", "a further key that service-account tokens may be signed with; may be repeated", NULL),
 	ROW("requestheader-client-ca-file", OPT_STR, proxy_ca, "FILE", "CA of front proxies, which are believed when they say who asks (X-Remote-User ...)", NULL),
 	ROW("requestheader-allowed-names", OPT_STR, proxy_names, "NAME,...", "common names of their certificates (default: any)", NULL),
+	ROW("authentication-token-webhook-config-file", OPT_STR, token_hook, "FILE", "a webhook that is asked (TokenReview) about tokens that are nobody else's, in a kubeconfig's form", NULL),
+	ROW("authentication-token-webhook-cache-ttl", OPT_STR, token_hook_ttl, "DURATION", "how long its answers are kept (default 2m)", NULL),
+	ROW("authentication-token-webhook-version", OPT_STR, token_hook_version, "VERSION", "of the TokenReview that it is sent: v1", NULL),
 	ROW("oidc-issuer-url", OPT_STR, oidc.issuer, "URL", "take ID tokens of this OIDC issuer", NULL),
 	ROW("oidc-client-id", OPT_STR, oidc.client_id, "ID", "the audience that they must be for", NULL),
 	ROW("oidc-username-claim", OPT_STR, oidc.username_claim, "CLAIM", "which claim is the user's name (default sub)", NULL),
@@ -337,6 +341,18 @@ static const char *joined(struct server *s, const struct opt_list *list)
 	return out;
 }
 
+static int token_hook_ttl(const struct server *s, uint64_t *ret_ms, struct err *e)
+{
+	int64_t ns = 0;
+
+	if (s->o.token_hook_version && strcmp(s->o.token_hook_version, "v1") != 0)
+		return err_set(e, ERR_BAD_REQUEST, "--authentication-token-webhook-version %s: only v1 is spoken", s->o.token_hook_version);
+	if (s->o.token_hook_ttl && (!duration_parse(str_from(s->o.token_hook_ttl), &ns) || ns < 0))
+		return err_set(e, ERR_BAD_REQUEST, "--authentication-token-webhook-cache-ttl \"%s\": give a duration such as 2m", s->o.token_hook_ttl);
+	*ret_ms = s->o.token_hook_ttl ? (uint64_t)MAX(ns / 1000000, 1) : 0;
+	return 0;
+}
+
 static int start_api(struct server *s, struct err *e)
 {
 	struct apiserver_cfg cfg = {
@@ -365,12 +381,15 @@ static int start_api(struct server *s, struct err *e)
 		.requestheader_ca = s->o.proxy_ca,
 		.requestheader_names = s->o.proxy_names,
 		.oidc = s->o.oidc,
+		.token_hook_file = s->o.token_hook,
 		.sa_verify_keys = joined(s, &s->o.sa_keys),
 		.extra = serve_extra,
 		.extra_arg = &s->join,
 	};
 
 	s->join = (struct join_service){.pki_dir = s->pki, .kv = s->kv};
+	if (token_hook_ttl(s, &cfg.token_hook_ttl_ms, e) < 0)
+		return -(int)e->code;
 	return apiserver_start(&cfg, s->kv, &s->api, e);
 }
 

@@ -141,6 +141,7 @@ static const char *own(const char *s)
 	X(sa_key)                                                                                                      \
 	X(kubelet_client_cert)                                                                                         \
 	X(kubelet_client_key)                                                                                          \
+	X(token_hook_file)                                                                                             \
 	X(token_file)                                                                                                  \
 	X(audit_policy_file)                                                                                           \
 	X(audit_log_path)                                                                                              \

@@ -44,6 +44,8 @@ struct apiserver_cfg {
 	const char *front_proxy_cert, *front_proxy_key, *front_proxy_ca; /* who we are to aggregated API servers; NULL: nobody */
 	const char *sa_key;     /* signs service-account tokens (private key); the public half checks them */
 	const char *kubelet_client_cert, *kubelet_client_key; /* for log, exec, attach, portforward; NULL: no such */
+	const char *token_hook_file; /* a webhook that is asked about tokens nobody here knows (auth_hook.h); NULL: none */
+	uint64_t token_hook_ttl_ms;  /* how long its answers are kept; 0: two minutes */
 	const char *token_file; /* "token,user,uid,group|group" lines; NULL: none */
 
 	const char *service_cidr; /* NULL: 10.96.0.0/12 */

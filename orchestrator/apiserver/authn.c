@@ -14,11 +14,13 @@
 #include "base/util.h"
 #include "io/x509.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/auth_hook.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/jwt.h"
 #include "orchestrator/apiserver/keyset.h"
 #include "orchestrator/apiserver/oidc.h"
 #include "orchestrator/apiserver/storage.h"
+#include "orchestrator/apiserver/token_hook.h"
 #include "proto/json.h"
 #include "proto/resource.h"
 
@@ -28,6 +30,9 @@
 /* While an issuer's keys are fetched. */
 #define KEYS_NAP_MS 100
 #define KEYS_NAPS 30
+
+/* As upstream. */
+#define HOOK_TTL_MS 120000
 
 #define EXTRA_CREDENTIAL "authentication.kubernetes.io/credential-id"
 #define EXTRA_POD_NAME "authentication.kubernetes.io/pod-name"
@@ -57,6 +62,8 @@ struct api_authn {
 	pthread_mutex_t lock; /* guards `old` */
 	struct old_use old[APISERVER_OLD_N];
 	struct oidc *oidc;     /* NULL: none */
+	struct auth_hook *hook; /* NULL: none */
+	uint64_t hook_keep_ms;
 	struct str proxy_ca_pem; /* empty without a front proxy */
 	const char *proxy_names;         /* its certificates' names, by commas; NULL: any of that CA */
 	struct str issuer;
@@ -215,6 +222,12 @@ static int oidc_load(struct api_authn *an, const struct apiserver_cfg *cfg, stru
 	return cfg->oidc.issuer ? oidc_new(&cfg->oidc, &an->oidc, e) : 0;
 }
 
+static int hook_load(struct api_authn *an, const struct apiserver_cfg *cfg, struct err *e)
+{
+	an->hook_keep_ms = cfg->token_hook_ttl_ms ? cfg->token_hook_ttl_ms : HOOK_TTL_MS;
+	return cfg->token_hook_file ? auth_hook_open(cfg->token_hook_file, &an->hook, e) : 0;
+}
+
 int authn_open(const struct apiserver_cfg *cfg, struct api_authn **ret, struct err *e)
 {
 	struct api_authn *an = xcalloc(1, sizeof(*an));
@@ -223,7 +236,7 @@ int authn_open(const struct apiserver_cfg *cfg, struct api_authn **ret, struct e
 	map_init(&an->tokens);
 	pthread_mutex_init(&an->lock, NULL);
 	an->issuer = str_from(cfg->issuer ? cfg->issuer : DEFAULT_ISSUER);
-	if (authn_reload(an, cfg, e) < 0 || proxy_load(an, cfg, e) < 0 || oidc_load(an, cfg, e) < 0 ||
+	if (authn_reload(an, cfg, e) < 0 || proxy_load(an, cfg, e) < 0 || oidc_load(an, cfg, e) < 0 || hook_load(an, cfg, e) < 0 ||
 			(cfg->token_file && token_file_load(an, cfg->token_file, e) < 0)) {
 		authn_close(an);
 		return -e->code;
@@ -241,6 +254,7 @@ void authn_close(struct api_authn *an)
 		material_free(m);
 	}
 	oidc_free(an->oidc);
+	auth_hook_free(an->hook);
 	pthread_mutex_destroy(&an->lock);
 	map_fini(&an->tokens);
 	arena_fini(&an->arena);
@@ -454,7 +468,7 @@ static enum authn_verdict our_token(struct api_request *req, const struct jwt *t
 	return v;
 }
 
-enum authn_verdict authn_token(struct api_request *req, struct str token, const struct str *audiences, size_t n,
+static enum authn_verdict known_token(struct api_request *req, struct str token, const struct str *audiences, size_t n,
 		struct api_user *ret, struct err *e)
 {
 	const struct api_authn *an = req->srv->authn;
@@ -481,6 +495,39 @@ enum authn_verdict authn_token(struct api_request *req, struct str token, const 
 			return AUTHN_NO;
 		}
 	return our_token(req, &t, audiences, n, ret, e);
+}
+
+static uint64_t keep_ms(struct api_request *req, struct str body)
+{
+	return token_hook_is_answer(body) ? req->srv->authn->hook_keep_ms : 0;
+}
+
+static enum authn_verdict hook_token(struct api_request *req, struct str token, const struct str *audiences, size_t n,
+		struct api_user *ret, struct err *e)
+{
+	const struct api_authn *an = req->srv->authn;
+	struct str key = token_hook_key(&req->arena, token, audiences, n);
+	struct auth_answer answer;
+
+	if (!auth_hook_find(an->hook, key, &req->arena, &answer)) {
+		auth_hook_ask(an->hook, req, key, token_hook_question(&req->arena, token, audiences, n), keep_ms);
+		return AUTHN_WAIT;
+	}
+	err_clear(e);
+	if (answer.failure.n > 0)
+		err_set(e, ERR_UNAUTHORIZED, "%.*s", STR_FMT(answer.failure));
+	else if (token_hook_answer(&req->arena, answer.body, n ? audiences : &an->issuer, n ? n : 1, ret, e) == 0)
+		return AUTHN_YES;
+	return AUTHN_NO;
+}
+
+enum authn_verdict authn_token(struct api_request *req, struct str token, const struct str *audiences, size_t n,
+		struct api_user *ret, struct err *e)
+{
+	enum authn_verdict v = known_token(req, token, audiences, n, ret, e);
+
+	/* Only serve loops have connections to webhooks. */
+	return v == AUTHN_NO && req->srv->authn->hook && req->al->serves ? hook_token(req, token, audiences, n, ret, e) : v;
 }
 
 /* --- The step --------------------------------------------------------------------------------------------- */
@@ -594,6 +641,8 @@ enum step_result api__authenticate(struct api_request *req)
 			if (api_nap(req, KEYS_NAP_MS, KEYS_NAPS))
 				return STEP_WAIT;
 			break;
+		case AUTHN_WAIT:
+			return STEP_WAIT;
 		case AUTHN_NO:
 			break;
 		}

@@ -39,6 +39,7 @@ enum authn_verdict {
 	AUTHN_YES,
 	AUTHN_NO,     /* bad credentials; err says why */
 	AUTHN_LATER,  /* the keys to check it with are being fetched: ask again in a moment */
+	AUTHN_WAIT,   /* a webhook is being asked: the step is run again */
 	AUTHN_ABSENT, /* the token speaks of an object that the local state does not have (it may be stale) */
 };
 /* Check a bearer token for one of `audiences` (n 0: the API's own). TokenReview asks it too. */

@@ -25,6 +25,8 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/webhooks.c orchestrator/apiserver/webhooks.h orchestrator/apiserver/webhooks-priv.h \
 	orchestrator/apiserver/audit.c orchestrator/apiserver/audit.h \
 	orchestrator/apiserver/audit_policy.c orchestrator/apiserver/audit_policy.h \
+	orchestrator/apiserver/auth_hook.c orchestrator/apiserver/auth_hook.h \
+	orchestrator/apiserver/token_hook.c orchestrator/apiserver/token_hook.h \
 	orchestrator/apiserver/authn.c orchestrator/apiserver/authn.h \
 	orchestrator/apiserver/authz.c orchestrator/apiserver/authz.h \
 	orchestrator/apiserver/authz_node.c orchestrator/apiserver/authz_node.h \

@@ -216,6 +216,8 @@ static enum step_result token_review(struct api_request *req)
 		if (n > 0)
 			json_setc(a, status, "audiences", strings(a, audiences, n));
 		break;
+	case AUTHN_WAIT:
+		return STEP_WAIT;
 	case AUTHN_LATER:
 		if (api_nap(req, 100, 30))
 			return STEP_WAIT;

@@ -17,6 +17,8 @@
 #include "orchestrator/apiserver/podsecurity.h"
 #include "orchestrator/apiserver/rbac.h"
 #include "orchestrator/apiserver/rbac_index.h"
+#include "orchestrator/apiserver/request.h"
+#include "orchestrator/apiserver/token_hook.h"
 #include "orchestrator/apiserver/webhook.h"
 #include "orchestrator/client/csr.h"
 #include "proto/json.h"
@@ -198,10 +200,25 @@ static void sealed(struct arena *a, struct str in)
 	buf_fini(&out);
 }
 
+/* What a token webhook answers. */
+static void who(struct arena *a, struct str in)
+{
+	struct str audience = STR("api");
+	struct api_user u;
+	struct err e = ERR_INIT;
+
+	token_hook_is_answer(in);
+	if (token_hook_answer(a, in, &audience, 1, &u, &e) == 0)
+		ASSERT(u.name.n > 0 && u.n_groups > 0 && str_eqc(u.groups[u.n_groups - 1], "system:authenticated"));
+	else
+		ASSERT(e.code == ERR_UNAUTHORIZED && e.text[0]);
+	ASSERT(!str_eq(token_hook_key(a, in, NULL, 0), token_hook_key(a, in, &audience, 1)));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size)
 {
 	static void (*const parts[])(struct arena *, struct str) = {token, certificate, request, role, pod, files, security,
-			webhook, conversion, sealed};
+			webhook, conversion, sealed, who};
 	struct arena a;
 
 	if (size == 0)

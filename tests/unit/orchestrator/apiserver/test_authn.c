@@ -1,9 +1,10 @@
-/* Who asks: an OIDC issuer's tokens with keys fetched over TLS, a front proxy's headers, service-account keys that change. */
+/* Who asks: a webhook that knows tokens, an OIDC issuer's tokens with keys fetched over TLS, a front proxy's headers, service-account keys that change. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -14,6 +15,7 @@
 #include "io/tls.h"
 #include "io/x509.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/auth_hook.h"
 #include "orchestrator/apiserver/jwt.h"
 #include "orchestrator/apiserver/keyset.h"
 #include "orchestrator/apiserver/oidc.h"
@@ -27,7 +29,7 @@ static struct http_handler handler;
 static struct tls_ctx *issuer_tls;
 static struct keyset *published;
 static struct x509_key *first, *second;
-static char url[64], ca[128], proxy_ca[128], old_key[128], trusted_keys[128];
+static char url[64], ca[128], proxy_ca[128], old_key[128], trusted_keys[128], hook_file[128];
 
 static void must(int r, const struct err *e)
 {
@@ -144,12 +146,57 @@ static void publish(struct x509_key *key)
 	must(keyset_add_pem(published, buf_str(&pem), &e), &e);
 }
 
+/* --- A webhook that knows tokens -------------------------------------------------------------------------- */
+
+static unsigned n_reviews;
+
+#define REVIEW "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenReview\",\"status\":"
+
+static const struct {
+	const char *token, *answer; /* answer NULL: an error of the server */
+} reviews[] = {
+	{"good", REVIEW "{\"authenticated\":true,\"user\":{\"username\":\"wanda\",\"uid\":\"7\",\"groups\":[\"ops\"],\"extra\":{\"team\":[\"a\",\"b\"]}}}}"},
+	{"for-others", REVIEW "{\"authenticated\":true,\"audiences\":[\"others\"],\"user\":{\"username\":\"wanda\"}}}"},
+	{"nameless", REVIEW "{\"authenticated\":true,\"user\":{}}}"},
+	{"old", "{\"apiVersion\":\"authentication.k8s.io/v1beta1\",\"kind\":\"TokenReview\",\"status\":{\"authenticated\":true,\"user\":{\"username\":\"x\"}}}"},
+	{"bad", REVIEW "{\"authenticated\":false}}"},
+	{"broken", "{\"status\":"},
+	{"down", NULL},
+};
+
+static void on_review(struct http_request *r, int status, struct str body)
+{
+	struct http_header type = {STR("content-type"), STR("application/json")};
+	struct str token;
+	struct json *doc;
+
+	if (status < 0) {
+		http_respond_abort(r);
+		return;
+	}
+	n_reviews++;
+	assert_int_equal(json_parse(&r->arena, body, NULL, &doc, NULL), 0);
+	assert_true(json_eqc(json_getc(doc, "kind"), "TokenReview") && json_eqc(json_getc(doc, "apiVersion"), "authentication.k8s.io/v1"));
+	assert_true(str_eqc(http_request_header(r, "authorization"), "Bearer let-me-ask"));
+	token = json_strp(doc, "spec.token");
+	for (size_t i = 0; i < ARRAY_LEN(reviews); i++)
+		if (str_eqc(token, reviews[i].token) && reviews[i].answer) {
+			http_respond(r, 200, &type, 1, str_from(reviews[i].answer));
+			return;
+		}
+	http_respond(r, 500, &type, 1, STR("not today"));
+}
+
 static void on_request(struct http_handler *h, struct http_request *r)
 {
 	struct http_header type = {STR("content-type"), STR("application/json")};
 	struct json *doc = json_new_object(&r->arena);
 
 	(void)h;
+	if (str_eqc(r->path, "/review")) {
+		http_request_body(r, 65536, on_review);
+		return;
+	}
 	if (str_eqc(r->path, "/keys")) {
 		doc = keyset_jwks(published, &r->arena);
 	} else {
@@ -214,6 +261,11 @@ static void configure(const char *dir, struct apiserver_cfg *cfg)
 	cfg->sa_verify_keys = old_key;
 	snprintf(trusted_keys, sizeof(trusted_keys), "%s/sa-trusted.pem", dir);
 	cfg->sa_trusted = trusted_keys;
+	snprintf(hook_file, sizeof(hook_file), "%s/hook.yaml", dir);
+	write_text(hook_file, str_from(arena_printf(&rig_arena,
+			"apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster: {server: '%s/review', certificate-authority: ca.crt}\n"
+			"users:\n- name: u\n  user: {token: let-me-ask}\ncontexts:\n- name: x\n  context: {cluster: c, user: u}\ncurrent-context: x\n", url)));
+	cfg->token_hook_file = hook_file;
 }
 
 static int start(void **state)
@@ -321,6 +373,84 @@ static void test_old_key(void **state)
 	assert_non_null(json_getc(o, "jwks_uri"));
 }
 
+static struct json *with_token(const char *token, int want)
+{
+	rig_header("Authorization", arena_printf(&rig_arena, "Bearer %s", token));
+	return rig_call("POST", WHO, "{}", want);
+}
+
+static void test_hook(void **state)
+{
+	struct json *o;
+	unsigned before;
+
+	(void)state;
+	rig_as(NULL);
+	n_reviews = 0;
+	o = with_token("good", 201);
+	assert_string_equal(json_cstr(json_getp(o, "status.userInfo.username")), "wanda");
+	assert_string_equal(json_cstr(json_getp(o, "status.userInfo.uid")), "7");
+	assert_string_equal(json_cstr(json_at(json_getp(o, "status.userInfo.groups"), 0)), "ops");
+	assert_string_equal(json_cstr(json_at(json_getp(o, "status.userInfo.groups"), 1)), "system:authenticated");
+	assert_string_equal(json_cstr(json_at(json_getp(o, "status.userInfo.extra.team"), 1)), "b");
+	/* It is asked once, whatever it says: yes, no; but not when it says nothing. */
+	with_token("good", 201);
+	with_token("bad", 401);
+	with_token("bad", 401);
+	assert_int_equal(n_reviews, 2);
+	with_token("for-others", 401);
+	with_token("nameless", 401);
+	with_token("old", 401);
+	with_token("broken", 401);
+	before = n_reviews;
+	with_token("down", 401);
+	usleep(150000);
+	with_token("down", 401);
+	assert_int_equal(n_reviews, before + 2);
+	/* What we know ourselves is not asked. */
+	bearer(first, arena_printf(&rig_arena, "{\"iss\":\"%s\",\"aud\":\"kontiki\",\"sub\":\"ann\"}", url));
+	rig_call("POST", WHO, "{}", 201);
+	assert_int_equal(n_reviews, before + 2);
+	/* A TokenReview of ours may be answered by it, for the audience that is asked for. */
+	rig_as("admin");
+	o = rig_call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", "{\"spec\":{\"token\":\"for-others\",\"audiences\":[\"others\"]}}", 201);
+	assert_true(json_true(json_getp(o, "status.authenticated")));
+	assert_string_equal(json_cstr(json_getp(o, "status.user.username")), "wanda");
+	o = rig_call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", "{\"spec\":{\"token\":\"bad\"}}", 201);
+	assert_false(json_true(json_getp(o, "status.authenticated")));
+}
+
+/* What is wrong with a webhook's file is said at the start. */
+static void test_hook_file(void **state)
+{
+	static const struct {
+		const char *text, *why;
+	} rows[] = {
+		{"", "names no cluster"},
+		{"clusters: [{name: c, cluster: {server: 'https://h'}}]", "names no cluster"},
+		{"current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'http://h'}}]", "must begin with https"},
+		{"current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://h'}}]\n"
+		 "users: [{name: u, user: {exec: {command: x}}}]", "are not supported"},
+		{"current-context: x\ncontexts: [{name: x, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'https://h', certificate-authority: none}}]", "none"},
+		{"current-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'https://h'}}]\n"
+		 "users: [{name: u, user: {client-key-data: eA==}}]", "belong together"},
+	};
+	char path[] = "/tmp/kt-hook-XXXXXX";
+	struct auth_hook *h;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_true(mkstemp(path) >= 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		write_text(path, str_from(rows[i].text));
+		assert_true(auth_hook_open(path, &h, &e) < 0);
+		if (!strstr(e.text, rows[i].why))
+			fail_msg("row %zu: %s", i, e.text);
+	}
+	unlink(path);
+	assert_true(auth_hook_open(path, &h, &e) < 0);
+}
+
 #define OURS "{\"iss\":\"https://kubernetes.default.svc.cluster.local\",\"aud\":\"https://kubernetes.default.svc.cluster.local\"," \
 	"\"kubernetes.io\":{\"namespace\":\"default\",\"serviceaccount\":{\"name\":\"sa\"}}}"
 
@@ -389,6 +519,8 @@ int main(void)
 			cmocka_unit_test(test_user),
 			cmocka_unit_test(test_jwks),
 			cmocka_unit_test_setup(test_oidc, start),
+			cmocka_unit_test(test_hook),
+			cmocka_unit_test(test_hook_file),
 			cmocka_unit_test(test_proxy),
 			cmocka_unit_test(test_old_key),
 			cmocka_unit_test_teardown(test_rotation, stop),

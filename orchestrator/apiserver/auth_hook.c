@@ -1,0 +1,279 @@
+#include "orchestrator/apiserver/auth_hook.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/util.h"
+#include "io/http_client.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/hook_target.h"
+#include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/service_clients.h"
+#include "proto/json.h"
+#include "proto/yaml.h"
+
+#define FILE_MAX (1 << 20)
+#define ANSWER_MAX (1 << 20)
+#define TIMEOUT_MS 10000
+#define FAILED_MS 100
+#define CACHE_MAX 4096
+
+struct entry {
+	char *text;
+	size_t n;
+	bool failed;
+	uint64_t until_ms;
+};
+
+struct auth_hook {
+	struct arena arena;
+	struct service_server server;
+	const char *path, *url;
+	struct str token; /* bearer; empty: none */
+	pthread_mutex_t lock;
+	struct map cache; /* of struct entry */
+};
+
+/* --- The file ------------------------------------------------------------------------------------------------------ */
+
+static const struct json *named(const struct json *list, struct str name, const char *member)
+{
+	JSON_ITEMS (it, list)
+		if (str_eq(json_str(json_getc(it, "name")), name))
+			return json_getc(it, member);
+	return NULL;
+}
+
+/* x-data, or the file that x names, which is relative to the folder of ours. */
+static int pem_of(struct auth_hook *h, const char *path, const struct json *j, const char *name, struct str *ret, struct err *e)
+{
+	struct str data = json_str(json_getc(j, arena_printf(&h->arena, "%s-data", name))), file = json_str(json_getc(j, name));
+	_cleanup_(buf_fini) struct buf text = BUF_INIT;
+	ptrdiff_t slash = str_rfind(str_from(path), '/');
+	const char *full;
+
+	*ret = STR("");
+	if (data.n > 0)
+		return api_base64_decode(&h->arena, data, ret) ? 0 : err_set(e, ERR_INVALID, "%s: %s-data is no base64", path, name);
+	if (file.n == 0)
+		return 0;
+	full = file.p[0] == '/' || slash < 0 ? arena_cstr(&h->arena, file) : arena_printf(&h->arena, "%.*s/%.*s", (int)slash, path, STR_FMT(file));
+	if (api_file_read(full, FILE_MAX, &text, e) < 0)
+		return -(int)e->code;
+	*ret = arena_str(&h->arena, buf_str(&text));
+	return 0;
+}
+
+static int read_config(struct auth_hook *h, const char *path, struct err *e)
+{
+	_cleanup_(buf_fini) struct buf text = BUF_INIT;
+	const struct json *context, *cluster, *user;
+	struct json *doc;
+	struct str url, url_path;
+
+	if (api_file_read(path, FILE_MAX, &text, e) < 0 || yaml_parse(&h->arena, buf_str(&text), &doc, e) < 0)
+		return err_prefix(e, "webhook configuration %s", path);
+	context = named(json_getc(doc, "contexts"), json_str(json_getc(doc, "current-context")), "context");
+	cluster = named(json_getc(doc, "clusters"), json_str(json_getc(context, "cluster")), "cluster");
+	user = named(json_getc(doc, "users"), json_str(json_getc(context, "user")), "user");
+	if (!cluster)
+		return err_set(e, ERR_INVALID, "%s: the current-context names no cluster: a webhook is configured like a kubeconfig", path);
+	if (json_getc(user, "exec") || json_getc(user, "auth-provider") || json_getc(user, "tokenFile") || json_getc(user, "username") ||
+			json_getc(cluster, "proxy-url"))
+		return err_set(e, ERR_INVALID, "%s: exec, auth-provider, tokenFile, username and proxy-url are not supported: "
+					       "use token or a client certificate", path);
+	url = json_str(json_getc(cluster, "server"));
+	if (!hook_url_parse(&h->arena, url, &h->server.address, &h->server.name, &url_path))
+		return err_set(e, ERR_INVALID, "%s: server \"%.*s\": a webhook's URL must begin with https://", path, STR_FMT(url));
+	if (json_str(json_getc(cluster, "tls-server-name")).n > 0)
+		h->server.name = arena_cstr(&h->arena, json_str(json_getc(cluster, "tls-server-name")));
+	h->server.insecure = json_true(json_getc(cluster, "insecure-skip-tls-verify"));
+	h->path = arena_cstr(&h->arena, url_path);
+	h->url = arena_cstr(&h->arena, url);
+	h->token = arena_str(&h->arena, json_str(json_getc(user, "token")));
+	if (pem_of(h, path, cluster, "certificate-authority", &h->server.ca_pem, e) < 0 ||
+			pem_of(h, path, user, "client-certificate", &h->server.cert_pem, e) < 0 ||
+			pem_of(h, path, user, "client-key", &h->server.key_pem, e) < 0)
+		return -(int)e->code;
+	if ((h->server.cert_pem.n == 0) != (h->server.key_pem.n == 0))
+		return err_set(e, ERR_INVALID, "%s: client-certificate and client-key belong together", path);
+	return 0;
+}
+
+int auth_hook_open(const char *path, struct auth_hook **ret, struct err *e)
+{
+	struct auth_hook *h = xcalloc(1, sizeof(*h));
+
+	arena_init(&h->arena);
+	map_init(&h->cache);
+	pthread_mutex_init(&h->lock, NULL);
+	if (read_config(h, path, e) < 0) {
+		auth_hook_free(h);
+		return -(int)e->code;
+	}
+	*ret = h;
+	return 0;
+}
+
+static void entry_free(void *p)
+{
+	struct entry *x = p;
+
+	free(x->text);
+	free(x);
+}
+
+void auth_hook_free(struct auth_hook *h)
+{
+	if (!h)
+		return;
+	map_fini_with(&h->cache, entry_free);
+	pthread_mutex_destroy(&h->lock);
+	arena_fini(&h->arena);
+	free(h);
+}
+
+/* --- What is known ---------------------------------------------------------------------------------------------------- */
+
+bool auth_hook_find(struct auth_hook *h, struct str key, struct arena *a, struct auth_answer *ret)
+{
+	struct entry *x;
+	bool found;
+
+	*ret = (struct auth_answer){0};
+	pthread_mutex_lock(&h->lock);
+	x = map_get(&h->cache, key);
+	found = x && clock_mono_ms() < x->until_ms;
+	if (found && x->failed)
+		ret->failure = arena_str(a, str_of(x->text, x->n));
+	else if (found)
+		ret->body = arena_str(a, str_of(x->text, x->n));
+	pthread_mutex_unlock(&h->lock);
+	return found;
+}
+
+static void drop_old(struct auth_hook *h, uint64_t now)
+{
+	struct map fresh;
+
+	map_init(&fresh);
+	MAP_FOR_EACH (it, &h->cache) {
+		struct entry *x = it->value;
+
+		if (x->until_ms > now)
+			map_put(&fresh, it->key, x);
+		else
+			entry_free(x);
+	}
+	map_fini(&h->cache);
+	h->cache = fresh;
+	if (map_len(&h->cache) < CACHE_MAX)
+		return;
+	map_fini_with(&h->cache, entry_free);
+	map_init(&h->cache);
+}
+
+static void keep(struct auth_hook *h, struct str key, struct str text, bool failed, uint64_t ms)
+{
+	struct entry *x = xcalloc(1, sizeof(*x)), *before;
+	uint64_t now = clock_mono_ms();
+
+	*x = (struct entry){.text = str_dup(text), .n = text.n, .failed = failed, .until_ms = now + MAX(ms, FAILED_MS)};
+	pthread_mutex_lock(&h->lock);
+	if (map_len(&h->cache) >= CACHE_MAX)
+		drop_old(h, now);
+	before = map_put(&h->cache, key, x);
+	if (before)
+		entry_free(before);
+	pthread_mutex_unlock(&h->lock);
+}
+
+/* --- Asking --------------------------------------------------------------------------------------------------------------- */
+
+/* In the request's arena, which stays while the call is pending. */
+struct auth_call {
+	struct http_call http;
+	struct http_header headers[3];
+	struct auth_hook *hook;
+	struct api_request *req;
+	struct service_client *client;
+	struct str key;
+	uint64_t (*keep_ms)(struct api_request *, struct str body);
+	bool again;
+};
+
+static void canceled(struct api_request *req)
+{
+	struct auth_call *c = req->stream;
+
+	http_call_cancel(&c->http);
+}
+
+static void over(struct http_call *http, const struct err *e)
+{
+	struct auth_call *c = container_of(http, struct auth_call, http);
+	struct api_request *req = c->req;
+	const char *why;
+
+	if (hook_call_again(http, e) && !c->again) {
+		c->again = true;
+		http_call_fini(http);
+		http_call_start(c->client->http, http);
+		return;
+	}
+	why = hook_call_failure(&req->arena, http, c->hook->url, e);
+	if (why) {
+		log_warn("apiserver", "webhook: %s", why);
+		keep(c->hook, c->key, str_from(why), true, FAILED_MS);
+	} else {
+		keep(c->hook, c->key, buf_str(&http->body_in), false, c->keep_ms(req, buf_str(&http->body_in)));
+	}
+	http_call_fini(http);
+	service_client_put(c->client);
+	req->pending--;
+	req->on_cancel = NULL;
+	req->stream = NULL;
+	api_wait_over(req);
+}
+
+static void resume_soon(struct loop_timer *t)
+{
+	struct api_request *req = container_of(t, struct api_request, nap);
+
+	api_request_resume(req);
+}
+
+void auth_hook_ask(struct auth_hook *h, struct api_request *req, struct str key, struct str body, uint64_t (*keep_ms)(struct api_request *, struct str body))
+{
+	struct auth_call *c = arena_new_of(&req->arena, struct auth_call);
+	struct err e = ERR_INIT;
+
+	c->hook = h;
+	c->req = req;
+	c->key = arena_str(&req->arena, key);
+	c->keep_ms = keep_ms;
+	if (service_client_get(api__services(req->al), &h->server, &c->client, &e) < 0) {
+		keep(h, key, str_from(e.text), true, FAILED_MS);
+		loop_timer_start(&req->nap, req->al->loop, 0, resume_soon);
+		return;
+	}
+	c->headers[0] = (struct http_header){STR("Content-Type"), STR("application/json")};
+	c->headers[1] = (struct http_header){STR("Accept"), STR("application/json, */*")};
+	c->headers[2] = (struct http_header){STR("Authorization"), arena_sprintf(&req->arena, "Bearer %.*s", STR_FMT(h->token))};
+	c->http.method = "POST";
+	c->http.path = h->path;
+	c->http.headers = c->headers;
+	c->http.n_headers = h->token.n > 0 ? 3 : 2;
+	c->http.body = arena_str(&req->arena, body);
+	c->http.max_body = ANSWER_MAX;
+	c->http.timeout_ms = TIMEOUT_MS;
+	c->http.done = over;
+	req->pending++;
+	req->stream = c;
+	req->on_cancel = canceled;
+	http_call_start(c->client->http, &c->http);
+}

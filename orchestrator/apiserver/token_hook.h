@@ -1,0 +1,24 @@
+/*
+ * TokenReview (authentication.k8s.io/v1) as a question to a webhook and the reading of its answer; pure. authn.c asks.
+ */
+#ifndef ORCHESTRATOR_APISERVER_TOKEN_HOOK_H
+#define ORCHESTRATOR_APISERVER_TOKEN_HOOK_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/str.h"
+
+struct api_user;
+
+struct str token_hook_question(struct arena *, struct str token, const struct str *audiences, size_t n);
+/* Under which an answer to it is kept: hex, in the arena. */
+struct str token_hook_key(struct arena *, struct str token, const struct str *audiences, size_t n);
+/* Is it an answer, yes or no? What is not is not worth keeping. */
+bool token_hook_is_answer(struct str body);
+/*
+ * The user, with system:authenticated. ERR_UNAUTHORIZED: no, with the webhook's reason where it gives one. Of `audiences` it must be good
+ * for one, unless it says nothing of them.
+ */
+int token_hook_answer(struct arena *, struct str body, const struct str *audiences, size_t n, struct api_user *ret, struct err *);
+
+#endif
