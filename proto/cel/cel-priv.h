@@ -95,6 +95,8 @@ enum cel__op {
 	OP_NOT_FALSE,
 };
 
+struct cel__sizes;
+
 struct cel__fold {
 	struct str var, var2, accu; /* var2 empty: one variable */
 	struct cel__expr *range, *init, *cond, *step, *result;
@@ -124,14 +126,14 @@ struct cel__expr {
 	const struct cel_type *type;
 	const struct cel__overload **overloads; /* that may be called, in order */
 	uint32_t n_overloads;
-	/* Estimates. */
-	const struct cel_type *decl; /* the declared type that this is a part of, for sizes */
-	struct cel_cost size, key_size, item_size;
-	bool sized, entries_sized, entries_list;
+	struct cel__sizes *sizes; /* of an estimate (cost.c) */
 };
 
 #define CEL__MAX_DEPTH 1000u
-/* Parts of values that one run may look at when it compares or adds up. */
+/*
+ * Work that costs do not show: parts of values that are compared or added up, 32 bytes of text that a function gets, tries of
+ * regular expressions. It bounds the time of a run to some tenths of a second.
+ */
 #define CEL__MAX_STEPS 4000000u
 #define CEL__ACCU "@result"
 
@@ -357,6 +359,7 @@ static inline struct cel_value cel__opaque(const struct cel_opaque *o)
 bool cel__equal(struct cel__eval *, struct cel_value, struct cel_value);
 /* False, and the run is stopped: what it looks at has more parts than it may. */
 bool cel__step(struct cel__eval *);
+bool cel__steps(struct cel__eval *, uint64_t n);
 /* -1, 0, 1; 2: not comparable with each other; 3: one is NaN. */
 int cel__compare(struct cel_value, struct cel_value);
 struct cel_value cel__list_at(struct arena *, const struct cel_list *, size_t i);
@@ -375,8 +378,8 @@ uint64_t cel__characters(struct str);
 /* The type that type() answers. */
 const struct cel_type *cel__value_type(struct arena *, struct cel_value);
 bool cel__map_key(enum cel_kind);
-int cel__opaque_equal(const struct cel_opaque *, const struct cel_opaque *);
-uint64_t cel__opaque_size(const struct cel_opaque *);
+bool cel__opaque_equal(const struct cel_opaque *, const struct cel_opaque *);
+bool cel__opaque_size(const struct cel_opaque *, uint64_t *ret);
 struct str cel__opaque_text(struct arena *, const struct cel_opaque *);
 
 /* Lists that a schema calls sets or maps are compared without regard to order (lists.c). */
@@ -387,8 +390,11 @@ struct cel_value cel__list_sum(struct cel__eval *, const struct cel_list *, cons
 /* Regular expressions (regex.c): RE2's, freed with the arena. NULL: *ret_why says what is wrong. */
 struct cel__regex;
 const struct cel__regex *cel__regex(struct arena *, struct str pattern, const char **ret_why);
-/* 1: found, from *ret_from to *ret_to, at or behind `from`; 0: not; -1: it took too many steps. */
-int cel__regex_find(const struct cel__regex *, struct str text, size_t from, size_t *ret_from, size_t *ret_to);
+/* The same for a run, which keeps the last ones. NULL: *ret_error. */
+const struct cel__regex *cel__pattern(struct cel__eval *, struct str pattern, struct cel_value *ret_error);
+/* 1: found, from *ret_from to *ret_to, at or behind `from`; 0: not; -1: it took too many steps, *ret_error. */
+int cel__regex_find(struct cel__eval *, const struct cel__regex *, struct str text, size_t from, size_t *ret_from, size_t *ret_to,
+		    struct cel_value *ret_error);
 
 /* Times (time.c). */
 bool cel__timestamp_parse(struct str, struct cel_value *ret);
@@ -417,7 +423,12 @@ struct cel__eval {
 	const struct cel__expr **pending; /* of binds: what makes the slot's value */
 	const struct cel_value *vars;
 	uint64_t cost, limit;
-	uint32_t steps;
+	uint64_t steps;
+	struct {
+		struct str pattern;
+		const struct cel__regex *regex;
+	} patterns[8]; /* the last that were used */
+	unsigned next_pattern;
 	size_t memory; /* what the arena had at the start */
 	bool stopped;  /* out of cost or memory: everything is an error from here */
 };

@@ -97,7 +97,7 @@ struct cel_type {
 	bool open; /* an object any of whose fields may be named; they are dyn, or `elem` */
 	/* For estimates, as upstream keeps them; max_elements 0: no bound is known (or a scalar). */
 	uint64_t max_elements, min_size;
-	/* Where it came from, if anywhere: sets and maps among lists are compared and added as such. */
+	/* Where it came from, if anywhere: lists that are sets or maps are compared and added as such; sizes are known below. */
 	const struct structural *schema;
 };
 

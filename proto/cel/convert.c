@@ -69,7 +69,7 @@ static struct cel_value from_base64(struct arena *a, struct str text)
 	struct buf b = BUF_INIT;
 	struct cel_value v;
 
-	if (codec_base64_parse(text, &b) < 0)
+	if (codec_base64_parse(text, &b) >= 0)
 		v = cel_error(a, "Failed to decode base64");
 	else
 		v = cel__bytes(arena_str(a, buf_str(&b)));

@@ -41,6 +41,8 @@ static struct cel_value stopped(const struct cel__eval *v)
 	return (struct cel_value){.kind = CEL_ERROR,
 		.s = v->cost > v->limit
 			? STR("operation cancelled: actual cost limit exceeded")
+		: v->steps > CEL__MAX_STEPS
+			? STR("operation cancelled: the expression looks at more than it may")
 			: STR("operation cancelled: the values made take more memory than an expression may use")};
 }
 
@@ -263,6 +265,8 @@ static struct cel_value call(struct cel__eval *v, const struct cel__expr *e)
 		args[i] = eval(v, e->args[i]);
 		if (cel__is_error(args[i]))
 			return args[i];
+		if ((args[i].kind == CEL_STRING || args[i].kind == CEL_BYTES) && !cel__steps(v, args[i].s.n / 32))
+			return stopped(v);
 	}
 	for (uint32_t i = 0; i < e->n_overloads && o == NULL; i++)
 		if (cel__signature_matches(e->overloads[i], args, e->n_args))

@@ -39,18 +39,16 @@ static struct cel_value ends_with(struct cel__eval *v, const struct cel_value *a
 
 static struct cel_value matches(struct cel__eval *v, const struct cel_value *a, unsigned n)
 {
-	const char *why;
-	const struct cel__regex *r = cel__regex(v->a, a[1].s, &why);
+	struct cel_value error;
+	const struct cel__regex *r = cel__pattern(v, a[1].s, &error);
 	size_t from, to;
 	int found;
 
 	(void)n;
 	if (r == NULL)
-		return cel_error(v->a, "error parsing regexp: %s: `%.*s`", why, STR_FMT(a[1].s));
-	found = cel__regex_find(r, a[0].s, 0, &from, &to);
-	if (found < 0)
-		return cel_error(v->a, "matching `%.*s` takes too many steps", STR_FMT(a[1].s));
-	return cel_value_bool(found > 0);
+		return error;
+	found = cel__regex_find(v, r, a[0].s, 0, &from, &to, &error);
+	return found < 0 ? error : cel_value_bool(found > 0);
 }
 
 /* ---- times ---- */

@@ -10,7 +10,14 @@
 
 #include "proto/cel/cel-priv.h"
 
-#define MATCH_LIMIT 1000000
+/*
+ * PCRE2 backtracks, which may take long. Matches get few tries first and more when these do not do; each round is charged to the run's
+ * steps, so that many hard matches end it.
+ */
+static const struct {
+	uint32_t tries, steps;
+} rounds[] = {{200, 8}, {5000, 400}, {1000000, 200000}};
+#define COMPILE_STEPS 2000
 #define HEAP_LIMIT_KIB 8192
 #define MAX_PATTERN 65536
 /* RE2's limit on counted repetition. */
@@ -251,7 +258,7 @@ const struct cel__regex *cel__regex(struct arena *a, struct str pattern, const c
 	}
 	r = arena_new_of(a, struct cel__regex);
 	r->code = pcre2_compile((PCRE2_SPTR)(s.out.p ? s.out.p : ""), s.out.n,
-		PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_AUTO_POSSESS, &error, &at, NULL);
+		PCRE2_UTF | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C, &error, &at, NULL);
 	buf_fini(&s.out);
 	if (r->code == NULL) {
 		char why[160];
@@ -263,20 +270,54 @@ const struct cel__regex *cel__regex(struct arena *a, struct str pattern, const c
 	r->context = pcre2_match_context_create(NULL);
 	r->data = pcre2_match_data_create(1, NULL);
 	ASSERT(r->context != NULL && r->data != NULL);
-	pcre2_set_match_limit(r->context, MATCH_LIMIT);
 	pcre2_set_heap_limit(r->context, HEAP_LIMIT_KIB);
 	arena_on_free(a, free_regex, r);
 	return r;
 }
 
-int cel__regex_find(const struct cel__regex *r, struct str text, size_t from, size_t *ret_from, size_t *ret_to)
+const struct cel__regex *cel__pattern(struct cel__eval *v, struct str pattern, struct cel_value *ret_error)
 {
-	PCRE2_SIZE *ends;
-	/* Texts are checked to be UTF-8 by who reads them, but bytes may come by conversions: PCRE2 looks again, it costs little. */
-	int rc = pcre2_match(r->code, (PCRE2_SPTR)(text.p ? text.p : ""), text.n, from, 0, r->data, r->context);
+	const struct cel__regex *r;
+	const char *why;
+	unsigned at;
 
-	if (rc < 0)
-		return rc == PCRE2_ERROR_NOMATCH ? 0 : -1;
+	for (size_t i = 0; i < ARRAY_LEN(v->patterns); i++)
+		if (v->patterns[i].regex != NULL && str_eq(v->patterns[i].pattern, pattern))
+			return v->patterns[i].regex;
+	if (!cel__steps(v, COMPILE_STEPS + pattern.n)) {
+		*ret_error = cel__text_error(v->a, "too many regular expressions");
+		return NULL;
+	}
+	r = cel__regex(v->a, pattern, &why);
+	if (r == NULL) {
+		*ret_error = cel_error(v->a, "error parsing regexp: %s", why);
+		return NULL;
+	}
+	at = v->next_pattern++ % ARRAY_LEN(v->patterns);
+	v->patterns[at].pattern = pattern;
+	v->patterns[at].regex = r;
+	return r;
+}
+
+int cel__regex_find(struct cel__eval *v, const struct cel__regex *r, struct str text, size_t from, size_t *ret_from, size_t *ret_to,
+		    struct cel_value *ret_error)
+{
+	int rc = PCRE2_ERROR_MATCHLIMIT;
+	PCRE2_SIZE *ends;
+
+	for (size_t i = 0; i < ARRAY_LEN(rounds) && rc == PCRE2_ERROR_MATCHLIMIT; i++) {
+		if (!cel__steps(v, rounds[i].steps + (text.n - from) / 32))
+			break;
+		pcre2_set_match_limit(r->context, rounds[i].tries);
+
+		rc = pcre2_match(r->code, (PCRE2_SPTR)(text.p ? text.p : ""), text.n, from, 0, r->data, r->context);
+	}
+	if (rc == PCRE2_ERROR_NOMATCH)
+		return 0;
+	if (rc < 0) {
+		*ret_error = cel__text_error(v->a, "the regular expression takes too many steps");
+		return -1;
+	}
 	ends = pcre2_get_ovector_pointer(r->data);
 	*ret_from = ends[0];
 	*ret_to = ends[1];

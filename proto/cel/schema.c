@@ -74,7 +74,6 @@ static const struct cel_type *array_type(struct arena *a, const struct structura
 	if (item == NULL)
 		return NULL;
 	t = copy(a, cel_type_list(a, item), 0, 2);
-	t->schema = s;
 	t->max_elements = s->max_items >= 0 ? at_least_0(s->max_items) : (CEL_MAX_REQUEST_SIZE - 2) / (item->min_size + 1);
 	return t;
 }
@@ -138,7 +137,7 @@ static const struct cel_type *object_type(struct arena *a, const struct structur
 	return copy(a, cel_type_object(a, name, fields, n), 0, min_size);
 }
 
-static const struct cel_type *from_structural(struct arena *a, const struct structural *s, bool root, const char *name)
+static const struct cel_type *place_type(struct arena *a, const struct structural *s, bool root, const char *name)
 {
 	if (s->int_or_string)
 		return copy(a, &cel_dyn, characters(s), 1);
@@ -158,6 +157,19 @@ static const struct cel_type *from_structural(struct arena *a, const struct stru
 	default:
 		return NULL;
 	}
+}
+
+static const struct cel_type *from_structural(struct arena *a, const struct structural *s, bool root, const char *name)
+{
+	const struct cel_type *t = place_type(a, s, root, name);
+	struct cel_type *marked;
+
+	if (t == NULL)
+		return NULL;
+	/* The mark that says that sizes are known from here on. */
+	marked = copy(a, t, t->max_elements, t->min_size);
+	marked->schema = s;
+	return marked;
 }
 
 const struct cel_type *cel_type_structural(struct arena *a, const struct structural *s, bool root)

@@ -2,8 +2,27 @@
 
 #include "proto/cel/cel-priv.h"
 
-#define LIBRARIES(X)                                                                                                           \
-	X(operators) 	X(standard) 	X(convert) 	X(lists) 	X(two_vars) 	X(sets) 	X(optional)
+#define LIBRARIES(X) \
+	X(operators) \
+	X(standard) \
+	X(convert) \
+	X(lists) \
+	X(two_vars) \
+	X(sets) \
+	X(optional) \
+	X(strings) \
+	X(string_format) \
+	X(regex) \
+	X(url) \
+	X(quantity) \
+	X(ip) \
+	X(cidr) \
+	X(named_format) \
+	X(semver) \
+	X(authz) \
+	X(math) \
+	X(encoders) \
+	X(jsonpatch)
 
 #define DECLARE(name) extern const struct cel__library cel__lib_##name;
 LIBRARIES(DECLARE)

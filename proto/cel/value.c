@@ -54,8 +54,7 @@ bool cel__size(struct cel_value v, uint64_t *ret)
 		*ret = v.map->n;
 		return true;
 	case CEL_OPAQUE:
-		*ret = cel__opaque_size(v.opaque);
-		return *ret > 0;
+		return cel__opaque_size(v.opaque, ret);
 	default:
 		return false;
 	}
@@ -207,13 +206,19 @@ static bool equal_maps(struct cel__eval *v, const struct cel_map *x, const struc
 	return true;
 }
 
-bool cel__step(struct cel__eval *v)
+bool cel__steps(struct cel__eval *v, uint64_t n)
 {
-	if (++v->steps <= CEL__MAX_STEPS && cel__memory_ok(v))
+	v->steps += n;
+	if (v->steps <= CEL__MAX_STEPS && cel__memory_ok(v))
 		return true;
 	v->stopped = true;
 	v->run->over_limit = true;
 	return false;
+}
+
+bool cel__step(struct cel__eval *v)
+{
+	return cel__steps(v, 1);
 }
 
 static bool equal_types(const struct cel_type *x, const struct cel_type *y)

@@ -3,4 +3,4 @@ UNIT_TESTS += tests/unit/proto/cel/test_cel
 tests_unit_proto_cel_test_cel_SOURCES = tests/unit/proto/cel/test_cel.c
 tests_unit_proto_cel_test_cel_CFLAGS = $(DOM_TEST_CFLAGS)
 tests_unit_proto_cel_test_cel_LDADD = $(DOM_TEST_LIBS)
-EXTRA_DIST += tests/data/cel/core.txt
+EXTRA_DIST += tests/data/cel

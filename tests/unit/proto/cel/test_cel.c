@@ -152,6 +152,15 @@ static const char object[] =
 	"\"items\":[{\"key\":\"k\",\"v\":1},{\"key\":\"l\",\"v\":2}],\"items2\":[{\"key\":\"l\",\"v\":2},{\"key\":\"k\",\"v\":1}],"
 	"\"map\":{\"one\":1,\"two\":2},\"dash-ed\":1,\"dot.ted\":2,\"a__b\":3,\"namespace\":\"ns\",\"nested\":{\"x\":1}}";
 
+/* The same with the elements of sets and maps in another order. */
+static const char old_object[] =
+	"{\"apiVersion\":\"v1\",\"kind\":\"Thing\",\"metadata\":{\"name\":\"it\"},\"count\":7,\"ratio\":2,\"name\":\"abc\",\"any\":\"zz\","
+	"\"kinds\":\"a\",\"on\":true,"
+	"\"data\":\"aGk=\",\"at\":\"2020-02-03T04:05:06Z\",\"day\":\"2021-01-02\",\"for\":\"90s\",\"port\":\"80%\",\"list\":[\"x\",\"y\"],"
+	"\"numbers\":[3,1,2],\"set\":[\"q\",\"p\"],\"set2\":[\"p\",\"q\"],"
+	"\"items\":[{\"key\":\"l\",\"v\":2},{\"key\":\"k\",\"v\":1}],\"items2\":[{\"key\":\"k\",\"v\":1},{\"key\":\"l\",\"v\":2}],"
+	"\"map\":{\"two\":2,\"one\":1},\"dash-ed\":1,\"dot.ted\":2,\"a__b\":3,\"namespace\":\"ns\",\"nested\":{\"x\":1}}";
+
 struct rows {
 	struct cel_env *env;
 	struct cel_var vars[4];
@@ -181,15 +190,45 @@ static struct str zone(void *arg, struct str name)
 	return str_eqc(name, "Europe/Berlin") ? str_of(file, sizeof(file) - 1) : STR_NULL;
 }
 
+/* Says yes to "get", fails for "fail", and gives what it was asked as the reason. */
+static struct cel_decision decide(struct cel_authorizer *z, struct arena *a, const struct cel_query *q)
+{
+	struct cel_decision d = {.allowed = str_eqc(q->verb, "get")};
+
+	(void)z;
+	if (str_eqc(q->verb, "fail"))
+		d.error = STR("broken");
+	if (!q->resource_request)
+		d.reason = arena_sprintf(a, "%.*s:%.*s %.*s %.*s", STR_FMT(q->service_account_namespace), STR_FMT(q->service_account),
+			STR_FMT(q->path), STR_FMT(q->verb));
+	else
+		d.reason = arena_sprintf(a, "%.*s/%.*s/%.*s/%.*s/%.*s/%.*s%s%.*s%s%.*s", STR_FMT(q->namespace), STR_FMT(q->group),
+			STR_FMT(q->resource), STR_FMT(q->subresource), STR_FMT(q->name), STR_FMT(q->verb),
+			q->field_selector.n > 0 ? " " : "", STR_FMT(q->field_selector), q->label_selector.n > 0 ? " " : "",
+			STR_FMT(q->label_selector));
+	return d;
+}
+
 static void open_rows(struct rows *r, unsigned libs, bool with_schema)
 {
+	static struct cel_authorizer authorizer = {.check = decide};
+	static const struct cel_query query = {.group = {"g", 1}, .resource = {"r", 1}, .name = {"n", 1}};
 	struct json *self = parse(with_schema ? object : document);
 
 	r->env = cel_env_new(&arena, libs);
 	cel_env_var(r->env, "self", with_schema ? self_type() : &cel_dyn);
 	cel_env_var(r->env, "unset", &cel_int);
 	r->vars[0] = (struct cel_var){"self", cel_from_json(&arena, self, cel_env_var_type(r->env, "self"))};
-	r->n_vars = 1;
+	r->n_vars = 3;
+	if (with_schema) {
+		cel_env_var(r->env, "oldSelf", cel_env_var_type(r->env, "self"));
+		r->vars[r->n_vars++] = (struct cel_var){
+			"oldSelf", cel_from_json(&arena, parse(old_object), cel_env_var_type(r->env, "self"))};
+	}
+	cel_env_var(r->env, "authorizer", &cel_authorizer_type);
+	cel_env_var(r->env, "authorizer.requestResource", &cel_authorizer_resource_type);
+	r->vars[1] = (struct cel_var){"authorizer", cel_value_authorizer(&arena, &authorizer)};
+	r->vars[2] = (struct cel_var){"authorizer.requestResource", cel_value_authorizer_resource(&arena, &authorizer, &query)};
 }
 
 static unsigned lib_named(const char *name)
@@ -297,10 +336,108 @@ static void test_core(void **state)
 	check_file("core.txt", CEL_LIBS_KUBERNETES, false);
 }
 
+static void test_libs(void **state)
+{
+	(void)state;
+	check_file("libs.txt", CEL_LIBS_KUBERNETES, false);
+}
+
+static void test_schema(void **state)
+{
+	(void)state;
+	check_file("schema.txt", CEL_LIBS_KUBERNETES, true);
+}
+
+/* The whole report of a compilation, with places. */
+static void test_report(void **state)
+{
+	static const struct {
+		const char *text, *report;
+	} rows[] = {
+		{"self.a ==\n  nothing", "ERROR: <input>:2:3: undeclared reference to 'nothing' (in container '')\n |   nothing\n | ..^"},
+		{"nofunc(1) + x", "ERROR: <input>:1:7: undeclared reference to 'nofunc' (in container '')\n | nofunc(1) + x\n | ......^\n"
+				  "ERROR: <input>:1:13: undeclared reference to 'x' (in container '')\n | nofunc(1) + x\n | ............^"},
+		{"'\u00e9' == x", "ERROR: <input>:1:8: undeclared reference to 'x' (in container '')\n | '\u00e9' == x\n | .\uff0e.....^"},
+	};
+	struct str error = STR_NULL;
+
+	(void)state;
+	arena_init(&arena);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct cel_env *env = cel_env_new(&arena, CEL_LIBS_KUBERNETES);
+
+		cel_env_var(env, "self", &cel_dyn);
+		assert_null(cel_compile(&arena, env, str_from(rows[i].text), &error));
+		assert_string_equal(error.p, rows[i].report);
+	}
+	arena_fini(&arena);
+}
+
+static bool check_estimate(const char *file, unsigned number, char *line)
+{
+	char *bar = strstr(line, " | "), *arrow = NULL;
+	struct field_errs errs = {0};
+	struct cel_env *env = cel_env_new(&arena, CEL_LIBS_KUBERNETES);
+	struct str error = STR_NULL;
+	struct cel_program *p;
+	const struct structural *s;
+	struct structural *root;
+
+	for (char *q = line; (q = strstr(q, " => ")) != NULL; q += 4)
+		arrow = q;
+	if (bar == NULL || arrow == NULL) {
+		fail_msg("%s:%u: not SCHEMA | RULE => COST", file, number);
+		return false;
+	}
+	*bar = *arrow = '\0';
+	root = structural_compile(
+		&arena, parse(arena_printf(&arena, "{\"type\":\"object\",\"properties\":{\"p\":%s}}", line)), NULL, &errs);
+	assert_non_null(root);
+	s = structural_property(root, STR("p"));
+	cel_env_var(env, "self", cel_type_structural(&arena, s, false));
+	cel_env_var(env, "oldSelf", cel_type_structural(&arena, s, false));
+	p = cel_compile(&arena, env, str_from(bar + 3), &error);
+	if (p == NULL)
+		print_error("%s:%u: %.*s\n", file, number, STR_FMT(error));
+	else if (cel_program_cost(p).max != strtoull(arrow + 4, NULL, 10))
+		print_error("%s:%u: %s | %s may cost %llu, not %s\n", file, number, line, bar + 3,
+			(unsigned long long)cel_program_cost(p).max, arrow + 4);
+	return p != NULL && cel_program_cost(p).max == strtoull(arrow + 4, NULL, 10);
+}
+
+static void test_estimates(void **state)
+{
+	const char *dir = getenv("srcdir");
+	char *line = NULL, *path = NULL;
+	size_t cap = 0;
+	bool ok = true;
+	FILE *f;
+
+	(void)state;
+	assert_true(asprintf(&path, "%s/tests/data/cel/estimates.txt", dir != NULL ? dir : ".") > 0);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	for (unsigned number = 1; getline(&line, &cap, f) > 0; number++) {
+		line[strcspn(line, "\n")] = '\0';
+		arena_init(&arena);
+		if (line[0] != '\0' && line[0] != '#')
+			ok = check_estimate("estimates.txt", number, line) && ok;
+		arena_fini(&arena);
+	}
+	assert_true(ok);
+	free(line);
+	free(path);
+	fclose(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_core),
+		cmocka_unit_test(test_libs),
+		cmocka_unit_test(test_schema),
+		cmocka_unit_test(test_report),
+		cmocka_unit_test(test_estimates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,249 @@
+/* What Kubernetes' estimator says about functions, before there is a value. Arguments are counted apart. */
+#include <math.h>
+#include <string.h>
+
+#include "proto/cel/cost-priv.h"
+
+#define STRING_FACTOR 0.1
+#define REGEX_FACTOR 0.25
+/* The longest expression behind a named format, and the longest name of one. */
+#define MAX_FORMAT_REGEX 128
+#define MAX_FORMAT_NAME 64
+
+enum rule {
+	ONE,
+	CHECK,
+	SELECTOR,
+	ELEMENTS,  /* all of a list */
+	SAME_SIZE, /* a tenth of the first argument, and the result is as long */
+	REPLACE,
+	SPLIT,
+	JOIN,
+	FIND,
+	IP,
+	CONTAINS_IP,
+	CONTAINS_CIDR,
+	VALIDATE,
+	EQUALS,
+	SETS,
+	SETS_TWICE,
+};
+
+static const struct {
+	const char *name;
+	enum rule rule;
+} rules[] = {
+	{"check", CHECK},
+	{"serviceAccount", ONE},
+	{"path", ONE},
+	{"group", ONE},
+	{"resource", ONE},
+	{"subresource", ONE},
+	{"namespace", ONE},
+	{"name", ONE},
+	{"allowed", ONE},
+	{"reason", ONE},
+	{"error", ONE},
+	{"errored", ONE},
+	{"fieldSelector", SELECTOR},
+	{"labelSelector", SELECTOR},
+	{"isSorted", ELEMENTS},
+	{"sum", ELEMENTS},
+	{"max", ELEMENTS},
+	{"min", ELEMENTS},
+	{"indexOf", ELEMENTS},
+	{"lastIndexOf", ELEMENTS},
+	{"url", SAME_SIZE},
+	{"jsonpatch.escapeKey", SAME_SIZE},
+	{"lowerAscii", SAME_SIZE},
+	{"upperAscii", SAME_SIZE},
+	{"substring", SAME_SIZE},
+	{"trim", SAME_SIZE},
+	{"replace", REPLACE},
+	{"split", SPLIT},
+	{"join", JOIN},
+	{"find", FIND},
+	{"findAll", FIND},
+	/* For cidr, isIP, isCIDR, quantity and semver upstream has rules that never apply: they cost one. */
+	{"ip", IP},
+	{"containsIP", CONTAINS_IP},
+	{"containsCIDR", CONTAINS_CIDR},
+	{"validate", VALIDATE},
+	{"_==_", EQUALS},
+	{"sets.contains", SETS},
+	{"sets.intersects", SETS},
+	{"sets.equivalent", SETS_TWICE},
+};
+
+static struct cel__call_estimate cost(struct cel_cost c)
+{
+	return (struct cel__call_estimate){.found = true, .cost = c};
+}
+
+static struct cel__call_estimate cost_and_size(struct cel_cost c, struct cel_cost size)
+{
+	return (struct cel__call_estimate){.found = true, .cost = c, .sized = true, .size = size};
+}
+
+static struct cel_cost selector(struct cel_cost size)
+{
+	struct cel_cost requirements = cel__scaled(cel__scaled(size, 0.5), 50);
+
+	return cel__plus(cel__plus(CEL__FIXED(10), cel__scaled(size, STRING_FACTOR)), requirements);
+}
+
+/* The size of a list's elements: of the place, if there is one. */
+static struct cel_cost element_size(struct cel__expr *list)
+{
+	const struct cel_type *decl = cel__decl_items(list->sizes->decl);
+
+	return decl != NULL ? (struct cel_cost){0, decl->max_elements} : CEL__UNKNOWN;
+}
+
+static bool has_elements(const struct cel_type *t)
+{
+	return t->kind == CEL_LIST || t->kind == CEL_MAP || t->kind == CEL_OPTIONAL;
+}
+
+static struct cel__call_estimate elements(struct cel__expr *e, struct cel_cost size)
+{
+	const struct cel_type *t = e->args[0]->type;
+	struct cel_cost each = CEL__FIXED(1);
+
+	if (!has_elements(t))
+		return cost(cel__scaled(size, STRING_FACTOR));
+	if (t->kind == CEL_LIST && (t->elem->kind == CEL_STRING || t->elem->kind == CEL_BYTES))
+		each = cel__plus(each, cel__scaled(element_size(e->args[0]), STRING_FACTOR));
+	return cost(cel__times(size, each));
+}
+
+static uint64_t quotient(uint64_t x, uint64_t y)
+{
+	double r = ceil((double)x / (double)y);
+
+	return r >= 0x1p64 ? UINT64_MAX : (uint64_t)r;
+}
+
+/* How long the result of replacing `from` by `to` may be. */
+static struct cel_cost replaced(struct cel_cost text, struct cel_cost from, struct cel_cost to)
+{
+	struct cel_cost count = CEL__FIXED(0), kept = CEL__FIXED(0);
+
+	if (from.min == 0) {
+		/* Nothing is everywhere: before each character and behind the last. */
+		count.max = text.max < UINT64_MAX ? text.max + 1 : text.max;
+		kept.max = text.max;
+	} else if (to.max <= from.min) {
+		kept.max = text.max;
+	} else {
+		count.max = quotient(text.max, from.min);
+	}
+	if (from.max == 0) {
+		count.min = text.min < UINT64_MAX ? text.min + 1 : text.min;
+		kept.min = text.min;
+	} else if (from.max <= to.min) {
+		kept.min = text.min;
+	} else {
+		count.min = quotient(text.min, from.max);
+	}
+	return cel__plus(cel__times(count, to), kept);
+}
+
+static struct cel__call_estimate split(struct cel__expr *e, struct cel_cost size)
+{
+	uint64_t most = size.max;
+
+	if (e->n_args > 2 && e->args[2]->node == NODE_LITERAL && e->args[2]->value.kind == CEL_INT)
+		most = (uint64_t)e->args[2]->value.i;
+	return cost_and_size(cel__scaled(size, 2 * STRING_FACTOR), (struct cel_cost){0, most});
+}
+
+static struct cel__call_estimate join(struct cel__coster *c, struct cel__expr *e, struct cel_cost count)
+{
+	struct cel_cost size = CEL__FIXED(0), gaps = {count.min > 0 ? count.min - 1 : 0, count.max > 0 ? count.max - 1 : 0};
+
+	if (has_elements(e->args[0]->type))
+		size = cel__times(count, element_size(e->args[0]));
+	if (e->n_args > 1)
+		size = cel__plus(size, cel__times(cel__size_or_unknown(c, e->args[1]), gaps));
+	return cost_and_size(cel__scaled(size, STRING_FACTOR), size);
+}
+
+static struct cel__call_estimate find(struct cel_cost text, struct cel_cost pattern)
+{
+	struct cel_cost steps = cel__times(
+		cel__scaled(cel__plus(text, CEL__FIXED(1)), STRING_FACTOR), cel__scaled(pattern, REGEX_FACTOR));
+
+	return cost_and_size(steps, (struct cel_cost){0, text.max});
+}
+
+static struct cel__call_estimate contains_net(const struct cel__overload *o, struct cel_cost text, bool cidr)
+{
+	struct cel_cost address = {4, 16}, sum = cel__scaled(cel__plus(address, address), STRING_FACTOR);
+
+	if (cidr)
+		sum = cel__plus(cel__plus(sum, cel__scaled(address, STRING_FACTOR)), CEL__FIXED(1));
+	if (strcmp(o->id, cidr ? "cidr_contains_cidr_string" : "cidr_contains_ip_string") == 0)
+		sum = cel__plus(sum, cel__scaled(text, STRING_FACTOR));
+	return cost(sum);
+}
+
+static struct cel__call_estimate equals(struct cel__expr *e)
+{
+	const struct cel_type *t = e->args[0]->type;
+
+	if (t->kind != CEL_OPAQUE || !cel__same_type(t, e->args[1]->type))
+		return (struct cel__call_estimate){0};
+	if (cel__same_type(t, &cel__opaque_types[OPAQUE_FORMAT]))
+		return cost(cel__scaled((struct cel_cost){1, MAX_FORMAT_NAME}, STRING_FACTOR));
+	return cost(CEL__FIXED(1));
+}
+
+struct cel__call_estimate cel__estimate_function(struct cel__coster *c, struct cel__expr *e, const struct cel__overload *o)
+{
+	struct cel_cost x = e->n_args > 0 ? cel__size_or_unknown(c, e->args[0]) : CEL__UNKNOWN;
+	struct cel_cost y = e->n_args > 1 ? cel__size_or_unknown(c, e->args[1]) : CEL__UNKNOWN;
+	size_t i = 0;
+
+	while (i < ARRAY_LEN(rules) && strcmp(rules[i].name, o->function) != 0)
+		i++;
+	if (i == ARRAY_LEN(rules))
+		return (struct cel__call_estimate){0};
+	switch (rules[i].rule) {
+	case ONE:
+		return cost(CEL__FIXED(1));
+	case CHECK:
+		return cost(CEL__FIXED(350000));
+	case SELECTOR:
+		return cost(selector(y));
+	case ELEMENTS:
+		return elements(e, x);
+	case SAME_SIZE:
+		return cost_and_size(cel__scaled(x, STRING_FACTOR), x);
+	case REPLACE:
+		return cost_and_size(cel__scaled(x, 2 * STRING_FACTOR), replaced(x, y, cel__size_or_unknown(c, e->args[2])));
+	case SPLIT:
+		return split(e, x);
+	case JOIN:
+		return join(c, e, x);
+	case FIND:
+		return find(x, y);
+	case IP:
+		if (e->member)
+			return cost(CEL__FIXED(1));
+		break;
+	case CONTAINS_IP:
+		return contains_net(o, y, false);
+	case CONTAINS_CIDR:
+		return contains_net(o, y, true);
+	case VALIDATE:
+		return cost(cel__scaled(cel__scaled(y, STRING_FACTOR), MAX_FORMAT_REGEX * REGEX_FACTOR));
+	case EQUALS:
+		return equals(e);
+	case SETS:
+		return cost(cel__plus(cel__times(x, y), CEL__FIXED(1)));
+	case SETS_TWICE:
+		return cost(cel__plus(cel__scaled(cel__times(x, y), 2), CEL__FIXED(1)));
+	}
+	return (struct cel__call_estimate){0};
+}
