@@ -70,6 +70,7 @@ libproto_a_SOURCES += \
 	proto/typed_merge.c \
 	proto/structural.c proto/structural.h proto/structural-priv.h \
 	proto/structural_rules.c proto/structural_rules.h \
+	proto/admission_policy.c proto/admission_policy.h \
 	proto/structural_pattern.c \
 	proto/structural_shape.c \
 	proto/structural_validate.c

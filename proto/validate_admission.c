@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "proto/admission_policy.h"
 #include "proto/resource.h"
 #include "proto/validate-priv.h"
 
@@ -156,6 +157,22 @@ static void match_condition(struct field_errs *e, const struct field_path *at, c
 		validate__name(e, at, m, "name", validate__qualified_name);
 }
 
+static void match_conditions(struct field_errs *e, const struct field_path *at, const struct json *hook)
+{
+	struct field_path all = field_child(at, "matchConditions");
+	struct json *seen = json_new_object(e->arena);
+	struct admission_exprs compiled;
+	size_t i = 0;
+
+	validate__each(e, at, hook, "matchConditions", match_condition);
+	JSON_ITEMS (m, json_getc(hook, "matchConditions")) {
+		struct field_path one = field_index(&all, i++);
+
+		validate__once(e, seen, &one, m, "name");
+	}
+	admission_conditions_compile(e->arena, json_getc(hook, "matchConditions"), at, e, &compiled);
+}
+
 /* ---- webhooks ---- */
 
 void validate__review_versions(struct field_errs *e, const struct field_path *at, const struct json *hook, const char *key, const char *wanted)
@@ -235,7 +252,7 @@ static void webhook(struct field_errs *e, const struct field_path *at, const str
 	validate__label_selector(e, &obj, json_getc(hook, "objectSelector"));
 	client_config(e, at, hook);
 	validate__one_of_opt(e, at, hook, "reinvocationPolicy", reinvocation_policies);
-	validate__each(e, at, hook, "matchConditions", match_condition);
+	match_conditions(e, at, hook);
 	validate__review_versions(e, at, hook, "admissionReviewVersions", "must specify one of v1, v1beta1");
 }
 
@@ -295,6 +312,16 @@ static void mutation(struct field_errs *e, const struct field_path *at, const st
 	}
 }
 
+static void audit_annotation(struct field_errs *e, const struct field_path *at, const struct json *v)
+{
+	if (json_str(json_getc(v, "key")).n == 0)
+		validate__missing(e, at, "key", "");
+	else
+		validate__name(e, at, v, "key", validate__qualified_name);
+	if (str_trim(json_str(json_getc(v, "valueExpression"))).n == 0)
+		validate__missing(e, at, "valueExpression", "");
+}
+
 static void variable(struct field_errs *e, const struct field_path *at, const struct json *v)
 {
 	if (json_str(json_getc(v, "name")).n == 0)
@@ -319,9 +346,11 @@ void validate__admission_policy(const struct validate__ctx *c)
 	struct field_path path = field_child(NULL, "spec"), match = field_child(&path, "matchConstraints");
 	const struct json *spec = json_getc(c->obj, "spec"), *m = json_getc(spec, "matchConstraints");
 	bool mutates = strcmp(c->res->kind, "MutatingAdmissionPolicy") == 0;
+	struct admission_policy compiled;
 
 	if (c->sub[0] != '\0')
 		return;
+	admission_policy_compile(c->errs->arena, c->obj, c->errs, &compiled);
 	validate__one_of(c->errs, &path, spec, "failurePolicy", failure_policies);
 	param_kind(c->errs, &path, spec);
 	if (json_is_null(m)) {
@@ -347,6 +376,7 @@ void validate__admission_policy(const struct validate__ctx *c)
 			"validations or auditAnnotations must contain at least one item");
 	}
 	validate__each(c->errs, &path, spec, "validations", validation);
+	validate__each(c->errs, &path, spec, "auditAnnotations", audit_annotation);
 }
 
 static void param_ref(struct field_errs *e, const struct field_path *up, const struct json *spec)

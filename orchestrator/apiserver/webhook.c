@@ -45,6 +45,7 @@ static void compile_rule(struct arena *a, const struct json *r, struct webhook_r
 	ret->groups = strings(a, json_getc(r, "apiGroups"), &ret->n_groups);
 	ret->versions = strings(a, json_getc(r, "apiVersions"), &ret->n_versions);
 	ret->resources = strings(a, json_getc(r, "resources"), &ret->n_resources);
+	ret->names = strings(a, json_getc(r, "resourceNames"), &ret->n_names);
 	ret->scope = json_eqc(scope, "Cluster")	     ? WEBHOOK_CLUSTER :
 		     json_eqc(scope, "Namespaced")   ? WEBHOOK_NAMESPACED :
 						       WEBHOOK_ANY_SCOPE;
@@ -68,23 +69,43 @@ static bool wants_v1beta1(const struct json *versions)
 	return false;
 }
 
+static struct webhook_rule *compile_rules(struct arena *a, const struct json *list, size_t *ret_n)
+{
+	struct webhook_rule *rules = arena_new_array(a, struct webhook_rule, json_len(list));
+	size_t n = 0;
+
+	JSON_ITEMS (r, list)
+		compile_rule(a, r, &rules[n++]);
+	*ret_n = n;
+	return rules;
+}
+
+static void compile_selectors(struct arena *a, const struct json *j, struct webhook_match *m)
+{
+	m->namespaces = selector_of(a, json_getc(j, "namespaceSelector"));
+	m->objects = selector_of(a, json_getc(j, "objectSelector"));
+	m->exact = json_eqc(json_getc(j, "matchPolicy"), "Exact");
+}
+
+void webhook_match_compile(struct arena *a, const struct json *j, struct webhook_match *m)
+{
+	*m = (struct webhook_match){.no_rules = json_len(json_getc(j, "resourceRules")) == 0};
+	m->rules = compile_rules(a, json_getc(j, "resourceRules"), &m->n_rules);
+	m->excluded = compile_rules(a, json_getc(j, "excludeResourceRules"), &m->n_excluded);
+	compile_selectors(a, j, m);
+}
+
 static void compile(struct arena *a, const struct json *j, struct webhook *h)
 {
 	struct json *effects = json_getc(j, "sideEffects");
-	size_t i = 0;
 
 	h->name = json_str(json_getc(j, "name"));
-	h->n_rules = json_len(json_getc(j, "rules"));
-	h->rules = arena_new_array(a, struct webhook_rule, h->n_rules);
-	JSON_ITEMS (r, json_getc(j, "rules"))
-		compile_rule(a, r, &h->rules[i++]);
-	h->namespaces = selector_of(a, json_getc(j, "namespaceSelector"));
-	h->objects = selector_of(a, json_getc(j, "objectSelector"));
-	h->exact = json_eqc(json_getc(j, "matchPolicy"), "Exact");
+	h->match.rules = compile_rules(a, json_getc(j, "rules"), &h->match.n_rules);
+	compile_selectors(a, j, &h->match);
 	h->ignore = json_eqc(json_getc(j, "failurePolicy"), "Ignore");
 	h->reinvoke = json_eqc(json_getc(j, "reinvocationPolicy"), "IfNeeded");
 	h->dry_run = json_eqc(effects, "None") || json_eqc(effects, "NoneOnDryRun");
-	h->conditional = json_len(json_getc(j, "matchConditions")) > 0;
+	admission_conditions_compile(a, json_getc(j, "matchConditions"), NULL, NULL, &h->conditions);
 	h->v1beta1 = wants_v1beta1(json_getc(j, "admissionReviewVersions"));
 	h->timeout_s = (unsigned)MAX(1, MIN(30, json_i64_or(json_getc(j, "timeoutSeconds"), DEFAULT_TIMEOUT_S)));
 	hook_target_read(a, json_getc(j, "clientConfig"), &h->target);
@@ -134,16 +155,22 @@ static bool scope_matches(const struct webhook_rule *r, const struct webhook_tar
 	return r->scope == WEBHOOK_ANY_SCOPE || (r->scope == WEBHOOK_NAMESPACED) == t->namespaced;
 }
 
-bool webhook_rules_match(const struct webhook *h, const struct webhook_target *t)
+static bool any_matches(const struct webhook_rule *rules, size_t n, const struct webhook_target *t)
 {
-	for (size_t i = 0; i < h->n_rules; i++) {
-		const struct webhook_rule *r = &h->rules[i];
+	for (size_t i = 0; i < n; i++) {
+		const struct webhook_rule *r = &rules[i];
 
 		if ((r->ops & t->op) && scope_matches(r, t) && holds(r->groups, r->n_groups, t->group) &&
-				(t->any_version || holds(r->versions, r->n_versions, t->version)) && resource_matches(r, t))
+				(t->any_version || holds(r->versions, r->n_versions, t->version)) && resource_matches(r, t) &&
+				(r->n_names == 0 || holds(r->names, r->n_names, t->name)))
 			return true;
 	}
 	return false;
+}
+
+bool webhook_rules_match(const struct webhook_match *m, const struct webhook_target *t)
+{
+	return !any_matches(m->excluded, m->n_excluded, t) && (m->no_rules || any_matches(m->rules, m->n_rules, t));
 }
 
 bool webhook_is_everything(const struct selector *s)
@@ -151,7 +178,7 @@ bool webhook_is_everything(const struct selector *s)
 	return s->n_reqs == 0 && !s->nothing;
 }
 
-bool webhook_objects_match(const struct webhook *h, const struct json *obj, const struct json *old)
+bool webhook_objects_match(const struct webhook_match *h, const struct json *obj, const struct json *old)
 {
 	if (webhook_is_everything(&h->objects))
 		return true;

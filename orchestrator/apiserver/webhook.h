@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "orchestrator/apiserver/hook_target.h"
+#include "proto/admission_policy.h"
 #include "proto/json.h"
 #include "proto/selector.h"
 
@@ -20,16 +21,27 @@ struct webhook_rule {
 	struct str *groups, *versions, *resources;
 	size_t n_groups, n_versions, n_resources;
 	enum { WEBHOOK_ANY_SCOPE, WEBHOOK_CLUSTER, WEBHOOK_NAMESPACED } scope;
+	struct str *names; /* of objects; none: all */
+	size_t n_names;
 };
+
+/* Whom a webhook or a policy concerns. */
+struct webhook_match {
+	struct webhook_rule *rules, *excluded;
+	size_t n_rules, n_excluded;
+	bool no_rules; /* of a policy's binding: what the policy concerns */
+	struct selector namespaces, objects;
+	bool exact;
+};
+/* matchConstraints of a policy, matchResources of a binding. */
+void webhook_match_compile(struct arena *, const struct json *resources, struct webhook_match *ret);
 
 /* One webhook of a configuration. */
 struct webhook {
 	struct str config, name;
-	struct webhook_rule *rules;
-	size_t n_rules;
-	struct selector namespaces, objects;
-	bool exact, ignore, reinvoke, dry_run;
-	bool conditional; /* has match conditions, which nobody here can tell */
+	struct webhook_match match;
+	bool ignore, reinvoke, dry_run;
+	struct admission_exprs conditions;
 	bool v1beta1;     /* the review's version */
 	unsigned timeout_s;
 	struct hook_target target;
@@ -41,13 +53,13 @@ void webhook_compile(struct arena *, const struct json *config, struct webhook *
 /* What a request does to what. */
 struct webhook_target {
 	enum webhook_op op;
-	struct str group, version, resource, sub;
+	struct str group, version, resource, sub, name;
 	bool namespaced; /* in a namespace: not so for the namespaces themselves */
 	bool any_version; /* all versions of the group are one */
 };
-bool webhook_rules_match(const struct webhook *, const struct webhook_target *);
+bool webhook_rules_match(const struct webhook_match *, const struct webhook_target *);
 /* An empty selector likes everything; others want labels that fit, of one of the two. */
-bool webhook_objects_match(const struct webhook *, const struct json *obj, const struct json *old);
+bool webhook_objects_match(const struct webhook_match *, const struct json *obj, const struct json *old);
 bool webhook_is_everything(const struct selector *);
 
 /* An answer, as far as it says something to us. */

@@ -77,20 +77,17 @@ static struct json *options(struct api_request *req, enum webhook_op op)
 	return o;
 }
 
-struct str webhook__review(struct api_request *req, const struct webhook *h, const struct webhook__question *q, const char *uid)
+struct json *admit_request_json(struct api_request *req, const struct admit_question *q)
 {
 	static const char *const ops[] = {[WEBHOOK_CREATE] = "CREATE", [WEBHOOK_UPDATE] = "UPDATE", [WEBHOOK_DELETE] = "DELETE",
 			[WEBHOOK_CONNECT] = "CONNECT"};
 	struct arena *a = &req->arena;
-	struct json *doc = json_new_object(a), *r = json_new_object(a), *null = json_new_null(a);
+	struct json *r = json_new_object(a);
 	struct str name = req->at.name.n > 0 ? req->at.name : api_name(q->obj);
 	/* What was asked of the server, in the request's own version. */
 	const char *asked_kind = req->special ? req->special->kind : api_view_kind(req);
 	const char *asked_version = req->special ? req->special->api_version : api_view_version(req);
 
-	json_setc(a, doc, "kind", json_newc(a, "AdmissionReview"));
-	json_setc(a, doc, "apiVersion", json_newc(a, h->v1beta1 ? "admission.k8s.io/v1beta1" : "admission.k8s.io/v1"));
-	json_setc(a, r, "uid", json_newc(a, uid));
 	json_setc(a, r, "kind", kind_of(a, str_from(q->api_version), str_from(q->kind)));
 	json_setc(a, r, "resource", gvk(a, str_from(q->res->group), str_from(q->res->version), "resource", req->at.resource));
 	json_setc(a, r, "requestKind", kind_of(a, str_from(asked_version), str_from(asked_kind)));
@@ -100,14 +97,25 @@ struct str webhook__review(struct api_request *req, const struct webhook *h, con
 		json_setc(a, r, "requestSubResource", json_new_str(a, req->at.sub));
 	}
 	json_setc(a, r, "name", json_new_str(a, name));
-	if (webhook__namespace(req).n > 0)
-		json_setc(a, r, "namespace", json_new_str(a, webhook__namespace(req)));
+	if (admit_namespace(req).n > 0)
+		json_setc(a, r, "namespace", json_new_str(a, admit_namespace(req)));
 	json_setc(a, r, "operation", json_newc(a, ops[q->op]));
 	json_setc(a, r, "userInfo", user_info(req));
-	json_setc(a, r, "object", q->obj ? q->obj : null);
-	json_setc(a, r, "oldObject", q->old ? q->old : null);
 	json_setc(a, r, "dryRun", json_new_bool(a, req->opt.dry_run));
 	json_setc(a, r, "options", options(req, q->op));
+	return r;
+}
+
+struct str webhook__review(struct api_request *req, const struct webhook *h, const struct admit_question *q, const char *uid)
+{
+	struct arena *a = &req->arena;
+	struct json *doc = json_new_object(a), *r = admit_request_json(req, q), *null = json_new_null(a);
+
+	json_setc(a, doc, "kind", json_newc(a, "AdmissionReview"));
+	json_setc(a, doc, "apiVersion", json_newc(a, h->v1beta1 ? "admission.k8s.io/v1beta1" : "admission.k8s.io/v1"));
+	json_setc(a, r, "uid", json_newc(a, uid));
+	json_setc(a, r, "object", q->obj ? q->obj : null);
+	json_setc(a, r, "oldObject", q->old ? q->old : null);
 	json_setc(a, doc, "request", r);
 	return json_text(a, doc);
 }

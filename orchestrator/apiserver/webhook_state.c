@@ -10,6 +10,8 @@
 #include "store/view.h"
 #include "store/watch.h"
 
+#define N_SOURCES 6
+
 struct source {
 	struct watcher watcher;
 	struct str key, end; /* the watcher loses its own when it is stopped */
@@ -22,10 +24,32 @@ struct webhook_state {
 	struct watch_hub *hub;
 	struct webhook_index *index; /* NULL: to be made */
 	struct arena arena;          /* the watchers' keys */
-	struct source source[WEBHOOK_N_KINDS];
+	struct source source[N_SOURCES];
 };
 
-static const char *const plurals[WEBHOOK_N_KINDS] = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations"};
+/* While an index is made. */
+struct building {
+	struct webhook_index *ix;
+	struct policy_binding *bindings[WEBHOOK_N_KINDS];
+	size_t n_bindings[WEBHOOK_N_KINDS];
+};
+
+static void add_hooks(struct building *, enum webhook_kind, const struct json *), add_policy(struct building *, enum webhook_kind, const struct json *),
+		add_binding(struct building *, enum webhook_kind, const struct json *);
+
+/* Bindings come before what they bind. */
+static const struct {
+	const char *plural;
+	enum webhook_kind kind;
+	void (*add)(struct building *, enum webhook_kind, const struct json *);
+} sources[N_SOURCES] = {
+		{"mutatingwebhookconfigurations", WEBHOOK_MUTATING, add_hooks},
+		{"validatingwebhookconfigurations", WEBHOOK_VALIDATING, add_hooks},
+		{"mutatingadmissionpolicybindings", WEBHOOK_MUTATING, add_binding},
+		{"validatingadmissionpolicybindings", WEBHOOK_VALIDATING, add_binding},
+		{"mutatingadmissionpolicies", WEBHOOK_MUTATING, add_policy},
+		{"validatingadmissionpolicies", WEBHOOK_VALIDATING, add_policy},
+};
 
 void webhook_index_unref(struct webhook_index *ix)
 {
@@ -40,8 +64,9 @@ static void forget(struct webhook_state *st)
 	webhook_index_unref(TAKE(st->index));
 }
 
-static void add(struct webhook_index *ix, enum webhook_kind k, const struct json *config)
+static void add_hooks(struct building *b, enum webhook_kind k, const struct json *config)
 {
+	struct webhook_index *ix = b->ix;
 	struct webhook *some;
 	size_t n, have = ix->n[k];
 
@@ -51,30 +76,59 @@ static void add(struct webhook_index *ix, enum webhook_kind k, const struct json
 		ix->v[k][ix->n[k]++] = some[i];
 }
 
-/* Keys come in the order of names. */
-static void load_source(struct webhook_index *ix, struct source *s, enum webhook_kind k, struct store_view *v)
+static void add_binding(struct building *b, enum webhook_kind k, const struct json *doc)
 {
+	struct policy_binding **v = &b->bindings[k];
+	size_t n = b->n_bindings[k]++;
+
+	*v = arena_grow(&b->ix->arena, *v, n * sizeof(**v), (n + 1) * sizeof(**v));
+	policy_binding_compile(&b->ix->arena, doc, &(*v)[n]);
+}
+
+static void add_policy(struct building *b, enum webhook_kind k, const struct json *doc)
+{
+	struct webhook_index *ix = b->ix;
+	struct policy_binding *mine = arena_new_array(&ix->arena, struct policy_binding, b->n_bindings[k]);
+	struct policy *p;
+	size_t n = 0, have = ix->n_policies[k];
+
+	for (size_t i = 0; i < b->n_bindings[k]; i++)
+		if (str_eq(b->bindings[k][i].policy, api_name(doc)))
+			mine[n++] = b->bindings[k][i];
+	if (n == 0)
+		return;
+	ix->policies[k] = arena_grow(&ix->arena, ix->policies[k], have * sizeof(*p), (have + 1) * sizeof(*p));
+	p = &ix->policies[k][ix->n_policies[k]++];
+	policy_compile(&ix->arena, doc, p);
+	p->bindings = mine;
+	p->n_bindings = n;
+}
+
+/* Keys come in the order of names. */
+static void load_source(struct building *b, struct source *s, size_t i, struct store_view *v)
+{
+	struct arena *a = &b->ix->arena;
 	struct view_iter it;
 	struct store_kv kv;
-	struct json *config;
+	struct json *doc;
 	struct err e = ERR_INIT;
 	struct str raw;
 
 	view_iter_init(&it, v, s->key, s->end, 0, 0);
 	while (view_iter_next(&it, &kv, &e) > 0) {
-		if (storage_unwrap_key(&ix->arena, kv.key, kv.value, &raw) &&
-				api_dom_of(&ix->arena, s->res, arena_str(&ix->arena, raw), &config, &e) == 0)
-			add(ix, k, config);
+		if (storage_unwrap_key(a, kv.key, kv.value, &raw) && api_dom_of(a, s->res, arena_str(a, raw), &doc, &e) == 0)
+			sources[i].add(b, sources[i].kind, doc);
 		else
-			log_warn("apiserver", "webhook configuration %.*s cannot be read", STR_FMT(kv.key));
+			log_warn("apiserver", "%.*s cannot be read: it is not asked about requests", STR_FMT(kv.key));
 	}
 	view_iter_fini(&it);
 	if (e.code)
-		log_warn("apiserver", "webhook configurations cannot be read: %s", e.text);
+		log_warn("apiserver", "%s cannot be read: %s", sources[i].plural, e.text);
 }
 
 struct webhook_index *webhook_state_index(struct webhook_state *st)
 {
+	struct building b = {0};
 	struct store_view *v;
 	struct err e = ERR_INIT;
 
@@ -87,8 +141,9 @@ struct webhook_index *webhook_state_index(struct webhook_state *st)
 		log_warn("apiserver", "webhook configurations cannot be read: %s", e.text);
 		return st->index;
 	}
-	for (enum webhook_kind k = 0; k < WEBHOOK_N_KINDS; k++)
-		load_source(st->index, &st->source[k], k, v);
+	b.ix = st->index;
+	for (size_t i = 0; i < N_SOURCES; i++)
+		load_source(&b, &st->source[i], i, v);
 	store_view_close(v);
 	return st->index;
 }
@@ -130,11 +185,11 @@ struct webhook_state *webhook_state_new(struct store *store, struct watch_hub *h
 	st->store = store;
 	st->hub = hub;
 	arena_init(&st->arena);
-	for (enum webhook_kind k = 0; k < WEBHOOK_N_KINDS; k++) {
-		struct source *s = &st->source[k];
+	for (size_t i = 0; i < N_SOURCES; i++) {
+		struct source *s = &st->source[i];
 
 		s->state = st;
-		s->res = resource_find("admissionregistration.k8s.io", "v1", plurals[k]);
+		s->res = resource_find("admissionregistration.k8s.io", "v1", sources[i].plural);
 		s->key = storage_prefix(&st->arena, s->res, STR_NULL);
 		s->end = storage_end(&st->arena, s->key);
 		s->watcher.events = on_events;
@@ -149,7 +204,7 @@ void webhook_state_free(struct webhook_state *st)
 {
 	if (!st)
 		return;
-	for (size_t i = 0; i < WEBHOOK_N_KINDS; i++)
+	for (size_t i = 0; i < N_SOURCES; i++)
 		watch_stop(&st->source[i].watcher);
 	forget(st);
 	arena_fini(&st->arena);

@@ -1,10 +1,11 @@
 /*
- * What one loop knows of admission webhooks: all of them, in the order in which they are asked. Kept up to
+ * What one loop knows of admission webhooks and policies: all of them, in the order in which they are asked. Kept up to
  * date by watches on the loop's hub: any change makes a new index, and who is at work with the old one keeps it until it is done.
  */
 #ifndef ORCHESTRATOR_APISERVER_WEBHOOK_STATE_H
 #define ORCHESTRATOR_APISERVER_WEBHOOK_STATE_H
 
+#include "orchestrator/apiserver/policy.h"
 #include "orchestrator/apiserver/webhook.h"
 
 struct store;
@@ -19,6 +20,9 @@ struct webhook_index {
 	/* By the configuration's name, then as they stand in it. */
 	struct webhook *v[WEBHOOK_N_KINDS];
 	size_t n[WEBHOOK_N_KINDS];
+	/* By name; those without a binding are left out. */
+	struct policy *policies[WEBHOOK_N_KINDS];
+	size_t n_policies[WEBHOOK_N_KINDS];
 };
 
 /* On the hub's loop, or before it runs. */

@@ -6,19 +6,15 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "io/http_client.h"
+#include "orchestrator/apiserver/admit_cel.h"
+#include "orchestrator/apiserver/admit_match.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
-#include "orchestrator/apiserver/decode.h"
 #include "orchestrator/apiserver/hook_target.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/service_clients.h"
-#include "orchestrator/apiserver/strategy.h"
 #include "orchestrator/apiserver/webhook_state.h"
 #include "orchestrator/apiserver/webhooks-priv.h"
-#include "orchestrator/apiserver/write.h"
-#include "proto/convert.h"
 #include "proto/patch.h"
-#include "proto/resource.h"
-#include "proto/schema.h"
 
 /* An answer holds a patch at most as large as an object. */
 #define MAX_ANSWER (2 * API_MAX_BODY)
@@ -29,7 +25,7 @@ static const char *const words[WEBHOOK_N_KINDS] = {"mutating", "validating"};
 struct hook_call {
 	struct api_request *req;
 	const struct webhook *hook;
-	struct webhook__question q;
+	struct admit_question q;
 	struct service_client *client;
 	struct http_call http;
 	struct http_header headers[2];
@@ -53,13 +49,13 @@ struct webhook_run {
 	size_t n_calls, n_running;
 };
 
-static struct webhook_state *state_of(struct api_request *req)
+struct webhook_index *webhooks_index(struct api_request *req)
 {
 	struct api_loop *al = req->al;
 
 	if (!al->hooks)
 		al->hooks = webhook_state_new(req->srv->store, al->hub);
-	return al->hooks;
+	return webhook_state_index(al->hooks);
 }
 
 static struct webhook_run *current(const struct api_request *req)
@@ -95,125 +91,40 @@ static struct webhook_run *run_of(struct api_request *req, struct webhook_index 
 	return run;
 }
 
-/* --- Whom does it concern ----------------------------------------------------------------------------------------------------- */
-
-struct str webhook__namespace(const struct api_request *req)
+/* Whether its match conditions hold; ret->res NULL: they do not. */
+static enum step_result conditions(struct api_request *req, const struct webhook *h, struct admit_question *ret)
 {
-	return strcmp(req->res->plural, "namespaces") == 0 && req->res->group[0] == '\0' ? req->at.name : req->at.ns;
-}
+	struct str name = req->at.name.n > 0 ? req->at.name : api_name(ret->obj), why = STR_NULL;
+	enum admit_cel_match m;
+	struct admit_cel c;
+	bool stale;
 
-/* Nobody may lock himself out of taking a configuration back. */
-static bool exempt(const struct api_request *req)
-{
-	static const char *const plurals[] = {"mutatingwebhookconfigurations", "validatingwebhookconfigurations",
-			"validatingadmissionpolicies", "validatingadmissionpolicybindings", "mutatingadmissionpolicies",
-			"mutatingadmissionpolicybindings"};
-
-	if (strcmp(req->res->group, "admissionregistration.k8s.io") != 0)
-		return false;
-	for (size_t i = 0; i < ARRAY_LEN(plurals); i++)
-		if (strcmp(req->res->plural, plurals[i]) == 0)
-			return true;
-	return false;
-}
-
-/* The version of the request's resource that the rules name: its own, or another of the same kind; NULL: none. */
-static const struct resource *resource_for(const struct api_request *req, const struct webhook *h, enum webhook_op op)
-{
-	struct webhook_target t = {.op = op, .resource = req->at.resource, .sub = req->at.sub, .group = str_from(req->res->group),
-			.version = str_from(req->res->version), .namespaced = req->res->namespaced};
-
-	if (webhook_rules_match(h, &t))
-		return req->res;
-	if (h->exact || req->special)
-		return NULL;
-	t.any_version = req->res->custom;
-	if (t.any_version)
-		return webhook_rules_match(h, &t) ? req->res : NULL;
-	if (req->at.sub.n > 0 && !str_eqc(req->at.sub, "status"))
-		return NULL;
-	RESOURCE_FOR_EACH (r) {
-		if (r == req->res || resource_storage(r) != resource_storage(req->res) || strcmp(r->plural, req->res->plural) != 0)
-			continue;
-		t.group = str_from(r->group);
-		t.version = str_from(r->version);
-		if (webhook_rules_match(h, &t))
-			return r;
-	}
-	return NULL;
-}
-
-/* The labels of the namespace: what is asked about where it is one, else the stored one's. */
-static enum step_result namespace_matches(struct api_request *req, const struct webhook *h, bool *ret)
-{
-	bool itself = req->res->group[0] == '\0' && strcmp(req->res->plural, "namespaces") == 0;
-	struct json *ns = req->obj && !req->special ? req->obj : req->old;
-	enum step_result r;
-
-	*ret = true;
-	if (webhook_is_everything(&h->namespaces) || (!itself && !req->res->namespaced))
+	if (h->conditions.n == 0)
 		return STEP_NEXT;
-	if (!itself) {
-		r = admission_object(req, "", "namespaces", STR_NULL, req->at.ns, &ns);
-		if (r != STEP_NEXT)
-			return r;
-		if (!ns)
-			return api_fail_not_found(req, resource_find("", "v1", "namespaces"), req->at.ns);
-	}
-	*ret = selector_matches_json(&h->namespaces, json_getp(ns, "metadata.labels"));
+	admit_cel_begin(&c, req, ret, NULL, NULL, NULL, CEL_RUNTIME_COST_BUDGET_MATCH_CONDITIONS);
+	m = admit_cel_conditions(&c, &h->conditions, h->ignore, &why);
+	stale = admit_cel_is_stale(&c);
+	admit_cel_end(&c);
+	if (stale && api_refresh(req))
+		return STEP_WAIT;
+	if (m == ADMIT_CEL_CANNOT_TELL)
+		return api_fail_forbidden(req, req->res, name, "%.*s", STR_FMT(why));
+	if (m == ADMIT_CEL_DOES_NOT)
+		ret->res = NULL;
 	return STEP_NEXT;
 }
 
-/* A document as clients see it, in the version of `res`. */
-static struct json *view_of(struct api_request *req, const struct resource *res, struct json *doc)
-{
-	struct json *view;
-
-	if (!doc)
-		return NULL;
-	view = json_copy(&req->arena, doc);
-	if (req->special)
-		return view;
-	if (req->subres && req->subres->to_view)
-		view = req->subres->to_view(req, view);
-	else if (res != req->res)
-		view = convert_from_storage(&req->arena, res, convert_to_storage(&req->arena, req->res, view));
-	if (req->old_rv != 0)
-		json_setc(&req->arena, api_meta(&req->arena, view), "resourceVersion",
-				json_newf(&req->arena, "%llu", (unsigned long long)req->old_rv));
-	return view;
-}
-
-static enum webhook_op hook_op(enum admission_op op)
-{
-	return op == ADMIT_CREATE ? WEBHOOK_CREATE : op == ADMIT_UPDATE ? WEBHOOK_UPDATE : op == ADMIT_CONNECT ? WEBHOOK_CONNECT : WEBHOOK_DELETE;
-}
-
 /* ret->res NULL: it does not concern this webhook. */
-static enum step_result question(struct api_request *req, enum admission_op op, const struct webhook *h,
-		struct webhook__question *ret)
+static enum step_result question(struct api_request *req, enum admission_op op, const struct webhook *h, struct admit_question *ret)
 {
-	struct json *obj = req->special ? req->sent : op == ADMIT_DELETE ? NULL : req->obj;
-	struct json *old = op == ADMIT_CREATE || req->special ? NULL : req->old;
-	const struct resource *res = resource_for(req, h, hook_op(op));
-	enum step_result r;
-	bool fits;
+	enum step_result r = admit_question(req, op, &h->match, true, ret);
 
-	*ret = (struct webhook__question){.op = hook_op(op)};
-	if (!res || !webhook_objects_match(h, obj, old))
-		return STEP_NEXT;
-	r = namespace_matches(req, h, &fits);
-	if (r != STEP_NEXT || !fits)
+	if (r == STEP_NEXT && ret->res)
+		r = conditions(req, h, ret);
+	if (r != STEP_NEXT || !ret->res)
 		return r;
 	if (req->opt.dry_run && !h->dry_run)
 		return api_fail(req, ERR_BAD_REQUEST, "admission webhook \"%.*s\" does not support dry run", STR_FMT(h->name));
-	ret->res = res;
-	ret->obj = view_of(req, res, obj);
-	ret->old = view_of(req, res, old);
-	ret->kind = req->special ? req->special->kind : api_view_kind(req);
-	ret->api_version = req->special	    ? req->special->api_version :
-			   res == req->res ? api_view_version(req) :
-					     res->api_version;
 	return STEP_NEXT;
 }
 
@@ -266,7 +177,7 @@ static void called(struct http_call *http, const struct err *e)
 
 /* It runs, or has failed already (over). */
 static struct hook_call *call_begin(struct api_request *req, struct webhook_run *run, const struct webhook *h,
-		const struct webhook__question *q)
+		const struct admit_question *q)
 {
 	struct hook_call *c = arena_new_of(&req->arena, struct hook_call);
 	struct hook_address to = {0};
@@ -276,10 +187,6 @@ static struct hook_call *call_begin(struct api_request *req, struct webhook_run 
 	c->hook = h;
 	c->q = *q;
 	random_uuid(c->uid);
-	if (h->conditional) {
-		call_failed(c, "failed to call webhook: match conditions are not supported");
-		return c;
-	}
 	if (hook_target_find(&req->arena, req->srv->store, &h->target, h->timeout_s, &to, &e) < 0) {
 		call_failed(c, "failed to call webhook: Post \"%s\": %s", to.url, e.text);
 		return c;
@@ -394,10 +301,8 @@ static enum step_result patched(struct hook_call *c, const struct json *patch, s
 		return internal(req, e.text);
 	if (!json_is(doc, JSON_OBJECT))
 		return internal(req, "the patch of an admission webhook does not leave an object");
-	doc = json_copy(&req->arena, doc);
-	if (c->q.res != req->res)
-		doc = convert_from_storage(&req->arena, req->res, convert_to_storage(&req->arena, c->q.res, doc));
-	if (api_normalize(req, req->special ? req->special : api_view_type(req), &doc) != STEP_NEXT)
+	doc = admit_answer(req, &c->q, json_copy(&req->arena, doc));
+	if (!doc)
 		return internal(req, arena_cstr(&req->arena, req->fail.message));
 	if (!json_equal(doc, c->q.obj))
 		*ret_view = doc;
@@ -437,7 +342,7 @@ static enum step_result take_mutation(struct webhook_run *run, struct json **ret
 }
 
 static enum step_result ask_one(struct api_request *req, struct webhook_run *run, const struct webhook *h,
-		const struct webhook__question *q)
+		const struct admit_question *q)
 {
 	struct hook_call *c = call_begin(req, run, h, q);
 
@@ -453,7 +358,7 @@ static enum step_result mutate_by(struct api_request *req, enum admission_op op,
 {
 	const struct webhook *h = &ix->v[WEBHOOK_MUTATING][pos];
 	struct webhook_run *run = current(req);
-	struct webhook__question q;
+	struct admit_question q;
 	enum step_result r;
 
 	if (run && run->round == 1 && !run->again[pos])
@@ -478,11 +383,11 @@ static bool any_again(const struct webhook_run *run)
 enum step_result webhooks_mutate(struct api_request *req, enum admission_op op, struct json **ret_view)
 {
 	struct webhook_run *run = current(req);
-	struct webhook_index *ix = run ? run->index : webhook_state_index(state_of(req));
+	struct webhook_index *ix = run ? run->index : webhooks_index(req);
 	enum step_result r = STEP_NEXT;
 
 	*ret_view = NULL;
-	if (ix->n[WEBHOOK_MUTATING] == 0 || (run && run->mutated) || exempt(req))
+	if (ix->n[WEBHOOK_MUTATING] == 0 || (run && run->mutated) || admit_exempt(req))
 		return STEP_NEXT;
 	if (run && run->n_calls > 0)
 		r = take_mutation(run, ret_view);
@@ -507,18 +412,18 @@ enum step_result webhooks_mutate(struct api_request *req, enum admission_op op, 
 static enum step_result ask_all(struct api_request *req, enum admission_op op, struct webhook_index *ix)
 {
 	size_t n = ix->n[WEBHOOK_VALIDATING];
-	struct webhook__question *q = NULL;
+	struct admit_question *q = NULL;
 	struct webhook_run *run;
 
 	/* First all questions, which may have to wait for fresher state; then all calls. */
 	for (size_t i = 0; i < n; i++) {
-		struct webhook__question one;
+		struct admit_question one;
 		enum step_result r = question(req, op, &ix->v[WEBHOOK_VALIDATING][i], &one);
 
 		if (r != STEP_NEXT)
 			return r;
 		if (one.res && !q)
-			q = arena_new_array(&req->arena, struct webhook__question, n);
+			q = arena_new_array(&req->arena, struct admit_question, n);
 		if (one.res)
 			q[i] = one;
 	}
@@ -536,10 +441,10 @@ static enum step_result ask_all(struct api_request *req, enum admission_op op, s
 enum step_result webhooks_validate(struct api_request *req, enum admission_op op)
 {
 	struct webhook_run *run = current(req);
-	struct webhook_index *ix = run ? run->index : webhook_state_index(state_of(req));
+	struct webhook_index *ix = run ? run->index : webhooks_index(req);
 	enum step_result r;
 
-	if (ix->n[WEBHOOK_VALIDATING] == 0 || (run && run->validated) || exempt(req))
+	if (ix->n[WEBHOOK_VALIDATING] == 0 || (run && run->validated) || admit_exempt(req))
 		return STEP_NEXT;
 	if (!run || run->n_calls == 0) {
 		r = ask_all(req, op, ix);

@@ -12,6 +12,10 @@
 
 #include "orchestrator/apiserver/admission.h"
 
+struct webhook_index;
+/* What this loop knows of webhooks and policies; see webhook_state.h. */
+struct webhook_index *webhooks_index(struct api_request *);
+
 bool webhooks_begun(const struct api_request *);
 /* *ret_view: what the client's view of the object became by a patch (call again when it is in place), or NULL: nothing is left to ask. */
 enum step_result webhooks_mutate(struct api_request *, enum admission_op, struct json **ret_view);

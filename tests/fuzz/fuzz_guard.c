@@ -150,8 +150,8 @@ static void webhook(struct arena *a, struct str in)
 		return;
 	webhook_compile(a, doc, &h, &n);
 	for (size_t i = 0; i < n; i++) {
-		webhook_rules_match(&h[i], &t);
-		webhook_objects_match(&h[i], doc, NULL);
+		webhook_rules_match(&h[i].match, &t);
+		webhook_objects_match(&h[i].match, doc, NULL);
 		hook_url_parse(a, h[i].target.url, &address, &host, &text);
 	}
 }

@@ -50,7 +50,7 @@ static bool matches(const char *rule, struct webhook_target t)
 
 	webhook_compile(&rig_arena, parse(arena_printf(&rig_arena, "{'webhooks':[{'rules':[%s]}]}", rule)), &h, &n);
 	assert_int_equal(n, 1);
-	return webhook_rules_match(h, &t);
+	return webhook_rules_match(&h->match, &t);
 }
 
 #define RULE(ops, groups, versions, resources, scope)                                                                             \
@@ -88,11 +88,11 @@ static void test_selectors(void **state)
 	(void)state;
 	webhook_compile(&rig_arena, parse("{'webhooks':[{'objectSelector':{'matchLabels':{'a':'b'}}},{}]}"), &h, &n);
 	assert_int_equal(n, 2);
-	assert_true(webhook_objects_match(h, parse("{'metadata':{'labels':{'a':'b'}}}"), NULL));
-	assert_false(webhook_objects_match(h, parse("{'metadata':{'labels':{'a':'c'}}}"), NULL));
-	assert_true(webhook_objects_match(h, parse("{'metadata':{}}"), parse("{'metadata':{'labels':{'a':'b'}}}")));
-	assert_false(webhook_objects_match(h, NULL, NULL));
-	assert_true(webhook_objects_match(&h[1], parse("{}"), NULL));
+	assert_true(webhook_objects_match(&h->match, parse("{'metadata':{'labels':{'a':'b'}}}"), NULL));
+	assert_false(webhook_objects_match(&h->match, parse("{'metadata':{'labels':{'a':'c'}}}"), NULL));
+	assert_true(webhook_objects_match(&h->match, parse("{'metadata':{}}"), parse("{'metadata':{'labels':{'a':'b'}}}")));
+	assert_false(webhook_objects_match(&h->match, NULL, NULL));
+	assert_true(webhook_objects_match(&h[1].match, parse("{}"), NULL));
 }
 
 static void test_urls(void **state)
@@ -558,6 +558,29 @@ static void test_custom(void **state)
 	rig_call("DELETE", "/apis/example.com/v1/namespaces/default/toys/t", NULL, 200);
 }
 
+/* Conditions are held against the request before anybody is asked. */
+static void test_conditions(void **state)
+{
+	struct json *r;
+	size_t n;
+
+	(void)state;
+	hook(VALIDATING, "some", "/deny", ",'matchConditions':[{'name':'big','expression':'object.data.size() > 1'},{'name':'mine','expression':"
+					  "'request.userInfo.groups.size() > 0 && !request.dryRun && oldObject == null'}]");
+	n = json_len(asked);
+	rig_call("POST", MAPS, MAP("small"), 201);
+	assert_int_equal(json_len(asked), n);
+	rig_call("POST", MAPS, "{\"metadata\":{\"name\":\"large\",\"labels\":{\"hooked\":\"yes\"}},\"data\":{\"a\":\"1\",\"b\":\"2\"}}", 403);
+	assert_int_equal(json_len(asked), n + 1);
+	/* What cannot be told is a no to the request, or, where failures are ignored, to the webhook. */
+	r = rig_call("POST", MAPS, "{\"metadata\":{\"name\":\"odd\",\"labels\":{\"hooked\":\"yes\"}}}", 403);
+	is(r, "message", "configmaps \"odd\" is forbidden: expression 'object.data.size() > 1' resulted in error: no such key: data");
+	unhook(VALIDATING, "some");
+	hook(VALIDATING, "some", "/deny", ",'failurePolicy':'Ignore','matchConditions':[{'name':'big','expression':'object.data.size() > 1'}]");
+	rig_call("POST", MAPS, "{\"metadata\":{\"name\":\"odd\",\"labels\":{\"hooked\":\"yes\"}}}", 201);
+	unhook(VALIDATING, "some");
+}
+
 static void call_over(struct http_call *c, const struct err *e)
 {
 	assert_non_null(e);
@@ -665,9 +688,13 @@ static void test_refused(void **state)
 	struct json *r;
 
 	(void)state;
-	r = rig_call("POST", REG "/" VALIDATING, quoted(BASE "'matchConditions':[{'name':'c','expression':'true'}]}]}"), 422);
-	is(r, "message", "ValidatingWebhookConfiguration.admissionregistration.k8s.io \"x\" is invalid: webhooks[0].matchConditions: "
-			 "Forbidden: match conditions (CEL) are not supported by this server");
+	r = rig_call("POST", REG "/" VALIDATING, quoted(BASE "'matchConditions':[{'name':'c','expression':'1'}]}]}"), 422);
+	is(r, "message", "ValidatingWebhookConfiguration.admissionregistration.k8s.io \"x\" is invalid: webhooks[0].matchConditions[0].expression: "
+			 "Invalid value: \"1\": must evaluate to bool");
+	r = rig_call("POST", REG "/" VALIDATING, quoted(BASE "'matchConditions':[{'name':'c','expression':'thing'}]}]}"), 422);
+	assert_non_null(strstr(json_cstr(json_getc(r, "message")), "compilation failed: ERROR: <input>:1:1: undeclared reference to 'thing'"));
+	rig_call("POST", REG "/" VALIDATING, quoted(BASE "'matchConditions':[{'name':'c','expression':'true'},{'name':'c','expression':'true'}]}]}"),
+			422);
 	rig_call("POST", REG "/validatingadmissionpolicies",
 			quoted("{'metadata':{'name':'p'},'spec':{'matchConstraints':{'resourceRules':[{'operations':['*'],'apiGroups':['*'],"
 			       "'apiVersions':['*'],'resources':['*']}]},'validations':[{'expression':'false'}]}}"),
@@ -695,6 +722,7 @@ int main(void)
 			cmocka_unit_test(test_custom),
 			cmocka_unit_test(test_canceled),
 			cmocka_unit_test(test_special),
+			cmocka_unit_test(test_conditions),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);

@@ -1,0 +1,138 @@
+#include "orchestrator/apiserver/admit_cel.h"
+
+#include <string.h>
+
+#include "base/util.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
+#include "proto/json.h"
+#include "proto/resource.h"
+
+#define SPENT "validation failed due to running out of cost budget, no further validation rules will be run"
+
+/* --- Variables ------------------------------------------------------------------------------------------------------------------- */
+
+static enum admit_cel_result run(struct admit_cel *c, const struct cel_program *p, struct cel_value *ret)
+{
+	struct cel_run r = {.arena = &c->arena, .vars = c->vars, .n_vars = c->n_vars};
+	int64_t before = c->budget;
+
+	*ret = cel_run(p, &r);
+	/* What variables cost that were asked for on the way is off already. */
+	if (c->budget < 0 || r.cost > (uint64_t)before || (int64_t)r.cost > c->budget) {
+		c->budget = -1;
+		return ADMIT_CEL_SPENT;
+	}
+	c->budget -= (int64_t)r.cost;
+	return ret->kind == CEL_ERROR ? ADMIT_CEL_FAILED : ADMIT_CEL_VALUE;
+}
+
+static struct cel_value variable(struct cel_lazy *lazy, struct arena *a, struct str field)
+{
+	struct admit_cel *c = container_of(lazy, struct admit_cel, variables);
+	const struct admission_exprs *all = &c->policy->variables;
+	struct cel_value v;
+
+	for (size_t i = all->n; i-- > 0;) {
+		if (!str_eq(all->v[i].name, field))
+			continue;
+		if (c->known[i].kind != CEL_DYN)
+			return c->known[i];
+		/* Those behind it were not there when it was compiled, so it cannot come back to itself. */
+		if (!all->v[i].program)
+			v = cel_error(a, "composited variable \"%.*s\" fails to compile: %.*s", STR_FMT(field), STR_FMT(all->v[i].error));
+		else if (run(c, all->v[i].program, &v) == ADMIT_CEL_SPENT)
+			v = cel_error(a, SPENT);
+		else if (v.kind == CEL_ERROR)
+			v = cel_error(a, "composited variable \"%.*s\" fails to evaluate: %.*s", STR_FMT(field), STR_FMT(v.s));
+		c->known[i] = v;
+		return v;
+	}
+	return cel_error(a, "no such key: %.*s", STR_FMT(field));
+}
+
+static void add(struct admit_cel *c, const char *name, struct cel_value v)
+{
+	ASSERT(c->n_vars < ARRAY_LEN(c->vars));
+	c->vars[c->n_vars++] = (struct cel_var){name, v};
+}
+
+void admit_cel_begin(struct admit_cel *c, struct api_request *req, const struct admit_question *q, const struct admission_policy *policy,
+		const struct json *params, const struct json *namespace, int64_t budget)
+{
+	*c = (struct admit_cel){.req = req, .q = q, .policy = policy, .budget = budget};
+	arena_init(&c->arena);
+	add(c, "object", cel_from_json(&c->arena, q->obj, NULL));
+	add(c, "oldObject", cel_from_json(&c->arena, q->old, NULL));
+	add(c, "request", cel_from_json(&c->arena, admit_request_json(req, q), cel_type_admission_request(&c->arena)));
+	add(c, "namespaceObject", cel_from_json(&c->arena, namespace, cel_type_namespace(&c->arena)));
+	add(c, "params", cel_from_json(&c->arena, params, NULL));
+	if (!policy || policy->variables.n == 0)
+		return;
+	c->variables.get = variable;
+	c->known = arena_new_array(&c->arena, struct cel_value, policy->variables.n);
+	for (size_t i = 0; i < policy->variables.n; i++)
+		c->known[i].kind = CEL_DYN;
+	add(c, "variables", cel_value_lazy(&c->arena, &c->variables, policy->variables_type));
+}
+
+void admit_cel_end(struct admit_cel *c)
+{
+	arena_fini(&c->arena);
+}
+
+bool admit_cel_is_stale(const struct admit_cel *c)
+{
+	return c->refused && !c->req->fresh;
+}
+
+/* --- Running --------------------------------------------------------------------------------------------------------------------- */
+
+enum admit_cel_result admit_cel_run(struct admit_cel *c, const struct admission_expr *e, struct cel_value *ret, struct str *ret_why)
+{
+	enum admit_cel_result r;
+
+	if (!e->program) {
+		*ret_why = arena_sprintf(&c->arena, "compilation error: %.*s", STR_FMT(e->error));
+		return ADMIT_CEL_FAILED;
+	}
+	r = run(c, e->program, ret);
+	if (r == ADMIT_CEL_SPENT)
+		*ret_why = STR(SPENT);
+	else if (r == ADMIT_CEL_FAILED)
+		*ret_why = arena_sprintf(&c->arena, "expression '%.*s' resulted in error: %.*s", STR_FMT(e->text), STR_FMT(ret->s));
+	return r;
+}
+
+enum admit_cel_match admit_cel_conditions(struct admit_cel *c, const struct admission_exprs *all, bool ignore, struct str *ret_why)
+{
+	_cleanup_(buf_fini) struct buf errors = BUF_INIT;
+	struct str why = STR_NULL;
+	size_t n_errors = 0;
+
+	for (size_t i = 0; i < all->n; i++) {
+		struct cel_value v;
+		enum admit_cel_result r = admit_cel_run(c, &all->v[i], &v, &why);
+
+		if (r == ADMIT_CEL_VALUE && v.kind == CEL_BOOL && !v.b)
+			return ADMIT_CEL_DOES_NOT;
+		if (r == ADMIT_CEL_VALUE)
+			continue;
+		buf_printf(&errors, "%s%.*s", n_errors++ ? ", " : "", STR_FMT(why));
+		if (r == ADMIT_CEL_SPENT)
+			break;
+	}
+	if (n_errors == 0)
+		return ADMIT_CEL_MATCHES;
+	if (ignore)
+		return ADMIT_CEL_DOES_NOT;
+	*ret_why = n_errors > 1 ? arena_sprintf(&c->req->arena, "[%.*s]", STR_FMT(buf_str(&errors))) : arena_str(&c->req->arena, buf_str(&errors));
+	return ADMIT_CEL_CANNOT_TELL;
+}
+
+enum step_result admit_cel_namespace(struct api_request *req, struct json **ret)
+{
+	*ret = NULL;
+	if (!req->res->namespaced || req->at.ns.n == 0)
+		return STEP_NEXT;
+	return admission_object(req, "", "namespaces", STR_NULL, req->at.ns, ret);
+}

@@ -1,0 +1,50 @@
+/*
+ * Expressions of admission (proto/admission_policy.h) about one request: match conditions of webhooks, and all that policies say.
+ *
+ *	admit_cel_begin(&c, req, &question, &policy, params, namespace, CEL_RUNTIME_COST_BUDGET);
+ *	switch (admit_cel_run(&c, &expr, &value, &why)) ...
+ *	if (admit_cel_is_stale(&c) && api_refresh(req)) wait, and begin anew
+ *	admit_cel_end(&c);                              values and texts are gone then
+ */
+#ifndef ORCHESTRATOR_APISERVER_ADMIT_CEL_H
+#define ORCHESTRATOR_APISERVER_ADMIT_CEL_H
+
+#include "orchestrator/apiserver/admit_match.h"
+#include "proto/admission_policy.h"
+#include "proto/cel/cel.h"
+
+struct admit_cel {
+	struct api_request *req;
+	const struct admit_question *q;
+	const struct admission_policy *policy; /* NULL: a webhook's conditions */
+	struct arena arena;
+	int64_t budget;
+	struct cel_var vars[8];
+	size_t n_vars;
+	struct cel_lazy variables;
+	struct cel_value *known; /* of each variable; kind CEL_DYN: not asked for yet */
+	struct cel_authorizer authorizer;
+	bool refused; /* the authorizer said no to something */
+};
+
+void admit_cel_begin(struct admit_cel *, struct api_request *, const struct admit_question *, const struct admission_policy *,
+		const struct json *params, const struct json *namespace, int64_t budget);
+void admit_cel_end(struct admit_cel *);
+
+enum admit_cel_result {
+	ADMIT_CEL_VALUE,
+	ADMIT_CEL_FAILED, /* *ret_why */
+	ADMIT_CEL_SPENT,  /* the budget: nothing more is to be run */
+};
+enum admit_cel_result admit_cel_run(struct admit_cel *, const struct admission_expr *, struct cel_value *ret, struct str *ret_why);
+/* An answer may be due to roles that this loop has not heard of yet. */
+bool admit_cel_is_stale(const struct admit_cel *);
+
+enum admit_cel_match { ADMIT_CEL_MATCHES, ADMIT_CEL_DOES_NOT, ADMIT_CEL_CANNOT_TELL };
+/* One false is enough for a no, whatever fails beside it. ignore: what fails is a no, too. */
+enum admit_cel_match admit_cel_conditions(struct admit_cel *, const struct admission_exprs *, bool ignore, struct str *ret_why);
+
+/* The namespace that expressions see: {STEP_NEXT, NULL} where the request has none. */
+enum step_result admit_cel_namespace(struct api_request *, struct json **ret);
+
+#endif

@@ -1,0 +1,65 @@
+/*
+ * What admission says in CEL, compiled: match conditions of webhooks, ValidatingAdmissionPolicies and MutatingAdmissionPolicies. Both who
+ * validates a new policy and who carries it out compile it here, so what is accepted is what is done.
+ *
+ * Variables of an expression: object, oldObject, request, namespaceObject; params where the policy has a paramKind; authorizer (not
+ * for messages); variables, each of which sees those before it.
+ *
+ *	admission_policy_compile(arena, policy, &errs, &p);    errs NULL: what does not compile is left without a program
+ */
+#ifndef PROTO_ADMISSION_POLICY_H
+#define PROTO_ADMISSION_POLICY_H
+
+#include "base/arena.h"
+#include "base/str.h"
+
+struct cel_env;
+struct cel_program;
+struct cel_type;
+struct field_errs;
+struct field_path;
+struct json;
+
+/* One expression. program NULL: it does not compile, `error` says why. */
+struct admission_expr {
+	struct str name, text;
+	const struct cel_program *program;
+	struct str error;
+};
+struct admission_exprs {
+	struct admission_expr *v;
+	size_t n;
+};
+
+/* The most match conditions that a webhook or policy may have. */
+#define ADMISSION_MAX_CONDITIONS 64
+
+/* matchConditions of a webhook, below `at`. errs may be NULL. */
+void admission_conditions_compile(struct arena *, const struct json *conditions, const struct field_path *at, struct field_errs *errs,
+		struct admission_exprs *ret);
+
+struct admission_validation {
+	struct admission_expr expr, message_expr; /* the latter without a text: none */
+	struct str message, reason;
+};
+
+struct admission_mutation {
+	struct admission_expr expr;
+	bool json_patch; /* a list of operations; else an Object to merge */
+};
+
+struct admission_policy {
+	struct str name;
+	bool mutates, ignore, reinvoke;
+	bool has_params;
+	struct str param_version, param_kind; /* "v1", "ConfigMap" */
+	struct admission_exprs conditions, variables, audits;
+	struct admission_validation *validations;
+	size_t n_validations;
+	struct admission_mutation *mutations;
+	size_t n_mutations;
+	const struct cel_type *variables_type; /* NULL: none */
+};
+void admission_policy_compile(struct arena *, const struct json *policy, struct field_errs *errs, struct admission_policy *ret);
+
+#endif
