@@ -26,6 +26,10 @@ static struct cel_env *env_of(struct compiler *c, unsigned with)
 	cel_env_var(env, "namespaceObject", c->namespace);
 	if (with & WITH_PARAMS)
 		cel_env_var(env, "params", &cel_dyn);
+	if (with & WITH_AUTHORIZER) {
+		cel_env_var(env, "authorizer", &cel_authorizer_type);
+		cel_env_var(env, "authorizer.requestResource", &cel_authorizer_resource_type);
+	}
 	if (c->variables)
 		cel_env_var(env, "variables", c->variables);
 	return env;

@@ -163,14 +163,35 @@ static void version(struct field_errs *e, const struct field_path *at, const str
 	selectable(e, at, v, compiled);
 }
 
-static void versions(struct field_errs *e, const struct field_path *up, const struct json *spec)
+/* What its rules may cost. A version that is as it was is let be. */
+static void rule_costs(struct field_errs *e, const struct field_path *at, const struct json *v, const struct json *was)
+{
+	struct field_path schema = field_child(at, "schema"), open = field_child(&schema, "openAPIV3Schema");
+	const struct structural *compiled;
+	struct field_errs none;
+
+	JSON_ITEMS (o, json_getc(was, "versions"))
+		if (json_equal(json_getc(o, "name"), json_getc(v, "name")) && json_equal(json_getc(o, "schema"), json_getc(v, "schema")))
+			return;
+	field_errs_init(&none, e->arena);
+	compiled = structural_compile(e->arena, json_getp(v, "schema.openAPIV3Schema"), &open, &none);
+	if (compiled)
+		structural_rules_costs(compiled, &open, e);
+}
+
+static void versions(struct field_errs *e, const struct field_path *up, const struct json *spec, const struct json *was)
 {
 	struct field_path path = field_child(up, "versions");
 	struct json *seen = json_new_object(e->arena), *list = json_getc(spec, "versions");
-	size_t stored = 0;
+	size_t stored = 0, i = 0, before = e->n;
 	bool twice = false;
 
 	validate__each(e, up, spec, "versions", version);
+	JSON_ITEMS (v, e->n == before ? list : NULL) {
+		struct field_path at = field_index(&path, i++);
+
+		rule_costs(e, &at, v, was);
+	}
 	JSON_ITEMS (v, list) {
 		stored += json_true(json_getc(v, "storage"));
 		twice |= json_get(seen, json_str(json_getc(v, "name"))) != NULL;
@@ -272,7 +293,7 @@ void validate__crd(const struct validate__ctx *c)
 	if (!c->old)
 		protected_group(c->errs, &meta, c->obj, group);
 	validate__one_of(c->errs, &path, spec, "scope", scopes);
-	versions(c->errs, &path, spec);
+	versions(c->errs, &path, spec, was);
 	if (json_true(json_getc(spec, "preserveUnknownFields")))
 		validate__bad(c->errs, &path, spec, "preserveUnknownFields",
 			"cannot set to true, set x-kubernetes-preserve-unknown-fields to true in "

@@ -4,10 +4,39 @@
 
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/authz.h"
 #include "proto/json.h"
 #include "proto/resource.h"
 
 #define SPENT "validation failed due to running out of cost budget, no further validation rules will be run"
+
+/* --- The authorizer -------------------------------------------------------------------------------------------------------------- */
+
+static struct api_user service_account(struct arena *a, struct str ns, struct str name)
+{
+	struct api_user u = {.name = arena_sprintf(a, "system:serviceaccount:%.*s:%.*s", STR_FMT(ns), STR_FMT(name))};
+
+	u.groups = arena_new_array(a, struct str, 3);
+	u.groups[u.n_groups++] = STR("system:serviceaccounts");
+	u.groups[u.n_groups++] = arena_sprintf(a, "system:serviceaccounts:%.*s", STR_FMT(ns));
+	u.groups[u.n_groups++] = STR("system:authenticated");
+	return u;
+}
+
+static struct cel_decision check(struct cel_authorizer *az, struct arena *a, const struct cel_query *q)
+{
+	struct admit_cel *c = container_of(az, struct admit_cel, authorizer);
+	struct api_user u = c->req->user;
+	struct authz_answer answer = {0};
+	struct authz_attrs at = {.verb = q->verb, .is_resource = q->resource_request, .path = q->path, .group = q->group, .resource = q->resource,
+			.sub = q->subresource, .ns = q->namespace, .name = q->name};
+
+	if (q->service_account.n > 0)
+		u = service_account(a, q->service_account_namespace, q->service_account);
+	authz_check(c->req, &u, &at, true, &answer);
+	c->refused |= !answer.allowed;
+	return (struct cel_decision){.allowed = answer.allowed, .reason = answer.reason};
+}
 
 /* --- Variables ------------------------------------------------------------------------------------------------------------------- */
 
@@ -56,6 +85,17 @@ static void add(struct admit_cel *c, const char *name, struct cel_value v)
 	c->vars[c->n_vars++] = (struct cel_var){name, v};
 }
 
+static void add_authorizer(struct admit_cel *c)
+{
+	struct api_request *req = c->req;
+	struct cel_query q = {.resource_request = true, .group = req->at.group, .resource = req->at.resource, .subresource = req->at.sub,
+			.namespace = req->at.ns, .name = req->at.name};
+
+	c->authorizer.check = check;
+	add(c, "authorizer", cel_value_authorizer(&c->arena, &c->authorizer));
+	add(c, "authorizer.requestResource", cel_value_authorizer_resource(&c->arena, &c->authorizer, &q));
+}
+
 void admit_cel_begin(struct admit_cel *c, struct api_request *req, const struct admit_question *q, const struct admission_policy *policy,
 		const struct json *params, const struct json *namespace, int64_t budget)
 {
@@ -66,6 +106,7 @@ void admit_cel_begin(struct admit_cel *c, struct api_request *req, const struct 
 	add(c, "request", cel_from_json(&c->arena, admit_request_json(req, q), cel_type_admission_request(&c->arena)));
 	add(c, "namespaceObject", cel_from_json(&c->arena, namespace, cel_type_namespace(&c->arena)));
 	add(c, "params", cel_from_json(&c->arena, params, NULL));
+	add_authorizer(c);
 	if (!policy || policy->variables.n == 0)
 		return;
 	c->variables.get = variable;

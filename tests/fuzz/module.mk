@@ -38,7 +38,7 @@ tests_fuzz_fuzz_api_SOURCES = tests/fuzz/fuzz_api.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_api_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
 tests_fuzz_fuzz_api_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_api_LDADD = libapiserver.a libclient.a libraft.a libstore.a libproto.a $(IO_LIBS) $(RAFT_LIBS) \
-	$(LMDB_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(ZLIB_LIBS) $(PCRE2_LIBS)
+	$(LMDB_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(ZLIB_LIBS) $(PCRE2_LIBS) -lm
 FUZZ_TARGETS += tests/fuzz/fuzz_guard
 tests_fuzz_fuzz_guard_SOURCES = tests/fuzz/fuzz_guard.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_guard_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)

@@ -86,6 +86,37 @@ static void test_definitions(void **state)
 	arena_fini(&arena);
 }
 
+/* How often a rule may run counts as well as what it costs once. */
+static void test_costs(void **state)
+{
+	static const struct {
+		const char *schema, *error;
+	} rows[] = {
+			{OBJECT("'l':{'type':'array','maxItems':10,'items':{'type':'string','maxLength':10}}", "{'rule':'self.l.all(x, x != `a`)'}"), ""},
+			{OBJECT("'l':{'type':'array','items':{'type':'array','items':{'type':'string','x-kubernetes-validations':[{'rule':"
+				"'self.matches(`^(a|b)*$`)'}]}}}", ""),
+					"properties[l].items.items.x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of"},
+			{OBJECT("'l':{'type':'array','items':{'type':'string'}}", "{'rule':'self.l.all(x, self.l.all(y, x == y))'}"),
+					"exceeds budget by factor of more than 100x (try simplifying the rule, or adding maxItems, maxProperties, and "
+					"maxLength where arrays, maps, and strings are declared)"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct field_errs errs;
+		struct structural *s;
+
+		field_errs_init(&errs, &arena);
+		s = structural_compile(&arena, parse(rows[i].schema), NULL, &errs);
+		if (!s)
+			fail_msg("%s", print_errs(&errs));
+		structural_rules_costs(s, NULL, &errs);
+		if (rows[i].error[0] ? strstr(print_errs(&errs), rows[i].error) == NULL : errs.n > 0)
+			fail_msg("%s\n got: %s\nwant: %s", rows[i].schema, print_errs(&errs), rows[i].error);
+	}
+	arena_fini(&arena);
+}
+
 #define LIST(rules) "'l':{'type':'array','x-kubernetes-list-type':'map','x-kubernetes-list-map-keys':['k'],'items':{'type':'object'," \
 		    "'required':['k'],'properties':{'k':{'type':'string'},'v':{'type':'integer'}},'x-kubernetes-validations':[" rules "]}}"
 
@@ -182,6 +213,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_definitions),
+			cmocka_unit_test(test_costs),
 			cmocka_unit_test(test_objects),
 			cmocka_unit_test(test_budget),
 	};
