@@ -43,7 +43,7 @@ static void step(struct control *c);
 static void start_all(struct control *c)
 {
 	struct controllers_cfg cfg = {.loop = c->loop, .cluster_cidr = c->cfg.cluster_cidr, .root_ca_pem = str_from(c->ca.trusted),
-			.ca_cert = c->ca.cert, .ca_key = c->ca.key, .sign_s = c->cfg.sign_s};
+			.ca_cert = c->ca.cert, .ca_key = c->ca.key, .sa_key = c->ca.sa_key, .sign_s = c->cfg.sign_s};
 
 	c->client = apiserver_client(c->cfg.api, c->loop, "system:kube-controller-manager");
 	cfg.client = c->client;
@@ -136,7 +136,7 @@ int control_start(const struct control_cfg *cfg, struct control **ret, struct er
 	struct control *c = xcalloc(1, sizeof(*c));
 
 	c->cfg = *cfg;
-	if (pki_ca_load(cfg->pki_dir, &c->ca, e) < 0) {
+	if (pki_ca_load_all(cfg->pki_dir, &c->ca, e) < 0) {
 		control_free(c);
 		return -(int)e->code;
 	}
@@ -165,7 +165,7 @@ int control_reload(struct control *c, struct err *e)
 {
 	struct reload *r = xcalloc(1, sizeof(*r));
 
-	if (pki_ca_load(c->cfg.pki_dir, &r->ca, e) < 0) {
+	if (pki_ca_load_all(c->cfg.pki_dir, &r->ca, e) < 0) {
 		pki_ca_fini(&r->ca);
 		free(r);
 		return -(int)e->code;

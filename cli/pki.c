@@ -84,6 +84,7 @@ void pki_ca_fini(struct pki_ca *ca)
 	x509_cert_free(ca->cert);
 	free(ca->pem);
 	free(ca->trusted);
+	x509_key_free(ca->sa_key);
 	memset(ca, 0, sizeof(*ca));
 }
 
@@ -125,6 +126,15 @@ static int ca_load(const char *dir, const char *name, struct pki_ca *ca, struct 
 int pki_ca_load(const char *dir, struct pki_ca *ca, struct err *e)
 {
 	return ca_load(dir, "ca", ca, e);
+}
+
+int pki_ca_load_all(const char *dir, struct pki_ca *ca, struct err *e)
+{
+	char path[PATH_MAX];
+	int rv = pki_ca_load(dir, ca, e);
+
+	path_of(dir, "sa", ".key", path);
+	return rv == 0 ? x509_key_load(path, &ca->sa_key, e) : rv;
 }
 
 static bool has_name(const struct str *names, size_t n, const char *name)

@@ -36,8 +36,10 @@ struct pki_ca {
 	struct x509_cert *cert; /* the one of ca.crt that belongs to the key */
 	char *pem;              /* its text */
 	char *trusted;          /* all of ca.crt */
+	struct x509_key *sa_key; /* signs service-account tokens; only of pki_ca_load_all */
 };
 int pki_ca_load(const char *dir, struct pki_ca *ret, struct err *e);
+int pki_ca_load_all(const char *dir, struct pki_ca *ret, struct err *e);
 /* Also after an error. */
 void pki_ca_fini(struct pki_ca *);
 

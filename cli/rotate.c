@@ -23,8 +23,8 @@ static const struct {
 	[ROTATION_CA] = {"rotate-ca",
 		"Replaces the cluster's CA while everything runs, in two steps.\n\n"
 		"The first step\n"
-		"  1. makes a new CA. Every server and node is told to trust it beside the old one; so are pods, by kube-root-ca.crt and\n"
-		"     cluster-info. Nothing uses it yet, and --cancel takes it back.\n"
+		"  1. makes a new CA. Every server and node is told to trust it beside the old one; so are pods, by kube-root-ca.crt.\n"
+		"     Nothing uses it yet, and --cancel takes it back.\n"
 		"  2. when all of them trust it, lets the new CA sign. Every server and node gets new keys and certificates, also for the members'\n"
 		"     own connections; admin.kubeconfig and pki/join.token are written anew. The API shows its certificate with the new CA\n"
 		"     signed by the old one, so that clients which know only the old CA go on, with the certificates that they have.\n"

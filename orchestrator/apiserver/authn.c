@@ -345,11 +345,29 @@ static enum authn_verdict bound_object(struct api_request *req, const char *plur
 	return AUTHN_YES;
 }
 
+static struct str secret_data(struct api_request *req, struct json *secret, const char *key)
+{
+	struct str out;
+
+	if (!api_base64_decode(&req->arena, json_str(json_getc(json_getc(secret, "data"), key)), &out))
+		return STR_NULL;
+	return out;
+}
+
+static void account_groups(struct api_request *req, struct api_user *u, struct str ns, struct str name)
+{
+	struct str groups[2] = {STR("system:serviceaccounts"), arena_sprintf(&req->arena, "system:serviceaccounts:%.*s", STR_FMT(ns))};
+
+	u->name = arena_sprintf(&req->arena, "system:serviceaccount:%.*s:%.*s", STR_FMT(ns), STR_FMT(name));
+	user_groups(&req->arena, u, groups, 2);
+	u->method = "serviceaccount";
+}
+
 static enum authn_verdict service_account(struct api_request *req, struct json *claims, const struct str *audiences,
 		size_t n, struct api_user *u, struct err *e)
 {
 	struct json *kube = json_getc(claims, "kubernetes.io"), *sa = json_getc(kube, "serviceaccount");
-	struct str ns = json_str(json_getc(kube, "namespace")), name = json_str(json_getc(sa, "name")), groups[2];
+	struct str ns = json_str(json_getc(kube, "namespace")), name = json_str(json_getc(sa, "name"));
 	const struct api_authn *an = req->srv->authn;
 	int64_t now = clock_wall_s();
 	enum authn_verdict v;
@@ -379,17 +397,74 @@ static enum authn_verdict service_account(struct api_request *req, struct json *
 		v = bound_object(req, "secrets", ns, json_getc(kube, "secret"), e);
 	if (v != AUTHN_YES)
 		return v;
-	u->name = arena_sprintf(&req->arena, "system:serviceaccount:%.*s:%.*s", STR_FMT(ns), STR_FMT(name));
+	account_groups(req, u, ns, name);
 	u->uid = json_str(json_getc(sa, "uid"));
+	if (now > json_i64_or(json_getc(kube, "warnafter"), INT64_MAX))
+		api_audit_note(req, "authentication.k8s.io/stale-token",
+				arena_sprintf(&req->arena, "subject: %.*s, seconds after warning threshold: %lld", STR_FMT(u->name),
+						(long long)(now - json_i64_or(json_getc(kube, "warnafter"), 0))));
 	authn_extra(&req->arena, u, EXTRA_NODE_NAME, json_strp(kube, "node.name"));
 	authn_extra(&req->arena, u, EXTRA_NODE_UID, json_strp(kube, "node.uid"));
 	if (json_str(json_getc(claims, "jti")).n > 0)
 		authn_extra(&req->arena, u, EXTRA_CREDENTIAL,
 				arena_sprintf(&req->arena, "JTI=%.*s", STR_FMT(json_str(json_getc(claims, "jti")))));
-	groups[0] = STR("system:serviceaccounts");
-	groups[1] = arena_sprintf(&req->arena, "system:serviceaccounts:%.*s", STR_FMT(ns));
-	user_groups(&req->arena, u, groups, 2);
-	u->method = "serviceaccount";
+	return AUTHN_YES;
+}
+
+/* --- Tokens in Secrets of type kubernetes.io/service-account-token: good as long as the Secret holds them -------------- */
+
+#define LEGACY_ISSUER "kubernetes/serviceaccount"
+#define LEGACY_CLAIM "kubernetes.io/serviceaccount/"
+
+static struct json *ref_of(struct arena *a, struct str name, struct str uid)
+{
+	struct json *o = json_new_object(a);
+
+	json_setc(a, o, "name", json_new_str(a, name));
+	json_setc(a, o, "uid", json_new_str(a, uid));
+	return o;
+}
+
+static enum authn_verdict secret_holds(struct api_request *req, struct str ns, struct str name, struct str token, struct err *e)
+{
+	const struct resource *res = resource_find("", "v1", "secrets");
+	struct json *secret;
+	struct str raw;
+	uint64_t rv;
+
+	if (storage_load(req->srv->store, &req->arena, storage_key(&req->arena, res, ns, name), &raw, &rv, e) < 0)
+		return e->code == ERR_NOT_FOUND ? AUTHN_ABSENT : AUTHN_NO;
+	if (api_dom_of(&req->arena, res, raw, &secret, e) < 0)
+		return AUTHN_NO;
+	if (json_getp(secret, "metadata.deletionTimestamp") || !x509_equal(secret_data(req, secret, "token"), token)) {
+		err_set(e, ERR_UNAUTHORIZED, "the token's secret is going, or holds another token");
+		return AUTHN_ABSENT;
+	}
+	return AUTHN_YES;
+}
+
+static enum authn_verdict legacy_account(struct api_request *req, const struct json *claims, struct str token, const struct str *audiences,
+		size_t n, struct api_user *u, struct err *e)
+{
+	struct str ns = json_str(json_getc(claims, LEGACY_CLAIM "namespace")), secret = json_str(json_getc(claims, LEGACY_CLAIM "secret.name"));
+	struct str name = json_str(json_getc(claims, LEGACY_CLAIM "service-account.name"));
+	struct str uid = json_str(json_getc(claims, LEGACY_CLAIM "service-account.uid"));
+	bool ours = n == 0;
+	enum authn_verdict v;
+
+	for (size_t i = 0; i < n; i++)
+		ours = ours || str_eq(audiences[i], req->srv->authn->issuer);
+	if (!ours || ns.n == 0 || secret.n == 0 || name.n == 0 || uid.n == 0) {
+		err_set(e, ERR_UNAUTHORIZED, "%s", ours ? "the token lacks claims" : "the token is for another audience");
+		return AUTHN_NO;
+	}
+	v = secret_holds(req, ns, secret, token, e);
+	if (v == AUTHN_YES)
+		v = bound_object(req, "serviceaccounts", ns, ref_of(&req->arena, name, uid), e);
+	if (v != AUTHN_YES)
+		return v;
+	account_groups(req, u, ns, name);
+	u->uid = uid;
 	return AUTHN_YES;
 }
 
@@ -403,15 +478,6 @@ static bool bootstrap_form(struct str t)
 		if (i != 6 && !((t.p[i] >= 'a' && t.p[i] <= 'z') || (t.p[i] >= '0' && t.p[i] <= '9')))
 			return false;
 	return true;
-}
-
-static struct str secret_data(struct api_request *req, struct json *secret, const char *key)
-{
-	struct str out;
-
-	if (!api_base64_decode(&req->arena, json_str(json_getc(json_getc(secret, "data"), key)), &out))
-		return STR_NULL;
-	return out;
 }
 
 static enum authn_verdict bootstrap_token(struct api_request *req, struct str token, struct api_user *u, struct err *e)
@@ -456,12 +522,16 @@ static enum authn_verdict bootstrap_token(struct api_request *req, struct str to
 	return AUTHN_YES;
 }
 
-static enum authn_verdict our_token(struct api_request *req, const struct jwt *t, const struct str *audiences, size_t n,
+static enum authn_verdict our_token(struct api_request *req, struct str token, const struct jwt *t, const struct str *audiences, size_t n,
 		struct api_user *ret, struct err *e)
 {
 	const struct material *m = atomic_load(&req->srv->authn->now);
-	enum authn_verdict v = keyset_check(m->keys, t, e) < 0 ? AUTHN_NO : service_account(req, t->claims, audiences, n, ret, e);
+	enum authn_verdict v = AUTHN_NO;
 	struct err ignored;
+
+	if (keyset_check(m->keys, t, e) == 0)
+		v = json_eqc(json_getc(t->claims, "iss"), LEGACY_ISSUER) ? legacy_account(req, t->claims, token, audiences, n, ret, e) :
+									  service_account(req, t->claims, audiences, n, ret, e);
 
 	if (v == AUTHN_YES && m->replaced && !str_eq(t->kid, m->kid) && keyset_check(m->replaced, t, &ignored) == 0)
 		note_old(req->srv->authn, APISERVER_OLD_TOKEN, ret->name);
@@ -494,7 +564,7 @@ static enum authn_verdict known_token(struct api_request *req, struct str token,
 		case OIDC_NO:
 			return AUTHN_NO;
 		}
-	return our_token(req, &t, audiences, n, ret, e);
+	return our_token(req, token, &t, audiences, n, ret, e);
 }
 
 static uint64_t keep_ms(struct api_request *req, struct str body)

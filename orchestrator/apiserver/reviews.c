@@ -21,6 +21,9 @@
 #define TOKEN_SECONDS_DEFAULT 3600
 #define TOKEN_SECONDS_MIN 600
 #define TOKEN_SECONDS_MAX (1ll << 32)
+/* Of the token that admission mounts into pods, and how long it is really good; the answer says the former, so that it is renewed. */
+#define TOKEN_SECONDS_MOUNTED 3607
+#define TOKEN_SECONDS_EXTENDED (365ll * 24 * 3600)
 
 /* --- TokenRequest -------------------------------------------------------------------------------------------- */
 
@@ -42,6 +45,23 @@ static struct json *ref_claim(struct arena *a, const struct json *obj)
 static const struct {
 	const char *kind, *plural, *claim;
 } bindable[] = {{"Pod", "pods", "pod"}, {"Secret", "secrets", "secret"}, {"Node", "nodes", "node"}};
+
+/* Where the pod runs, for information. */
+static enum step_result node_claim(struct api_request *req, struct str name, struct json *kube)
+{
+	const struct resource *nodes = resource_find("", "v1", "nodes");
+	struct json *claim = json_new_object(&req->arena), *doc;
+	struct err e = ERR_INIT;
+	struct str raw;
+	uint64_t rv;
+
+	json_setc(&req->arena, claim, "name", json_new_str(&req->arena, name));
+	if (storage_load(req->srv->store, &req->arena, storage_key(&req->arena, nodes, STR_NULL, name), &raw, &rv, &e) == 0 &&
+			api_dom_of(&req->arena, nodes, raw, &doc, &e) == 0)
+		claim = ref_claim(&req->arena, doc);
+	json_setc(&req->arena, kube, "node", claim);
+	return STEP_NEXT;
+}
 
 /* The object that the token is to die with. */
 static enum step_result token_binding(struct api_request *req, struct json *kube)
@@ -84,12 +104,7 @@ static enum step_result token_binding(struct api_request *req, struct json *kube
 			return api_fail(req, ERR_BAD_REQUEST, "cannot bind token for serviceaccount \"%.*s\" to pod running "
 							      "with different serviceaccount name.",
 					STR_FMT(req->at.name));
-		if (node.n > 0) {
-			struct json *n = json_new_object(&req->arena);
-
-			json_setc(&req->arena, n, "name", json_new_str(&req->arena, node));
-			json_setc(&req->arena, kube, "node", n);
-		}
+		return node.n > 0 ? node_claim(req, node, kube) : STEP_NEXT;
 	}
 	return STEP_NEXT;
 }
@@ -104,7 +119,7 @@ static enum step_result token_issue(struct api_request *req)
 	struct arena *a = &req->arena;
 	const struct api_authn *an = req->srv->authn;
 	struct json *claims = json_new_object(a), *kube = json_new_object(a), *aud = json_getp(req->sent, "spec.audiences");
-	int64_t now = clock_wall_s(), seconds = TOKEN_SECONDS_DEFAULT;
+	int64_t now = clock_wall_s(), seconds = TOKEN_SECONDS_DEFAULT, expires = 0;
 	struct json *asked = json_getp(req->sent, "spec.expirationSeconds");
 	char text[CLOCK_RFC3339_SIZE], jti[37];
 	struct err e = ERR_INIT;
@@ -138,7 +153,12 @@ static enum step_result token_issue(struct api_request *req)
 	}
 	random_uuid(jti);
 	json_setc(a, claims, "aud", aud);
-	json_setc(a, claims, "exp", json_new_int(a, now + seconds));
+	/* What a kubelet mounts is asked for with this duration; programs from before tokens expired read it once and keep it. */
+	if (seconds == TOKEN_SECONDS_MOUNTED && json_getc(kube, "pod") && json_len(aud) == 1 && str_eq(json_str(json_at(aud, 0)), authn_issuer(an))) {
+		json_setc(a, kube, "warnafter", json_new_int(a, now + seconds));
+		expires = now + TOKEN_SECONDS_EXTENDED;
+	}
+	json_setc(a, claims, "exp", json_new_int(a, expires ? expires : now + seconds));
 	json_setc(a, claims, "iat", json_new_int(a, now));
 	json_setc(a, claims, "iss", json_new_str(a, authn_issuer(an)));
 	json_setc(a, claims, "jti", json_newc(a, jti));

@@ -63,6 +63,9 @@ struct loop;
 	X(CLUSTERROLES, "rbac.authorization.k8s.io", "v1", "clusterroles", rbac__cluster_role)     \
 	X(CRDS, "apiextensions.k8s.io", "v1", "customresourcedefinitions",                         \
 		apiextensions__custom_resource_definition)                                         \
+	X(ACCOUNT_TOKENS, "", "v1", "secrets", core__secret)     /* these three: of one type only */ \
+	X(BOOTSTRAP_TOKENS, "", "v1", "secrets", core__secret)                                     \
+	X(JOIN_TOKENS, "", "v1", "secrets", core__secret)                                          \
 	X(LEASES, "coordination.k8s.io", "v1", "leases", coordination__lease)
 
 enum view_id {
@@ -80,7 +83,7 @@ struct view {
 	struct list customs; /* of struct custom_kind, see customs.h */
 };
 
-/* The view of a kind, VIEW_N when none has it. */
+/* The view of all of a kind, VIEW_N when none has it. */
 enum view_id view_of_kind(const char *api_version, const char *kind);
 /* The view that an object came from. */
 enum view_id view_of(const struct informer_obj *);
@@ -166,7 +169,8 @@ extern const struct controller_row controller_deployment, controller_replicaset,
 		controller_endpoints, controller_namespace, controller_garbage, controller_node_lifecycle, controller_node_ipam,
 		controller_serviceaccount, controller_root_ca, controller_podgc, controller_clusterrole_aggregation,
 		controller_resourcequota, controller_csr, controller_crd, controller_job, controller_daemonset, controller_statefulset,
-		controller_claim_protection, controller_cronjob;
+		controller_claim_protection, controller_cronjob, controller_account_token, controller_token_cleaner, controller_join_token,
+		controller_bootstrap_signer;
 
 /* crd.c: what a client needs to ask for the objects of a definition; NULL when they are not served. */
 const struct resource *crd_resource(struct arena *, const struct informer_obj *definition);
@@ -184,6 +188,7 @@ struct controllers_cfg {
 	struct str root_ca_pem;    /* for kube-root-ca.crt in each namespace */
 	const struct x509_cert *ca_cert; /* sign certificate requests with these; key NULL: sign nothing */
 	const struct x509_key *ca_key;
+	const struct x509_key *sa_key; /* signs the tokens in service accounts' Secrets; NULL: they stay empty */
 	int64_t sign_s;            /* how long such certificates live at most; 0: a year */
 	unsigned node_grace_s;     /* without a heartbeat a node is Unknown after so long; 0: CONTROLLERS_NODE_GRACE_S */
 };

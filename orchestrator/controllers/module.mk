@@ -35,5 +35,6 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/serviceaccount.c \
 	orchestrator/controllers/statefulset-priv.h \
 	orchestrator/controllers/statefulset.c \
-	orchestrator/controllers/statefulset_status.c
+	orchestrator/controllers/statefulset_status.c \
+	orchestrator/controllers/tokens.c
 libcontrollers_a_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)

@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "base/util.h"
 #include "io/loop.h"
+#include "orchestrator/apiserver/join_token.h"
 #include "orchestrator/client/client.h"
 #include "orchestrator/controllers/plan-priv.h"
 #include "orchestrator/controllers/customs.h"
@@ -80,7 +81,7 @@ static const struct controller_row *const rows[] = {
 	&controller_serviceaccount, &controller_root_ca, &controller_podgc, &controller_clusterrole_aggregation,
 	&controller_resourcequota, &controller_csr, &controller_crd,
 	&controller_job, &controller_daemonset, &controller_statefulset, &controller_claim_protection,
-	&controller_cronjob,
+	&controller_cronjob, &controller_account_token, &controller_token_cleaner, &controller_join_token, &controller_bootstrap_signer,
 };
 
 struct controllers {
@@ -105,6 +106,13 @@ static const struct {
 #undef X
 };
 
+/* Views of a part of a kind: nobody needs all Secrets here. */
+static const char *const view_selectors[VIEW_N] = {
+	[VIEW_ACCOUNT_TOKENS] = "type=kubernetes.io/service-account-token",
+	[VIEW_BOOTSTRAP_TOKENS] = "type=bootstrap.kubernetes.io/token",
+	[VIEW_JOIN_TOKENS] = "type=" JOIN_TOKEN_TYPE,
+};
+
 const char *view_kind(enum view_id id, const char **ret_api_version)
 {
 	const struct resource *r = resource_find(view_rows[id].group, view_rows[id].version, view_rows[id].plural);
@@ -118,7 +126,7 @@ enum view_id view_of_kind(const char *api_version, const char *kind)
 	const struct resource *r = resource_find_kind(api_version, kind);
 
 	for (int i = 0; r && i < VIEW_N; i++)
-		if (strcmp(r->plural, view_rows[i].plural) == 0 && strcmp(r->group, view_rows[i].group) == 0)
+		if (!view_selectors[i] && strcmp(r->plural, view_rows[i].plural) == 0 && strcmp(r->group, view_rows[i].group) == 0)
 			return (enum view_id)i;
 	return VIEW_N;
 }
@@ -555,7 +563,7 @@ struct controllers *controllers_start(const struct controllers_cfg *cfg)
 	all->cfg = *cfg;
 	list_init(&all->in_flight);
 	for (int i = 0; i < VIEW_N; i++) {
-		struct informer_cfg ic = {.client = cfg->client, .desc = view_rows[i].desc,
+		struct informer_cfg ic = {.client = cfg->client, .desc = view_rows[i].desc, .field_selector = view_selectors[i],
 				.resource = resource_find(view_rows[i].group, view_rows[i].version, view_rows[i].plural)};
 
 		ASSERT(ic.resource != NULL);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "io/x509.h"
 #include "orchestrator/apiserver/apiserver.h"
 #include "orchestrator/client/client.h"
 #include "orchestrator/controllers/controller.h"
@@ -163,14 +164,26 @@ void world_wait(bool (*what)(void), const char *name)
 
 /* --- Start and stop ---------------------------------------------------------------------------------------------- */
 
+static struct x509_key *sa_key;
+
+/* The server's own; what signs tokens in Secrets. */
+static void load_key(const char *dir, struct apiserver_cfg *cfg)
+{
+	struct err e = ERR_INIT;
+
+	if (x509_key_load(cfg->sa_key, &sa_key, &e) < 0)
+		fail_msg("%s", e.text);
+}
+
 int world_start(void **state)
 {
 	static struct controllers_cfg cfg;
 
+	rig_configure = load_key;
 	rig_start();
 	client = apiserver_client(rig_server, rig_loop, "system:kube-controller-manager");
 	cfg = (struct controllers_cfg){.client = client, .loop = rig_loop, .cluster_cidr = "10.244.0.0/16", .root_ca_pem = STR_INIT("a certificate"),
-			.node_grace_s = 3};
+			.node_grace_s = 3, .sa_key = sa_key};
 	controllers = controllers_start(&cfg);
 	scheduler = scheduler_start(rig_loop, client, controllers_view(controllers));
 	return 0;
@@ -194,6 +207,7 @@ int world_stop(void **state)
 	client_close(client, set_flag, &flag);
 	rig_until(&flag);
 	rig_stop();
+	x509_key_free(TAKE(sa_key));
 	return 0;
 }
 
