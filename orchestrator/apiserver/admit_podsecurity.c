@@ -131,6 +131,38 @@ enum step_result admit_pod_security_template(struct api_request *req)
 	return STEP_NEXT;
 }
 
+#define MAX_EXISTING 3000
+
+/* Nothing happens to pods that are there when a stricter level comes. Whoever sets it should hear which could not be made again. */
+static enum step_result look_at_existing(struct api_request *req)
+{
+	struct admission_list pods;
+	struct policy new, old;
+	struct str *lines;
+	enum step_result r;
+	size_t n, checked;
+
+	if (!req->old)
+		return STEP_NEXT;
+	policy_of(&req->arena, req->obj, MODE_ENFORCE, &new);
+	policy_of(&req->arena, req->old, MODE_ENFORCE, &old);
+	if (new.level == PODSECURITY_PRIVILEGED || (strcmp(new.version, old.version) == 0 && new.level <= old.level))
+		return STEP_NEXT;
+	r = admission_objects(req, resource_find("", "v1", "pods"), api_name(req->obj), &pods);
+	if (r != STEP_NEXT)
+		return r;
+	checked = MIN(pods.n, MAX_EXISTING);
+	n = podsecurity_existing(&req->arena, new.level, pods.v, checked, &lines);
+	if (checked < pods.n)
+		api_warn(req, "new PodSecurity enforce level only checked against the first %zu of %zu existing pods", checked, pods.n);
+	if (n > 0)
+		api_warn(req, "existing pods in namespace \"%.*s\" violate the new PodSecurity enforce level \"%s:%s\"", STR_FMT(api_name(req->obj)),
+				new.level_name, new.version);
+	for (size_t i = 0; i < n; i++)
+		api_warn(req, "%.*s", STR_FMT(lines[i]));
+	return STEP_NEXT;
+}
+
 /* The labels themselves: what cannot be understood is refused when it is written, if it is new. */
 enum step_result admit_pod_security_namespace(struct api_request *req)
 {
@@ -151,5 +183,5 @@ enum step_result admit_pod_security_namespace(struct api_request *req)
 		if (version.n > 0 && !str_eq(version, admission_label(req->old, vkey.p)) && !podsecurity_version_valid(version))
 			field_invalid_str(&errs, &vat, version, "must be \"latest\" or \"v1.x\"");
 	}
-	return errs.n > 0 ? api_fail_invalid(req, &errs) : STEP_NEXT;
+	return errs.n > 0 ? api_fail_invalid(req, &errs) : look_at_existing(req);
 }

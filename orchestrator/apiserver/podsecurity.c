@@ -641,7 +641,7 @@ static const struct {
 		{PODSECURITY_RESTRICTED, false, "seccompProfile", check_seccomp_restricted},
 };
 
-struct str podsecurity_check(struct arena *a, enum podsecurity_level level, const struct json *meta, const struct json *spec)
+static struct str findings(struct arena *a, enum podsecurity_level level, const struct json *meta, const struct json *spec, bool details)
 {
 	_cleanup_(buf_fini) struct buf out = BUF_INIT;
 	struct pod p = {.arena = a, .meta = meta, .spec = spec, .detail = BUF_INIT,
@@ -652,9 +652,56 @@ struct str podsecurity_check(struct arena *a, enum podsecurity_level level, cons
 			continue;
 		buf_clear(&p.detail);
 		checks[i].check(&p);
-		if (p.detail.n)
-			buf_printf(&out, "%s%s (%.*s)", out.n ? ", " : "", checks[i].reason, STR_FMT(buf_str(&p.detail)));
+		if (!p.detail.n)
+			continue;
+		buf_printf(&out, "%s%s", out.n ? ", " : "", checks[i].reason);
+		if (details)
+			buf_printf(&out, " (%.*s)", STR_FMT(buf_str(&p.detail)));
 	}
 	buf_fini(&p.detail);
 	return arena_str(a, buf_str(&out));
+}
+
+struct str podsecurity_check(struct arena *a, enum podsecurity_level level, const struct json *meta, const struct json *spec)
+{
+	return findings(a, level, meta, spec, true);
+}
+
+/* --- Pods that are there already ---------------------------------------------------------------------------------- */
+
+/* Pods with the same findings, named after the first of them. */
+struct finding {
+	struct str pod, why;
+	size_t n;
+};
+
+static int by_pod(const void *a, const void *b)
+{
+	return str_cmp(((const struct finding *)a)->pod, ((const struct finding *)b)->pod);
+}
+
+size_t podsecurity_existing(struct arena *a, enum podsecurity_level level, struct json *const *pods, size_t n, struct str **ret)
+{
+	struct finding *f = arena_new_array(a, struct finding, n + 1);
+	size_t n_f = 0, k;
+
+	for (size_t i = 0; i < n; i++) {
+		struct str why = findings(a, level, json_getc(pods[i], "metadata"), json_getc(pods[i], "spec"), false);
+
+		if (why.n == 0)
+			continue;
+		for (k = 0; k < n_f && !str_eq(f[k].why, why); k++)
+			continue;
+		if (k == n_f)
+			f[n_f++] = (struct finding){.pod = json_strp(pods[i], "metadata.name"), .why = why};
+		f[k].n++;
+	}
+	if (n_f > 1)
+		qsort(f, n_f, sizeof(*f), by_pod);
+	*ret = arena_new_array(a, struct str, n_f + 1);
+	for (k = 0; k < n_f; k++)
+		(*ret)[k] = f[k].n == 1 ? arena_sprintf(a, "%.*s: %.*s", STR_FMT(f[k].pod), STR_FMT(f[k].why)) :
+					  arena_sprintf(a, "%.*s (and %zu other pod%s): %.*s", STR_FMT(f[k].pod), f[k].n - 1,
+							  f[k].n > 2 ? "s" : "", STR_FMT(f[k].why));
+	return n_f;
 }

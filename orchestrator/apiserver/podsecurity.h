@@ -26,4 +26,7 @@ bool podsecurity_version_valid(struct str version);
 /* metadata may be NULL (no annotations). */
 struct str podsecurity_check(struct arena *, enum podsecurity_level, const struct json *metadata, const struct json *spec);
 
+/* What the level forbids in pods that exist, in upstream's words: a line for each set of reasons, the pods with it counted. */
+size_t podsecurity_existing(struct arena *, enum podsecurity_level, struct json *const *pods, size_t n, struct str **ret);
+
 #endif

@@ -33,6 +33,7 @@ static struct tls_ctx *tls;
 static struct http_header headers[8];
 static size_t n_headers;
 static const char *media;
+static struct str warnings; /* of the last answer */
 
 static void must(int r, const struct err *e)
 {
@@ -203,10 +204,19 @@ struct str rig_raw(const char *method, const char *path, struct str body, int wa
 	text = arena_str(&rig_arena, buf_str(&w.call.body_in));
 	if (want && w.call.status != want)
 		fail_msg("%s %s: status %d instead of %d: %.*s", method, path, w.call.status, want, STR_FMT(text));
+	warnings = STR("");
+	for (size_t i = 0; i < w.call.response.n; i++)
+		if (str_eqc(w.call.response.h[i].name, "warning"))
+			warnings = arena_sprintf(&rig_arena, "%.*s%.*s\n", STR_FMT(warnings), STR_FMT(w.call.response.h[i].value));
 	http_call_fini(&w.call);
 	n_headers = 0;
 	media = NULL;
 	return text;
+}
+
+struct str rig_warnings(void)
+{
+	return warnings;
 }
 
 struct json *rig_call(const char *method, const char *path, const char *body, int want)

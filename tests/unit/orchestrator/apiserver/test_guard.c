@@ -244,6 +244,38 @@ static void test_pod_security(void **state)
 			"{\"metadata\":{\"name\":\"odd\",\"labels\":{\"pod-security.kubernetes.io/enforce\":\"strict\"}}}", 422);
 }
 
+static void label(const char *ns, const char *level)
+{
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", arena_printf(&rig_arena, "/api/v1/namespaces/%s", ns),
+			arena_printf(&rig_arena, "{\"metadata\":{\"labels\":{\"pod-security.kubernetes.io/enforce\":\"%s\"}}}", level), 200);
+}
+
+/* A stricter level does nothing to pods that are there; who sets it is told which would be refused. */
+static void test_pod_security_existing(void **state)
+{
+	const char *ns = space("settled", "");
+
+	(void)state;
+	rig_call("POST", in(ns, "pods"), POD_OF("c-root", ",\"securityContext\":{\"privileged\":true}"), 201);
+	rig_call("POST", in(ns, "pods"), POD_OF("a-root", ",\"securityContext\":{\"privileged\":true}"), 201);
+	rig_call("POST", in(ns, "pods"), POD_OF("b-root", ",\"securityContext\":{\"privileged\":true}"), 201);
+	rig_call("POST", in(ns, "pods"), POD_OF("plain", ""), 201);
+	label("settled", "baseline");
+	assert_string_equal(arena_cstr(&rig_arena, rig_warnings()),
+			"299 - \"existing pods in namespace \\\"settled\\\" violate the new PodSecurity enforce level \\\"baseline:latest\\\"\"\n"
+			"299 - \"a-root (and 2 other pods): privileged\"\n");
+	/* The same again, or less, is no news. */
+	label("settled", "baseline");
+	assert_int_equal(rig_warnings().n, 0);
+	label("settled", "restricted");
+	assert_true(str_search(rig_warnings(), STR("\"plain: allowPrivilegeEscalation != false, unrestricted capabilities, runAsNonRoot != true, seccompProfile\"")) > 0);
+	label("settled", "baseline");
+	assert_int_equal(rig_warnings().n, 0);
+	label("settled", "privileged");
+	assert_int_equal(rig_warnings().n, 0);
+}
+
 static void test_limit_ranger(void **state)
 {
 	const char *ns = space("limited", "");
@@ -549,6 +581,7 @@ int main(void)
 			cmocka_unit_test(test_node),
 			cmocka_unit_test(test_immortal),
 			cmocka_unit_test(test_pod_security),
+			cmocka_unit_test(test_pod_security_existing),
 			cmocka_unit_test(test_limit_ranger),
 			cmocka_unit_test(test_priority),
 			cmocka_unit_test(test_quota),
