@@ -465,8 +465,9 @@ static int check_config(const struct fieldmanager *fm, const struct json *config
 	why = typed_check(fm->a, fm->type, config);
 	if (why.n == 0)
 		return 0;
-	*ret_why = arena_sprintf(fm->a, "failed to create typed patch object (%.*s/%.*s; %.*s, Kind=%.*s): %.*s",
-			STR_FMT(json_strp(config, "metadata.namespace")), STR_FMT(json_strp(config, "metadata.name")), STR_FMT(version),
+	*ret_why = arena_sprintf(fm->a, "failed to create typed patch object (%.*s/%.*s; %s%.*s, Kind=%.*s): %.*s",
+			STR_FMT(json_strp(config, "metadata.namespace")), STR_FMT(json_strp(config, "metadata.name")),
+			memchr(version.p, '/', version.n) ? "" : "/", STR_FMT(version),
 			STR_FMT(json_strp(config, "kind")), STR_FMT(why));
 	return err_set(e, ERR_INTERNAL, "failed to create typed patch object");
 }

@@ -160,6 +160,7 @@ static const struct kind_fields {
 	{"apps/v1", "ReplicaSet", " status.replicas "},
 	{"batch/v1", "Job", " status.successful "},
 	{"certificates.k8s.io/v1", "CertificateSigningRequest", " spec.signerName "},
+	{"resource.k8s.io/v1", "ResourceSlice", " spec.driver spec.nodeName "},
 };
 
 static bool kind_has(const struct kind_fields *k, struct str field)

@@ -159,8 +159,7 @@ int api_options_parse(const struct api_query *q, struct api_options *o, struct e
 		return -e->code;
 	s = api_query_get(q, "dryRun");
 	if (s.n > 0 && !str_eqc(s, "All"))
-		return err_set(e, ERR_BAD_REQUEST, "dryRun: Unsupported value: \"%.*s\": supported values: \"All\"",
-				STR_FMT(s));
+		o->bad_dry_run = s;
 	o->dry_run = s.n > 0;
 	s = api_query_get(q, "fieldValidation");
 	if (s.n == 0 || str_eqc(s, "Warn"))
@@ -170,10 +169,7 @@ int api_options_parse(const struct api_query *q, struct api_options *o, struct e
 	else if (str_eqc(s, "Ignore"))
 		o->field_validation = FIELDS_IGNORE;
 	else
-		return err_set(e, ERR_BAD_REQUEST,
-				"fieldValidation: Unsupported value: \"%.*s\": supported values: \"\", \"Ignore\", "
-				"\"Strict\", \"Warn\"",
-				STR_FMT(s));
+		o->bad_field_validation = s;
 	return 0;
 }
 

@@ -50,6 +50,7 @@ struct api_options {
 	int64_t timeout_s;                 /* 0 unset */
 	struct str field_manager;
 	enum { FIELDS_WARN, FIELDS_STRICT, FIELDS_IGNORE } field_validation;
+	struct str bad_dry_run, bad_field_validation; /* values that are none: writes are refused (422) */
 	/* DeleteOptions as query parameters. */
 	int64_t grace_period_s; /* -1 unset */
 	struct str propagation_policy;

@@ -7,6 +7,7 @@
 #include "orchestrator/apiserver/managed.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "proto/codec.h"
+#include "proto/field_errs.h"
 #include "proto/json.h"
 #include "proto/resource.h"
 #include "proto/schema.h"
@@ -45,23 +46,22 @@ static struct str content_type(const struct api_request *req)
 	return str_trim(type);
 }
 
-enum step_result api_normalize(struct api_request *req, const struct schema_type *type, struct json **io)
+/* What is wrong with the document, in the arena; {NULL, 0}: nothing. */
+static struct str normalize(struct api_request *req, const struct schema_type *type, struct json **io)
 {
 	_cleanup_(buf_fini) struct buf wire = BUF_INIT, text = BUF_INIT;
 	_cleanup_(freep) struct codec_errs *errs = xmalloc(sizeof(*errs));
 	const struct codec_err *hard;
 	struct err e = ERR_INIT;
-	const char *prefix = arena_printf(&req->arena, "%s in version \"%s\" cannot be handled as a %s", type->kind,
-			type->root ? type->api_version : "v1", type->kind);
 
 	codec_errs_init(errs, &req->arena);
 	codec_to_wire(&wire, type, *io, errs);
 	hard = codec_errs_hard(errs);
 	if (hard)
-		return api_fail(req, ERR_BAD_REQUEST, "%s: %s", prefix, hard->message);
+		return str_from(hard->message);
 	if (errs->n + req->n_dups > 0 && req->opt.field_validation == FIELDS_STRICT) {
 		codec_errs_strict_message(errs, req->dups, req->n_dups, &text);
-		return api_fail(req, ERR_BAD_REQUEST, "%s: %.*s", prefix, STR_FMT(buf_str(&text)));
+		return arena_str(&req->arena, buf_str(&text));
 	}
 	if (req->opt.field_validation == FIELDS_WARN) {
 		for (size_t i = 0; i < errs->n; i++)
@@ -71,8 +71,44 @@ enum step_result api_normalize(struct api_request *req, const struct schema_type
 	}
 	req->n_dups = 0;
 	if (codec_wire_to_dom(&req->arena, type, arena_str(&req->arena, buf_str(&wire)), NULL, io, &e) < 0)
-		return api_fail(req, ERR_BAD_REQUEST, "%s: %s", prefix, e.text);
-	return STEP_NEXT;
+		return arena_sprintf(&req->arena, "%s", e.text);
+	return STR_NULL;
+}
+
+enum step_result api_normalize(struct api_request *req, const struct schema_type *type, struct json **io)
+{
+	struct str why = normalize(req, type, io);
+
+	return !why.p ? STEP_NEXT
+		      : api_fail(req, ERR_BAD_REQUEST, "%s in version \"%s\" cannot be handled as a %s: %.*s", type->kind,
+					type->root ? type->api_version : "v1", type->kind, STR_FMT(why));
+}
+
+/* Upstream names the patch itself when it is a strategic one, else what it makes of the object; and no object. */
+enum step_result api_normalize_patched(struct api_request *req, const struct schema_type *type, struct json **io)
+{
+	_cleanup_(buf_fini) struct buf value = BUF_INIT, text = BUF_INIT;
+	struct field_path path = field_child(NULL, "patch");
+	struct json *before = *io;
+	struct str why = normalize(req, type, io);
+	struct api_cause *cause;
+	struct field_errs errs;
+
+	if (!why.p)
+		return STEP_NEXT;
+	if (req->patch_type == PATCH_STRATEGIC)
+		json_print_go(&value, req->sent);
+	else
+		json_print(&value, before, JSON_COMPACT);
+	field_errs_init(&errs, &req->arena);
+	field_invalid_str(&errs, &path, buf_str(&value), "%.*s", STR_FMT(why));
+	field_errs_print(&text, &errs);
+	cause = arena_new_of(&req->arena, struct api_cause);
+	*cause = (struct api_cause){STR("FieldValueInvalid"), errs.items[0].message, errs.items[0].field};
+	req->fail.causes = cause;
+	req->fail.n_causes = 1;
+	req->fail.has_details = true;
+	return api_fail(req, ERR_INVALID, " \"\" is invalid: %.*s", STR_FMT(buf_str(&text)));
 }
 
 /* Missing kind and apiVersion are the endpoint's; given ones must be. */
@@ -126,6 +162,22 @@ static int parse_yaml(struct api_request *req, struct json_opts *opts, struct er
 	return rc > 0 ? err_set(e, ERR_BAD_REQUEST, "the body holds more than one document") : rc;
 }
 
+/* The beginning of what was sent, as upstream shows it. */
+static struct str summary(struct api_request *req)
+{
+	_cleanup_(buf_fini) struct buf hex = BUF_INIT;
+	struct str body = req->body, head = str_sub(body, 0, MIN(body.n, (size_t)30));
+	const char *more = body.n > head.n ? " ..." : "";
+
+	if (body.n == 0)
+		return STR("<empty>");
+	if (body.p[0] == '{')
+		return arena_sprintf(&req->arena, "%.*s%s", STR_FMT(head), more);
+	for (size_t i = 0; i < head.n; i++)
+		buf_printf(&hex, "%02x", (unsigned char)head.p[i]);
+	return arena_sprintf(&req->arena, "%.*s%s", STR_FMT(buf_str(&hex)), more);
+}
+
 static enum step_result decode_text(struct api_request *req, const struct schema_type *type, bool yaml, bool lenient)
 {
 	struct json_opts opts = {.max_nodes = BODY_MAX_VALUES};
@@ -135,8 +187,8 @@ static enum step_result decode_text(struct api_request *req, const struct schema
 	if ((yaml ? parse_yaml(req, &opts, &e) : json_parse(&req->arena, req->body, &opts, &req->sent, &e)) < 0)
 		return api_fail(req, e.code == ERR_TOO_LARGE ? ERR_TOO_LARGE : ERR_BAD_REQUEST,
 				"the object provided is unrecognized (must be of type %s): couldn't get version/kind; "
-				"%s parse error: %s",
-				type->kind, yaml ? "yaml" : "json", e.text);
+				"%s parse error: %s (%.*s)",
+				type->kind, yaml ? "yaml" : "json", e.text, STR_FMT(summary(req)));
 	if (!json_is(req->sent, JSON_OBJECT))
 		return api_fail(req, ERR_BAD_REQUEST,
 				"the object provided is unrecognized (must be of type %s): it is not an object", type->kind);

@@ -39,6 +39,8 @@ enum step_result api__decode_delete_options(struct api_request *req)
 		req->sent = json_new_object(a);
 	}
 	o = req->sent;
+	if (api_delete_body_check(req, o) != STEP_NEXT)
+		return STEP_FAIL;
 	if (json_len(json_getc(o, "dryRun")) > 0)
 		req->opt.dry_run = true;
 	if (!json_getc(o, "gracePeriodSeconds") && req->opt.grace_period_s >= 0)

@@ -1,4 +1,5 @@
-/* The options of lists and watches that do not go together, in upstream's words. */
+/* The options of lists, watches and writes that are wrong or do not go together, in upstream's words. */
+#include "base/util.h"
 #include "orchestrator/apiserver/read.h"
 #include "proto/field_errs.h"
 #include "proto/json.h"
@@ -46,9 +47,19 @@ static void check_watch(const struct api_options *o, struct field_errs *errs)
 		field_forbidden(errs, &match_path, "resourceVersionMatch is forbidden when continue is provided");
 }
 
-enum step_result api_list_options_check(struct api_request *req)
+static enum step_result bad_options(struct api_request *req, const char *kind, struct field_errs *errs)
 {
 	_cleanup_(buf_fini) struct buf text = BUF_INIT;
+
+	field_errs_print(&text, errs);
+	req->fail.has_details = true;
+	req->fail.group = STR("meta.k8s.io");
+	req->fail.kind = str_from(kind);
+	return api_fail(req, ERR_INVALID, "%s.meta.k8s.io \"\" is invalid: %.*s", kind, STR_FMT(buf_str(&text)));
+}
+
+enum step_result api_list_options_check(struct api_request *req)
+{
 	struct field_errs errs;
 
 	field_errs_init(&errs, &req->arena);
@@ -56,11 +67,42 @@ enum step_result api_list_options_check(struct api_request *req)
 		check_watch(&req->opt, &errs);
 	else
 		check_list(&req->opt, &errs);
-	if (errs.n == 0)
+	return errs.n == 0 ? STEP_NEXT : bad_options(req, "ListOptions", &errs);
+}
+
+static void bad_dry_run(struct field_errs *errs, struct str value)
+{
+	struct field_path path = field_child(NULL, "dryRun");
+
+	field_err_add(errs, &path, FIELD_NOT_SUPPORTED, "Unsupported value: []string{\"%.*s\"}: supported values: \"All\"", STR_FMT(value));
+}
+
+enum step_result api_write_options_check(struct api_request *req)
+{
+	static const char *const kinds[] = {[API_CREATE] = "CreateOptions", [API_UPDATE] = "UpdateOptions", [API_PATCH] = "PatchOptions",
+			[API_DELETE] = "DeleteOptions", [API_DELETE_COLLECTION] = "DeleteOptions"};
+	static const char *const validations[] = {"", "Ignore", "Strict", "Warn", NULL};
+	struct field_path path = field_child(NULL, "fieldValidation");
+	const char *kind = req->at.verb < ARRAY_LEN(kinds) ? kinds[req->at.verb] : NULL;
+	struct field_errs errs;
+
+	if (!kind || !req->at.is_resource)
 		return STEP_NEXT;
-	field_errs_print(&text, &errs);
-	req->fail.has_details = true;
-	req->fail.group = STR("meta.k8s.io");
-	req->fail.kind = STR("ListOptions");
-	return api_fail(req, ERR_INVALID, "ListOptions.meta.k8s.io \"\" is invalid: %.*s", STR_FMT(buf_str(&text)));
+	field_errs_init(&errs, &req->arena);
+	if (req->opt.bad_dry_run.n > 0)
+		bad_dry_run(&errs, req->opt.bad_dry_run);
+	if (req->opt.bad_field_validation.n > 0 && req->at.verb < API_DELETE)
+		field_not_supported(&errs, &path, req->opt.bad_field_validation, validations);
+	return errs.n == 0 ? STEP_NEXT : bad_options(req, kind, &errs);
+}
+
+enum step_result api_delete_body_check(struct api_request *req, const struct json *options)
+{
+	struct field_errs errs;
+
+	field_errs_init(&errs, &req->arena);
+	JSON_ITEMS (it, json_getc(options, "dryRun"))
+		if (!json_eqc(it, "All") && errs.n == 0)
+			bad_dry_run(&errs, json_str(it));
+	return errs.n == 0 ? STEP_NEXT : bad_options(req, "DeleteOptions", &errs);
 }

@@ -11,6 +11,8 @@
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/audit.h"
 #include "orchestrator/apiserver/authz.h"
+#include "orchestrator/apiserver/read.h"
+#include "orchestrator/apiserver/strategies.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "proto/custom.h"
 #include "proto/resource.h"
@@ -265,6 +267,14 @@ static enum step_result not_allowed(struct api_request *req)
 }
 
 /* Which resource, and whether it takes this verb. Resources without a name of their own take the path's. */
+/* What is passed on to somebody else: the query is for them. */
+static bool is_connect(const struct api_request *req)
+{
+	const struct api_step *p = req->subres ? req->subres->program : NULL;
+
+	return p == strategy_proxy || p == strategy_pod_exec || p == strategy_pod_log;
+}
+
 static enum step_result route(struct api_request *req)
 {
 	struct api_attrs *at = &req->at;
@@ -294,6 +304,8 @@ static enum step_result route(struct api_request *req)
 			return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
 		if (!(sub->verbs & api_verb_bit(at->verb)))
 			return not_allowed(req);
+		if (!is_connect(req) && api_write_options_check(req) != STEP_NEXT)
+			return STEP_FAIL;
 		if (req->subres->program)
 			return api_program(req, req->subres->program);
 	}
@@ -301,6 +313,8 @@ static enum step_result route(struct api_request *req)
 		return not_allowed(req);
 	if (at->sub.n == 0 && at->verb == API_CREATE && at->name.n > 0)
 		return not_allowed(req);
+	if (at->sub.n == 0 && api_write_options_check(req) != STEP_NEXT)
+		return STEP_FAIL;
 	if (req->strat->program)
 		return api_program(req, req->strat->program);
 	/* Only the controllers empty all namespaces at once, before a definition goes. */

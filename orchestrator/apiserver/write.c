@@ -563,7 +563,7 @@ enum step_result api__patch_apply(struct api_request *req)
 	/* A merge may leave anything behind: it must still be an object of this kind. */
 	if (!json_is(patched, JSON_OBJECT))
 		return api_fail(req, ERR_BAD_REQUEST, "the patch does not leave an object");
-	if (api_normalize(req, type, &patched) != STEP_NEXT)
+	if (api_normalize_patched(req, type, &patched) != STEP_NEXT)
 		return STEP_FAIL;
 	return api_take_view(req, patched);
 }

@@ -135,7 +135,7 @@ static void test_apply(void **state)
 	o = patch(CM "/ssa", MERGE, "{\"metadata\":{\"managedFields\":[{}]}}", 200);
 	assert_null(json_getp(o, "metadata.managedFields"));
 	o = patch(CM "/ssa?fieldManager=x", APPLY, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"wrong\":1}", 500);
-	is(o, "message", "failed to create typed patch object (/; v1, Kind=ConfigMap): .wrong: field not declared in schema");
+	is(o, "message", "failed to create typed patch object (/; /v1, Kind=ConfigMap): .wrong: field not declared in schema");
 	is(patch(CM "/ssa?fieldManager=x", APPLY, "{\"apiVersion\":\"v1\",\"kind\":\"Secret\"}", 400), "reason", "BadRequest");
 	/* A name that is not there is made, but not with a uid. */
 	patch(CM "/ssa2?fieldManager=x", APPLY, "{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"uid\":\"u\"}}", 409);
@@ -619,6 +619,51 @@ static void test_finalizers(void **state)
 }
 
 /* The answer is the list of what was selected, as it was; of a dry run too. */
+/* Options with values that are none, and documents that cannot be: upstream's codes and words. */
+static void test_wrong_options(void **state)
+{
+	static const struct {
+		const char *method, *path, *body;
+		int want;
+		const char *message;
+	} rows[] = {
+			{"POST", CM "?dryRun=Some", "{\"metadata\":{\"name\":\"wo\"}}", 422,
+					"CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: []string{\"Some\"}: supported values: \"All\""},
+			{"PUT", CM "/wo?fieldValidation=No", "{}", 422,
+					"UpdateOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"No\": supported values: \"\", "
+					"\"Ignore\", \"Strict\", \"Warn\""},
+			{"DELETE", CM "/wo?dryRun=Some", NULL, 422,
+					"DeleteOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: []string{\"Some\"}: supported values: \"All\""},
+			{"DELETE", CM "/wo", "{\"dryRun\":[\"None\"]}", 422,
+					"DeleteOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: []string{\"None\"}: supported values: \"All\""},
+			{"DELETE", CM "?dryRun=Some", NULL, 422, NULL},
+			{"POST", CM, "{bad", 400,
+					"the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: invalid "
+					"character 'b' looking for beginning of object key string ({bad)"},
+			{"POST", CM, "bad", 400, NULL},
+	};
+	struct json *o;
+
+	(void)state;
+	rig_call("POST", CM, "{\"metadata\":{\"name\":\"wo\"}}", 201);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		o = rig_call(rows[i].method, rows[i].path, rows[i].body, rows[i].want);
+		if (rows[i].message)
+			is(o, "message", rows[i].message);
+	}
+	/* A GET has no such options. */
+	rig_call("GET", CM "/wo?dryRun=Some", NULL, 200);
+	/* A patch that leaves something wrong says so of itself. */
+	o = patch(CM "/wo?fieldValidation=Strict", STRATEGIC, "{\"foo\":{\"a\":1}}", 422);
+	is(o, "message", " \"\" is invalid: patch: Invalid value: \"map[foo:map[a:1]]\": strict decoding error: unknown field \"foo\"");
+	is(json_at(json_getp(o, "details.causes"), 0), "field", "patch");
+	o = patch(CM "/wo?fieldValidation=Strict", MERGE, "{\"foo\":1}", 422);
+	assert_true(str_has_prefix(json_strp(o, "message"), STR(" \"\" is invalid: patch: Invalid value: \"{\\\"kind\\\":\\\"ConfigMap\\\"")));
+	patch(CM "/wo", MERGE, "{\"data\":3}", 422);
+	rig_call("DELETE", CM "/wo", NULL, 200);
+	rig_call("GET", "/apis/resource.k8s.io/v1/resourceslices?fieldSelector=spec.nodeName%3Dx,spec.driver%3Dy", NULL, 200);
+}
+
 /* More than a page of them, a limit, and what is answered. */
 static void test_collection_pages(void **state)
 {
@@ -1091,6 +1136,7 @@ int main(void)
 			cmocka_unit_test(test_pod_resize),
 			cmocka_unit_test(test_collection),
 			cmocka_unit_test(test_collection_pages),
+			cmocka_unit_test(test_wrong_options),
 			cmocka_unit_test(test_tolerations_again),
 			cmocka_unit_test(test_eviction),
 			cmocka_unit_test(test_service),
