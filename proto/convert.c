@@ -170,6 +170,64 @@ static struct json *take_note(struct arena *a, struct json *notes, const char *k
 	return v;
 }
 
+/*
+ * Behaviour is written there as upstream's unversioned struct has it: names begin with capitals, and what is not said is null. It is
+ * read in either spelling.
+ */
+static struct json *behavior_note(struct arena *a, const struct json *behavior)
+{
+	static const char *const ways[][2] = {{"scaleUp", "ScaleUp"}, {"scaleDown", "ScaleDown"}};
+	static const char *const rules[][2] = {{"stabilizationWindowSeconds", "StabilizationWindowSeconds"},
+		{"selectPolicy", "SelectPolicy"}, {"policies", "Policies"}, {"tolerance", "Tolerance"}};
+	static const char *const policy[][2] = {{"type", "Type"}, {"value", "Value"}, {"periodSeconds", "PeriodSeconds"}};
+	struct json *out = json_new_object(a);
+
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		const struct json *from = json_getc(behavior, ways[i][0]);
+		struct json *to = json_is(from, JSON_OBJECT) ? json_new_object(a) : json_new_null(a);
+
+		json_setc(a, out, ways[i][1], to);
+		for (size_t k = 0; k < ARRAY_LEN(rules) && json_is(from, JSON_OBJECT); k++) {
+			struct json *v = json_getc(from, rules[k][0]), *list = json_new_array(a);
+
+			JSON_ITEMS (p, v) {
+				struct json *one = json_new_object(a);
+
+				for (size_t n = 0; n < ARRAY_LEN(policy); n++)
+					if (json_getc(p, policy[n][0]))
+						json_setc(a, one, policy[n][1], json_getc(p, policy[n][0]));
+				json_push(a, list, one);
+			}
+			json_setc(a, to, rules[k][1], json_is(v, JSON_ARRAY) ? list : v ? v : json_new_null(a));
+		}
+	}
+	return out;
+}
+
+static struct json *small_letters(struct arena *a, const struct json *v)
+{
+	struct json *out;
+
+	if (json_is(v, JSON_ARRAY)) {
+		out = json_new_array(a);
+		JSON_ITEMS (it, v)
+			json_push(a, out, small_letters(a, it));
+		return out;
+	}
+	if (!json_is(v, JSON_OBJECT))
+		return json_copy(a, v);
+	out = json_new_object(a);
+	JSON_MEMBERS (m, v) {
+		char *key = arena_cstr(a, m->key);
+
+		if (json_is_null(m->value))
+			continue;
+		key[0] = (char)(key[0] >= 'A' && key[0] <= 'Z' ? key[0] + 'a' - 'A' : key[0]);
+		json_setc(a, out, key, small_letters(a, m->value));
+	}
+	return out;
+}
+
 static void put_note(struct arena *a, struct json *meta, const char *key, const struct json *v)
 {
 	struct json *notes;
@@ -214,7 +272,7 @@ static struct json *hpa_to_stored(struct arena *a, const struct json *obj)
 		json_setc(a, status, "currentMetrics", measured);
 	v = take_note(a, notes, NOTE "behavior", JSON_OBJECT);
 	if (v)
-		json_setc(a, spec, "behavior", v);
+		json_setc(a, spec, "behavior", small_letters(a, v));
 	v = take_note(a, notes, NOTE "conditions", JSON_ARRAY);
 	if (v)
 		json_setc(a, status, "conditions", v);
@@ -248,7 +306,8 @@ static struct json *hpa_from_stored(struct arena *a, const struct json *obj)
 	}
 	put_note(a, meta, NOTE "metrics", rest);
 	put_note(a, meta, NOTE "current-metrics", measured);
-	put_note(a, meta, NOTE "behavior", json_getp(obj, "spec.behavior"));
+	if (json_is(json_getp(obj, "spec.behavior"), JSON_OBJECT))
+		put_note(a, meta, NOTE "behavior", behavior_note(a, json_getp(obj, "spec.behavior")));
 	put_note(a, meta, NOTE "conditions", json_getp(obj, "status.conditions"));
 	json_setc(a, out, "spec", spec);
 	json_setc(a, out, "status", status);

@@ -203,12 +203,24 @@ enum step_result api_fail_too_new(struct api_request *req, uint64_t asked)
 	return STEP_FAIL;
 }
 
+/* One object is no list and a list not one object, and neither is made of the other. */
+static enum step_result wrong_form(struct api_request *req, const char *asked, const char *is, const char *suffix)
+{
+	struct str group, rest;
+
+	str_cut(str_from(req->res->group[0] ? req->res->group : "core"), '.', &group, &rest);
+	return api_fail(req, ERR_NOT_ACCEPTABLE, "you requested %s, but the requested object is %s list (*%.*s.%s%s)", asked, is,
+			STR_FMT(group), req->res->kind, suffix);
+}
+
 enum step_result api__get(struct api_request *req)
 {
 	struct str key = storage_key(&req->arena, req->res, req->at.ns, req->at.name), raw;
 	struct err e = ERR_INIT;
 	uint64_t rv;
 
+	if (req->accept.as == AS_PARTIAL_LIST)
+		return wrong_form(req, "PartialObjectMetadataList", "not a", "");
 	if (storage_load_as(req->srv->store, &req->arena, req->res, key, convert_conversions(req->conv), &raw, &rv, &e) < 0)
 		return e.code == ERR_NOT_FOUND ? api_fail_not_found(req, req->res, req->at.name) : api_fail_unread(req, &e);
 	if (req->subres && req->subres->to_view) {
@@ -446,7 +458,10 @@ static enum step_result list_out_begin(struct list_out *o, struct api_request *r
 {
 	*o = (struct list_out){.req = req, .items = BUF_INIT, .first = true, .now = clock_wall_s()};
 	if (!table_include_parse(api_query_get(&req->query, "includeObject"), &o->include))
-		return api_fail(req, ERR_BAD_REQUEST, "includeObject must be None, Metadata or Object");
+		return api_fail(req, ERR_BAD_REQUEST, "unrecognized includeObject value: \"%.*s\"",
+				STR_FMT(api_query_get(&req->query, "includeObject")));
+	if (req->accept.as == AS_PARTIAL && req->at.verb == API_LIST)
+		return wrong_form(req, "PartialObjectMetadata", "a", "List");
 	o->type = req->accept.as == AS_PARTIAL || req->accept.as == AS_PARTIAL_LIST ?
 				 schema_type_find("meta.v1.PartialObjectMetadata") : resource_type(req->res);
 	if (req->accept.as == AS_TABLE)

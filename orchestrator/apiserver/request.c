@@ -311,7 +311,10 @@ static enum step_result route(struct api_request *req)
 	}
 	if (at->sub.n == 0 && !(req->res->verbs & api_verb_bit(at->verb)))
 		return not_allowed(req);
+	/* POST is for the collection, PUT and PATCH for one object. */
 	if (at->sub.n == 0 && at->verb == API_CREATE && at->name.n > 0)
+		return not_allowed(req);
+	if ((at->verb == API_UPDATE || at->verb == API_PATCH) && at->name.n == 0)
 		return not_allowed(req);
 	if (at->sub.n == 0 && api_write_options_check(req) != STEP_NEXT)
 		return STEP_FAIL;

@@ -125,7 +125,7 @@ static const struct api_strategy strategies[] = {
 		{.group = "", .plural = "bindings", .program = strategy_bindings},
 		{.group = "events.k8s.io", .plural = "events", .no_generation = true, .no_status = true,
 				.create_on_update = true, .ttl = event_ttl},
-		{.group = "apps", .plural = "deployments", .counts_annotations = true},
+		{.group = "apps", .plural = "deployments", .counts_annotations = true, .status_keeps_labels = true},
 		{.group = "apps", .plural = "controllerrevisions", .no_generation = true, .no_status = true},
 		{.group = "discovery.k8s.io", .plural = "endpointslices", .no_status = true, .create_on_update = true},
 		{.group = "coordination.k8s.io", .plural = "leases", .no_generation = true, .create_on_update = true},
@@ -143,9 +143,9 @@ static const struct api_strategy strategies[] = {
 				.prepare_create = strategy_csr_create, .prepare_update = strategy_csr_update,
 				.check = strategy_csr_check},
 		{.group = "batch", .plural = "cronjobs", .check = strategy_cron_job_check},
-		{.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions",
+		{.group = "apiextensions.k8s.io", .plural = "customresourcedefinitions", .status_keeps_meta = true,
 				.admit = strategy_crd_admit, .marked = strategy_crd_marked, .finalizer = STRATEGY_CRD_FINALIZER},
-		{.group = "apiregistration.k8s.io", .plural = "apiservices", .no_generation = true,
+		{.group = "apiregistration.k8s.io", .plural = "apiservices", .no_generation = true, .status_keeps_meta = true,
 				.prepare_create = strategy_api_service_create},
 		{.group = "networking.k8s.io", .plural = "ipaddresses", .no_generation = true},
 		{.group = "networking.k8s.io", .plural = "servicecidrs", .no_generation = true},
@@ -153,7 +153,8 @@ static const struct api_strategy strategies[] = {
 		{.group = "storage.k8s.io", .plural = "csidrivers", .late_generation = true, .return_deleted = true},
 		{.group = "storage.k8s.io", .plural = "csinodes", .no_generation = true, .return_deleted = true},
 		{.group = "storage.k8s.io", .plural = "csistoragecapacities", .no_generation = true, .return_deleted = true},
-		{.group = "storage.k8s.io", .plural = "volumeattachments", .no_generation = true, .return_deleted = true},
+		{.group = "storage.k8s.io", .plural = "volumeattachments", .no_generation = true, .return_deleted = true,
+				.status_keeps_meta = true},
 		{.group = "storage.k8s.io", .plural = "volumeattributesclasses", .no_generation = true,
 				.return_deleted = true},
 		{.group = "node.k8s.io", .plural = "runtimeclasses", .no_generation = true},
@@ -166,10 +167,14 @@ static const struct api_strategy strategies[] = {
 		{.group = "rbac.authorization.k8s.io", .plural = "clusterrolebindings", .no_generation = true,
 				.create_on_update = true, .check = strategy_binding_check},
 		{.group = "resource.k8s.io", .plural = "deviceclasses", .return_deleted = true},
-		{.group = "resource.k8s.io", .plural = "resourceclaims", .no_generation = true, .return_deleted = true},
+		{.group = "resource.k8s.io", .plural = "resourceclaims", .no_generation = true, .return_deleted = true,
+				.status_keeps_meta = true},
 		{.group = "resource.k8s.io", .plural = "resourceclaimtemplates", .no_generation = true,
 				.return_deleted = true},
 		{.group = "resource.k8s.io", .plural = "resourceslices", .return_deleted = true},
+		{.group = "flowcontrol.apiserver.k8s.io", .plural = "flowschemas", .status_keeps_meta = true},
+		{.group = "flowcontrol.apiserver.k8s.io", .plural = "prioritylevelconfigurations", .status_keeps_meta = true},
+		{.group = "admissionregistration.k8s.io", .plural = "validatingadmissionpolicies", .status_keeps_meta = true},
 		{.group = "", .plural = "componentstatuses", .program = strategy_component_statuses},
 		{.group = "metrics.k8s.io", .plural = "nodes", .program = strategy_metrics},
 		{.group = "metrics.k8s.io", .plural = "pods", .program = strategy_metrics},
@@ -182,12 +187,13 @@ static const struct api_strategy strategies[] = {
 };
 static const struct api_strategy by_default = {.group = NULL};
 /* Custom resources without the status subresource. */
+static const struct api_strategy custom_with_status = {.group = NULL, .status_keeps_meta = true};
 static const struct api_strategy custom_plain = {.group = NULL, .no_status = true};
 
 const struct api_strategy *api_strategy_find(const struct resource *res)
 {
 	if (res->custom)
-		return res->custom->has_status ? &by_default : &custom_plain;
+		return res->custom->has_status ? &custom_with_status : &custom_plain;
 	for (size_t i = 0; i < ARRAY_LEN(strategies); i++)
 		if (strcmp(strategies[i].plural, res->plural) == 0 && strcmp(strategies[i].group, res->group) == 0)
 			return &strategies[i];
@@ -207,7 +213,13 @@ static enum step_result status_from_view(struct api_request *req, struct json *v
 
 	req->obj = json_copy(&req->arena, req->old);
 	owners = json_getp(req->obj, "metadata.ownerReferences");
-	if (json_str(json_getc(meta, "resourceVersion")).n > 0) {
+	if (json_str(json_getc(meta, "resourceVersion")).n > 0 && !req->strat->status_keeps_meta) {
+		struct json *labels = json_getp(req->obj, "metadata.labels");
+
+		if (labels && req->strat->status_keeps_labels)
+			json_setc(&req->arena, meta, "labels", labels);
+		else if (req->strat->status_keeps_labels)
+			json_delc(meta, "labels");
 		json_setc(&req->arena, req->obj, "metadata", meta);
 		if (owners)
 			json_setc(&req->arena, meta, "ownerReferences", owners);

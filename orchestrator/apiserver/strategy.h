@@ -20,6 +20,8 @@ struct api_strategy {
 	bool late_generation;  /* it begins with the first change */
 	bool counts_annotations; /* a change of annotations counts as one of the spec */
 	bool no_status;        /* `status` is part of the object: no reset on create, no separation on update */
+	bool status_keeps_labels; /* the status subresource does not take labels */
+	bool status_keeps_meta;   /* nor anything else of the metadata */
 	bool create_on_update; /* PUT of a missing object makes it */
 	bool return_deleted;   /* DELETE answers with the object, not with a Status */
 	/* What a second delete is told while the first still waits (409); NULL: it is let through. */

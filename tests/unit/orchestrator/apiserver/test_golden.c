@@ -227,6 +227,11 @@ static void test_versions(void **state)
 			"[{\"type\":\"Pods\",\"pods\":{\"metricName\":\"qps\",\"selector\":{\"matchLabels\":{\"a\":\"b\"}},"
 			"\"targetAverageValue\":\"5\"}},{\"type\":\"Object\",\"object\":{\"target\":{\"kind\":\"Service\",\"name\":\"s\"},"
 			"\"metricName\":\"hits\",\"targetValue\":\"7\"}}]");
+	assert_string_equal(json_cstr(json_getc(json_getp(v1, "metadata.annotations"), "autoscaling.alpha.kubernetes.io/behavior")),
+			"{\"ScaleUp\":{\"StabilizationWindowSeconds\":0,\"SelectPolicy\":\"Max\",\"Policies\":[{\"Type\":\"Pods\",\"Value\":4,"
+			"\"PeriodSeconds\":15},{\"Type\":\"Percent\",\"Value\":100,\"PeriodSeconds\":15}],\"Tolerance\":null},\"ScaleDown\":{"
+			"\"StabilizationWindowSeconds\":null,\"SelectPolicy\":\"Min\",\"Policies\":[{\"Type\":\"Percent\",\"Value\":100,"
+			"\"PeriodSeconds\":15}],\"Tolerance\":null}}");
 	/* Written back in the old version with another number. */
 	json_setp(&rig_arena, v1, "spec.maxReplicas", json_new_int(&rig_arena, 10));
 	rig_call("PUT", HPA1 "/both", text(v1), 200);

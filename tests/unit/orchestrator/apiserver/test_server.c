@@ -641,6 +641,9 @@ static void test_wrong_options(void **state)
 					"the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: invalid "
 					"character 'b' looking for beginning of object key string ({bad)"},
 			{"POST", CM, "bad", 400, NULL},
+			{"PUT", CM, "{}", 405, NULL},
+			{"PATCH", CM, "{}", 405, NULL},
+			{"POST", CM "/wo", "{}", 405, NULL},
 	};
 	struct json *o;
 
@@ -662,6 +665,33 @@ static void test_wrong_options(void **state)
 	patch(CM "/wo", MERGE, "{\"data\":3}", 422);
 	rig_call("DELETE", CM "/wo", NULL, 200);
 	rig_call("GET", "/apis/resource.k8s.io/v1/resourceslices?fieldSelector=spec.nodeName%3Dx,spec.driver%3Dy", NULL, 200);
+}
+
+/* One object is no list, a list is not one object; a status takes no labels where upstream's does not. */
+static void test_forms_and_status(void **state)
+{
+	static const char deployments[] = "/apis/apps/v1/namespaces/default/deployments";
+	struct json *o;
+
+	(void)state;
+	rig_call("POST", deployments, "{\"metadata\":{\"name\":\"fs\",\"labels\":{\"a\":\"b\"}},\"spec\":{\"replicas\":0,\"selector\":{\"matchLabels\":{\"a\":"
+			"\"b\"}},\"template\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}", 201);
+	o = patch("/apis/apps/v1/namespaces/default/deployments/fs/status", MERGE,
+			"{\"metadata\":{\"labels\":{\"c\":\"d\"},\"annotations\":{\"e\":\"f\"}},\"status\":{\"replicas\":5}}", 200);
+	assert_int_equal(json_i64_or(json_getp(o, "status.replicas"), 0), 5);
+	assert_null(json_getp(o, "metadata.labels.c"));
+	is(o, "metadata.labels.a", "b");
+	is(o, "metadata.annotations.e", "f");
+	rig_header("Accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1");
+	o = rig_call("GET", "/apis/apps/v1/namespaces/default/deployments/fs", NULL, 406);
+	is(o, "message", "you requested PartialObjectMetadataList, but the requested object is not a list (*apps.Deployment)");
+	rig_header("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+	o = rig_call("GET", deployments, NULL, 406);
+	is(o, "message", "you requested PartialObjectMetadata, but the requested object is a list (*apps.DeploymentList)");
+	rig_header("Accept", "application/json;as=Table;g=meta.k8s.io;v=v1");
+	o = rig_call("GET", "/apis/apps/v1/namespaces/default/deployments?includeObject=All", NULL, 400);
+	is(o, "message", "unrecognized includeObject value: \"All\"");
+	rig_call("DELETE", "/apis/apps/v1/namespaces/default/deployments/fs", NULL, 200);
 }
 
 /* More than a page of them, a limit, and what is answered. */
@@ -1137,6 +1167,7 @@ int main(void)
 			cmocka_unit_test(test_collection),
 			cmocka_unit_test(test_collection_pages),
 			cmocka_unit_test(test_wrong_options),
+			cmocka_unit_test(test_forms_and_status),
 			cmocka_unit_test(test_tolerations_again),
 			cmocka_unit_test(test_eviction),
 			cmocka_unit_test(test_service),
