@@ -23,10 +23,11 @@ struct control {
 	struct loop *loop;
 	struct loop_msg start_msg, stop_msg;
 	struct kv_role_watch role;
+	struct loop_timer wait;
 	enum state state;
 	bool leads, ending, renewed; /* renewed: `next` is to be taken up */
 	struct pki_ca ca, next;
-	struct client *client;
+	struct client *client, *scheduler_client; /* each with the user that upstream has */
 	struct controllers *controllers;
 	struct scheduler *scheduler;
 };
@@ -38,6 +39,9 @@ struct reload {
 	struct pki_ca ca;
 };
 
+/* The API of this server is looked at this often until it is ready. */
+#define READY_MS 10
+
 static void step(struct control *c);
 
 static void start_all(struct control *c)
@@ -48,7 +52,8 @@ static void start_all(struct control *c)
 	c->client = apiserver_client(c->cfg.api, c->loop, "system:kube-controller-manager");
 	cfg.client = c->client;
 	c->controllers = controllers_start(&cfg);
-	c->scheduler = scheduler_start(c->loop, c->client, controllers_view(c->controllers));
+	c->scheduler_client = apiserver_client(c->cfg.api, c->loop, "system:kube-scheduler");
+	c->scheduler = scheduler_start(c->loop, c->scheduler_client, controllers_view(c->controllers));
 	c->state = RUNNING;
 	log_info("control", "leading: controllers and scheduler run");
 }
@@ -69,11 +74,23 @@ static void controllers_stopped(void *arg)
 	client_close(c->client, client_closed, c);
 }
 
-static void scheduler_stopped(void *arg)
+static void scheduler_client_closed(void *arg)
 {
 	struct control *c = arg;
 
 	controllers_stop(c->controllers, controllers_stopped, c);
+}
+
+static void scheduler_stopped(void *arg)
+{
+	struct control *c = arg;
+
+	client_close(c->scheduler_client, scheduler_client_closed, c);
+}
+
+static void look_again(struct loop_timer *t)
+{
+	step(container_of(t, struct control, wait));
 }
 
 static void step(struct control *c)
@@ -86,6 +103,9 @@ static void step(struct control *c)
 		c->next = (struct pki_ca){0};
 		c->renewed = false;
 		step(c);
+	} else if (c->state == IDLE && want && !apiserver_ready(c->cfg.api)) {
+		/* The controllers' accounts may nothing before their roles are written. */
+		loop_timer_start(&c->wait, c->loop, READY_MS, look_again);
 	} else if (c->state == IDLE && want) {
 		start_all(c);
 	} else if (c->state == RUNNING && !want) {

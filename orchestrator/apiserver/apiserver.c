@@ -281,7 +281,7 @@ static int serve_open(struct apiserver *srv, unsigned i, const char *address, st
 	snprintf(name, sizeof(name), "serve/%u", i);
 	al = loop_context(srv, loop_new(name));
 	al->serves = true;
-	al->authz = authz_state_new(srv->store, al->hub);
+	al->authz = authz_state_new(srv->store, al->hub, true);
 	al->quotas = quota_state_new(srv->store, al->hub);
 	api__custom(al);
 	al->flow = flow_state_new(al, i);

@@ -11,9 +11,9 @@
 
 static struct authz_state *state_of(struct api_request *req)
 {
-	/* A loop of in-process clients: they are trusted themselves, but may ask about others. */
+	/* A loop of in-process clients: they are service accounts, no nodes. */
 	if (!req->al->authz)
-		req->al->authz = authz_state_new(req->srv->store, req->al->hub);
+		req->al->authz = authz_state_new(req->srv->store, req->al->hub, false);
 	return req->al->authz;
 }
 
@@ -108,7 +108,8 @@ enum step_result api__authorize(struct api_request *req)
 	struct authz_answer answer;
 	struct authz_attrs at;
 
-	if (req->local)
+	/* Part of a request that was allowed, or a client that is trusted. */
+	if (req->local && !req->as_account)
 		return STEP_NEXT;
 	at = authz_attrs_of(req);
 	if (authz_check(req, &req->user, &at, req->audit_level > 0, &answer)) {

@@ -38,6 +38,7 @@ struct authz_state {
 	struct node_graph *graph;
 	struct arena arena; /* the watchers' keys */
 	struct source source[N_SOURCES];
+	size_t n_sources; /* pods are the last, and may be left out */
 };
 
 static void load(struct authz_state *st);
@@ -83,7 +84,7 @@ static void on_events(struct watcher *w, int64_t revision, const struct watch_ev
 
 static void stop(struct authz_state *st)
 {
-	for (size_t i = 0; i < N_SOURCES; i++)
+	for (size_t i = 0; i < st->n_sources; i++)
 		watch_stop(&st->source[i].watcher);
 	rbac_index_free(TAKE(st->rbac));
 	node_graph_free(TAKE(st->graph));
@@ -124,14 +125,14 @@ static void load(struct authz_state *st)
 	st->graph = node_graph_new();
 	if (store_view_open(st->store, &v, &e) == 0) {
 		rev = view_revision(v);
-		for (size_t i = 0; i < N_SOURCES; i++)
+		for (size_t i = 0; i < st->n_sources; i++)
 			load_source(&st->source[i], v);
 		store_view_close(v);
 	} else {
 		/* Nothing is known, so nobody is allowed anything by it; the watch from the beginning fills it or calls again. */
 		log_warn("apiserver", "authorization cannot read the store: %s", e.text);
 	}
-	for (size_t i = 0; i < N_SOURCES; i++) {
+	for (size_t i = 0; i < st->n_sources; i++) {
 		struct source *s = &st->source[i];
 
 		s->watcher.key = s->key;
@@ -140,14 +141,15 @@ static void load(struct authz_state *st)
 	}
 }
 
-struct authz_state *authz_state_new(struct store *store, struct watch_hub *hub)
+struct authz_state *authz_state_new(struct store *store, struct watch_hub *hub, bool nodes)
 {
 	struct authz_state *st = xcalloc(1, sizeof(*st));
 
 	st->store = store;
+	st->n_sources = nodes ? N_SOURCES : N_SOURCES - 1;
 	st->hub = hub;
 	arena_init(&st->arena);
-	for (size_t i = 0; i < N_SOURCES; i++) {
+	for (size_t i = 0; i < st->n_sources; i++) {
 		struct source *s = &st->source[i];
 
 		s->state = st;

@@ -8,14 +8,16 @@
 #ifndef ORCHESTRATOR_APISERVER_AUTHZ_STATE_H
 #define ORCHESTRATOR_APISERVER_AUTHZ_STATE_H
 
+#include <stdbool.h>
+
 struct authz_state;
 struct node_graph;
 struct rbac_index;
 struct store;
 struct watch_hub;
 
-/* On the hub's loop, or before it runs. */
-struct authz_state *authz_state_new(struct store *, struct watch_hub *);
+/* On the hub's loop, or before it runs. Without `nodes` the graph stays empty, and nodes are told by their roles alone. */
+struct authz_state *authz_state_new(struct store *, struct watch_hub *, bool nodes);
 void authz_state_free(struct authz_state *);
 const struct rbac_index *authz_state_rbac(const struct authz_state *);
 const struct node_graph *authz_state_graph(const struct authz_state *);

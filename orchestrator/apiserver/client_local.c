@@ -11,9 +11,12 @@
 
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/paths.h"
 #include "orchestrator/client/client.h"
 #include "proto/pb.h"
 #include "proto/resource.h"
+
+#define ACCOUNT "system:serviceaccount:kube-system:"
 
 struct local_client {
 	struct client client;
@@ -35,7 +38,7 @@ struct local_call {
 	struct loop_timer timer;    /* the start, then the deadline; the stop of a watch */
 	struct list link;
 	struct arena arena;
-	struct http_header headers[2];
+	struct http_header headers[3];
 	struct str method, target, body;
 	size_t n_headers;
 	bool silent; /* a watch that was stopped: no more events */
@@ -258,6 +261,13 @@ static struct str delete_options(struct local_call *c, const struct client_req *
 	return arena_str(a, buf_str(&b));
 }
 
+static const char *agent_name(const struct local_client *lc)
+{
+	const char *colon = strrchr(lc->name, ':');
+
+	return colon ? colon + 1 : lc->name;
+}
+
 static void build(struct local_call *c, struct client_req *r)
 {
 	static const char *const methods[] = {
@@ -287,6 +297,20 @@ static void build(struct local_call *c, struct client_req *r)
 	}
 	if (r->accept)
 		header(c, "accept", r->accept);
+	/* As upstream's controllers call themselves: its first word is the manager in managedFields. */
+	header(c, "user-agent", arena_printf(&c->arena, "%s/" API_GIT_VERSION "%s%s", agent_name(c->lc), r->account ? "/" ACCOUNT : "",
+				r->account ? r->account : ""));
+}
+
+/* What authentication would make of the account's token. */
+static struct api_user account_user(struct arena *a, const char *account)
+{
+	struct api_user u = {.name = arena_sprintf(a, ACCOUNT "%s", account), .groups = arena_new_array(a, struct str, 3), .method = "local"};
+
+	u.groups[u.n_groups++] = STR("system:serviceaccounts");
+	u.groups[u.n_groups++] = STR("system:serviceaccounts:kube-system");
+	u.groups[u.n_groups++] = STR("system:authenticated");
+	return u;
 }
 
 static void local_start(struct local_call *c)
@@ -295,7 +319,8 @@ static void local_start(struct local_call *c)
 
 	c->req = req;
 	req->local = true;
-	req->user = c->lc->user;
+	req->as_account = c->creq && c->creq->account;
+	req->user = req->as_account ? account_user(&req->arena, c->creq->account) : c->lc->user;
 	req->method = c->method;
 	req->target = c->target;
 	req->headers = (struct http_headers){c->headers, c->n_headers};

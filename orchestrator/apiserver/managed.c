@@ -27,12 +27,6 @@ static struct str manager_name(struct api_request *req)
 
 	if (req->opt.field_manager.n > 0)
 		return req->opt.field_manager;
-	/* Who works in this process is known by its user: system:kube-scheduler. */
-	if (agent.n == 0 && req->local) {
-		ptrdiff_t colon = str_rfind(req->user.name, ':');
-
-		return str_skip(req->user.name, (size_t)(colon + 1));
-	}
 	str_cut(agent, '/', &name, &rest);
 	return arena_str(&req->arena, str_sub(name, 0, MIN(name.n, MANAGER_MAX)));
 }

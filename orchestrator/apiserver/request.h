@@ -146,6 +146,7 @@ struct api_request {
 	const struct x509_info *peer; /* verified client certificate, or NULL */
 	bool bad_peer;                /* it sent a certificate that does not verify */
 	bool local;                   /* user is set already; body and answer may be plain protobuf */
+	bool as_account;              /* local, but to be authorized: a controller's service account */
 
 	struct arena arena;
 	/* What it is. */

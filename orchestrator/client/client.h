@@ -75,6 +75,8 @@ struct client_req {
 	const char *continue_token; /* LIST */
 	int64_t limit;              /* LIST; 0: all */
 	const char *field_manager;
+	/* In process only: the service account of kube-system as which it is done, "job-controller"; NULL: the client's user. */
+	const char *account;
 	const char *propagation_policy;  /* DELETE: "Orphan", "Background", "Foreground" */
 	int64_t grace_period_seconds;    /* DELETE; -1 (as initialised): not given */
 	const char *precondition_uid;    /* DELETE */

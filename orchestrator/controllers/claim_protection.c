@@ -58,6 +58,7 @@ static void map_pod(struct enqueue *q, const struct view *v, const struct inform
 
 const struct controller_row controller_claim_protection = {
 	.name = "persistentvolumeclaim-protection-controller",
+	.account = "pvc-protection-controller",
 	.watches = {{VIEW_CLAIMS, map_self}, {VIEW_PODS, map_pod}},
 	.reconcile = reconcile_claim,
 };

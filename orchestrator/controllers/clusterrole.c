@@ -86,6 +86,7 @@ static void map_role(struct enqueue *q, const struct view *v, const struct infor
 
 const struct controller_row controller_clusterrole_aggregation = {
 	.name = "clusterrole-aggregation-controller",
+	.account = "clusterrole-aggregation-controller",
 	.watches = {{VIEW_CLUSTERROLES, map_role}},
 	.reconcile = reconcile,
 };

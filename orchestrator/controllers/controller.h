@@ -33,6 +33,7 @@
 
 struct client;
 struct controllers;
+struct json;
 struct x509_cert;
 struct x509_key;
 struct loop;
@@ -128,10 +129,14 @@ void plan_expect_absent(struct reconcile *, enum view_id, const char *ns, const 
 /* A core/v1 Event about an object of this kind. type: "Normal" or "Warning". Best effort: its failure is only logged. */
 void plan_event(struct reconcile *, enum view_id, const struct informer_obj *about, const char *type, const char *reason,
 		const char *fmt, ...) __attribute__((format(printf, 6, 7)));
-/* Of any resource, by name: delete it; change its metadata by a merge patch that names the version it was made from. */
+/* Of any resource, by name: delete it. */
 void plan_delete_of(struct reconcile *, const struct resource *, const struct informer_obj *, const char *propagation);
-void plan_patch(struct reconcile *, const struct resource *, const struct informer_obj *, struct str merge_patch);
+/* A list of the object's metadata ("finalizers") becomes this one. Of a view's kind (resource NULL), or of any (VIEW_N). */
+void plan_patch_list(struct reconcile *, enum view_id, const struct resource *, const struct informer_obj *, const char *key,
+		struct json *list);
 void plan_expect_absent_of(struct reconcile *, const struct resource *, const char *ns, const char *name, const char *uid);
+/* The last action is another account's: what upstream has in a controller of its own. */
+void plan_as(struct reconcile *, const char *account);
 /* Actions after this wait until those before have succeeded; within a stage they run side by side. */
 void plan_stage(struct reconcile *);
 /* Come again after ms even if nothing changes; the smallest wish counts. */
@@ -156,6 +161,7 @@ void map_owner(struct enqueue *, const struct informer_obj *, const char *kind);
 
 struct controller_row {
 	const char *name;
+	const char *account; /* of kube-system, as upstream calls it; NULL: the client's user */
 	struct {
 		enum view_id view;
 		controller_map_fn *map; /* NULL ends the list */
@@ -204,6 +210,8 @@ struct view *controllers_view(struct controllers *);
 
 /* ownerReferences entry with controller and blockOwnerDeletion set. */
 void owner_set(struct arena *, void *msg, const struct informer_obj *owner, const char *api_version, const char *kind);
+/* For plan_patch_list, "ownerReferences". */
+struct json *owner_json(struct arena *, const Meta__OwnerReference *);
 /* The controlling owner's reference, or NULL. */
 const Meta__OwnerReference *owner_of(const Meta__ObjectMeta *);
 bool owner_is(const Meta__ObjectMeta *, const struct informer_obj *owner);

@@ -197,6 +197,7 @@ static void map_job(struct enqueue *q, const struct view *v, const struct inform
 
 const struct controller_row controller_cronjob = {
 	.name = "cronjob-controller",
+	.account = "cronjob-controller",
 	.watches = {{VIEW_CRONJOBS, map_self}, {VIEW_JOBS, map_job}},
 	.reconcile = reconcile_cronjob,
 };

@@ -102,6 +102,7 @@ static void reconcile(struct reconcile *r)
 
 const struct controller_row controller_csr = {
 	.name = "csrsigning-controller",
+	.account = "certificate-controller",
 	.watches = {{VIEW_CSRS, map_self}},
 	.reconcile = reconcile,
 };

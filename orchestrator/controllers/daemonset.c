@@ -447,6 +447,7 @@ static void map_revision(struct enqueue *q, const struct view *v, const struct i
 
 const struct controller_row controller_daemonset = {
 	.name = "daemonset-controller",
+	.account = "daemon-set-controller",
 	.watches = {{VIEW_DAEMONSETS, map_self}, {VIEW_PODS, map_pod}, {VIEW_NODES, map_node}, {VIEW_REVISIONS, map_revision}},
 	.reconcile = reconcile_daemonset,
 };

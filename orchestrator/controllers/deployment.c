@@ -453,6 +453,7 @@ static void map_pod(struct enqueue *q, const struct view *v, const struct inform
 
 const struct controller_row controller_deployment = {
 	.name = "deployment-controller",
+	.account = "deployment-controller",
 	.watches = {{VIEW_DEPLOYMENTS, map_self}, {VIEW_REPLICASETS, map_set}, {VIEW_PODS, map_pod}},
 	.reconcile = reconcile_deployment,
 };

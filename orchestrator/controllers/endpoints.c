@@ -125,6 +125,7 @@ static void reconcile_endpoints(struct reconcile *r)
 
 const struct controller_row controller_endpoints = {
 	.name = "endpoints-controller",
+	.account = "endpoint-controller",
 	.watches = {{VIEW_SERVICES, map_self}, {VIEW_PODS, map_pod_to_services}, {VIEW_ENDPOINTS, map_self}},
 	.reconcile = reconcile_endpoints,
 };

@@ -172,6 +172,7 @@ static void map_slice(struct enqueue *q, const struct view *v, const struct info
 
 const struct controller_row controller_endpointslice = {
 	.name = "endpointslice-controller",
+	.account = "endpointslice-controller",
 	.watches = {{VIEW_SERVICES, map_self}, {VIEW_PODS, map_pod_to_services}, {VIEW_ENDPOINTSLICES, map_slice}},
 	.reconcile = reconcile_slices,
 };

@@ -72,32 +72,6 @@ static const struct informer_obj *owner_get(struct reconcile *r, const struct in
 	return owner && pb_streq(owner->meta->uid, ref->uid) ? owner : NULL;
 }
 
-/* {"metadata": {"resourceVersion": what it was, key: list}} */
-static void patch_list(struct reconcile *r, struct source s, const struct informer_obj *o, const char *key, struct json *list)
-{
-	struct json *patch = json_new_object(r->arena), *meta = json_new_object(r->arena);
-
-	json_setc(r->arena, meta, "resourceVersion", json_newc(r->arena, pb_s(o->meta->resource_version)));
-	json_setc(r->arena, meta, key, list);
-	json_setc(r->arena, patch, "metadata", meta);
-	plan_patch(r, s.custom->res, o, json_text(r->arena, patch));
-}
-
-static struct json *reference(struct arena *a, const Meta__OwnerReference *ref)
-{
-	struct json *j = json_new_object(a);
-
-	json_setc(a, j, "apiVersion", json_newc(a, pb_s(ref->api_version)));
-	json_setc(a, j, "kind", json_newc(a, pb_s(ref->kind)));
-	json_setc(a, j, "name", json_newc(a, pb_s(ref->name)));
-	json_setc(a, j, "uid", json_newc(a, pb_s(ref->uid)));
-	if (ref->has_controller)
-		json_setc(a, j, "controller", json_new_bool(a, ref->controller));
-	if (ref->has_block_owner_deletion)
-		json_setc(a, j, "blockOwnerDeletion", json_new_bool(a, ref->block_owner_deletion));
-	return j;
-}
-
 /* The object without its references to the owners in `gone`. */
 static void drop_refs(struct reconcile *r, struct source s, const struct informer_obj *o, const char *const *gone, size_t n_gone)
 {
@@ -108,8 +82,8 @@ static void drop_refs(struct reconcile *r, struct source s, const struct informe
 	if (s.custom) {
 		for (size_t i = 0; i < o->meta->n_owner_references; i++)
 			if (!pb_has_str(gone, n_gone, pb_s(o->meta->owner_references[i]->uid)))
-				json_push(r->arena, left, reference(r->arena, o->meta->owner_references[i]));
-		patch_list(r, s, o, "ownerReferences", left);
+				json_push(r->arena, left, owner_json(r->arena, o->meta->owner_references[i]));
+		plan_patch_list(r, VIEW_N, s.custom->res, o, "ownerReferences", left);
 		return;
 	}
 	copy = pb_copy(r->arena, o->msg);
@@ -130,7 +104,7 @@ static void remove_finalizer(struct reconcile *r, struct source s, const struct 
 		for (size_t i = 0; i < o->meta->n_finalizers; i++)
 			if (!pb_streq(o->meta->finalizers[i], name))
 				json_push(r->arena, left, json_newc(r->arena, o->meta->finalizers[i]));
-		patch_list(r, s, o, "finalizers", left);
+		plan_patch_list(r, VIEW_N, s.custom->res, o, "finalizers", left);
 		return;
 	}
 	copy = pb_copy(r->arena, o->msg);
@@ -319,6 +293,7 @@ void map_custom(struct enqueue *q, const struct view *v, const struct custom_kin
 
 const struct controller_row controller_garbage = {
 	.name = "garbage-collector-controller",
+	.account = "generic-garbage-collector",
 	.watches = {{VIEW_PODS, map_any}, {VIEW_REPLICASETS, map_any}, {VIEW_DEPLOYMENTS, map_any}, {VIEW_SERVICES, map_any},
 			{VIEW_ENDPOINTS, map_any}, {VIEW_ENDPOINTSLICES, map_any}, {VIEW_CONFIGMAPS, map_any},
 			{VIEW_SERVICEACCOUNTS, map_any}, {VIEW_LEASES, map_any}, {VIEW_NODES, map_any}, {VIEW_DAEMONSETS, map_any},

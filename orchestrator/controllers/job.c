@@ -242,10 +242,12 @@ static void expire(struct job *j, const Batch__JobCondition *ended)
 	if (!j->spec->has_ttl_seconds_after_finished)
 		return;
 	left = time_s(ended->last_transition_time) + j->spec->ttl_seconds_after_finished - j->r->now_s;
-	if (left > 0)
+	if (left > 0) {
 		plan_again(j->r, (uint64_t)MIN(left, (int64_t)86400) * 1000);
-	else
-		plan_delete(j->r, VIEW_JOBS, j->o, -1, "Foreground");
+		return;
+	}
+	plan_delete(j->r, VIEW_JOBS, j->o, -1, "Foreground");
+	plan_as(j->r, "ttl-after-finished-controller");
 }
 
 static void run(struct job *j)
@@ -333,6 +335,7 @@ static void map_pod(struct enqueue *q, const struct view *v, const struct inform
 
 const struct controller_row controller_job = {
 	.name = "job-controller",
+	.account = "job-controller",
 	.watches = {{VIEW_JOBS, map_self}, {VIEW_PODS, map_pod}},
 	.reconcile = reconcile_job,
 };

@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "orchestrator/controllers/job-priv.h"
 #include "orchestrator/controllers/pods.h"
+#include "proto/json.h"
 #include "proto/pb.h"
 
 #define BACKOFF_FIRST_S 10
@@ -140,12 +141,12 @@ void job_account(struct job *j)
 
 void job_untrack(struct reconcile *r, const struct informer_obj *pod)
 {
-	Core__Pod *copy = pb_copy(r->arena, pod->msg);
+	struct json *left = json_new_array(r->arena);
 
-	for (size_t i = copy->metadata->n_finalizers; i-- > 0;)
-		if (pb_streq(copy->metadata->finalizers[i], JOB_TRACKING))
-			pb_remove(copy->metadata, "finalizers", i);
-	plan_update(r, VIEW_PODS, copy);
+	for (size_t i = 0; i < pod->meta->n_finalizers; i++)
+		if (!pb_streq(pod->meta->finalizers[i], JOB_TRACKING))
+			json_push(r->arena, left, json_newc(r->arena, pod->meta->finalizers[i]));
+	plan_patch_list(r, VIEW_PODS, NULL, pod, "finalizers", left);
 }
 
 /* --- Conditions ---------------------------------------------------------------------------------------- */

@@ -60,6 +60,7 @@ static void map_pod(struct enqueue *q, const struct view *v, const struct inform
 
 const struct controller_row controller_namespace = {
 	.name = "namespace-controller",
+	.account = "namespace-controller",
 	.watches = {{VIEW_NAMESPACES, map_self}, {VIEW_PODS, map_pod}},
 	.reconcile = reconcile_namespace,
 };

@@ -260,6 +260,7 @@ static void map_pod(struct enqueue *q, const struct view *v, const struct inform
 
 const struct controller_row controller_node_lifecycle = {
 	.name = "node-lifecycle-controller",
+	.account = "node-controller",
 	.watches = {{VIEW_NODES, map_self}, {VIEW_LEASES, map_lease}, {VIEW_PODS, map_pod}},
 	.reconcile = reconcile_node,
 };

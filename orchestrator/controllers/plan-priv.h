@@ -15,7 +15,7 @@ struct plan_action {
 	enum view_id view;
 	const struct resource *resource; /* NULL: the view's */
 	unsigned stage;
-	const char *ns, *name, *sub;
+	const char *ns, *name, *sub, *account; /* account NULL: the controller's */
 	const void *msg;
 	const char *key, *uid, *propagation; /* delete */
 	struct str patch;

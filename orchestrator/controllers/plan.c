@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "orchestrator/controllers/plan-priv.h"
 #include "proto/core.pb-c.h"
+#include "proto/json.h"
 #include "proto/pb.h"
 #include "proto/resource.h"
 
@@ -102,20 +103,46 @@ void plan_delete_of(struct reconcile *r, const struct resource *res, const struc
 	container_of(r->actions.prev, struct plan_action, link)->resource = res;
 }
 
-void plan_patch(struct reconcile *r, const struct resource *res, const struct informer_obj *o, struct str merge_patch)
+/* The patch names the version that it was made from. */
+void plan_patch_list(struct reconcile *r, enum view_id view, const struct resource *res, const struct informer_obj *o, const char *key,
+		struct json *list)
 {
-	struct plan_action *a = add(r, PLAN_PATCH, VIEW_N, NULL);
+	struct plan_action *a = add(r, PLAN_PATCH, view, NULL);
+	struct json *patch = json_new_object(r->arena), *meta = json_new_object(r->arena);
 
+	json_setc(r->arena, meta, "resourceVersion", json_newc(r->arena, pb_s(o->meta->resource_version)));
+	json_setc(r->arena, meta, key, list);
+	json_setc(r->arena, patch, "metadata", meta);
 	a->resource = res;
 	a->ns = o->meta->namespace_ ? arena_strdup(r->arena, o->meta->namespace_) : NULL;
 	a->name = arena_strdup(r->arena, o->meta->name);
-	a->patch = merge_patch;
+	a->patch = json_text(r->arena, patch);
+}
+
+struct json *owner_json(struct arena *a, const Meta__OwnerReference *ref)
+{
+	struct json *j = json_new_object(a);
+
+	json_setc(a, j, "apiVersion", json_newc(a, pb_s(ref->api_version)));
+	json_setc(a, j, "kind", json_newc(a, pb_s(ref->kind)));
+	json_setc(a, j, "name", json_newc(a, pb_s(ref->name)));
+	json_setc(a, j, "uid", json_newc(a, pb_s(ref->uid)));
+	if (ref->has_controller)
+		json_setc(a, j, "controller", json_new_bool(a, ref->controller));
+	if (ref->has_block_owner_deletion)
+		json_setc(a, j, "blockOwnerDeletion", json_new_bool(a, ref->block_owner_deletion));
+	return j;
 }
 
 void plan_expect_absent_of(struct reconcile *r, const struct resource *res, const char *ns, const char *name, const char *uid)
 {
 	plan_expect_absent(r, VIEW_N, ns, name, uid);
 	container_of(r->actions.prev, struct plan_action, link)->resource = res;
+}
+
+void plan_as(struct reconcile *r, const char *account)
+{
+	container_of(r->actions.prev, struct plan_action, link)->account = account;
 }
 
 void plan_stage(struct reconcile *r)

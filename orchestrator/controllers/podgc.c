@@ -97,6 +97,7 @@ static void map_node(struct enqueue *q, const struct view *v, const struct infor
 
 const struct controller_row controller_podgc = {
 	.name = "pod-garbage-collector-controller",
+	.account = "pod-garbage-collector",
 	.watches = {{VIEW_PODS, map_pod}, {VIEW_NODES, map_node}},
 	.reconcile = reconcile_podgc,
 };

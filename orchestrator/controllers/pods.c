@@ -5,6 +5,7 @@
 
 #include "base/util.h"
 #include "orchestrator/controllers/controller.h"
+#include "proto/json.h"
 #include "proto/pb.h"
 
 bool pod_is_active(const Core__Pod *p)
@@ -126,19 +127,19 @@ bool pod_adopt_or_release(struct reconcile *r, const struct informer_obj *owner,
 		const char *api_version, const char *kind, const struct informer_obj *o)
 {
 	bool ours = owner_is(o->meta, owner), matches = label_selector_matches(selector, o->meta);
+	struct json *left;
 	Core__Pod *copy;
 
 	if (o->meta->deletion_timestamp != NULL || owner->meta->deletion_timestamp != NULL || ours == matches ||
 			(!ours && owner_of(o->meta) != NULL) || !pod_is_active(o->msg))
 		return ours;
 	copy = pb_copy(r->arena, o->msg);
-	if (matches) {
+	if (matches)
 		owner_set(r->arena, copy, owner, api_version, kind);
-	} else {
-		for (size_t i = copy->metadata->n_owner_references; i-- > 0;)
-			if (pb_streq(copy->metadata->owner_references[i]->uid, owner->meta->uid))
-				pb_remove(copy->metadata, "owner_references", i);
-	}
-	plan_update(r, VIEW_PODS, copy);
+	left = json_new_array(r->arena);
+	for (size_t i = 0; i < copy->metadata->n_owner_references; i++)
+		if (matches || !pb_streq(copy->metadata->owner_references[i]->uid, owner->meta->uid))
+			json_push(r->arena, left, owner_json(r->arena, copy->metadata->owner_references[i]));
+	plan_patch_list(r, VIEW_PODS, NULL, o, "ownerReferences", left);
 	return matches;
 }

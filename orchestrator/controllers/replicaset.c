@@ -147,6 +147,7 @@ static void map_pod(struct enqueue *q, const struct view *v, const struct inform
 
 const struct controller_row controller_replicaset = {
 	.name = "replicaset-controller",
+	.account = "replicaset-controller",
 	.watches = {{VIEW_REPLICASETS, map_self}, {VIEW_PODS, map_pod}},
 	.reconcile = reconcile_replicaset,
 };

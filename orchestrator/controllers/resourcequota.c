@@ -40,6 +40,7 @@ static void map_limits(struct enqueue *q, const struct view *v, const struct inf
 
 const struct controller_row controller_resourcequota = {
 	.name = "resourcequota-controller",
+	.account = "resourcequota-controller",
 	.watches = {{VIEW_RESOURCEQUOTAS, map_limits}},
 	.reconcile = reconcile,
 	.resync_ms = RECOUNT_MS,

@@ -415,7 +415,7 @@ static void action_start(struct work *w, struct plan_action *a)
 	}
 	if (a->op == PLAN_EXPECT_EMPTY)
 		a->req.limit = 1;
-	a->req.field_manager = w->ctl->row->name;
+	a->req.account = a->account ? a->account : w->ctl->row->account;
 	a->req.done = action_done;
 	list_add_tail(&all->in_flight, &a->flight);
 	client_do(all->cfg.client, &a->req);

@@ -67,12 +67,14 @@ static void map_config_map(struct enqueue *q, const struct view *v, const struct
 
 const struct controller_row controller_serviceaccount = {
 	.name = "service-account-controller",
+	.account = "service-account-controller",
 	.watches = {{VIEW_NAMESPACES, map_self}, {VIEW_SERVICEACCOUNTS, map_account}},
 	.reconcile = reconcile_account,
 };
 
 const struct controller_row controller_root_ca = {
 	.name = "root-ca-certificate-publisher",
+	.account = "root-ca-cert-publisher",
 	.watches = {{VIEW_NAMESPACES, map_self}, {VIEW_CONFIGMAPS, map_config_map}},
 	.reconcile = reconcile_root_ca,
 };

@@ -342,6 +342,7 @@ static void map_revision(struct enqueue *q, const struct view *v, const struct i
 
 const struct controller_row controller_statefulset = {
 	.name = "statefulset-controller",
+	.account = "statefulset-controller",
 	.watches = {{VIEW_STATEFULSETS, map_self}, {VIEW_PODS, map_pod}, {VIEW_REVISIONS, map_revision}, {VIEW_CLAIMS, map_revision}},
 	.reconcile = reconcile_statefulset,
 };

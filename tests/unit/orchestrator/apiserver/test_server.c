@@ -1098,6 +1098,25 @@ static void test_local_client(void **state)
 	assert_int_equal(l.req.err.code, ERR_ALREADY_EXISTS);
 	client_req_fini(&l.req);
 
+	/* As a controller's account: what its role grants, and no more. */
+	for (int i = 0; i < 2; i++) {
+		cm->metadata->name = i ? "published" : "refused";
+		client_req_init(&l.req, CLIENT_CREATE, res);
+		l.req.ns = "kube-public";
+		l.req.account = i ? "root-ca-cert-publisher" : "job-controller";
+		l.req.dry_run = true;
+		l.req.msg = &cm->base;
+		l.req.done = local_done;
+		local_wait(&l);
+		assert_int_equal(l.req.err.code, i ? 0 : ERR_FORBIDDEN);
+		if (i == 0)
+			assert_non_null(strstr(l.req.err.text, "User \"system:serviceaccount:kube-system:job-controller\" cannot create"));
+		else
+			assert_string_equal(((Core__ConfigMap *)client_req_unpack(&l.req, &core__config_map__descriptor))
+							    ->metadata->managed_fields[0]->manager, "test");
+		client_req_fini(&l.req);
+	}
+
 	client_req_init(&l.req, CLIENT_LIST, res);
 	l.req.ns = "kube-public";
 	l.req.done = local_done;
