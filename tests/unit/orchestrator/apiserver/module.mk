@@ -110,3 +110,10 @@ tests_unit_orchestrator_apiserver_test_aggregate_SOURCES = tests/unit/orchestrat
 tests_unit_orchestrator_apiserver_test_aggregate_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_aggregate_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 $(tests_unit_orchestrator_apiserver_test_aggregate_OBJECTS): | $(PROTO_PB_H)
+UNIT_TESTS += tests/unit/orchestrator/apiserver/test_nobody_sees
+tests_unit_orchestrator_apiserver_test_nobody_sees_SOURCES = tests/unit/orchestrator/apiserver/test_nobody_sees.c \
+	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
+	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
+tests_unit_orchestrator_apiserver_test_nobody_sees_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_nobody_sees_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+$(tests_unit_orchestrator_apiserver_test_nobody_sees_OBJECTS): | $(PROTO_PB_H)
