@@ -516,11 +516,15 @@ static bool node_allowed(const char *verb, const char *group, const char *what)
 }
 
 static const struct {
-	const char *user, *group, *roles[3];
+	const char *user, *group, *roles[4];
 } people[] = {
 		{"system:node:node9", "system:nodes\",\"system:authenticated", {NULL}},
 		{"root", "system:masters", {"cluster-admin"}},
 		{"reader", "system:authenticated", {"system:basic-user", "system:aggregate-to-view"}},
+		{"writer", "system:authenticated", {"system:basic-user", "system:aggregate-to-view", "system:aggregate-to-edit"}},
+		{"owner", "system:authenticated", {"system:basic-user", "system:aggregate-to-admin"}},
+		{"monitor", "system:monitoring\",\"system:authenticated", {"system:basic-user", "system:monitoring"}},
+		{"system:kube-scheduler", "system:authenticated", {"system:basic-user", "system:kube-scheduler", "system:volume-scheduler"}},
 		{"system:serviceaccount:default:bot", "system:authenticated", {"system:basic-user"}},
 		{"system:anonymous", "system:unauthenticated", {NULL}},
 };
@@ -561,10 +565,14 @@ static void check_resource(size_t who, const struct resource *res)
 static void test_matrix(void **state)
 {
 	(void)state;
-	rig_call("POST", RBAC "/clusterrolebindings",
-			"{\"metadata\":{\"name\":\"reader\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"reader\"}],\"roleRef\":{"
-			"\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"system:aggregate-to-view\"}}",
-			201);
+	/* Those that the cluster binds by itself stand as they are. */
+	for (size_t who = 0; who < ARRAY_LEN(people); who++)
+		for (size_t i = 0; people[who].roles[i]; i++)
+			if (strncmp(people[who].roles[i], "system:aggregate-to-", strlen("system:aggregate-to-")) == 0)
+				rig_call("POST", RBAC "/clusterrolebindings",
+						arena_printf(&rig_arena, "{\"metadata\":{\"name\":\"%s-%zu\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"%s\"}],"
+							"\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":\"%s\"}}",
+							people[who].user, i, people[who].user, people[who].roles[i]), 201);
 	for (size_t who = 0; who < ARRAY_LEN(people); who++)
 		RESOURCE_FOR_EACH (res)
 			if (res->served)
