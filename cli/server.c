@@ -35,7 +35,7 @@
 
 struct server_opts {
 	const char *name, *data_dir, *address, *initial_cluster, *join, *token, *cluster_cidr, *service_cidr, *cluster_dns, *cluster_domain,
-			*cgroup_root, *runtime, *labels, *taints, *log_level, *audit_policy, *audit_log, *encryption, *proxy_ca, *proxy_names, *token_hook, *token_hook_ttl, *token_hook_version, *etcd_listen, *zone, *snapshot_dir;
+			*cgroup_root, *runtime, *labels, *taints, *log_level, *audit_policy, *audit_log, *encryption, *proxy_ca, *proxy_names, *token_hook, *token_hook_ttl, *token_hook_version, *authz_hook, *authz_hook_yes, *authz_hook_no, *authz_hook_version, *etcd_listen, *zone, *snapshot_dir;
 	struct oidc_cfg oidc;
 	struct opt_list servers, sans, sa_keys;
 	int64_t signing_s, audit_mb, audit_backups, audit_days, port, peer_port, kubelet_port, healthz_port, election_ms, heartbeat_ms, event_ttl_s, history_s, max_requests,
@@ -81,6 +81,10 @@ static const struct opt server_rows[] = {
 	ROW("authentication-token-webhook-config-file", OPT_STR, token_hook, "FILE", "a webhook that is asked (TokenReview) about tokens that are nobody else's, in a kubeconfig's form", NULL),
 	ROW("authentication-token-webhook-cache-ttl", OPT_STR, token_hook_ttl, "DURATION", "how long its answers are kept (default 2m)", NULL),
 	ROW("authentication-token-webhook-version", OPT_STR, token_hook_version, "VERSION", "of the TokenReview that it is sent: v1", NULL),
+	ROW("authorization-webhook-config-file", OPT_STR, authz_hook, "FILE", "a webhook that is asked (SubjectAccessReview) about what no rule here allows, in a kubeconfig's form", NULL),
+	ROW("authorization-webhook-cache-authorized-ttl", OPT_STR, authz_hook_yes, "DURATION", "how long its yes is kept (default 5m)", NULL),
+	ROW("authorization-webhook-cache-unauthorized-ttl", OPT_STR, authz_hook_no, "DURATION", "how long its no is kept (default 30s)", NULL),
+	ROW("authorization-webhook-version", OPT_STR, authz_hook_version, "VERSION", "of the SubjectAccessReview that it is sent: v1", NULL),
 	ROW("oidc-issuer-url", OPT_STR, oidc.issuer, "URL", "take ID tokens of this OIDC issuer", NULL),
 	ROW("oidc-client-id", OPT_STR, oidc.client_id, "ID", "the audience that they must be for", NULL),
 	ROW("oidc-username-claim", OPT_STR, oidc.username_claim, "CLAIM", "which claim is the user's name (default sub)", NULL),
@@ -341,15 +345,31 @@ static const char *joined(struct server *s, const struct opt_list *list)
 	return out;
 }
 
-static int token_hook_ttl(const struct server *s, uint64_t *ret_ms, struct err *e)
+/* What webhooks are spoken to with, and how long their answers are kept. */
+static int hook_settings(const struct server_opts *o, struct apiserver_cfg *cfg, struct err *e)
 {
-	int64_t ns = 0;
+	const struct {
+		const char *flag, *value;
+		uint64_t *ret_ms;
+	} ttls[] = {
+		{"authentication-token-webhook-cache-ttl", o->token_hook_ttl, &cfg->token_hook_ttl_ms},
+		{"authorization-webhook-cache-authorized-ttl", o->authz_hook_yes, &cfg->authz_hook_yes_ms},
+		{"authorization-webhook-cache-unauthorized-ttl", o->authz_hook_no, &cfg->authz_hook_no_ms},
+	};
+	const char *const versions[][2] = {
+		{"authentication-token-webhook-version", o->token_hook_version}, {"authorization-webhook-version", o->authz_hook_version}};
+	int64_t ns;
 
-	if (s->o.token_hook_version && strcmp(s->o.token_hook_version, "v1") != 0)
-		return err_set(e, ERR_BAD_REQUEST, "--authentication-token-webhook-version %s: only v1 is spoken", s->o.token_hook_version);
-	if (s->o.token_hook_ttl && (!duration_parse(str_from(s->o.token_hook_ttl), &ns) || ns < 0))
-		return err_set(e, ERR_BAD_REQUEST, "--authentication-token-webhook-cache-ttl \"%s\": give a duration such as 2m", s->o.token_hook_ttl);
-	*ret_ms = s->o.token_hook_ttl ? (uint64_t)MAX(ns / 1000000, 1) : 0;
+	for (size_t i = 0; i < ARRAY_LEN(versions); i++)
+		if (versions[i][1] && strcmp(versions[i][1], "v1") != 0)
+			return err_set(e, ERR_BAD_REQUEST, "--%s %s: only v1 is spoken", versions[i][0], versions[i][1]);
+	for (size_t i = 0; i < ARRAY_LEN(ttls); i++) {
+		if (!ttls[i].value)
+			continue;
+		if (!duration_parse(str_from(ttls[i].value), &ns) || ns < 0)
+			return err_set(e, ERR_BAD_REQUEST, "--%s \"%s\": give a duration such as 2m", ttls[i].flag, ttls[i].value);
+		*ttls[i].ret_ms = (uint64_t)MAX(ns / 1000000, 1);
+	}
 	return 0;
 }
 
@@ -382,13 +402,14 @@ static int start_api(struct server *s, struct err *e)
 		.requestheader_names = s->o.proxy_names,
 		.oidc = s->o.oidc,
 		.token_hook_file = s->o.token_hook,
+		.authz_hook_file = s->o.authz_hook,
 		.sa_verify_keys = joined(s, &s->o.sa_keys),
 		.extra = serve_extra,
 		.extra_arg = &s->join,
 	};
 
 	s->join = (struct join_service){.pki_dir = s->pki, .kv = s->kv};
-	if (token_hook_ttl(s, &cfg.token_hook_ttl_ms, e) < 0)
+	if (hook_settings(&s->o, &cfg, e) < 0)
 		return -(int)e->code;
 	return apiserver_start(&cfg, s->kv, &s->api, e);
 }

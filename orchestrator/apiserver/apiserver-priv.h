@@ -92,6 +92,7 @@ struct apiserver {
 	struct apiserver_cfg cfg; /* strings owned */
 	struct tls_ctx *tls, *kubelet_tls;
 	struct api_authn *authn;
+	struct auth_hook *authz_hook; /* NULL: none */
 	struct audit *audit; /* NULL: none */
 	struct front_proxy *front_proxy; /* NULL: aggregated servers do not know us */
 	struct str ca_pem;

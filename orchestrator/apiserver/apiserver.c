@@ -15,6 +15,7 @@
 #include "io/tls.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/audit.h"
+#include "orchestrator/apiserver/auth_hook.h"
 #include "orchestrator/apiserver/authn.h"
 #include "orchestrator/apiserver/authz_state.h"
 #include "orchestrator/apiserver/bootstrap.h"
@@ -142,6 +143,7 @@ static const char *own(const char *s)
 	X(kubelet_client_cert)                                                                                         \
 	X(kubelet_client_key)                                                                                          \
 	X(token_hook_file)                                                                                             \
+	X(authz_hook_file)                                                                                             \
 	X(token_file)                                                                                                  \
 	X(audit_policy_file)                                                                                           \
 	X(audit_log_path)                                                                                              \
@@ -264,7 +266,7 @@ static int guard_open(struct apiserver *srv, struct err *e)
 	struct audit_cfg audit = {srv->cfg.audit_policy_file, srv->cfg.audit_log_path, srv->cfg.audit_max_mb,
 			srv->cfg.audit_max_backups, srv->cfg.audit_max_days};
 
-	if (encryption_open(srv, e) < 0)
+	if (encryption_open(srv, e) < 0 || (srv->cfg.authz_hook_file && auth_hook_open(srv->cfg.authz_hook_file, &srv->authz_hook, e) < 0))
 		return -e->code;
 	return audit.log_path ? audit_open(&audit, &srv->audit, e) : 0;
 }
@@ -313,6 +315,7 @@ static void free_all(struct apiserver *srv)
 {
 	crypt_stop();
 	authn_close(srv->authn);
+	auth_hook_free(srv->authz_hook);
 	audit_close(srv->audit);
 	tls_ctx_unref(srv->tls);
 	tls_ctx_unref(srv->kubelet_tls);

@@ -46,6 +46,8 @@ struct apiserver_cfg {
 	const char *kubelet_client_cert, *kubelet_client_key; /* for log, exec, attach, portforward; NULL: no such */
 	const char *token_hook_file; /* a webhook that is asked about tokens nobody here knows (auth_hook.h); NULL: none */
 	uint64_t token_hook_ttl_ms;  /* how long its answers are kept; 0: two minutes */
+	const char *authz_hook_file; /* a webhook that is asked about what no rule here allows; NULL: none */
+	uint64_t authz_hook_yes_ms, authz_hook_no_ms; /* how long its answers are kept; 0: five minutes, half a minute */
 	const char *token_file; /* "token,user,uid,group|group" lines; NULL: none */
 
 	const char *service_cidr; /* NULL: 10.96.0.0/12 */

@@ -3,11 +3,18 @@
 #include <ctype.h>
 
 #include "base/util.h"
+#include "io/x509.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/auth_hook.h"
 #include "orchestrator/apiserver/authn.h"
+#include "orchestrator/apiserver/authz_hook.h"
 #include "orchestrator/apiserver/authz_node.h"
 #include "orchestrator/apiserver/authz_state.h"
 #include "orchestrator/apiserver/rbac_index.h"
+
+/* As upstream. */
+#define HOOK_YES_MS (5 * 60 * 1000)
+#define HOOK_NO_MS 30000
 
 static struct authz_state *state_of(struct api_request *req)
 {
@@ -43,6 +50,62 @@ bool authz_check(struct api_request *req, const struct api_user *u, const struct
 	return ret->allowed;
 }
 
+static uint64_t keep_ms(struct api_request *req, struct str body)
+{
+	const struct apiserver_cfg *cfg = &req->srv->cfg;
+	enum authz_opinion o;
+	struct arena a;
+
+	arena_init(&a);
+	o = authz_hook_answer(&a, body, NULL);
+	arena_fini(&a);
+	if (o == AUTHZ_NONE)
+		return 0;
+	return o == AUTHZ_YES ? (cfg->authz_hook_yes_ms ? cfg->authz_hook_yes_ms : HOOK_YES_MS) :
+				(cfg->authz_hook_no_ms ? cfg->authz_hook_no_ms : HOOK_NO_MS);
+}
+
+static struct str both(struct arena *a, struct str x, struct str y)
+{
+	return x.n > 0 && y.n > 0 ? arena_sprintf(a, "%.*s, %.*s", STR_FMT(x), STR_FMT(y)) : x.n > 0 ? x : y;
+}
+
+/* What the webhook says to what nobody here allows. Without an answer it stays forbidden. */
+static enum step_result ask_hook(struct api_request *req, const struct api_user *u, const struct authz_attrs *at, struct authz_answer *ret)
+{
+	struct auth_hook *hook = req->srv->authz_hook;
+	struct str question = authz_hook_question(&req->arena, u, at), key, reason = STR_NULL;
+	struct auth_answer said;
+	uint8_t sum[32];
+
+	x509_sha256(question, sum);
+	key = str_of(sum, sizeof(sum));
+	if (!auth_hook_find(hook, key, &req->arena, &said)) {
+		auth_hook_ask(hook, req, key, question, keep_ms);
+		return STEP_WAIT;
+	}
+	if (said.failure.n > 0)
+		reason = said.failure;
+	else
+		ret->allowed = authz_hook_answer(&req->arena, said.body, &reason) == AUTHZ_YES;
+	ret->reason = ret->allowed ? reason : both(&req->arena, ret->reason, reason);
+	return STEP_NEXT;
+}
+
+enum step_result authz_decide(struct api_request *req, const struct api_user *u, const struct authz_attrs *at, bool explain,
+		struct authz_answer *ret)
+{
+	if (authz_check(req, u, at, explain, ret))
+		return STEP_NEXT;
+	/* Strangers cannot make us ask for read points. */
+	if (!api_user_in_group(&req->user, "system:unauthenticated") && api_refresh(req))
+		return STEP_WAIT;
+	if (!explain)
+		authz_check(req, u, at, true, ret);
+	/* Only serve loops have connections to webhooks. */
+	return req->srv->authz_hook && req->al->serves ? ask_hook(req, u, at, ret) : STEP_NEXT;
+}
+
 static struct str lower(struct arena *a, struct str s)
 {
 	struct str out = arena_str(a, s);
@@ -56,7 +119,7 @@ struct authz_attrs authz_attrs_of(const struct api_request *req)
 {
 	const struct api_attrs *at = &req->at;
 	struct authz_attrs out = {.group = at->group, .resource = at->resource, .sub = at->sub, .ns = at->ns, .name = at->name,
-			.path = at->path, .is_resource = at->is_resource, .field_selector = req->opt.field_selector};
+			.path = at->path, .version = at->version, .is_resource = at->is_resource, .field_selector = req->opt.field_selector};
 
 	/* A path that is no resource knows HTTP's methods. */
 	out.verb = at->is_resource ? str_from(api_verb_name(at->verb)) :
@@ -112,16 +175,14 @@ enum step_result api__authorize(struct api_request *req)
 	if (req->local && !req->as_account)
 		return STEP_NEXT;
 	at = authz_attrs_of(req);
-	if (authz_check(req, &req->user, &at, req->audit_level > 0, &answer)) {
+	if (authz_decide(req, &req->user, &at, req->audit_level > 0, &answer) == STEP_WAIT)
+		return STEP_WAIT;
+	if (answer.allowed) {
 		if (req->audit_level > 0)
 			note_decision(req, "allow", answer.reason);
 		req->fresh = false;
 		return STEP_NEXT;
 	}
-	/* Strangers cannot make us ask for read points. */
-	if (!api_user_in_group(&req->user, "system:unauthenticated") && api_refresh(req))
-		return STEP_WAIT;
-	authz_check(req, &req->user, &at, true, &answer);
 	api_count(req->srv, COUNT_authz_denials);
 	note_decision(req, "forbid", answer.reason);
 	return authz_forbid(req, &req->user, &at, answer.reason);

@@ -1,6 +1,7 @@
 /*
  * Who may do what. Default is no. In order: system:masters may do all; nodes what concerns them and their pods
- * (authz_node.h); then roles (rbac_index.h). The first yes counts; a no carries the reasons of those who gave one.
+ * (authz_node.h); then roles (rbac_index.h); then a webhook, if there is one (authz_hook.h). The first yes counts; a no carries the
+ * reasons of those who gave one.
  *
  * The answer comes from what this loop knows (authz_state.h). A no may be due to state that is not current yet: who gets one
  * asks again behind a barrier (api_refresh).
@@ -19,6 +20,9 @@ struct authz_answer {
 };
 /* explain: a reason is wanted also for a yes. */
 bool authz_check(struct api_request *, const struct api_user *, const struct authz_attrs *, bool explain,
+		struct authz_answer *ret);
+/* The same as a step, with the webhook: STEP_NEXT and the answer, or STEP_WAIT: ask again when the step is run again. */
+enum step_result authz_decide(struct api_request *, const struct api_user *, const struct authz_attrs *, bool explain,
 		struct authz_answer *ret);
 /* What the request itself asks for. */
 struct authz_attrs authz_attrs_of(const struct api_request *);

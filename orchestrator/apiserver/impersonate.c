@@ -14,11 +14,10 @@ static enum step_result may(struct api_request *req, const struct authz_attrs *a
 {
 	struct authz_answer answer;
 
-	if (authz_check(req, &req->user, at, false, &answer))
-		return STEP_NEXT;
-	if (!api_user_in_group(&req->user, "system:unauthenticated") && api_refresh(req))
+	if (authz_decide(req, &req->user, at, false, &answer) == STEP_WAIT)
 		return STEP_WAIT;
-	authz_check(req, &req->user, at, true, &answer);
+	if (answer.allowed)
+		return STEP_NEXT;
 	api_count(req->srv, COUNT_authz_denials);
 	return authz_forbid(req, &req->user, at, answer.reason);
 }

@@ -30,6 +30,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/token_hook.c orchestrator/apiserver/token_hook.h \
 	orchestrator/apiserver/authn.c orchestrator/apiserver/authn.h \
 	orchestrator/apiserver/authz.c orchestrator/apiserver/authz.h \
+	orchestrator/apiserver/authz_hook.c orchestrator/apiserver/authz_hook.h \
 	orchestrator/apiserver/authz_node.c orchestrator/apiserver/authz_node.h \
 	orchestrator/apiserver/authz_state.c orchestrator/apiserver/authz_state.h \
 	orchestrator/apiserver/backend.h \

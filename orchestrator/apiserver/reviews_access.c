@@ -41,6 +41,7 @@ static void review_attrs(struct arena *a, const struct json *spec, struct authz_
 	at->is_resource = !json_is_null(r);
 	at->verb = json_str(json_getc(at->is_resource ? r : p, "verb"));
 	at->group = json_str(json_getc(r, "group"));
+	at->version = json_str(json_getc(r, "version"));
 	at->resource = json_str(json_getc(r, "resource"));
 	at->sub = json_str(json_getc(r, "subresource"));
 	at->ns = json_str(json_getc(r, "namespace"));
@@ -51,12 +52,15 @@ static void review_attrs(struct arena *a, const struct json *spec, struct authz_
 
 static void review_user(struct arena *a, const struct json *spec, struct api_user *u)
 {
-	const struct json *groups = json_getc(spec, "groups");
+	const struct json *groups = json_getc(spec, "groups"), *extra = json_getc(spec, "extra");
 
 	*u = (struct api_user){.name = json_str(json_getc(spec, "user")), .uid = json_str(json_getc(spec, "uid"))};
 	u->groups = arena_new_array(a, struct str, json_len(groups) + 1);
 	JSON_ITEMS (g, groups)
 		u->groups[u->n_groups++] = json_str(g);
+	JSON_MEMBERS (m, extra)
+		JSON_ITEMS (v, m->value)
+			authn_extra(a, u, arena_cstr(a, m->key), json_str(v));
 }
 
 static enum step_result review_valid(struct api_request *req, bool self)
@@ -102,7 +106,7 @@ static enum step_result access_review(struct api_request *req)
 	review_attrs(a, json_getc(req->sent, "spec"), &at);
 	if (!self)
 		review_user(a, json_getc(req->sent, "spec"), &u);
-	if (!authz_check(req, &u, &at, true, &answer) && api_refresh(req))
+	if (authz_decide(req, &u, &at, true, &answer) == STEP_WAIT)
 		return STEP_WAIT;
 	json_setc(a, status, "allowed", json_new_bool(a, answer.allowed));
 	if (answer.reason.n > 0)

@@ -29,7 +29,7 @@ static struct http_handler handler;
 static struct tls_ctx *issuer_tls;
 static struct keyset *published;
 static struct x509_key *first, *second;
-static char url[64], ca[128], proxy_ca[128], old_key[128], trusted_keys[128], hook_file[128];
+static char url[64], ca[128], proxy_ca[128], old_key[128], trusted_keys[128], hook_file[128], access_file[128];
 
 static void must(int r, const struct err *e)
 {
@@ -187,12 +187,47 @@ static void on_review(struct http_request *r, int status, struct str body)
 	http_respond(r, 500, &type, 1, STR("not today"));
 }
 
+/* --- And one that knows who may what: it lets wanda read ConfigMaps of the namespace hers, and see /secret-path ---------------- */
+
+static unsigned n_access;
+static bool access_broken;
+
+static void on_access(struct http_request *r, int status, struct str body)
+{
+	struct http_header type = {STR("content-type"), STR("application/json")};
+	const struct json *spec, *what;
+	struct json *doc;
+	bool yes;
+
+	if (status < 0) {
+		http_respond_abort(r);
+		return;
+	}
+	n_access++;
+	assert_int_equal(json_parse(&r->arena, body, NULL, &doc, NULL), 0);
+	assert_true(json_eqc(json_getc(doc, "kind"), "SubjectAccessReview") && json_eqc(json_getc(doc, "apiVersion"), "authorization.k8s.io/v1"));
+	spec = json_getc(doc, "spec");
+	what = json_getc(spec, "resourceAttributes");
+	yes = json_eqc(json_getc(spec, "user"), "wanda") && json_eqc(json_at(json_getc(spec, "groups"), 0), "ops") &&
+	      json_eqc(json_at(json_getp(spec, "extra.team"), 1), "b") &&
+	      (what ? json_eqc(json_getc(what, "resource"), "configmaps") && json_eqc(json_getc(what, "namespace"), "hers") &&
+							      json_eqc(json_getc(what, "version"), "v1") && !json_eqc(json_getc(what, "verb"), "create") :
+		      json_eqc(json_getp(spec, "nonResourceAttributes.path"), "/metrics"));
+	http_respond(r, access_broken ? 500 : 200, &type, 1, str_from(arena_printf(&r->arena,
+			"{\"apiVersion\":\"authorization.k8s.io/v1\",\"kind\":\"SubjectAccessReview\",\"status\":{\"allowed\":%s,\"reason\":\"the book says so\"}}",
+			yes ? "true" : "false")));
+}
+
 static void on_request(struct http_handler *h, struct http_request *r)
 {
 	struct http_header type = {STR("content-type"), STR("application/json")};
 	struct json *doc = json_new_object(&r->arena);
 
 	(void)h;
+	if (str_eqc(r->path, "/access")) {
+		http_request_body(r, 65536, on_access);
+		return;
+	}
 	if (str_eqc(r->path, "/review")) {
 		http_request_body(r, 65536, on_review);
 		return;
@@ -266,6 +301,11 @@ static void configure(const char *dir, struct apiserver_cfg *cfg)
 			"apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster: {server: '%s/review', certificate-authority: ca.crt}\n"
 			"users:\n- name: u\n  user: {token: let-me-ask}\ncontexts:\n- name: x\n  context: {cluster: c, user: u}\ncurrent-context: x\n", url)));
 	cfg->token_hook_file = hook_file;
+	snprintf(access_file, sizeof(access_file), "%s/access.yaml", dir);
+	write_text(access_file, str_from(arena_printf(&rig_arena,
+			"clusters:\n- name: c\n  cluster: {server: '%s/access', certificate-authority: ca.crt}\n"
+			"contexts:\n- name: x\n  context: {cluster: c}\ncurrent-context: x\n", url)));
+	cfg->authz_hook_file = access_file;
 }
 
 static int start(void **state)
@@ -420,6 +460,50 @@ static void test_hook(void **state)
 	assert_false(json_true(json_getp(o, "status.authenticated")));
 }
 
+static struct json *as_wanda(const char *method, const char *path, const char *body, int want)
+{
+	rig_header("Authorization", "Bearer good");
+	return rig_call(method, path, body, want);
+}
+
+static void test_access_hook(void **state)
+{
+	struct json *o;
+	unsigned before;
+
+	(void)state;
+	rig_call("POST", "/api/v1/namespaces", "{\"metadata\":{\"name\":\"hers\"}}", 201);
+	rig_as(NULL);
+	n_access = 0;
+	as_wanda("GET", "/api/v1/namespaces/hers/configmaps", NULL, 200);
+	as_wanda("GET", "/api/v1/namespaces/hers/configmaps", NULL, 200);
+	assert_int_equal(n_access, 1);
+	o = as_wanda("POST", "/api/v1/namespaces/hers/configmaps", "{\"metadata\":{\"name\":\"x\"}}", 403);
+	assert_true(str_search(json_strp(o, "message"), STR("the book says so")) >= 0);
+	as_wanda("GET", "/api/v1/namespaces/default/configmaps", NULL, 403);
+	as_wanda("GET", "/metrics", NULL, 200);
+	/* What roles allow is not asked. */
+	before = n_access;
+	as_wanda("GET", "/version", NULL, 200);
+	assert_int_equal(n_access, before);
+	/* Nobody may be somebody else because the webhook is silent; without an answer nothing is allowed, and it is asked again. */
+	rig_header("Impersonate-User", "jane");
+	as_wanda("GET", "/version", NULL, 403);
+	access_broken = true;
+	before = n_access;
+	o = as_wanda("GET", "/api/v1/namespaces/hers/secrets", NULL, 403);
+	usleep(150000);
+	as_wanda("GET", "/api/v1/namespaces/hers/secrets", NULL, 403);
+	assert_int_equal(n_access, before + 2);
+	access_broken = false;
+	/* Those who ask about others hear of it, too. */
+	rig_as("admin");
+	o = rig_call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", "{\"spec\":{\"user\":\"wanda\",\"groups\":[\"ops\"],"
+			"\"extra\":{\"team\":[\"a\",\"b\"]},\"resourceAttributes\":{\"verb\":\"watch\",\"resource\":\"configmaps\",\"version\":\"v1\",\"namespace\":\"hers\"}}}", 201);
+	assert_true(json_true(json_getp(o, "status.allowed")));
+	assert_string_equal(json_cstr(json_getp(o, "status.reason")), "the book says so");
+}
+
 /* What is wrong with a webhook's file is said at the start. */
 static void test_hook_file(void **state)
 {
@@ -520,6 +604,7 @@ int main(void)
 			cmocka_unit_test(test_jwks),
 			cmocka_unit_test_setup(test_oidc, start),
 			cmocka_unit_test(test_hook),
+			cmocka_unit_test(test_access_hook),
 			cmocka_unit_test(test_hook_file),
 			cmocka_unit_test(test_proxy),
 			cmocka_unit_test(test_old_key),

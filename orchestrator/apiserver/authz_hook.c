@@ -1,0 +1,62 @@
+#include "orchestrator/apiserver/authz_hook.h"
+
+#include "orchestrator/apiserver/authn.h"
+#include "orchestrator/apiserver/rbac.h"
+#include "orchestrator/apiserver/request.h"
+#include "proto/json.h"
+
+static void set(struct arena *a, struct json *o, const char *key, struct str value)
+{
+	if (value.n > 0)
+		json_setc(a, o, key, json_new_str(a, value));
+}
+
+struct str authz_hook_question(struct arena *a, const struct api_user *u, const struct authz_attrs *at)
+{
+	struct json *o = json_new_object(a), *spec = json_new_object(a), *what = json_new_object(a), *user = api_user_dom(a, u);
+
+	json_setc(a, o, "kind", json_newc(a, "SubjectAccessReview"));
+	json_setc(a, o, "apiVersion", json_newc(a, "authorization.k8s.io/v1"));
+	json_setp(a, o, "metadata.creationTimestamp", json_new_null(a));
+	if (at->is_resource) {
+		set(a, what, "namespace", at->ns);
+		set(a, what, "verb", at->verb);
+		set(a, what, "group", at->group);
+		set(a, what, "version", at->version);
+		set(a, what, "resource", at->resource);
+		set(a, what, "subresource", at->sub);
+		set(a, what, "name", at->name);
+	} else {
+		set(a, what, "path", at->path);
+		set(a, what, "verb", at->verb);
+	}
+	json_setc(a, spec, at->is_resource ? "resourceAttributes" : "nonResourceAttributes", what);
+	set(a, spec, "user", u->name);
+	set(a, spec, "uid", u->uid);
+	if (u->n_groups > 0)
+		json_setc(a, spec, "groups", json_getc(user, "groups"));
+	if (json_len(json_getc(user, "extra")) > 0)
+		json_setc(a, spec, "extra", json_getc(user, "extra"));
+	json_setc(a, o, "spec", spec);
+	json_setp(a, o, "status.allowed", json_new_bool(a, false));
+	return json_text(a, o);
+}
+
+enum authz_opinion authz_hook_answer(struct arena *a, struct str body, struct str *ret_reason)
+{
+	const struct json *status;
+	struct json *doc;
+
+	if (json_parse(a, body, NULL, &doc, NULL) < 0 || !json_is(doc, JSON_OBJECT) || !json_eqc(json_getc(doc, "kind"), "SubjectAccessReview") ||
+			!json_eqc(json_getc(doc, "apiVersion"), "authorization.k8s.io/v1") || !json_is(json_getc(doc, "status"), JSON_OBJECT))
+		return AUTHZ_NONE;
+	status = json_getc(doc, "status");
+	if (ret_reason)
+		*ret_reason = json_str(json_getc(status, "reason"));
+	/* Both at once is nonsense, and no yes. */
+	if (json_true(json_getc(status, "allowed")) && json_true(json_getc(status, "denied")))
+		return AUTHZ_NONE;
+	if (json_true(json_getc(status, "allowed")))
+		return AUTHZ_YES;
+	return json_str(json_getc(status, "evaluationError")).n > 0 ? AUTHZ_NONE : AUTHZ_NO;
+}
