@@ -22,6 +22,7 @@
 #include "cli/etcd_tls.h"
 #include "cli/local.h"
 #include "cli/notify.h"
+#include "io/jws.h"
 #include "orchestrator/etcd/etcd.h"
 #include "raft/kv.h"
 #include "store/auth.h"
@@ -36,6 +37,7 @@ extern char **environ;
 struct etcd_program {
 	struct etcd_config c;
 	struct etcd_tls_set tls;
+	struct jws_key *token_key; /* NULL: simple tokens */
 	struct kv *kv;
 	struct etcd_server *server;
 	const char *joined[ETCD_MAX_INITIAL]; /* peers to join through */
@@ -167,6 +169,8 @@ static int start_server(struct etcd_program *p, struct err *e)
 		.max_learners = c->max_learners,
 		.bcrypt_cost = c->bcrypt_cost,
 		.cert_users = etcd_value_bool(c, ETCD_FLAG_CLIENT_CERT_AUTH),
+		.token_key = p->token_key,
+		.token_ms = c->jwt.ttl_ms,
 		.peer_tls = p->tls.peer_server.ctx != NULL,
 	};
 
@@ -182,12 +186,35 @@ static int start_server(struct etcd_program *p, struct err *e)
 	return etcd_server_start(&cfg, p->kv, &p->server, e);
 }
 
+static int open_token_key(struct etcd_program *p, struct err *e)
+{
+	const struct etcd_jwt *j = &p->c.jwt;
+	char *private = NULL, *public = NULL;
+	int rc = 0;
+
+	if (j->method == NULL)
+		return 0;
+	if (j->private_path != NULL && (private = file_read(j->private_path, CONFIG_LIMIT, e)) == NULL)
+		rc = -(int)e->code;
+	if (rc == 0 && j->public_path != NULL && (public = file_read(j->public_path, CONFIG_LIMIT, e)) == NULL)
+		rc = -(int)e->code;
+	if (rc == 0)
+		rc = jws_key_new(j->method, str_from(private), str_from(public), &p->token_key, e);
+	if (private != NULL)
+		explicit_bzero(private, strlen(private));
+	free(private);
+	free(public);
+	return rc ? err_prefix(e, "--auth-token") : 0;
+}
+
 static int start(struct etcd_program *p, struct err *e)
 {
 	int rc = check_data_dir(p, e);
 
 	if (rc == 0)
 		rc = dir_make(p->c.data_dir, 0700, e);
+	if (rc == 0)
+		rc = open_token_key(p, e);
 	if (rc == 0)
 		rc = etcd_tls_open(&p->tls, &p->c, e);
 	if (rc == 0)
@@ -279,6 +306,7 @@ static int serve(struct etcd_program *p, struct err *e)
 	etcd_server_stop(p->server);
 	kv_stop(p->kv);
 	etcd_tls_close(&p->tls);
+	jws_key_free(p->token_key);
 	return rc;
 }
 

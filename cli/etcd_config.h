@@ -63,6 +63,14 @@ struct etcd_tls {
 	bool verify;                 /* the other side must have a certificate of `ca` */
 	bool self_signed;
 	const char *const *cns;      /* that it may have, NULL-terminated; NULL: any */
+	const char *const *hosts;    /* its certificate must be for one of these; NULL: any */
+	const char *crl;             /* revocation list, a file; NULL: none */
+};
+
+/* --auth-token jwt,... */
+struct etcd_jwt {
+	const char *method, *private_path, *public_path; /* method NULL: simple tokens */
+	uint64_t ttl_ms;
 };
 
 struct etcd_config {
@@ -78,6 +86,9 @@ struct etcd_config {
 	size_t n_initial;
 	bool existing;
 	struct etcd_tls client, peer;
+	const char *const *ciphers; /* IANA's names, NULL-terminated; NULL: the default */
+	int tls_min, tls_max; /* 12, 13; 0: any */
+	struct etcd_jwt jwt;
 	unsigned heartbeat_ms, election_ms, max_txn_ops, max_learners, bcrypt_cost, cert_years;
 	uint64_t quota, max_request, token_ttl_ms, progress_ms;
 	/* One of both, or none. */

@@ -285,6 +285,27 @@ static const char *const *words(struct etcd_config *c, const char *list)
 	return n ? v : NULL;
 }
 
+static int tls_version(struct etcd_config *c, enum etcd_flag f, int *ret, struct err *e)
+{
+	const char *v = etcd_value(c, f);
+
+	*ret = strcmp(v, "TLS1.2") == 0 ? 12 : strcmp(v, "TLS1.3") == 0 ? 13 : 0;
+	if (*ret == 0 && *v)
+		return err_set(e, ERR_BAD_REQUEST, "--%s \"%s\": must be TLS1.2 or TLS1.3", etcd_flags[f].name, v);
+	return 0;
+}
+
+static int check_versions(struct etcd_config *c, struct err *e)
+{
+	int rc = tls_version(c, ETCD_FLAG_TLS_MIN_VERSION, &c->tls_min, e);
+
+	if (rc == 0)
+		rc = tls_version(c, ETCD_FLAG_TLS_MAX_VERSION, &c->tls_max, e);
+	if (rc == 0 && c->tls_max && c->tls_max < c->tls_min)
+		rc = err_set(e, ERR_BAD_REQUEST, "--tls-min-version is above --tls-max-version");
+	return rc;
+}
+
 static int check_security(struct etcd_config *c, struct err *e)
 {
 	static const struct tls_flags client = {ETCD_FLAG_CERT_FILE, ETCD_FLAG_KEY_FILE, ETCD_FLAG_TRUSTED_CA_FILE,
@@ -304,6 +325,20 @@ static int check_security(struct etcd_config *c, struct err *e)
 	c->peer.cns = words(c, etcd_value(c, ETCD_FLAG_PEER_CERT_ALLOWED_CN));
 	if (c->peer.cns && !c->peer.verify)
 		return err_set(e, ERR_BAD_REQUEST, "--peer-cert-allowed-cn needs --peer-client-cert-auth and --peer-trusted-ca-file");
+	c->peer.hosts = words(c, etcd_value(c, ETCD_FLAG_PEER_CERT_ALLOWED_HOSTNAME));
+	c->client.hosts = words(c, etcd_value(c, ETCD_FLAG_CLIENT_CERT_ALLOWED_HOSTNAME));
+	c->peer.crl = text(c, ETCD_FLAG_PEER_CRL_FILE);
+	c->client.crl = text(c, ETCD_FLAG_CLIENT_CRL_FILE);
+	if ((c->peer.hosts || c->peer.crl) && !c->peer.verify)
+		return err_set(e, ERR_BAD_REQUEST, "--peer-cert-allowed-hostname and --peer-crl-file need --peer-client-cert-auth and --peer-trusted-ca-file");
+	if ((c->client.hosts || c->client.crl) && !c->client.verify)
+		return err_set(e, ERR_BAD_REQUEST, "--client-cert-allowed-hostname and --client-crl-file need --client-cert-auth and --trusted-ca-file");
+	if (c->peer.hosts && c->peer.cns)
+		return err_set(e, ERR_BAD_REQUEST, "--peer-cert-allowed-cn and --peer-cert-allowed-hostname cannot be used at once");
+	c->ciphers = words(c, etcd_value(c, ETCD_FLAG_CIPHER_SUITES));
+	rc = check_versions(c, e);
+	if (rc != 0)
+		return rc;
 	c->cert_years = (unsigned)number(c, ETCD_FLAG_SELF_SIGNED_CERT_VALIDITY);
 	if (c->cert_years < 1 || c->cert_years > 100)
 		return err_set(e, ERR_BAD_REQUEST, "--self-signed-cert-validity: 1 to 100 years");
@@ -413,6 +448,40 @@ static int check_uses(struct etcd_config *c, struct err *e)
 	return 0;
 }
 
+/* "jwt,sign-method=RS256,priv-key=FILE,pub-key=FILE,ttl=5m" */
+static int check_token(struct etcd_config *c, struct err *e)
+{
+	const char *text = etcd_value(c, ETCD_FLAG_AUTH_TOKEN);
+	struct str rest = str_from(text), one, name, value;
+	bool more = str_cut(rest, ',', &one, &rest);
+
+	c->jwt = (struct etcd_jwt){.ttl_ms = 300000};
+	if (str_eqc(one, "simple") && !more)
+		return 0;
+	if (!str_eqc(one, "jwt"))
+		return err_set(e, ERR_BAD_REQUEST, "--auth-token \"%s\": must be simple, or jwt with its options", text);
+	while (more) {
+		more = str_cut(rest, ',', &one, &rest);
+		if (!str_cut(one, '=', &name, &value) || value.n == 0)
+			return err_set(e, ERR_BAD_REQUEST, "--auth-token: \"%.*s\" is not of the form NAME=VALUE", STR_FMT(one));
+		if (str_eqc(name, "sign-method"))
+			c->jwt.method = arena_cstr(&c->arena, value);
+		else if (str_eqc(name, "priv-key"))
+			c->jwt.private_path = arena_cstr(&c->arena, value);
+		else if (str_eqc(name, "pub-key"))
+			c->jwt.public_path = arena_cstr(&c->arena, value);
+		else if (!str_eqc(name, "ttl"))
+			return err_set(e, ERR_BAD_REQUEST, "--auth-token: jwt has no option \"%.*s\"", STR_FMT(name));
+		else if (!etcd_duration_parse(value, &c->jwt.ttl_ms) || c->jwt.ttl_ms < 1000)
+			return err_set(e, ERR_BAD_REQUEST, "--auth-token: ttl=%.*s must be a duration of a second or more, such as 5m", STR_FMT(value));
+	}
+	if (c->jwt.method == NULL)
+		return err_set(e, ERR_BAD_REQUEST, "--auth-token: jwt needs sign-method");
+	if (c->jwt.private_path == NULL && c->jwt.public_path == NULL)
+		return err_set(e, ERR_BAD_REQUEST, "--auth-token: jwt needs priv-key to make tokens, or pub-key to check those of other members");
+	return 0;
+}
+
 static int check_words(struct etcd_config *c, struct err *e)
 {
 	static const char *const levels[] = {"debug", "info", "warn", "error", "dpanic", "panic", "fatal"};
@@ -435,10 +504,8 @@ static int check_words(struct etcd_config *c, struct err *e)
 		etcd_config_warn(c, "--log-outputs: only the first, of \"%s\", is written", c->log_output);
 		c->log_output = arena_cstr(&c->arena, str_of(c->log_output, (size_t)(comma - c->log_output)));
 	}
-	if (strcmp(etcd_value(c, ETCD_FLAG_AUTH_TOKEN), "simple") != 0)
-		return err_set(e, ERR_BAD_REQUEST, "--auth-token \"%s\": only simple tokens can be had", etcd_value(c, ETCD_FLAG_AUTH_TOKEN));
 	c->no_sync = etcd_value_bool(c, ETCD_FLAG_UNSAFE_NO_FSYNC);
-	return 0;
+	return check_token(c, e);
 }
 
 int etcd_config_check(struct etcd_config *c, struct err *e)

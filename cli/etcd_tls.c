@@ -102,6 +102,7 @@ static int open_one(struct etcd_tls_one *o, const struct tls_config *cfg, const 
 	o->files[0] = cert;
 	o->files[1] = key;
 	o->files[2] = ca;
+	o->files[3] = cfg->crl_path;
 	note_times(o);
 	return tls_ctx_new_files(&o->cfg, cert, key, ca, &o->ctx, e);
 }
@@ -114,14 +115,38 @@ static bool any_tls(const struct etcd_urls *a, const struct etcd_urls *b)
 	return b && any_tls(b, NULL);
 }
 
+/* What holds for every context. OpenSSL has names of its own for ciphers, and keeps those of TLS 1.2 and of TLS 1.3 apart. */
+static int choose_protocol(struct etcd_config *c, struct tls_config *cfg, struct err *e)
+{
+	const char *old = "", *new = "", *name;
+	bool is_new;
+
+	cfg->min_version = c->tls_min;
+	cfg->max_version = c->tls_max;
+	for (size_t i = 0; c->ciphers && c->ciphers[i]; i++) {
+		name = tls_cipher_name(c->ciphers[i], &is_new);
+		if (name == NULL)
+			return err_set(e, ERR_BAD_REQUEST, "--cipher-suites: unexpected TLS cipher suite \"%s\"", c->ciphers[i]);
+		if (is_new)
+			new = arena_printf(&c->arena, "%s%s%s", new, *new ? ":" : "", name);
+		else
+			old = arena_printf(&c->arena, "%s%s%s", old, *old ? ":" : "", name);
+	}
+	cfg->ciphers = *old ? old : NULL;
+	cfg->suites = *new ? new : NULL;
+	return 0;
+}
+
 static int open_client(struct etcd_tls_set *s, struct etcd_config *c, struct err *e)
 {
 	struct tls_config cfg = {.server = true, .verify = c->client.verify ? TLS_VERIFY_REQUIRED : TLS_VERIFY_NONE,
-			.alpn = "h2,http/1.1"};
-	int rc = 0;
+			.alpn = "h2,http/1.1",
+			.hosts = c->client.hosts,
+			.crl_path = c->client.crl};
+	int rc = choose_protocol(c, &cfg, e);
 
-	if (!any_tls(&c->listen_client, &c->listen_metrics))
-		return 0;
+	if (rc != 0 || !any_tls(&c->listen_client, &c->listen_metrics))
+		return rc;
 	if (c->client.self_signed)
 		rc = self_signed(c, &c->client, "client", hosts(c, &c->listen_client, &c->advertise_client), e);
 	if (rc == 0)
@@ -131,13 +156,17 @@ static int open_client(struct etcd_tls_set *s, struct etcd_config *c, struct err
 
 static int open_peer(struct etcd_tls_set *s, struct etcd_config *c, struct err *e)
 {
-	struct tls_config server = {.server = true, .verify = c->peer.verify ? TLS_VERIFY_REQUIRED : TLS_VERIFY_NONE};
-	struct tls_config client = {.verify = c->peer.self_signed ? TLS_VERIFY_NONE : TLS_VERIFY_REQUIRED};
+	struct tls_config server = {.server = true, .verify = c->peer.verify ? TLS_VERIFY_REQUIRED : TLS_VERIFY_NONE,
+			.hosts = c->peer.hosts,
+			.crl_path = c->peer.crl};
+	struct tls_config client = {.verify = c->peer.self_signed ? TLS_VERIFY_NONE : TLS_VERIFY_REQUIRED, .crl_path = c->peer.crl};
 	struct etcd_tls *t = &c->peer;
-	int rc = 0;
+	int rc = choose_protocol(c, &server, e);
 
-	if (!any_tls(&c->listen_peer, NULL))
-		return 0;
+	if (rc == 0)
+		rc = choose_protocol(c, &client, e);
+	if (rc != 0 || !any_tls(&c->listen_peer, NULL))
+		return rc;
 	if (t->self_signed)
 		rc = self_signed(c, t, "peer", hosts(c, &c->listen_peer, &c->advertise_peer), e);
 	if (rc == 0)

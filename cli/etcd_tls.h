@@ -14,13 +14,13 @@
 #include "cli/etcd_config.h"
 #include "io/tls.h"
 
-#define ETCD_TLS_FILES 3
+#define ETCD_TLS_FILES 4
 
 /* One context and the files it is made of. */
 struct etcd_tls_one {
 	struct tls_ctx *ctx; /* NULL: not needed */
 	struct tls_config cfg;
-	const char *files[ETCD_TLS_FILES]; /* certificate, key, authorities; NULL: none */
+	const char *files[ETCD_TLS_FILES]; /* certificate, key, authorities, revocation lists; NULL: none */
 	struct timespec seen[ETCD_TLS_FILES];
 };
 

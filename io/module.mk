@@ -29,5 +29,6 @@ libio_a_SOURCES = \
 	io/tls.c io/tls.h io/tls-priv.h \
 	io/websocket.c io/websocket.h \
 	io/aead.c io/aead.h \
+	io/jws.c io/jws.h \
 	io/x509.c io/x509.h io/x509-priv.h io/x509_info.c
 IO_LIBS = libio.a libbase.a $(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(UV_LIBS)

@@ -183,6 +183,73 @@ static int load_cas(SSL_CTX *ctx, const struct tls_config *c, struct err *e)
 	return 0;
 }
 
+/* The list of another issuer than the certificate's says nothing about it. */
+static int verify_with_lists(int ok, X509_STORE_CTX *store)
+{
+	if (!ok && X509_STORE_CTX_get_error(store) == X509_V_ERR_UNABLE_TO_GET_CRL) {
+		X509_STORE_CTX_set_error(store, X509_V_OK);
+		return 1;
+	}
+	return ok;
+}
+
+static int load_lists(SSL_CTX *ctx, const struct tls_config *c, struct err *e)
+{
+	BIO *b = BIO_new_mem_buf(c->crl.p, (int)c->crl.n);
+	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+	const unsigned char *der = (const unsigned char *)c->crl.p;
+	unsigned n = 0;
+	X509_CRL *l;
+
+	for (; (l = PEM_read_bio_X509_CRL(b, NULL, NULL, NULL)) != NULL; n++) {
+		X509_STORE_add_crl(store, l);
+		X509_CRL_free(l);
+	}
+	if (n == 0 && (l = d2i_X509_CRL(NULL, &der, (long)c->crl.n)) != NULL) {
+		X509_STORE_add_crl(store, l);
+		X509_CRL_free(l);
+		n++;
+	}
+	ERR_clear_error();
+	BIO_free(b);
+	if (n == 0)
+		return err_set(e, ERR_INVALID, "tls: there is no revocation list in the %zu bytes", c->crl.n);
+	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
+	return 0;
+}
+
+static int set_hosts(SSL_CTX *ctx, const struct tls_config *c, struct err *e)
+{
+	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
+
+	X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+	for (size_t i = 0; c->hosts[i]; i++)
+		if (X509_VERIFY_PARAM_set1_ip_asc(param, c->hosts[i]) != 1 && X509_VERIFY_PARAM_add1_host(param, c->hosts[i], 0) != 1)
+			return err_set(e, ERR_INVALID, "tls: \"%s\" is no host name", c->hosts[i]);
+	ERR_clear_error();
+	return 0;
+}
+
+static int set_protocol(SSL_CTX *ctx, const struct tls_config *c, struct err *e)
+{
+	SSL_CTX_set_min_proto_version(ctx, c->min_version == 13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+	if (c->max_version)
+		SSL_CTX_set_max_proto_version(ctx, c->max_version == 13 ? TLS1_3_VERSION : TLS1_2_VERSION);
+	if (SSL_CTX_set_cipher_list(ctx, c->ciphers ? c->ciphers : "ECDHE+AESGCM:ECDHE+CHACHA20") != 1)
+		return fail(e, "none of the ciphers can be had");
+	if (c->suites && SSL_CTX_set_ciphersuites(ctx, c->suites) != 1)
+		return fail(e, "none of the ciphers of TLS 1.3 can be had");
+	return 0;
+}
+
+const char *tls_cipher_name(const char *iana, bool *ret_tls13)
+{
+	const char *name = OPENSSL_cipher_name(iana);
+
+	*ret_tls13 = strncmp(name, "TLS_", 4) == 0;
+	return strcmp(name, "(NONE)") == 0 ? NULL : name;
+}
+
 static int set_verify(SSL_CTX *ctx, const struct tls_config *c, struct err *e)
 {
 	enum tls_verify v = c->verify;
@@ -202,7 +269,12 @@ static int set_verify(SSL_CTX *ctx, const struct tls_config *c, struct err *e)
 	else if (v == TLS_VERIFY_OPTIONAL)
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, verify_optional);
 	else
-		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT,
+			str_empty(c->crl) ? NULL : verify_with_lists);
+	if (rv == 0 && !str_empty(c->crl))
+		rv = load_lists(ctx, c, e);
+	if (rv == 0 && c->hosts)
+		rv = set_hosts(ctx, c, e);
 	return rv;
 }
 
@@ -230,14 +302,15 @@ static int build(const struct tls_config *c, SSL_CTX **ret, struct err *e)
 
 	ASSERT(ctx != NULL);
 	alpn_index();
-	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-	SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20");
 	SSL_CTX_set_options(
 		ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 	SSL_CTX_set_num_tickets(ctx, 0);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	rv = set_protocol(ctx, c, e);
+	if (rv != 0)
+		goto out;
 	if (!str_empty(c->cert_pem))
 		rv = load_identity(ctx, c, e);
 	else if (c->server)
@@ -246,6 +319,7 @@ static int build(const struct tls_config *c, SSL_CTX **ret, struct err *e)
 		rv = set_verify(ctx, c, e);
 	if (rv == 0)
 		rv = set_alpn(ctx, c, e);
+out:
 	if (rv != 0) {
 		SSL_CTX_free(ctx);
 		return rv;
@@ -355,7 +429,7 @@ int io__read_file(const char *path, size_t limit, struct buf *out, struct err *e
 }
 
 struct pem_files {
-	struct buf cert, key, ca;
+	struct buf cert, key, ca, crl;
 	struct tls_config c;
 };
 
@@ -372,9 +446,12 @@ static int files_read(const struct tls_config *c, const char *cert, const char *
 		rv = io__read_file(key, MAX_PEM, &f->key, e);
 	if (rv == 0 && ca != NULL)
 		rv = io__read_file(ca, MAX_PEM, &f->ca, e);
+	if (rv == 0 && c->crl_path != NULL)
+		rv = io__read_file(c->crl_path, MAX_PEM, &f->crl, e);
 	f->c.cert_pem = buf_str(&f->cert);
 	f->c.key_pem = buf_str(&f->key);
 	f->c.ca_pem = buf_str(&f->ca);
+	f->c.crl = buf_str(&f->crl);
 	return rv;
 }
 
@@ -384,6 +461,7 @@ static void files_fini(struct pem_files *f)
 	buf_fini(&f->cert);
 	buf_fini(&f->key);
 	buf_fini(&f->ca);
+	buf_fini(&f->crl);
 }
 
 int tls_ctx_new_files(const struct tls_config *c, const char *cert, const char *key, const char *ca,

@@ -37,6 +37,14 @@ struct tls_config {
 	/* PEM of one or more CA certificates. A client without one uses the system's pool. */
 	struct str ca_pem;
 	enum tls_verify verify;
+	/* PEM or DER of revocation lists: a certificate that is on its issuer's list is refused, and so is every one whose issuer's list is over. */
+	struct str crl;
+	const char *crl_path; /* instead of crl, for what is made of files */
+	/* The other side's certificate must be for one of these host names (or be for this one IP address); NULL-terminated, or NULL. */
+	const char *const *hosts;
+	/* OpenSSL's lists for TLS 1.2, and 1.3; versions 12 or 13. NULL, 0: the default. */
+	const char *ciphers, *suites;
+	int min_version, max_version;
 	/* Comma separated, most wanted first: "h2,http/1.1"; NULL: none. */
 	const char *alpn;
 };
@@ -44,7 +52,10 @@ struct tls_config {
 int tls_ctx_new(const struct tls_config *, struct tls_ctx **ret, struct err *);
 /* Any thread. On error the old contents stay. */
 int tls_ctx_reload(struct tls_ctx *, const struct tls_config *, struct err *);
-/* The same with PEM files; NULL paths are absent. config's PEM members are ignored. */
+/* OpenSSL's name for a cipher of IANA's name; NULL: it has none. *ret_tls13: it is one of TLS 1.3. */
+const char *tls_cipher_name(const char *iana, bool *ret_tls13);
+/* The same with PEM files; NULL paths are absent. config's PEM members are ignored;
+ * its crl_path, if any, is read. */
 int tls_ctx_new_files(const struct tls_config *, const char *cert_path, const char *key_path,
 	const char *ca_path, struct tls_ctx **ret, struct err *);
 int tls_ctx_reload_files(struct tls_ctx *, const struct tls_config *, const char *cert_path,

@@ -1,7 +1,5 @@
-/* What certificates and requests say, and signatures over bytes. */
+/* What certificates and requests say, and digests. */
 #include <arpa/inet.h>
-#include <openssl/bn.h>
-#include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
@@ -233,91 +231,7 @@ int x509_info_from_csr(struct str pem, struct arena *a, struct x509_info *ret, s
 	return 0;
 }
 
-/* Signatures (RFC 7518, sections 3.3 and 3.4). */
-
-#define ES256_HALF 32
-#define ES256_SIZE 64
-
-const char *x509_jws_alg(const struct x509_key *k)
-{
-	return x509_key_is_ec(k) ? "ES256" : "RS256";
-}
-
-static int fail(struct err *e, const char *what)
-{
-	char text[128];
-
-	return err_set(e, ERR_INTERNAL, "x509: %s: %s", what, tls__error_text(text, sizeof(text)));
-}
-
-/* OpenSSL makes a DER sequence of r and s; JWS wants both plain, of fixed size. */
-static bool add_r_s(const unsigned char *der, size_t n, struct buf *out)
-{
-	ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &der, (long)n);
-	unsigned char rs[ES256_SIZE];
-	bool ok = sig != NULL &&
-		  BN_bn2binpad(ECDSA_SIG_get0_r(sig), rs, ES256_HALF) == ES256_HALF &&
-		  BN_bn2binpad(ECDSA_SIG_get0_s(sig), rs + ES256_HALF, ES256_HALF) == ES256_HALF;
-
-	ECDSA_SIG_free(sig);
-	if (ok)
-		buf_add(out, rs, sizeof(rs));
-	return ok;
-}
-
-int x509_jws_sign(const struct x509_key *k, struct str data, struct buf *out, struct err *e)
-{
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	unsigned char sig[1024];
-	size_t n = sizeof(sig);
-	bool ok = k->private && (!x509_key_is_ec(k) || EVP_PKEY_get_bits(k->pkey) == 256) &&
-		  EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, k->pkey) == 1 &&
-		  EVP_DigestSign(ctx, sig, &n, (const unsigned char *)data.p, data.n) == 1;
-
-	EVP_MD_CTX_free(ctx);
-	if (ok && x509_key_is_ec(k))
-		ok = add_r_s(sig, n, out);
-	else if (ok)
-		buf_add(out, sig, n);
-	return ok ? 0 : fail(e, "cannot sign");
-}
-
-static size_t der_of_r_s(struct str sig, unsigned char **ret)
-{
-	ECDSA_SIG *s = ECDSA_SIG_new();
-	int n;
-
-	ECDSA_SIG_set0(s, BN_bin2bn((const unsigned char *)sig.p, ES256_HALF, NULL),
-		BN_bin2bn((const unsigned char *)sig.p + ES256_HALF, ES256_HALF, NULL));
-	n = i2d_ECDSA_SIG(s, ret);
-	ECDSA_SIG_free(s);
-	return n > 0 ? (size_t)n : 0;
-}
-
-int x509_jws_verify(
-	const struct x509_key *k, const char *alg, struct str data, struct str sig, struct err *e)
-{
-	bool ec = x509_key_is_ec(k), ok;
-	EVP_MD_CTX *ctx;
-	unsigned char *der = NULL;
-
-	/* The key decides on the algorithm, never the token. */
-	if (strcmp(alg, x509_jws_alg(k)) != 0)
-		return err_set(
-			e, ERR_UNAUTHORIZED, "signature algorithm %s does not fit the key", alg);
-	if (ec && (sig.n != ES256_SIZE || EVP_PKEY_get_bits(k->pkey) != 256))
-		return err_set(e, ERR_UNAUTHORIZED, "the signature is wrong");
-	ctx = EVP_MD_CTX_new();
-	if (ec)
-		sig.n = der_of_r_s(sig, &der);
-	ok = EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, k->pkey) == 1 &&
-	     EVP_DigestVerify(ctx, ec ? der : (const unsigned char *)sig.p, sig.n,
-		     (const unsigned char *)data.p, data.n) == 1;
-	OPENSSL_free(der);
-	EVP_MD_CTX_free(ctx);
-	ERR_clear_error();
-	return ok ? 0 : err_set(e, ERR_UNAUTHORIZED, "the signature is wrong");
-}
+/* Digests. */
 
 void x509_sha256(struct str data, uint8_t out[32])
 {

@@ -12,10 +12,6 @@
 struct json;
 struct x509_key;
 
-/* base64url without padding, in the arena; decode gives false on anything else. */
-struct str jwt_base64url(struct arena *, struct str bytes);
-bool jwt_base64url_decode(struct arena *, struct str text, struct str *ret);
-
 /* A token taken apart. Nothing in it is to be believed before its signature is checked. */
 struct jwt {
 	struct str alg, kid; /* kid may be empty */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "io/jws.h"
 #include "io/x509.h"
 #include "orchestrator/apiserver/jwt.h"
 #include "proto/json.h"
@@ -98,8 +99,8 @@ int keyset_add_jwks(struct keyset *ks, const struct json *doc, struct err *e)
 				(json_getc(k, "use") && !json_eqc(json_getc(k, "use"), "sig")) || ks->n == MAX_KEYS)
 			continue;
 		arena_init(&a);
-		if (jwt_base64url_decode(&a, json_str(json_getc(k, ec ? "x" : "n")), &x) &&
-				jwt_base64url_decode(&a, json_str(json_getc(k, ec ? "y" : "e")), &y) &&
+		if (jws_base64url_decode(&a, json_str(json_getc(k, ec ? "x" : "n")), &x) &&
+				jws_base64url_decode(&a, json_str(json_getc(k, ec ? "y" : "e")), &y) &&
 				x509_key_from_numbers(ec, x, y, &key, e) == 0)
 			keyset_add(ks, json_cstr(json_getc(k, "kid")), key, e);
 		arena_fini(&a);
@@ -150,8 +151,8 @@ struct json *keyset_jwks(const struct keyset *ks, struct arena *a)
 		json_setc(a, k, "alg", json_newc(a, x509_jws_alg(ks->v[i].key)));
 		if (ec)
 			json_setc(a, k, "crv", json_newc(a, "P-256"));
-		json_setc(a, k, ec ? "x" : "n", json_new_str(a, jwt_base64url(a, buf_str(&x))));
-		json_setc(a, k, ec ? "y" : "e", json_new_str(a, jwt_base64url(a, buf_str(&y))));
+		json_setc(a, k, ec ? "x" : "n", json_new_str(a, jws_base64url(a, buf_str(&x))));
+		json_setc(a, k, ec ? "y" : "e", json_new_str(a, jws_base64url(a, buf_str(&y))));
 		json_push(a, keys, k);
 	}
 	json_setc(a, doc, "keys", keys);

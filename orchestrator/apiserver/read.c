@@ -5,10 +5,10 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "io/jws.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/convert.h"
-#include "orchestrator/apiserver/jwt.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/strategy.h"
@@ -245,7 +245,7 @@ static struct str token_make(struct arena *a, int64_t rv, struct str start)
 	json_setc(a, t, "v", json_newc(a, "meta.k8s.io/v1"));
 	json_setc(a, t, "rv", json_new_int(a, rv));
 	json_setc(a, t, "start", json_new_str(a, start));
-	return jwt_base64url(a, json_text(a, t));
+	return jws_base64url(a, json_text(a, t));
 }
 
 static enum step_result token_read(struct api_request *req, int64_t *ret_rv, struct str *ret_start)
@@ -253,7 +253,7 @@ static enum step_result token_read(struct api_request *req, int64_t *ret_rv, str
 	struct str text;
 	struct json *t;
 
-	if (!jwt_base64url_decode(&req->arena, req->opt.continue_token, &text) ||
+	if (!jws_base64url_decode(&req->arena, req->opt.continue_token, &text) ||
 			json_parse(&req->arena, text, NULL, &t, NULL) < 0 ||
 			!json_eqc(json_getc(t, "v"), "meta.k8s.io/v1") || !json_i64(json_getc(t, "rv"), ret_rv) ||
 			json_str(json_getc(t, "start")).n == 0)

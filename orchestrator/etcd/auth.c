@@ -11,8 +11,10 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "io/jws.h"
 #include "io/x509.h"
 #include "orchestrator/etcd/etcd-priv.h"
+#include "orchestrator/etcd/token.h"
 #include "proto/codec.h"
 #include "proto/etcd_auth.pb-c.h"
 #include "proto/etcd_rpc.pb-c.h"
@@ -468,6 +470,33 @@ static void token_canceled(struct etcd_call *c)
 	etcd__fail(c, ETCD_ERR_CANCELED);
 }
 
+/* A token that needs to be told to nobody. */
+static void answer_signed(struct password *p)
+{
+	struct etcd_call *c = p->call;
+	const struct etcd_server_cfg *cfg = &c->el->srv->cfg;
+	int64_t expires = clock_wall_s() + (int64_t)((cfg->token_ms ? cfg->token_ms : 300000) / 1000);
+	struct err e = ERR_INIT;
+	struct str token;
+	struct buf frame;
+
+	if (!jws_key_signs(cfg->token_key)) {
+		password_free(p);
+		etcd__finish(c, GRPC_UNKNOWN, "auth: token signing attempted with verify-only key");
+		return;
+	}
+	if (etcd_token_make(c->arena, cfg->token_key, str_from(p->name), p->auth_revision, expires, &token, &e) != 0) {
+		password_free(p);
+		etcd__fail_err(c, &e);
+		return;
+	}
+	etcd__frame_init(&frame);
+	etcd__header(c->el, &frame, 0);
+	wire_add_bytes(&frame, 2, token);
+	password_free(p);
+	etcd__reply(c, &frame);
+}
+
 static void login_compared(struct password *p)
 {
 	struct etcd_call *c = p->call;
@@ -477,6 +506,10 @@ static void login_compared(struct password *p)
 
 	if (!p->good) {
 		login_fail(p, ETCD_ERR_AUTH_FAILED);
+		return;
+	}
+	if (c->el->srv->cfg.token_key != NULL) {
+		answer_signed(p);
 		return;
 	}
 	random_bytes(random, sizeof(random));

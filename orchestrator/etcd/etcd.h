@@ -20,6 +20,7 @@
 #include "base/err.h"
 
 struct etcd_server;
+struct jws_key;
 struct kv;
 struct tls_ctx;
 
@@ -56,6 +57,9 @@ struct etcd_server_cfg {
 	unsigned bcrypt_cost;     /* 10 */
 	/* A verified client certificate's common name is the user when there is no token. */
 	bool cert_users;
+	/* Tokens are JSON Web Tokens of this key, for so long (0: 5 min); NULL: simple ones. Must outlive the server. */
+	const struct jws_key *token_key;
+	uint64_t token_ms;
 	/* Member lists show peers as https. */
 	bool peer_tls;
 };

@@ -6,6 +6,7 @@
 #include "base/util.h"
 #include "io/x509.h"
 #include "orchestrator/etcd/etcd-priv.h"
+#include "orchestrator/etcd/token.h"
 #include "store/view.h"
 
 enum etcd_error etcd__who(struct etcd_call *c)
@@ -20,7 +21,10 @@ enum etcd_error etcd__who(struct etcd_call *c)
 	token = c->via->metadata(c, "token");
 	if (token.n == 0)
 		token = c->via->metadata(c, "authorization");
-	if (token.n > 0) {
+	if (token.n > 0 && c->el->srv->cfg.token_key != NULL) {
+		if (!etcd_token_read(c->arena, c->el->srv->cfg.token_key, token, clock_wall_s(), &c->who.user, &revision))
+			return ETCD_ERR_INVALID_AUTH_TOKEN;
+	} else if (token.n > 0) {
 		if (!store_token_user(store, token, clock_mono_ms(), c->arena, &c->who.user))
 			return ETCD_ERR_INVALID_AUTH_TOKEN;
 	} else if (c->el->srv->cfg.cert_users && c->peer != NULL && c->peer->cn.n <= STORE_AUTH_NAME_MAX) {

@@ -25,6 +25,7 @@ libetcd_a_SOURCES = \
 	orchestrator/etcd/recipe.c orchestrator/etcd/recipe.h \
 	orchestrator/etcd/server.c \
 	orchestrator/etcd/snapshot.c \
+	orchestrator/etcd/token.c orchestrator/etcd/token.h \
 	orchestrator/etcd/watch.c orchestrator/etcd/watch.h \
 	orchestrator/etcd/watch_encode.c \
 	orchestrator/etcd/worker.c

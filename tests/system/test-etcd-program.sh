@@ -65,6 +65,7 @@ t_err "an unknown flag is an error" 'flag provided but not defined: --nmae' "$KO
 t_err "what cannot be had says why" 'discovery cannot be had: there is no discovery service' "$KONTIKI" etcd --discovery http://x
 t_err "etcd's rules hold" 'at least as 5 times' "$KONTIKI" etcd --heartbeat-interval 500 --election-timeout 2000
 mkdir -p "$tmp/old/member/snap"
+t_err "a cipher that is none" 'unexpected TLS cipher suite "X"' timeout 5 "$KONTIKI" etcd --data-dir "$tmp/none" --cipher-suites X
 t_err "an etcd's own data directory is left alone" "is an etcd program's" timeout 5 "$KONTIKI" etcd --data-dir "$tmp/old" \
 	--listen-peer-urls "http://$(peer 9)" --listen-client-urls "http://$(client 9)" --advertise-client-urls "http://$(client 9)"
 
@@ -304,6 +305,33 @@ t "then nobody asks" ctl get small
 stop_all
 rm -rf "$tmp"/d?
 
+# --- JSON Web Tokens: nothing is kept of them, so another member with the same key knows them
+
+openssl ecparam -name prime256v1 -genkey -noout -out "$tmp/jwt.key" 2>/dev/null
+openssl ec -in "$tmp/jwt.key" -pubout -out "$tmp/jwt.pub" 2>/dev/null
+t_err "a method that does not fit the key" 'is not one for RS256' timeout 10 "$KONTIKI" etcd $(flags 1) --initial-cluster "$(initial http 1)" \
+	--auth-token "jwt,sign-method=RS256,priv-key=$tmp/jwt.key"
+rm -rf "$tmp"/d?
+for n in 1 2; do
+	start "$n" "$KONTIKI" etcd $(flags "$n") --initial-cluster "$(initial http 1 2)" \
+		--auth-token "jwt,sign-method=ES256,$([ "$n" = 1 ] && echo "priv-key=$tmp/jwt.key,")pub-key=$tmp/jwt.pub,ttl=60s"
+done
+login() { curl -s "http://$(client "$1")/v3/auth/authenticate" -d '{"name":"root","password":"secret"}'; }
+with_token() { curl -s "http://$(client "$1")/v3/kv/range" -H "Authorization: $2" -d '{"key":"YQ=="}'; }
+t "two members" until_ok 15 healthy 2
+t "users" eval 'ctl put a 1 && ctl user add root:secret && ctl user grant-role root root && ctl auth enable'
+token=$(login 1 | jq -r .token)
+t_out "a token says whose it is" '"username":"root"' eval 'cut -d. -f2 <<<"$token" | tr _- /+ | base64 -d 2>/dev/null || true'
+t_out "its member knows it" '"value":"MQ=="' with_token 1 "$token"
+t_out "so does another one" '"value":"MQ=="' with_token 2 "$token"
+t_out "one that was changed is refused" 'invalid auth token' with_token 1 "${token%?????}AAAAA"
+t_out "a member without the private key gives none" 'verify-only key' login 2
+t_out "etcdctl" '^1$' ctl_as root:secret get a --print-value-only
+t "users change" ctl_as root:secret user add bob:pw
+t_out "then it is too old" 'revision of auth store is old' with_token 1 "$token"
+stop_all
+rm -rf "$tmp"/d?
+
 # --- TLS
 
 pki() { # NAME CN EXTENSIONS
@@ -328,6 +356,30 @@ as_root=(--cert "$tmp/root.pem" --key "$tmp/root.key")
 t "three members over TLS with others' certificates" until_ok 20 tctl "${as_root[@]}" put a 1
 t_out "members are shown as https" "https://$(peer 2)" tctl "${as_root[@]}" member list
 t "a client without a certificate is not served" eval '! tctl --dial-timeout 2s --command-timeout 3s get a 2>/dev/null'
+# --- revocation, host names, ciphers, while it runs
+mkdir "$tmp/ca"
+: >"$tmp/ca/index"
+printf '[ca]\ndefault_ca=d\n[d]\ndatabase=%s/ca/index\ndefault_md=sha256\ndefault_crl_days=1\n' "$tmp" >"$tmp/ca/cnf"
+crl() { openssl ca -config "$tmp/ca/cnf" -keyfile "$tmp/ca.key" -cert "$tmp/ca.pem" "$@" 2>/dev/null; }
+crl -gencrl -out "$tmp/crl.pem"
+start 5 "$KONTIKI" etcd $(flags 5 https) --initial-cluster "$(initial https 5)" "${tls[@]:0:11}" --client-crl-file "$tmp/crl.pem" \
+	--client-cert-allowed-hostname localhost --tls-min-version TLS1.2 --tls-max-version TLS1.2 \
+	--cipher-suites TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+fctl() { timeout 10 etcdctl --endpoints "https://$(client 5)" --cacert "$tmp/ca.pem" --dial-timeout 2s --command-timeout 3s "$@"; }
+as() { echo --cert "$tmp/$1.pem" --key "$tmp/$1.key"; }
+t "a certificate for the host name" until_ok 20 fctl $(as member) put a 1
+t "not one for another" eval '! fctl $(as root) get a 2>/dev/null'
+talk() { openssl s_client -connect "$(client 5)" -CAfile "$tmp/ca.pem" -cert "$tmp/member.pem" -key "$tmp/member.key" "$@" </dev/null 2>&1; }
+t_out "the cipher that was asked for" 'Cipher is ECDHE-ECDSA-AES256-GCM-SHA384' talk
+t "no other" eval '! talk -cipher ECDHE-ECDSA-AES128-GCM-SHA256 | grep -q "Cipher is ECDHE"'
+t "nor another version" eval '! talk -tls1_3 | grep -q "Cipher is TLS"'
+crl -revoke "$tmp/member.pem"
+sleep 1 # a file's time has to change
+crl -gencrl -out "$tmp/crl.pem"
+t "a certificate that is revoked is refused from then on" until_ok 20 eval '! fctl $(as member) get a 2>/dev/null'
+stop 5
+t_err "a list that is none" 'no revocation list' timeout 10 "$KONTIKI" etcd $(flags 5 https) --initial-cluster "$(initial https 5)" "${tls[@]:0:11}" \
+	--client-crl-file "$tmp/jwt.pub"
 t "the certificate's name is the user" eval 'tctl "${as_root[@]}" user add root:x && tctl "${as_root[@]}" user grant-role root root &&
 	tctl "${as_root[@]}" auth enable && tctl "${as_root[@]}" put b 2'
 t "and others' are not root" eval '! tctl --cert $tmp/odd.pem --key $tmp/odd.key put b 3 2>/dev/null'

@@ -122,7 +122,7 @@ static void test_command_line(void **state)
 	FAILS("cannot be had", "--discovery", "https://discovery.etcd.io/x");
 	FAILS("cannot be had", "--proxy", "on");
 	FAILS("cannot be had", "--force-new-cluster");
-	FAILS("cannot be had", "--client-crl-file", "x");
+	FAILS("cannot be had", "--discovery-srv", "example.com");
 	FINE("--proxy", "off", "--discovery-fallback", "proxy", "--force-new-cluster=false");
 }
 
@@ -226,6 +226,29 @@ static void test_timing(void **state)
 	FAILS("at least as 5 times", "--heartbeat-interval", "20000");
 }
 
+static void test_security(void **state)
+{
+	struct etcd_config c;
+
+	assert_null(load_with(&c, no_env, (const char *const[]){"--auth-token", "jwt,pub-key=/p,priv-key=/k,sign-method=ES384,ttl=90s", "--cipher-suites",
+			"TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, TLS_AES_256_GCM_SHA384,TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+			"--tls-min-version", "TLS1.2", "--tls-max-version", "TLS1.3", NULL}));
+	assert_string_equal(c.jwt.method, "ES384");
+	assert_string_equal(c.jwt.private_path, "/k");
+	assert_string_equal(c.jwt.public_path, "/p");
+	assert_int_equal(c.jwt.ttl_ms, 90000);
+	assert_string_equal(c.ciphers[1], "TLS_AES_256_GCM_SHA384");
+	assert_null(c.ciphers[3]);
+	assert_int_equal(c.tls_min, 12);
+	assert_int_equal(c.tls_max, 13);
+	assert_int_equal(c.n_warnings, 0);
+	etcd_config_fini(&c);
+	assert_null(load_with(&c, no_env, (const char *const[]){NULL}));
+	assert_null(c.jwt.method);
+	assert_null(c.ciphers);
+	etcd_config_fini(&c);
+}
+
 static void test_rules(void **state)
 {
 	FAILS("at least as 5 times", "--heartbeat-interval", "100", "--election-timeout", "400");
@@ -245,7 +268,16 @@ static void test_rules(void **state)
 	FAILS("one URL", "--listen-peer-urls", "http://127.0.0.1:1,http://127.0.0.1:2");
 	FAILS("hours, or a duration", "--auto-compaction-retention", "soon");
 	FAILS("a number of revisions", "--auto-compaction-mode", "revision", "--auto-compaction-retention", "5m");
-	FAILS("only simple tokens", "--auth-token", "jwt,sign-method=RS256");
+	FAILS("must be simple, or jwt", "--auth-token", "bearer");
+	FAILS("needs sign-method", "--auth-token", "jwt,priv-key=/k");
+	FAILS("needs priv-key", "--auth-token", "jwt,sign-method=RS256");
+	FAILS("no option \"key\"", "--auth-token", "jwt,key=x");
+	FAILS("NAME=VALUE", "--auth-token", "jwt,sign-method");
+	FAILS("ttl=0 must be", "--auth-token", "jwt,sign-method=RS256,priv-key=/k,ttl=0");
+	FAILS("must be TLS1.2 or TLS1.3", "--tls-min-version", "TLS1.1");
+	FAILS("above --tls-max-version", "--tls-min-version", "TLS1.3", "--tls-max-version", "TLS1.2");
+	FAILS("need --client-cert-auth", "--client-crl-file", "/x");
+	FAILS("need --peer-client-cert-auth", "--peer-cert-allowed-hostname", "h");
 	FAILS("from 4 to 31", "--bcrypt-cost", "3");
 	FAILS("must be debug", "--log-level", "chatty");
 	FAILS("needs --peer-client-cert-auth", "--peer-cert-allowed-cn", "a");
@@ -277,7 +309,7 @@ int main(void)
 		cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_environment),
 		cmocka_unit_test(test_file),
-		cmocka_unit_test(test_timing), cmocka_unit_test(test_rules),
+		cmocka_unit_test(test_timing), cmocka_unit_test(test_security), cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_durations),
 	};
 

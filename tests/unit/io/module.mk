@@ -2,6 +2,7 @@ UNIT_TESTS += \
 	tests/unit/io/test_grpc \
 	tests/unit/io/test_http \
 	tests/unit/io/test_http_chaos \
+	tests/unit/io/test_jws \
 	tests/unit/io/test_listen \
 	tests/unit/io/test_loop \
 	tests/unit/io/test_process \
@@ -14,6 +15,9 @@ tests_unit_io_test_loop_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
 tests_unit_io_test_stream_SOURCES = tests/unit/io/test_stream.c tests/unit/io/iotest.h
 tests_unit_io_test_stream_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_io_test_stream_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
+tests_unit_io_test_jws_SOURCES = tests/unit/io/test_jws.c
+tests_unit_io_test_jws_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_jws_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
 tests_unit_io_test_x509_SOURCES = tests/unit/io/test_x509.c tests/unit/io/iotest.h
 tests_unit_io_test_x509_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_io_test_x509_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)

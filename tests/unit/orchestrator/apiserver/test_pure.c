@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "io/jws.h"
 #include "io/x509.h"
 #include "base/util.h"
 #include "orchestrator/apiserver/attrs.h"
@@ -130,12 +131,12 @@ static void test_base64url(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < 5; i++) {
-		assert_str(jwt_base64url(&a, str_from(pairs[i][0])), pairs[i][1]);
-		assert_true(jwt_base64url_decode(&a, str_from(pairs[i][1]), &out));
+		assert_str(jws_base64url(&a, str_from(pairs[i][0])), pairs[i][1]);
+		assert_true(jws_base64url_decode(&a, str_from(pairs[i][1]), &out));
 		assert_str(out, pairs[i][0]);
 	}
-	assert_false(jwt_base64url_decode(&a, STR("A"), &out));
-	assert_false(jwt_base64url_decode(&a, STR("Zg=="), &out));
+	assert_false(jws_base64url_decode(&a, STR("A"), &out));
+	assert_false(jws_base64url_decode(&a, STR("Zg=="), &out));
 }
 
 static void test_jwt(void **state)
