@@ -6,6 +6,7 @@
 
 #include "base/util.h"
 #include "io/x509.h"
+#include "io/jws.h"
 #include "orchestrator/apiserver/jwt.h"
 #include "orchestrator/controllers/controller.h"
 #include "proto/core.pb-c.h"
@@ -183,12 +184,12 @@ static bool is_usable(const struct reconcile *r, const struct informer_obj *o)
 /* RFC 7515, appendix F: the payload is left out, the reader has it. */
 static struct str detached(struct arena *a, struct str content, struct str id, struct str secret)
 {
-	struct str head = jwt_base64url(a, arena_sprintf(a, "{\"alg\":\"HS256\",\"kid\":\"%.*s\"}", STR_FMT(id)));
-	struct str signing = arena_sprintf(a, "%.*s.%.*s", STR_FMT(head), STR_FMT(jwt_base64url(a, content)));
+	struct str head = jws_base64url(a, arena_sprintf(a, "{\"alg\":\"HS256\",\"kid\":\"%.*s\"}", STR_FMT(id)));
+	struct str signing = arena_sprintf(a, "%.*s.%.*s", STR_FMT(head), STR_FMT(jws_base64url(a, content)));
 	uint8_t mac[32];
 
 	x509_hmac_sha256(secret, signing, mac);
-	return arena_sprintf(a, "%.*s..%.*s", STR_FMT(head), STR_FMT(jwt_base64url(a, str_of(mac, sizeof(mac)))));
+	return arena_sprintf(a, "%.*s..%.*s", STR_FMT(head), STR_FMT(jws_base64url(a, str_of(mac, sizeof(mac)))));
 }
 
 /* In whatever order. */

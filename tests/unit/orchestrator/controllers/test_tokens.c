@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/util.h"
 #include "io/x509.h"
+#include "io/jws.h"
 #include "orchestrator/apiserver/jwt.h"
 #include "orchestrator/apiserver/objects.h"
 #include "tests/unit/orchestrator/controllers/world.h"
@@ -211,10 +212,10 @@ static void test_signed_info(void **state)
 	/* The token's secret signs the text, which is left out. */
 	jws = json_strp(get(INFO "/cluster-info"), "data.jws-kubeconfig-cccccc");
 	assert_true(str_cut(jws, '.', &head, &rest) && rest.p[0] == '.');
-	signing = str_from(fmt("%.*s.%.*s", STR_FMT(head), STR_FMT(jwt_base64url(&rig_arena, STR("apiVersion: v1")))));
+	signing = str_from(fmt("%.*s.%.*s", STR_FMT(head), STR_FMT(jws_base64url(&rig_arena, STR("apiVersion: v1")))));
 	x509_hmac_sha256(STR("0123456789abcdef"), signing, want);
-	assert_true(jwt_base64url_decode(&rig_arena, str_skip(rest, 1), &mac) && str_eq(mac, str_of(want, 32)));
-	assert_true(jwt_base64url_decode(&rig_arena, head, &head) && str_eqc(head, "{\"alg\":\"HS256\",\"kid\":\"cccccc\"}"));
+	assert_true(jws_base64url_decode(&rig_arena, str_skip(rest, 1), &mac) && str_eq(mac, str_of(want, 32)));
+	assert_true(jws_base64url_decode(&rig_arena, head, &head) && str_eqc(head, "{\"alg\":\"HS256\",\"kid\":\"cccccc\"}"));
 	/* Nothing is written when nothing changes. */
 	const char *rv = str(get(INFO "/cluster-info"), "metadata.resourceVersion");
 	for (int i = 0; i < 20; i++)
