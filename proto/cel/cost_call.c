@@ -15,6 +15,8 @@ enum rule {
 	CHECK,
 	SELECTOR,
 	ELEMENTS,  /* all of a list */
+	FIRST,       /* a tenth of the first argument */
+	FIRST_TWICE,
 	SAME_SIZE, /* a tenth of the first argument, and the result is as long */
 	REPLACE,
 	SPLIT,
@@ -64,7 +66,14 @@ static const struct {
 	{"join", JOIN},
 	{"find", FIND},
 	{"findAll", FIND},
-	/* For cidr, isIP, isCIDR, quantity and semver upstream has rules that never apply: they cost one. */
+	{"cidr", FIRST},
+	{"isIP", FIRST},
+	{"isCIDR", FIRST},
+	{"ip.isCanonical", FIRST_TWICE},
+	{"quantity", FIRST},
+	{"isQuantity", FIRST},
+	{"semver", FIRST},
+	{"isSemver", FIRST},
 	{"ip", IP},
 	{"containsIP", CONTAINS_IP},
 	{"containsCIDR", CONTAINS_CIDR},
@@ -218,6 +227,10 @@ struct cel__call_estimate cel__estimate_function(struct cel__coster *c, struct c
 		return cost(selector(y));
 	case ELEMENTS:
 		return elements(e, x);
+	case FIRST:
+		return cost(cel__scaled(x, STRING_FACTOR));
+	case FIRST_TWICE:
+		return cost(cel__scaled(x, 2 * STRING_FACTOR));
 	case SAME_SIZE:
 		return cost_and_size(cel__scaled(x, STRING_FACTOR), x);
 	case REPLACE:
@@ -229,9 +242,8 @@ struct cel__call_estimate cel__estimate_function(struct cel__coster *c, struct c
 	case FIND:
 		return find(x, y);
 	case IP:
-		if (e->member)
-			return cost(CEL__FIXED(1));
-		break;
+		/* A method: the address of a network. */
+		return cost(e->member ? CEL__FIXED(1) : cel__scaled(x, STRING_FACTOR));
 	case CONTAINS_IP:
 		return contains_net(o, y, false);
 	case CONTAINS_CIDR:

@@ -36,3 +36,7 @@ FUZZ_TARGETS += tests/fuzz/fuzz_custom
 tests_fuzz_fuzz_custom_SOURCES = tests/fuzz/fuzz_custom.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_custom_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_custom_LDADD = $(DOM_FUZZ_LIBS)
+FUZZ_TARGETS += tests/fuzz/fuzz_cel
+tests_fuzz_fuzz_cel_SOURCES = tests/fuzz/fuzz_cel.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_cel_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_cel_LDADD = $(DOM_FUZZ_LIBS)
