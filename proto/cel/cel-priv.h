@@ -129,12 +129,6 @@ struct cel__expr {
 	struct cel__sizes *sizes; /* of an estimate (cost.c) */
 };
 
-#define CEL__MAX_DEPTH 1000u
-/*
- * Work that costs do not show: parts of values that are compared or added up, 32 bytes of text that a function gets, tries of
- * regular expressions. It bounds the time of a run to some tenths of a second.
- */
-#define CEL__MAX_STEPS 4000000u
 #define CEL__ACCU "@result"
 
 struct cel__parser {

@@ -53,8 +53,10 @@ struct structural;
 /* Ours, so that no text takes the stack or the memory: see doc/cel.md. */
 #define CEL_MAX_TEXT 100000u /* code points; cel-go's */
 #define CEL_MAX_DEPTH 250u   /* nested expressions; cel-go's */
-#define CEL_MAX_CHAIN 500u   /* levels of the tree: a + b + c + ... has one for each operator; && and || are balanced */
+#define CEL_MAX_LEVELS 1000u /* of the tree: a + b + c + ... has one for each operator; && and || are balanced */
 #define CEL_MAX_MEMORY ((size_t)64 << 20) /* bytes that one run may take from its arena */
+/* Work that costs do not show, which bounds a run's time: looking at parts of values, at 32 bytes of text, tries of patterns. */
+#define CEL_MAX_STEPS 4000000u
 
 /* ---- types ---- */
 
@@ -229,8 +231,9 @@ static inline struct cel_value cel_value_str(struct str s)
 struct str cel_value_text(struct arena *, struct cel_value);
 
 /*
- * Fields that are made when they are asked for, each at most once a run: `variables`. get returns the value, or an error value that the
- * expression then has; the field was declared, so it is known by name. It may run other programs; cost_of_fields is added to.
+ * Fields that are made when they are asked for, each once at most for this value: `variables`. get returns the field's value, or an
+ * error, which is then that of the expression. It is asked for declared fields only. It may run other programs; what these cost is
+ * its own to count.
  */
 struct cel_lazy {
 	struct cel_value (*get)(struct cel_lazy *, struct arena *, struct str field);

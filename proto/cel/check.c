@@ -21,6 +21,7 @@ struct check {
 	struct cel__mapping m;
 	struct scope *scope;
 	size_t cap_vars;
+	unsigned formats; /* calls of format() that we are in: lists in them may be mixed */
 };
 
 static const struct cel_type error_type = {.kind = CEL_ERROR, .name = "!error!"};
@@ -278,6 +279,7 @@ static enum cel__op op_of(const struct cel__expr *e)
 static void check_call(struct check *c, struct cel__expr *e)
 {
 	const struct cel__overload **all;
+	bool format;
 	size_t n;
 
 	e->op = op_of(e);
@@ -287,8 +289,11 @@ static void check_call(struct check *c, struct cel__expr *e)
 	}
 	if (e->member && namespaced(c, e))
 		return;
+	format = e->member && str_eqc(e->name, "format");
+	c->formats += format;
 	for (uint32_t i = e->member ? 1 : 0; i < e->n_args; i++)
 		check(c, e->args[i]);
+	c->formats -= format;
 	if (e->member)
 		check(c, e->args[0]);
 	all = cel__overloads(c->a, c->env->libs, e->name, &n);
@@ -310,6 +315,8 @@ static const struct cel_type *join(struct check *c, const struct cel__expr *e, c
 	if (before == NULL)
 		return t;
 	joined = cel__join(&c->m, before, t);
+	if (joined == NULL && c->formats > 0)
+		return &cel_dyn;
 	if (joined == NULL)
 		cel__complain(c->report, e->pos, "expected type '%s' but found '%s'", text(c, before), text(c, t));
 	return joined != NULL ? joined : &error_type;

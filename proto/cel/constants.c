@@ -72,6 +72,35 @@ static void check_pattern(struct constants *c, const struct cel__expr *e)
 		cel__complain(c->report, pattern->pos, "invalid matches argument");
 }
 
+/* "%s is %d".format([a, b]): as many arguments as clauses, and clauses that there are. */
+static void check_format(struct constants *c, const struct cel__expr *e)
+{
+	const struct cel__expr *text = e->args[0], *args = e->args[1];
+	uint32_t used = 0;
+
+	if (text->node != NODE_LITERAL || text->value.kind != CEL_STRING || args->node != NODE_LIST || args->optional != NULL)
+		return;
+	for (size_t i = 0; i < text->value.s.n; i++) {
+		struct str s = text->value.s;
+
+		if (s.p[i] != '%' || (i + 1 < s.n && s.p[i + 1] == '%' && ++i))
+			continue;
+		for (i++; i < s.n && (s.p[i] == '.' || (s.p[i] >= '0' && s.p[i] <= '9')); i++)
+			;
+		if (i >= s.n)
+			cel__complain(c->report, e->pos, "unexpected end of string");
+		else if (strchr("sdfebxXo", s.p[i]) == NULL)
+			cel__complain(c->report, e->pos,
+				"could not parse formatting clause: unrecognized formatting clause \"%c\"", s.p[i]);
+		else if (used >= args->n_args)
+			cel__complain(c->report, e->pos, "index %u out of range", used);
+		used++;
+	}
+	if (used < args->n_args)
+		cel__complain(c->report, e->pos, "too many arguments supplied to string.format (expected %u, got %u)", used,
+			args->n_args);
+}
+
 static void walk_parts(struct constants *c, struct cel__expr *e)
 {
 	for (uint32_t i = 0; i < e->n_args; i++)
@@ -101,6 +130,8 @@ static void walk(struct constants *c, struct cel__expr *e)
 			e->set = is_set(e->args[1]);
 		else if (str_eqc(e->name, "matches") && e->n_args == 2)
 			check_pattern(c, e);
+		else if (str_eqc(e->name, "format") && e->member && e->n_args == 2)
+			check_format(c, e);
 	}
 }
 

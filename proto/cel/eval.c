@@ -41,7 +41,7 @@ static struct cel_value stopped(const struct cel__eval *v)
 	return (struct cel_value){.kind = CEL_ERROR,
 		.s = v->cost > v->limit
 			? STR("operation cancelled: actual cost limit exceeded")
-		: v->steps > CEL__MAX_STEPS
+		: v->steps > CEL_MAX_STEPS
 			? STR("operation cancelled: the expression looks at more than it may")
 			: STR("operation cancelled: the values made take more memory than an expression may use")};
 }
@@ -541,7 +541,37 @@ struct cel_value cel__eval_constant(struct arena *a, const struct cel__expr *e)
 	return eval(&v, e);
 }
 
+/*
+ * A lazy field may run another program, whose lazy fields may run others. Each takes some of the stack; a chain of deep ones is stopped
+ * before it takes it all.
+ */
+#define MAX_STACK ((size_t)1 << 20)
+static _Thread_local const char *outermost;
+
+static bool stack_left(const char *here)
+{
+	return outermost == NULL || (size_t)(outermost > here ? outermost - here : here - outermost) < MAX_STACK;
+}
+
+static struct cel_value run_program(const struct cel_program *, struct cel_run *);
+
 struct cel_value cel_run(const struct cel_program *p, struct cel_run *run)
+{
+	const char *here = __builtin_frame_address(0);
+	bool outer = outermost == NULL;
+	struct cel_value v;
+
+	if (!stack_left(here))
+		return cel__text_error(run->arena, "expressions that use each other are nested too deeply");
+	if (outer)
+		outermost = here;
+	v = run_program(p, run);
+	if (outer)
+		outermost = NULL;
+	return v;
+}
+
+static struct cel_value run_program(const struct cel_program *p, struct cel_run *run)
 {
 	struct cel__eval v = {.a = run->arena, .program = p, .run = run, .memory = run->arena->used};
 	struct cel_value *vars = arena_alloc(v.a, MAX(p->n_vars, (size_t)1) * sizeof(*vars)), result;

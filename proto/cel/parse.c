@@ -1,6 +1,6 @@
 /*
  * Precedence climbing by one function a level of the grammar. Nesting is bounded by CEL_MAX_DEPTH, the height of the tree (long sums
- * are deep without nesting) by CEL__MAX_DEPTH, so that whoever walks it may recurse.
+ * are deep without nesting) by CEL_MAX_LEVELS, so that whoever walks it may recurse.
  */
 #include <errno.h>
 #include <math.h>
@@ -47,9 +47,9 @@ struct cel__expr *cel__node_args(struct cel__parser *p, struct cel__expr *e, str
 	e->n_args = (uint32_t)n;
 	for (size_t i = 0; i < n; i++)
 		e->depth = MAX(e->depth, args[i]->depth + 1);
-	if (e->depth > CEL__MAX_DEPTH) {
+	if (e->depth > CEL_MAX_LEVELS) {
 		if (!p->failed)
-			cel__complain(p->report, e->pos, "expression is deeper than %u operators", CEL__MAX_DEPTH);
+			cel__complain(p->report, e->pos, "expression is deeper than %u operators", CEL_MAX_LEVELS);
 		p->failed = true;
 	}
 	return e;

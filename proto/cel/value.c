@@ -209,7 +209,7 @@ static bool equal_maps(struct cel__eval *v, const struct cel_map *x, const struc
 bool cel__steps(struct cel__eval *v, uint64_t n)
 {
 	v->steps += n;
-	if (v->steps <= CEL__MAX_STEPS && cel__memory_ok(v))
+	if (v->steps <= CEL_MAX_STEPS && cel__memory_ok(v))
 		return true;
 	v->stopped = true;
 	v->run->over_limit = true;
@@ -230,9 +230,11 @@ static bool equal_types(const struct cel_type *x, const struct cel_type *y)
 
 bool cel__equal(struct cel__eval *v, struct cel_value x, struct cel_value y)
 {
+	if (!cel__step(v))
+		return false;
 	if (is_number(x.kind) && is_number(y.kind))
 		return compare_numbers(x, y) == 0;
-	if (x.kind != y.kind || !cel__step(v))
+	if (x.kind != y.kind)
 		return false;
 	switch (x.kind) {
 	case CEL_NULL:

@@ -303,16 +303,18 @@ static void check_line(struct rows *r, const char *file, unsigned number, char *
 static void check_file(const char *name, unsigned libs, bool with_schema)
 {
 	const char *dir = getenv("srcdir");
-	const char *path = arena_printf(&arena, "%s/tests/data/cel/%s", dir != NULL ? dir : ".", name);
-	FILE *f = fopen(path, "r");
 	struct rows r = {0};
+	const char *path;
+	FILE *f;
 	char *line = NULL;
 	size_t cap = 0, rows = 0;
 	ssize_t n;
 
+	arena_init(&arena);
+	path = arena_printf(&arena, "%s/tests/data/cel/%s", dir != NULL ? dir : ".", name);
+	f = fopen(path, "r");
 	if (f == NULL)
 		fail_msg("%s: cannot be opened", path);
-	arena_init(&arena);
 	open_rows(&r, libs, with_schema);
 	for (unsigned number = 1; (n = getline(&line, &cap, f)) > 0; number++) {
 		line[strcspn(line, "\n")] = '\0';
