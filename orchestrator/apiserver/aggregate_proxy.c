@@ -3,11 +3,13 @@
  * server is told who asks in X-Remote-* headers, and believes it because of our front-proxy certificate. The rest is relay.h's.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/util.h"
 #include "orchestrator/apiserver/aggregate_index.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/client_remote.h"
 #include "orchestrator/apiserver/flow.h"
 #include "orchestrator/apiserver/forward.h"
 #include "orchestrator/apiserver/front_proxy.h"
@@ -15,6 +17,7 @@
 #include "orchestrator/apiserver/relay.h"
 #include "orchestrator/apiserver/service_clients.h"
 #include "orchestrator/apiserver/strategies.h"
+#include "proto/resource.h"
 
 /* Until an answer begins; a watch may be silent for ever. */
 #define HEADER_TIMEOUT_MS 60000
@@ -39,6 +42,7 @@ static enum step_result say(struct api_request *req, int status, const char *tex
 {
 	struct buf out = BUF_INIT;
 
+	api_fail(req, err_from_http(status), "%s", text); /* what clients in this process hear */
 	buf_printf(&out, "%s\n", text);
 	return api_answer_bytes(req, status, "text/plain; charset=utf-8", &out);
 }
@@ -69,10 +73,34 @@ int aggregate_server(struct apiserver *srv, struct arena *a, const struct api_se
 	return service_resolve(srv->store, a, s->service_ns, s->service, s->port, &ret->address, e);
 }
 
+/* A client in this process wants what it can turn into protobuf, unless it says otherwise. */
+static struct http_headers with_accept(struct api_request *req)
+{
+	bool list = req->at.verb == API_LIST || req->at.verb == API_DELETE_COLLECTION || req->at.verb == API_WATCH;
+	struct http_headers h = {arena_new_array(&req->arena, struct http_header, req->headers.n + 1), req->headers.n};
+
+	if (!req->local || http_header_has(&req->headers, "accept"))
+		return req->headers;
+	if (h.n > 0)
+		memcpy(h.h, req->headers.h, h.n * sizeof(h.h[0]));
+	h.h[h.n++] = (struct http_header){STR("Accept"), client_remote_accept(list)};
+	return h;
+}
+
+/* Clients in this process mean what is served here wherever something is. */
+static bool is_ours(struct api_request *req, struct str group, struct str version)
+{
+	RESOURCE_FOR_EACH (r)
+		if (req->local && r->served && str_eqc(group, r->group) && str_eqc(version, r->version))
+			return true;
+	return false;
+}
+
 static enum step_result pass_on(struct api_request *req, const struct api_service *s)
 {
+	struct http_headers in = with_accept(req);
 	bool upgrade = http_header_has_token(&req->headers, "connection", "upgrade");
-	struct http_headers headers = forward_headers(&req->arena, &req->headers, upgrade, req->remote, req->path);
+	struct http_headers headers = forward_headers(&req->arena, &in, upgrade, req->remote, req->path);
 	struct service_client *client;
 	struct service_server server;
 	struct remote_call *c;
@@ -107,7 +135,7 @@ bool api__is_remote(struct api_request *req)
 {
 	struct str group, version;
 
-	return !req->local && aggregate_path(req->path, &group, &version) &&
+	return aggregate_path(req->path, &group, &version) && !is_ours(req, group, version) &&
 	       aggregate_index_remote(api__aggregates(req->al), group, version);
 }
 
@@ -123,7 +151,7 @@ enum step_result api__aggregate(struct api_request *req)
 	const struct api_service *s;
 	struct str group, version;
 
-	if (req->local || !aggregate_path(req->path, &group, &version))
+	if (!aggregate_path(req->path, &group, &version) || is_ours(req, group, version))
 		return STEP_NEXT;
 	s = aggregate_index_remote(api__aggregates(req->al), group, version);
 	return s ? aggregate_pass_on(req, s) : STEP_NEXT;

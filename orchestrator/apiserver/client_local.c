@@ -12,11 +12,14 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/paths.h"
+#include "orchestrator/apiserver/client_remote.h"
 #include "orchestrator/client/client.h"
 #include "proto/pb.h"
 #include "proto/resource.h"
 
 #define ACCOUNT "system:serviceaccount:kube-system:"
+/* Of one answer, or one event, of an aggregated server. */
+#define REMOTE_MAX (64u << 20)
 
 struct local_client {
 	struct client client;
@@ -42,6 +45,10 @@ struct local_call {
 	struct str method, target, body;
 	size_t n_headers;
 	bool silent; /* a watch that was stopped: no more events */
+	/* Another server answers (client_remote.h): its status, and what has come and is not used yet. */
+	int remote_status;
+	struct buf remote;
+	struct err remote_err;
 };
 
 static void call_free(struct local_call *c)
@@ -49,6 +56,7 @@ static void call_free(struct local_call *c)
 	loop_timer_stop(&c->timer);
 	list_del(&c->link);
 	arena_fini(&c->arena);
+	buf_fini(&c->remote);
 	free(c);
 }
 
@@ -114,13 +122,74 @@ static void local_respond(struct api_request *req, int status, const struct http
 
 static void local_begin(struct api_request *req, int status, const struct http_header *h, size_t n)
 {
-	(void)req, (void)status, (void)h, (void)n;
+	struct local_call *c = req->owner;
+
+	(void)h, (void)n;
+	c->remote_status = status;
 }
 
-/* Streams other than watches (logs) are collected by nobody here: nothing in this process asks for them. */
+/* The complete lines that have come; a broken one ends the watch when the stream ends. */
+static void watch_lines(struct local_call *c)
+{
+	ptrdiff_t end;
+
+	while (c->watch && !c->silent && !c->remote_err.code && (end = str_find(buf_str(&c->remote), '\n')) >= 0) {
+		enum client_event type;
+		struct arena a;
+		struct str raw;
+		uint64_t rv;
+
+		arena_init(&a);
+		if (client_remote_event(&a, str_sub(buf_str(&c->remote), 0, (size_t)end), &type, &raw, &rv, &c->remote_err) == 0)
+			c->watch->event(c->watch, type, raw, rv);
+		arena_fini(&a);
+		buf_consume(&c->remote, (size_t)end + 1);
+	}
+}
+
+/* Streams of ours other than watches (logs) are collected by nobody here: nothing in this process asks for them. */
 static void local_write(struct api_request *req, struct str chunk)
 {
-	(void)req, (void)chunk;
+	struct local_call *c = req->owner;
+
+	if (!c->remote_status || c->remote_err.code)
+		return;
+	if (c->remote.n + chunk.n > REMOTE_MAX) {
+		err_set(&c->remote_err, ERR_TOO_LARGE, "the aggregated server's answer is larger than %u bytes", REMOTE_MAX);
+		buf_clear(&c->remote);
+		return;
+	}
+	buf_adds(&c->remote, chunk);
+	if (c->watch && c->remote_status < 300)
+		watch_lines(c);
+}
+
+static size_t local_queued(struct api_request *req)
+{
+	(void)req;
+	return 0;
+}
+
+/* All of another server's answer has come. */
+static void remote_over(struct local_call *c, struct err *e)
+{
+	struct client_req *creq = c->creq;
+	struct str body = buf_str(&c->remote);
+
+	*e = c->remote_err;
+	if (!e->code && c->remote_status >= 400)
+		client_remote_refusal(&c->arena, c->remote_status, body, e);
+	if (!creq)
+		return;
+	creq->http_status = c->remote_status;
+	if (e->code)
+		return;
+	if (creq->accept) {
+		creq->answer = arena_str(&creq->arena, body);
+		creq->answer_type = CLIENT_JSON;
+	} else if (client_remote_answer(&creq->arena, body, &creq->answer, e) == 0) {
+		creq->answer_type = CLIENT_PROTOBUF;
+	}
 }
 
 static void local_end(struct api_request *req)
@@ -129,6 +198,8 @@ static void local_end(struct api_request *req)
 	struct err e = req->fail.err;
 
 	c->req = NULL;
+	if (c->remote_status)
+		remote_over(c, &e);
 	watch_done(c, &e);
 	req_done(c, &e);
 	call_free(c);
@@ -162,6 +233,7 @@ static const struct api_responder local_responder = {
 		.respond = local_respond,
 		.begin = local_begin,
 		.write = local_write,
+		.queued = local_queued,
 		.end = local_end,
 		.abort = local_abort,
 		.event = local_event,
@@ -354,6 +426,7 @@ static struct local_call *call_new(struct local_client *lc)
 
 	c->lc = lc;
 	arena_init(&c->arena);
+	buf_init(&c->remote, BUF_NO_LIMIT);
 	list_add_tail(&lc->calls, &c->link);
 	loop_timer_start(&c->timer, lc->client.loop, 0, call_start);
 	return c;

@@ -37,6 +37,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/boot_write.c orchestrator/apiserver/boot_write.h \
 	orchestrator/apiserver/bootstrap.c orchestrator/apiserver/bootstrap.h \
 	orchestrator/apiserver/client_local.c \
+	orchestrator/apiserver/client_remote.c orchestrator/apiserver/client_remote.h \
 	orchestrator/apiserver/crypt.c orchestrator/apiserver/crypt.h \
 	orchestrator/apiserver/custom_index.c orchestrator/apiserver/custom_index.h \
 	orchestrator/apiserver/custom_route.c \

@@ -67,6 +67,7 @@ struct loop;
 	X(ACCOUNT_TOKENS, "", "v1", "secrets", core__secret)     /* these three: of one type only */ \
 	X(BOOTSTRAP_TOKENS, "", "v1", "secrets", core__secret)                                     \
 	X(JOIN_TOKENS, "", "v1", "secrets", core__secret)                                          \
+	X(APISERVICES, "apiregistration.k8s.io", "v1", "apiservices", apiregistration__apiservice) \
 	X(LEASES, "coordination.k8s.io", "v1", "leases", coordination__lease)
 
 enum view_id {
@@ -82,6 +83,7 @@ struct view {
 	struct informer_index *slices_by_service; /* "ns/service" */
 	struct informer_index *by_any_owner[VIEW_N]; /* by the uid of each owner, for garbage collection */
 	struct list customs; /* of struct custom_kind, see customs.h */
+	struct list remotes; /* of struct remote_group, see remotes.h */
 };
 
 /* The view of all of a kind, VIEW_N when none has it. */

@@ -58,15 +58,22 @@ static void on_kind_synced(struct informer_handler *h)
 	k->all->cfg.changed(k->all->cfg.arg, k, NULL);
 }
 
-static void kind_start(struct customs *cs, const struct informer_obj *definition)
+static void kind_start(struct customs *cs, struct str name, const struct resource *like)
 {
 	struct custom_kind *k = xcalloc(1, sizeof(*k));
 	struct informer_cfg ic = {.client = cs->cfg.client, .desc = &meta__partial_object_metadata__descriptor};
+	struct resource *res;
 
 	arena_init(&k->arena);
 	k->all = cs;
-	k->name = arena_cstr(&k->arena, definition->key);
-	k->res = crd_resource(&k->arena, definition);
+	k->name = arena_cstr(&k->arena, name);
+	res = arena_memdup(&k->arena, like, sizeof(*like));
+	res->group = arena_strdup(&k->arena, like->group);
+	res->version = arena_strdup(&k->arena, like->version);
+	res->api_version = arena_strdup(&k->arena, like->api_version);
+	res->plural = arena_strdup(&k->arena, like->plural);
+	res->kind = arena_strdup(&k->arena, like->kind);
+	k->res = res;
 	k->handler = (struct informer_handler){.changed = on_object, .synced = on_kind_synced};
 	ic.resource = k->res;
 	k->inf = informer_new(&ic);
@@ -97,8 +104,28 @@ static void on_definition(struct informer_handler *h, const struct informer_obj 
 		k = NULL;
 	}
 	if (want && !k && !cs->stopped)
-		kind_start(cs, new);
+		kind_start(cs, new->key, want);
 	arena_fini(&a);
+}
+
+void customs_follow(struct customs *cs, const char *name, const struct resource *res)
+{
+	struct custom_kind *k = (struct custom_kind *)(uintptr_t)custom_kind_named(cs->cfg.view, str_from(name));
+
+	if (k && same_resource(k->res, res))
+		return;
+	if (k)
+		kind_stop(k);
+	if (!cs->stopped)
+		kind_start(cs, str_from(name), res);
+}
+
+void customs_forget(struct customs *cs, const char *name)
+{
+	struct custom_kind *k = (struct custom_kind *)(uintptr_t)custom_kind_named(cs->cfg.view, str_from(name));
+
+	if (k)
+		kind_stop(k);
 }
 
 struct customs *customs_start(const struct customs_cfg *cfg)

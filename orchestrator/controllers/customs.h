@@ -1,6 +1,7 @@
 /*
  * struct customs: what the controllers see of custom resources, by metadata alone: one informer for each definition that is
- * served, begun and ended as definitions come and go (view.customs). All on the controllers' loop.
+ * served, begun and ended as definitions come and go (view.customs), and for each kind of an aggregated server (remotes.h). All on the
+ * controllers' loop.
  */
 #ifndef ORCHESTRATOR_CONTROLLERS_CUSTOMS_H
 #define ORCHESTRATOR_CONTROLLERS_CUSTOMS_H
@@ -16,7 +17,7 @@ struct resource;
 struct custom_kind {
 	struct list link; /* in view.customs */
 	struct arena arena;
-	const char *name; /* of the definition */
+	const char *name; /* of the definition, or as customs_follow was told */
 	const struct resource *res;
 	struct informer *inf; /* of Meta__PartialObjectMetadata */
 	struct informer_index *by_owner;
@@ -37,6 +38,9 @@ struct customs_cfg {
 struct customs *customs_start(const struct customs_cfg *);
 /* cb is the last call. */
 void customs_stop(struct customs *, void (*cb)(void *arg), void *arg);
+/* A kind that has no definition, until it is forgotten; again: nothing. Its name is none that a definition could have. */
+void customs_follow(struct customs *, const char *name, const struct resource *);
+void customs_forget(struct customs *, const char *name);
 /* The kind of an owner, in any version; NULL when there is none, or when not all of it is known yet. */
 const struct custom_kind *custom_kind_of(const struct view *, const char *api_version, const char *kind);
 const struct custom_kind *custom_kind_named(const struct view *, struct str name);

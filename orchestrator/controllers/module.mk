@@ -29,6 +29,7 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/plan.c \
 	orchestrator/controllers/podgc.c \
 	orchestrator/controllers/pods.c orchestrator/controllers/pods.h \
+	orchestrator/controllers/remotes.c orchestrator/controllers/remotes.h \
 	orchestrator/controllers/replicaset.c \
 	orchestrator/controllers/resourcequota.c \
 	orchestrator/controllers/runner.c \

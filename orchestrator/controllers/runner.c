@@ -13,7 +13,9 @@
 #include "orchestrator/client/client.h"
 #include "orchestrator/controllers/plan-priv.h"
 #include "orchestrator/controllers/customs.h"
+#include "orchestrator/controllers/remotes.h"
 #include "proto/apiextensions.pb-c.h"
+#include "proto/apiregistration.pb-c.h"
 #include "proto/apps.pb-c.h"
 #include "proto/batch.pb-c.h"
 #include "proto/coordination.pb-c.h"
@@ -91,6 +93,7 @@ struct controllers {
 	struct loop_timer pump;
 	struct list in_flight; /* of struct plan_action */
 	struct customs *customs;
+	struct remotes *remotes;
 	unsigned n_informers;  /* still to stop */
 	bool stopping;
 	void (*stopped)(void *arg);
@@ -582,6 +585,8 @@ struct controllers *controllers_start(const struct controllers_cfg *cfg)
 	all->customs = customs_start(&(struct customs_cfg){.client = cfg->client, .view = v, .by_owner = by_any_owner,
 			.changed = on_custom, .arg = all});
 	all->n_informers++;
+	all->remotes = remotes_start(cfg->client, cfg->loop, v, all->customs);
+	all->n_informers++;
 	for (int i = 0; i < VIEW_N; i++)
 		informer_start(v->inf[i]);
 	return all;
@@ -614,6 +619,7 @@ static void stop_informers(struct loop_timer *t)
 	}
 	for (int i = 0; i < VIEW_N; i++)
 		informer_stop(all->view.inf[i], informer_gone, all);
+	remotes_stop(TAKE(all->remotes), informer_gone, all);
 	customs_stop(TAKE(all->customs), informer_gone, all);
 }
 

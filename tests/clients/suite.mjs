@@ -4,6 +4,7 @@
 import * as k8s from '@kubernetes/client-node';
 import { PassThrough } from 'node:stream';
 import net from 'node:net';
+import { equal, fails, tap, test, until } from './tap.mjs';
 
 const image = process.argv[2] ?? 'busybox';
 const kc = new k8s.KubeConfig();
@@ -12,41 +13,8 @@ const core = kc.makeApiClient(k8s.CoreV1Api);
 const apps = kc.makeApiClient(k8s.AppsV1Api);
 const coordination = kc.makeApiClient(k8s.CoordinationV1Api);
 const namespace = 'clients';
-let failed = 0;
+tap.prefix = 'client-node: ';
 
-async function test(name, fn, ms = 40000) {
-  let timer;
-  const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`not within ${ms} ms`)), ms); });
-  try {
-    await Promise.race([fn(), late]);
-    console.log(`ok - client-node: ${name}`);
-  } catch (e) {
-    failed++;
-    console.log(`not ok - client-node: ${name}`);
-    console.log(`  ${String(e.stack ?? e).split('\n').slice(0, 6).join('\n  ')}`);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-function equal(got, want) {
-  if (JSON.stringify(got) !== JSON.stringify(want)) throw new Error(`got ${JSON.stringify(got)}, want ${JSON.stringify(want)}`);
-}
-async function fails(code, promise) {
-  try {
-    await promise;
-  } catch (e) {
-    equal(e.code, code);
-    return e;
-  }
-  throw new Error(`it succeeded; ${code} was due`);
-}
-const until = async (what, ms = 20000) => {
-  for (const end = Date.now() + ms; Date.now() < end;) {
-    if (await what()) return;
-    await new Promise((r) => setTimeout(r, 50));
-  }
-  throw new Error('it did not come about');
-};
 const configMap = (name, data) => ({ metadata: { name, labels: { suite: 'clients' } }, data });
 const patchType = (type) => k8s.setHeaderOptions('Content-Type', type);
 
@@ -251,4 +219,4 @@ await test('the namespace goes with all that is in it', async () => {
   await until(() => core.readNamespace({ name: namespace }).then(() => false, (e) => e.code === 404), 40000);
 });
 
-process.exit(failed ? 1 : 0);
+process.exit(tap.failed ? 1 : 0);

@@ -86,7 +86,7 @@ t_out "proxy to the node's kubelet" 'ok' k get --raw "/api/v1/nodes/$(k get node
 
 if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
 	skip "the JavaScript client: no npm here"
-elif ! { cp "$root/tests/clients/package.json" "$root/tests/clients/suite.mjs" "$tmp/" &&
+elif ! { cp "$root/tests/clients/package.json" "$root"/tests/clients/*.mjs "$tmp/" &&
 	(cd "$tmp" && timeout 120 npm install --no-audit --no-fund) >"$tmp/npm.log" 2>&1; }; then
 	skip "the JavaScript client: npm cannot install it: $(grep -v '^$' "$tmp/npm.log" | tail -n 1)"
 else

@@ -20,10 +20,12 @@
 #include "orchestrator/apiserver/aggregate_docs.h"
 #include "orchestrator/apiserver/aggregate_openapi.h"
 #include "orchestrator/apiserver/apiserver.h"
+#include "orchestrator/apiserver/client_remote.h"
 #include "orchestrator/apiserver/forward.h"
 #include "orchestrator/apiserver/front_proxy.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/request.h"
+#include "proto/schema.h"
 #include "tests/unit/orchestrator/apiserver/rig.h"
 
 #define REG "/apis/apiregistration.k8s.io/v1/apiservices"
@@ -331,6 +333,39 @@ static void test_openapi(void **state)
 			      "'C':{'c':{'$ref':'#/definitions/B_v2'}}}}")));
 	assert_true(json_equal(merge(ours, "nonsense"), parse(ours)));
 	assert_true(json_equal(merge(ours, "[]"), parse(ours)));
+}
+
+static void test_client(void **state)
+{
+	enum client_event type;
+	struct err e = ERR_INIT;
+	struct json *doc;
+	struct str raw;
+	uint64_t rv = 1;
+
+	(void)state;
+	assert_int_equal(client_remote_answer(&rig_arena, str_from(quoted("{'kind':'FishList','metadata':{'resourceVersion':'7'},'items':[{'metadata':"
+			"{'name':'a','labels':{'x':'y'}},'spec':{'big':true}},{'metadata':{'name':'b'}}]}")), &raw, &e), 0);
+	assert_int_equal(api_dom_of_type(&rig_arena, schema_type_find("meta.v1.PartialObjectMetadataList"), raw, &doc, &e), 0);
+	assert_true(json_eqc(json_getp(doc, "metadata.resourceVersion"), "7"));
+	assert_int_equal(json_len(json_getc(doc, "items")), 2);
+	assert_true(json_eqc(json_getp(json_at(json_getc(doc, "items"), 0), "metadata.labels.x"), "y"));
+	assert_int_equal(client_remote_event(&rig_arena, str_from(quoted("{'type':'DELETED','object':{'metadata':{'name':'a','resourceVersion':'9'}}}")),
+			&type, &raw, &rv, &e), 0);
+	assert_int_equal(type, CLIENT_DELETED);
+	assert_int_equal(rv, 9);
+	assert_int_equal(client_remote_event(&rig_arena, str_from(quoted("{'type':'BOOKMARK','object':{'metadata':{'resourceVersion':'a-7'}}}")),
+			&type, &raw, &rv, &e), 0);
+	assert_int_equal(rv, 0);
+	/* What has expired is listed again. */
+	assert_int_equal(client_remote_event(&rig_arena, str_from(quoted("{'type':'ERROR','object':{'kind':'Status','code':410,'message':'too old'}}")),
+			&type, &raw, &rv, &e), -(int)err_from_http(410));
+	assert_string_equal(e.text, "too old");
+	assert_true(client_remote_event(&rig_arena, STR("{"), &type, &raw, &rv, &e) < 0);
+	assert_true(client_remote_answer(&rig_arena, STR("<html>"), &raw, &e) < 0);
+	client_remote_refusal(&rig_arena, 503, STR("service unavailable\n"), &e);
+	assert_int_equal(e.code, ERR_UNAVAILABLE);
+	assert_string_equal(e.text, "service unavailable");
 }
 
 /* --- With a server ------------------------------------------------------------------------------------------------------------- */
@@ -755,6 +790,7 @@ int main(void)
 			cmocka_unit_test(test_config),
 			cmocka_unit_test(test_version),
 			cmocka_unit_test(test_openapi),
+			cmocka_unit_test(test_client),
 	};
 	const struct CMUnitTest live[] = {
 			cmocka_unit_test(test_local),

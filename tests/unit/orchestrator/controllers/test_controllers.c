@@ -11,6 +11,8 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "orchestrator/controllers/remotes.h"
+#include "proto/resource.h"
 #include "tests/unit/orchestrator/controllers/world.h"
 
 static int64_t deployed(const char *name, const char *field)
@@ -319,6 +321,65 @@ static bool red_is_gone(void)
 	return true;
 }
 
+static const char *discovery_failure(void)
+{
+	JSON_ITEMS (c, json_getp(rig_call("GET", "/api/v1/namespaces/blue", NULL, 0), "status.conditions"))
+		if (json_eqc(json_getc(c, "type"), "NamespaceDeletionDiscoveryFailure") && json_eqc(json_getc(c, "status"), "True"))
+			return str(c, "message");
+	return "";
+}
+
+static bool waits_for_server(void)
+{
+	return discovery_failure()[0] != '\0';
+}
+
+static bool blue_is_gone(void)
+{
+	return json_eqc(json_getc(rig_call("GET", "/api/v1/namespaces/blue", NULL, 0), "reason"), "NotFound");
+}
+
+/* As long as a registered server does not say what it has, nobody knows whether a namespace is empty. */
+static void test_silent_server(void **state)
+{
+	(void)state;
+	post("/apis/apiregistration.k8s.io/v1/apiservices",
+			"{\"metadata\":{\"name\":\"v1.silent.example\"},\"spec\":{\"group\":\"silent.example\",\"version\":\"v1\",\"groupPriorityMinimum\":1,"
+			"\"versionPriority\":1,\"service\":{\"namespace\":\"default\",\"name\":\"silent\"}}}");
+	post("/api/v1/namespaces", "{\"metadata\":{\"name\":\"blue\"}}");
+	post("/api/v1/namespaces/blue/secrets", "{\"metadata\":{\"name\":\"s\"}}");
+	rig_call("DELETE", "/api/v1/namespaces/blue", NULL, 200);
+	WAIT(waits_for_server);
+	assert_string_equal(discovery_failure(), "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: "
+						 "silent.example/v1: stale GroupVersion discovery: silent.example/v1");
+	rig_call("GET", "/api/v1/namespaces/blue/secrets/s", NULL, 404);
+	rig_call("DELETE", "/apis/apiregistration.k8s.io/v1/apiservices/v1.silent.example", NULL, 200);
+	WAIT(blue_is_gone);
+}
+
+static void test_remote_resources(void **state)
+{
+	static const char text[] = "{\"kind\":\"APIResourceList\",\"resources\":[{\"name\":\"fishes\",\"namespaced\":true,\"kind\":\"Fish\",\"verbs\":["
+				   "\"list\",\"delete\",\"fry\"]},{\"name\":\"fishes/scale\",\"kind\":\"Scale\"},{\"kind\":\"Nameless\"},{\"name\":\"ponds\"}]}";
+	struct resource *v;
+	struct arena a;
+	size_t n;
+
+	(void)state;
+	arena_init(&a);
+	assert_true(remote_resources(&a, "g.x", "v2", str_from(text), &v, &n));
+	assert_int_equal(n, 2);
+	assert_string_equal(v[0].plural, "fishes");
+	assert_string_equal(v[0].api_version, "g.x/v2");
+	assert_true(v[0].namespaced && !v[1].namespaced);
+	assert_int_equal(v[0].verbs, V_LIST | V_DELETE);
+	assert_int_equal(v[1].verbs, 0);
+	assert_string_equal(remote_kind_name(&a, &v[0]), "apis/g.x/v2/fishes");
+	assert_false(remote_resources(&a, "g.x", "v2", STR("{\"kind\":\"Status\"}"), &v, &n));
+	assert_false(remote_resources(&a, "g.x", "v2", STR("oops"), &v, &n));
+	arena_fini(&a);
+}
+
 static void test_namespace(void **state)
 {
 	post("/api/v1/namespaces", "{\"metadata\":{\"name\":\"red\"}}");
@@ -447,6 +508,8 @@ int main(void)
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_orphan_and_foreground),
 		cmocka_unit_test(test_namespace),
+		cmocka_unit_test(test_silent_server),
+		cmocka_unit_test(test_remote_resources),
 		cmocka_unit_test(test_custom),
 		cmocka_unit_test(test_custom_owners),
 	};
