@@ -286,6 +286,7 @@ struct cel_map {
 	struct cel__table *table;
 	const struct cel_type *type; /* an object's, or a map's; NULL */
 	struct cel_lazy *lazy;
+	struct arena *lazy_arena;
 	struct cel_value *made; /* of lazy: by field; kind DYN: not yet */
 };
 
@@ -423,13 +424,17 @@ struct cel__eval {
 		const struct cel__regex *regex;
 	} patterns[8]; /* the last that were used */
 	unsigned next_pattern;
-	size_t memory; /* what the arena had at the start */
+	size_t memory;             /* what the arena had at the start */
+	struct cel__eval *around;  /* the run whose lazy field this one is made for: all together have one limit */
 	bool stopped;  /* out of cost or memory: everything is an error from here */
 };
 
 /* False when that was too much. */
 bool cel__pay(struct cel__eval *, uint64_t);
 bool cel__memory_ok(struct cel__eval *);
+size_t cel__memory(const struct cel__eval *);
+/* The value out of the run's memory (copy.c). */
+struct cel_value cel__copy(struct arena *, struct cel_value);
 /* What a call costs (call_cost.c); of join, all but what depends on its result. */
 uint64_t cel__call_cost(struct cel__eval *, const struct cel__expr *call, const struct cel__overload *,
 			const struct cel_value *args);

@@ -19,7 +19,7 @@
  *	if (v.kind == CEL_ERROR) ... v.s is what went wrong; run.cost is what it took, run.over_limit whether it was cut off
  *
  * Types and programs live in the arena they are made in and borrow from what they are made of (schemas, names, texts). Values live
- * in the arena of the run and borrow from the JSON they show. Costs are upstream's: cel-go's and those of Kubernetes' libraries.
+ * in the arena of the run and borrow from the JSON and the types they show. Costs are upstream's: cel-go's and those of Kubernetes' libraries.
  * What differs from upstream is in doc/cel.md.
  */
 #ifndef PROTO_CEL_CEL_H
@@ -54,7 +54,8 @@ struct structural;
 #define CEL_MAX_TEXT 100000u /* code points; cel-go's */
 #define CEL_MAX_DEPTH 250u   /* nested expressions; cel-go's */
 #define CEL_MAX_LEVELS 1000u /* of the tree: a + b + c + ... has one for each operator; && and || are balanced */
-#define CEL_MAX_MEMORY ((size_t)64 << 20) /* bytes that one run may take from its arena */
+#define CEL_MAX_MEMORY ((size_t)64 << 20) /* bytes that a run may take while it runs, with those that its lazy fields run */
+#define CEL_MAX_RESULT ((size_t)16 << 20) /* bytes that its result may take */
 /* Work that costs do not show, which bounds a run's time: looking at parts of values, at 32 bytes of text, tries of patterns. */
 #define CEL_MAX_STEPS 4000000u
 
@@ -233,7 +234,7 @@ struct str cel_value_text(struct arena *, struct cel_value);
 /*
  * Fields that are made when they are asked for, each once at most for this value: `variables`. get returns the field's value, or an
  * error, which is then that of the expression. It is asked for declared fields only. It may run other programs; what these cost is
- * its own to count.
+ * its own to count. The arena is that of the value, which must live as long as the value is used.
  */
 struct cel_lazy {
 	struct cel_value (*get)(struct cel_lazy *, struct arena *, struct str field);
@@ -286,7 +287,10 @@ struct cel_run {
 	bool over_limit; /* the error is that the limit was reached */
 };
 
-/* The result, or a value of kind CEL_ERROR. Take run->cost off a budget that several runs share. */
+/*
+ * The result, or a value of kind CEL_ERROR. It is all that is left in the arena: what was made on the way is freed. Take run->cost off a
+ * budget that several runs share.
+ */
 struct cel_value cel_run(const struct cel_program *, struct cel_run *);
 
 #endif

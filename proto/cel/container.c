@@ -208,7 +208,7 @@ struct cel_value cel__map_add(struct arena *a, const struct cel_map *m, struct c
 	return (struct cel_value){.kind = CEL_MAP, .map = grown};
 }
 
-static bool lazy_find(struct arena *a, const struct cel_map *m, struct str name, struct cel_value *ret)
+static bool lazy_find(const struct cel_map *m, struct str name, struct cel_value *ret)
 {
 	const struct cel_field *f = m->type != NULL ? cel__field(m->type, name) : NULL;
 	struct cel_value *made;
@@ -217,7 +217,7 @@ static bool lazy_find(struct arena *a, const struct cel_map *m, struct str name,
 		return false;
 	made = &m->made[f - m->type->fields];
 	if (made->kind == CEL_DYN && ret != NULL)
-		*made = m->lazy->get(m->lazy, a, name);
+		*made = m->lazy->get(m->lazy, m->lazy_arena, name);
 	if (ret != NULL)
 		*ret = *made;
 	return true;
@@ -252,7 +252,7 @@ bool cel__map_find(struct arena *a, const struct cel_map *m, struct cel_value ke
 	ptrdiff_t i;
 
 	if (m->lazy != NULL)
-		return key.kind == CEL_STRING && lazy_find(a, m, key.s, ret);
+		return key.kind == CEL_STRING && lazy_find(m, key.s, ret);
 	if (m->json != NULL)
 		return key.kind == CEL_STRING && json_find(a, m, key.s, ret);
 	if (!usable_key(&key) || (i = table_find(m->table, m->n, key)) < 0)
@@ -287,7 +287,7 @@ void cel__map_entry(struct arena *a, const struct cel_map *m, size_t i, struct c
 	if (m->lazy != NULL) {
 		*ret_key = cel_value_str(str_from(m->type->fields[i].name));
 		if (ret_value != NULL)
-			lazy_find(a, m, ret_key->s, ret_value);
+			lazy_find(m, ret_key->s, ret_value);
 	} else if (m->json != NULL) {
 		const struct json_member *jm = &m->json->members[i];
 		const struct cel_type *type;
@@ -310,6 +310,7 @@ struct cel_value cel_value_lazy(struct arena *a, struct cel_lazy *lazy, const st
 	m->n = type->n_fields;
 	m->type = type;
 	m->lazy = lazy;
+	m->lazy_arena = a;
 	m->made = arena_zalloc(a, MAX(m->n, (size_t)1) * sizeof(*m->made));
 	return (struct cel_value){.kind = CEL_MAP, .map = m};
 }

@@ -16,9 +16,18 @@ static struct cel_value resolve(struct cel__eval *, const struct cel__expr *);
 
 /* ---- limits ---- */
 
+size_t cel__memory(const struct cel__eval *v)
+{
+	size_t sum = 0;
+
+	for (; v != NULL; v = v->around)
+		sum += v->a->used - v->memory;
+	return sum;
+}
+
 bool cel__memory_ok(struct cel__eval *v)
 {
-	if (v->a->used - v->memory <= CEL_MAX_MEMORY)
+	if (cel__memory(v) <= CEL_MAX_MEMORY)
 		return true;
 	v->stopped = true;
 	v->run->over_limit = true;
@@ -512,7 +521,7 @@ static struct cel_value eval(struct cel__eval *v, const struct cel__expr *e)
 struct buf cel__buf(const struct cel__eval *v)
 {
 	struct buf b;
-	size_t used = v->a->used - v->memory;
+	size_t used = cel__memory(v);
 
 	buf_init(&b, used < CEL_MAX_MEMORY ? CEL_MAX_MEMORY - used : 0);
 	return b;
@@ -546,48 +555,52 @@ struct cel_value cel__eval_constant(struct arena *a, const struct cel__expr *e)
  * before it takes it all.
  */
 #define MAX_STACK ((size_t)1 << 20)
-static _Thread_local const char *outermost;
+static _Thread_local struct cel__eval *innermost;
+static _Thread_local const char *outermost_frame;
 
 static bool stack_left(const char *here)
 {
-	return outermost == NULL || (size_t)(outermost > here ? outermost - here : here - outermost) < MAX_STACK;
+	const char *top = outermost_frame;
+
+	return innermost == NULL || (size_t)(top > here ? top - here : here - top) < MAX_STACK;
 }
 
-static struct cel_value run_program(const struct cel_program *, struct cel_run *);
-
-struct cel_value cel_run(const struct cel_program *p, struct cel_run *run)
+static const struct cel_value *bind(struct cel__eval *v, const struct cel_program *p, const struct cel_run *run)
 {
-	const char *here = __builtin_frame_address(0);
-	bool outer = outermost == NULL;
-	struct cel_value v;
+	struct cel_value *vars = arena_alloc(v->a, MAX(p->n_vars, (size_t)1) * sizeof(*vars));
 
-	if (!stack_left(here))
-		return cel__text_error(run->arena, "expressions that use each other are nested too deeply");
-	if (outer)
-		outermost = here;
-	v = run_program(p, run);
-	if (outer)
-		outermost = NULL;
-	return v;
-}
-
-static struct cel_value run_program(const struct cel_program *p, struct cel_run *run)
-{
-	struct cel__eval v = {.a = run->arena, .program = p, .run = run, .memory = run->arena->used};
-	struct cel_value *vars = arena_alloc(v.a, MAX(p->n_vars, (size_t)1) * sizeof(*vars)), result;
-
-	v.limit = run->limit > 0 ? run->limit : CEL_PER_CALL_LIMIT;
-	v.slots = arena_zalloc(v.a, MAX(p->n_slots, 1u) * sizeof(*v.slots));
-	v.pending = arena_zalloc(v.a, MAX(p->n_slots, 1u) * sizeof(*v.pending));
 	for (size_t i = 0; i < p->n_vars; i++) {
-		vars[i] = cel_error(v.a, "no such attribute(s): %s", p->vars[i].name);
+		vars[i] = cel_error(v->a, "no such attribute(s): %s", p->vars[i].name);
 		for (size_t j = 0; j < run->n_vars; j++)
 			if (strcmp(run->vars[j].name, p->vars[i].name) == 0)
 				vars[i] = run->vars[j].value;
 	}
-	v.vars = vars;
+	return vars;
+}
+
+struct cel_value cel_run(const struct cel_program *p, struct cel_run *run)
+{
+	const char *here = __builtin_frame_address(0);
+	struct arena scratch;
+	struct cel__eval v = {.a = &scratch, .program = p, .run = run, .around = innermost};
+	struct cel_value result;
+
+	run->cost = 0;
 	run->over_limit = false;
+	if (!stack_left(here))
+		return cel__text_error(run->arena, "expressions that use each other are nested too deeply");
+	if (innermost == NULL)
+		outermost_frame = here;
+	arena_init(&scratch);
+	innermost = &v;
+	v.limit = run->limit > 0 ? run->limit : CEL_PER_CALL_LIMIT;
+	v.slots = arena_zalloc(v.a, MAX(p->n_slots, 1u) * sizeof(*v.slots));
+	v.pending = arena_zalloc(v.a, MAX(p->n_slots, 1u) * sizeof(*v.pending));
+	v.vars = bind(&v, p, run);
 	result = eval(&v, p->root);
 	run->cost = v.cost;
-	return v.stopped ? stopped(&v) : result;
+	result = cel__copy(run->arena, v.stopped ? stopped(&v) : result);
+	innermost = v.around;
+	arena_fini(&scratch);
+	return result;
 }

@@ -6,6 +6,7 @@ libproto_a_SOURCES += \
 	proto/cel/constants.c \
 	proto/cel/container.c \
 	proto/cel/convert.c \
+	proto/cel/copy.c \
 	proto/cel/cost.c proto/cel/cost-priv.h \
 	proto/cel/cost_call.c \
 	proto/cel/eval.c \
