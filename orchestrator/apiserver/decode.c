@@ -192,6 +192,14 @@ static enum step_result decode_text(struct api_request *req, const struct schema
 	if (!json_is(req->sent, JSON_OBJECT))
 		return api_fail(req, ERR_BAD_REQUEST,
 				"the object provided is unrecognized (must be of type %s): it is not an object", type->kind);
+	/* Of built-in kinds the path says enough; what has a schema made at run time says itself what it is. */
+	if (req->res && req->res->custom && !lenient && type == resource_type(req->res))
+		for (size_t i = 0; i < 2; i++)
+			if (json_str(json_getc(req->sent, i ? "apiVersion" : "kind")).n == 0)
+				return api_fail(req, ERR_BAD_REQUEST,
+						"the object provided is unrecognized (must be of type %s): Object '%s' is missing in '%.*s' (%.*s)",
+						type->kind, i ? "apiVersion" : "Kind", (int)MIN(req->body.n, (size_t)1000), req->body.p,
+						STR_FMT(summary(req)));
 	req->dups = opts.dups;
 	req->n_dups = opts.n_dups;
 	r = check_kind(req, type, json_str(json_getc(req->sent, "apiVersion")), json_str(json_getc(req->sent, "kind")),

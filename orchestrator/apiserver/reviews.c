@@ -139,7 +139,7 @@ static enum step_result token_issue(struct api_request *req)
 				seconds < TOKEN_SECONDS_MIN ? "may not specify a duration less than 10 minutes" :
 							      "may not specify a duration larger than 2^32 seconds");
 		req->obj = req->sent;
-		return api_fail_invalid(req, &errs);
+		return api_fail_invalid_as(req, "authentication.k8s.io", "TokenRequest", &errs);
 	}
 	json_setc(a, kube, "namespace", json_new_str(a, req->at.ns));
 	json_setc(a, kube, "serviceaccount", ref_claim(a, req->old));

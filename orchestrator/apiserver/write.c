@@ -278,7 +278,7 @@ static const char *cause_reason(enum field_err_type t)
 	return names[t];
 }
 
-enum step_result api_fail_invalid(struct api_request *req, struct field_errs *errs)
+enum step_result api_fail_invalid_as(struct api_request *req, const char *group, const char *kind, struct field_errs *errs)
 {
 	_cleanup_(buf_fini) struct buf text = BUF_INIT;
 	struct str name = api_name(req->obj);
@@ -293,13 +293,17 @@ enum step_result api_fail_invalid(struct api_request *req, struct field_errs *er
 	field_errs_print(&text, errs);
 	if (name.n == 0)
 		name = json_strp(req->obj, "metadata.generateName");
-	api_fail(req, ERR_INVALID, "%s%s%s \"%.*s\" is invalid: %.*s", req->res->kind, req->res->group[0] ? "." : "",
-			req->res->group, STR_FMT(name), STR_FMT(buf_str(&text)));
+	api_fail(req, ERR_INVALID, "%s%s%s \"%.*s\" is invalid: %.*s", kind, group[0] ? "." : "", group, STR_FMT(name), STR_FMT(buf_str(&text)));
 	req->fail.has_details = true;
 	req->fail.name = arena_str(&req->arena, name);
-	req->fail.group = str_from(req->res->group);
-	req->fail.kind = str_from(req->res->kind);
+	req->fail.group = str_from(group);
+	req->fail.kind = str_from(kind);
 	return STEP_FAIL;
+}
+
+enum step_result api_fail_invalid(struct api_request *req, struct field_errs *errs)
+{
+	return api_fail_invalid_as(req, req->res->group, req->res->kind, errs);
 }
 
 /* What a webhook made of the object becomes the object, as if the client had sent it: the server's fields are the server's. */

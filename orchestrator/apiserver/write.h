@@ -15,6 +15,8 @@ enum step_result api_take_view(struct api_request *, struct json *view);
 /* 422 with all of them. */
 struct field_errs;
 enum step_result api_fail_invalid(struct api_request *, struct field_errs *);
+/* The same for what is not of the request's resource: a review, a token request. */
+enum step_result api_fail_invalid_as(struct api_request *, const char *group, const char *kind, struct field_errs *);
 /* Load req->key into old, old_bytes, old_rv. *ret_found; a stale miss makes it wait. */
 enum step_result api_load_key(struct api_request *, bool *ret_found);
 /* Another object's bytes for admission; STEP_NEXT with raw.p NULL when it does not exist (in fresh state). */

@@ -63,7 +63,7 @@ spec:
   - name: c
     image: kontiki.local/busybox:1
     imagePullPolicy: IfNotPresent
-    command: [sh, -c, "mkdir /www; echo page >/www/index.html; httpd -f -p 8080 -h /www"]
+    command: [sh, -c, "mkdir /www; echo page >/www/index.html; echo '<a href=\"/up\">u</a>' >/www/link.html; httpd -f -p 8080 -h /www"]
 YAML
 image=$(awk '$1 == "image:" && /busybox/ { print $2; exit }' "$root"/examples/*.yaml)
 sed -i "s|kontiki.local/busybox:1|$image|" "$tmp/box.yaml"
@@ -82,6 +82,8 @@ t "a service for the pod" k expose pod box --port 80 --target-port 8080
 page() { [ "$(k get --raw "$1")" = page ]; }
 t "proxy to the pod" until_ok 20 page /api/v1/namespaces/default/pods/box:8080/proxy/
 t "proxy to the service" until_ok 20 page /api/v1/namespaces/default/services/box:80/proxy/
+t_out "a page's links lead through the proxy" '<a href="/api/v1/namespaces/default/services/box:80/proxy/up">' \
+	k get --raw /api/v1/namespaces/default/services/box:80/proxy/link.html
 t_out "proxy to the node's kubelet" 'ok' k get --raw "/api/v1/nodes/$(k get nodes -o 'jsonpath={.items[0].metadata.name}')/proxy/healthz"
 
 if ! command -v npm >/dev/null || ! command -v node >/dev/null; then

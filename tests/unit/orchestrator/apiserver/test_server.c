@@ -654,6 +654,9 @@ static void test_wrong_options(void **state)
 		if (rows[i].message)
 			is(o, "message", rows[i].message);
 	}
+	o = rig_call("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", "{\"spec\":{\"expirationSeconds\":5}}", 422);
+	is(o, "message", "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds: Invalid value: 5: may not specify a duration less "
+			"than 10 minutes");
 	/* A GET has no such options. */
 	rig_call("GET", CM "/wo?dryRun=Some", NULL, 200);
 	/* A patch that leaves something wrong says so of itself. */

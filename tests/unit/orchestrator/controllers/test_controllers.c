@@ -440,13 +440,14 @@ static bool strict_is_gone(void)
 
 static void owned(const char *path, const char *name, const struct json *owner)
 {
-	post(path, fmt("{\"metadata\":{\"name\":\"%s\",\"ownerReferences\":[{\"apiVersion\":\"toys.example/v1\",\"kind\":\"Toy\",\"name\":\"%s\",\"uid\":\"%s\"}]}}",
-			name, str(owner, "metadata.name"), str(owner, "metadata.uid")));
+	post(path, fmt("{%s\"metadata\":{\"name\":\"%s\",\"ownerReferences\":[{\"apiVersion\":\"toys.example/v1\",\"kind\":\"Toy\",\"name\":\"%s\",\"uid\":\"%s\"}]}}",
+			strstr(path, "/toys") ? "\"apiVersion\":\"toys.example/v1\",\"kind\":\"Toy\"," : "", name, str(owner, "metadata.name"),
+			str(owner, "metadata.uid")));
 }
 
 static struct json *toy(const char *name)
 {
-	return post(TOYS "/namespaces/default/toys", fmt("{\"metadata\":{\"name\":\"%s\"}}", name));
+	return post(TOYS "/namespaces/default/toys", fmt("{\"apiVersion\":\"toys.example/v1\",\"kind\":\"Toy\",\"metadata\":{\"name\":\"%s\"}}", name));
 }
 
 /* Custom objects own others, and are owned. */
@@ -480,8 +481,8 @@ static void test_custom(void **state)
 	define("others"); /* of the same kind: it has to wait */
 	assert_false(others_are_served());
 	post("/api/v1/namespaces", "{\"metadata\":{\"name\":\"red\"}}");
-	post(TOYS "/namespaces/red/toys", "{\"metadata\":{\"name\":\"a\"}}");
-	post(TOYS "/namespaces/default/toys", "{\"metadata\":{\"name\":\"b\"}}");
+	post(TOYS "/namespaces/red/toys", "{\"apiVersion\":\"toys.example/v1\",\"kind\":\"Toy\",\"metadata\":{\"name\":\"a\"}}");
+	post(TOYS "/namespaces/default/toys", "{\"apiVersion\":\"toys.example/v1\",\"kind\":\"Toy\",\"metadata\":{\"name\":\"b\"}}");
 	rig_call("DELETE", "/api/v1/namespaces/red", NULL, 200);
 	WAIT(red_is_gone);
 	assert_int_equal(json_len(json_getc(get(TOYS "/toys"), "items")), 1);
