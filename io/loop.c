@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "base/clock.h"
@@ -13,12 +15,21 @@
 #include "base/util.h"
 #include "io/io-priv.h"
 
+#define MAX_TO_WAKE 8
+
 struct loop {
 	uv_loop_t uv;
-	uv_async_t async;     /* wakes the loop for messages and stop */
+	/*
+	 * An eventfd that wakes the loop for messages and stop, and only when it sleeps: one that is busy looks at its queue before it
+	 * waits. (uv_async_t writes always, and a woken reader spins until the writer has left it.)
+	 */
+	uv_poll_t wake;
+	int wake_fd;
+	atomic_bool asleep; /* about to wait, or waiting, with an empty queue */
 	uv_timer_t timer;     /* armed for the nearest loop_timer */
-	uv_idle_t idle;       /* active while `soon` has timers: keeps the poll from waiting */
-	uv_prepare_t prepare; /* measures the turns */
+	uv_idle_t idle;       /* active while there is more to do: keeps the poll from waiting */
+	uv_prepare_t prepare; /* before the poll: what is deferred, and whether to sleep */
+	uv_check_t check;     /* after it */
 	char *name;
 	pthread_t owner; /* the thread that runs it, or made it */
 	pthread_t thread;
@@ -33,7 +44,12 @@ struct loop {
 	uint32_t timer_seq;
 	uint64_t armed_for; /* what `timer` waits for; UINT64_MAX: nothing */
 
-	uint64_t turn_began_ns, turn_idle_ns;
+	uint64_t woke_ms; /* when the last poll ended; 0: there was none */
+	/* Loops that were posted to, to be woken at the end of this phase, when they find all of it. */
+	struct loop *to_wake[MAX_TO_WAKE];
+	unsigned n_to_wake;
+	atomic_uint refs; /* of the memory: its owner's, and those of others' to_wake */
+	bool one_turn;    /* loop_turn: a message that was run is something that happened */
 	struct loop_timer turn_timer;
 	char *scratch;
 };
@@ -44,10 +60,12 @@ static _Thread_local struct loop *current;
 #define KEY_SEQ_BITS 20
 #define KEY_MS(key) ((key) >> KEY_SEQ_BITS)
 
-static void on_async(uv_async_t *);
+static void on_wake(uv_poll_t *, int status, int events);
 static void on_timer(uv_timer_t *);
-static void on_idle(uv_idle_t *);
 static void on_prepare(uv_prepare_t *);
+static void wake_others(struct loop *);
+static void unref(struct loop *);
+static void on_check(uv_check_t *);
 
 /* A write to a socket whose peer is gone must be an error of that write, not the end of the
  * process. */
@@ -63,14 +81,20 @@ struct loop *loop_new(const char *name)
 
 	pthread_once(&once, ignore_sigpipe);
 	ASSERT(uv_loop_init(&l->uv) == 0);
-	uv_loop_configure(&l->uv, UV_METRICS_IDLE_TIME);
-	ASSERT(uv_async_init(&l->uv, &l->async, on_async) == 0);
+	l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	ASSERT(l->wake_fd >= 0);
+	ASSERT(uv_poll_init(&l->uv, &l->wake, l->wake_fd) == 0);
+	ASSERT(uv_poll_start(&l->wake, UV_READABLE, on_wake) == 0);
 	ASSERT(uv_timer_init(&l->uv, &l->timer) == 0);
 	ASSERT(uv_idle_init(&l->uv, &l->idle) == 0);
 	ASSERT(uv_prepare_init(&l->uv, &l->prepare) == 0);
 	uv_prepare_start(&l->prepare, on_prepare);
 	uv_unref((uv_handle_t *)&l->prepare);
+	ASSERT(uv_check_init(&l->uv, &l->check) == 0);
+	uv_check_start(&l->check, on_check);
+	uv_unref((uv_handle_t *)&l->check);
 	uv_unref((uv_handle_t *)&l->timer);
+	atomic_store(&l->refs, 1);
 	l->name = xstrdup(name);
 	l->owner = pthread_self();
 	pthread_mutex_init(&l->mutex, NULL);
@@ -120,7 +144,7 @@ static struct loop *enter(struct loop *l)
 
 	current = l;
 	l->owner = pthread_self();
-	l->turn_began_ns = 0;
+	l->woke_ms = 0;
 	return before;
 }
 
@@ -132,6 +156,7 @@ void loop_run(struct loop *l)
 		uv_run(&l->uv, UV_RUN_DEFAULT);
 	while (!atomic_load(&l->stop));
 	atomic_store(&l->stop, false);
+	wake_others(l);
 	current = before;
 }
 
@@ -143,6 +168,7 @@ void loop_turn(struct loop *l, unsigned timeout_ms)
 {
 	struct loop *before = enter(l);
 
+	l->one_turn = true;
 	if (timeout_ms == 0) {
 		uv_run(&l->uv, UV_RUN_NOWAIT);
 	} else {
@@ -150,13 +176,33 @@ void loop_turn(struct loop *l, unsigned timeout_ms)
 		uv_run(&l->uv, UV_RUN_ONCE);
 		loop_timer_stop(&l->turn_timer);
 	}
+	l->one_turn = false;
+	wake_others(l);
 	current = before;
+}
+
+static void unref(struct loop *l)
+{
+	if (atomic_fetch_sub(&l->refs, 1) > 1)
+		return;
+	close(l->wake_fd);
+	pthread_mutex_destroy(&l->mutex);
+	free(l->name);
+	free(l);
+}
+
+static void wake_up(struct loop *l)
+{
+	static const uint64_t one = 1;
+
+	if (atomic_exchange(&l->asleep, false))
+		(void)!write(l->wake_fd, &one, sizeof(one));
 }
 
 void loop_stop(struct loop *l)
 {
 	atomic_store(&l->stop, true);
-	uv_async_send(&l->async);
+	wake_up(l);
 }
 
 static void *thread_main(void *arg)
@@ -190,8 +236,9 @@ static void log_open(uv_handle_t *h, void *arg)
 {
 	struct loop *l = arg;
 
-	if (h != (uv_handle_t *)&l->async && h != (uv_handle_t *)&l->timer &&
-		h != (uv_handle_t *)&l->idle && h != (uv_handle_t *)&l->prepare)
+	if (h != (uv_handle_t *)&l->wake && h != (uv_handle_t *)&l->timer &&
+		h != (uv_handle_t *)&l->idle && h != (uv_handle_t *)&l->prepare &&
+		h != (uv_handle_t *)&l->check)
 		log_warn("loop", "handle still open loop=%s type=%s", l->name,
 			uv_handle_type_name(h->type));
 }
@@ -204,7 +251,7 @@ void loop_free(struct loop *l)
 		return;
 	ASSERT(!l->has_thread);
 	deadline = clock_mono_ms() + 2000;
-	uv_unref((uv_handle_t *)&l->async);
+	uv_unref((uv_handle_t *)&l->wake);
 	loop_turn(l, 0);
 	while (uv_loop_alive(&l->uv) && clock_mono_ms() < deadline)
 		loop_turn(l, 10);
@@ -212,7 +259,8 @@ void loop_free(struct loop *l)
 		uv_walk(&l->uv, log_open, l);
 		return;
 	}
-	uv_close((uv_handle_t *)&l->async, NULL);
+	uv_close((uv_handle_t *)&l->wake, NULL);
+	uv_close((uv_handle_t *)&l->check, NULL);
 	uv_close((uv_handle_t *)&l->timer, NULL);
 	uv_close((uv_handle_t *)&l->idle, NULL);
 	uv_close((uv_handle_t *)&l->prepare, NULL);
@@ -221,63 +269,94 @@ void loop_free(struct loop *l)
 		uv_walk(&l->uv, log_open, l);
 		return;
 	}
-	pthread_mutex_destroy(&l->mutex);
 	heap_fini(&l->timers);
 	free(l->scratch);
-	free(l->name);
-	free(l);
-}
-
-/* A turn ends when the next poll is about to begin; what was not idle since the last one was spent
- * in callbacks. */
-static void on_prepare(uv_prepare_t *p)
-{
-	struct loop *l = container_of(p, struct loop, prepare);
-	uint64_t now = uv_hrtime(), idle = uv_metrics_idle_time(&l->uv);
-	uint64_t busy_ms = (now - l->turn_began_ns - (idle - l->turn_idle_ns)) / 1000000;
-
-	if (l->turn_began_ns != 0 && busy_ms >= 5) {
-		if (busy_ms >= 500)
-			log_warn("loop", "long turn loop=%s ms=%" PRIu64, l->name, busy_ms);
-		else
-			log_debug("loop", "long turn loop=%s ms=%" PRIu64, l->name, busy_ms);
-	}
-	l->turn_began_ns = now;
-	l->turn_idle_ns = idle;
+	unref(l);
 }
 
 /* Messages. */
 
-void loop_post(struct loop *l, struct loop_msg *m)
+/* Woken at the first of ten messages, the other loop would run for one, on this processor perhaps, and sleep again. */
+static void wake_later(struct loop *l)
 {
-	bool wake;
+	struct loop *self = current;
 
+	if (self == l || self == NULL || self->n_to_wake == MAX_TO_WAKE) {
+		wake_up(l);
+		return;
+	}
+	for (unsigned i = 0; i < self->n_to_wake; i++)
+		if (self->to_wake[i] == l)
+			return;
+	atomic_fetch_add(&l->refs, 1);
+	self->to_wake[self->n_to_wake++] = l;
+}
+
+static void enqueue(struct loop *l, struct loop_msg *m)
+{
 	m->next = NULL;
 	pthread_mutex_lock(&l->mutex);
-	wake = l->head == NULL;
 	*l->tail = m;
 	l->tail = &m->next;
 	pthread_mutex_unlock(&l->mutex);
-	if (wake)
-		uv_async_send(&l->async);
 }
 
-static void on_async(uv_async_t *a)
+void loop_post(struct loop *l, struct loop_msg *m)
 {
-	struct loop *l = container_of(a, struct loop, async);
+	enqueue(l, m);
+	wake_up(l);
+}
+
+void loop_post_lazily(struct loop *l, struct loop_msg *m)
+{
+	enqueue(l, m);
+	if (atomic_load(&l->asleep))
+		wake_later(l);
+}
+
+void loop_wake_posted(void)
+{
+	if (current != NULL)
+		wake_others(current);
+}
+
+static void wake_others(struct loop *l)
+{
+	for (unsigned i = 0; i < l->n_to_wake; i++) {
+		wake_up(l->to_wake[i]);
+		unref(l->to_wake[i]);
+	}
+	l->n_to_wake = 0;
+}
+
+/* Those that are there now. False: there were none. */
+static bool run_messages(struct loop *l)
+{
 	struct loop_msg *m, *next;
+	bool any;
 
 	pthread_mutex_lock(&l->mutex);
 	m = l->head;
 	l->head = NULL;
 	l->tail = &l->head;
 	pthread_mutex_unlock(&l->mutex);
+	any = m != NULL;
 	for (; m != NULL; m = next) {
 		next = m->next;
 		m->run(m);
 	}
 	if (atomic_load(&l->stop))
 		uv_stop(&l->uv);
+	return any;
+}
+
+static void on_wake(uv_poll_t *p, int status _unused_, int events _unused_)
+{
+	struct loop *l = container_of(p, struct loop, wake);
+	uint64_t n;
+
+	(void)!read(l->wake_fd, &n, sizeof(n));
+	run_messages(l);
 }
 
 /* Timers. */
@@ -305,8 +384,6 @@ void loop_timer_start(
 	t->cb = cb;
 	if (ms == 0) {
 		list_add_tail(&l->soon, &t->link);
-		if (!uv_is_active((uv_handle_t *)&l->idle))
-			uv_idle_start(&l->idle, on_idle);
 		return;
 	}
 	list_init(&t->link);
@@ -344,9 +421,16 @@ static void on_timer(uv_timer_t *u)
 	arm(l);
 }
 
-static void on_idle(uv_idle_t *i)
+/* Turns. */
+
+static void on_idle(uv_idle_t *i _unused_)
 {
-	struct loop *l = container_of(i, struct loop, idle);
+	/* Only here to keep the poll from waiting. */
+}
+
+/* Those that wait now; what they start waits for the next time. */
+static void run_soon(struct loop *l)
+{
 	struct list now;
 
 	list_init(&now);
@@ -357,6 +441,64 @@ static void on_idle(uv_idle_t *i)
 		loop_timer_stop(t);
 		t->cb(t);
 	}
-	if (list_empty(&l->soon))
+}
+
+static bool has_messages(struct loop *l)
+{
+	bool any;
+
+	pthread_mutex_lock(&l->mutex);
+	any = l->head != NULL;
+	pthread_mutex_unlock(&l->mutex);
+	return any;
+}
+
+/* Once `asleep` is set whoever posts wakes the loop; who posted before is seen by the look behind it. */
+static bool may_sleep(struct loop *l)
+{
+	if (!list_empty(&l->soon))
+		return false;
+	atomic_store(&l->asleep, true);
+	if (!has_messages(l) && !atomic_load(&l->stop))
+		return true;
+	atomic_store(&l->asleep, false);
+	return false;
+}
+
+/* A turn ends when the next poll is about to begin. */
+static void measure(struct loop *l)
+{
+	uint64_t now = uv_hrtime() / 1000000, busy_ms = now > l->woke_ms ? now - l->woke_ms : 0;
+
+	if (l->woke_ms == 0 || busy_ms < 5)
+		return;
+	if (busy_ms >= 500)
+		log_warn("loop", "long turn loop=%s ms=%" PRIu64, l->name, busy_ms);
+	else
+		log_debug("loop", "long turn loop=%s ms=%" PRIu64, l->name, busy_ms);
+}
+
+static void on_prepare(uv_prepare_t *p)
+{
+	struct loop *l = container_of(p, struct loop, prepare);
+	bool any = run_messages(l);
+
+	wake_others(l);
+	measure(l);
+	if (may_sleep(l) && !(any && l->one_turn))
 		uv_idle_stop(&l->idle);
+	else
+		uv_idle_start(&l->idle, on_idle);
+}
+
+/* What the callbacks of the poll deferred follows them at once, without another poll between. */
+static void on_check(uv_check_t *c)
+{
+	struct loop *l = container_of(c, struct loop, check);
+
+	/* libuv looks at the clock when a poll ends. */
+	l->woke_ms = uv_now(&l->uv);
+	atomic_store(&l->asleep, false);
+	run_soon(l);
+	wake_others(l);
 }

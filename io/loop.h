@@ -63,6 +63,13 @@ struct loop_msg {
 /* Any thread, this loop's own too: `run` is called on the loop, in a later callback, in the order
  * of posting. */
 void loop_post(struct loop *, struct loop_msg *);
+/*
+ * The same, but on a loop's thread the other loop is woken only when the caller's callbacks of this turn are done, or by
+ * loop_wake_posted: so it finds all that they post at once, instead of running for each. For requests and answers that come in
+ * numbers. Who waits for an answer without returning to the loop must call loop_wake_posted first.
+ */
+void loop_post_lazily(struct loop *, struct loop_msg *);
+void loop_wake_posted(void);
 
 /*
  * Timers. All-zero memory is a stopped timer. The callback runs once for each start; the timer is

@@ -22,7 +22,7 @@ static uint64_t deadline(const struct kv *kv, uint32_t ms, uint32_t fallback)
 static void post_back(struct kv *kv, struct loop *loop, struct loop_msg *msg, void (*run)(struct loop_msg *))
 {
 	msg->run = run;
-	loop_post(loop ? loop : kv->loop, msg);
+	loop_post_lazily(loop ? loop : kv->loop, msg);
 }
 
 static void req_run_done(struct loop_msg *msg)
@@ -434,8 +434,9 @@ static void op_write(struct member *m, struct wal_batch *batch)
 	uv_mutex_lock(&kv->writer_lock);
 	ASSERT(!kv->batch);
 	kv->batch = batch;
-	uv_cond_signal(&kv->writer_wake);
 	uv_mutex_unlock(&kv->writer_lock);
+	/* Not before: the writer would wake only to wait for the lock. */
+	uv_cond_signal(&kv->writer_wake);
 }
 
 struct job {

@@ -6,6 +6,7 @@
 #include <uv.h>
 
 #include "base/util.h"
+#include "io/loop.h"
 
 /* One blocked caller. */
 struct waiter {
@@ -41,6 +42,7 @@ static void wake(struct waiter *w)
 
 static void wait_for(struct waiter *w)
 {
+	loop_wake_posted();
 	uv_mutex_lock(&w->lock);
 	while (!w->done)
 		uv_cond_wait(&w->cond, &w->lock);

@@ -1,6 +1,7 @@
 #include "tests/unit/io/iotest.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -117,12 +118,97 @@ static void messages_keep_their_order(void **state)
 	loop_free(target);
 }
 
+/* --- Between two loops: no message is lost between the last look at the queue and the sleep ------------------------------ */
+
+struct ball {
+	struct loop_msg msg;
+	struct loop *loops[2];
+	unsigned n, wanted;
+	bool lazy;
+};
+
+static void bounce(struct loop_msg *m)
+{
+	struct ball *b = container_of(m, struct ball, msg);
+
+	b->n++;
+	if (b->n == b->wanted) {
+		loop_stop(b->loops[0]);
+		loop_stop(b->loops[1]);
+	} else if (b->lazy) {
+		loop_post_lazily(b->loops[b->n % 2], m);
+	} else {
+		loop_post(b->loops[b->n % 2], m);
+	}
+}
+
+static void ping_pong(bool lazy)
+{
+	struct ball b = {.msg.run = bounce, .wanted = 20000, .lazy = lazy};
+
+	for (int i = 0; i < 2; i++)
+		b.loops[i] = loop_new("pong");
+	for (int i = 0; i < 2; i++)
+		loop_thread_start(b.loops[i]);
+	loop_post(b.loops[0], &b.msg);
+	for (int i = 0; i < 2; i++)
+		loop_thread_join(b.loops[i]);
+	assert_int_equal(b.n, b.wanted);
+	for (int i = 0; i < 2; i++)
+		loop_free(b.loops[i]);
+}
+
+static void messages_wake_a_sleeping_loop(void **state)
+{
+	ping_pong(false);
+	ping_pong(true);
+}
+
+/* Who waits for an answer inside a callback wakes the other loop first. */
+struct question {
+	struct loop_msg msg;
+	struct loop_timer timer;
+	struct loop *here, *there;
+	atomic_bool asked;
+};
+
+static void on_question(struct loop_msg *m)
+{
+	atomic_store(&container_of(m, struct question, msg)->asked, true);
+}
+
+static void ask(struct loop_timer *t)
+{
+	struct question *q = container_of(t, struct question, timer);
+
+	loop_post_lazily(q->there, &q->msg);
+	loop_wake_posted();
+	while (!atomic_load(&q->asked))
+		sched_yield();
+	loop_stop(q->here);
+}
+
+static void lazy_messages_can_be_hurried(void **state)
+{
+	struct question q = {.msg.run = on_question, .here = loop_new("here"), .there = loop_new("there")};
+
+	loop_thread_start(q.there);
+	loop_timer_start(&q.timer, q.here, 1, ask);
+	loop_run(q.here);
+	loop_stop(q.there);
+	loop_thread_join(q.there);
+	loop_free(q.here);
+	loop_free(q.there);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(timers_run_in_order),
 		cmocka_unit_test(zero_timer_waits_for_the_next_turn),
 		cmocka_unit_test(messages_keep_their_order),
+		cmocka_unit_test(messages_wake_a_sleeping_loop),
+		cmocka_unit_test(lazy_messages_can_be_hurried),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
