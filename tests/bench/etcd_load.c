@@ -12,7 +12,8 @@
  *	         nobody had a write acknowledged afterwards, and each client's own longest wait
  *
  * A client has one request under way at a time. Clients share --connections HTTP/2 connections (default: one each), which
- * are spread over the endpoints. Prints one line of key=value pairs; latencies in milliseconds. One thread, so that the load takes no
+ * are spread over the endpoints. Prints one line of key=value pairs; latencies in milliseconds, and the longest pause in which nobody
+ * had an answer. One thread, so that the load takes no
  * more than a core from what it measures.
  */
 #include <getopt.h>
@@ -105,7 +106,8 @@ struct client {
 
 static struct loop *loop;
 static struct client *clients;
-static uint64_t n_started, n_ok, n_errors, n_events, filled, load_began_ns, longest_silence_ns, last_ack_ns_of_all;
+static uint64_t n_started, n_ok, n_errors, n_events, filled, load_began_ns, longest_silence_ns, last_ack_ns_of_all,
+	longest_pause_ns;
 static uint64_t signal_ns;
 static bool ending;
 static char last_error[200];
@@ -196,8 +198,8 @@ static void next(struct client *c);
 
 static void note_ack(struct client *c, uint64_t now)
 {
-	if (opt.op != OP_GAP)
-		return;
+	if (last_ack_ns_of_all != 0 && now - last_ack_ns_of_all > longest_pause_ns)
+		longest_pause_ns = now - last_ack_ns_of_all;
 	if (signal_ns != 0 && c->last_ack_ns != 0 && (now - c->last_ack_ns) / 1000 > c->longest_us)
 		c->longest_us = (now - c->last_ack_ns) / 1000;
 	c->last_ack_ns = now;
@@ -404,6 +406,7 @@ static void report(void)
 	       op_names[opt.op], opt.clients, n_ok, n_errors, s, (double)n_ok / s, hist_ms(&hist, 0.5), hist_ms(&hist, 0.99),
 	       (double)hist.max_us / 1000, (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
 	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6);
+	printf(" pause=%.1f", (double)longest_pause_ns / 1e6);
 	if (opt.op == OP_WATCH)
 		printf(" events=%" PRIu64 " event_rate=%.0f", n_events, (double)n_events / s);
 	if (opt.op == OP_GAP) {
