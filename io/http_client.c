@@ -37,9 +37,14 @@ static void kick_assign(struct http_client *k)
 		loop_timer_start(&k->assign, k->loop, 0, on_assign);
 }
 
+static bool is_over(const struct http_client *k)
+{
+	return k->closing && k->n_running == 0 && k->n_conns == 0 && k->n_dials == 0;
+}
+
 static void maybe_last(struct http_client *k)
 {
-	if (k->closing && k->n_running == 0 && k->n_conns == 0 && k->n_dials == 0)
+	if (is_over(k))
 		loop_timer_start(&k->last, k->loop, 0, on_last);
 }
 
@@ -626,6 +631,9 @@ static void on_last(struct loop_timer *t)
 	void (*cb)(void *) = k->close_cb;
 	void *arg = k->close_arg;
 
+	/* The end of the last call has begun another one: its end comes here again. */
+	if (!is_over(k))
+		return;
 	loop_timer_stop(&k->assign);
 	tls_ctx_unref(k->tls);
 	closep(&k->netns_fd);

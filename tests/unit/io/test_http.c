@@ -963,6 +963,37 @@ static void ping_notices_silence(void **state)
 	raw_close(&m.end);
 }
 
+/* A call whose end begins another one, on a client that is closing: the client stays until that one has ended as well. */
+struct chain {
+	struct http_call c;
+	struct http_client *client;
+	unsigned n_left, n_done;
+};
+
+static void chain_done(struct http_call *c, const struct err *why)
+{
+	struct chain *x = container_of(c, struct chain, c);
+
+	x->n_done++;
+	assert_non_null(why);
+	if (x->n_left-- > 0)
+		http_call_start(x->client, c);
+}
+
+static void call_at_the_end(void **state)
+{
+	struct http_client_config cc = {.address = "127.0.0.1:1"};
+	struct chain x = {.c = {.method = "GET", .path = "/", .done = chain_done}, .n_left = 2};
+
+	assert_int_equal(http_client_new(loop, &cc, &x.client, NULL), 0);
+	n_closed = 0;
+	http_call_start(x.client, &x.c);
+	http_client_close(x.client, on_close, NULL);
+	WAIT_FOR(loop, n_closed == 1);
+	assert_int_equal(x.n_done, 3);
+	http_call_fini(&x.c);
+}
+
 static void cancel_at_once(struct http_call *c, struct str bytes)
 {
 	http_call_cancel(c);
@@ -1051,6 +1082,7 @@ int main(void)
 		cmocka_unit_test(rapid_reset),
 		cmocka_unit_test(stuck_reader),
 		cmocka_unit_test(ping_notices_silence),
+		cmocka_unit_test(call_at_the_end),
 		cmocka_unit_test(windows_do_not_leak),
 	};
 
