@@ -7,6 +7,9 @@
 #include "base/util.h"
 #include "raft/member-priv.h"
 
+/* A batch of so many is worth waiting for: see paced(). */
+#define PACE_ENTRIES 16
+
 static void proposal_free(struct proposal *p)
 {
 	list_del(&p->link);
@@ -129,13 +132,14 @@ static bool tail_is_full(const struct member *m, size_t bytes)
 }
 
 /*
- * Pacing: two batches may be on their way, and what comes meanwhile waits to be the third. A lone client never waits; when
- * many write at once, a turn of the loop, a frame, a sync and a store transaction carry dozens of writes instead of one or two each.
+ * Pacing: two batches may be on their way, and what comes meanwhile waits to be the third; behind a large one, the second. A lone client
+ * never waits; when many write at once, a turn of the loop, a frame, a sync and a store transaction carry dozens of writes instead of
+ * one or two each.
  */
 static bool paced(const struct member *m)
 {
 	/* Never past the log's end: what an earlier term appended may have been cut off. */
-	return m->commit < MIN(m->submitted[0], m->log.last);
+	return m->commit < MIN(m->submitted[0], m->log.last) || m->commit + PACE_ENTRIES <= MIN(m->submitted[1], m->log.last);
 }
 
 /* Append what waits, as many as one step may carry. Returns false when nothing could be appended. */
@@ -240,7 +244,8 @@ static bool forwards_paced(struct member *m)
 {
 	const struct proposal *oldest = list_empty(&m->forwarded) ? NULL : LIST_FIRST(&m->forwarded, struct proposal, link);
 
-	if (oldest == NULL || oldest->sent_to != m->leader || oldest->id > m->sent[0] ||
+	if (oldest == NULL || oldest->sent_to != m->leader ||
+	    (oldest->id > m->sent[0] && oldest->id + PACE_ENTRIES > m->sent[1]) ||
 	    member__now(m) >= m->sent_at + m->cfg.heartbeat_ms)
 		return false;
 	member__arm_by(m, m->sent_at + m->cfg.heartbeat_ms);
