@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/util.h"
 #include "cli/cmd.h"
+#include "cli/etcd_client.h"
 #include "cli/local.h"
 #include "cli/store_client.h"
 #include "proto/json.h"
@@ -46,16 +47,11 @@ static void print_member(const struct json *m)
 	       json_cstr(json_getc(m, "id")), json_cstr(json_getc(m, "address")), what, json_cstr(json_getc(m, "zone")), json_cstr(json_getc(m, "url")));
 }
 
-static int print_list(struct str text, struct arena *a, struct err *e)
+static void print_list(const struct json *all)
 {
-	struct json *all = NULL;
-
-	if (json_parse(a, text, NULL, &all, e) < 0)
-		return -(int)e->code;
 	printf("%-20s %-18s %-24s %-16s %-10s %s\n", "NAME", "ID", "ADDRESS", "ROLE", "DOMAIN", "URL");
 	JSON_ITEMS (m, all)
 		print_member(m);
-	return 0;
 }
 
 static struct str body_of(const struct member_opts *o, struct arena *a)
@@ -95,12 +91,38 @@ static const struct verb *verb_find(const char *name)
 	return NULL;
 }
 
+/* Through an etcd API, which knows no failure domains and no witnesses. */
+static int run_etcd(const struct member_opts *o, const struct verb *v, const char *who, struct arena *a, struct err *e)
+{
+	struct str id = STR_NULL;
+	struct json *all;
+	int rv;
+
+	if (o->zone || o->witness || o->url)
+		return err_set(e, ERR_BAD_REQUEST, "--failure-domain, --witness and --url: an etcd API has no such thing");
+	if (strcmp(v->name, "list") == 0) {
+		rv = etcd_client_members(&o->where, a, &all, e);
+		if (rv == 0)
+			print_list(all);
+		return rv;
+	}
+	rv = etcd_client_change(&o->where, v->name, who, o->address, o->learner, a, &id, e);
+	if (rv != 0)
+		return rv;
+	if (who)
+		printf("member %s %s\n", who, v->done);
+	else
+		printf("a place for the member at %s is made, id %.*s: start it there with --initial-cluster-state existing\n", o->address, STR_FMT(id));
+	return 0;
+}
+
 static int run(const struct member_opts *o, const struct opt_args *args, struct arena *a, struct err *e)
 {
 	const struct verb *v = verb_find(args->n ? args->v[0] : "");
 	bool adds = v && strcmp(v->name, "add") == 0, updates = v && strcmp(v->name, "update") == 0;
 	const char *path = "/kontiki/v1/members";
 	struct str answer = STR_NULL;
+	struct json *all = NULL;
 	int rv;
 
 	if (!v)
@@ -111,17 +133,22 @@ static int run(const struct member_opts *o, const struct opt_args *args, struct 
 		return err_set(e, ERR_BAD_REQUEST, "where will it be? give --address IP:PORT of its peer port");
 	if (updates && !o->address && !o->url && !o->zone)
 		return err_set(e, ERR_BAD_REQUEST, "what is new? give --address, --url or --failure-domain");
+	if (o->where.endpoints)
+		return run_etcd(o, v, args->n > 1 ? args->v[1] : NULL, a, e);
 	if (v->one)
 		path = arena_printf(a, "%s/%s%s", path, args->v[1], v->suffix);
 	rv = store_client_ask(&o->where, v->method, path, adds || updates ? body_of(o, a) : STR_NULL, a, &answer, e);
 	if (rv < 0)
 		return rv;
-	if (strcmp(v->name, "list") == 0)
-		return print_list(answer, a, e);
-	if (adds)
+	if (strcmp(v->name, "list") == 0) {
+		if (json_parse(a, answer, NULL, &all, e) < 0)
+			return -(int)e->code;
+		print_list(all);
+	} else if (adds) {
 		printf("a place for the member at %s is made, id %.*s: start the server there with --join\n", o->address, STR_FMT(str_trim(answer)));
-	else
+	} else {
 		printf("member %s %s\n", args->v[1], v->done);
+	}
 	return 0;
 }
 

@@ -38,6 +38,7 @@ kontiki_SOURCES = \
 	cli/control.c cli/control.h \
 	cli/etcd.c \
 	cli/etcd_backup.c cli/etcd_backup.h \
+	cli/etcd_client.c cli/etcd_client.h \
 	cli/etcd_tls.c cli/etcd_tls.h \
 	cli/fetch.c cli/fetch.h \
 	cli/join.c cli/join.h \

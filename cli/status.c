@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/util.h"
 #include "cli/cmd.h"
+#include "cli/etcd_client.h"
 #include "cli/local.h"
 #include "cli/store_client.h"
 #include "cli/tabs.h"
@@ -67,7 +68,8 @@ static void print_table(const struct json *s)
 	printf("cluster %s, leader %s, term %" PRId64 ", revision %" PRId64 ", seen from %s\n\n%.*s\n", json_cstr(json_getc(s, "cluster")),
 	       json_cstr(json_getc(s, "leader"))[0] ? json_cstr(json_getc(s, "leader")) : "none", json_i64_or(json_getc(s, "term"), 0),
 	       json_i64_or(json_getc(s, "revision"), 0), json_cstr(json_getc(s, "name")), STR_FMT(buf_str(&aligned)));
-	printf("encrypted at rest: %s\n", json_cstr(json_getc(s, "encryption"))[0] ? json_cstr(json_getc(s, "encryption")) : "nothing");
+	if (json_getc(s, "encryption"))
+		printf("encrypted at rest: %s\n", json_cstr(json_getc(s, "encryption"))[0] ? json_cstr(json_getc(s, "encryption")) : "nothing");
 	printf("%s\n", json_cstr(json_getc(s, "health")));
 	JSON_ITEMS (p, json_getc(s, "problems"))
 		printf("  %s: %s\n", json_true(json_getc(p, "warning")) ? "warning" : "PROBLEM", json_cstr(json_getc(p, "text")));
@@ -82,7 +84,11 @@ static int run(const struct status_opts *o, struct arena *a, bool *ret_healthy, 
 
 	if (o->output && strcmp(o->output, "json") != 0)
 		return err_set(e, ERR_BAD_REQUEST, "output \"%s\": only json is known", o->output);
-	if (store_client_ask(&o->where, "GET", "/kontiki/v1/status", STR_NULL, a, &answer, e) < 0 || json_parse(a, answer, NULL, &s, e) < 0)
+	if (o->where.endpoints) {
+		if (etcd_client_status(&o->where, a, &s, e) < 0)
+			return -(int)e->code;
+		answer = json_text(a, s);
+	} else if (store_client_ask(&o->where, "GET", "/kontiki/v1/status", STR_NULL, a, &answer, e) < 0 || json_parse(a, answer, NULL, &s, e) < 0)
 		return -(int)e->code;
 	*ret_healthy = json_eqc(json_getc(s, "health"), "healthy");
 	if (o->output)

@@ -1,5 +1,7 @@
 #include "cli/store_client.h"
 
+#include <unistd.h>
+
 #include "base/util.h"
 #include "cli/local.h"
 #include "io/tls.h"
@@ -10,6 +12,14 @@ int store_client_connect(const struct store_client_opts *o, struct fetch *f, str
 	struct local l;
 	const char *pki;
 
+	if (o->endpoints)
+		return err_set(e, ERR_BAD_REQUEST, "--endpoints: an etcd API has no such request; for a snapshot: etcdctl snapshot save, which "
+						   "`kontiki snapshot` reads as well");
+	/* A member alone has no API server. */
+	if (o->data_dir && access(arena_printf(a, "%s/pki", o->data_dir), F_OK) != 0 &&
+	    access(arena_printf(a, "%s/raft/member", o->data_dir), F_OK) == 0)
+		return err_set(e, ERR_BAD_REQUEST, "%s belongs to a `kontiki etcd`: say where that listens, --endpoints http://HOST:2379 (status, member), or use "
+						   "etcdctl (snapshot save)", o->data_dir);
 	if (o->data_dir) {
 		pki = arena_printf(a, "%s/pki", o->data_dir);
 		f->address = o->server ? o->server : "127.0.0.1:6443";

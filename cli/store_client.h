@@ -8,13 +8,19 @@
 
 struct store_client_opts {
 	const char *name, *dir, *data_dir, *server;
+	/* An etcd API instead (cli/etcd_client.h); NULL: a server of Kontiki. */
+	const char *endpoints, *cacert, *cert, *key;
 };
 
 #define STORE_CLIENT_ROWS(type, member)                                                                                          \
 	{"name", 0, OPT_STR, offsetof(type, member.name), "NAME", "a local cluster (default " LOCAL_DEFAULT_NAME ")", "KONTIKI_CLUSTER", NULL}, \
 	{"dir", 0, OPT_STR, offsetof(type, member.dir), "DIR", "its folder (default " LOCAL_DEFAULT_ROOT "/NAME)", "KONTIKI_CLUSTER_DIR", NULL}, \
 	{"data-dir", 0, OPT_STR, offsetof(type, member.data_dir), "DIR", "instead: this server's data directory", NULL, NULL},      \
-	{"server", 0, OPT_STR, offsetof(type, member.server), "IP:PORT", "with --data-dir: the server to ask (default 127.0.0.1:6443)", NULL, NULL}
+	{"server", 0, OPT_STR, offsetof(type, member.server), "IP:PORT", "with --data-dir: the server to ask (default 127.0.0.1:6443)", NULL, NULL}, \
+	{"endpoints", 0, OPT_STR, offsetof(type, member.endpoints), "URL,...", "instead: of a `kontiki etcd`, or an etcd", NULL, NULL}, \
+	{"cacert", 0, OPT_STR, offsetof(type, member.cacert), "FILE", "with https endpoints: their authorities (default: the system's)", NULL, NULL}, \
+	{"cert", 0, OPT_STR, offsetof(type, member.cert), "FILE", "and the client certificate", NULL, NULL}, \
+	{"key", 0, OPT_STR, offsetof(type, member.key), "FILE", "and its key", NULL, NULL}
 
 /* Fills address and tls of *f; release tls with tls_ctx_unref. */
 int store_client_connect(const struct store_client_opts *, struct fetch *f, struct arena *, struct err *e);

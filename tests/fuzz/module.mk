@@ -90,6 +90,12 @@ tests_fuzz_fuzz_peer_SOURCES = tests/fuzz/fuzz_peer.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_peer_CFLAGS = $(KT_CFLAGS) $(UV_CFLAGS) $(RAFT_CFLAGS)
 tests_fuzz_fuzz_peer_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_peer_LDADD = libraft.a libio.a libbase.a $(RAFT_LIBS) $(UV_LIBS) $(OPENSSL_LIBS) $(NGHTTP2_LIBS)
+FUZZ_TARGETS += tests/fuzz/fuzz_stable
+tests_fuzz_fuzz_stable_SOURCES = tests/fuzz/fuzz_stable.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_stable_CFLAGS = $(KT_CFLAGS) $(UV_CFLAGS) $(RAFT_CFLAGS)
+tests_fuzz_fuzz_stable_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_stable_LDADD = libraft.a libstore.a libproto.a libio.a libbase.a $(RAFT_LIBS) $(LMDB_LIBS) $(PROTOBUFC_LIBS) $(UV_LIBS) \
+	$(OPENSSL_LIBS) $(NGHTTP2_LIBS) -lpthread
 include tests/fuzz/dom.mk
 FUZZ_TARGETS += tests/fuzz/fuzz_wal
 tests_fuzz_fuzz_wal_SOURCES = tests/fuzz/fuzz_wal.c tests/sim/simdisk.c $(FUZZ_MAIN)

@@ -242,6 +242,8 @@ static void all_well(struct world *w)
 	w->hub_us = 1000;
 	for (int i = 0; i < SIM_NODES; i++) {
 		w->nodes[i].fsync_us = 500;
+		/* What came while it slept has been put off until then, also what renews a lease. */
+		w->awake_at = MAX(w->awake_at, w->nodes[i].paused_until);
 		w->nodes[i].paused_until = 0;
 		w->nodes[i].disk.fault = SIMDISK_FINE;
 	}
@@ -285,9 +287,9 @@ static void liveness_phase(struct world *w)
 		trace_members(w);
 	if (w->n_acked < acked_before + 20)
 		sim_fail(w, "no progress within 30 s after all faults were healed");
-	/* No lease is granted or renewed since calm_at: the last ends within its time after the last change of leader. */
+	/* No client grants or renews a lease since calm_at: the last ends within its time after the last change of leader. */
 	while (!w->failure[0] && !no_leases(w)) {
-		if (w->now > MAX(w->calm_at, w->elected_at) + (SIM_MAX_TTL * 1000 + 300 + 2000) * MS)
+		if (w->now > MAX(MAX(w->calm_at, w->awake_at), w->elected_at) + (SIM_MAX_TTL * 1000 + 300 + 2000) * MS)
 			sim_fail(w, "a lease outlives its time, an election timeout and 2 s");
 		run_until(w, w->now + 50 * MS);
 	}

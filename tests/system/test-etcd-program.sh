@@ -156,6 +156,31 @@ t_err "a member with the name of another cannot start anew" 'data directory' "$K
 	--listen-peer-urls "http://$(peer 9)" --initial-advertise-peer-urls "http://$(peer 9)" --initial-cluster "other=http://$(peer 9)" \
 	--listen-client-urls "http://$(client 9)" --advertise-client-urls "http://$(client 9)"
 
+# --- kontiki's own commands, through the etcd API
+
+k() { timeout 30 "$KONTIKI" "$@" --endpoints "http://$(client 1),http://$(client 2)"; }
+t_out "kontiki status" '^m3 +(leader|voter) +up +[0-9]+ +[0-9]+ [KM]iB' k status
+t_out "is healthy" '^healthy$' k status
+t_out "and JSON" '"health":"healthy"' k status -o json
+t_out "kontiki member list" "^m2 +[0-9a-f]{16} +$(peer 2) +voter" k member list
+t_out "kontiki member add" 'is made, id [0-9a-f]{16}' k member add --address "$(peer 7)" --learner
+t_out "status tells of the place" 'nobody has come for it' k status
+t "kontiki member remove" k member remove "$(k member list | awk '/not started/ { print $3 }')"
+l=$(leader_number)
+to=$((l % 3 + 1))
+t "kontiki member transfer" k member transfer "m$to"
+t "there is a new leader" until_ok 5 eval "[ \"\$(leader_number)\" = $to ]"
+t_err "nobody of that name" 'no such member: x' k member remove x
+t_err "what an etcd API has not" 'has no such thing' k member add --address "$(peer 7)" --witness
+t_err "a snapshot is etcdctl's" 'etcdctl snapshot save' k snapshot save "$tmp/x"
+t_err "a data directory alone says too little" 'say where that listens, --endpoints' "$KONTIKI" status --data-dir "$tmp/d1"
+t_err "nobody listens there" 'connection refused' "$KONTIKI" status --endpoints "http://$(client 9)"
+t_err "no URL" 'is not of the form' "$KONTIKI" status --endpoints nonsense
+stop 3
+t_out "a member that is down" 'PROBLEM: member m3 does not answer' eval 'k status || true'
+again
+t "it comes back" until_ok 20 healthy 3
+
 # --- members come and go
 
 t_err "nobody joins without a place" 'no place was made' timeout 25 "$KONTIKI" etcd $(flags 4) --initial-cluster "$(initial http 1 2 3 4)" \
@@ -377,6 +402,7 @@ crl -revoke "$tmp/member.pem"
 sleep 1 # a file's time has to change
 crl -gencrl -out "$tmp/crl.pem"
 t "a certificate that is revoked is refused from then on" until_ok 20 eval '! fctl $(as member) get a 2>/dev/null'
+t_out "kontiki status over TLS" '^healthy$' "$KONTIKI" status --endpoints "https://$(client 1)" --cacert "$tmp/ca.pem" --cert "$tmp/root.pem" --key "$tmp/root.key"
 stop 5
 t_err "a list that is none" 'no revocation list' timeout 10 "$KONTIKI" etcd $(flags 5 https) --initial-cluster "$(initial https 5)" "${tls[@]:0:11}" \
 	--client-crl-file "$tmp/jwt.pub"
