@@ -69,7 +69,7 @@ int member__load_conf(struct member *m, struct err *e)
 	buf_add(&m->conf, blob.p + 8, blob.n - 8);
 	buf_fini(&blob);
 	raw = (struct raft_buffer){m->conf.p, m->conf.n};
-	if (raft_configuration_decode(&raw, &conf) != 0)
+	if (!msg_conf_ok(buf_str(&m->conf)) || raft_configuration_decode(&raw, &conf) != 0)
 		return err_set(e, ERR_CORRUPT, "the store's member configuration cannot be read");
 	for (unsigned i = 0; i < conf.n; i++)
 		m->was_member = m->was_member || conf.servers[i].id == m->id;

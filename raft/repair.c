@@ -21,7 +21,8 @@ unsigned repair_other_voters(const void *conf, size_t size, uint64_t self)
 	struct raft_configuration c;
 	unsigned n = 0;
 
-	if (size == 0 || raft_configuration_decode(&raw, &c) != 0)
+	/* The core would read past the end of what is malformed. */
+	if (!msg_conf_ok(str_of(conf, size)) || raft_configuration_decode(&raw, &c) != 0)
 		return 0;
 	for (unsigned i = 0; i < c.n; i++)
 		n += c.servers[i].role == RAFT_VOTER && c.servers[i].id != self;
@@ -108,7 +109,7 @@ static unsigned others_named(struct disk *d, const char *name, char addrs[KV_MAX
 
 	*ret_known = stable_load_peers(d, &bytes);
 	raw = (struct raft_buffer){bytes.p, bytes.n};
-	if (*ret_known && raft_configuration_decode(&raw, &c) == 0) {
+	if (*ret_known && msg_conf_ok(buf_str(&bytes)) && raft_configuration_decode(&raw, &c) == 0) {
 		for (unsigned i = 0; i < c.n; i++) {
 			struct kv_member o = {0};
 
