@@ -171,6 +171,7 @@ static struct stream *front_upgrade(struct api_request *req, const struct http_h
 	struct stream *s = http_upgrade(f->http, h, n, e);
 
 	if (s) {
+		flow_release(req); /* a connection lasts as long as it likes */
 		req->http_status = 101;
 		audit_event(req, AUDIT_RESPONSE_STARTED);
 		front_ended(req);

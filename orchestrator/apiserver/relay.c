@@ -121,6 +121,9 @@ static void on_headers(struct http_call *call)
 		return;
 	r->streaming = true;
 	req->on_drain = drained;
+	/* A watch of another server's lasts as long as it likes: from here on it has no seat. */
+	if (req->at.verb == API_WATCH)
+		flow_release(req);
 	req->responder->begin(req, call->status, h, answer_headers(r, h));
 }
 

@@ -2,12 +2,16 @@
  * Measure the API server as a client over TLS sees it, against a server of one member that this program starts:
  *
  *	api_bench [--server tests/lib/apiserver_run] [--connections 32] [--pods 5000] [--watchers 1000] [--requests 5000] [--sync]
+ *	          [--as NAME] [--seats N]
  *
  *	create     ConfigMaps of 1 KiB as JSON, one request at a time a connection
  *	get        one of them, as JSON; then by 256 clients, each with a connection of its own
  *	list       all pods, as JSON and as protobuf
  *	watch      so many watchers of ConfigMaps; how long one change takes to all of them
  *	memory     of the server: idle, and after all that
+ *
+ * With --as the requests are another user's (an administrator acts as him), who, unlike the administrator, needs seats; --seats is how many
+ * the server has (flow.h).
  *
  * Client and server share the machine. The server does not sync its log, so that the disk is not what is measured;
  * with --sync it does, and `kv_bench --members 1 --depth 32 --size 1024` beside it tells what the bare store does.
@@ -33,7 +37,7 @@
 #define PROTOBUF "application/vnd.kubernetes.protobuf"
 #define MAX_CONNECTIONS 256
 
-static const char *server = "tests/lib/apiserver_run";
+static const char *server = "tests/lib/apiserver_run", *as_user, *seats = "0";
 static unsigned n_connections = 32, n_pods = 5000, n_watchers = 1000, n_requests = 5000;
 static bool sync_log;
 static char dir[] = "/tmp/api-bench-XXXXXX";
@@ -68,7 +72,7 @@ static void server_start(void)
 		close(fds[0]);
 		if (!freopen("/dev/null", "w", stderr))
 			_exit(126);
-		execl(server, server, dir, "0", sync_log ? "sync" : "nosync", (char *)NULL);
+		execl(server, server, dir, "0", sync_log ? "sync" : "nosync", seats, (char *)NULL);
 		_exit(127);
 	}
 	close(fds[1]);
@@ -139,6 +143,7 @@ struct lane {
 typedef void fill_fn(struct lane *, unsigned i);
 
 static const char *method, *accept_type;
+static bool acting;
 static fill_fn *fill;
 static unsigned n_started, n_done, n_wanted, n_failed;
 static uint64_t *times, n_bytes;
@@ -163,7 +168,7 @@ static void lane_done(struct http_call *c, const struct err *e)
 
 static void lane_next(struct lane *l)
 {
-	static struct http_header headers[2];
+	static struct http_header headers[3];
 
 	if (n_started == n_wanted)
 		return;
@@ -176,6 +181,8 @@ static void lane_next(struct lane *l)
 	l->call.body = str_from(l->body);
 	l->call.headers = headers;
 	l->call.n_headers = 2;
+	if (acting)
+		headers[l->call.n_headers++] = (struct http_header){STR("impersonate-user"), str_from(as_user)};
 	l->call.done = lane_done;
 	l->since = clock_mono_ns();
 	http_call_start(l->client, &l->call);
@@ -263,6 +270,15 @@ static void fill_account(struct lane *l, unsigned i)
 	free_body(l);
 	snprintf(l->path, sizeof(l->path), "/api/v1/namespaces/default/serviceaccounts");
 	l->body = xstrdup("{\"metadata\":{\"name\":\"default\"}}");
+}
+
+static void fill_binding(struct lane *l, unsigned i)
+{
+	(void)i;
+	free_body(l);
+	snprintf(l->path, sizeof(l->path), "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings");
+	l->body = xasprintf("{\"metadata\":{\"name\":\"bench\"},\"subjects\":[{\"kind\":\"User\",\"name\":\"%s\"}],\"roleRef\":{\"kind\":"
+			    "\"ClusterRole\",\"apiGroup\":\"rbac.authorization.k8s.io\",\"name\":\"cluster-admin\"}}", as_user);
 }
 
 static void fill_list(struct lane *l, unsigned i)
@@ -412,6 +428,10 @@ int main(int argc, char **argv)
 			n_pods = number(argv[i], argv[i + 1], 1000000);
 		else if (strcmp(argv[i], "--watchers") == 0)
 			n_watchers = number(argv[i], argv[i + 1], 20000);
+		else if (strcmp(argv[i], "--as") == 0)
+			as_user = argv[i + 1];
+		else if (strcmp(argv[i], "--seats") == 0 && argv[i + 1])
+			seats = argv[i + 1];
 		else if (strcmp(argv[i], "--requests") == 0)
 			n_requests = number(argv[i], argv[i + 1], 1000000);
 		else
@@ -425,6 +445,10 @@ int main(int argc, char **argv)
 	connect_up_to(n_connections);
 	usleep(500000); /* the default roles are written meanwhile */
 	printf("%-26s %8.1f MB\n", "memory, idle", memory_mb());
+	if (as_user) {
+		measure("bind the user", "POST", "application/json", fill_binding, 1, 1);
+		acting = true;
+	}
 	measure("create ConfigMap 1 KiB", "POST", "application/json", fill_config_map, n_requests, n_connections);
 	measure("get ConfigMap", "GET", "application/json", fill_get, n_requests * 4, n_connections);
 	measure("create ServiceAccount", "POST", "application/json", fill_account, 1, 1);

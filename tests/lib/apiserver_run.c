@@ -1,7 +1,7 @@
 /*
  * A server of one member with nothing but store and API, for trying the API by hand and for tests of it:
  *
- *	apiserver_run DIR [PORT [sync]]
+ *	apiserver_run DIR [PORT [sync|nosync [SEATS]]]
  *
  * makes a CA and certificates in DIR, starts, writes DIR/admin.kubeconfig, prints "ready PORT", and runs until SIGTERM. Without "sync" the
  * log is not synced to the disk.
@@ -57,6 +57,7 @@ int main(int argc, char **argv)
 	cfg.listen = path;
 	cfg.advertise = "127.0.0.1";
 	cfg.name = "n1";
+	cfg.max_requests = argc > 4 ? (unsigned)strtoul(argv[4], NULL, 10) : 0;
 	if (apiserver_start(&cfg, kv, &srv, &e) < 0)
 		fail("apiserver", &e);
 	if (apiserver_pki_kubeconfig(argv[1], apiserver_port(srv), &e) < 0)

@@ -22,7 +22,7 @@ import urllib.parse
 
 class Client:
     def __init__(self, args, number):
-        self.args, self.number, self.n = args, number, 0
+        self.args, self.number, self.n, self.why = args, number, 0, ""
         self.token = open(args.token).read().strip()
         self.url = urllib.parse.urlparse(args.server)
         self.tls = ssl._create_unverified_context()
@@ -38,10 +38,14 @@ class Client:
             headers = {"Authorization": "Bearer " + self.token, "Content-Type": "application/json"}
             self.conn.request(method, path, None if body is None else json.dumps(body), headers)
             answer = self.conn.getresponse()
+            first = answer.read(1 << 20)
             while answer.read(1 << 20):
                 pass
+            if answer.status >= 300 and answer.status != 429:
+                self.why = first[:300].decode(errors="replace")
             return answer.status
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException) as e:
+            self.why = str(e)
             self.conn = None
             return 0
 
@@ -76,22 +80,22 @@ def main():
     counts, lock = {"ok": 0, "busy": 0, "other": 0}, threading.Lock()
     end = time.monotonic() + args.seconds
 
-    def count(statuses):
+    def count(client, statuses):
         with lock:
             for status in statuses:
                 key = "ok" if 200 <= status < 300 else "busy" if status == 429 else "other"
                 counts[key] += 1
                 if key == "other" and counts[key] < 5:
-                    print("answered %d" % status)
+                    print("answered %d: %s" % (status, client.why))
 
     def run(number):
         client = Client(args, number)
         if args.fill:
             for i in range(number, args.fill, args.connections):
-                count([client.create("fill-%d" % i, args.size)])
+                count(client, [client.create("fill-%d" % i, args.size)])
             return
         while time.monotonic() < end:
-            count(client.calm() if args.calm else client.loud())
+            count(client, client.calm() if args.calm else client.loud())
             time.sleep(args.pause / 1000)
 
     threads = [threading.Thread(target=run, args=(i,)) for i in range(args.connections)]
