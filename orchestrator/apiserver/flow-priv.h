@@ -79,6 +79,7 @@ struct flow_state {
 	unsigned index;
 	struct flow_config *config;
 	uint64_t changes;
+	unsigned wait_ms; /* FLOW_WAIT_MS */
 	struct flow_level **by_level; /* of config->levels */
 	struct flow_stat **by_schema; /* of config->schemas */
 	struct list levels, stats;

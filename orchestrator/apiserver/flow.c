@@ -197,7 +197,7 @@ static enum step_result enter(struct api_request *req, struct flow_state *fs)
 	t->phase = FLOW_WAITING;
 	t->since_ns = now;
 	t->stat->waiting++;
-	loop_timer_start(&req->nap, req->al->loop, FLOW_WAIT_MS, waited_long);
+	loop_timer_start(&req->nap, req->al->loop, fs->wait_ms, waited_long);
 	return STEP_WAIT;
 }
 

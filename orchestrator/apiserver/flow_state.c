@@ -236,6 +236,7 @@ struct flow_state *flow_state_new(struct api_loop *al, unsigned index)
 
 	fs->al = al;
 	fs->index = index;
+	fs->wait_ms = FLOW_WAIT_MS;
 	list_init(&fs->levels);
 	list_init(&fs->stats);
 	list_init(&fs->lingers);

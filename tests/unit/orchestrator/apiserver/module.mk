@@ -117,3 +117,10 @@ tests_unit_orchestrator_apiserver_test_nobody_sees_SOURCES = tests/unit/orchestr
 tests_unit_orchestrator_apiserver_test_nobody_sees_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_nobody_sees_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 $(tests_unit_orchestrator_apiserver_test_nobody_sees_OBJECTS): | $(PROTO_PB_H)
+UNIT_TESTS += tests/unit/orchestrator/apiserver/test_flow_requests
+tests_unit_orchestrator_apiserver_test_flow_requests_SOURCES = tests/unit/orchestrator/apiserver/test_flow_requests.c \
+	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
+	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
+tests_unit_orchestrator_apiserver_test_flow_requests_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_flow_requests_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+$(tests_unit_orchestrator_apiserver_test_flow_requests_OBJECTS): | $(PROTO_PB_H)
