@@ -249,18 +249,21 @@ const struct controller_row controller_account_token = {
 
 const struct controller_row controller_token_cleaner = {
 	.name = "token-cleaner-controller",
+	.account = "token-cleaner",
 	.watches = {{VIEW_BOOTSTRAP_TOKENS, map_self}},
 	.reconcile = reconcile_bootstrap_token,
 };
 
 const struct controller_row controller_join_token = {
 	.name = "join-token-cleaner",
+	.account = "token-cleaner",
 	.watches = {{VIEW_JOIN_TOKENS, map_self}},
 	.reconcile = reconcile_join_token,
 };
 
 const struct controller_row controller_bootstrap_signer = {
 	.name = "bootstrap-signer-controller",
+	.account = "bootstrap-signer",
 	.watches = {{VIEW_CONFIGMAPS, map_info}, {VIEW_BOOTSTRAP_TOKENS, map_token_to_info}},
 	.reconcile = reconcile_info,
 };
