@@ -39,6 +39,8 @@ static const struct admission_step {
 		{"NodeRestriction", ADMIT_MUTATE, UPDATE, "", "nodes", "status", admit_node_self},
 		{"NodeRestriction", ADMIT_MUTATE, CREATE | UPDATE | ADMIT_DELETE, "", "pods", "", admit_node_pod},
 		{"NodeRestriction", ADMIT_MUTATE, UPDATE, "", "pods", "status", admit_node_pod},
+		{"NodeRestriction", ADMIT_MUTATE, UPDATE, "", "pods", "resize", admit_node_pod},
+		{"NodeRestriction", ADMIT_MUTATE, UPDATE, "", "pods", "ephemeralcontainers", admit_node_pod},
 		{"NodeRestriction", ADMIT_MUTATE, CREATE | UPDATE | ADMIT_DELETE, "coordination.k8s.io", "leases", "",
 				admit_node_lease},
 		{"NodeRestriction", ADMIT_MUTATE, CREATE | UPDATE | ADMIT_DELETE, "storage.k8s.io", "csinodes", "",

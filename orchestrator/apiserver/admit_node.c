@@ -153,6 +153,9 @@ enum step_result admit_node_pod(struct api_request *req)
 
 	if (node.n == 0)
 		return STEP_NEXT;
+	if (req->subres && !str_eqc(req->at.sub, "status"))
+		return api_fail_forbidden(req, req->res, req->at.name,
+				"unexpected pod subresource \"%.*s\", only 'status' and 'eviction' are allowed", STR_FMT(req->at.sub));
 	if (!req->old)
 		return mirror_pod(req, node);
 	if (!str_eq(json_str(json_getp(is, "spec.nodeName")), node))

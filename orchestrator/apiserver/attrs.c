@@ -120,15 +120,26 @@ static bool truth(struct str s)
 			str_eqc(s, "FALSE"));
 }
 
+static bool is_digits(struct str s)
+{
+	size_t sign = s.n > 1 && (s.p[0] == '-' || s.p[0] == '+');
+
+	for (size_t i = sign; i < s.n; i++)
+		if (s.p[i] < '0' || s.p[i] > '9')
+			return false;
+	return s.n > 0;
+}
+
 static int number(const struct api_query *q, const char *key, int64_t *io, struct err *e)
 {
 	struct str s = api_query_get(q, key);
 
 	if (s.n == 0)
 		return 0;
+	/* In the words of upstream's parser. */
 	if (!str_to_i64(s, io))
-		return err_set(e, ERR_BAD_REQUEST, "invalid value \"%.*s\" for query parameter %s: not a number",
-				STR_FMT(s), key);
+		return err_set(e, ERR_BAD_REQUEST, "strconv.ParseInt: parsing \"%.*s\": %s", (int)MIN(s.n, (size_t)100), s.p,
+				is_digits(s) ? "value out of range" : "invalid syntax");
 	return 0;
 }
 

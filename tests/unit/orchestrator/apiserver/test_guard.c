@@ -387,7 +387,21 @@ static void test_node_restriction(void **state)
 	rig_type("application/merge-patch+json");
 	rig_call("PATCH", "/api/v1/nodes/node1", "{\"spec\":{\"taints\":[]}}", 403);
 	o = rig_call("POST", "/api/v1/namespaces/default/pods", POD_OF("m", ""), 403);
+	/* Also who lets nodes resize pods does not make them do it. */
 	rig_as("admin");
+	rig_call("POST", "/api/v1/namespaces/default/pods", "{\"metadata\":{\"name\":\"mine\"},\"spec\":{\"nodeName\":\"node1\",\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}", 201);
+	rig_call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+			"{\"metadata\":{\"name\":\"resizers\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"pods/resize\"],\"verbs\":[\"patch\"]}]}", 201);
+	rig_call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+			"{\"metadata\":{\"name\":\"resizers\"},\"roleRef\":{\"apiGroup\":\"rbac.authorization.k8s.io\",\"kind\":\"ClusterRole\",\"name\":"
+			"\"resizers\"},\"subjects\":[{\"kind\":\"Group\",\"apiGroup\":\"rbac.authorization.k8s.io\",\"name\":\"system:nodes\"}]}", 201);
+	rig_as("node1");
+	rig_type("application/merge-patch+json");
+	o = rig_call("PATCH", "/api/v1/namespaces/default/pods/mine/resize", "{}", 403);
+	is(o, "message", "pods \"mine\" is forbidden: unexpected pod subresource \"resize\", only 'status' and 'eviction' are allowed");
+	rig_as("admin");
+	rig_call("DELETE", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/resizers", NULL, 200);
+	rig_call("DELETE", "/api/v1/namespaces/default/pods/mine?gracePeriodSeconds=0", NULL, 200);
 }
 
 /* A request by node1 for that signer; whether it was approved at once. */

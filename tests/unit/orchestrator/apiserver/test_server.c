@@ -643,6 +643,8 @@ static void test_wrong_options(void **state)
 					"the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: invalid "
 					"character 'b' looking for beginning of object key string ({bad)"},
 			{"POST", CM, "bad", 400, NULL},
+			{"GET", CM "?limit=abc", NULL, 400, "strconv.ParseInt: parsing \"abc\": invalid syntax"},
+			{"GET", CM "?limit=99999999999999999999", NULL, 400, "strconv.ParseInt: parsing \"99999999999999999999\": value out of range"},
 			{"PUT", CM, "{}", 405, NULL},
 			{"PATCH", CM, "{}", 405, NULL},
 			{"POST", CM "/wo", "{}", 405, NULL},
