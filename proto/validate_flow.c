@@ -139,6 +139,21 @@ void validate__flow_schema(const struct validate__ctx *c)
 
 /* ---- priority levels ---- */
 
+/* A flow's hand is dealt from one hash: queues to the power of the hand's size is no more than it can tell apart. */
+#define HASH_BITS 60
+
+static bool hand_fits(int64_t hand, int64_t queues)
+{
+	uint64_t left = (uint64_t)1 << HASH_BITS;
+
+	for (int64_t i = 0; queues > 1 && i < hand; i++) {
+		left /= (uint64_t)queues;
+		if (left == 0)
+			return false;
+	}
+	return true;
+}
+
 static void queuing(struct field_errs *e, const struct field_path *path, const struct json *q)
 {
 	struct json *hand = json_getc(q, "handSize"), *queues = json_getc(q, "queues");
@@ -150,6 +165,10 @@ static void queuing(struct field_errs *e, const struct field_path *path, const s
 	if (json_i64_or(hand, 0) > json_i64_or(queues, 0))
 		validate__bad(e, path, q, "handSize", "should not be greater than queues (%lld)",
 			(long long)json_i64_or(queues, 0));
+	else if (!hand_fits(json_i64_or(hand, 0), json_i64_or(queues, 0)))
+		validate__bad(e, path, q, "handSize",
+			"required entropy bits of deckSize %lld and handSize %lld should not be greater than %d",
+			(long long)json_i64_or(queues, 0), (long long)json_i64_or(hand, 0), HASH_BITS);
 }
 
 static void limited(struct field_errs *e, const struct field_path *path, const struct json *l)

@@ -334,9 +334,22 @@ static void test_changes(void **state)
 	assert_null(flow__level_find(al->flow, STR("narrow")));
 }
 
+/* A hand that one hash cannot deal. */
+static void test_hand(void **state)
+{
+	static const char *const level = "{\"metadata\":{\"name\":\"wide\"},\"spec\":{\"type\":\"Limited\",\"limited\":{\"limitResponse\":{\"type\":\"Queue\","
+					 "\"queuing\":{\"queues\":128,\"handSize\":%d,\"queueLengthLimit\":5}}}}}";
+	struct json *o = rig_call("POST", FLOW "/prioritylevelconfigurations", arena_printf(&rig_arena, level, 9), 422);
+
+	(void)state;
+	assert_true(str_search(json_strp(o, "message"),
+				    STR("required entropy bits of deckSize 128 and handSize 9 should not be greater than 60")) >= 0);
+	rig_call("POST", FLOW "/prioritylevelconfigurations", arena_printf(&rig_arena, level, 8), 201);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_queue), cmocka_unit_test(test_time_out), cmocka_unit_test(test_watch),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_queue), cmocka_unit_test(test_time_out), cmocka_unit_test(test_watch), cmocka_unit_test(test_hand),
 			cmocka_unit_test(test_changes)};
 
 	return cmocka_run_group_tests(tests, start, stop);
