@@ -104,6 +104,16 @@ static void on_fatal(void *arg _unused_, const struct err *e)
 	_exit(1);
 }
 
+/* All addresses for the other members, with commas. */
+static const char *peer_addresses(struct etcd_program *p)
+{
+	const char *all = bind_address(p, &p->c.listen_peer.v[0]);
+
+	for (size_t i = 1; i < p->c.listen_peer.n; i++)
+		all = arena_printf(&p->c.arena, "%s,%s", all, bind_address(p, &p->c.listen_peer.v[i]));
+	return all;
+}
+
 /* A member that begins, or one that joins, or (the directory is one already) whatever it was. */
 static void set_members(struct etcd_program *p, struct kv_cfg *cfg)
 {
@@ -131,7 +141,7 @@ static int start_kv(struct etcd_program *p, struct err *e)
 	struct kv_cfg cfg = {
 		.data_dir = c->data_dir,
 		.name = c->name,
-		.listen = bind_address(p, &c->listen_peer.v[0]),
+		.listen = peer_addresses(p),
 		.tls_server = p->tls.peer_server.ctx,
 		.tls_client = p->tls.peer_client.ctx,
 		.foreign_peers = true,

@@ -152,8 +152,8 @@ static int check_urls(struct etcd_config *c, struct err *e)
 	for (size_t i = 0; i < c->listen_peer.n; i++)
 		if (c->listen_peer.v[i].is_unix || c->listen_peer.v[i].tls != c->listen_peer.v[0].tls)
 			return err_set(e, ERR_BAD_REQUEST, "--listen-peer-urls: give http URLs, or https URLs, not both and no sockets");
-	if (c->listen_peer.n != 1)
-		return err_set(e, ERR_BAD_REQUEST, "--listen-peer-urls: give one URL (0.0.0.0 listens on every address)");
+	if (c->listen_peer.n == 0)
+		return err_set(e, ERR_BAD_REQUEST, "--listen-peer-urls: give a URL");
 	return 0;
 }
 

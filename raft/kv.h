@@ -58,7 +58,7 @@ struct kv_cfg {
 	const char *name;
 
 	/* The peers' side. listen NULL: no transport, which only a cluster of one member may have. */
-	const char *listen;    /* "ip:port"; port 0 lets the kernel choose (tests) */
+	const char *listen;    /* "ip:port", several with commas; port 0 lets the kernel choose (tests) */
 	const char *advertise; /* NULL: same as listen */
 	const char *url;       /* this member's API URL, told to the others; may be NULL */
 	const char *zone;      /* its failure domain; may be NULL */

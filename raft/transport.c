@@ -22,6 +22,7 @@ static const size_t budgets[MSG_N_CHANNELS] = {[MSG_CHANNEL_MAIN] = 16u << 20, [
 #define MAX_INCOMING 256
 #define BACKOFF_MIN_MS 20
 #define BACKOFF_MAX_MS 500
+#define TRANSPORT_LISTEN_MAX 8
 #define HELLO_TIMEOUT_MS 5000
 #define CRASH_MS 300 /* a refusal this soon after a connection broke means that the peer's process died */
 
@@ -73,7 +74,8 @@ struct in {
 struct transport {
 	struct transport_cfg cfg;
 	char *name, *addr;
-	struct listener *listener;
+	struct listener *listeners[TRANSPORT_LISTEN_MAX];
+	size_t n_listeners;
 	struct listener_user listener_user;
 	struct list peers, incoming;
 	size_t n_incoming;
@@ -661,10 +663,30 @@ void transport_reply(struct transport *t, uint64_t conn, struct str frame)
 
 /* --- The whole ---------------------------------------------------------------------------------------------------------------- */
 
+static int open_listeners(struct transport *t, const struct transport_cfg *cfg, struct err *e)
+{
+	struct listener_config lc = {.netns_fd = -1, .tls = cfg->tls_server, .max_handshakes = 64};
+	struct str rest = str_from(cfg->listen), one;
+	bool more;
+
+	do {
+		char address[KV_ADDR_MAX];
+
+		more = str_cut(rest, ',', &one, &rest);
+		if (t->n_listeners == TRANSPORT_LISTEN_MAX || one.n >= sizeof(address))
+			return err_set(e, ERR_INVALID, "at most %d peer addresses to listen on", TRANSPORT_LISTEN_MAX);
+		snprintf(address, sizeof(address), "%.*s", STR_FMT(one));
+		lc.address = address;
+		if (listener_open(cfg->loop, &lc, &t->listener_user, &t->listeners[t->n_listeners], e) != 0)
+			return err_prefix(e, "peer address %s", address);
+		t->n_listeners++;
+	} while (more);
+	return 0;
+}
+
 int transport_new(const struct transport_cfg *cfg, struct transport **ret, struct err *e)
 {
 	struct transport *t = xcalloc(1, sizeof(*t));
-	struct listener_config lc = {.address = cfg->listen, .netns_fd = -1, .tls = cfg->tls_server, .max_handshakes = 64};
 	int rc;
 
 	t->cfg = *cfg;
@@ -673,22 +695,23 @@ int transport_new(const struct transport_cfg *cfg, struct transport **ret, struc
 	list_init(&t->peers);
 	list_init(&t->incoming);
 	t->listener_user.on_stream = on_stream;
-	rc = listener_open(cfg->loop, &lc, &t->listener_user, &t->listener, e);
+	rc = open_listeners(t, cfg, e);
 	if (rc != 0) {
-		err_prefix(e, "peer address %s", cfg->listen);
+		for (size_t i = 0; i < t->n_listeners; i++)
+			listener_close(t->listeners[i], NULL, NULL);
 		free(t->name);
 		free(t->addr);
 		free(t);
 		return rc;
 	}
-	t->n_open = 1;
+	t->n_open = (unsigned)t->n_listeners;
 	*ret = t;
 	return 0;
 }
 
 uint16_t transport_port(const struct transport *t)
 {
-	return listener_port(t->listener);
+	return listener_port(t->listeners[0]);
 }
 
 void transport_close(struct transport *t, void (*done)(void *arg))
@@ -701,5 +724,7 @@ void transport_close(struct transport *t, void (*done)(void *arg))
 	LIST_FOR_EACH_SAFE (p, next, &t->peers, struct peer, link)
 		if (!p->dead)
 			remove_peer(p);
-	listener_close(TAKE(t->listener), stream_gone, t);
+	/* The last of them may end it all. */
+	for (size_t n = t->n_listeners; n-- > 0;)
+		listener_close(TAKE(t->listeners[n]), stream_gone, t);
 }

@@ -35,7 +35,7 @@ struct peer_trust {
 
 struct transport_cfg {
 	struct loop *loop;
-	const char *listen;
+	const char *listen; /* "ip:port"; several with commas */
 	struct tls_ctx *tls_server, *tls_client;
 	struct peer_trust trust;
 	uint64_t cluster_id, member_id;

@@ -216,6 +216,14 @@ t_out "" '^1$' until_ok 20 at "$live" get a --print-value-only
 stop_all
 rm -rf "$tmp"/d?
 
+# --- several addresses for the other members
+
+start 6 "$KONTIKI" etcd $(flags 6 | sed "s#--listen-peer-urls [^ ]*#--listen-peer-urls http://$(peer 6),http://$(peer 16)#") --initial-cluster "$(initial http 6)"
+t "one member" until_ok 15 healthy 6
+for n in 6 16; do t "it listens for others at $(peer "$n")" bash -c "exec 3<>/dev/tcp/$(peer "$n" | tr : /)"; done
+stop 6
+rm -rf "$tmp"/d?
+
 # --- a quota, users
 
 start 1 "$KONTIKI" etcd $(flags 1) --initial-cluster "$(initial http 1)" --quota-backend-bytes 3000000

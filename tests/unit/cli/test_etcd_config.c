@@ -265,7 +265,9 @@ static void test_rules(void **state)
 	FAILS("not of the form", "--initial-cluster", "default");
 	FAILS("cannot listen with TLS", "--listen-client-urls", "https://127.0.0.1:1", "--advertise-client-urls", "https://127.0.0.1:1");
 	FAILS("must both be present", "--cert-file", "x");
-	FAILS("one URL", "--listen-peer-urls", "http://127.0.0.1:1,http://127.0.0.1:2");
+	FAILS("not both", "--listen-peer-urls", "http://127.0.0.1:1,https://127.0.0.1:2");
+	FAILS("give a URL", "--listen-peer-urls=");
+	FINE("--listen-peer-urls", "http://127.0.0.1:1,http://127.0.0.1:2");
 	FAILS("hours, or a duration", "--auto-compaction-retention", "soon");
 	FAILS("a number of revisions", "--auto-compaction-mode", "revision", "--auto-compaction-retention", "5m");
 	FAILS("must be simple, or jwt", "--auth-token", "bearer");
