@@ -134,14 +134,17 @@ static enum kv_member_role kv_role(int role)
 void member__fill(struct member *m, const struct raft_server *s, struct kv_member *out)
 {
 	struct peer_state *p = member__peer(m, s->id);
-	uint64_t now = member__now(m);
+	uint64_t now = member__now(m), patience = 3 * m->cfg.election_ms;
 	raft_index match = 0;
 
+	/* A leader hears all with each heartbeat; followers hear of each other every second only (member_health.c). */
+	if (m->state != RAFT_LEADER)
+		patience = MAX(patience, 2500);
 	*out = (struct kv_member){.id = s->id, .role = kv_role(s->role)};
 	member__parse_address(s->address, out);
 	out->self = s->id == m->id;
 	out->leader = s->id == m->leader;
-	out->reachable = out->self || (p && p->last_heard && now - p->last_heard < 3 * m->cfg.election_ms);
+	out->reachable = out->self || (p && p->last_heard && now - p->last_heard < patience);
 	member__fill_health(m, out);
 	if (m->state == RAFT_LEADER && raft_match_index(&m->raft, s->id, &match) == 0)
 		out->match_index = match;
