@@ -87,6 +87,16 @@ t "all come back" until_ok 60 nodes_ready 4
 
 # --- the token key
 k create serviceaccount bot >/dev/null
+k apply -f - >/dev/null <<'YAML'
+apiVersion: v1
+kind: Secret
+type: kubernetes.io/service-account-token
+metadata: {name: bot, annotations: {kubernetes.io/service-account.name: bot}}
+YAML
+kept() { k get secret bot -o 'jsonpath={.data.token}' | base64 -d; }
+has_kept() { [ -n "$(kept)" ]; }
+t "a token in a Secret is filled in" until_ok 10 has_kept
+kept_before=$(kept)
 before=$(k create token bot)
 whoami() { "$KUBECTL" --kubeconfig /dev/null --server "$(k config view --minify -o 'jsonpath={.clusters[0].cluster.server}')" \
 	--insecure-skip-tls-verify --token "$1" auth whoami; }
@@ -97,6 +107,10 @@ t "signs" [ "$(kid "$before")" != "$(kid "$after")" ]
 t_out "the old token is good" 'system:serviceaccount:default:bot' whoami "$before"
 t_out "and the new one" 'system:serviceaccount:default:bot' whoami "$after"
 t "both keys are published" is 2 sh -c "\"$KUBECTL\" --kubeconfig \"$tmp/kubeconfig\" get --raw /openid/v1/jwks | jq '.keys | length'"
+other_kept() { [ "$(kid "$(kept)")" = "$(kid "$after")" ]; }
+t "the one in the Secret is made anew" until_ok 10 other_kept
+t_err "and the one that it held is worth nothing" 'Unauthorized|logged in' whoami "$kept_before"
+t_out "the one that it holds is good" 'system:serviceaccount:default:bot' whoami "$(kept)"
 t_err "the old key stays while its tokens live" 'system:serviceaccount:default:bot came|are renewed within' kk cert rotate-sa --retire --yes
 t_out "unless one insists" 'no longer trusted' kk cert rotate-sa --retire --yes --force
 t_err "then they are worth nothing" 'Unauthorized|logged in' whoami "$before"
