@@ -137,9 +137,12 @@ void member__fill(struct member *m, const struct raft_server *s, struct kv_membe
 	uint64_t now = member__now(m), patience = 3 * m->cfg.election_ms;
 	raft_index match = 0;
 
-	/* A leader hears all with each heartbeat; followers hear of each other every second only (member_health.c). */
+	/*
+	 * A leader hears all with each heartbeat; followers hear of each other every second only (member_health.c), or that the
+	 * connection has broken.
+	 */
 	if (m->state != RAFT_LEADER)
-		patience = MAX(patience, 2500);
+		patience = p && p->lost ? 0 : MAX(patience, 2500);
 	*out = (struct kv_member){.id = s->id, .role = kv_role(s->role)};
 	member__parse_address(s->address, out);
 	out->self = s->id == m->id;
