@@ -29,6 +29,12 @@ enum rule {
 	EQUALS,
 	SETS,         /* one, and one for each pair of elements */
 	SETS_TWICE,
+	SLICE,        /* eleven, and one for each element of the result */
+	RANGE,
+	REVERSE,
+	FLATTEN,      /* ... of the list, for each level */
+	SELF_COMPARE, /* eleven, and two for each pair of elements, a tenth more for texts */
+	SORT_BY,      /* ... of the keys */
 	NOTHING,
 };
 
@@ -71,6 +77,13 @@ static const struct {
 	{"sets.contains", SETS},
 	{"sets.intersects", SETS},
 	{"sets.equivalent", SETS_TWICE},
+	{"slice", SLICE},
+	{"lists.range", RANGE},
+	{"reverse", REVERSE},
+	{"flatten", FLATTEN},
+	{"distinct", SELF_COMPARE},
+	{"sort", SELF_COMPARE},
+	{"@sortByAssociatedKeys", SORT_BY},
 	{"_==_", EQUALS},
 	{"_!=_", SMALLER},
 };
@@ -181,6 +194,45 @@ static uint64_t contains_net(const struct cel__expr *call, const struct cel__ove
 	return cost;
 }
 
+/* A call that makes a list: the list, the call, and factor for each of n. */
+static uint64_t list_call(double factor, double n)
+{
+	double cost = factor * n + 11;
+
+	return cost >= 0x1p63 ? UINT64_MAX : (uint64_t)cost;
+}
+
+static uint64_t self_compare(struct cel__eval *v, const struct cel_list *l)
+{
+	struct cel_value first = l->n > 0 ? cel__list_at(v->a, l, 0) : cel__null();
+	bool text = first.kind == CEL_STRING || first.kind == CEL_BYTES;
+
+	return list_call(text ? 2 + STRING_FACTOR : 2, (double)l->n * (double)l->n);
+}
+
+static uint64_t range_size(int64_t from, int64_t to)
+{
+	return from >= 0 && to > from ? (uint64_t)to - (uint64_t)from : 0;
+}
+
+static uint64_t list_cost(struct cel__eval *v, enum rule rule, const struct cel_value *a, unsigned n)
+{
+	switch (rule) {
+	case SLICE:
+		return list_call(1, (double)range_size(a[1].i, MIN(a[2].i, (int64_t)a[0].list->n)));
+	case RANGE:
+		return list_call(1, (double)range_size(0, a[0].i));
+	case FLATTEN:
+		return list_call(n > 1 ? (double)MAX(a[1].i, 0) : 1, (double)a[0].list->n);
+	case SELF_COMPARE:
+		return self_compare(v, a[0].list);
+	case SORT_BY:
+		return self_compare(v, a[1].list);
+	default:
+		return list_call(1, (double)a[0].list->n);
+	}
+}
+
 uint64_t cel__call_cost(struct cel__eval *v, const struct cel__expr *call, const struct cel__overload *o,
 			const struct cel_value *args)
 {
@@ -227,6 +279,13 @@ uint64_t cel__call_cost(struct cel__eval *v, const struct cel__expr *call, const
 		return 1 + x * y;
 	case SETS_TWICE:
 		return 1 + 2 * x * y;
+	case SLICE:
+	case RANGE:
+	case REVERSE:
+	case FLATTEN:
+	case SELF_COMPARE:
+	case SORT_BY:
+		return list_cost(v, rule_of(call, o), args, call->n_args);
 	case NOTHING:
 		return 0;
 	case ONE:

@@ -153,9 +153,10 @@ enum cel_lib {
 	CEL_LIB_ENCODERS = 1 << 15,  /* the same */
 	CEL_LIB_JSONPATCH = 1 << 16, /* jsonpatch.escapeKey and JSONPatch{}: mutating policies */
 	CEL_LIB_OBJECTS = 1 << 17,   /* Object{spec: Object.spec{...}}: mutating policies */
+	CEL_LIB_LISTS_EXT = 1 << 18, /* slice, flatten, sort, sortBy, distinct, reverse, lists.range */
 };
 /* What every expression of Kubernetes 1.36 may use. */
-#define CEL_LIBS_KUBERNETES ((1u << 13) - 1)
+#define CEL_LIBS_KUBERNETES (((1u << 13) - 1) | CEL_LIB_LISTS_EXT)
 /* What a MutatingAdmissionPolicy's mutations may use. */
 #define CEL_LIBS_MUTATION (CEL_LIBS_KUBERNETES | CEL_LIB_JSONPATCH | CEL_LIB_OBJECTS)
 

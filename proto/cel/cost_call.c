@@ -29,6 +29,12 @@ enum rule {
 	EQUALS,
 	SETS,
 	SETS_TWICE,
+	SLICE,
+	RANGE,
+	REVERSE,
+	FLATTEN,
+	SELF_COMPARE,
+	SORT_BY,
 };
 
 static const struct {
@@ -82,6 +88,13 @@ static const struct {
 	{"sets.contains", SETS},
 	{"sets.intersects", SETS},
 	{"sets.equivalent", SETS_TWICE},
+	{"slice", SLICE},
+	{"lists.range", RANGE},
+	{"reverse", REVERSE},
+	{"flatten", FLATTEN},
+	{"distinct", SELF_COMPARE},
+	{"sort", SELF_COMPARE},
+	{"@sortByAssociatedKeys", SORT_BY},
 };
 
 static struct cel__call_estimate cost(struct cel_cost c)
@@ -208,6 +221,44 @@ static struct cel__call_estimate equals(struct cel__expr *e)
 	return cost(CEL__FIXED(1));
 }
 
+/* A number in the text, else `otherwise`. */
+static uint64_t number(const struct cel__expr *e, uint64_t otherwise)
+{
+	return e->node == NODE_LITERAL && e->value.kind == CEL_INT ? (uint64_t)e->value.i : otherwise;
+}
+
+/* A call that makes a list of this size. */
+static struct cel__call_estimate makes_list(double factor, struct cel_cost size)
+{
+	return cost_and_size(cel__plus(cel__scaled(size, factor), CEL__FIXED(11)), size);
+}
+
+/* All with all; texts take a tenth more. */
+static struct cel__call_estimate self_compare(bool text, struct cel_cost size)
+{
+	return makes_list(text ? 2 + STRING_FACTOR : 2, cel__times(size, size));
+}
+
+static struct cel__call_estimate lists(enum rule rule, struct cel__expr *e, const struct cel__overload *o, struct cel_cost x, struct cel_cost y)
+{
+	bool text = strstr(o->id, "_string_") != NULL || strstr(o->id, "_bytes_") != NULL;
+
+	switch (rule) {
+	case SLICE:
+		return makes_list(1, CEL__FIXED(number(e->args[2], x.max) - number(e->args[1], 0)));
+	case RANGE:
+		return makes_list(1, CEL__FIXED(number(e->args[0], UINT64_MAX)));
+	case FLATTEN:
+		return makes_list(e->n_args > 1 ? (double)number(e->args[1], UINT64_MAX) : 1, x);
+	case SELF_COMPARE:
+		return self_compare(text, x);
+	case SORT_BY:
+		return self_compare(text, y);
+	default:
+		return makes_list(1, x);
+	}
+}
+
 struct cel__call_estimate cel__estimate_function(struct cel__coster *c, struct cel__expr *e, const struct cel__overload *o)
 {
 	struct cel_cost x = e->n_args > 0 ? cel__size_or_unknown(c, e->args[0]) : CEL__UNKNOWN;
@@ -256,6 +307,13 @@ struct cel__call_estimate cel__estimate_function(struct cel__coster *c, struct c
 		return cost(cel__plus(cel__times(x, y), CEL__FIXED(1)));
 	case SETS_TWICE:
 		return cost(cel__plus(cel__scaled(cel__times(x, y), 2), CEL__FIXED(1)));
+	case SLICE:
+	case RANGE:
+	case REVERSE:
+	case FLATTEN:
+	case SELF_COMPARE:
+	case SORT_BY:
+		return lists(rules[i].rule, e, o, x, y);
 	}
 	return (struct cel__call_estimate){0};
 }

@@ -254,6 +254,25 @@ static struct cel__expr *cel_bind(struct cel__parser *p, struct cel__expr *call)
 	return bind(p, call->pos, name, call->args[2], call->args[3]);
 }
 
+/* list.sortBy(e, key): the list sorted by what map(e, key) gives. */
+static struct cel__expr *sort_by(struct cel__parser *p, struct cel__expr *call)
+{
+	static const char input[] = "@__sortBy_input__";
+	struct str name = str_from(input);
+	uint32_t pos = call->pos;
+	struct cel__expr *target = call->args[0], *keys;
+
+	if (target->node == NODE_LITERAL || target->node == NODE_MAP || target->node == NODE_STRUCT)
+		return cel__complain(p->report, target->pos,
+			"sortBy can only be applied to a list, identifier, comprehension, call or select expression");
+	keys = cel__node_call(p, pos, "map", true, 3, cel__node_ident(p, pos, name), call->args[1], call->args[2]);
+	keys = make_list(p, keys, 1, NULL, call->args[2]);
+	if (keys == NULL)
+		return NULL;
+	return bind(p, pos, name, target,
+		cel__node_call(p, pos, "@sortByAssociatedKeys", true, 2, cel__node_ident(p, pos, name), keys));
+}
+
 static struct cel__expr *opt_map(struct cel__parser *p, struct cel__expr *call, bool flat)
 {
 	uint32_t pos = call->pos;
@@ -303,6 +322,7 @@ static const struct macro macros[] = {
 	{"transformMap", NULL, true, 5, CEL_LIB_TWO_VARS, transform_map4},
 	{"transformMapEntry", NULL, true, 4, CEL_LIB_TWO_VARS, transform_entry3},
 	{"transformMapEntry", NULL, true, 5, CEL_LIB_TWO_VARS, transform_entry4},
+	{"sortBy", NULL, true, 3, CEL_LIB_LISTS_EXT, sort_by},
 	{"optMap", NULL, true, 3, CEL_LIB_OPTIONAL, opt_map1},
 	{"optFlatMap", NULL, true, 3, CEL_LIB_OPTIONAL, opt_flat_map},
 	{"bind", "cel", true, 4, CEL_LIB_BINDINGS, cel_bind},

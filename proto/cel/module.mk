@@ -14,6 +14,7 @@ libproto_a_SOURCES += \
 	proto/cel/fn_convert.c \
 	proto/cel/fn_extras.c \
 	proto/cel/fn_lists.c \
+	proto/cel/fn_lists_ext.c \
 	proto/cel/fn_named_format.c \
 	proto/cel/fn_net.c \
 	proto/cel/fn_operators.c \

@@ -7,6 +7,7 @@
 	X(standard) \
 	X(convert) \
 	X(lists) \
+	X(lists_ext) \
 	X(two_vars) \
 	X(sets) \
 	X(optional) \
