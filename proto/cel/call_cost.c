@@ -159,16 +159,16 @@ static uint64_t selector(uint64_t size)
 	return 10 + times((double)size, STRING_FACTOR) + times((double)times((double)size, 0.5), 50);
 }
 
-static enum rule rule_of(const struct cel__expr *call, const struct cel__overload *o)
+uint8_t cel__cost_rule(const struct cel__expr *call)
 {
 	for (size_t i = 0; i < ARRAY_LEN(by_function); i++)
-		if (strcmp(by_function[i].name, o->function) == 0)
-			return by_function[i].rule;
+		if (str_eqc(call->name, by_function[i].name))
+			return (uint8_t)by_function[i].rule;
 	if (call->n_overloads != 1)
 		return ONE;
 	for (size_t i = 0; i < ARRAY_LEN(by_overload); i++)
-		if (strcmp(by_overload[i].id, o->id) == 0)
-			return by_overload[i].rule;
+		if (strcmp(by_overload[i].id, call->overloads[0]->id) == 0)
+			return (uint8_t)by_overload[i].rule;
 	return ONE;
 }
 
@@ -240,7 +240,7 @@ uint64_t cel__call_cost(struct cel__eval *v, const struct cel__expr *call, const
 
 	if (call->set)
 		return 0;
-	switch (rule_of(call, o)) {
+	switch ((enum rule)call->rule) {
 	case CHECK:
 		return 350000;
 	case TRAVERSAL:
@@ -285,7 +285,7 @@ uint64_t cel__call_cost(struct cel__eval *v, const struct cel__expr *call, const
 	case FLATTEN:
 	case SELF_COMPARE:
 	case SORT_BY:
-		return list_cost(v, rule_of(call, o), args, call->n_args);
+		return list_cost(v, (enum rule)call->rule, args, call->n_args);
 	case NOTHING:
 		return 0;
 	case ONE:

@@ -109,6 +109,7 @@ struct cel__expr {
 	enum cel__op op; /* of a call */
 	uint32_t pos;
 	uint32_t depth;
+	uint8_t rule;   /* what a call costs (call_cost.c) */
 	uint8_t seen;   /* the last pass that was here: the tree may hold a node twice */
 	bool test_only; /* a select within has() */
 	bool member;    /* a call in the form target.f(): args[0] is the target */
@@ -440,6 +441,8 @@ uint64_t cel__call_cost(struct cel__eval *, const struct cel__expr *call, const 
 			const struct cel_value *args);
 /* What upstream takes for the length of a named format's expression. */
 uint64_t cel__format_regex_size(const struct cel_opaque *);
+/* By which rule a call is paid; it is the same each time it runs. */
+uint8_t cel__cost_rule(const struct cel__expr *call);
 uint64_t cel__join_cost(struct cel_value result);
 /* Values known before it runs. */
 struct cel_value cel__eval_constant(struct arena *, const struct cel__expr *);

@@ -124,6 +124,7 @@ static void walk(struct constants *c, struct cel__expr *e)
 		if (e->optional == NULL && all_free(e))
 			make(c, e);
 	} else if (e->node == NODE_CALL && e->op == OP_CALL) {
+		e->rule = cel__cost_rule(e);
 		if (is_conversion(e) && all_free(e))
 			make(c, e);
 		else if (str_eqc(e->name, "@in") && e->n_overloads == 1 && strcmp(e->overloads[0]->id, "in_list") == 0)

@@ -68,8 +68,12 @@ static void escape(struct scan *s, bool in_class)
 	} else if (c == 's') {
 		buf_addc(&s->out, in_class ? "\\t\\n\\f\\r " : "[\\t\\n\\f\\r ]");
 		s->at += 2;
-	} else if (c == 'S' && !in_class) {
-		buf_addc(&s->out, "[^\\t\\n\\f\\r ]");
+	} else if (c == 'S') {
+		buf_addc(&s->out, in_class ? "\\S\\x0b" : "[^\\t\\n\\f\\r ]");
+		s->at += 2;
+	} else if (c == 'v') {
+		/* A vertical tab; PCRE2 takes it for a class. */
+		buf_addc(&s->out, "\\x0b");
 		s->at += 2;
 	} else if (c == 'z' && !in_class) {
 		take(s, 2);
@@ -83,11 +87,7 @@ static void escape(struct scan *s, bool in_class)
 			take(s, 1);
 		}
 		s->at = end < 0 ? s->in.n : stop + 2;
-	} else if (strchr("AbBaftnrvdDwWpP", c) != NULL && !(in_class && strchr("AbB", c) != NULL)) {
-		if (c == 'p' || c == 'P') {
-			take(s, 2);
-			return;
-		}
+	} else if (strchr("AbBaftnrdDwWpP", c) != NULL && !(in_class && strchr("AbB", c) != NULL)) {
 		take(s, 2);
 	} else if (c == 'x') {
 		take(s, 2);
@@ -171,22 +171,31 @@ static void group(struct scan *s)
 	s->why = arena_printf(s->a, "invalid or unsupported Perl syntax: `%.*s`", (int)MIN(rest.n, (size_t)3), rest.p);
 }
 
-/* A quantifier, with '?' behind it at most. "{" that is none is a character. */
+/* The length of "n}", "n,}" or "n,m}" at the start; 0: the brace before it is a character. */
+static size_t repeat(struct str s, uint64_t *ret_low, uint64_t *ret_high, struct str *ret_tail)
+{
+	size_t n = name_length(s, ",");
+	struct str head;
+
+	if (n == 0 || n >= s.n || s.p[n] != '}')
+		return 0;
+	str_cut(str_sub(s, 0, n), ',', &head, ret_tail);
+	if (!str_to_u64(head, ret_low) || (ret_tail->n > 0 && !str_to_u64(*ret_tail, ret_high)))
+		return 0;
+	return n;
+}
+
+/* A quantifier, with '?' behind it at most. */
 static void quantifier(struct scan *s)
 {
+	uint64_t low = 0, high = 0;
+	struct str tail = STR("");
+
 	if (s->in.p[s->at] == '{') {
 		struct str rest = str_skip(s->in, s->at + 1);
-		size_t n = name_length(rest, ",");
-		uint64_t low = 0, high = 0;
-		struct str head, tail;
+		size_t n = repeat(rest, &low, &high, &tail);
 
-		if (n == 0 || n >= rest.n || rest.p[n] != '}') {
-			buf_addc(&s->out, "\\{");
-			s->at++;
-			return;
-		}
-		str_cut(str_sub(rest, 0, n), ',', &head, &tail);
-		if (!str_to_u64(head, &low) || (tail.n > 0 && !str_to_u64(tail, &high))) {
+		if (n == 0) {
 			buf_addc(&s->out, "\\{");
 			s->at++;
 			return;
@@ -201,7 +210,8 @@ static void quantifier(struct scan *s)
 	}
 	if (s->at < s->in.n && s->in.p[s->at] == '?')
 		take(s, 1);
-	if (s->at < s->in.n && (strchr("*+?", s->in.p[s->at]) != NULL))
+	if (s->at < s->in.n && (strchr("*+?", s->in.p[s->at]) != NULL ||
+				(s->in.p[s->at] == '{' && repeat(str_skip(s->in, s->at + 1), &low, &high, &tail) > 0)))
 		s->why = arena_printf(s->a, "invalid nested repetition operator: `%c`", s->in.p[s->at]);
 }
 
