@@ -95,8 +95,6 @@ enum cel__op {
 	OP_NOT_FALSE,
 };
 
-struct cel__sizes;
-
 struct cel__fold {
 	struct str var, var2, accu; /* var2 empty: one variable */
 	struct cel__expr *range, *init, *cond, *step, *result;
@@ -127,7 +125,7 @@ struct cel__expr {
 	const struct cel_type *type;
 	const struct cel__overload **overloads; /* that may be called, in order */
 	uint32_t n_overloads;
-	struct cel__sizes *sizes; /* of an estimate (cost.c) */
+	uint32_t number; /* of the node: what an estimate keeps for it is in a table */
 };
 
 #define CEL__ACCU "@result"
@@ -139,10 +137,11 @@ struct cel__parser {
 	struct cel__token token, next;
 	unsigned libs;
 	unsigned depth;
+	uint32_t n_nodes;
 	bool failed;
 };
 
-struct cel__expr *cel__parse(struct arena *, struct str text, unsigned libs, struct cel__report *);
+struct cel__expr *cel__parse(struct arena *, struct str text, unsigned libs, struct cel__report *, uint32_t *ret_n_nodes);
 struct cel__expr *cel__node_new(struct cel__parser *, enum cel__node, uint32_t pos);
 struct cel__expr *cel__node_ident(struct cel__parser *, uint32_t pos, struct str name);
 struct cel__expr *cel__node_value(struct cel__parser *, uint32_t pos, struct cel_value);
@@ -235,7 +234,7 @@ struct cel_program {
 	const struct cel_type *type;
 	struct cel__var *vars; /* that it mentions */
 	size_t n_vars;
-	uint32_t n_slots;
+	uint32_t n_slots, n_nodes;
 	struct cel_cost cost;
 };
 
@@ -243,7 +242,7 @@ struct cel_program {
 bool cel__check(struct arena *, const struct cel_env *, struct cel_program *, struct cel__report *);
 /* What is known before it runs: constants are made, those that cannot be are complained about. */
 bool cel__constants(struct arena *, struct cel_program *, struct cel__report *);
-struct cel_cost cel__estimate(struct arena *, const struct cel_program *);
+struct cel_cost cel__estimate(const struct cel_program *);
 /* The type that a name stands for ("int", "list", "kubernetes.Quantity"); NULL: none. */
 const struct cel_type *cel__type_named(unsigned libs, struct str name);
 /* Object, Object.spec, JSONPatch...: what a struct expression makes. NULL: no such type. */

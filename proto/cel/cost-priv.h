@@ -31,8 +31,8 @@ struct cel__local {
 };
 
 struct cel__coster {
-	struct arena *a;
 	const struct cel_program *program;
+	struct cel__sizes *sizes;   /* by the numbers of nodes */
 	struct cel__local *locals; /* by slot */
 };
 

@@ -58,9 +58,7 @@ static struct cel__entries union_entries(struct cel__entries x, struct cel__entr
 
 static struct cel__sizes *sizes(struct cel__coster *c, struct cel__expr *e)
 {
-	if (e->sizes == NULL)
-		e->sizes = arena_new_of(c->a, struct cel__sizes);
-	return e->sizes;
+	return &c->sizes[e->number];
 }
 
 const struct cel_type *cel__decl_items(const struct cel_type *t)
@@ -474,10 +472,17 @@ static struct cel_cost cost_of(struct cel__coster *c, struct cel__expr *e)
 	return s->cost;
 }
 
-struct cel_cost cel__estimate(struct arena *a, const struct cel_program *p)
+/* The tables go when it is done: a program is kept for long. */
+struct cel_cost cel__estimate(const struct cel_program *p)
 {
-	struct cel__coster c = {.a = a, .program = p};
+	struct cel__coster c = {.program = p};
+	struct cel_cost cost;
+	struct arena scratch;
 
-	c.locals = arena_new_array(a, struct cel__local, MAX(p->n_slots, 1u));
-	return cost_of(&c, p->root);
+	arena_init(&scratch);
+	c.sizes = arena_new_array(&scratch, struct cel__sizes, MAX(p->n_nodes, 1u));
+	c.locals = arena_new_array(&scratch, struct cel__local, MAX(p->n_slots, 1u));
+	cost = cost_of(&c, p->root);
+	arena_fini(&scratch);
+	return cost;
 }

@@ -115,9 +115,9 @@ static struct cel_cost selector(struct cel_cost size)
 }
 
 /* The size of a list's elements: of the place, if there is one. */
-static struct cel_cost element_size(struct cel__expr *list)
+static struct cel_cost element_size(struct cel__coster *c, struct cel__expr *list)
 {
-	const struct cel_type *decl = cel__decl_items(list->sizes->decl);
+	const struct cel_type *decl = cel__decl_items(c->sizes[list->number].decl);
 
 	return decl != NULL ? (struct cel_cost){0, decl->max_elements} : CEL__UNKNOWN;
 }
@@ -127,7 +127,7 @@ static bool has_elements(const struct cel_type *t)
 	return t->kind == CEL_LIST || t->kind == CEL_MAP || t->kind == CEL_OPTIONAL;
 }
 
-static struct cel__call_estimate elements(struct cel__expr *e, struct cel_cost size)
+static struct cel__call_estimate elements(struct cel__coster *c, struct cel__expr *e, struct cel_cost size)
 {
 	const struct cel_type *t = e->args[0]->type;
 	struct cel_cost each = CEL__FIXED(1);
@@ -135,7 +135,7 @@ static struct cel__call_estimate elements(struct cel__expr *e, struct cel_cost s
 	if (!has_elements(t))
 		return cost(cel__scaled(size, STRING_FACTOR));
 	if (t->kind == CEL_LIST && (t->elem->kind == CEL_STRING || t->elem->kind == CEL_BYTES))
-		each = cel__plus(each, cel__scaled(element_size(e->args[0]), STRING_FACTOR));
+		each = cel__plus(each, cel__scaled(element_size(c, e->args[0]), STRING_FACTOR));
 	return cost(cel__times(size, each));
 }
 
@@ -185,7 +185,7 @@ static struct cel__call_estimate join(struct cel__coster *c, struct cel__expr *e
 	struct cel_cost size = CEL__FIXED(0), gaps = {count.min > 0 ? count.min - 1 : 0, count.max > 0 ? count.max - 1 : 0};
 
 	if (has_elements(e->args[0]->type))
-		size = cel__times(count, element_size(e->args[0]));
+		size = cel__times(count, element_size(c, e->args[0]));
 	if (e->n_args > 1)
 		size = cel__plus(size, cel__times(cel__size_or_unknown(c, e->args[1]), gaps));
 	return cost_and_size(cel__scaled(size, STRING_FACTOR), size);
@@ -277,7 +277,7 @@ struct cel__call_estimate cel__estimate_function(struct cel__coster *c, struct c
 	case SELECTOR:
 		return cost(selector(y));
 	case ELEMENTS:
-		return elements(e, x);
+		return elements(c, e, x);
 	case FIRST:
 		return cost(cel__scaled(x, STRING_FACTOR));
 	case FIRST_TWICE:

@@ -21,6 +21,7 @@ struct cel__expr *cel__node_new(struct cel__parser *p, enum cel__node node, uint
 	e->node = node;
 	e->pos = pos;
 	e->depth = 1;
+	e->number = p->n_nodes++;
 	return e;
 }
 
@@ -593,7 +594,7 @@ static struct cel__expr *expression(struct cel__parser *p)
 	return p->failed ? NULL : e;
 }
 
-struct cel__expr *cel__parse(struct arena *a, struct str text, unsigned libs, struct cel__report *report)
+struct cel__expr *cel__parse(struct arena *a, struct str text, unsigned libs, struct cel__report *report, uint32_t *ret_n_nodes)
 {
 	struct cel__parser p = {.a = a, .report = report, .libs = libs, .lexer = {.report = report, .text = text}};
 	struct cel__expr *e;
@@ -608,6 +609,7 @@ struct cel__expr *cel__parse(struct arena *a, struct str text, unsigned libs, st
 	cel__lex(&p.lexer, &p.next);
 	advance(&p);
 	e = expression(&p);
+	*ret_n_nodes = p.n_nodes;
 	if (e != NULL && p.token.type != TOK_EOF && !p.failed) {
 		cel__complain(report, p.token.pos, "Syntax error: %s input '%s' expecting <EOF>",
 			p.next.type == TOK_EOF ? "extraneous" : "mismatched", token_text(&p));

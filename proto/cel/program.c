@@ -62,12 +62,12 @@ struct cel_program *cel_compile(struct arena *a, const struct cel_env *env, stru
 	struct cel__report report = {.a = a, .text = arena_str(a, text)};
 
 	p->text = report.text;
-	p->root = cel__parse(a, p->text, env->libs, &report);
+	p->root = cel__parse(a, p->text, env->libs, &report, &p->n_nodes);
 	if (p->root == NULL || !cel__check(a, env, p, &report) || !cel__constants(a, p, &report)) {
 		*ret_error = cel__report_text(&report);
 		return NULL;
 	}
-	p->cost = cel__estimate(a, p);
+	p->cost = cel__estimate(p);
 	return p;
 }
 
