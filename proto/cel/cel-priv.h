@@ -228,8 +228,18 @@ struct cel_env {
 	size_t n, cap;
 };
 
+struct cel__regex;
+
+/* A pattern that stands in the text; found by where its bytes are. */
+struct cel__known_pattern {
+	struct str text;
+	const struct cel__regex *regex;
+};
+
 struct cel_program {
 	struct str text;
+	struct cel__known_pattern *patterns;
+	size_t n_patterns, cap_patterns;
 	struct cel__expr *root;
 	const struct cel_type *type;
 	struct cel__var *vars; /* that it mentions */
@@ -382,10 +392,11 @@ bool cel__special_list(const struct cel_list *);
 bool cel__equal_special_lists(struct cel__eval *, const struct cel_list *, const struct cel_list *);
 struct cel_value cel__list_sum(struct cel__eval *, const struct cel_list *, const struct cel_list *);
 
-/* Regular expressions (regex.c): RE2's, freed with the arena. NULL: *ret_why says what is wrong. */
-struct cel__regex;
+/* Regular expressions (regex.c): RE2's, freed with the arena; for any thread. NULL: *ret_why says what is wrong. */
 const struct cel__regex *cel__regex(struct arena *, struct str pattern, const char **ret_why);
-/* The same for a run, which keeps the last ones. NULL: *ret_error. */
+/* Bytes that it takes outside of the arena. */
+size_t cel__regex_size(const struct cel__regex *);
+/* The same for a run: one of the program's, or of the last ones it made. NULL: *ret_error. */
 const struct cel__regex *cel__pattern(struct cel__eval *, struct str pattern, struct cel_value *ret_error);
 /* 1: found, from *ret_from to *ret_to, at or behind `from`; 0: not; -1: it took too many steps, *ret_error. */
 int cel__regex_find(struct cel__eval *, const struct cel__regex *, struct str text, size_t from, size_t *ret_from, size_t *ret_to,
@@ -410,6 +421,8 @@ struct str cel__duration_text(struct arena *, int64_t ns);
 
 /* ---- running (eval.c) ---- */
 
+struct cel__matcher;
+
 struct cel__eval {
 	struct arena *a;
 	const struct cel_program *program;
@@ -424,6 +437,7 @@ struct cel__eval {
 		const struct cel__regex *regex;
 	} patterns[8]; /* the last that were used */
 	unsigned next_pattern;
+	struct cel__matcher *matcher; /* what matching needs besides the expression; NULL: not yet */
 	size_t memory;             /* what the arena had at the start */
 	struct cel__eval *around;  /* the run whose lazy field this one is made for: all together have one limit */
 	bool stopped;  /* out of cost or memory: everything is an error from here */

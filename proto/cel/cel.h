@@ -58,6 +58,8 @@ struct structural;
 #define CEL_MAX_RESULT ((size_t)16 << 20) /* bytes that its result may take */
 /* Work that costs do not show, which bounds a run's time: looking at parts of values, at 32 bytes of text, tries of patterns. */
 #define CEL_MAX_STEPS 4000000u
+/* A run that did more such work than its cost shows is charged for it: one for so many steps, so that budgets bound time, too. */
+#define CEL_STEPS_PER_COST 8u
 
 /* ---- types ---- */
 

@@ -6,8 +6,13 @@
 
 #include "proto/cel/cel-priv.h"
 
+/* Bytes of all patterns of one expression, compiled. */
+#define MAX_PATTERN_SIZE ((size_t)4 << 20)
+
 struct constants {
 	struct arena *a;
+	struct cel_program *program;
+	size_t pattern_size;
 	struct cel__report *report;
 };
 
@@ -63,13 +68,39 @@ static bool is_set(const struct cel__expr *e)
 	return true;
 }
 
-static void check_pattern(struct constants *c, const struct cel__expr *e)
+/* Patterns in the text are compiled once; those of find and findAll may be wrong until they run, as upstream. */
+static void keep_pattern(struct constants *c, const struct cel__expr *e)
 {
 	const struct cel__expr *pattern = e->args[1];
+	struct cel_program *p = c->program;
+	const struct cel__regex *regex;
 	const char *why;
 
-	if (pattern->free && pattern->value.kind == CEL_STRING && cel__regex(c->a, pattern->value.s, &why) == NULL)
-		cel__complain(c->report, pattern->pos, "invalid matches argument");
+	if (!pattern->free || pattern->value.kind != CEL_STRING)
+		return;
+	regex = cel__regex(c->a, pattern->value.s, &why);
+	if (regex == NULL) {
+		if (str_eqc(e->name, "matches"))
+			cel__complain(c->report, pattern->pos, "invalid matches argument");
+		return;
+	}
+	c->pattern_size += cel__regex_size(regex);
+	if (c->pattern_size > MAX_PATTERN_SIZE) {
+		cel__complain(c->report, pattern->pos, "the regular expressions of the expression take too much memory");
+		return;
+	}
+	if (p->n_patterns == p->cap_patterns) {
+		size_t cap = MAX(p->cap_patterns * 2, (size_t)4);
+
+		p->patterns = arena_grow(c->a, p->patterns, p->n_patterns * sizeof(*p->patterns), cap * sizeof(*p->patterns));
+		p->cap_patterns = cap;
+	}
+	p->patterns[p->n_patterns++] = (struct cel__known_pattern){pattern->value.s, regex};
+}
+
+static bool has_pattern(const struct cel__expr *e)
+{
+	return e->n_args >= 2 && (str_eqc(e->name, "matches") || str_eqc(e->name, "find") || str_eqc(e->name, "findAll"));
 }
 
 /* "%s is %d".format([a, b]): as many arguments as clauses, and clauses that there are. */
@@ -129,8 +160,8 @@ static void walk(struct constants *c, struct cel__expr *e)
 			make(c, e);
 		else if (str_eqc(e->name, "@in") && e->n_overloads == 1 && strcmp(e->overloads[0]->id, "in_list") == 0)
 			e->set = is_set(e->args[1]);
-		else if (str_eqc(e->name, "matches") && e->n_args == 2)
-			check_pattern(c, e);
+		else if (has_pattern(e))
+			keep_pattern(c, e);
 		else if (str_eqc(e->name, "format") && e->member && e->n_args == 2)
 			check_format(c, e);
 	}
@@ -138,7 +169,7 @@ static void walk(struct constants *c, struct cel__expr *e)
 
 bool cel__constants(struct arena *a, struct cel_program *p, struct cel__report *report)
 {
-	struct constants c = {.a = a, .report = report};
+	struct constants c = {.a = a, .program = p, .report = report};
 
 	walk(&c, p->root);
 	return report->n == 0;

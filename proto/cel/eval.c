@@ -598,7 +598,7 @@ struct cel_value cel_run(const struct cel_program *p, struct cel_run *run)
 	v.pending = arena_zalloc(v.a, MAX(p->n_slots, 1u) * sizeof(*v.pending));
 	v.vars = bind(&v, p, run);
 	result = eval(&v, p->root);
-	run->cost = v.cost;
+	run->cost = MAX(v.cost, v.steps / CEL_STEPS_PER_COST);
 	result = cel__copy(run->arena, v.stopped ? stopped(&v) : result);
 	innermost = v.around;
 	arena_fini(&scratch);

@@ -25,6 +25,9 @@ static const struct {
 
 struct cel__regex {
 	pcre2_code *code;
+};
+
+struct cel__matcher {
 	pcre2_match_context *context;
 	pcre2_match_data *data;
 };
@@ -247,11 +250,31 @@ static const char *translate(struct scan *s)
 
 static void free_regex(void *p)
 {
-	struct cel__regex *r = p;
+	pcre2_code_free(((struct cel__regex *)p)->code);
+}
 
-	pcre2_match_data_free(r->data);
-	pcre2_match_context_free(r->context);
-	pcre2_code_free(r->code);
+static void free_matcher(void *p)
+{
+	struct cel__matcher *m = p;
+
+	pcre2_match_data_free(m->data);
+	pcre2_match_context_free(m->context);
+}
+
+static struct cel__matcher *matcher(struct cel__eval *v)
+{
+	struct cel__matcher *m = v->matcher;
+
+	if (m != NULL)
+		return m;
+	m = arena_new_of(v->a, struct cel__matcher);
+	m->context = pcre2_match_context_create(NULL);
+	m->data = pcre2_match_data_create(1, NULL);
+	ASSERT(m->context != NULL && m->data != NULL);
+	pcre2_set_heap_limit(m->context, HEAP_LIMIT_KIB);
+	arena_on_free(v->a, free_matcher, m);
+	v->matcher = m;
+	return m;
 }
 
 const struct cel__regex *cel__regex(struct arena *a, struct str pattern, const char **ret_why)
@@ -277,12 +300,16 @@ const struct cel__regex *cel__regex(struct arena *a, struct str pattern, const c
 		*ret_why = arena_strdup(a, why);
 		return NULL;
 	}
-	r->context = pcre2_match_context_create(NULL);
-	r->data = pcre2_match_data_create(1, NULL);
-	ASSERT(r->context != NULL && r->data != NULL);
-	pcre2_set_heap_limit(r->context, HEAP_LIMIT_KIB);
 	arena_on_free(a, free_regex, r);
 	return r;
+}
+
+size_t cel__regex_size(const struct cel__regex *r)
+{
+	size_t size = 0;
+
+	pcre2_pattern_info(r->code, PCRE2_INFO_SIZE, &size);
+	return size;
 }
 
 const struct cel__regex *cel__pattern(struct cel__eval *v, struct str pattern, struct cel_value *ret_error)
@@ -291,6 +318,9 @@ const struct cel__regex *cel__pattern(struct cel__eval *v, struct str pattern, s
 	const char *why;
 	unsigned at;
 
+	for (size_t i = 0; v->program != NULL && i < v->program->n_patterns; i++)
+		if (v->program->patterns[i].text.p == pattern.p && v->program->patterns[i].text.n == pattern.n)
+			return v->program->patterns[i].regex;
 	for (size_t i = 0; i < ARRAY_LEN(v->patterns); i++)
 		if (v->patterns[i].regex != NULL && str_eq(v->patterns[i].pattern, pattern))
 			return v->patterns[i].regex;
@@ -303,6 +333,10 @@ const struct cel__regex *cel__pattern(struct cel__eval *v, struct str pattern, s
 		*ret_error = cel_error(v->a, "error parsing regexp: %s", why);
 		return NULL;
 	}
+	if (!cel__steps(v, cel__regex_size(r) / 16)) {
+		*ret_error = cel__text_error(v->a, "too many regular expressions");
+		return NULL;
+	}
 	at = v->next_pattern++ % ARRAY_LEN(v->patterns);
 	v->patterns[at].pattern = pattern;
 	v->patterns[at].regex = r;
@@ -312,15 +346,16 @@ const struct cel__regex *cel__pattern(struct cel__eval *v, struct str pattern, s
 int cel__regex_find(struct cel__eval *v, const struct cel__regex *r, struct str text, size_t from, size_t *ret_from, size_t *ret_to,
 		    struct cel_value *ret_error)
 {
+	struct cel__matcher *m = matcher(v);
 	int rc = PCRE2_ERROR_MATCHLIMIT;
 	PCRE2_SIZE *ends;
 
 	for (size_t i = 0; i < ARRAY_LEN(rounds) && rc == PCRE2_ERROR_MATCHLIMIT; i++) {
 		if (!cel__steps(v, rounds[i].steps + (text.n - from) / 32))
 			break;
-		pcre2_set_match_limit(r->context, rounds[i].tries);
+		pcre2_set_match_limit(m->context, rounds[i].tries);
 
-		rc = pcre2_match(r->code, (PCRE2_SPTR)(text.p ? text.p : ""), text.n, from, 0, r->data, r->context);
+		rc = pcre2_match(r->code, (PCRE2_SPTR)(text.p ? text.p : ""), text.n, from, 0, m->data, m->context);
 	}
 	if (rc == PCRE2_ERROR_NOMATCH)
 		return 0;
@@ -328,7 +363,7 @@ int cel__regex_find(struct cel__eval *v, const struct cel__regex *r, struct str 
 		*ret_error = cel__text_error(v->a, "the regular expression takes too many steps");
 		return -1;
 	}
-	ends = pcre2_get_ovector_pointer(r->data);
+	ends = pcre2_get_ovector_pointer(m->data);
 	*ret_from = ends[0];
 	*ret_to = ends[1];
 	return 1;

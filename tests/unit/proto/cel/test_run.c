@@ -253,8 +253,12 @@ static void test_bounds(void **state)
 	assert_true(arena.used - before < 10000);
 	v = cel_run(compile(env, repeated("[1]", ".map(a, [a, a])", 40, ".map(x, x == x)")), &r);
 	assert_string_equal(v.s.p, work);
+	/* Budgets see it. */
+	assert_true(r.cost >= CEL_MAX_STEPS / CEL_STEPS_PER_COST);
 	v = cel_run(compile(env, repeated("[1]", ".map(a, [a, a])", 40, "")), &r);
 	assert_string_equal(v.s.p, "the result of the expression takes more memory than it may");
+	assert_non_null(strstr(refused(env, repeated("[true", ",'a'.matches('((ab){300}c){9}')", 2000, "]")),
+		"the regular expressions of the expression take too much memory"));
 	assert_non_null(strstr(refused(env, repeated("1", "+1", 2000, "")), "expression is deeper than 1000 operators"));
 	assert_non_null(strstr(refused(env, repeated("", "(", 300, "1")), "expression recursion limit exceeded: 250"));
 	assert_non_null(strstr(refused(env, repeated("optional.of(1)", ".optMap(a, {a: a})", 60, "")), "too large"));
