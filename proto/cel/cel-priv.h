@@ -148,6 +148,10 @@ struct cel__expr *cel__node_value(struct cel__parser *, uint32_t pos, struct cel
 /* The arguments are taken over. */
 struct cel__expr *cel__node_call(struct cel__parser *, uint32_t pos, const char *function, bool member, unsigned n, ...);
 struct cel__expr *cel__node_args(struct cel__parser *, struct cel__expr *, struct cel__expr **args, size_t n);
+/* Words that are no identifiers. */
+bool cel__reserved(struct str);
+/* "a.b.c" of identifiers and selections; empty: it is something else, or too long to be a name. */
+struct str cel__qualified(struct arena *, const struct cel__expr *);
 /* What a call stands for: itself, a macro's expansion, or NULL after a complaint. */
 struct cel__expr *cel__expand(struct cel__parser *, struct cel__expr *call);
 

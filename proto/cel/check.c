@@ -40,18 +40,6 @@ static void undeclared(struct check *c, uint32_t pos, struct str name)
 
 /* ---- names ---- */
 
-static struct str qualified(struct check *c, const struct cel__expr *e)
-{
-	struct str head;
-
-	if (e->node == NODE_IDENT)
-		return e->name;
-	if (e->node != NODE_SELECT || e->test_only)
-		return STR_NULL;
-	head = qualified(c, e->args[0]);
-	return head.n == 0 || head.n > 1000 ? STR_NULL : arena_sprintf(c->a, "%.*s.%.*s", STR_FMT(head), STR_FMT(e->name));
-}
-
 static const struct cel_type *use_var(struct check *c, const struct cel__var *v, uint32_t *ret_index)
 {
 	struct cel_program *p = c->program;
@@ -157,7 +145,7 @@ static const struct cel_type *select_type(struct check *c, uint32_t pos, const s
 
 static void check_select(struct check *c, struct cel__expr *e)
 {
-	struct str name = e->test_only ? STR_NULL : qualified(c, e);
+	struct str name = e->test_only ? STR_NULL : cel__qualified(c->a, e);
 
 	if (name.n > 0 && resolve(c, e, name))
 		return;
@@ -235,7 +223,7 @@ static void choose(struct check *c, struct cel__expr *e, const struct cel__overl
 /* target.f(...) may be a function with dots in its name: "ip.isCanonical". */
 static bool namespaced(struct check *c, struct cel__expr *e)
 {
-	struct str target = qualified(c, e->args[0]), name;
+	struct str target = cel__qualified(c->a, e->args[0]), name;
 	const struct cel__overload **all;
 	size_t n;
 

@@ -117,17 +117,6 @@ struct cel_value cel__struct_field(struct cel__eval *v, const struct cel_type *t
 
 /* ---- property names ---- */
 
-static bool is_reserved(struct str s)
-{
-	static const char *const words[] = {"true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function",
-		"if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while"};
-
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (str_eqc(s, words[i]))
-			return true;
-	return false;
-}
-
 static bool plain(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
@@ -140,7 +129,7 @@ bool cel_escape(struct arena *a, struct str property, struct str *ret)
 
 	if (property.n == 0 || (property.p[0] >= '0' && property.p[0] <= '9'))
 		return false;
-	if (is_reserved(property)) {
+	if (cel__reserved(property)) {
 		*ret = arena_sprintf(a, "__%.*s__", STR_FMT(property));
 		return true;
 	}

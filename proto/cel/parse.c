@@ -10,6 +10,9 @@
 
 #include "proto/cel/cel-priv.h"
 
+/* No type or function has a longer name. */
+#define MAX_QUALIFIED 1000
+
 static struct cel__expr *expression(struct cel__parser *);
 
 /* ---- nodes ---- */
@@ -199,7 +202,7 @@ static struct cel__expr *literal(struct cel__parser *p, bool minus, uint32_t pos
 
 /* ---- primaries ---- */
 
-static bool reserved(struct str s)
+bool cel__reserved(struct str s)
 {
 	static const char *const words[] = {"as", "break", "const", "continue", "else", "false", "for", "function", "if", "import",
 		"in", "let", "loop", "package", "namespace", "null", "return", "true", "var", "void", "while"};
@@ -365,7 +368,7 @@ static struct cel__expr *name_or_call(struct cel__parser *p, bool dot, uint32_t 
 {
 	struct str name = p->token.text;
 
-	if (reserved(name)) {
+	if (cel__reserved(name)) {
 		cel__complain(p->report, pos, "reserved identifier: %.*s", STR_FMT(name));
 		return fail(p);
 	}
@@ -404,8 +407,7 @@ static struct cel__expr *primary(struct cel__parser *p)
 			     "IDENTIFIER}");
 }
 
-/* "a.b.c" of identifiers and selects; empty: it is something else. */
-static struct str qualified(struct cel__parser *p, const struct cel__expr *e)
+struct str cel__qualified(struct arena *a, const struct cel__expr *e)
 {
 	struct str head;
 
@@ -413,8 +415,8 @@ static struct str qualified(struct cel__parser *p, const struct cel__expr *e)
 		return e->name;
 	if (e->node != NODE_SELECT || e->test_only)
 		return STR_NULL;
-	head = qualified(p, e->args[0]);
-	return head.n == 0 ? STR_NULL : arena_sprintf(p->a, "%.*s.%.*s", STR_FMT(head), STR_FMT(e->name));
+	head = cel__qualified(a, e->args[0]);
+	return head.n == 0 || head.n > MAX_QUALIFIED ? STR_NULL : arena_sprintf(a, "%.*s.%.*s", STR_FMT(head), STR_FMT(e->name));
 }
 
 static struct cel__expr *selection(struct cel__parser *p, struct cel__expr *e, uint32_t pos, bool optional)
@@ -452,8 +454,8 @@ static struct cel__expr *member(struct cel__parser *p, struct cel__expr *e)
 			if (!optional_mark(p, &optional) || (index = expression(p)) == NULL || !expect_op(p, ']', "']'"))
 				return NULL;
 			e = cel__node_call(p, pos, optional ? "_[?_]" : "_[_]", false, 2, e, index);
-		} else if (is_op(p, '{') && (e->node == NODE_IDENT || e->node == NODE_SELECT) && qualified(p, e).n > 0) {
-			e = structure(p, qualified(p, e));
+		} else if (is_op(p, '{') && (e->node == NODE_IDENT || e->node == NODE_SELECT) && cel__qualified(p->a, e).n > 0) {
+			e = structure(p, cel__qualified(p->a, e));
 		} else {
 			return e;
 		}
