@@ -27,7 +27,13 @@ enum step_result admission_run(struct api_request *, enum admission_op, enum adm
 enum admission_op admission_op_of(const struct api_request *);
 
 /*
- * Webhooks (and policies) are asked about req->sent, which is of that type and no object that is written: what a subresource or a review
+ * What others want to say: policies, then webhooks. *ret_view: what the client's view of the object became (call again when it is in place),
+ * or NULL: nobody wants to change it any more. May wait.
+ */
+enum step_result admission_mutate(struct api_request *, enum admission_op, struct json **ret_view);
+enum step_result admission_validate(struct api_request *, enum admission_op);
+/*
+ * They are asked about req->sent, which is of that type and no object that is written: what a subresource or a review
  * is created with, or the options of a connection. They may change it.
  */
 struct schema_type;
@@ -67,7 +73,6 @@ enum step_result admit_node_taint(struct api_request *), admit_node_self(struct 
 enum step_result admit_node_token(struct api_request *, const struct json *pod);
 enum step_result admit_csr_approval(struct api_request *), admit_csr_signing(struct api_request *),
 		admit_csr_subject(struct api_request *), admit_csr_approve(struct api_request *); /* admit_csr.c */
-enum step_result admit_webhook_config(struct api_request *), admit_cel_policy(struct api_request *); /* admit_webhook.c */
 enum step_result admit_service_account(struct api_request *), admit_priority(struct api_request *),
 		admit_tolerations(struct api_request *), admit_qos(struct api_request *); /* strategy_pod.c */
 

@@ -116,6 +116,14 @@ void admit_cel_begin(struct admit_cel *c, struct api_request *req, const struct 
 	add(c, "variables", cel_value_lazy(&c->arena, &c->variables, policy->variables_type));
 }
 
+void admit_cel_object(struct admit_cel *c, struct json *obj)
+{
+	ASSERT(strcmp(c->vars[0].name, "object") == 0);
+	c->vars[0].value = cel_from_json(&c->arena, obj, NULL);
+	for (size_t i = 0; c->known && i < c->policy->variables.n; i++)
+		c->known[i].kind = CEL_DYN;
+}
+
 void admit_cel_end(struct admit_cel *c)
 {
 	arena_fini(&c->arena);

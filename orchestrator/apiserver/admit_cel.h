@@ -37,6 +37,8 @@ enum admit_cel_result {
 	ADMIT_CEL_SPENT,  /* the budget: nothing more is to be run */
 };
 enum admit_cel_result admit_cel_run(struct admit_cel *, const struct admission_expr *, struct cel_value *ret, struct str *ret_why);
+/* The object as it has become: variables are asked for anew. */
+void admit_cel_object(struct admit_cel *, struct json *obj);
 /* An answer may be due to roles that this loop has not heard of yet. */
 bool admit_cel_is_stale(const struct admit_cel *);
 

@@ -8,10 +8,33 @@
 #include "orchestrator/apiserver/admission.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/decode.h"
+#include "orchestrator/apiserver/policies.h"
 #include "orchestrator/apiserver/webhooks.h"
 #include "proto/json.h"
 #include "proto/resource.h"
 #include "proto/schema.h"
+
+enum step_result admission_mutate(struct api_request *req, enum admission_op op, struct json **ret_view)
+{
+	enum step_result r;
+
+	do {
+		r = policies_mutate(req, op, ret_view);
+		if (r != STEP_NEXT || *ret_view)
+			return r;
+		r = webhooks_mutate(req, op, ret_view);
+		if (r == STEP_NEXT && *ret_view)
+			policies_changed(req);
+	} while (r == STEP_NEXT && !*ret_view && policies_again(req));
+	return r;
+}
+
+enum step_result admission_validate(struct api_request *req, enum admission_op op)
+{
+	enum step_result r = policies_validate(req, op);
+
+	return r == STEP_NEXT ? webhooks_validate(req, op) : r;
+}
 
 enum step_result admission_special(struct api_request *req, enum admission_op op, const struct schema_type *type)
 {
@@ -22,10 +45,10 @@ enum step_result admission_special(struct api_request *req, enum admission_op op
 	do {
 		if (view)
 			req->sent = view;
-		r = webhooks_mutate(req, op, &view);
+		r = admission_mutate(req, op, &view);
 	} while (r == STEP_NEXT && view);
 	if (r == STEP_NEXT)
-		r = webhooks_validate(req, op);
+		r = admission_validate(req, op);
 	if (r != STEP_NEXT)
 		return r;
 	/* What follows may be a write of its own. */

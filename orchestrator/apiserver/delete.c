@@ -15,7 +15,6 @@
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "orchestrator/apiserver/txn.h"
-#include "orchestrator/apiserver/webhooks.h"
 #include "orchestrator/apiserver/write.h"
 #include "proto/resource.h"
 #include "store/store.h"
@@ -170,9 +169,9 @@ enum step_result api__delete_decide(struct api_request *req)
 	req->obj = json_copy(&req->arena, req->old);
 	r = admission_run(req, ADMIT_DELETE, ADMIT_MUTATE);
 	if (r == STEP_NEXT && !req->subres)
-		r = webhooks_mutate(req, ADMIT_DELETE, &view);
+		r = admission_mutate(req, ADMIT_DELETE, &view);
 	if (r == STEP_NEXT && !req->subres)
-		r = webhooks_validate(req, ADMIT_DELETE);
+		r = admission_validate(req, ADMIT_DELETE);
 	if (r == STEP_NEXT)
 		r = admission_run(req, ADMIT_DELETE, ADMIT_VALIDATE);
 	if (r != STEP_NEXT)

@@ -11,6 +11,7 @@
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/hook_target.h"
 #include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/policies.h"
 #include "orchestrator/apiserver/service_clients.h"
 #include "orchestrator/apiserver/webhook_state.h"
 #include "orchestrator/apiserver/webhooks-priv.h"
@@ -45,22 +46,26 @@ struct webhook_run {
 	unsigned round;   /* 1: those are asked again that want to see what others changed */
 	bool *asked, *again;
 	bool mutated, validated;
+	struct policy_progress policies;
 	struct hook_call **calls; /* the mutating one, or all validating ones, of which some run */
 	size_t n_calls, n_running;
 };
 
-struct webhook_index *webhooks_index(struct api_request *req)
-{
-	struct api_loop *al = req->al;
-
-	if (!al->hooks)
-		al->hooks = webhook_state_new(req->srv->store, al->hub);
-	return webhook_state_index(al->hooks);
-}
-
 static struct webhook_run *current(const struct api_request *req)
 {
 	return req->hooks && req->hooks->n_tries == req->n_tries ? req->hooks : NULL;
+}
+
+struct webhook_index *webhooks_index_of(struct api_request *req)
+{
+	struct webhook_run *run = current(req);
+	struct api_loop *al = req->al;
+
+	if (run)
+		return run->index;
+	if (!al->hooks)
+		al->hooks = webhook_state_new(req->srv->store, al->hub);
+	return webhook_state_index(al->hooks);
 }
 
 bool webhooks_begun(const struct api_request *req)
@@ -87,8 +92,17 @@ static struct webhook_run *run_of(struct api_request *req, struct webhook_index 
 	run->n_tries = req->n_tries;
 	run->asked = arena_new_array(&req->arena, bool, n);
 	run->again = arena_new_array(&req->arena, bool, n);
+	run->policies.ran = arena_new_array(&req->arena, bool, ix->n_policies[WEBHOOK_MUTATING]);
+	run->policies.again = arena_new_array(&req->arena, bool, ix->n_policies[WEBHOOK_MUTATING]);
 	req->hooks = run;
 	return run;
+}
+
+struct policy_progress *webhooks_policies(struct api_request *req, bool make)
+{
+	struct webhook_run *run = make ? run_of(req, webhooks_index_of(req)) : current(req);
+
+	return run ? &run->policies : NULL;
 }
 
 /* Whether its match conditions hold; ret->res NULL: they do not. */
@@ -382,8 +396,8 @@ static bool any_again(const struct webhook_run *run)
 
 enum step_result webhooks_mutate(struct api_request *req, enum admission_op op, struct json **ret_view)
 {
+	struct webhook_index *ix = webhooks_index_of(req);
 	struct webhook_run *run = current(req);
-	struct webhook_index *ix = run ? run->index : webhooks_index(req);
 	enum step_result r = STEP_NEXT;
 
 	*ret_view = NULL;
@@ -440,8 +454,8 @@ static enum step_result ask_all(struct api_request *req, enum admission_op op, s
 
 enum step_result webhooks_validate(struct api_request *req, enum admission_op op)
 {
+	struct webhook_index *ix = webhooks_index_of(req);
 	struct webhook_run *run = current(req);
-	struct webhook_index *ix = run ? run->index : webhooks_index(req);
 	enum step_result r;
 
 	if (ix->n[WEBHOOK_VALIDATING] == 0 || (run && run->validated) || admit_exempt(req))

@@ -13,8 +13,11 @@
 #include "orchestrator/apiserver/admission.h"
 
 struct webhook_index;
-/* What this loop knows of webhooks and policies; see webhook_state.h. */
-struct webhook_index *webhooks_index(struct api_request *);
+struct policy_progress;
+/* What this try of the request goes by; see webhook_state.h. */
+struct webhook_index *webhooks_index_of(struct api_request *);
+/* What is remembered of policies in this try; make: also when there is nothing yet, else NULL. */
+struct policy_progress *webhooks_policies(struct api_request *, bool make);
 
 bool webhooks_begun(const struct api_request *);
 /* *ret_view: what the client's view of the object became by a patch (call again when it is in place), or NULL: nothing is left to ask. */

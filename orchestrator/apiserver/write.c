@@ -351,7 +351,7 @@ static enum step_result mutate(struct api_request *req)
 		if (r == STEP_NEXT && req->strat->admit)
 			r = req->strat->admit(req);
 		if (r == STEP_NEXT)
-			r = webhooks_mutate(req, admission_op_of(req), &view);
+			r = admission_mutate(req, admission_op_of(req), &view);
 	} while (r == STEP_NEXT && view);
 	return r;
 }
@@ -374,7 +374,7 @@ static enum step_result complete(struct api_request *req)
 	if (r == STEP_NEXT && req->strat->check)
 		r = req->strat->check(req);
 	if (r == STEP_NEXT)
-		r = webhooks_validate(req, admission_op_of(req));
+		r = admission_validate(req, admission_op_of(req));
 	return r == STEP_NEXT ? admission_run(req, admission_op_of(req), ADMIT_VALIDATE) : r;
 }
 

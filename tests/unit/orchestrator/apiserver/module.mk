@@ -90,6 +90,13 @@ tests_unit_orchestrator_apiserver_test_webhooks_SOURCES = tests/unit/orchestrato
 tests_unit_orchestrator_apiserver_test_webhooks_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_webhooks_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 $(tests_unit_orchestrator_apiserver_test_webhooks_OBJECTS): | $(PROTO_PB_H)
+UNIT_TESTS += tests/unit/orchestrator/apiserver/test_policies
+tests_unit_orchestrator_apiserver_test_policies_SOURCES = tests/unit/orchestrator/apiserver/test_policies.c \
+	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
+	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
+tests_unit_orchestrator_apiserver_test_policies_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_policies_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
+$(tests_unit_orchestrator_apiserver_test_policies_OBJECTS): | $(PROTO_PB_H)
 UNIT_TESTS += tests/unit/orchestrator/apiserver/test_conversion
 tests_unit_orchestrator_apiserver_test_conversion_SOURCES = tests/unit/orchestrator/apiserver/test_conversion.c \
 	tests/unit/orchestrator/apiserver/hook_rig.c tests/unit/orchestrator/apiserver/hook_rig.h \

@@ -695,10 +695,6 @@ static void test_refused(void **state)
 	assert_non_null(strstr(json_cstr(json_getc(r, "message")), "compilation failed: ERROR: <input>:1:1: undeclared reference to 'thing'"));
 	rig_call("POST", REG "/" VALIDATING, quoted(BASE "'matchConditions':[{'name':'c','expression':'true'},{'name':'c','expression':'true'}]}]}"),
 			422);
-	rig_call("POST", REG "/validatingadmissionpolicies",
-			quoted("{'metadata':{'name':'p'},'spec':{'matchConstraints':{'resourceRules':[{'operations':['*'],'apiGroups':['*'],"
-			       "'apiVersions':['*'],'resources':['*']}]},'validations':[{'expression':'false'}]}}"),
-			403);
 }
 
 int main(void)
