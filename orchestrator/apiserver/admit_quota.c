@@ -273,6 +273,20 @@ static void count_kind(struct api_request *req, struct store_view *v, const stru
 	view_iter_fini(&it);
 }
 
+/* Of a custom kind every key is one; there are none where the kind is not namespaced, or not there at all. */
+static void count_custom(struct api_request *req, struct store_view *v, struct str name, struct json *used)
+{
+	struct str plural, group, prefix;
+	struct err e = ERR_INIT;
+	int64_t n = 0;
+
+	if (!quota_object_count(name, &plural, &group) || group.n == 0)
+		return;
+	prefix = arena_sprintf(&req->arena, "/registry/%.*s/%.*s/%.*s/", STR_FMT(group), STR_FMT(plural), STR_FMT(req->at.ns));
+	if (view_count(v, prefix, storage_end(&req->arena, prefix), 0, &n, &e) == 0 && n > 0)
+		json_set(&req->arena, used, name, json_newf(&req->arena, "%lld", (long long)n));
+}
+
 /* status.used as of one moment, which is not before the version that the transaction compares. */
 static enum step_result count(struct api_request *req)
 {
@@ -291,6 +305,8 @@ static enum step_result count(struct api_request *req)
 		const struct resource *kind = quota_kind(a, m->key);
 		bool found = !kind || !kind->served || n == ARRAY_LEN(seen);
 
+		if (!kind)
+			count_custom(req, v, m->key, used);
 		for (size_t i = 0; i < n; i++)
 			found = found || seen[i] == kind;
 		if (found)

@@ -106,8 +106,7 @@ static bool is_storage(struct str name, struct str *ret_class, struct str *ret_r
 	return str_eqc(*ret_rest, "requests.storage") || str_eqc(*ret_rest, "persistentvolumeclaims");
 }
 
-/* "count/deployments.apps" */
-static bool object_count(struct str name, struct str *ret_plural, struct str *ret_group)
+bool quota_object_count(struct str name, struct str *ret_plural, struct str *ret_group)
 {
 	if (!str_has_prefix(name, STR("count/")))
 		return false;
@@ -119,7 +118,7 @@ const struct resource *quota_kind(struct arena *a, struct str name)
 {
 	struct str plural, group, class, rest;
 
-	if (object_count(name, &plural, &group)) {
+	if (quota_object_count(name, &plural, &group)) {
 		RESOURCE_FOR_EACH (r)
 			if (r->namespaced && str_eqc(plural, r->plural) && str_eqc(group, r->group))
 				return r;
@@ -136,8 +135,13 @@ const struct resource *quota_kind(struct arena *a, struct str name)
 
 bool quota_counts(struct arena *a, const struct resource *res, struct str name)
 {
-	const struct resource *kind = quota_kind(a, name);
+	const struct resource *kind;
+	struct str plural, group;
 
+	/* Of custom kinds, too. */
+	if (quota_object_count(name, &plural, &group))
+		return res->namespaced && str_eqc(plural, res->plural) && str_eqc(group, res->group);
+	kind = quota_kind(a, name);
 	return kind && strcmp(kind->plural, res->plural) == 0 && strcmp(kind->group, res->group) == 0;
 }
 

@@ -23,7 +23,9 @@ bool quota_counts(struct arena *, const struct resource *, struct str name);
 struct quantity quota_use(struct arena *, const struct resource *, const struct json *obj, struct str name);
 /* Do the quota's scopes select the object? */
 bool quota_selects(const struct json *quota, const struct resource *, const struct json *obj);
-/* The kind that `name` counts; NULL when we know none. */
+/* "count/deployments.apps": objects of a kind, also a custom one. */
+bool quota_object_count(struct str name, struct str *ret_plural, struct str *ret_group);
+/* The built-in kind that `name` counts; NULL: none. */
 const struct resource *quota_kind(struct arena *, struct str name);
 /* Containers that do not say what `name` (cpu, limits.memory ...) needs: "c1,c2" in the arena; empty: all do. */
 struct str quota_unsaid(struct arena *, const struct json *spec, struct str name);

@@ -203,6 +203,33 @@ static void test_objects(void **state)
 }
 
 /* What lies in the store is what upstream stores. */
+/* Counted like any other kind: what was there, what comes, what goes. */
+static void test_quota(void **state)
+{
+	static const char quota[] = "/api/v1/namespaces/counted/resourcequotas/q", tabs[] = GROUP "/v1/namespaces/counted/crontabs";
+	struct json *o;
+
+	(void)state;
+	rig_call("POST", "/api/v1/namespaces", quoted("{'metadata':{'name':'counted'}}"), 201);
+	rig_call("POST", tabs, tab("one", "'cron':'*'"), 201);
+	rig_call("POST", "/api/v1/namespaces/counted/resourcequotas",
+			quoted("{'metadata':{'name':'q'},'spec':{'hard':{'count/crontabs.stable.example.com':'2'}}}"), 201);
+	/* As the controller asks for the first count. */
+	o = rig_call("GET", quota, NULL, 200);
+	o = rig_call("PUT", arena_printf(&rig_arena, "%s/status", quota), arena_cstr(&rig_arena, json_text(&rig_arena, o)), 200);
+	assert_string_equal(json_cstr(json_getc(json_getp(o, "status.used"), "count/crontabs.stable.example.com")), "1");
+	rig_call("POST", tabs, tab("two", "'cron':'*'"), 201);
+	o = rig_call("POST", tabs, tab("three", "'cron':'*'"), 403);
+	is(o, "message", "crontabs.stable.example.com \"three\" is forbidden: exceeded quota: q, requested: count/crontabs.stable.example.com=1, used: "
+			 "count/crontabs.stable.example.com=2, limited: count/crontabs.stable.example.com=2");
+	rig_call("DELETE", arena_printf(&rig_arena, "%s/one", tabs), NULL, 200);
+	rig_call("POST", tabs, tab("three", "'cron':'*'"), 201);
+	rig_call("DELETE", arena_printf(&rig_arena, "%s/two", tabs), NULL, 200);
+	rig_call("DELETE", arena_printf(&rig_arena, "%s/three", tabs), NULL, 200);
+	o = rig_call("GET", quota, NULL, 200);
+	assert_string_equal(json_cstr(json_getc(json_getp(o, "status.used"), "count/crontabs.stable.example.com")), "0");
+}
+
 static void test_stored(void **state)
 {
 	struct store_view *v;
@@ -455,6 +482,7 @@ int main(void)
 			cmocka_unit_test(test_rules),
 			cmocka_unit_test(test_protected),
 			cmocka_unit_test(test_objects),
+			cmocka_unit_test(test_quota),
 			cmocka_unit_test(test_stored),
 			cmocka_unit_test(test_writes),
 			cmocka_unit_test(test_apply),
