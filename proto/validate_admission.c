@@ -3,6 +3,7 @@
 
 #include "base/util.h"
 #include "proto/admission_policy.h"
+#include "proto/cel/cel.h"
 #include "proto/resource.h"
 #include "proto/validate-priv.h"
 
@@ -157,19 +158,25 @@ static void match_condition(struct field_errs *e, const struct field_path *at, c
 		validate__name(e, at, m, "name", validate__qualified_name);
 }
 
-static void match_conditions(struct field_errs *e, const struct field_path *at, const struct json *hook)
+static void once(struct field_errs *e, const struct field_path *up, const struct json *obj, const char *list, const char *key)
 {
-	struct field_path all = field_child(at, "matchConditions");
+	struct field_path all = field_child(up, list);
 	struct json *seen = json_new_object(e->arena);
-	struct admission_exprs compiled;
 	size_t i = 0;
 
-	validate__each(e, at, hook, "matchConditions", match_condition);
-	JSON_ITEMS (m, json_getc(hook, "matchConditions")) {
+	JSON_ITEMS (it, json_getc(obj, list)) {
 		struct field_path one = field_index(&all, i++);
 
-		validate__once(e, seen, &one, m, "name");
+		validate__once(e, seen, &one, it, key);
 	}
+}
+
+static void match_conditions(struct field_errs *e, const struct field_path *at, const struct json *hook)
+{
+	struct admission_exprs compiled;
+
+	validate__each(e, at, hook, "matchConditions", match_condition);
+	once(e, at, hook, "matchConditions", "name");
 	admission_conditions_compile(e->arena, json_getc(hook, "matchConditions"), at, e, &compiled);
 }
 
@@ -322,10 +329,23 @@ static void audit_annotation(struct field_errs *e, const struct field_path *at, 
 		validate__missing(e, at, "valueExpression", "");
 }
 
+static bool is_identifier(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] != '_' && !(s.p[i] >= 'a' && s.p[i] <= 'z') && !(s.p[i] >= 'A' && s.p[i] <= 'Z') && (i == 0 || s.p[i] < '0' || s.p[i] > '9'))
+			return false;
+	return true;
+}
+
+/* Reserved words have to be escaped in an expression, so they are no names. */
 static void variable(struct field_errs *e, const struct field_path *at, const struct json *v)
 {
-	if (json_str(json_getc(v, "name")).n == 0)
+	struct str name = json_str(json_getc(v, "name")), escaped;
+
+	if (str_trim(name).n == 0)
 		validate__missing(e, at, "name", "name is not specified");
+	else if (!is_identifier(name) || !cel_escape(e->arena, name, &escaped) || (name.p[0] != '_' && !str_eq(name, escaped)))
+		validate__bad(e, at, v, "name", "name is not a valid CEL identifier");
 	if (str_trim(json_str(json_getc(v, "expression"))).n == 0)
 		validate__missing(e, at, "expression", "expression is not specified");
 }
@@ -361,7 +381,9 @@ void validate__admission_policy(const struct validate__ctx *c)
 			validate__missing(c->errs, &match, "resourceRules", "");
 	}
 	validate__each(c->errs, &path, spec, "matchConditions", match_condition);
+	once(c->errs, &path, spec, "matchConditions", "name");
 	validate__each(c->errs, &path, spec, "variables", variable);
+	once(c->errs, &path, spec, "variables", "name");
 	if (mutates) {
 		if (json_len(json_getc(spec, "mutations")) == 0)
 			validate__missing(c->errs, &path, "mutations", "mutations must contain at least one item");
@@ -377,6 +399,7 @@ void validate__admission_policy(const struct validate__ctx *c)
 	}
 	validate__each(c->errs, &path, spec, "validations", validation);
 	validate__each(c->errs, &path, spec, "auditAnnotations", audit_annotation);
+	once(c->errs, &path, spec, "auditAnnotations", "key");
 }
 
 static void param_ref(struct field_errs *e, const struct field_path *up, const struct json *spec)

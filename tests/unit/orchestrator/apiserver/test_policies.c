@@ -161,9 +161,9 @@ static void test_params(void **state)
 			       "'singular':'limit','kind':'Limit','listKind':'LimitList'},'versions':[{'name':'v1','served':true,'storage':true,'schema':{"
 			       "'openAPIV3Schema':{'type':'object','properties':{'spec':{'type':'object','properties':{'max':{'type':'integer'}}}}}}}]}}"),
 			201);
-	rig_call("POST", "/apis/example.com/v1/limits", quoted("{'metadata':{'name':'one','labels':{'set':'a'}},'spec':{'max':5}}"), 201);
-	rig_call("POST", "/apis/example.com/v1/limits", quoted("{'metadata':{'name':'two','labels':{'set':'a'}},'spec':{'max':1}}"), 201);
-	rig_call("POST", "/apis/example.com/v1/limits", quoted("{'metadata':{'name':'three','labels':{'set':'b'}},'spec':{'max':0}}"), 201);
+	rig_call("POST", "/apis/example.com/v1/limits", quoted("{'apiVersion':'example.com/v1','kind':'Limit','metadata':{'name':'one','labels':{'set':'a'}},'spec':{'max':5}}"), 201);
+	rig_call("POST", "/apis/example.com/v1/limits", quoted("{'apiVersion':'example.com/v1','kind':'Limit','metadata':{'name':'two','labels':{'set':'a'}},'spec':{'max':1}}"), 201);
+	rig_call("POST", "/apis/example.com/v1/limits", quoted("{'apiVersion':'example.com/v1','kind':'Limit','metadata':{'name':'three','labels':{'set':'b'}},'spec':{'max':0}}"), 201);
 	policy("c", ON_MAPS ",'paramKind':{'apiVersion':'example.com/v1','kind':'Limit'},'validations':[{'expression':'object.data.size() <= params.spec.max',"
 		    "'messageExpression':'string(params.metadata.name)'}]",
 			DENY ",'paramRef':{'selector':{'matchLabels':{'set':'a'}},'parameterNotFoundAction':'Allow'}");
@@ -267,6 +267,10 @@ static void test_refused(void **state)
 	assert_non_null(strstr(json_cstr(json_getc(o, "message")), "spec.validations[1].expression: Invalid value: \"objekt\": compilation failed: "
 								   "ERROR: <input>:1:1: undeclared reference to 'objekt'"));
 	assert_non_null(strstr(json_cstr(json_getc(o, "message")), "spec.validations[1].messageExpression: Invalid value: \"1\": must evaluate to string"));
+	o = rig_call("POST", REG "validatingadmissionpolicies", quoted("{'metadata':{'name':'x'},'spec':{" ON_MAPS ",'variables':[{'name':'a-b','expression':"
+								       "'1'},{'name':'in','expression':'1'},{'name':'_ok','expression':'1'}],"
+								       "'validations':[{'expression':'variables._ok == 1'}]}}"), 422);
+	assert_int_equal(json_len(json_getp(o, "details.causes")), 2);
 	/* Parameters are there where there is a kind of them. */
 	rig_call("POST", REG "validatingadmissionpolicies", quoted("{'metadata':{'name':'x'},'spec':{" ON_MAPS ",'validations':[{'expression':"
 								   "'params == null'}]}}"), 422);
