@@ -6,6 +6,8 @@
 #include "proto/cel/cel.h"
 #include "proto/field_errs.h"
 #include "proto/json.h"
+#include "proto/resource.h"
+#include "proto/schema.h"
 
 enum { WITH_PARAMS = 1, WITH_AUTHORIZER = 2, WITH_PATCHES = 4 };
 
@@ -13,6 +15,7 @@ struct compiler {
 	struct arena *arena;
 	struct field_errs *errs; /* NULL: nobody wants to know */
 	const struct cel_type *request, *namespace, *variables;
+	const struct cel_type *object, *param; /* &cel_dyn: of any kind */
 	unsigned params; /* WITH_PARAMS or 0 */
 };
 
@@ -20,12 +23,12 @@ static struct cel_env *env_of(struct compiler *c, unsigned with)
 {
 	struct cel_env *env = cel_env_new(c->arena, with & WITH_PATCHES ? CEL_LIBS_MUTATION : CEL_LIBS_KUBERNETES);
 
-	cel_env_var(env, "object", &cel_dyn);
-	cel_env_var(env, "oldObject", &cel_dyn);
+	cel_env_var(env, "object", c->object);
+	cel_env_var(env, "oldObject", c->object);
 	cel_env_var(env, "request", c->request);
 	cel_env_var(env, "namespaceObject", c->namespace);
 	if (with & WITH_PARAMS)
-		cel_env_var(env, "params", &cel_dyn);
+		cel_env_var(env, "params", c->param);
 	if (with & WITH_AUTHORIZER) {
 		cel_env_var(env, "authorizer", &cel_authorizer_type);
 		cel_env_var(env, "authorizer.requestResource", &cel_authorizer_resource_type);
@@ -95,7 +98,8 @@ static void compile_list(struct compiler *c, const struct json *list, const stru
 
 static void begin(struct compiler *c, struct arena *a, struct field_errs *errs)
 {
-	*c = (struct compiler){.arena = a, .errs = errs, .request = cel_type_admission_request(a), .namespace = cel_type_namespace(a)};
+	*c = (struct compiler){.arena = a, .errs = errs, .request = cel_type_admission_request(a), .namespace = cel_type_namespace(a),
+			.object = &cel_dyn, .param = &cel_dyn};
 }
 
 static void conditions(struct compiler *c, const struct json *list, const struct field_path *at, struct admission_exprs *ret)
@@ -207,4 +211,93 @@ void admission_policy_compile(struct arena *a, const struct json *policy, struct
 	compile_list(&c, json_getc(spec, "auditAnnotations"), &audits, "key", "valueExpression", env_of(&c, c.params | WITH_AUTHORIZER),
 			STRING_OR_NULL, &p->audits);
 	mutations(&c, json_getc(spec, "mutations"), &muts, p);
+}
+
+/* --- Types ------------------------------------------------------------------------------------------------------------------------- */
+
+struct checker {
+	struct arena *arena;
+	const struct json *policy;
+	const struct resource *kinds[ADMISSION_MAX_CHECKED];
+	size_t n_kinds;
+	struct admission_warning *v;
+	size_t n;
+};
+
+/* Only what is named counts: a star may stand for anything. */
+static void add_kinds(struct checker *k, const struct json *rule)
+{
+	JSON_ITEMS (g, json_getc(rule, "apiGroups"))
+		JSON_ITEMS (v, json_getc(rule, "apiVersions"))
+			JSON_ITEMS (p, json_getc(rule, "resources")) {
+				const struct resource *r = resource_find(json_cstr(g), json_cstr(v), json_cstr(p));
+				bool known = !r;
+
+				for (size_t i = 0; i < k->n_kinds; i++)
+					known |= k->kinds[i] == r;
+				if (!known && k->n_kinds < ADMISSION_MAX_CHECKED)
+					k->kinds[k->n_kinds++] = r;
+			}
+}
+
+static const struct cel_type *param_type(struct checker *k)
+{
+	const struct json *kind = json_getp(k->policy, "spec.paramKind");
+
+	RESOURCE_FOR_EACH (r)
+		if (json_eqc(json_getc(kind, "apiVersion"), r->api_version) && json_eqc(json_getc(kind, "kind"), r->kind))
+			return cel_type_schema(k->arena, resource_type(r));
+	return &cel_dyn;
+}
+
+/* The expressions of a policy with objects of one kind, each with a report or without. */
+static void compile_for(struct checker *k, const struct resource *kind, struct admission_policy *ret)
+{
+	struct field_path spec = field_child(NULL, "spec"), vars = field_child(&spec, "variables"), vals = field_child(&spec, "validations");
+	struct compiler c;
+
+	begin(&c, k->arena, NULL);
+	c.object = cel_type_schema(k->arena, resource_type(kind));
+	c.param = param_type(k);
+	c.params = json_is_null(json_getp(k->policy, "spec.paramKind")) ? 0 : WITH_PARAMS;
+	*ret = (struct admission_policy){0};
+	if (json_len(json_getp(k->policy, "spec.variables")) > 0)
+		variables(&c, json_getp(k->policy, "spec.variables"), &vars, ret);
+	validations(&c, json_getp(k->policy, "spec.validations"), &vals, ret);
+}
+
+static void report(struct checker *k, const char *what, size_t i, const struct admission_policy *all, bool message)
+{
+	static const struct str prefix = STR_INIT("compilation failed: ");
+	_cleanup_(buf_fini) struct buf out = BUF_INIT;
+
+	for (size_t n = 0; n < k->n_kinds; n++) {
+		const struct admission_validation *v = &all[n].validations[i];
+		struct str error = message ? v->message_expr.error : v->expr.error;
+
+		if (str_has_prefix(error, prefix))
+			buf_printf(&out, "%s, Kind=%s: %.*s\n", k->kinds[n]->api_version, k->kinds[n]->kind, STR_FMT(str_skip(error, prefix.n)));
+	}
+	if (out.n == 0)
+		return;
+	k->v = arena_grow(k->arena, k->v, k->n * sizeof(*k->v), (k->n + 1) * sizeof(*k->v));
+	k->v[k->n++] = (struct admission_warning){arena_printf(k->arena, "spec.validations[%zu].%s", i, what), arena_cstr(k->arena, buf_str(&out))};
+}
+
+struct admission_warning *admission_policy_check(struct arena *a, const struct json *policy, size_t *ret_n)
+{
+	struct checker k = {.arena = a, .policy = policy};
+	struct admission_policy *all;
+
+	JSON_ITEMS (rule, json_getp(policy, "spec.matchConstraints.resourceRules"))
+		add_kinds(&k, rule);
+	all = arena_new_array(a, struct admission_policy, k.n_kinds + 1);
+	for (size_t n = 0; n < k.n_kinds; n++)
+		compile_for(&k, k.kinds[n], &all[n]);
+	for (size_t i = 0; k.n_kinds > 0 && i < all[0].n_validations; i++) {
+		report(&k, "expression", i, all, false);
+		report(&k, "messageExpression", i, all, true);
+	}
+	*ret_n = k.n;
+	return k.v;
 }

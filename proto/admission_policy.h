@@ -62,4 +62,15 @@ struct admission_policy {
 };
 void admission_policy_compile(struct arena *, const struct json *policy, struct field_errs *errs, struct admission_policy *ret);
 
+/*
+ * What its expressions say of the kinds that it names, held against the schemas of these: "spec.validations[0].expression" and the
+ * report for each kind that does not have what the expression looks for. Of built-in kinds, at most ADMISSION_MAX_CHECKED of them; a
+ * policy with wildcards names none.
+ */
+#define ADMISSION_MAX_CHECKED 10
+struct admission_warning {
+	const char *field, *text;
+};
+struct admission_warning *admission_policy_check(struct arena *, const struct json *policy, size_t *ret_n);
+
 #endif

@@ -64,6 +64,8 @@ struct loop;
 	X(CLUSTERROLES, "rbac.authorization.k8s.io", "v1", "clusterroles", rbac__cluster_role)     \
 	X(CRDS, "apiextensions.k8s.io", "v1", "customresourcedefinitions",                         \
 		apiextensions__custom_resource_definition)                                         \
+	X(POLICIES, "admissionregistration.k8s.io", "v1", "validatingadmissionpolicies",          \
+		admissionregistration__validating_admission_policy)                                \
 	X(ACCOUNT_TOKENS, "", "v1", "secrets", core__secret)     /* these three: of one type only */ \
 	X(BOOTSTRAP_TOKENS, "", "v1", "secrets", core__secret)                                     \
 	X(JOIN_TOKENS, "", "v1", "secrets", core__secret)                                          \
@@ -178,7 +180,7 @@ extern const struct controller_row controller_deployment, controller_replicaset,
 		controller_serviceaccount, controller_root_ca, controller_podgc, controller_clusterrole_aggregation,
 		controller_resourcequota, controller_csr, controller_crd, controller_job, controller_daemonset, controller_statefulset,
 		controller_claim_protection, controller_cronjob, controller_account_token, controller_token_cleaner, controller_join_token,
-		controller_bootstrap_signer;
+		controller_bootstrap_signer, controller_admission_policy;
 
 /* crd.c: what a client needs to ask for the objects of a definition; NULL when they are not served. */
 const struct resource *crd_resource(struct arena *, const struct informer_obj *definition);

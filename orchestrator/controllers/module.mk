@@ -5,6 +5,7 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/controller.h \
 	orchestrator/controllers/claim_protection.c \
 	orchestrator/controllers/clusterrole.c \
+	orchestrator/controllers/admission_policy.c \
 	orchestrator/controllers/crd.c \
 	orchestrator/controllers/customs.c orchestrator/controllers/customs.h \
 	orchestrator/controllers/cronjob.c \

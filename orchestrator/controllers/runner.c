@@ -14,6 +14,7 @@
 #include "orchestrator/controllers/plan-priv.h"
 #include "orchestrator/controllers/customs.h"
 #include "orchestrator/controllers/remotes.h"
+#include "proto/admissionregistration.pb-c.h"
 #include "proto/apiextensions.pb-c.h"
 #include "proto/apiregistration.pb-c.h"
 #include "proto/apps.pb-c.h"
@@ -84,6 +85,7 @@ static const struct controller_row *const rows[] = {
 	&controller_resourcequota, &controller_csr, &controller_crd,
 	&controller_job, &controller_daemonset, &controller_statefulset, &controller_claim_protection,
 	&controller_cronjob, &controller_account_token, &controller_token_cleaner, &controller_join_token, &controller_bootstrap_signer,
+	&controller_admission_policy,
 };
 
 struct controllers {

@@ -496,10 +496,45 @@ static void test_custom(void **state)
 	WAIT(toys_are_undefined);
 }
 
+#define POLICIES "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+
+static int64_t checked_generation;
+
+static bool policy_is_checked(void)
+{
+	const struct json *o = get(POLICIES "/typed");
+
+	return json_is(json_getp(o, "status.typeChecking"), JSON_OBJECT) && num(o, "status.observedGeneration") == checked_generation;
+}
+
+/* What a policy looks for in vain in the kinds that it names is told in its status. */
+static void test_policy_types(void **state)
+{
+	const struct json *warnings;
+
+	(void)state;
+	post(POLICIES, "{\"metadata\":{\"name\":\"typed\"},\"spec\":{\"matchConstraints\":{\"resourceRules\":[{\"operations\":[\"CREATE\"],"
+		       "\"apiGroups\":[\"apps\"],\"apiVersions\":[\"v1\"],\"resources\":[\"deployments\",\"replicasets\"]}]},\"validations\":["
+		       "{\"expression\":\"object.spec.replicas < 5\"},{\"expression\":\"object.spec.strategy.type == 'x'\"}]}}");
+	checked_generation = 1;
+	WAIT(policy_is_checked);
+	warnings = json_getp(get(POLICIES "/typed"), "status.typeChecking.expressionWarnings");
+	assert_int_equal(json_len(warnings), 1);
+	assert_string_equal(str(json_at(warnings, 0), "fieldRef"), "spec.validations[1].expression");
+	assert_non_null(strstr(str(json_at(warnings, 0), "warning"), "apps/v1, Kind=ReplicaSet: ERROR: <input>:1:12: undefined field 'strategy'"));
+	assert_null(strstr(str(json_at(warnings, 0), "warning"), "Kind=Deployment"));
+	merge(POLICIES "/typed", "{\"spec\":{\"validations\":[{\"expression\":\"object.spec.replicas < 5\"}]}}");
+	checked_generation = 2;
+	WAIT(policy_is_checked);
+	assert_int_equal(json_len(json_getp(get(POLICIES "/typed"), "status.typeChecking.expressionWarnings")), 0);
+	rig_call("DELETE", POLICIES "/typed", NULL, 200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nodes),
+		cmocka_unit_test(test_policy_types),
 		cmocka_unit_test(test_deployment),
 		cmocka_unit_test(test_deleted_pod_is_replaced),
 		cmocka_unit_test(test_scale),
