@@ -9,7 +9,9 @@
 
 #include "base/buf.h"
 #include "base/util.h"
+#include "io/http_client.h"
 #include "io/tls.h"
+#include "orchestrator/apiserver/apiserver.h"
 #include "orchestrator/apiserver/objects.h"
 #include "tests/unit/orchestrator/apiserver/rig.h"
 
@@ -69,4 +71,41 @@ void hook_rig_stop(void)
 unsigned hook_rig_port(void)
 {
 	return http_server_port(server);
+}
+
+static void call_over(struct http_call *c, const struct err *e)
+{
+	assert_non_null(e);
+	c->status = 1;
+}
+
+void hook_rig_leave(const char *path, const char *body, int *begun, int *gone)
+{
+	char cert[160], key[160], ca[160];
+	struct tls_config tc = {.alpn = "http/1.1"};
+	struct http_header type = {STR("Content-Type"), STR("application/json")};
+	struct http_client_config hc = {.proto = HTTP_PROTO_1,
+			.address = arena_printf(&rig_arena, "127.0.0.1:%u", apiserver_port(rig_server))};
+	struct http_call call = {.method = body ? "POST" : "GET", .path = path, .headers = &type, .n_headers = 1,
+			.body = body ? str_from(body) : STR_NULL, .done = call_over};
+	struct http_client *client;
+	struct tls_ctx *ctx;
+	struct err e = ERR_INIT;
+	int done = 0;
+
+	snprintf(cert, sizeof(cert), "%s/admin.crt", hook_rig_dir);
+	snprintf(key, sizeof(key), "%s/admin.key", hook_rig_dir);
+	snprintf(ca, sizeof(ca), "%s/ca.crt", hook_rig_dir);
+	assert_int_equal(tls_ctx_new_files(&tc, cert, key, ca, &ctx, &e), 0);
+	hc.tls = ctx;
+	assert_int_equal(http_client_new(rig_loop, &hc, &client, &e), 0);
+	*begun = 0;
+	http_call_start(client, &call);
+	rig_until(begun);
+	*gone = 0;
+	http_client_close(client, closed, &done);
+	rig_until(&done);
+	rig_until(gone);
+	http_call_fini(&call);
+	tls_ctx_unref(ctx);
 }

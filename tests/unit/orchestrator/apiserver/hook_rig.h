@@ -11,5 +11,7 @@ extern char hook_rig_ca[8192], hook_rig_dir[128];
 void hook_rig_start(void (*on_request)(struct http_handler *, struct http_request *));
 void hook_rig_stop(void);
 unsigned hook_rig_port(void);
+/* A request whose client goes away when *begun is set; back when *gone is. body NULL: a GET. */
+void hook_rig_leave(const char *path, const char *body, int *begun, int *gone);
 
 #endif

@@ -99,6 +99,8 @@ static void test_answers(void **state)
 
 static unsigned n_calls, n_objects;
 static const char *broken; /* what it says instead of an answer */
+static bool silent;        /* it says nothing */
+static int is_silent, was_canceled;
 
 static struct json *turn(const struct json *in, struct str to)
 {
@@ -127,6 +129,10 @@ static void asked_body(struct http_request *r, int status, struct str body)
 	doc = json_getc(parse(arena_str(&rig_arena, body)), "request");
 	n_calls++;
 	n_objects += (unsigned)json_len(json_getc(doc, "objects"));
+	if (silent) {
+		is_silent = 1;
+		return;
+	}
 	if (broken) {
 		http_respond(r, 500, NULL, 0, str_from(broken));
 		return;
@@ -142,9 +148,16 @@ static void asked_body(struct http_request *r, int status, struct str body)
 	http_respond(r, 200, &type, 1, json_text(&rig_arena, out));
 }
 
+static void gone(struct http_request *r)
+{
+	was_canceled = 1;
+	http_respond_abort(r);
+}
+
 static void on_request(struct http_handler *h, struct http_request *r)
 {
 	(void)h;
+	r->on_cancel = gone;
 	http_request_body(r, 0, asked_body);
 }
 
@@ -351,6 +364,20 @@ static void test_failure(void **state)
 	rig_call("GET", NEW "/a", NULL, 200);
 }
 
+/* Who asked goes while the webhook thinks: the call to it is given up, for reads, writes and watches. */
+static void test_canceled(void **state)
+{
+	(void)state;
+	silent = true;
+	hook_rig_leave(NEW "/a", NULL, &is_silent, &was_canceled);
+	hook_rig_leave(NEW, NULL, &is_silent, &was_canceled);
+	hook_rig_leave(NEW "?watch=true", NULL, &is_silent, &was_canceled);
+	hook_rig_leave(NEW, lamp("v1", "'name':'gone'", "'power':'1W'"), &is_silent, &was_canceled);
+	silent = false;
+	rig_call("GET", OLD "/gone", NULL, 404);
+	rig_call("GET", NEW "/a", NULL, 200);
+}
+
 /* From one stored version to the next: objects are written as they are, then the old version may go. */
 static void test_migration(void **state)
 {
@@ -412,6 +439,7 @@ int main(void)
 			cmocka_unit_test(test_lists),
 			cmocka_unit_test(test_watch),
 			cmocka_unit_test(test_failure),
+			cmocka_unit_test(test_canceled),
 			cmocka_unit_test(test_migration),
 			cmocka_unit_test(test_refused),
 	};

@@ -9,10 +9,7 @@
 
 #include "base/buf.h"
 #include "base/util.h"
-#include "io/http_client.h"
 #include "io/http_server.h"
-#include "io/tls.h"
-#include "orchestrator/apiserver/apiserver.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/webhook.h"
 #include "tests/unit/orchestrator/apiserver/hook_rig.h"
@@ -233,11 +230,6 @@ static int start(void **state)
 	hook_rig_start(on_request);
 	asked = json_new_array(&rig_arena);
 	return 0;
-}
-
-static void closed(void *arg)
-{
-	*(int *)arg = 1;
 }
 
 static int stop(void **state)
@@ -581,43 +573,12 @@ static void test_conditions(void **state)
 	unhook(VALIDATING, "some");
 }
 
-static void call_over(struct http_call *c, const struct err *e)
-{
-	assert_non_null(e);
-	c->status = 1;
-}
-
 /* The client goes while the webhook thinks: the call to it is given up, and nothing is written. */
 static void test_canceled(void **state)
 {
-	char cert[160], key[160], ca[160];
-	struct tls_config tc = {.alpn = "http/1.1"};
-	struct http_header type = {STR("Content-Type"), STR("application/json")};
-	struct http_client_config hc = {.proto = HTTP_PROTO_1,
-			.address = arena_printf(&rig_arena, "127.0.0.1:%u", apiserver_port(rig_server))};
-	struct http_call call = {.method = "POST", .path = MAPS, .headers = &type, .n_headers = 1, .body = STR(MAP("gone")), .done = call_over};
-	struct http_client *client;
-	struct tls_ctx *ctx;
-	struct err e = ERR_INIT;
-	int done = 0;
-
 	(void)state;
 	hook(VALIDATING, "slow", "/silent", ",'timeoutSeconds':30");
-	snprintf(cert, sizeof(cert), "%s/admin.crt", hook_rig_dir);
-	snprintf(key, sizeof(key), "%s/admin.key", hook_rig_dir);
-	snprintf(ca, sizeof(ca), "%s/ca.crt", hook_rig_dir);
-	assert_int_equal(tls_ctx_new_files(&tc, cert, key, ca, &ctx, &e), 0);
-	hc.tls = ctx;
-	assert_int_equal(http_client_new(rig_loop, &hc, &client, &e), 0);
-	is_silent = 0;
-	http_call_start(client, &call);
-	rig_until(&is_silent);
-	was_canceled = 0;
-	http_client_close(client, closed, &done);
-	rig_until(&done);
-	rig_until(&was_canceled);
-	http_call_fini(&call);
-	tls_ctx_unref(ctx);
+	hook_rig_leave(MAPS, MAP("gone"), &is_silent, &was_canceled);
 	unhook(VALIDATING, "slow");
 	rig_call("GET", MAPS "/gone", NULL, 404);
 }
