@@ -188,27 +188,31 @@ static void call_done(struct http_call *c, const struct err *e)
 
 struct str rig_raw(const char *method, const char *path, struct str body, int want)
 {
-	struct waiting w = {.call = {.method = method, .path = path, .done = call_done}};
+	/* Not on the stack: a call that a failed test leaves behind must not be written over by the next test. */
+	struct waiting *w = arena_new_of(&rig_arena, struct waiting);
 	struct str text;
 
+	w->call.method = method;
+	w->call.path = path;
+	w->call.done = call_done;
 	if (body.p) {
 		rig_header("Content-Type", media ? media : "application/json");
-		w.call.body = body;
+		w->call.body = body;
 	}
-	w.call.headers = headers;
-	w.call.n_headers = n_headers;
-	http_call_start(client, &w.call);
-	rig_until(&w.done);
-	if (w.err.code)
-		fail_msg("%s %s: %s", method, path, w.err.text);
-	text = arena_str(&rig_arena, buf_str(&w.call.body_in));
-	if (want && w.call.status != want)
-		fail_msg("%s %s: status %d instead of %d: %.*s", method, path, w.call.status, want, STR_FMT(text));
+	w->call.headers = headers;
+	w->call.n_headers = n_headers;
+	http_call_start(client, &w->call);
+	rig_until(&w->done);
+	if (w->err.code)
+		fail_msg("%s %s: %s", method, path, w->err.text);
+	text = arena_str(&rig_arena, buf_str(&w->call.body_in));
+	if (want && w->call.status != want)
+		fail_msg("%s %s: status %d instead of %d: %.*s", method, path, w->call.status, want, STR_FMT(text));
 	warnings = STR("");
-	for (size_t i = 0; i < w.call.response.n; i++)
-		if (str_eqc(w.call.response.h[i].name, "warning"))
-			warnings = arena_sprintf(&rig_arena, "%.*s%.*s\n", STR_FMT(warnings), STR_FMT(w.call.response.h[i].value));
-	http_call_fini(&w.call);
+	for (size_t i = 0; i < w->call.response.n; i++)
+		if (str_eqc(w->call.response.h[i].name, "warning"))
+			warnings = arena_sprintf(&rig_arena, "%.*s%.*s\n", STR_FMT(warnings), STR_FMT(w->call.response.h[i].value));
+	http_call_fini(&w->call);
 	n_headers = 0;
 	media = NULL;
 	return text;
