@@ -36,7 +36,9 @@ static bool has_namespace_things(void)
 
 static bool nodes_have_networks(void)
 {
-	JSON_ITEMS (n, json_getc(get("/api/v1/nodes"), "items"))
+	const struct json *all = json_getc(get("/api/v1/nodes"), "items");
+
+	JSON_ITEMS (n, all)
 		if (str(n, "spec.podCIDR")[0] == '\0')
 			return false;
 	return true;
@@ -111,7 +113,9 @@ static const char *victim;
 
 static bool victim_is_replaced(void)
 {
-	JSON_ITEMS (p, json_getc(get(NS "/pods?labelSelector=app=web"), "items"))
+	const struct json *all = json_getc(get(NS "/pods?labelSelector=app=web"), "items");
+
+	JSON_ITEMS (p, all)
 		if (strcmp(str(p, "metadata.name"), victim) == 0)
 			return false;
 	return count_pods("app=web", is_ready) == 3;
@@ -315,7 +319,9 @@ static bool red_is_ready(void)
 
 static bool red_is_gone(void)
 {
-	JSON_ITEMS (ns, json_getc(get("/api/v1/namespaces"), "items"))
+	const struct json *all = json_getc(get("/api/v1/namespaces"), "items");
+
+	JSON_ITEMS (ns, all)
 		if (strcmp(str(ns, "metadata.name"), "red") == 0)
 			return false;
 	return true;
@@ -323,7 +329,9 @@ static bool red_is_gone(void)
 
 static const char *discovery_failure(void)
 {
-	JSON_ITEMS (c, json_getp(rig_call("GET", "/api/v1/namespaces/blue", NULL, 0), "status.conditions"))
+	const struct json *all = json_getp(rig_call("GET", "/api/v1/namespaces/blue", NULL, 0), "status.conditions");
+
+	JSON_ITEMS (c, all)
 		if (json_eqc(json_getc(c, "type"), "NamespaceDeletionDiscoveryFailure") && json_eqc(json_getc(c, "status"), "True"))
 			return str(c, "message");
 	return "";
@@ -406,7 +414,9 @@ static void define(const char *plural)
 
 static bool toys_are_undefined(void)
 {
-	JSON_ITEMS (crd, json_getc(get(CRDS), "items"))
+	const struct json *all = json_getc(get(CRDS), "items");
+
+	JSON_ITEMS (crd, all)
 		if (json_eqc(json_getp(crd, "metadata.name"), "toys.toys.example"))
 			return false;
 	return true;

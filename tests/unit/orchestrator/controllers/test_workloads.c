@@ -40,7 +40,9 @@ static struct json *subject_job(void)
 
 static bool job_has(const char *type, const char *reason)
 {
-	JSON_ITEMS (c, json_getp(subject_job(), "status.conditions"))
+	const struct json *all = json_getp(subject_job(), "status.conditions");
+
+	JSON_ITEMS (c, all)
 		if (json_eqc(json_getc(c, "type"), type) && json_eqc(json_getc(c, "status"), "True"))
 			return reason == NULL || json_eqc(json_getc(c, "reason"), reason);
 	return false;
@@ -156,7 +158,9 @@ static void test_job_suspend(void **state)
 
 static bool subject_is_gone(void)
 {
-	JSON_ITEMS (j, json_getc(get(BATCH "/jobs"), "items"))
+	const struct json *all = json_getc(get(BATCH "/jobs"), "items");
+
+	JSON_ITEMS (j, all)
 		if (strcmp(str(j, "metadata.name"), subject) == 0)
 			return false;
 	return json_len(job_pods()) == 0;
@@ -224,7 +228,9 @@ static void assert_one_on_each(void)
 {
 	char nodes[64] = "";
 
-	JSON_ITEMS (p, json_getc(get(NS "/pods?labelSelector=app=agent"), "items")) {
+	const struct json *all = json_getc(get(NS "/pods?labelSelector=app=agent"), "items");
+
+	JSON_ITEMS (p, all) {
 		if (json_getp(p, "metadata.deletionTimestamp"))
 			continue;
 		assert_null(strstr(nodes, str(p, "spec.nodeName")));
@@ -253,7 +259,9 @@ static bool daemons_rolled(void)
 	size_t n_new = 0, n = count_pods("app=agent", is_ready);
 
 	assert_true(n >= 2);
-	JSON_ITEMS (p, json_getc(get(NS "/pods?labelSelector=app=agent"), "items"))
+	const struct json *all = json_getc(get(NS "/pods?labelSelector=app=agent"), "items");
+
+	JSON_ITEMS (p, all)
 		n_new += strcmp(str(json_at(json_getp(p, "spec.containers"), 0), "image"), wanted_image) == 0;
 	return n_new == 3 && daemons_are_complete();
 }
@@ -285,7 +293,9 @@ static bool daemons_surged(void)
 
 static bool daemons_left_n3(void)
 {
-	JSON_ITEMS (p, json_getc(get(NS "/pods?labelSelector=app=agent"), "items"))
+	const struct json *all = json_getc(get(NS "/pods?labelSelector=app=agent"), "items");
+
+	JSON_ITEMS (p, all)
 		if (strcmp(str(p, "spec.nodeName"), "n3") == 0)
 			return false;
 	return num(daemon_status(), "status.desiredNumberScheduled") == 2;
@@ -320,7 +330,9 @@ static struct json *stateful(void)
 
 static struct json *pod_named(const char *name)
 {
-	JSON_ITEMS (p, json_getc(get(NS "/pods?labelSelector=app=db"), "items"))
+	const struct json *all = json_getc(get(NS "/pods?labelSelector=app=db"), "items");
+
+	JSON_ITEMS (p, all)
 		if (strcmp(str(p, "metadata.name"), name) == 0)
 			return p;
 	return NULL;
@@ -476,7 +488,9 @@ static bool cron_succeeded(void)
 
 static bool zone_is_refused(void)
 {
-	JSON_ITEMS (ev, json_getc(get(NS "/events"), "items"))
+	const struct json *all = json_getc(get(NS "/events"), "items");
+
+	JSON_ITEMS (ev, all)
 		if (json_eqc(json_getc(ev, "reason"), "UnknownTimeZone"))
 			return true;
 	return false;

@@ -126,7 +126,9 @@ static void renew_all(void)
 	if (!world_renews || clock_mono_ms() - last_ms < 500)
 		return;
 	last_ms = clock_mono_ms();
-	JSON_ITEMS (n, json_getc(get("/api/v1/nodes"), "items"))
+	const struct json *all = json_getc(get("/api/v1/nodes"), "items");
+
+	JSON_ITEMS (n, all)
 		renew(str(n, "metadata.name"));
 }
 
