@@ -10,7 +10,7 @@
 
 static const char *const files[] = {"ca.crt", "apiserver.crt", "apiserver.key", "peer.crt", "peer.key", "sa.key", "sa.pub", "ca.key", "ca-cross.crt", "sa-trusted.pem",
 	"apiserver-kubelet-client.crt", "apiserver-kubelet-client.key", "admin.crt",
-	"front-proxy-client.crt", "front-proxy-client.key"};
+	"front-proxy-client.crt", "front-proxy-client.key", "front-proxy-ca.crt"};
 
 static uint64_t mix(uint64_t h, const char *path)
 {

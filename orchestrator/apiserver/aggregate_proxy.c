@@ -131,12 +131,21 @@ static enum step_result pass_on(struct api_request *req, const struct api_servic
 	return relay_start(&c->relay);
 }
 
-bool api__is_remote(struct api_request *req)
+/* NULL: it is answered here. */
+static const struct api_service *server_of(struct api_request *req)
 {
+	const struct api_service *s;
 	struct str group, version;
 
-	return aggregate_path(req->path, &group, &version) && !is_ours(req, group, version) &&
-	       aggregate_index_remote(api__aggregates(req->al), group, version);
+	if (!aggregate_path(req->path, &group, &version))
+		return NULL;
+	s = aggregate_index_remote(api__aggregates(req->al), group, version);
+	return s && !is_ours(req, group, version) ? s : NULL;
+}
+
+bool api__is_remote(struct api_request *req)
+{
+	return server_of(req) != NULL;
 }
 
 enum step_result aggregate_pass_on(struct api_request *req, const struct api_service *s)
@@ -148,12 +157,8 @@ enum step_result aggregate_pass_on(struct api_request *req, const struct api_ser
 
 enum step_result api__aggregate(struct api_request *req)
 {
-	const struct api_service *s;
-	struct str group, version;
+	const struct api_service *s = server_of(req);
 
-	if (!aggregate_path(req->path, &group, &version) || is_ours(req, group, version))
-		return STEP_NEXT;
-	s = aggregate_index_remote(api__aggregates(req->al), group, version);
 	return s ? aggregate_pass_on(req, s) : STEP_NEXT;
 }
 

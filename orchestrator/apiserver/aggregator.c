@@ -16,7 +16,6 @@
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/client/client.h"
 #include "proto/resource.h"
-#include "store/view.h"
 
 /* How often we look: nobody tells us of Services and endpoints. Faster while something waits to become available. */
 #define LOOK_MS 1000
@@ -286,29 +285,6 @@ static void meet(void *arg, const struct api_service *s)
 	map_put(&ag->remotes, s->name, r);
 }
 
-/* EndpointSlices of a Service that has no Endpoints. */
-static struct json *slices_of(struct aggregator *ag, struct arena *a, const struct api_service *s)
-{
-	const struct resource *res = resource_find("discovery.k8s.io", "v1", "endpointslices");
-	struct str prefix = storage_prefix(a, res, s->service_ns), raw;
-	struct json *list = json_new_array(a), *doc;
-	struct store_view *v;
-	struct view_iter it;
-	struct store_kv kv;
-	struct err e = ERR_INIT;
-
-	if (store_view_open(ag->srv->store, &v, &e) < 0)
-		return list;
-	view_iter_init(&it, v, prefix, storage_end(a, prefix), 0, 0);
-	while (view_iter_next(&it, &kv, &e) > 0)
-		if (storage_unwrap_key(a, kv.key, kv.value, &raw) && api_dom_of(a, res, arena_str(a, raw), &doc, &e) == 0 &&
-				str_eq(json_str(json_getc(json_getp(doc, "metadata.labels"), "kubernetes.io/service-name")), s->service))
-			json_push(a, list, doc);
-	view_iter_fini(&it);
-	store_view_close(v);
-	return list;
-}
-
 static bool judge(struct aggregator *ag, struct arena *a, const struct api_service *s, const struct remote *r, struct aggregate_condition *ret)
 {
 	struct aggregate_facts f = {.asked = r && r->asked};
@@ -316,7 +292,7 @@ static bool judge(struct aggregator *ag, struct arena *a, const struct api_servi
 	if (s->remote) {
 		f.service = stored(ag, a, resource_find("", "v1", "services"), s->service_ns, s->service);
 		f.endpoints = stored(ag, a, resource_find("", "v1", "endpoints"), s->service_ns, s->service);
-		f.slices = f.service && !f.endpoints ? slices_of(ag, a, s) : NULL;
+		f.slices = f.service && !f.endpoints ? service_slices(ag->srv->store, a, s->service_ns, s->service) : NULL;
 	}
 	if (r && r->asked && !r->fresh)
 		f.failure = str_from(r->failure ? r->failure : "it does not answer");

@@ -28,6 +28,14 @@ static enum step_result not_found(struct api_request *req)
 	return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
 }
 
+/* Another server's, as we learned only now. */
+static enum step_result elsewhere(struct api_request *req)
+{
+	enum step_result r = api__aggregate(req);
+
+	return r == STEP_NEXT ? not_found(req) : r;
+}
+
 enum step_result api__route_custom(struct api_request *req)
 {
 	struct api_attrs *at = &req->at;
@@ -39,7 +47,7 @@ enum step_result api__route_custom(struct api_request *req)
 		return not_found(req);
 	c = custom_index_find(api__custom(req->al), at->group, at->version, at->resource);
 	if (!c)
-		return api_refresh(req) ? STEP_WAIT : not_found(req);
+		return api_refresh(req) ? STEP_WAIT : elsewhere(req);
 	custom_def_unref(req->custom_def);
 	req->custom_def = custom_def_ref((struct custom_def *)(uintptr_t)c->def);
 	req->res = &c->res;

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/util.h"
 #include "io/x509.h"
+#include "orchestrator/apiserver/aggregate_index.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/authn.h"
 #include "orchestrator/apiserver/crypt.h"
@@ -20,6 +21,11 @@
 static enum step_result path_root(struct api_request *, struct str rest);
 static enum step_result path_version(struct api_request *, struct str rest);
 static enum step_result path_health(struct api_request *, struct str rest);
+static void unavailable_gauge(void *arg, const struct api_service *s)
+{
+	buf_printf(arg, "aggregator_unavailable_apiservice{name=\"%.*s\"} %d\n", STR_FMT(s->name), !s->available);
+}
+
 static enum step_result path_metrics(struct api_request *, struct str rest);
 static enum step_result path_flow(struct api_request *, struct str rest);
 static enum step_result path_jwks(struct api_request *, struct str rest);
@@ -304,6 +310,9 @@ static enum step_result path_metrics(struct api_request *req, struct str rest)
 	gauge(&b, "kontiki_raft_applied_index", "Applied log index", st->applied_index);
 	gauge(&b, "kontiki_raft_wal_bytes", "Bytes of log on disk", st->wal_bytes);
 	gauge(&b, "kontiki_store_revision", "Store revision", st->revision);
+	buf_addc(&b, "# HELP aggregator_unavailable_apiservice 1 for an APIService that is not available\n"
+		     "# TYPE aggregator_unavailable_apiservice gauge\n");
+	aggregate_index_each(api__aggregates(req->al), unavailable_gauge, &b);
 	gauge(&b, "process_start_time_seconds", "Start of the API server", (uint64_t)req->srv->started_s);
 	free(st);
 	return api_answer_bytes(req, 200, "text/plain; version=0.0.4; charset=utf-8", &b);

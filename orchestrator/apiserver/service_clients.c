@@ -12,6 +12,7 @@
 #include "orchestrator/apiserver/proxy_target.h"
 #include "orchestrator/apiserver/storage.h"
 #include "proto/resource.h"
+#include "store/view.h"
 
 /* Addresses come and go with pods: over so many, those that nobody uses now are closed. */
 #define MAX_CLIENTS 64
@@ -128,6 +129,56 @@ static int stored(struct store *store, struct arena *a, const char *plural, stru
 	return 0;
 }
 
+struct json *service_slices(struct store *store, struct arena *a, struct str ns, struct str name)
+{
+	const struct resource *res = resource_find("discovery.k8s.io", "v1", "endpointslices");
+	struct str prefix = storage_prefix(a, res, ns), raw;
+	struct json *list = json_new_array(a), *doc;
+	struct store_view *v;
+	struct view_iter it;
+	struct store_kv kv;
+	struct err e = ERR_INIT;
+
+	if (store_view_open(store, &v, &e) < 0)
+		return list;
+	view_iter_init(&it, v, prefix, storage_end(a, prefix), 0, 0);
+	while (view_iter_next(&it, &kv, &e) > 0)
+		if (storage_unwrap_key(a, kv.key, kv.value, &raw) && api_dom_of(a, res, arena_str(a, raw), &doc, &e) == 0 &&
+				str_eq(json_str(json_getc(json_getp(doc, "metadata.labels"), "kubernetes.io/service-name")), name))
+			json_push(a, list, doc);
+	view_iter_fini(&it);
+	store_view_close(v);
+	return list;
+}
+
+struct json *service_endpoints_of(struct arena *a, const struct json *slices)
+{
+	struct json *doc = json_new_object(a), *subsets = json_new_array(a);
+
+	JSON_ITEMS (s, slices) {
+		struct json *subset = json_new_object(a), *addresses = json_new_array(a), *ports = json_getc(s, "ports");
+
+		JSON_ITEMS (e, json_getc(s, "endpoints")) {
+			const struct json *ready = json_getp(e, "conditions.ready");
+
+			if (!json_is_null(ready) && !json_true(ready))
+				continue;
+			JSON_ITEMS (ip, json_getc(e, "addresses")) {
+				struct json *one = json_new_object(a);
+
+				json_setc(a, one, "ip", ip);
+				json_push(a, addresses, one);
+			}
+		}
+		if (ports)
+			json_setc(a, subset, "ports", ports);
+		json_setc(a, subset, "addresses", addresses);
+		json_push(a, subsets, subset);
+	}
+	json_setc(a, doc, "subsets", subsets);
+	return doc;
+}
+
 int service_resolve(struct store *store, struct arena *a, struct str ns, struct str name, int64_t port, const char **ret, struct err *e)
 {
 	struct proxy_name n = {STR(""), name, arena_sprintf(a, "%lld", (long long)port)};
@@ -140,8 +191,10 @@ int service_resolve(struct store *store, struct arena *a, struct str ns, struct 
 		*ret = arena_printf(a, "%.*s:%lld", STR_FMT(json_strp(service, "spec.externalName")), (long long)port);
 		return 0;
 	}
-	if (stored(store, a, "endpoints", ns, name, &endpoints, e) < 0)
+	if (stored(store, a, "endpoints", ns, name, &endpoints, e) < 0) {
 		err_clear(e);
+		endpoints = service_endpoints_of(a, service_slices(store, a, ns, name));
+	}
 	if (proxy_service_target(a, &n, service, endpoints, random_u64(), &t, e) < 0)
 		return -(int)e->code;
 	*ret = t.address;

@@ -16,6 +16,7 @@
 #include "base/str.h"
 
 struct http_client;
+struct json;
 struct loop;
 struct service_clients;
 struct store;
@@ -44,9 +45,13 @@ void service_clients_free(struct service_clients *);
 int service_client_get(struct service_clients *, const struct service_server *, struct service_client **ret, struct err *);
 void service_client_put(struct service_client *);
 
+/* An array of a Service's EndpointSlices, as the local state has them. */
+struct json *service_slices(struct store *, struct arena *, struct str ns, struct str name);
+/* What Endpoints would say that were made of those slices. */
+struct json *service_endpoints_of(struct arena *, const struct json *slices);
 /*
- * The address of one who answers for a Service's port, in the arena, as the local state has it. Endpoints are asked themselves: a
- * Service's own address is known on nodes only. ERR_NOT_FOUND: no such Service; ERR_UNAVAILABLE: nobody is ready.
+ * The address of one who answers for a Service's port, in the arena, as the local state has it. Endpoints (or where there are none, EndpointSlices) are
+ * asked themselves: a Service's own address is known on nodes only. ERR_NOT_FOUND: no such Service; ERR_UNAVAILABLE: nobody is ready.
  */
 int service_resolve(struct store *, struct arena *, struct str ns, struct str name, int64_t port, const char **ret, struct err *);
 

@@ -23,6 +23,7 @@ const coordination = kc.makeApiClient(k8s.CoordinationV1Api);
 const extensions = kc.makeApiClient(k8s.ApiextensionsV1Api);
 const admission = kc.makeApiClient(k8s.AdmissionregistrationV1Api);
 const registration = kc.makeApiClient(k8s.ApiregistrationV1Api);
+const discovery = kc.makeApiClient(k8s.DiscoveryV1Api);
 const custom = kc.makeApiClient(k8s.CustomObjectsApi);
 const namespace = 'proof';
 const stacks = { group: 'proof.kontiki.io', version: 'v1', namespace, plural: 'stacks' };
@@ -72,7 +73,8 @@ const hook = {
     rules: [{ operations: ['CREATE', 'UPDATE'], apiGroups: ['proof.kontiki.io'], apiVersions: ['v1'], resources: ['stacks'] }] }],
 };
 const service = { metadata: { name: 'proof-tide' }, spec: { ports: [{ port: 443, targetPort: TIDE_PORT }] } };
-const endpoints = { metadata: { name: 'proof-tide' }, subsets: [{ addresses: [{ ip: address }], ports: [{ port: TIDE_PORT }] }] };
+const slice = { metadata: { name: 'proof-tide-1', labels: { 'kubernetes.io/service-name': 'proof-tide' } }, addressType: 'IPv4',
+  endpoints: [{ addresses: [address], conditions: { ready: true } }], ports: [{ name: '', port: TIDE_PORT }] };
 const apiService = {
   metadata: { name: 'v1.tide.kontiki.io' },
   spec: { group: 'tide.kontiki.io', version: 'v1', groupPriorityMinimum: 1000, versionPriority: 15, caBundle,
@@ -95,7 +97,7 @@ await test('definition, webhook and registration are made', async () => {
   startTide();
   await admission.createValidatingWebhookConfiguration({ body: hook });
   await core.createNamespacedService({ namespace: 'default', body: service });
-  await core.createNamespacedEndpoints({ namespace: 'default', body: endpoints });
+  await discovery.createNamespacedEndpointSlice({ namespace: 'default', body: slice });
   await registration.createAPIService({ body: apiService });
 });
 await test('the aggregated server becomes available', () => until(async () => (await available()).reason === 'Passed'), 60000);

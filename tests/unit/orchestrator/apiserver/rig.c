@@ -117,6 +117,11 @@ struct store *rig_store(void)
 	return kv_store(kv);
 }
 
+struct http_client *rig_client(void)
+{
+	return client;
+}
+
 void rig_stop(void)
 {
 	char command[128];

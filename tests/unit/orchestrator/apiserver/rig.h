@@ -14,6 +14,7 @@
 
 struct apiserver;
 struct apiserver_cfg;
+struct http_client;
 struct store;
 
 extern struct arena rig_arena;
@@ -23,6 +24,8 @@ extern struct apiserver *rig_server;
 /* Set before rig_start: changes what the server is started with. `dir` is the test's own folder. */
 extern void (*rig_configure)(const char *dir, struct apiserver_cfg *);
 struct store *rig_store(void);
+/* The client that asks, for calls that nothing here makes. */
+struct http_client *rig_client(void);
 
 void rig_start(void);
 void rig_stop(void);

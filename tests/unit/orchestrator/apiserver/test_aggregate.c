@@ -25,6 +25,7 @@
 #include "orchestrator/apiserver/front_proxy.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/request.h"
+#include "orchestrator/apiserver/service_clients.h"
 #include "proto/schema.h"
 #include "tests/unit/orchestrator/apiserver/rig.h"
 
@@ -150,6 +151,16 @@ static void test_judge(void **state)
 	api_service_parse(&rig_arena, parse("{'metadata':{'name':'v1.x'},'spec':{'group':'x','version':'v1'}}"), &s);
 	assert_true(aggregate_judge(&rig_arena, &s, &(struct aggregate_facts){.asked = false}, &c));
 	assert_string_equal(c.reason, "Local");
+}
+
+static void test_slices(void **state)
+{
+	struct json *slices = parse("[{'endpoints':[{'addresses':['1.1.1.1']},{'addresses':['2.2.2.2'],'conditions':{'ready':false}},{'addresses':"
+				    "['3.3.3.3'],'conditions':{'ready':true}}],'ports':[{'name':'x','port':7}]}]");
+
+	(void)state;
+	assert_true(json_equal(service_endpoints_of(&rig_arena, slices),
+			parse("{'subsets':[{'ports':[{'name':'x','port':7}],'addresses':[{'ip':'1.1.1.1'},{'ip':'3.3.3.3'}]}]}")));
 }
 
 static void test_status(void **state)
@@ -630,6 +641,113 @@ static void test_upload(void **state)
 	unregister();
 }
 
+struct upload {
+	struct http_call call;
+	size_t accepted;
+	int done, status;
+};
+
+static void uploaded(struct http_call *c, const struct err *e)
+{
+	struct upload *u = container_of(c, struct upload, call);
+
+	u->status = e ? -1 : c->status;
+	u->done = 1;
+}
+
+/* Write as long as it is taken; until all of it was, or nothing more is. */
+static void push(struct upload *u, size_t total)
+{
+	static const char chunk[256 << 10];
+
+	for (int idle = 0; u->accepted < total && idle < 100; loop_turn(rig_loop, 5), idle++)
+		while (u->accepted < total && http_call_queued_bytes(&u->call) < sizeof(chunk)) {
+			http_call_write(&u->call, str_of(chunk, sizeof(chunk)), NULL);
+			u->accepted += sizeof(chunk);
+			idle = 0;
+		}
+}
+
+/* A server that does not read stops the client, not us. */
+static void test_slow_upload(void **state)
+{
+	const size_t total = 96u << 20;
+	struct upload u = {.call = {.method = "POST", .path = SHOAL "/slow", .stream_body = true, .done = uploaded}};
+
+	(void)state;
+	register_fish();
+	http_call_start(rig_client(), &u.call);
+	push(&u, total);
+	rig_until(&is_slow);
+	assert_true(u.accepted < total / 2);
+	http_request_read_start(slow, counted);
+	while (u.accepted < total)
+		push(&u, total);
+	http_call_end(&u.call);
+	rig_until(&u.done);
+	assert_int_equal(u.status, 201);
+	assert_int_equal(body_bytes, total);
+	http_call_fini(&u.call);
+	unregister();
+}
+
+struct upgrade {
+	struct http_call call;
+	struct stream_user user;
+	struct buf got;
+	int done, enough;
+};
+
+static void upgraded(struct http_call *c, const struct err *e)
+{
+	(void)e;
+	container_of(c, struct upgrade, call)->done = 1;
+}
+
+static void echoed(struct stream_user *user, struct stream *s, struct str bytes)
+{
+	struct upgrade *u = container_of(user, struct upgrade, user);
+
+	(void)s;
+	buf_adds(&u->got, bytes);
+	u->enough = u->got.n >= 5;
+}
+
+static void echo_over(struct stream_user *user, struct stream *s, const struct err *e)
+{
+	(void)user, (void)s, (void)e;
+}
+
+/* Whatever protocol it is: the connection is the other server's from then on. */
+static void test_upgrade(void **state)
+{
+	struct http_header headers[] = {{STR("Upgrade"), STR("echo")}, {STR("X-Remote-User"), STR("root")}};
+	struct upgrade u = {.call = {.method = "GET", .path = SHOAL "/a/connect", .upgrade = true, .headers = headers, .n_headers = 2, .done = upgraded},
+			.user = {echoed, echo_over, NULL}, .got = BUF_INIT};
+	struct stream *s;
+	int closed_now = 0;
+
+	(void)state;
+	register_fish();
+	http_call_start(rig_client(), &u.call);
+	rig_until(&u.done);
+	assert_int_equal(u.call.status, 101);
+	assert_true(str_eqc(http_call_header(&u.call, "upgrade"), "echo"));
+	is(seen, "x-remote-user", "kubernetes-admin");
+	is(seen, "upgrade", "echo");
+	s = http_call_take_stream(&u.call);
+	stream_start(s, &u.user);
+	stream_read_start(s);
+	stream_write(s, STR("hello"), NULL);
+	rig_until(&u.enough);
+	assert_true(str_eqc(buf_str(&u.got), "hello"));
+	stream_close(s, closed, &closed_now);
+	rig_until(&closed_now);
+	http_call_fini(&u.call);
+	buf_fini(&u.got);
+	unregister();
+}
+
 static void test_watch(void **state)
 {
 	struct rig_watch *w;
@@ -771,6 +889,17 @@ static void test_local(void **state)
 	JSON_ITEMS (s, list)
 		n += json_is_null(json_getp(s, "spec.service"));
 	assert_true(n >= 22);
+	/* Somebody installs a metrics server, and takes it away. */
+	rig_call("GET", "/apis/metrics.k8s.io/v1beta1/nodes", NULL, 200);
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", REG "/v1beta1.metrics.k8s.io", quoted("{'spec':{'service':{'namespace':'default','name':'nobody'}}}"), 200);
+	rig_call("GET", "/apis/metrics.k8s.io/v1beta1/nodes", NULL, 503);
+	until_reason("v1beta1.metrics.k8s.io", "ServiceNotFound");
+	assert_true(str_search(rig_raw("GET", "/metrics", STR_NULL, 200), STR("aggregator_unavailable_apiservice{name=\"v1beta1.metrics.k8s.io\"} 1\n")) > 0);
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", REG "/v1beta1.metrics.k8s.io", quoted("{'spec':{'service':null}}"), 200);
+	until_reason("v1beta1.metrics.k8s.io", "Local");
+	rig_call("GET", "/apis/metrics.k8s.io/v1beta1/nodes", NULL, 200);
 	one = rig_call("GET", "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication", NULL, 0);
 	for (uint64_t deadline = clock_mono_ms() + 10000; !json_getc(one, "data") && clock_mono_ms() < deadline; loop_turn(rig_loop, 50))
 		one = rig_call("GET", "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication", NULL, 0);
@@ -784,6 +913,7 @@ int main(void)
 			cmocka_unit_test(test_path),
 			cmocka_unit_test(test_order),
 			cmocka_unit_test(test_judge),
+			cmocka_unit_test(test_slices),
 			cmocka_unit_test(test_status),
 			cmocka_unit_test(test_decide),
 			cmocka_unit_test(test_headers),
@@ -796,6 +926,8 @@ int main(void)
 			cmocka_unit_test(test_local),
 			cmocka_unit_test(test_pass_on),
 			cmocka_unit_test(test_upload),
+			cmocka_unit_test(test_slow_upload),
+			cmocka_unit_test(test_upgrade),
 			cmocka_unit_test(test_watch),
 			cmocka_unit_test(test_unavailable),
 			cmocka_unit_test(test_documents),
