@@ -72,11 +72,27 @@ void plan_delete(struct reconcile *r, enum view_id view, const struct informer_o
 	a->propagation = propagation;
 }
 
+/* What is no row of the table may be gone before the plan is through: definitions and servers change their minds. NULL stays NULL. */
+static const struct resource *kept(struct reconcile *r, const struct resource *res)
+{
+	struct resource *mine;
+
+	if (!res || (res >= resources && res < resources + n_resources))
+		return res;
+	mine = arena_memdup(r->arena, res, sizeof(*res));
+	mine->group = arena_strdup(r->arena, res->group);
+	mine->version = arena_strdup(r->arena, res->version);
+	mine->api_version = arena_strdup(r->arena, res->api_version);
+	mine->plural = arena_strdup(r->arena, res->plural);
+	mine->kind = arena_strdup(r->arena, res->kind);
+	return mine;
+}
+
 void plan_delete_collection(struct reconcile *r, const struct resource *res, const char *ns)
 {
 	struct plan_action *a = add(r, PLAN_DELETE_COLLECTION, VIEW_N, NULL);
 
-	a->resource = res;
+	a->resource = kept(r, res);
 	a->ns = ns;
 }
 
@@ -84,7 +100,7 @@ void plan_expect_empty(struct reconcile *r, const struct resource *res, const ch
 {
 	struct plan_action *a = add(r, PLAN_EXPECT_EMPTY, VIEW_N, NULL);
 
-	a->resource = res;
+	a->resource = kept(r, res);
 	a->ns = ns;
 }
 
@@ -100,7 +116,7 @@ void plan_expect_absent(struct reconcile *r, enum view_id view, const char *ns, 
 void plan_delete_of(struct reconcile *r, const struct resource *res, const struct informer_obj *o, const char *propagation)
 {
 	plan_delete(r, VIEW_N, o, -1, propagation);
-	container_of(r->actions.prev, struct plan_action, link)->resource = res;
+	container_of(r->actions.prev, struct plan_action, link)->resource = kept(r, res);
 }
 
 /* The patch names the version that it was made from. */
@@ -113,7 +129,7 @@ void plan_patch_list(struct reconcile *r, enum view_id view, const struct resour
 	json_setc(r->arena, meta, "resourceVersion", json_newc(r->arena, pb_s(o->meta->resource_version)));
 	json_setc(r->arena, meta, key, list);
 	json_setc(r->arena, patch, "metadata", meta);
-	a->resource = res;
+	a->resource = kept(r, res);
 	a->ns = o->meta->namespace_ ? arena_strdup(r->arena, o->meta->namespace_) : NULL;
 	a->name = arena_strdup(r->arena, o->meta->name);
 	a->patch = json_text(r->arena, patch);
@@ -137,7 +153,7 @@ struct json *owner_json(struct arena *a, const Meta__OwnerReference *ref)
 void plan_expect_absent_of(struct reconcile *r, const struct resource *res, const char *ns, const char *name, const char *uid)
 {
 	plan_expect_absent(r, VIEW_N, ns, name, uid);
-	container_of(r->actions.prev, struct plan_action, link)->resource = res;
+	container_of(r->actions.prev, struct plan_action, link)->resource = kept(r, res);
 }
 
 void plan_as(struct reconcile *r, const char *account)
