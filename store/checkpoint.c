@@ -39,6 +39,8 @@ enum {
 	K_META = 64, /* then the checksum of all before */
 };
 #define PAGE_MAX 65536
+/* The stretch of the file that is written to the disk at once. */
+#define WRITE_OUT (1 << 20)
 
 /* --- The file --------------------------------------------------------------------------------------------- */
 
@@ -277,12 +279,28 @@ struct store_applied store_checkpoint_applied(const struct store_checkpoint *c)
 	return c->file.applied;
 }
 
+/*
+ * Tens of MiB of single pages, given to the disk at once, would keep the log's next syncs waiting behind them; so they go a stretch of
+ * the file after the other. Only then the sync, which finds little left. An error that is told here is told here only.
+ */
+static int write_out(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return -1;
+	for (off_t at = 0; at < st.st_size; at += WRITE_OUT)
+		if (sync_file_range(fd, at, WRITE_OUT, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER) != 0)
+			return errno == ENOSYS || errno == EINVAL || errno == ESPIPE ? 0 : -1;
+	return 0;
+}
+
 int store_checkpoint_sync(struct store_checkpoint *c, struct err *e)
 {
 	int fd;
 
 	(void)mdb_env_get_fd(c->env->env, &fd);
-	if (!c->store->no_sync && fdatasync(fd) != 0)
+	if (!c->store->no_sync && (write_out(fd) != 0 || fdatasync(fd) != 0))
 		return err_set_errno(e, errno, "store: sync %s", c->env->path);
 	return store__checkpoint_write(c->store->dir, &c->file, c->store->no_sync, e);
 }
