@@ -88,7 +88,8 @@ static void on_cancel(struct http_request *r)
 {
 	struct change *c = r->user;
 
-	c->http = NULL;
+	if (c)
+		c->http = NULL;
 	http_respond_abort(r);
 }
 
@@ -120,7 +121,8 @@ static void on_body(struct http_request *r, int status, struct str body)
 	struct err e = ERR_INIT;
 
 	if (status == -(int)ERR_CANCELED) {
-		change_free(c); /* on_cancel has answered */
+		r->user = NULL; /* on_cancel follows */
+		change_free(c);
 		return;
 	}
 	if (status < 0 || json_parse(&r->arena, body, NULL, &j, &e) < 0) {

@@ -68,7 +68,8 @@ static void on_cancel(struct http_request *r)
 {
 	struct call *c = r->user;
 
-	c->http = NULL;
+	if (c)
+		c->http = NULL;
 	http_respond_abort(r);
 }
 
@@ -277,7 +278,8 @@ static void on_body(struct http_request *r, int status, struct str body)
 	struct err e = ERR_INIT;
 
 	if (status == -(int)ERR_CANCELED) {
-		call_free(c); /* on_cancel has answered */
+		r->user = NULL; /* on_cancel follows */
+		call_free(c);
 		return;
 	}
 	if (status < 0 || json_parse(&c->arena, body, NULL, &j, &e) < 0 || !rotation_kind_find(json_str(json_getc(j, "kind")), &c->kind) ||

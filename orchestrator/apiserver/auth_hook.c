@@ -226,7 +226,9 @@ static void over(struct http_call *http, const struct err *e)
 		return;
 	}
 	why = hook_call_failure(&req->arena, http, c->hook->url, e);
-	if (why) {
+	if (req->canceled) {
+		/* Who went away is no reason to refuse who comes next. */
+	} else if (why) {
 		log_warn("apiserver", "webhook: %s", why);
 		keep(c->hook, c->key, str_from(why), true, FAILED_MS);
 	} else {

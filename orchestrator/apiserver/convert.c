@@ -303,6 +303,14 @@ static void call_failed(struct call *c, const char *why)
 	call_over(c, NULL, arena_printf(&c->arena, "conversion webhook for %s failed: %s", kind, why));
 }
 
+static bool wanted(const struct call *c)
+{
+	for (size_t i = 0; i < c->n; i++)
+		if (!list_empty(&c->items[i]->waiters))
+			return true;
+	return false;
+}
+
 static void answered(struct call *, const struct err *);
 
 static void called(struct http_call *http, const struct err *e)
@@ -312,7 +320,8 @@ static void called(struct http_call *http, const struct err *e)
 	if (!c->al) {
 		http_call_fini(http);
 		call_free(c);
-	} else if (hook_call_again(http, e) && c->n_tries++ == 0) {
+	} else if ((e && e->code == ERR_CANCELED && !c->client->closed && wanted(c)) || (hook_call_again(http, e) && c->n_tries++ == 0)) {
+		/* Canceled when nobody waited, but somebody has come since. */
 		http_call_fini(http);
 		http_call_start(c->client->http, http);
 	} else {
@@ -368,14 +377,6 @@ static void call_run(struct call *c)
 	c->http.done = called;
 	c->running = true;
 	http_call_start(c->client->http, &c->http);
-}
-
-static bool wanted(const struct call *c)
-{
-	for (size_t i = 0; i < c->n; i++)
-		if (!list_empty(&c->items[i]->waiters))
-			return true;
-	return false;
 }
 
 /* Calls that nobody waits for any more. */

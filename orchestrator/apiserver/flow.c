@@ -170,6 +170,8 @@ static void leave_queue(struct flow_ticket *t)
 	fair_drop(&t->level->fair, &t->item);
 	t->stat->waiting--;
 	t->phase = FLOW_OVER;
+	/* Who is next now may be narrow enough for the seats that were too few. */
+	flow__kick(t->level->state);
 }
 
 static void waited_long(struct loop_timer *t)

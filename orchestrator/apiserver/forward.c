@@ -22,7 +22,7 @@ bool forward_stays(const struct http_header *h, bool upgrade)
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (str_ieq(h->name, str_from(names[i])))
 			return true;
-	if (!upgrade && (str_ieq(h->name, STR("connection")) || str_ieq(h->name, STR("upgrade"))))
+	if (str_ieq(h->name, STR("connection")) || (!upgrade && str_ieq(h->name, STR("upgrade"))))
 		return true;
 	if (h->name.n == 0 || h->name.p[0] == ':' || begins(h->name, "impersonate-"))
 		return true;
@@ -57,8 +57,11 @@ struct http_headers forward_headers(struct arena *a, const struct http_headers *
 
 	for (size_t i = 0; i < in->n; i++)
 		if (!forward_stays(&in->h[i], upgrade) && !begins(in->h[i].name, "x-forwarded-") &&
-				(upgrade || !is_named(in, in->h[i].name)))
+				(str_ieq(in->h[i].name, STR("upgrade")) || !is_named(in, in->h[i].name)))
 			add(a, &out, in->h[i].name, in->h[i].value);
+	/* Ours, not the client's: with its own it could name what we add, for the next proxy to take out again. */
+	if (upgrade)
+		add(a, &out, STR("Connection"), STR("Upgrade"));
 	host = colon < 0 ? remote : str_sub(remote, 0, (size_t)colon);
 	rest = already.n > 0 ? arena_sprintf(a, "%.*s, %.*s", STR_FMT(already), STR_FMT(host)) : host;
 	add(a, &out, STR("X-Forwarded-For"), rest);

@@ -304,7 +304,8 @@ static void decrypt_posted(struct loop_msg *m)
 	struct kms_call *c = container_of(m, struct kms_call, msg);
 
 	c->kms->n_calls++;
-	if (c->kms->stopping)
+	/* Without a channel nobody waits: the plugin was never well. */
+	if (c->kms->stopping || !c->kms->channel)
 		call_free(c);
 	else
 		grpc_unary(c->kms->channel, &c->grpc, c->request);

@@ -33,10 +33,13 @@ struct service_clients *service_clients_new(struct loop *loop, int netns_fd)
 	return all;
 }
 
-static void client_free(struct service_client *c, void (*cb)(void *arg), void *arg)
+/* Calls that still run end in a later turn of the loop: the last of them frees it. */
+static void client_close(struct service_client *c, void (*cb)(void *arg), void *arg)
 {
+	c->closed = true;
 	http_client_close(c->http, cb, arg);
-	free(c);
+	if (c->users == 0)
+		free(c);
 }
 
 unsigned service_clients_close(struct service_clients *all, void (*cb)(void *arg), void *arg)
@@ -46,7 +49,7 @@ unsigned service_clients_close(struct service_clients *all, void (*cb)(void *arg
 	if (!all)
 		return 0;
 	MAP_FOR_EACH (entry, &all->clients) {
-		client_free(entry->value, cb, arg);
+		client_close(entry->value, cb, arg);
 		n++;
 	}
 	map_clear(&all->clients);
@@ -72,7 +75,7 @@ static void make_room(struct service_clients *all)
 		if (c->users > 0)
 			continue;
 		map_del(&all->clients, entry->key);
-		client_free(c, NULL, NULL);
+		client_close(c, NULL, NULL);
 	}
 }
 
@@ -113,7 +116,8 @@ int service_client_get(struct service_clients *all, const struct service_server 
 
 void service_client_put(struct service_client *c)
 {
-	c->users--;
+	if (--c->users == 0 && c->closed)
+		free(c);
 }
 
 /* --- Where a Service leads -------------------------------------------------------------------------------------------------- */

@@ -35,6 +35,7 @@ struct service_server {
 struct service_client {
 	struct http_client *http;
 	unsigned users;
+	bool closed; /* calls end canceled */
 };
 
 struct service_clients *service_clients_new(struct loop *, int netns_fd);
