@@ -1,4 +1,4 @@
-#include "orchestrator/apiserver/authn.h"
+#include "orchestrator/apiserver/authn-priv.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -15,14 +15,9 @@
 #include "io/x509.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/auth_hook.h"
-#include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/jwt.h"
 #include "orchestrator/apiserver/keyset.h"
 #include "orchestrator/apiserver/oidc.h"
-#include "orchestrator/apiserver/storage.h"
-#include "orchestrator/apiserver/token_hook.h"
-#include "proto/json.h"
-#include "proto/resource.h"
 
 #define DEFAULT_ISSUER "https://kubernetes.default.svc.cluster.local"
 #define TOKEN_FILE_MAX (1 << 20)
@@ -33,43 +28,6 @@
 
 /* As upstream. */
 #define HOOK_TTL_MS 120000
-
-#define EXTRA_CREDENTIAL "authentication.kubernetes.io/credential-id"
-#define EXTRA_POD_NAME "authentication.kubernetes.io/pod-name"
-#define EXTRA_POD_UID "authentication.kubernetes.io/pod-uid"
-#define EXTRA_NODE_NAME "authentication.kubernetes.io/node-name"
-#define EXTRA_NODE_UID "authentication.kubernetes.io/node-uid"
-
-/* What is read from files that may change under us. Immutable; the ones before are kept, since loops may be reading them. */
-struct material {
-	struct x509_key *key;     /* signs; NULL: this server makes no tokens */
-	struct keyset *keys;      /* all that may have signed, `key` among them */
-	struct keyset *replaced;  /* while the signing key is being replaced: the old and the new one */
-	struct str kid;           /* of `key` */
-	struct str ca_pem, signer; /* signer: the subject of the CA that signs now, while there are two; else empty */
-	struct material *before;
-	struct arena arena;
-};
-
-/* Who came last with what an old key signed. */
-struct old_use {
-	char user[256];
-	int64_t at_s;
-};
-
-struct api_authn {
-	_Atomic(struct material *) now;
-	pthread_mutex_t lock; /* guards `old` */
-	struct old_use old[APISERVER_OLD_N];
-	struct oidc *oidc;     /* NULL: none */
-	struct auth_hook *hook; /* NULL: none */
-	uint64_t hook_keep_ms;
-	struct str proxy_ca_pem; /* empty without a front proxy */
-	const char *proxy_names;         /* its certificates' names, by commas; NULL: any of that CA */
-	struct str issuer;
-	struct map tokens; /* token -> struct api_user, in the arena */
-	struct arena arena;
-};
 
 static int token_file_load(struct api_authn *an, const char *path, struct err *e)
 {
@@ -188,7 +146,7 @@ int authn_reload(struct api_authn *an, const struct apiserver_cfg *cfg, struct e
 	return 0;
 }
 
-static void note_old(struct api_authn *an, enum apiserver_old what, struct str user)
+void authn__note_old(struct api_authn *an, enum apiserver_old what, struct str user)
 {
 	pthread_mutex_lock(&an->lock);
 	snprintf(an->old[what].user, sizeof(an->old[what].user), "%.*s", STR_FMT(user));
@@ -302,302 +260,13 @@ void authn_extra(struct arena *a, struct api_user *u, const char *key, struct st
 	u->extra[u->n_extra++] = (struct api_extra){str_from(key), arena_str(a, value)};
 }
 
-static void user_groups(struct arena *a, struct api_user *u, const struct str *groups, size_t n)
+void authn__groups(struct arena *a, struct api_user *u, const struct str *groups, size_t n)
 {
 	u->groups = arena_new_array(a, struct str, n + 1);
 	for (size_t i = 0; i < n; i++)
 		u->groups[i] = arena_str(a, groups[i]);
 	u->groups[n] = STR("system:authenticated");
 	u->n_groups = n + 1;
-}
-
-/* --- Service-account tokens ---------------------------------------------------------------------------- */
-
-static bool audience_matches(const struct json *aud, const struct str *wanted, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (str_eq(json_str(aud), wanted[i]) && wanted[i].n > 0)
-			return true;
-		JSON_ITEMS (it, aud)
-			if (str_eq(json_str(it), wanted[i]))
-				return true;
-	}
-	return false;
-}
-
-/* The object must still be the one that the token was bound to. */
-static enum authn_verdict bound_object(struct api_request *req, const char *plural, struct str ns, const struct json *ref,
-		struct err *e)
-{
-	const struct resource *res = resource_find("", "v1", plural);
-	struct str name = json_str(json_getc(ref, "name")), uid = json_str(json_getc(ref, "uid")), raw;
-	struct storage_meta m;
-	uint64_t rv;
-
-	if (!res || name.n == 0)
-		return AUTHN_NO;
-	if (storage_load(req->srv->store, &req->arena, storage_key(&req->arena, res, ns, name), &raw, &rv, e) < 0)
-		return e->code == ERR_NOT_FOUND ? AUTHN_ABSENT : AUTHN_NO;
-	if (!storage_meta(raw, &m) || (uid.n > 0 && !str_eq(m.uid, uid))) {
-		err_set(e, ERR_UNAUTHORIZED, "the %s of the token was replaced", plural);
-		return AUTHN_ABSENT;
-	}
-	return AUTHN_YES;
-}
-
-static struct str secret_data(struct api_request *req, struct json *secret, const char *key)
-{
-	struct str out;
-
-	if (!api_base64_decode(&req->arena, json_str(json_getc(json_getc(secret, "data"), key)), &out))
-		return STR_NULL;
-	return out;
-}
-
-static void account_groups(struct api_request *req, struct api_user *u, struct str ns, struct str name)
-{
-	struct str groups[2] = {STR("system:serviceaccounts"), arena_sprintf(&req->arena, "system:serviceaccounts:%.*s", STR_FMT(ns))};
-
-	u->name = arena_sprintf(&req->arena, "system:serviceaccount:%.*s:%.*s", STR_FMT(ns), STR_FMT(name));
-	user_groups(&req->arena, u, groups, 2);
-	u->method = "serviceaccount";
-}
-
-static enum authn_verdict service_account(struct api_request *req, struct json *claims, const struct str *audiences,
-		size_t n, struct api_user *u, struct err *e)
-{
-	struct json *kube = json_getc(claims, "kubernetes.io"), *sa = json_getc(kube, "serviceaccount");
-	struct str ns = json_str(json_getc(kube, "namespace")), name = json_str(json_getc(sa, "name"));
-	const struct api_authn *an = req->srv->authn;
-	int64_t now = clock_wall_s();
-	enum authn_verdict v;
-
-	if (!str_eq(json_strp(claims, "iss"), an->issuer) || ns.n == 0 || name.n == 0) {
-		err_set(e, ERR_UNAUTHORIZED, "the token is of another issuer");
-		return AUTHN_NO;
-	}
-	if (now >= json_i64_or(json_getc(claims, "exp"), 0) || now + 60 < json_i64_or(json_getc(claims, "nbf"), 0)) {
-		err_set(e, ERR_UNAUTHORIZED, "the token has expired");
-		return AUTHN_NO;
-	}
-	if (!audience_matches(json_getc(claims, "aud"), n ? audiences : &an->issuer, n ? n : 1)) {
-		err_set(e, ERR_UNAUTHORIZED, "the token is for another audience");
-		return AUTHN_NO;
-	}
-	v = bound_object(req, "serviceaccounts", ns, sa, e);
-	if (v == AUTHN_YES && json_getc(kube, "pod")) {
-		v = bound_object(req, "pods", ns, json_getc(kube, "pod"), e);
-		authn_extra(&req->arena, u, EXTRA_POD_NAME, json_strp(kube, "pod.name"));
-		authn_extra(&req->arena, u, EXTRA_POD_UID, json_strp(kube, "pod.uid"));
-	}
-	/* A node comes with the pod for information; alone it is what the token is bound to. */
-	if (v == AUTHN_YES && json_getc(kube, "node") && !json_getc(kube, "pod"))
-		v = bound_object(req, "nodes", STR_NULL, json_getc(kube, "node"), e);
-	if (v == AUTHN_YES && json_getc(kube, "secret"))
-		v = bound_object(req, "secrets", ns, json_getc(kube, "secret"), e);
-	if (v != AUTHN_YES)
-		return v;
-	account_groups(req, u, ns, name);
-	u->uid = json_str(json_getc(sa, "uid"));
-	if (now > json_i64_or(json_getc(kube, "warnafter"), INT64_MAX))
-		api_audit_note(req, "authentication.k8s.io/stale-token",
-				arena_sprintf(&req->arena, "subject: %.*s, seconds after warning threshold: %lld", STR_FMT(u->name),
-						(long long)(now - json_i64_or(json_getc(kube, "warnafter"), 0))));
-	authn_extra(&req->arena, u, EXTRA_NODE_NAME, json_strp(kube, "node.name"));
-	authn_extra(&req->arena, u, EXTRA_NODE_UID, json_strp(kube, "node.uid"));
-	if (json_str(json_getc(claims, "jti")).n > 0)
-		authn_extra(&req->arena, u, EXTRA_CREDENTIAL,
-				arena_sprintf(&req->arena, "JTI=%.*s", STR_FMT(json_str(json_getc(claims, "jti")))));
-	return AUTHN_YES;
-}
-
-/* --- Tokens in Secrets of type kubernetes.io/service-account-token: good as long as the Secret holds them -------------- */
-
-#define LEGACY_ISSUER "kubernetes/serviceaccount"
-#define LEGACY_CLAIM "kubernetes.io/serviceaccount/"
-
-static struct json *ref_of(struct arena *a, struct str name, struct str uid)
-{
-	struct json *o = json_new_object(a);
-
-	json_setc(a, o, "name", json_new_str(a, name));
-	json_setc(a, o, "uid", json_new_str(a, uid));
-	return o;
-}
-
-static enum authn_verdict secret_holds(struct api_request *req, struct str ns, struct str name, struct str token, struct err *e)
-{
-	const struct resource *res = resource_find("", "v1", "secrets");
-	struct json *secret;
-	struct str raw;
-	uint64_t rv;
-
-	if (storage_load(req->srv->store, &req->arena, storage_key(&req->arena, res, ns, name), &raw, &rv, e) < 0)
-		return e->code == ERR_NOT_FOUND ? AUTHN_ABSENT : AUTHN_NO;
-	if (api_dom_of(&req->arena, res, raw, &secret, e) < 0)
-		return AUTHN_NO;
-	if (json_getp(secret, "metadata.deletionTimestamp") || !x509_equal(secret_data(req, secret, "token"), token)) {
-		err_set(e, ERR_UNAUTHORIZED, "the token's secret is going, or holds another token");
-		return AUTHN_ABSENT;
-	}
-	return AUTHN_YES;
-}
-
-static enum authn_verdict legacy_account(struct api_request *req, const struct json *claims, struct str token, const struct str *audiences,
-		size_t n, struct api_user *u, struct err *e)
-{
-	struct str ns = json_str(json_getc(claims, LEGACY_CLAIM "namespace")), secret = json_str(json_getc(claims, LEGACY_CLAIM "secret.name"));
-	struct str name = json_str(json_getc(claims, LEGACY_CLAIM "service-account.name"));
-	struct str uid = json_str(json_getc(claims, LEGACY_CLAIM "service-account.uid"));
-	bool ours = n == 0;
-	enum authn_verdict v;
-
-	for (size_t i = 0; i < n; i++)
-		ours = ours || str_eq(audiences[i], req->srv->authn->issuer);
-	if (!ours || ns.n == 0 || secret.n == 0 || name.n == 0 || uid.n == 0) {
-		err_set(e, ERR_UNAUTHORIZED, "%s", ours ? "the token lacks claims" : "the token is for another audience");
-		return AUTHN_NO;
-	}
-	v = secret_holds(req, ns, secret, token, e);
-	if (v == AUTHN_YES)
-		v = bound_object(req, "serviceaccounts", ns, ref_of(&req->arena, name, uid), e);
-	if (v != AUTHN_YES)
-		return v;
-	account_groups(req, u, ns, name);
-	u->uid = uid;
-	return AUTHN_YES;
-}
-
-/* --- Bootstrap tokens: "abcdef.0123456789abcdef", kept as Secrets in kube-system ---------------------------- */
-
-static bool bootstrap_form(struct str t)
-{
-	if (t.n != 23 || t.p[6] != '.')
-		return false;
-	for (size_t i = 0; i < t.n; i++)
-		if (i != 6 && !((t.p[i] >= 'a' && t.p[i] <= 'z') || (t.p[i] >= '0' && t.p[i] <= '9')))
-			return false;
-	return true;
-}
-
-static enum authn_verdict bootstrap_token(struct api_request *req, struct str token, struct api_user *u, struct err *e)
-{
-	const struct resource *res = resource_find("", "v1", "secrets");
-	struct str id = str_sub(token, 0, 6), raw, expiry, extra, group, groups[17];
-	struct json *secret;
-	size_t n = 0;
-	uint64_t rv;
-	struct str key = storage_key(&req->arena, res, STR("kube-system"),
-			arena_sprintf(&req->arena, "bootstrap-token-%.*s", STR_FMT(id)));
-
-	if (storage_load(req->srv->store, &req->arena, key, &raw, &rv, e) < 0)
-		return e->code == ERR_NOT_FOUND ? AUTHN_ABSENT : AUTHN_NO;
-	if (api_dom_of(&req->arena, res, raw, &secret, e) < 0)
-		return AUTHN_NO;
-	err_set(e, ERR_UNAUTHORIZED, "the bootstrap token is not valid");
-	if (!json_eqc(json_getc(secret, "type"), "bootstrap.kubernetes.io/token") ||
-			!str_eq(secret_data(req, secret, "token-id"), id) ||
-			!x509_equal(secret_data(req, secret, "token-secret"), str_skip(token, 7)) ||
-			!str_eqc(secret_data(req, secret, "usage-bootstrap-authentication"), "true"))
-		return AUTHN_NO;
-	expiry = secret_data(req, secret, "expiration");
-	if (expiry.n > 0) {
-		char now[CLOCK_RFC3339_SIZE];
-
-		clock_rfc3339(clock_wall_s(), now);
-		if (str_cmp(expiry, str_from(now)) <= 0)
-			return AUTHN_NO;
-	}
-	groups[n++] = STR("system:bootstrappers");
-	for (extra = secret_data(req, secret, "auth-extra-groups"); extra.n > 0 && n < ARRAY_LEN(groups);) {
-		str_cut(extra, ',', &group, &extra);
-		group = str_trim(group);
-		if (str_has_prefix(group, STR("system:bootstrappers:")))
-			groups[n++] = group;
-	}
-	u->name = arena_sprintf(&req->arena, "system:bootstrap:%.*s", STR_FMT(id));
-	u->method = "bootstrap";
-	user_groups(&req->arena, u, groups, n);
-	err_clear(e);
-	return AUTHN_YES;
-}
-
-static enum authn_verdict our_token(struct api_request *req, struct str token, const struct jwt *t, const struct str *audiences, size_t n,
-		struct api_user *ret, struct err *e)
-{
-	const struct material *m = atomic_load(&req->srv->authn->now);
-	enum authn_verdict v = AUTHN_NO;
-	struct err ignored;
-
-	if (keyset_check(m->keys, t, e) == 0)
-		v = json_eqc(json_getc(t->claims, "iss"), LEGACY_ISSUER) ? legacy_account(req, t->claims, token, audiences, n, ret, e) :
-									  service_account(req, t->claims, audiences, n, ret, e);
-
-	if (v == AUTHN_YES && m->replaced && !str_eq(t->kid, m->kid) && keyset_check(m->replaced, t, &ignored) == 0)
-		note_old(req->srv->authn, APISERVER_OLD_TOKEN, ret->name);
-	return v;
-}
-
-static enum authn_verdict known_token(struct api_request *req, struct str token, const struct str *audiences, size_t n,
-		struct api_user *ret, struct err *e)
-{
-	const struct api_authn *an = req->srv->authn;
-	const struct api_user *fixed = map_get(&an->tokens, token);
-	struct jwt t;
-
-	memset(ret, 0, sizeof(*ret));
-	err_clear(e);
-	if (fixed) {
-		*ret = *fixed;
-		return AUTHN_YES;
-	}
-	if (bootstrap_form(token))
-		return bootstrap_token(req, token, ret, e);
-	if (jwt_parse(&req->arena, token, &t, e) < 0)
-		return AUTHN_NO;
-	if (oidc_issued(an->oidc, t.claims))
-		switch (oidc_check(an->oidc, &req->arena, &t, clock_wall_s(), ret, e)) {
-		case OIDC_YES:
-			return AUTHN_YES;
-		case OIDC_LATER:
-			return AUTHN_LATER;
-		case OIDC_NO:
-			return AUTHN_NO;
-		}
-	return our_token(req, token, &t, audiences, n, ret, e);
-}
-
-static uint64_t keep_ms(struct api_request *req, struct str body)
-{
-	return token_hook_is_answer(body) ? req->srv->authn->hook_keep_ms : 0;
-}
-
-static enum authn_verdict hook_token(struct api_request *req, struct str token, const struct str *audiences, size_t n,
-		struct api_user *ret, struct err *e)
-{
-	const struct api_authn *an = req->srv->authn;
-	struct str key = token_hook_key(&req->arena, token, audiences, n);
-	struct auth_answer answer;
-
-	if (!auth_hook_find(an->hook, key, &req->arena, &answer)) {
-		auth_hook_ask(an->hook, req, key, token_hook_question(&req->arena, token, audiences, n), keep_ms);
-		return AUTHN_WAIT;
-	}
-	err_clear(e);
-	if (answer.failure.n > 0)
-		err_set(e, ERR_UNAUTHORIZED, "%.*s", STR_FMT(answer.failure));
-	else if (token_hook_answer(&req->arena, answer.body, n ? audiences : &an->issuer, n ? n : 1, ret, e) == 0)
-		return AUTHN_YES;
-	return AUTHN_NO;
-}
-
-enum authn_verdict authn_token(struct api_request *req, struct str token, const struct str *audiences, size_t n,
-		struct api_user *ret, struct err *e)
-{
-	enum authn_verdict v = known_token(req, token, audiences, n, ret, e);
-
-	/* Only serve loops have connections to webhooks. */
-	return v == AUTHN_NO && req->srv->authn->hook && req->al->serves ? hook_token(req, token, audiences, n, ret, e) : v;
 }
 
 /* --- The step --------------------------------------------------------------------------------------------- */
@@ -609,10 +278,10 @@ static void from_cert(struct api_request *req)
 
 	req->user.name = arena_str(&req->arena, c->cn);
 	req->user.method = "cert";
-	user_groups(&req->arena, &req->user, c->orgs, c->n_orgs);
+	authn__groups(&req->arena, &req->user, c->orgs, c->n_orgs);
 	/* Nodes say themselves what they have; their connections outlive their certificates. */
 	if (m->signer.n > 0 && !str_eq(c->issuer, m->signer) && !str_has_prefix(c->cn, STR("system:node:")))
-		note_old(req->srv->authn, APISERVER_OLD_CA, c->cn);
+		authn__note_old(req->srv->authn, APISERVER_OLD_CA, c->cn);
 }
 
 static bool issued_by(const struct x509_info *peer, struct str ca_pem)

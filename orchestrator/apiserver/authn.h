@@ -45,6 +45,8 @@ enum authn_verdict {
 /* Check a bearer token for one of `audiences` (n 0: the API's own). TokenReview asks it too. */
 enum authn_verdict authn_token(struct api_request *, struct str token, const struct str *audiences, size_t n,
 		struct api_user *ret, struct err *);
+/* Of those wanted the user's audiences are the ones that the token says it is for. False: none of them. */
+bool authn_audiences(struct arena *, struct api_user *, const struct str *said, size_t n_said, const struct str *wanted, size_t n);
 /* Add an extra attribute; nothing for an empty value. The key is not copied. */
 void authn_extra(struct arena *, struct api_user *, const char *key, struct str value);
 /* As authentication.v1.UserInfo. */

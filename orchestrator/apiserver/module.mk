@@ -30,7 +30,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/audit_policy.c orchestrator/apiserver/audit_policy.h \
 	orchestrator/apiserver/auth_hook.c orchestrator/apiserver/auth_hook.h \
 	orchestrator/apiserver/token_hook.c orchestrator/apiserver/token_hook.h \
-	orchestrator/apiserver/authn.c orchestrator/apiserver/authn.h \
+	orchestrator/apiserver/authn.c orchestrator/apiserver/authn_token.c orchestrator/apiserver/authn.h orchestrator/apiserver/authn-priv.h \
 	orchestrator/apiserver/authz.c orchestrator/apiserver/authz.h \
 	orchestrator/apiserver/authz_hook.c orchestrator/apiserver/authz_hook.h \
 	orchestrator/apiserver/authz_node.c orchestrator/apiserver/authz_node.h \

@@ -57,6 +57,8 @@ struct api_user {
 	size_t n_groups;
 	struct api_extra *extra;
 	size_t n_extra;
+	struct str *audiences; /* with a token: those asked for that it is for */
+	size_t n_audiences;
 	const char *method; /* "cert", "token", "serviceaccount", "anonymous", "local": for logs and metrics */
 };
 

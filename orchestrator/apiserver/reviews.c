@@ -218,7 +218,7 @@ static enum step_result token_review(struct api_request *req)
 {
 	const struct json *list;
 	struct arena *a = &req->arena;
-	struct str audiences[16], token;
+	struct str *audiences, token;
 	struct json *status = json_new_object(a);
 	struct api_user u;
 	struct err e = ERR_INIT;
@@ -226,15 +226,14 @@ static enum step_result token_review(struct api_request *req)
 
 	token = json_strp(req->sent, "spec.token");
 	list = json_getp(req->sent, "spec.audiences");
+	audiences = arena_new_array(a, struct str, json_len(list));
 	JSON_ITEMS (it, list)
-		if (n < ARRAY_LEN(audiences))
-			audiences[n++] = json_str(it);
+		audiences[n++] = json_str(it);
 	switch (authn_token(req, token, audiences, n, &u, &e)) {
 	case AUTHN_YES:
 		json_setc(a, status, "authenticated", json_new_bool(a, true));
 		json_setc(a, status, "user", api_user_dom(a, &u));
-		if (n > 0)
-			json_setc(a, status, "audiences", strings(a, audiences, n));
+		json_setc(a, status, "audiences", strings(a, u.audiences, u.n_audiences));
 		break;
 	case AUTHN_WAIT:
 		return STEP_WAIT;

@@ -5,6 +5,7 @@
 
 #include "base/util.h"
 #include "io/x509.h"
+#include "orchestrator/apiserver/authn.h"
 #include "orchestrator/apiserver/request.h"
 #include "proto/json.h"
 
@@ -61,13 +62,17 @@ bool token_hook_is_answer(struct str body)
 	return is;
 }
 
-static bool audience_fits(const struct json *said, const struct str *audiences, size_t n)
+/* A webhook that says nothing of audiences knows nothing of them: its tokens are for the API, and for nobody else. */
+static bool audience_fits(struct arena *a, struct api_user *u, const struct json *list, struct str api, const struct str *wanted, size_t n)
 {
-	JSON_ITEMS (it, said)
-		for (size_t i = 0; i < n; i++)
-			if (str_eq(json_str(it), audiences[i]))
-				return true;
-	return json_len(said) == 0 || n == 0;
+	struct str *said = arena_new_array(a, struct str, json_len(list) + 1);
+	size_t n_said = 0;
+
+	JSON_ITEMS (it, list)
+		said[n_said++] = json_str(it);
+	if (n_said == 0)
+		said[n_said++] = api;
+	return authn_audiences(a, u, said, n_said, wanted, n);
 }
 
 static size_t count_extra(const struct json *extra)
@@ -95,7 +100,8 @@ static void read_user(struct arena *a, const struct json *user, struct api_user 
 			u->extra[u->n_extra++] = (struct api_extra){m->key, json_str(v)};
 }
 
-int token_hook_answer(struct arena *a, struct str body, const struct str *audiences, size_t n, struct api_user *ret, struct err *e)
+int token_hook_answer(struct arena *a, struct str body, struct str api, const struct str *audiences, size_t n, struct api_user *ret,
+		struct err *e)
 {
 	const struct json *status = status_of(a, body);
 	struct str error = json_str(json_getc(status, "error"));
@@ -104,8 +110,8 @@ int token_hook_answer(struct arena *a, struct str body, const struct str *audien
 		return err_set(e, ERR_UNAUTHORIZED, "the webhook's answer is no TokenReview of authentication.k8s.io/v1 with a status");
 	if (!json_true(json_getc(status, "authenticated")))
 		return err_set(e, ERR_UNAUTHORIZED, "%.*s", STR_FMT(error.n ? error : STR("the webhook does not know the token")));
-	if (!audience_fits(json_getc(status, "audiences"), audiences, n))
-		return err_set(e, ERR_UNAUTHORIZED, "the webhook says that the token is for another audience");
 	read_user(a, json_getc(status, "user"), ret);
+	if (!audience_fits(a, ret, json_getc(status, "audiences"), api, audiences, n))
+		return err_set(e, ERR_UNAUTHORIZED, "the webhook says that the token is for another audience");
 	return ret->name.n > 0 ? 0 : err_set(e, ERR_UNAUTHORIZED, "the webhook's answer names no user");
 }

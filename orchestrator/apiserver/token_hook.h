@@ -16,9 +16,10 @@ struct str token_hook_key(struct arena *, struct str token, const struct str *au
 /* Is it an answer, yes or no? What is not is not worth keeping. */
 bool token_hook_is_answer(struct str body);
 /*
- * The user, with system:authenticated. ERR_UNAUTHORIZED: no, with the webhook's reason where it gives one. Of `audiences` it must be good
- * for one, unless it says nothing of them.
+ * The user, with system:authenticated, and for which of `audiences`: it must be one. `api`: what a token is for of which the webhook does
+ * not say. ERR_UNAUTHORIZED: no, with the webhook's reason where it gives one.
  */
-int token_hook_answer(struct arena *, struct str body, const struct str *audiences, size_t n, struct api_user *ret, struct err *);
+int token_hook_answer(struct arena *, struct str body, struct str api, const struct str *audiences, size_t n, struct api_user *ret,
+		struct err *);
 
 #endif

@@ -211,7 +211,7 @@ static void who(struct arena *a, struct str in)
 	if (authz_hook_answer(a, in, NULL) == AUTHZ_YES)
 		ASSERT(str_search(in, STR("allowed")) >= 0);
 	token_hook_is_answer(in);
-	if (token_hook_answer(a, in, &audience, 1, &u, &e) == 0)
+	if (token_hook_answer(a, in, audience, &audience, 1, &u, &e) == 0)
 		ASSERT(u.name.n > 0 && u.n_groups > 0 && str_eqc(u.groups[u.n_groups - 1], "system:authenticated"));
 	else
 		ASSERT(e.code == ERR_UNAUTHORIZED && e.text[0]);

@@ -456,6 +456,14 @@ static void test_hook(void **state)
 	o = rig_call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", "{\"spec\":{\"token\":\"for-others\",\"audiences\":[\"others\"]}}", 201);
 	assert_true(json_true(json_getp(o, "status.authenticated")));
 	assert_string_equal(json_cstr(json_getp(o, "status.user.username")), "wanda");
+	o = rig_call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", "{\"spec\":{\"token\":\"for-others\",\"audiences\":[\"x\",\"others\"]}}", 201);
+	assert_int_equal(json_len(json_getp(o, "status.audiences")), 1);
+	assert_string_equal(json_cstr(json_at(json_getp(o, "status.audiences"), 0)), "others");
+	/* Of whose audience it says nothing is for the API alone. */
+	o = rig_call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", "{\"spec\":{\"token\":\"good\",\"audiences\":[\"others\"]}}", 201);
+	assert_false(json_true(json_getp(o, "status.authenticated")));
+	o = rig_call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", "{\"spec\":{\"token\":\"good\"}}", 201);
+	assert_string_equal(json_cstr(json_at(json_getp(o, "status.audiences"), 0)), "https://kubernetes.default.svc.cluster.local");
 	o = rig_call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", "{\"spec\":{\"token\":\"bad\"}}", 201);
 	assert_false(json_true(json_getp(o, "status.authenticated")));
 }
