@@ -293,6 +293,11 @@ static bool issued_by(const struct x509_info *peer, struct str ca_pem)
 	return ok;
 }
 
+bool authn_is_ours(const struct api_authn *an, const struct x509_info *peer)
+{
+	return an->proxy_ca_pem.n == 0 || issued_by(peer, atomic_load(&an->now)->ca_pem);
+}
+
 static bool is_named(const char *list, struct str name)
 {
 	struct str one, rest = str_from(list);
@@ -357,7 +362,7 @@ enum step_result api__authenticate(struct api_request *req)
 		return STEP_NEXT;
 	if (an->proxy_ca_pem.n > 0 && from_front_proxy(req, an))
 		return STEP_NEXT;
-	if (req->peer && req->peer->cn.n > 0 && (an->proxy_ca_pem.n == 0 || issued_by(req->peer, atomic_load(&an->now)->ca_pem))) {
+	if (req->peer && req->peer->cn.n > 0 && authn_is_ours(an, req->peer)) {
 		from_cert(req);
 		return STEP_NEXT;
 	}

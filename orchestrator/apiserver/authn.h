@@ -18,6 +18,7 @@ struct apiserver_cfg;
 struct json;
 struct keyset;
 struct oidc;
+struct x509_info;
 struct x509_key;
 
 int authn_open(const struct apiserver_cfg *, struct api_authn **ret, struct err *);
@@ -34,6 +35,9 @@ const struct keyset *authn_keys(const struct api_authn *);
 struct oidc *authn_oidc(const struct api_authn *);
 /* PEM, also to be verified by the TLS server; empty: no front proxy. */
 struct str authn_proxy_ca(const struct api_authn *);
+
+/* A certificate that the TLS server found good is the cluster's own, not of the front proxies' CA. */
+bool authn_is_ours(const struct api_authn *, const struct x509_info *peer);
 
 enum authn_verdict {
 	AUTHN_YES,

@@ -1,6 +1,7 @@
 /* The HTTPS front: io/http_server's requests become api_requests, and their answers go back. Nothing is decided here. */
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/audit.h"
+#include "orchestrator/apiserver/authn.h"
 #include "orchestrator/apiserver/flow.h"
 #include "orchestrator/apiserver/request.h"
 
@@ -259,14 +260,27 @@ static void front_cancel(struct http_request *r)
 		http_respond_abort(r);
 }
 
+/* What is served beside the API knows nothing of front proxies: to it their certificates are nobody's. */
+static bool serve_extra(struct apiserver *srv, struct http_request *r)
+{
+	bool verified = r->peer_verified;
+
+	if (!srv->cfg.extra)
+		return false;
+	r->peer_verified = verified && r->peer && authn_is_ours(srv->authn, r->peer);
+	if (srv->cfg.extra(srv->cfg.extra_arg, r))
+		return true;
+	r->peer_verified = verified;
+	return false;
+}
+
 static void front_request(struct http_handler *h, struct http_request *r)
 {
 	struct api_loop *al = container_of(h, struct api_loop, http_handler);
-	const struct apiserver_cfg *cfg = &al->srv->cfg;
 	struct front_request *f;
 	struct api_request *req;
 
-	if (cfg->extra && cfg->extra(cfg->extra_arg, r))
+	if (serve_extra(al->srv, r))
 		return;
 	f = xcalloc(1, sizeof(*f));
 	req = api_request_new(al, &front_responder, f);

@@ -265,6 +265,16 @@ static void make_proxy_ca(const char *dir, struct err *e)
 	x509_cert_free(cert);
 }
 
+/* A path beside the API's own, for those who have a certificate. */
+static bool beside(void *arg, struct http_request *r)
+{
+	(void)arg;
+	if (!str_eqc(r->path, "/beside"))
+		return false;
+	http_respond(r, r->peer_verified ? 200 : 403, NULL, 0, STR("{}"));
+	return true;
+}
+
 static void configure(const char *dir, struct apiserver_cfg *cfg)
 {
 	struct http_server_config hc = {.address = "127.0.0.1:0"};
@@ -293,6 +303,7 @@ static void configure(const char *dir, struct apiserver_cfg *cfg)
 	cfg->oidc = (struct oidc_cfg){.issuer = url, .client_id = "kontiki", .groups_claim = "groups", .ca_file = ca};
 	cfg->requestheader_ca = proxy_ca;
 	cfg->requestheader_names = "proxy";
+	cfg->extra = beside;
 	cfg->sa_verify_keys = old_key;
 	snprintf(trusted_keys, sizeof(trusted_keys), "%s/sa-trusted.pem", dir);
 	cfg->sa_trusted = trusted_keys;
@@ -383,8 +394,11 @@ static void test_proxy(void **state)
 	rig_as("liar");
 	rig_header("X-Remote-User", "pat");
 	rig_call("POST", WHO, "{}", 403);
+	/* Nor is it believed where nobody knows of proxies. */
+	rig_call("GET", "/beside", NULL, 403);
 	/* The headers mean nothing from a client. */
 	rig_as("jane");
+	rig_call("GET", "/beside", NULL, 200);
 	rig_header("X-Remote-User", "pat");
 	o = rig_call("POST", WHO, "{}", 201);
 	assert_string_equal(json_cstr(json_getp(o, "status.userInfo.username")), "jane");
