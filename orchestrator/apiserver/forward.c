@@ -24,7 +24,8 @@ bool forward_stays(const struct http_header *h, bool upgrade)
 			return true;
 	if (str_ieq(h->name, STR("connection")) || (!upgrade && str_ieq(h->name, STR("upgrade"))))
 		return true;
-	if (h->name.n == 0 || h->name.p[0] == ':' || begins(h->name, "impersonate-"))
+	/* Who asks was found out here; nobody behind us shall believe the client's own word. */
+	if (h->name.n == 0 || h->name.p[0] == ':' || begins(h->name, "impersonate-") || begins(h->name, "x-remote-"))
 		return true;
 	/* A token in the list of WebSocket protocols is for us. */
 	return str_ieq(h->name, STR("sec-websocket-protocol")) &&
