@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "orchestrator/controllers/plan-priv.h"
 #include "orchestrator/controllers/remotes.h"
 #include "proto/resource.h"
 #include "tests/unit/orchestrator/controllers/world.h"
@@ -365,6 +366,29 @@ static void test_silent_server(void **state)
 	WAIT(blue_is_gone);
 }
 
+/* A resource that is no row of the table may be gone before the plan that names it is through. */
+static void test_plan_keeps(void **state)
+{
+	char plural[] = "fishes";
+	struct resource gone = {.group = "g.x", .version = "v1", .api_version = "g.x/v1", .plural = plural, .kind = "Fish", .namespaced = true};
+	struct arena a;
+	struct reconcile r = {.arena = &a};
+	const struct plan_action *action;
+
+	(void)state;
+	arena_init(&a);
+	list_init(&r.actions);
+	plan_delete_collection(&r, &gone, "ns");
+	memset(plural, 'x', sizeof(plural) - 1);
+	gone.group = "other";
+	action = LIST_FIRST(&r.actions, struct plan_action, link);
+	assert_string_equal(action->resource->plural, "fishes");
+	assert_string_equal(action->resource->group, "g.x");
+	plan_expect_empty(&r, resource_find("", "v1", "pods"), "ns");
+	assert_ptr_equal(container_of(r.actions.prev, struct plan_action, link)->resource, resource_find("", "v1", "pods"));
+	arena_fini(&a);
+}
+
 static void test_remote_resources(void **state)
 {
 	static const char text[] = "{\"kind\":\"APIResourceList\",\"resources\":[{\"name\":\"fishes\",\"namespaced\":true,\"kind\":\"Fish\",\"verbs\":["
@@ -556,6 +580,7 @@ int main(void)
 		cmocka_unit_test(test_namespace),
 		cmocka_unit_test(test_silent_server),
 		cmocka_unit_test(test_remote_resources),
+		cmocka_unit_test(test_plan_keeps),
 		cmocka_unit_test(test_custom),
 		cmocka_unit_test(test_custom_owners),
 	};
