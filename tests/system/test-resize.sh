@@ -92,6 +92,30 @@ t "no longer pending" until_ok 20 is "" condition PodResizePending .reason
 t "comes to the container" until_ok 20 is 12000 quota_of c
 t "the same container runs on" is "$id" of c .containerID
 
+# --- what is in use is not taken away
+cat >"$tmp/full.yaml" <<-'EOP'
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: full}
+	spec:
+	  terminationGracePeriodSeconds: 1
+	  containers:
+	  - name: c
+	    image: busybox
+	    command: [sh, -c, "x=$(head -c 30000000 /dev/zero | tr '\\0' x); echo held; sleep 98765 & wait"]
+	    resources: {requests: {memory: 8Mi}, limits: {memory: 256Mi}}
+EOP
+full() { k get pod full -o "jsonpath=$1"; }
+t "a pod that holds memory" k apply -f "$tmp/full.yaml"
+t "holds it" until_ok 60 has_line '^held$' k logs full
+t "less than it holds" resize full c '{"limits":{"memory":"12Mi"}}'
+t "is an error" until_ok 20 is Error full '{.status.conditions[?(@.type=="PodResizeInProgress")].reason}'
+t_out "that says why" 'memory limit \(12582912\) below current usage' full '{.status.conditions[?(@.type=="PodResizeInProgress")].message}'
+t "it runs on with what it had" is "0 256Mi" full '{.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].resources.limits.memory}'
+t "enough" resize full c '{"limits":{"memory":"200Mi"}}'
+t "comes to it" until_ok 70 is 200Mi full '{.status.containerStatuses[0].resources.limits.memory}'
+t "and the error goes" until_ok 20 is "" full '{.status.conditions[?(@.type=="PodResizeInProgress")].reason}'
+
 t_err "the class of a pod does not change" 'Pod QOS Class may not change as a result of resizing' resize plain c '{"requests":{"cpu":"10m"}}'
 t_err "nothing is taken away" 'resource limits cannot be removed' resize p c '{"limits":{"cpu":null}}'
 t_err "the pod itself is not resized" 'pod updates may not change fields' \
