@@ -101,6 +101,35 @@ static void stateful_update(const struct validate__ctx *c, const struct field_pa
 			"'minReadySeconds' are forbidden");
 }
 
+/* The spec as its pods will have it: with a volume for each claim template, which takes the place of one of the same name. */
+static const struct json *with_claims(struct arena *a, const struct json *spec)
+{
+	struct json *copy, *pod, *volumes;
+
+	if (json_len(json_getc(spec, "volumeClaimTemplates")) == 0 || !json_is(json_getp(spec, "template.spec"), JSON_OBJECT))
+		return spec;
+	copy = json_copy(a, spec);
+	pod = json_getp(copy, "template.spec");
+	volumes = json_new_array(a);
+	JSON_ITEMS (v, json_getc(pod, "volumes")) {
+		bool replaced = false;
+
+		JSON_ITEMS (t, json_getc(spec, "volumeClaimTemplates"))
+			replaced = replaced || str_eq(json_str(json_getp(t, "metadata.name")), json_str(json_getc(v, "name")));
+		if (!replaced)
+			json_push(a, volumes, v);
+	}
+	JSON_ITEMS (t, json_getc(spec, "volumeClaimTemplates")) {
+		struct json *v = json_new_object(a);
+
+		json_setc(a, v, "name", json_new_str(a, json_str(json_getp(t, "metadata.name"))));
+		json_setp(a, v, "persistentVolumeClaim.claimName", json_newc(a, "claim"));
+		json_push(a, volumes, v);
+	}
+	json_setc(a, pod, "volumes", volumes);
+	return copy;
+}
+
 void validate__stateful_set(const struct validate__ctx *c)
 {
 	struct field_path path = field_child(NULL, "spec"), ordinals = field_child(&path, "ordinals"),
@@ -120,7 +149,7 @@ void validate__stateful_set(const struct validate__ctx *c)
 	validate__nonneg(c->errs, &path, spec, "minReadySeconds");
 	validate__nonneg(c->errs, &ordinals, json_getc(spec, "ordinals"), "start");
 	validate__nonneg(c->errs, &path, spec, "revisionHistoryLimit");
-	validate__template_and_selector(c->errs, &path, spec, "statefulset", "StatefulSet");
+	validate__template_and_selector(c->errs, &path, with_claims(c->errs->arena, spec), "statefulset", "StatefulSet");
 	if (c->old)
 		stateful_update(c, &path);
 }
