@@ -37,7 +37,7 @@ static const struct {
 };
 
 /* What is written, in this order. Creates that find the object there are fine. */
-enum job { JOB_NAMESPACE, JOB_CLASSES, JOB_ROLES, JOB_FLOW, JOB_SERVICE, JOB_ENDPOINTS, JOB_SLICE, JOB_NONE };
+enum job { JOB_NAMESPACE, JOB_CLASSES, JOB_STORAGE, JOB_ROLES, JOB_FLOW, JOB_SERVICE, JOB_ENDPOINTS, JOB_SLICE, JOB_NONE };
 
 struct api_bootstrap {
 	struct apiserver *srv;
@@ -206,6 +206,22 @@ static void put_class(struct api_bootstrap *b)
 					classes[b->index].name, classes[b->index].value, classes[b->index].what)));
 }
 
+/* Not the job of a later leader or a later start: what a user deleted or changed stays so. Its mark is that there is a cluster. */
+static bool is_first_start(struct api_bootstrap *b)
+{
+	return !exists(b->srv, "services", "default", "kubernetes");
+}
+
+static void put_storage(struct api_bootstrap *b)
+{
+	put(b, CLIENT_CREATE, "storage.k8s.io", "storageclasses", NULL, NULL,
+			parse(&b->req.arena,
+					"{\"apiVersion\":\"storage.k8s.io/v1\",\"kind\":\"StorageClass\",\"metadata\":{\"name\":\"local-path\","
+					"\"annotations\":{\"storageclass.kubernetes.io/is-default-class\":\"true\"}},"
+					"\"provisioner\":\"kontiki.dev/local-path\",\"reclaimPolicy\":\"Delete\","
+					"\"volumeBindingMode\":\"WaitForFirstConsumer\"}"));
+}
+
 static void put_service(struct api_bootstrap *b)
 {
 	struct arena *a = &b->req.arena;
@@ -290,6 +306,7 @@ static void job_start(struct api_bootstrap *b)
 	static void (*const jobs[])(struct api_bootstrap *) = {
 			[JOB_NAMESPACE] = put_namespace,
 			[JOB_CLASSES] = put_class,
+			[JOB_STORAGE] = put_storage,
 			[JOB_ROLES] = put_roles,
 			[JOB_FLOW] = put_flow,
 			[JOB_SERVICE] = put_service,
@@ -297,6 +314,8 @@ static void job_start(struct api_bootstrap *b)
 			[JOB_SLICE] = put_slice,
 	};
 
+	if (b->job == JOB_STORAGE && !is_first_start(b))
+		b->job++;
 	client_req_init(&b->req, CLIENT_GET, NULL);
 	jobs[b->job](b);
 }

@@ -55,6 +55,8 @@ struct loop;
 	X(STATEFULSETS, "apps", "v1", "statefulsets", apps__stateful_set)                          \
 	X(REVISIONS, "apps", "v1", "controllerrevisions", apps__controller_revision)               \
 	X(CLAIMS, "", "v1", "persistentvolumeclaims", core__persistent_volume_claim)               \
+	X(VOLUMES, "", "v1", "persistentvolumes", core__persistent_volume)                         \
+	X(CLASSES, "storage.k8s.io", "v1", "storageclasses", storage__storage_class)               \
 	X(JOBS, "batch", "v1", "jobs", batch__job)                                                 \
 	X(CRONJOBS, "batch", "v1", "cronjobs", batch__cron_job)                                    \
 	X(ENDPOINTSLICES, "discovery.k8s.io", "v1", "endpointslices", discovery__endpoint_slice)   \
@@ -126,6 +128,8 @@ void plan_delete(struct reconcile *, enum view_id, const struct informer_obj *, 
 void plan_update_sub(struct reconcile *, enum view_id, const char *sub, const void *msg);
 /* Delete everything of a resource in a namespace; not everything is gone when it succeeds. */
 void plan_delete_collection(struct reconcile *, const struct resource *, const char *ns);
+/* A request to a path of the API, "DELETE" and the like, that must succeed. */
+void plan_call(struct reconcile *, const char *method, const char *path);
 /* Go on only if the API shows nothing of the resource in the namespace; else the key comes again. */
 void plan_expect_empty(struct reconcile *, const struct resource *, const char *ns);
 /* Go on only if the API (not the cache) has no object of that name and uid ("": any). */
@@ -155,6 +159,8 @@ void enqueue_name(struct enqueue *, const char *ns, const char *name);
 typedef void controller_map_fn(struct enqueue *, const struct view *, const struct informer_obj *);
 /* The object itself. */
 void map_self(struct enqueue *, const struct view *, const struct informer_obj *);
+/* Nothing: the reconcile looks such objects up, and must wait until they are known. */
+void map_nothing(struct enqueue *, const struct view *, const struct informer_obj *);
 /* garbage.c: an object of a custom resource changed; NULL: all of the kind is known. */
 struct custom_kind;
 void map_custom(struct enqueue *, const struct view *, const struct custom_kind *, const struct informer_obj *);
@@ -179,7 +185,8 @@ extern const struct controller_row controller_deployment, controller_replicaset,
 		controller_endpoints, controller_namespace, controller_garbage, controller_node_lifecycle, controller_node_ipam,
 		controller_serviceaccount, controller_root_ca, controller_podgc, controller_clusterrole_aggregation,
 		controller_resourcequota, controller_csr, controller_crd, controller_job, controller_daemonset, controller_statefulset,
-		controller_claim_protection, controller_cronjob, controller_account_token, controller_token_cleaner, controller_join_token,
+		controller_claim_protection, controller_volume_protection, controller_volume_binder, controller_volume_local,
+		controller_ephemeral_volume, controller_cronjob, controller_account_token, controller_token_cleaner, controller_join_token,
 		controller_bootstrap_signer, controller_admission_policy;
 
 /* crd.c: what a client needs to ask for the objects of a definition; NULL when they are not served. */

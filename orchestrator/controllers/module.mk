@@ -38,5 +38,9 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/statefulset-priv.h \
 	orchestrator/controllers/statefulset.c \
 	orchestrator/controllers/statefulset_status.c \
-	orchestrator/controllers/tokens.c
+	orchestrator/controllers/tokens.c \
+	orchestrator/controllers/volume_binder.c \
+	orchestrator/controllers/volume_ephemeral.c \
+	orchestrator/controllers/volume_local.c \
+	orchestrator/controllers/volume_match.c orchestrator/controllers/volume_match.h
 libcontrollers_a_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)

@@ -6,7 +6,8 @@
 #include "orchestrator/client/client.h"
 #include "orchestrator/controllers/controller.h"
 
-enum plan_op { PLAN_CREATE, PLAN_UPDATE, PLAN_DELETE, PLAN_PATCH, PLAN_DELETE_COLLECTION, PLAN_EXPECT_EMPTY, PLAN_EXPECT_ABSENT, PLAN_EVENT };
+enum plan_op { PLAN_CREATE, PLAN_UPDATE, PLAN_DELETE, PLAN_PATCH, PLAN_DELETE_COLLECTION, PLAN_EXPECT_EMPTY, PLAN_EXPECT_ABSENT, PLAN_EVENT,
+	PLAN_CALL };
 
 struct plan_action {
 	struct list link;   /* in reconcile.actions */
@@ -19,6 +20,7 @@ struct plan_action {
 	const void *msg;
 	const char *key, *uid, *propagation; /* delete */
 	struct str patch;
+	const char *method, *path; /* call */
 	int64_t grace_s;
 	struct client_req req;
 	struct work *work;

@@ -113,6 +113,14 @@ void plan_expect_absent(struct reconcile *r, enum view_id view, const char *ns, 
 	a->uid = uid;
 }
 
+void plan_call(struct reconcile *r, const char *method, const char *path)
+{
+	struct plan_action *a = add(r, PLAN_CALL, VIEW_N, NULL);
+
+	a->method = method;
+	a->path = path;
+}
+
 void plan_delete_of(struct reconcile *r, const struct resource *res, const struct informer_obj *o, const char *propagation)
 {
 	plan_delete(r, VIEW_N, o, -1, propagation);

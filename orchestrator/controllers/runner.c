@@ -24,6 +24,7 @@
 #include "proto/rbac.pb-c.h"
 #include "proto/core.pb-c.h"
 #include "proto/discovery.pb-c.h"
+#include "proto/storage.pb-c.h"
 #include "proto/pb.h"
 #include "proto/resource.h"
 
@@ -84,6 +85,7 @@ static const struct controller_row *const rows[] = {
 	&controller_serviceaccount, &controller_root_ca, &controller_podgc, &controller_clusterrole_aggregation,
 	&controller_resourcequota, &controller_csr, &controller_crd,
 	&controller_job, &controller_daemonset, &controller_statefulset, &controller_claim_protection,
+	&controller_volume_protection, &controller_volume_binder, &controller_volume_local, &controller_ephemeral_volume,
 	&controller_cronjob, &controller_account_token, &controller_token_cleaner, &controller_join_token, &controller_bootstrap_signer,
 	&controller_admission_policy,
 };
@@ -225,6 +227,11 @@ void enqueue_name(struct enqueue *q, const char *ns, const char *name)
 void map_self(struct enqueue *q, const struct view *v, const struct informer_obj *o)
 {
 	enqueue_key(q, o->key);
+}
+
+void map_nothing(struct enqueue *q, const struct view *v, const struct informer_obj *o)
+{
+	(void)q, (void)v, (void)o;
 }
 
 void map_owner(struct enqueue *q, const struct informer_obj *o, const char *kind)
@@ -378,6 +385,9 @@ static void action_done(struct client_req *req)
 	} else if (a->op == PLAN_EVENT) {
 		if (code != ERR_OK && code != ERR_CANCELED)
 			log_debug("controllers", "event dropped: %s", req->err.text);
+	} else if (a->op == PLAN_CALL) {
+		if (w->err.code == ERR_OK)
+			w->err = req->err;
 	} else if (code == ERR_OK) {
 		/* Others' writes name the version or uid that they were made for: doing them twice does no harm. */
 		if (!a->resource)
@@ -397,12 +407,12 @@ static void action_start(struct work *w, struct plan_action *a)
 	static const enum client_verb verbs[] = {
 		[PLAN_CREATE] = CLIENT_CREATE, [PLAN_UPDATE] = CLIENT_UPDATE, [PLAN_DELETE] = CLIENT_DELETE, [PLAN_PATCH] = CLIENT_PATCH,
 		[PLAN_DELETE_COLLECTION] = CLIENT_DELETE_COLLECTION, [PLAN_EXPECT_EMPTY] = CLIENT_LIST, [PLAN_EXPECT_ABSENT] = CLIENT_GET,
-		[PLAN_EVENT] = CLIENT_CREATE,
+		[PLAN_EVENT] = CLIENT_CREATE, [PLAN_CALL] = CLIENT_RAW,
 	};
 	struct controllers *all = w->ctl->all;
 
 	a->work = w;
-	client_req_init(&a->req, verbs[a->op], a->resource ? a->resource
+	client_req_init(&a->req, verbs[a->op], a->resource || a->op == PLAN_CALL ? a->resource
 			: a->op == PLAN_EVENT ? resource_find("", "v1", "events")
 			: resource_find(view_rows[a->view].group, view_rows[a->view].version, view_rows[a->view].plural));
 	a->req.ns = a->ns;
@@ -420,6 +430,10 @@ static void action_start(struct work *w, struct plan_action *a)
 	}
 	if (a->op == PLAN_EXPECT_EMPTY)
 		a->req.limit = 1;
+	a->req.raw_method = a->method;
+	a->req.raw_path = a->path;
+	if (a->op == PLAN_CALL)
+		a->req.accept = CLIENT_JSON; /* whatever comes: nobody reads it */
 	a->req.account = a->account ? a->account : w->ctl->row->account;
 	a->req.done = action_done;
 	list_add_tail(&all->in_flight, &a->flight);

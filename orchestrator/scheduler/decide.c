@@ -15,6 +15,7 @@ struct attempt {
 	const struct snapshot *snap;
 	const struct informer_obj *o;
 	const Core__Pod *pod;
+	const struct pod_volumes *volumes;
 	struct resources req;
 	struct arena *arena;
 };
@@ -256,8 +257,14 @@ static const char *filter_spread(const struct attempt *a, const struct node_info
 	return NULL;
 }
 
+static const char *filter_volumes(const struct attempt *a, const struct node_info *n)
+{
+	return pod_volumes_filter(a->volumes, n);
+}
+
 static filter_fn *const filters[] = {
-	filter_unschedulable, filter_taints, filter_affinity, filter_ports, filter_resources, filter_spread, filter_pod_affinity,
+	filter_unschedulable, filter_taints, filter_affinity, filter_ports, filter_resources, filter_volumes, filter_spread,
+	filter_pod_affinity,
 };
 
 /* --- Scores: 0 (worst) to 100 --------------------------------------------------------------------------------- */
@@ -426,15 +433,30 @@ static const char *explain(struct arena *a, const struct map *reasons, size_t n_
 	return text;
 }
 
-struct decision decide(const struct snapshot *s, const struct informer_obj *o, uint64_t seed, struct arena *arena)
+/* What no node can help is said without counting nodes. */
+static const char *explain_all(struct arena *a, const struct snapshot *s, const char *why)
 {
-	struct attempt a = {.snap = s, .o = o, .pod = o->msg, .req = pod_requests(o->msg), .arena = arena};
+	size_t n = 0;
+
+	MAP_FOR_EACH (e, &s->nodes)
+		n += ((const struct node_info *)e->value)->node != NULL;
+	return arena_printf(a, "0/%zu nodes are available: %s.", n, why);
+}
+
+struct decision decide(const struct snapshot *s, const struct informer_obj *o, const struct pod_volumes *volumes, uint64_t seed,
+		struct arena *arena)
+{
+	struct attempt a = {.snap = s, .o = o, .pod = o->msg, .volumes = volumes, .req = pod_requests(o->msg), .arena = arena};
 	struct decision d = {NULL, NULL, 0};
 	struct map reasons = MAP_INIT;
 	int64_t best = -1;
 	uint64_t best_tie = 0;
 	size_t n_nodes = 0;
 
+	if (volumes->message) {
+		d.message = explain_all(arena, s, volumes->message);
+		return d;
+	}
 	MAP_FOR_EACH (e, &s->nodes) {
 		const struct node_info *n = e->value;
 		const char *why;

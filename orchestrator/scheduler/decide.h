@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "orchestrator/scheduler/snapshot.h"
+#include "orchestrator/scheduler/volumes.h"
 
 struct decision {
 	const struct node_info *node; /* NULL: none fits */
@@ -16,6 +17,6 @@ struct decision {
 };
 
 /* `seed` breaks ties between equally good nodes. Texts are in the arena. */
-struct decision decide(const struct snapshot *, const struct informer_obj *pod, uint64_t seed, struct arena *);
+struct decision decide(const struct snapshot *, const struct informer_obj *pod, const struct pod_volumes *, uint64_t seed, struct arena *);
 
 #endif

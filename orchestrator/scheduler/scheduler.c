@@ -9,6 +9,7 @@
 #include "io/loop.h"
 #include "orchestrator/client/client.h"
 #include "orchestrator/controllers/controller.h"
+#include "orchestrator/controllers/volume_match.h"
 #include "orchestrator/scheduler/decide.h"
 #include "proto/pb.h"
 #include "proto/resource.h"
@@ -47,6 +48,11 @@ struct note {
 	struct client_req req;
 };
 
+struct storage_watch {
+	struct informer_handler base;
+	struct scheduler *s;
+};
+
 struct scheduler {
 	struct loop *loop;
 	struct client *client;
@@ -55,6 +61,7 @@ struct scheduler {
 	struct map pods; /* uid -> struct sched_pod: pods without a node, and those just bound */
 	struct list queue, notes;
 	struct informer_handler on_pods, on_nodes;
+	struct storage_watch on_storage[3]; /* claims, volumes, classes */
 	struct loop_timer turn, retry;
 	unsigned n_binding;
 	bool stopping;
@@ -209,6 +216,39 @@ static void on_synced(struct informer_handler *h)
 static void on_nodes_synced(struct informer_handler *h)
 {
 	wake(container_of(h, struct scheduler, on_nodes));
+}
+
+static const enum view_id storage_views[] = {VIEW_CLAIMS, VIEW_VOLUMES, VIEW_CLASSES};
+
+static bool has_claims(const Core__Pod *pod)
+{
+	for (size_t i = 0; i < pod->spec->n_volumes; i++) {
+		const Core__VolumeSource *v = pod->spec->volumes[i]->volume_source;
+
+		if (v && (v->persistent_volume_claim || v->ephemeral))
+			return true;
+	}
+	return false;
+}
+
+/* Pods without claims do not wait for these. */
+static void on_storage(struct informer_handler *h, const struct informer_obj *old, const struct informer_obj *new)
+{
+	struct scheduler *s = container_of(h, struct storage_watch, base)->s;
+
+	(void)old, (void)new;
+	MAP_FOR_EACH (e, &s->pods) {
+		struct sched_pod *p = e->value;
+		const Core__Pod *pod = p->o->msg;
+
+		if (p->state == POD_UNSCHEDULABLE && pod->spec->n_scheduling_gates == 0 && has_claims(pod))
+			queue_pod(p);
+	}
+}
+
+static void on_storage_synced(struct informer_handler *h)
+{
+	wake(container_of(h, struct storage_watch, base)->s);
 }
 
 /* --- Notes: events and conditions --------------------------------------------------------------------------- */
@@ -366,15 +406,40 @@ static void bind_pod(struct sched_pod *p, const char *node)
 	client_do(s->client, &p->req);
 }
 
+/* Tell the binder and provisioners where the pod will be; it comes again when its claims are bound. */
+static void select_node(struct scheduler *s, const struct pod_volumes *volumes, const char *node)
+{
+	for (size_t i = 0; i < volumes->n; i++) {
+		const struct pod_claim *c = &volumes->claims[i];
+		struct note *n;
+		Core__PersistentVolumeClaim *copy;
+
+		if (c->volume || c->selected)
+			continue;
+		n = note_new(s, CLIENT_UPDATE, "persistentvolumeclaims");
+		copy = pb_copy(&n->req.arena, c->o->msg);
+		pb_map_set(&n->req.arena, copy->metadata, "annotations", ANN_SELECTED_NODE, node);
+		n->req.ns = copy->metadata->namespace_;
+		n->req.name = copy->metadata->name;
+		n->req.msg = &copy->base;
+		client_do(s->client, &n->req);
+	}
+}
+
 static void decide_one(struct sched_pod *p)
 {
 	struct scheduler *s = p->s;
+	struct pod_volumes volumes;
 	struct arena a;
 	struct decision d;
 
 	arena_init(&a);
-	d = decide(&s->snap, p->o, random_u64(), &a);
-	if (d.node != NULL) {
+	volumes = pod_volumes(s->view, p->o, &a);
+	d = decide(&s->snap, p->o, &volumes, random_u64(), &a);
+	if (d.node != NULL && pod_volumes_wait(&volumes)) {
+		p->state = POD_UNSCHEDULABLE;
+		select_node(s, &volumes, d.node->name);
+	} else if (d.node != NULL) {
 		bind_pod(p, d.node->name);
 	} else {
 		p->state = POD_UNSCHEDULABLE;
@@ -390,6 +455,9 @@ static void turn(struct loop_timer *t)
 
 	if (!informer_synced(s->view->inf[VIEW_PODS]) || !informer_synced(s->view->inf[VIEW_NODES]))
 		return;
+	for (size_t i = 0; i < ARRAY_LEN(storage_views); i++)
+		if (!informer_synced(s->view->inf[storage_views[i]]))
+			return;
 	for (int i = 0; i < BATCH && (l = list_pop(&s->queue)) != NULL; i++)
 		decide_one(container_of(l, struct sched_pod, link));
 	wake(s);
@@ -411,6 +479,10 @@ struct scheduler *scheduler_start(struct loop *loop, struct client *client, stru
 	s->on_nodes = (struct informer_handler){.changed = on_node, .synced = on_nodes_synced};
 	informer_add_handler(view->inf[VIEW_PODS], &s->on_pods);
 	informer_add_handler(view->inf[VIEW_NODES], &s->on_nodes);
+	for (size_t i = 0; i < ARRAY_LEN(storage_views); i++) {
+		s->on_storage[i] = (struct storage_watch){{.changed = on_storage, .synced = on_storage_synced}, s};
+		informer_add_handler(view->inf[storage_views[i]], &s->on_storage[i].base);
+	}
 	loop_timer_start(&s->retry, loop, RETRY_MS, on_retry);
 	return s;
 }
@@ -441,6 +513,8 @@ void scheduler_stop(struct scheduler *s, void (*cb)(void *arg), void *arg)
 	s->stopped_arg = arg;
 	list_del(&s->on_pods.link);
 	list_del(&s->on_nodes.link);
+	for (size_t i = 0; i < ARRAY_LEN(storage_views); i++)
+		list_del(&s->on_storage[i].base.link);
 	loop_timer_stop(&s->turn);
 	loop_timer_stop(&s->retry);
 	LIST_FOR_EACH (n, &s->notes, struct note, link)

@@ -15,3 +15,7 @@ UNIT_TESTS += tests/unit/orchestrator/controllers/test_workloads
 tests_unit_orchestrator_controllers_test_workloads_SOURCES = tests/unit/orchestrator/controllers/test_workloads.c $(CONTROLLERS_RIG)
 tests_unit_orchestrator_controllers_test_workloads_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_controllers_test_workloads_LDADD = $(CONTROLLERS_LIBS)
+UNIT_TESTS += tests/unit/orchestrator/controllers/test_volumes
+tests_unit_orchestrator_controllers_test_volumes_SOURCES = tests/unit/orchestrator/controllers/test_volumes.c $(CONTROLLERS_RIG)
+tests_unit_orchestrator_controllers_test_volumes_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_controllers_test_volumes_LDADD = $(CONTROLLERS_LIBS)
