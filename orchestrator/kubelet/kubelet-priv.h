@@ -24,7 +24,7 @@ struct kubelet {
 	struct loop *loop;
 	struct client *client;
 	struct pod_host host;
-	char *pods_dir, *logs_dir, *containerd_dir;
+	char *pods_dir, *logs_dir, *volumes_dir, *containerd_dir;
 	struct containerd *containerd;
 	struct containerd_user containerd_user;
 	struct cri *cri;
@@ -270,6 +270,11 @@ void logs_rotate(struct kubelet *);
 int server_new(struct kubelet *, struct kubelet_server **ret, struct err *e);
 void server_close(struct kubelet_server *, void (*closed)(void *arg), void *arg);
 uint16_t server_port(const struct kubelet_server *);
+
+/* --- server-volumes.c --------------------------------------------------------------------------------------------- */
+
+/* Delete what was taken away, off the loop. */
+void volumes_sweep(struct kubelet *);
 
 /* --- kubelet.c ---------------------------------------------------------------------------------------------------- */
 

@@ -350,6 +350,7 @@ static void destroy(struct kubelet *k)
 	map_fini(&k->services);
 	free(k->pods_dir);
 	free(k->logs_dir);
+	free(k->volumes_dir);
 	free(k->containerd_dir);
 	free(k);
 }
@@ -370,6 +371,7 @@ int kubelet_start(struct kubelet_cfg *cfg, struct kubelet **ret, struct err *e)
 	map_init(&k->service_objects);
 	k->pods_dir = xasprintf("%s/pods", cfg->dir);
 	k->logs_dir = xasprintf("%s/logs", cfg->dir);
+	k->volumes_dir = xasprintf("%s/volumes", cfg->dir);
 	k->containerd_dir = xasprintf("%s/containerd", cfg->dir);
 	fill_host(k);
 	rc = fs_mkdir_all(k->pods_dir, 0711, e);
@@ -400,6 +402,7 @@ int kubelet_start(struct kubelet_cfg *cfg, struct kubelet **ret, struct err *e)
 		kubelet_stop(k, NULL, NULL);
 		return rc;
 	}
+	volumes_sweep(k);
 	loop_timer_start(&k->relist_timer, k->loop, RELIST_MS, on_relist);
 	loop_timer_start(&k->housekeeping_timer, k->loop, HOUSEKEEPING_MS, on_housekeeping);
 	*ret = k;

@@ -9,6 +9,7 @@ libkubelet_a_SOURCES = \
 	orchestrator/kubelet/containerd-images.c \
 	orchestrator/kubelet/containerd-teardown.c \
 	orchestrator/kubelet/cri.c orchestrator/kubelet/cri.def orchestrator/kubelet/cri.h \
+	orchestrator/kubelet/claims.c orchestrator/kubelet/claims.h \
 	orchestrator/kubelet/crilog.c orchestrator/kubelet/crilog.h \
 	orchestrator/kubelet/env.c orchestrator/kubelet/env.h \
 	orchestrator/kubelet/ephemeral.c orchestrator/kubelet/ephemeral.h \
@@ -38,5 +39,6 @@ libkubelet_a_SOURCES = \
 	orchestrator/kubelet/server-logs.c \
 	orchestrator/kubelet/server-stats.c \
 	orchestrator/kubelet/server-stream.c \
+	orchestrator/kubelet/server-volumes.c \
 	orchestrator/kubelet/volumes.c orchestrator/kubelet/volumes.h
 $(libkubelet_a_OBJECTS): | $(PROTO_PB_H)

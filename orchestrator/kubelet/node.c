@@ -248,6 +248,8 @@ static void set_labels(struct arena *a, struct kubelet_node *n, Meta__ObjectMeta
 	pb_map_set(a, m, "labels", "kubernetes.io/arch", architecture());
 	pb_map_set(a, m, "labels", "kubernetes.io/hostname", n->k->host.node_name);
 	pb_map_set(a, m, "labels", "kubernetes.io/os", "linux");
+	/* Where volumes of the provisioner kontiki.dev/local-path are, for people who look at one. */
+	pb_map_set(a, m, "annotations", "kontiki.dev/volumes", n->k->volumes_dir);
 	while (rest.n > 0) {
 		str_cut(rest, ',', &one, &rest);
 		if (str_cut(one, '=', &key, &value))

@@ -81,6 +81,46 @@ static void need_env(struct objset *set, const Core__Container *c)
 	}
 }
 
+const char *objset_claim_name(struct arena *a, const Core__Pod *pod, const Core__Volume *v)
+{
+	const Core__VolumeSource *s = v->volume_source;
+
+	if (s && s->persistent_volume_claim)
+		return nz(s->persistent_volume_claim->claim_name);
+	return s && s->ephemeral ? arena_printf(a, "%s-%s", nz(pod->metadata->name), nz(v->name)) : NULL;
+}
+
+/* Of an ephemeral volume, which has no other claim than its own. */
+static bool is_ephemeral(const Core__Pod *pod, const char *claim)
+{
+	struct arena a;
+	bool found = false;
+
+	arena_init(&a);
+	for (size_t i = 0; i < pod->spec->n_volumes; i++) {
+		const Core__Volume *v = pod->spec->volumes[i];
+
+		found = found || (v->volume_source && v->volume_source->ephemeral &&
+						 strcmp(objset_claim_name(&a, pod, v), claim) == 0);
+	}
+	arena_fini(&a);
+	return found;
+}
+
+int objset_claim_ok(const Core__Pod *pod, const struct obj_ref *r, struct err *e)
+{
+	const Core__PersistentVolumeClaim *c = r->claim;
+	bool owned = false;
+
+	for (size_t i = 0; i < c->metadata->n_owner_references; i++)
+		owned = owned || pb_streq(c->metadata->owner_references[i]->uid, pod->metadata->uid);
+	if (!owned && is_ephemeral(pod, r->name))
+		return err_set(e, ERR_INVALID, "it was not created for the pod (the pod is not its owner)");
+	if (!c->spec || !is_set(c->spec->volume_name) || !c->status || !pb_streq(c->status->phase, "Bound"))
+		return err_set(e, ERR_UNAVAILABLE, "it is not bound to a volume");
+	return 0;
+}
+
 void objset_collect(struct objset *set, const Core__Pod *pod)
 {
 	const Core__PodSpec *spec = pod->spec;
@@ -98,6 +138,8 @@ void objset_collect(struct objset *set, const Core__Pod *pod)
 			need(set, OBJ_SECRET, v->secret->secret_name, 0, true, !PB_OR(v->secret, optional, 0));
 		if (v && v->projected)
 			need_projected(set, v->projected);
+		if (v && (v->persistent_volume_claim || v->ephemeral))
+			need(set, OBJ_CLAIM, objset_claim_name(&set->arena, pod, spec->volumes[i]), 0, true, true);
 	}
 	for (size_t i = 0; i < spec->n_init_containers; i++)
 		need_env(set, spec->init_containers[i]);
@@ -118,7 +160,7 @@ void objset_fini(struct objset *set)
 
 int objset_check(const struct objset *set, bool volumes, const char *ns, struct err *e)
 {
-	static const char *const plurals[] = {"configmap", "secret", "token"};
+	static const char *const plurals[] = {"configmap", "secret", "token", "persistentvolumeclaim"};
 
 	for (size_t i = 0; i < set->n_refs; i++) {
 		const struct obj_ref *r = &set->refs[i];

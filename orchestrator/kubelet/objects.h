@@ -1,5 +1,6 @@
 /*
- * The API objects that one pod needs on its node: config maps, secrets and service-account tokens.
+ * The API objects that one pod needs on its node: config maps, secrets, service-account tokens, and volume claims with
+ * the volumes that they are bound to.
  *
  * objset_collect finds the references in the spec; a fetch (pod-worker.c) fills them in; volumes.c and env.c read them.
  * A set is filled once and then only read; a refresh makes a new one.
@@ -14,7 +15,7 @@
 #include "base/err.h"
 #include "proto/core.pb-c.h"
 
-enum obj_kind { OBJ_CONFIG_MAP, OBJ_SECRET, OBJ_TOKEN };
+enum obj_kind { OBJ_CONFIG_MAP, OBJ_SECRET, OBJ_TOKEN, OBJ_CLAIM };
 
 #define TOKEN_DEFAULT_SECONDS 3600
 
@@ -29,6 +30,8 @@ struct obj_ref {
 	struct err err;      /* ERR_NOT_FOUND and the like */
 	const Core__ConfigMap *config_map;
 	const Core__Secret *secret;
+	const Core__PersistentVolumeClaim *claim;
+	const Core__PersistentVolume *pv; /* what the claim is bound to */
 	const char *token;
 	int64_t token_expires_s, token_made_s;
 };
@@ -42,6 +45,10 @@ struct objset {
 /* Fills refs from the spec; the strings are borrowed from the pod. */
 void objset_collect(struct objset *, const Core__Pod *);
 void objset_fini(struct objset *);
+/* The claim that a volume of the pod means (also an ephemeral volume's own); NULL for volumes of other types. */
+const char *objset_claim_name(struct arena *, const Core__Pod *, const Core__Volume *);
+/* Whether a claim that was fetched can be used by this pod: bound, and an ephemeral volume's own made for it. */
+int objset_claim_ok(const Core__Pod *, const struct obj_ref *, struct err *e);
 /* Found or NULL; a NULL set has nothing. */
 const struct obj_ref *objset_find(const struct objset *, enum obj_kind, const char *name, int64_t seconds);
 /* The first required object of volumes (or of the rest) that is missing; 0 when none is. */

@@ -297,6 +297,13 @@ static Runtime__Mount *add_mount(struct arena *a, Runtime__ContainerConfig *c, c
 	return m;
 }
 
+static bool claim_is_read_only(const Core__Volume *v)
+{
+	const Core__PersistentVolumeClaimVolumeSource *s = v->volume_source ? v->volume_source->persistent_volume_claim : NULL;
+
+	return s && PB_OR(s, read_only, 0);
+}
+
 static int volume_mount(struct arena *a, const struct container_in *in, Runtime__ContainerConfig *c, size_t i, struct err *e)
 {
 	const Core__VolumeMount *vm = in->spec->volume_mounts[i];
@@ -319,7 +326,7 @@ static int volume_mount(struct arena *a, const struct container_in *in, Runtime_
 	}
 	if (inside[0] != '/')
 		inside = arena_printf(a, "/%s", inside);
-	m = add_mount(a, c, inside, outside, PB_OR(vm, read_only, 0));
+	m = add_mount(a, c, inside, outside, PB_OR(vm, read_only, 0) || claim_is_read_only(v));
 	if (strcmp(nz(vm->mount_propagation), "HostToContainer") == 0)
 		m->propagation = RUNTIME__MOUNT_PROPAGATION__PROPAGATION_HOST_TO_CONTAINER;
 	else if (strcmp(nz(vm->mount_propagation), "Bidirectional") == 0)

@@ -1,4 +1,4 @@
-/* Fetching the config maps, secrets and tokens of one pod: all at once, one request each. */
+/* Fetching the config maps, secrets, tokens and claims of one pod: all at once, one request each; a bound claim's volume comes next. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -61,6 +61,54 @@ static void take_token(struct fetch_one *o)
 					     : r->token_made_s + r->seconds;
 }
 
+static void got(struct client_req *req);
+
+/* True when its volume is asked for now. */
+static bool take_claim(struct fetch_one *o)
+{
+	struct obj_ref *r = o->ref;
+	struct arena *a = &o->f->set->arena;
+
+	r->claim = pb_unpack(a, &core__persistent_volume_claim__descriptor, o->req.answer);
+	if (!r->claim || !r->claim->metadata) {
+		err_set(&r->err, ERR_PROTOCOL, "the answer is no claim");
+		return false;
+	}
+	if (objset_claim_ok(o->f->pod->msg, r, &r->err) < 0 || o->f->canceled)
+		return false;
+	client_req_fini(&o->req);
+	client_req_init(&o->req, CLIENT_GET, resource_find("", "v1", "persistentvolumes"));
+	o->req.name = r->claim->spec->volume_name;
+	o->req.done = got;
+	r->done = false;
+	client_do(o->f->k->client, &o->req);
+	return true;
+}
+
+static void take_volume(struct fetch_one *o)
+{
+	struct obj_ref *r = o->ref;
+
+	r->pv = pb_unpack(&o->f->set->arena, &core__persistent_volume__descriptor, o->req.answer);
+	if (!r->pv || !r->pv->metadata || !r->pv->spec || !r->pv->spec->persistent_volume_source)
+		err_set(&r->err, ERR_PROTOCOL, "the answer is no volume");
+	else if (!r->pv->spec->claim_ref || !pb_streq(r->pv->spec->claim_ref->uid, r->claim->metadata->uid))
+		err_set(&r->err, ERR_UNAVAILABLE, "volume \"%s\" is bound to another claim", r->claim->spec->volume_name);
+}
+
+/* What a pod uses stays what it is: a volume that was found is not asked for again. */
+static bool keep_claim(struct obj_ref *r, struct objset *set, const struct objset *old)
+{
+	const struct obj_ref *o = old && r->kind == OBJ_CLAIM ? objset_find(old, OBJ_CLAIM, r->name, 0) : NULL;
+
+	if (!o || !o->pv || o->err.code)
+		return false;
+	r->claim = pb_copy(&set->arena, o->claim);
+	r->pv = pb_copy(&set->arena, o->pv);
+	r->done = true;
+	return true;
+}
+
 static void got(struct client_req *req)
 {
 	struct fetch_one *o = container_of(req, struct fetch_one, req);
@@ -73,6 +121,13 @@ static void got(struct client_req *req)
 		r->config_map = pb_unpack(&f->set->arena, &core__config_map__descriptor, req->answer);
 	else if (!req->err.code && r->kind == OBJ_SECRET)
 		r->secret = pb_unpack(&f->set->arena, &core__secret__descriptor, req->answer);
+	else if (!req->err.code && r->kind == OBJ_CLAIM && !r->claim) {
+		if (take_claim(o))
+			return;
+	} else if (!req->err.code && r->kind == OBJ_CLAIM)
+		take_volume(o);
+	else if (r->claim)
+		err_set(&r->err, ERR_UNAVAILABLE, "volume \"%s\": %s", r->claim->spec->volume_name, req->err.text);
 	else if (!req->err.code)
 		take_token(o);
 	client_req_fini(req);
@@ -121,6 +176,8 @@ static bool keep_token(struct obj_ref *r, struct objset *set, const struct objse
 struct objects_fetch *objects_fetch_start(struct kubelet *k, const Core__Pod *pod, const struct objset *old,
 		void (*done)(void *arg, struct objset *), void *arg)
 {
+	static const char *const plurals[] = {[OBJ_CONFIG_MAP] = "configmaps", [OBJ_SECRET] = "secrets", [OBJ_TOKEN] = "configmaps",
+		[OBJ_CLAIM] = "persistentvolumeclaims"};
 	struct objects_fetch *f = xcalloc(1, sizeof(*f));
 
 	f->k = k;
@@ -139,10 +196,9 @@ struct objects_fetch *objects_fetch_start(struct kubelet *k, const Core__Pod *po
 
 		o->f = f;
 		o->ref = &f->set->refs[i];
-		if (keep_token(o->ref, f->set, old))
+		if (keep_token(o->ref, f->set, old) || keep_claim(o->ref, f->set, old))
 			continue;
-		client_req_init(&o->req, CLIENT_GET,
-				resource_find("", "v1", o->ref->kind == OBJ_SECRET ? "secrets" : "configmaps"));
+		client_req_init(&o->req, CLIENT_GET, resource_find("", "v1", plurals[o->ref->kind]));
 		o->req.ns = ((Core__Pod *)f->pod->msg)->metadata->namespace_;
 		o->req.name = o->ref->name;
 		o->req.done = got;

@@ -271,7 +271,7 @@ static void volumes_failed(struct pod_worker *w, const struct err *e)
 static void setup_volumes(struct pod_worker *w)
 {
 	Core__Pod *pod = worker_pod(w);
-	struct vol_ctx ctx = {.env = worker_env_ctx(w, pod)};
+	struct vol_ctx ctx = {.env = worker_env_ctx(w, pod), .claims = {w->k->host.node_name, w->k->volumes_dir}};
 	struct err e = ERR_INIT;
 	struct arena a;
 	int rc;

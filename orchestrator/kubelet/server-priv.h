@@ -35,5 +35,6 @@ void serve_port_forward(struct route_args *, struct http_request *);
 void serve_run(struct route_args *, struct http_request *);
 void serve_metrics(struct route_args *, struct http_request *);
 void serve_stats(struct route_args *, struct http_request *);
+void serve_volumes(struct route_args *, struct http_request *);
 
 #endif

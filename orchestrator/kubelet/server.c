@@ -32,6 +32,7 @@ static const struct {
 	{"run", 3, serve_run},
 	{"metrics", 0, serve_metrics},
 	{"stats", 1, serve_stats},
+	{"volumes", 1, serve_volumes},
 };
 
 static int hex(char c)

@@ -31,6 +31,8 @@ static const char *plugin(const Core__VolumeSource *v)
 		return "downward-api";
 	if (v->projected)
 		return "projected";
+	if (v->persistent_volume_claim || v->ephemeral)
+		return "local-volume";
 	return NULL;
 }
 
@@ -324,6 +326,21 @@ static int check_host_path(const Core__HostPathVolumeSource *h, struct err *e)
 	return 0;
 }
 
+static int setup_claim(const struct vol_ctx *ctx, const Core__Volume *v, const char *link, struct arena *a, struct err *e)
+{
+	const char *name = objset_claim_name(a, ctx->env.pod, v);
+	const struct obj_ref *r = objset_find(ctx->env.objects, OBJ_CLAIM, name, 0);
+	gid_t gid = fs_group(ctx->env.pod);
+	int rc;
+
+	if (!r || r->err.code)
+		return err_set(e, ERR_NOT_FOUND, "persistentvolumeclaim \"%s\" not found", name);
+	rc = claim_setup(&ctx->claims, r, link, e);
+	if (rc == 0 && gid != (gid_t)-1 && r->pv->spec->persistent_volume_source->local)
+		rc = own_by_group(link, gid, 0775, e);
+	return rc;
+}
+
 static int setup_one(const struct vol_ctx *ctx, const Core__Volume *v, struct arena *a, struct err *e)
 {
 	char *path = volume_path(a, ctx->pod_dir, v);
@@ -333,6 +350,8 @@ static int setup_one(const struct vol_ctx *ctx, const Core__Volume *v, struct ar
 		return err_set(e, ERR_UNIMPLEMENTED, "volume \"%s\" is of a type that is not supported", nz(v->name));
 	if (v->volume_source->host_path)
 		return check_host_path(v->volume_source->host_path, e);
+	if (v->volume_source->persistent_volume_claim || v->volume_source->ephemeral)
+		return setup_claim(ctx, v, path, a, e);
 	rc = fs_mkdir_all(path, 0755, e);
 	if (rc < 0)
 		return rc;

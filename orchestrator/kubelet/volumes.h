@@ -11,11 +11,13 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "orchestrator/kubelet/atomic-writer.h"
+#include "orchestrator/kubelet/claims.h"
 #include "orchestrator/kubelet/env.h"
 
 struct vol_ctx {
 	const char *pod_dir; /* <agent dir>/pods/<uid> */
 	struct env_ctx env;
+	struct claims_ctx claims;
 };
 
 /* Where the volume is on the node; NULL for a type that is not supported. */
