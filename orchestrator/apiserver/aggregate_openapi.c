@@ -14,41 +14,74 @@
 
 struct merge {
 	struct arena *arena;
-	struct str paths, definitions; /* ours, without the braces */
+	struct map paths, definitions; /* ours: name -> struct str, its text */
 	struct buf new_paths, new_definitions;
 	struct map added, added_paths; /* name -> struct str: its text */
 	struct map renamed;            /* of this document: name -> struct str */
 };
 
-/* The text of a member of one of our two objects; {NULL, 0}: none. Our names need no escapes. */
-static struct str member(struct arena *a, struct str object, struct str name)
+static void remember(struct merge *m, struct map *map, struct str name, struct str text)
 {
-	struct str key = arena_sprintf(a, "\"%.*s\":{", STR_FMT(name)), rest;
-	ptrdiff_t at = str_search(object, key);
+	struct str *p = arena_new_of(m->arena, struct str);
+
+	*p = text;
+	map_put(map, name, p);
+}
+
+/* How long the object is that s begins with; 0: it does not end. */
+static size_t object_size(struct str s)
+{
 	size_t depth = 0;
 	bool quoted = false;
 
-	if (at < 0)
-		return STR_NULL;
-	rest = str_skip(object, (size_t)at + key.n - 1);
-	for (size_t i = 0; i < rest.n; i++) {
-		if (quoted && rest.p[i] == '\\')
+	for (size_t i = 0; i < s.n; i++) {
+		if (quoted && s.p[i] == '\\')
 			i++;
-		else if (rest.p[i] == '"')
+		else if (s.p[i] == '"')
 			quoted = !quoted;
-		else if (!quoted && rest.p[i] == '{')
+		else if (!quoted && s.p[i] == '{')
 			depth++;
-		else if (!quoted && rest.p[i] == '}' && --depth == 0)
-			return str_sub(rest, 0, i + 1);
+		else if (!quoted && s.p[i] == '}' && --depth == 0)
+			return i + 1;
 	}
-	return STR_NULL;
+	return 0;
+}
+
+/* The members of one of our two objects. Our names need no escapes, and every value is an object. */
+static void index_members(struct merge *m, struct str object, struct map *map)
+{
+	while (object.n > 1) {
+		ptrdiff_t colon = str_search(object, STR("\":{"));
+		struct str name, value;
+		size_t n;
+
+		if (colon < 1)
+			return;
+		name = str_sub(object, 1, (size_t)colon);
+		value = str_skip(object, (size_t)colon + 2);
+		n = object_size(value);
+		if (n == 0)
+			return;
+		remember(m, map, name, str_sub(value, 0, n));
+		object = str_skip(value, MIN(n + 1, value.n));
+	}
+}
+
+/* What is behind the head of the document: "...,"paths":{ MEMBERS". */
+static struct str paths_of(struct str head)
+{
+	static const struct str key = STR_INIT("\"paths\":{");
+	ptrdiff_t at = str_search(head, key);
+
+	return at < 0 ? STR_NULL : str_skip(head, (size_t)at + key.n);
 }
 
 static struct str taken(struct merge *m, struct str name)
 {
 	const struct str *text = map_get(&m->added, name);
 
-	return text ? *text : member(m->arena, m->definitions, name);
+	text = text ? text : map_get(&m->definitions, name);
+	return text ? *text : STR_NULL;
 }
 
 /* Under what name a definition goes in: its own, if nobody has it or its content is the same. */
@@ -61,14 +94,6 @@ static struct str name_for(struct merge *m, struct str name, struct str text)
 		there = taken(m, as);
 	}
 	return as;
-}
-
-static void remember(struct merge *m, struct map *map, struct str name, struct str text)
-{
-	struct str *p = arena_new_of(m->arena, struct str);
-
-	*p = text;
-	map_put(map, name, p);
 }
 
 static void rename_refs(struct merge *m, struct json *j)
@@ -124,16 +149,17 @@ static bool is_below(struct str path, const struct aggregate_doc *d)
 }
 
 /* A server of several versions says the same for each: that is one document, of all of them. */
-static bool is_of(struct str path, struct str text, const struct aggregate_doc *v, size_t n)
+static bool is_of(struct str path, const bool *same, const struct aggregate_doc *v, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		if (str_eq(v[i].v2, text) && is_below(path, &v[i]))
+		if (same[i] && is_below(path, &v[i]))
 			return true;
 	return false;
 }
 
 static void add_document(struct merge *m, const struct aggregate_doc *d, const struct aggregate_doc *v, size_t n)
 {
+	bool *same = arena_new_array(m->arena, bool, n);
 	struct json *doc;
 	struct err e = ERR_INIT;
 
@@ -142,10 +168,12 @@ static void add_document(struct merge *m, const struct aggregate_doc *d, const s
 				e.code ? e.text : "there is too much of them");
 		return;
 	}
+	for (size_t i = 0; i < n; i++)
+		same[i] = str_eq(v[i].v2, d->v2);
 	map_clear(&m->renamed);
 	add_definitions(m, json_getc(doc, "definitions"));
 	JSON_MEMBERS (p, json_getc(doc, "paths")) {
-		if (!is_of(p->key, d->v2, v, n) || map_get(&m->added_paths, p->key) || member(m->arena, m->paths, p->key).p)
+		if (!is_of(p->key, same, v, n) || map_get(&m->added_paths, p->key) || map_get(&m->paths, p->key))
 			continue;
 		rename_refs(m, p->value);
 		remember(m, &m->added_paths, p->key, STR(""));
@@ -164,6 +192,7 @@ static bool is_first(const struct aggregate_doc *v, size_t at)
 void aggregate_openapi_v2(struct arena *a, struct buf *out, struct str ours, const struct aggregate_doc *v, size_t n)
 {
 	struct merge m = {.arena = a, .new_paths = BUF_INIT, .new_definitions = BUF_INIT};
+	struct str paths, definitions; /* without the braces */
 	ptrdiff_t seam = str_search(ours, STR(SEAM));
 
 	ASSERT(seam > 0 && str_has_suffix(ours, STR("}}")));
@@ -172,21 +201,27 @@ void aggregate_openapi_v2(struct arena *a, struct buf *out, struct str ours, con
 	map_init(&m.added);
 	map_init(&m.added_paths);
 	map_init(&m.renamed);
-	m.paths = str_sub(ours, 0, (size_t)seam);
-	m.definitions = str_sub(ours, (size_t)seam + strlen(SEAM), ours.n - 2);
+	map_init(&m.paths);
+	map_init(&m.definitions);
+	paths = str_sub(ours, 0, (size_t)seam);
+	definitions = str_sub(ours, (size_t)seam + strlen(SEAM), ours.n - 2);
+	index_members(&m, paths_of(paths), &m.paths);
+	index_members(&m, definitions, &m.definitions);
 	for (size_t i = 0; i < n; i++)
 		if (is_first(v, i))
 			add_document(&m, &v[i], v, n);
-	buf_adds(out, m.paths);
+	buf_adds(out, paths);
 	buf_printf(out, "%s", m.new_paths.n > 0 ? "," : "");
 	buf_adds(out, buf_str(&m.new_paths));
 	buf_addc(out, SEAM);
-	buf_adds(out, m.definitions);
+	buf_adds(out, definitions);
 	buf_printf(out, "%s", m.new_definitions.n > 0 ? "," : "");
 	buf_adds(out, buf_str(&m.new_definitions));
 	buf_addc(out, "}}");
 	buf_fini(&m.new_paths);
 	buf_fini(&m.new_definitions);
+	map_fini(&m.paths);
+	map_fini(&m.definitions);
 	map_fini(&m.added);
 	map_fini(&m.added_paths);
 	map_fini(&m.renamed);

@@ -173,7 +173,9 @@ static int fill(struct list_stream *ls, struct err *e)
 		else if (r == 0)
 			r = err_set(e, ERR_INTERNAL, "%zu objects of a revision are gone", ls->left);
 		arena_fini(&a);
-		if (r <= 0 || storage_unwrap_as(&a, ls->req->res, kv.key, kv.value, NULL, &raw, e) < 0 || !api_selection_matches(&ls->sel, raw))
+		if (r > 0 && storage_unwrap_as(&a, ls->req->res, kv.key, kv.value, NULL, &raw, e) < 0)
+			r = -1;
+		if (r <= 0 || !api_selection_matches(&ls->sel, raw))
 			continue;
 		if (list_form_add(&ls->form, &a, raw, (uint64_t)kv.mod_revision, &ls->out, e) < 0)
 			r = -1;

@@ -344,6 +344,8 @@ static void test_openapi(void **state)
 			parse("{'swagger':'2.0','paths':{'/api/v1/':{'get':{}},'/apis/g/v1/mine':{'x':1},'/apis/g/v1/a':{'$ref':'#/definitions/B_v2'},"
 			      "'/apis/g/v2/b':{'$ref':'#/definitions/A'}},'definitions':{'A':{'a':'}{'},'B':{'b':1},'B_v2':{'b':{'$ref':'#/definitions/C'}},"
 			      "'C':{'c':{'$ref':'#/definitions/B_v2'}}}}")));
+	/* A definition is no member of another one. */
+	assert_non_null(json_getp(merge("{'paths':{},'definitions':{'A':{'x':{'y':1}}}}", "{'paths':{},'definitions':{'x':{}}}"), "definitions.x"));
 	assert_true(json_equal(merge(ours, "nonsense"), parse(ours)));
 	assert_true(json_equal(merge(ours, "[]"), parse(ours)));
 }
