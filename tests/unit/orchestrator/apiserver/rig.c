@@ -223,6 +223,21 @@ struct str rig_raw(const char *method, const char *path, struct str body, int wa
 	return text;
 }
 
+bool rig_breaks_off(const char *path)
+{
+	struct waiting *w = arena_new_of(&rig_arena, struct waiting);
+	bool broken;
+
+	w->call.method = "GET";
+	w->call.path = path;
+	w->call.done = call_done;
+	http_call_start(client, &w->call);
+	rig_until(&w->done);
+	broken = w->call.status == 200 && w->err.code;
+	http_call_fini(&w->call);
+	return broken;
+}
+
 struct str rig_warnings(void)
 {
 	return warnings;

@@ -48,6 +48,9 @@ void rig_compact(void);
 /* The same with any bytes; {NULL, 0}: no body. */
 struct str rig_raw(const char *method, const char *path, struct str body, int want);
 
+/* The answer to a GET begins, and does not come to its end. */
+bool rig_breaks_off(const char *path);
+
 /* A watch whose events are collected. */
 struct rig_watch;
 struct rig_watch *rig_watch(const char *path);

@@ -231,6 +231,7 @@ static void test_many_secrets(void **state)
 {
 	size_t n = 120000;
 	char *word = arena_alloc(&rig_arena, n + 1);
+	struct err e = ERR_INIT;
 	struct rig_watch *w;
 	struct json *o;
 
@@ -246,6 +247,16 @@ static void test_many_secrets(void **state)
 	w = rig_watch(SECRET "?watch=1&timeoutSeconds=1");
 	assert_int_equal(json_strp(json_getc(rig_event(w, 9), "object"), "data.word").n, n / 3 * 4);
 	assert_int_equal(rig_watch_end(w), 10);
+	/* One whose key is gone is not left out: a list without it would be taken for all there are. */
+	write_file(encryption, CONFIG(AES("k3", KEY1) AES("k2", KEY2) AES("k1", KEY1)));
+	assert_int_equal(apiserver_reload(rig_server, &e), 0);
+	rig_call("POST", SECRET, "{\"metadata\":{\"name\":\"more\"}}", 201);
+	write_file(encryption, CONFIG(AES("k2", KEY2) AES("k1", KEY1)));
+	assert_int_equal(apiserver_reload(rig_server, &e), 0);
+	assert_true(rig_breaks_off(SECRET));
+	write_file(encryption, CONFIG(AES("k2", KEY2) AES("k1", KEY1) AES("k3", KEY1)));
+	assert_int_equal(apiserver_reload(rig_server, &e), 0);
+	assert_false(rig_breaks_off(SECRET));
 	rig_call("DELETE", SECRET, NULL, 200);
 }
 
