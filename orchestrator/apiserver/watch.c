@@ -316,11 +316,17 @@ static bool selected(struct api_watch *aw, struct arena *a, struct str key, stru
 	       api_selection_matches(&aw->sel, *ret_raw);
 }
 
+/* What cannot be read is not left out: who watches would take it for deleted, or never hear of it. The watch ends with an error. */
+static bool is_unread(const struct err *e)
+{
+	return e->code && e->code != ERR_PENDING;
+}
+
 static int one_event(struct api_watch *aw, const struct watch_event *ev, struct err *e)
 {
 	struct str now = STR_NULL, before = STR_NULL;
 	bool is = false, was = false;
-	struct err unread = ERR_INIT; /* what cannot be read is not selected */
+	struct err unread = ERR_INIT;
 	struct arena a;
 	int r = 0;
 
@@ -336,6 +342,8 @@ static int one_event(struct api_watch *aw, const struct watch_event *ev, struct 
 		was = is;
 	if (convert_wants(aw->req->conv))
 		r = err_set(e, ERR_PENDING, "an object is to be converted first");
+	else if (is_unread(&unread))
+		r = err_set(e, unread.code, "%s", unread.text);
 	else if (is)
 		r = emit(aw, ev, was ? "MODIFIED" : "ADDED", now, e);
 	else if (was && before.p)
@@ -507,8 +515,13 @@ static int initial_slice(struct api_watch *aw, struct err *e)
 	view_iter_init(&it, v, buf_str(&aw->next), aw->w.end, aw->sent_rv, 0);
 	while (!full && (r = view_iter_next(&it, &kv, e)) > 0 && !req->canceled) {
 		arena_fini(&a);
+		err_clear(e);
 		/* Once something is to be converted first, this slice is told when it is; what else it will need is collected. */
 		if (!selected(aw, &a, kv.key, kv.value, &raw, e) || convert_wants(req->conv)) {
+			if (is_unread(e)) {
+				r = -(int)e->code;
+				break;
+			}
 			wanted += convert_wants(req->conv) ? kv.value.n : 0;
 			full = wanted >= SLICE;
 			continue;

@@ -233,6 +233,7 @@ static void test_many_secrets(void **state)
 	char *word = arena_alloc(&rig_arena, n + 1);
 	struct err e = ERR_INIT;
 	struct rig_watch *w;
+	const char *before;
 	struct json *o;
 
 	(void)state;
@@ -250,10 +251,18 @@ static void test_many_secrets(void **state)
 	/* One whose key is gone is not left out: a list without it would be taken for all there are. */
 	write_file(encryption, CONFIG(AES("k3", KEY1) AES("k2", KEY2) AES("k1", KEY1)));
 	assert_int_equal(apiserver_reload(rig_server, &e), 0);
+	before = json_cstr(json_getp(rig_call("GET", SECRET "?limit=1", NULL, 200), "metadata.resourceVersion"));
 	rig_call("POST", SECRET, "{\"metadata\":{\"name\":\"more\"}}", 201);
 	write_file(encryption, CONFIG(AES("k2", KEY2) AES("k1", KEY1)));
 	assert_int_equal(apiserver_reload(rig_server, &e), 0);
 	assert_true(rig_breaks_off(SECRET));
+	/* Nor does a watch go on without it. */
+	w = rig_watch(arena_printf(&rig_arena, SECRET "?watch=1&timeoutSeconds=2&resourceVersion=%s", before));
+	assert_string_equal(json_cstr(json_getc(rig_event(w, 0), "type")), "ERROR");
+	assert_int_equal(rig_watch_end(w), 1);
+	w = rig_watch(SECRET "?watch=1&timeoutSeconds=2&fieldSelector=metadata.name%3Dmore");
+	assert_string_equal(json_cstr(json_getc(rig_event(w, 0), "type")), "ERROR");
+	assert_int_equal(rig_watch_end(w), 1);
 	write_file(encryption, CONFIG(AES("k2", KEY2) AES("k1", KEY1) AES("k3", KEY1)));
 	assert_int_equal(apiserver_reload(rig_server, &e), 0);
 	assert_false(rig_breaks_off(SECRET));
