@@ -4,20 +4,37 @@
  */
 #include <string.h>
 
+#include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/apiserver/admission.h"
+#include "orchestrator/apiserver/admit_match.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/decode.h"
 #include "orchestrator/apiserver/policies.h"
+#include "orchestrator/apiserver/webhook_state.h"
 #include "orchestrator/apiserver/webhooks.h"
 #include "proto/json.h"
 #include "proto/resource.h"
 #include "proto/schema.h"
 
+/* A webhook or policy that cannot be read might forbid it. Those themselves can be changed. */
+static enum step_result all_known(struct api_request *req)
+{
+	const char *unread = admit_exempt(req) ? NULL : webhooks_index_of(req)->unread;
+
+	if (!unread)
+		return STEP_NEXT;
+	log_warn("apiserver", "admission of %.*s %.*s: cannot be read: %s", STR_FMT(req->method), STR_FMT(req->target), unread);
+	return api_fail(req, ERR_UNAVAILABLE, "not yet ready to handle request: admission cannot read %s", unread);
+}
+
 enum step_result admission_mutate(struct api_request *req, enum admission_op op, struct json **ret_view)
 {
-	enum step_result r;
+	enum step_result r = all_known(req);
 
+	*ret_view = NULL;
+	if (r != STEP_NEXT)
+		return r;
 	do {
 		r = policies_mutate(req, op, ret_view);
 		if (r != STEP_NEXT || *ret_view)
@@ -31,8 +48,10 @@ enum step_result admission_mutate(struct api_request *req, enum admission_op op,
 
 enum step_result admission_validate(struct api_request *req, enum admission_op op)
 {
-	enum step_result r = policies_validate(req, op);
+	enum step_result r = all_known(req);
 
+	if (r == STEP_NEXT)
+		r = policies_validate(req, op);
 	return r == STEP_NEXT ? webhooks_validate(req, op) : r;
 }
 

@@ -119,11 +119,12 @@ static void load_source(struct building *b, struct source *s, size_t i, struct s
 		if (storage_unwrap_key(a, kv.key, kv.value, &raw) && api_dom_of(a, s->res, arena_str(a, raw), &doc, &e) == 0)
 			sources[i].add(b, sources[i].kind, doc);
 		else
-			log_warn("apiserver", "%.*s cannot be read: it is not asked about requests", STR_FMT(kv.key));
+			b->ix->unread = arena_printf(a, "%.*s", STR_FMT(kv.key));
+		err_clear(&e);
 	}
 	view_iter_fini(&it);
 	if (e.code)
-		log_warn("apiserver", "%s cannot be read: %s", sources[i].plural, e.text);
+		b->ix->unread = arena_printf(a, "%s: %s", sources[i].plural, e.text);
 }
 
 struct webhook_index *webhook_state_index(struct webhook_state *st)
@@ -132,13 +133,14 @@ struct webhook_index *webhook_state_index(struct webhook_state *st)
 	struct store_view *v;
 	struct err e = ERR_INIT;
 
-	if (st->index)
+	if (st->index && !st->index->unread)
 		return st->index;
+	forget(st);
 	st->index = xcalloc(1, sizeof(*st->index));
 	st->index->refs = 1;
 	arena_init(&st->index->arena);
 	if (store_view_open(st->store, &v, &e) < 0) {
-		log_warn("apiserver", "webhook configurations cannot be read: %s", e.text);
+		st->index->unread = arena_printf(&st->index->arena, "the store: %s", e.text);
 		return st->index;
 	}
 	b.ix = st->index;

@@ -23,6 +23,8 @@ struct webhook_index {
 	/* By name; those without a binding are left out. */
 	struct policy *policies[WEBHOOK_N_KINDS];
 	size_t n_policies[WEBHOOK_N_KINDS];
+	/* What could not be read, and may forbid anything; NULL: all is known. Looked for again each time. */
+	const char *unread;
 };
 
 /* On the hub's loop, or before it runs. */

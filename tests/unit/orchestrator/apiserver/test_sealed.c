@@ -269,6 +269,38 @@ static void test_many_secrets(void **state)
 	rig_call("DELETE", SECRET, NULL, 200);
 }
 
+#define HOOKS "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
+#define SEALED_HOOKS(keys)                                                                                             \
+	"apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n"                          \
+	"- resources: [validatingwebhookconfigurations.admissionregistration.k8s.io]\n  providers:\n" keys
+
+/* A webhook that cannot be read is one that cannot be asked: nothing goes past it. */
+static void test_sealed_hook(void **state)
+{
+	static const char hook[] = "{\"metadata\":{\"name\":\"h\"},\"webhooks\":[{\"name\":\"h.e.com\",\"sideEffects\":\"None\","
+				   "\"admissionReviewVersions\":[\"v1\"],\"clientConfig\":{\"url\":\"https://127.0.0.1:1/\"},\"rules\":[]}]}";
+	struct err e = ERR_INIT;
+
+	(void)state;
+	write_file(encryption, SEALED_HOOKS(AES("k3", KEY1)));
+	assert_int_equal(apiserver_reload(rig_server, &e), 0);
+	rig_call("POST", HOOKS, hook, 201);
+	rig_call("POST", "/api/v1/namespaces", "{\"metadata\":{\"name\":\"before\"}}", 201);
+	write_file(encryption, SEALED_HOOKS(AES("k2", KEY2)));
+	assert_int_equal(apiserver_reload(rig_server, &e), 0);
+	rig_call("PUT", HOOKS "/h", hook, 500);
+	rig_call("POST", HOOKS, "{\"metadata\":{\"name\":\"other\"}}", 201);
+	rig_call("POST", "/api/v1/namespaces", "{\"metadata\":{\"name\":\"n\"}}", 503);
+	rig_call("DELETE", "/api/v1/namespaces/before", NULL, 503);
+	write_file(encryption, SEALED_HOOKS(AES("k2", KEY2) AES("k3", KEY1)));
+	assert_int_equal(apiserver_reload(rig_server, &e), 0);
+	rig_call("POST", "/api/v1/namespaces", "{\"metadata\":{\"name\":\"n\"}}", 201);
+	rig_call("DELETE", HOOKS "/h", NULL, 200);
+	rig_call("DELETE", HOOKS "/other", NULL, 200);
+	write_file(encryption, CONFIG(AES("k2", KEY2) AES("k1", KEY1)));
+	assert_int_equal(apiserver_reload(rig_server, &e), 0);
+}
+
 static struct json *audited(const char *verb, const char *name, const char *stage)
 {
 	char line[65536];
@@ -319,6 +351,7 @@ int main(void)
 			cmocka_unit_test(test_policy),
 			cmocka_unit_test_setup_teardown(test_secrets, start, stop),
 			cmocka_unit_test_setup_teardown(test_many_secrets, start, stop),
+			cmocka_unit_test_setup_teardown(test_sealed_hook, start, stop),
 			cmocka_unit_test_setup_teardown(test_audit, start, stop),
 	};
 
