@@ -238,6 +238,23 @@ bool rig_breaks_off(const char *path)
 	return broken;
 }
 
+void rig_leave(const char *path, const int *when)
+{
+	struct waiting *w = arena_new_of(&rig_arena, struct waiting);
+
+	w->call.method = "GET";
+	w->call.path = path;
+	w->call.headers = headers;
+	w->call.n_headers = n_headers;
+	w->call.done = call_done;
+	http_call_start(client, &w->call);
+	rig_until(when);
+	http_call_cancel(&w->call);
+	rig_until(&w->done);
+	http_call_fini(&w->call);
+	n_headers = 0;
+}
+
 struct str rig_warnings(void)
 {
 	return warnings;

@@ -51,6 +51,9 @@ struct str rig_raw(const char *method, const char *path, struct str body, int wa
 /* The answer to a GET begins, and does not come to its end. */
 bool rig_breaks_off(const char *path);
 
+/* Go away from a GET, with its headers, once *when is not 0. */
+void rig_leave(const char *path, const int *when);
+
 /* A watch whose events are collected. */
 struct rig_watch;
 struct rig_watch *rig_watch(const char *path);

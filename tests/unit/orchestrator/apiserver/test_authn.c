@@ -159,10 +159,20 @@ static const struct {
 	{"for-others", REVIEW "{\"authenticated\":true,\"audiences\":[\"others\"],\"user\":{\"username\":\"wanda\"}}}"},
 	{"nameless", REVIEW "{\"authenticated\":true,\"user\":{}}}"},
 	{"old", "{\"apiVersion\":\"authentication.k8s.io/v1beta1\",\"kind\":\"TokenReview\",\"status\":{\"authenticated\":true,\"user\":{\"username\":\"x\"}}}"},
+	{"slow", REVIEW "{\"authenticated\":true,\"user\":{\"username\":\"sloth\"}}}"},
 	{"bad", REVIEW "{\"authenticated\":false}}"},
 	{"broken", "{\"status\":"},
 	{"down", NULL},
 };
+
+/* The first question about the token "slow" is not answered. */
+static int slow_asked, slow_left;
+
+static void on_left(struct http_request *r)
+{
+	slow_left = 1;
+	http_respond_abort(r);
+}
 
 static void on_review(struct http_request *r, int status, struct str body)
 {
@@ -179,6 +189,11 @@ static void on_review(struct http_request *r, int status, struct str body)
 	assert_true(json_eqc(json_getc(doc, "kind"), "TokenReview") && json_eqc(json_getc(doc, "apiVersion"), "authentication.k8s.io/v1"));
 	assert_true(str_eqc(http_request_header(r, "authorization"), "Bearer let-me-ask"));
 	token = json_strp(doc, "spec.token");
+	if (str_eqc(token, "slow") && !slow_asked) {
+		slow_asked = 1;
+		r->on_cancel = on_left;
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(reviews); i++)
 		if (str_eqc(token, reviews[i].token) && reviews[i].answer) {
 			http_respond(r, 200, &type, 1, str_from(reviews[i].answer));
@@ -461,6 +476,12 @@ static void test_hook(void **state)
 	usleep(150000);
 	with_token("down", 401);
 	assert_int_equal(n_reviews, before + 2);
+	/* Who goes away while it is asked leaves no answer to others. */
+	rig_header("Authorization", "Bearer slow");
+	rig_leave("/version", &slow_asked);
+	rig_until(&slow_left);
+	with_token("slow", 201);
+	before = n_reviews - 2;
 	/* What we know ourselves is not asked. */
 	bearer(first, arena_printf(&rig_arena, "{\"iss\":\"%s\",\"aud\":\"kontiki\",\"sub\":\"ann\"}", url));
 	rig_call("POST", WHO, "{}", 201);
