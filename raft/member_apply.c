@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/util.h"
 #include "proto/raft.pb-c.h"
 #include "raft/bytes.h"
@@ -181,7 +182,10 @@ bool member__settle(struct member *m)
 	struct err e = ERR_INIT;
 
 	m->settle_at = UINT64_MAX;
-	if (store_settle(m->store, &e) == 0)
+	/* Also when somebody else on this thread had it committed, and that failed: nothing may be read as if it were there. */
+	if (store_settle(m->store, &e) == 0 && store_applied(m->store).index != m->applied && !MUTANT(undone_unseen))
+		err_set(&e, ERR_IO, "the store fell back to entry %" PRIu64, store_applied(m->store).index);
+	if (e.code == ERR_OK)
 		return true;
 	follow_store(m);
 	err_prefix(&e, "cannot commit what was applied after log entry %" PRIu64, m->applied);
@@ -479,7 +483,7 @@ static void raise_alarm(struct member *m)
 	Raftpb__Command cmd = RAFTPB__COMMAND__INIT;
 	Etcdserverpb__AlarmRequest alarm = ETCDSERVERPB__ALARM_REQUEST__INIT;
 
-	if (!store_over_quota(m->store) || store_stats(m->store, &stats, &e) != 0 || stats.alarm_nospace)
+	if (!store_over_quota(m->store) || !member__settle(m) || store_stats(m->store, &stats, &e) != 0 || stats.alarm_nospace)
 		return;
 	alarm.action = ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
 	alarm.alarm = ETCDSERVERPB__ALARM_TYPE__NOSPACE;
@@ -528,6 +532,8 @@ void member__upkeep(struct member *m, uint64_t now)
 		compact_history(m, now);
 		compact_revisions(m, now);
 		raise_alarm(m);
+		if (!member__runs(m))
+			return;
 		if (store_leases_next(m->store) != UINT64_MAX)
 			member__arm_by(m, MAX(store_leases_next(m->store), m->lease_retry_at));
 	}

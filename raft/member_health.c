@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mutant.h"
 #include "base/util.h"
 #include "proto/raft.pb-c.h"
 #include "raft/member-priv.h"
@@ -126,6 +127,9 @@ void member__health_tick(struct member *m, uint64_t now)
 	}
 	m->health_at = now + HEALTH_MS;
 	member__arm_by(m, m->health_at);
+	/* The figures are read from the store. When it cannot commit, this member has halted, and says so. */
+	if (member__runs(m) && !MUTANT(undone_unseen))
+		(void)member__settle(m);
 	refresh(m, now);
 	tell(m);
 	/* Sizes and lags in the status, at least. */

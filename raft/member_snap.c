@@ -75,7 +75,7 @@ void member__snap_wanted(struct member *m, uint64_t to)
 	struct snap_send *s;
 
 	/* The core asks at every refused heartbeat; one transfer a member at a time. */
-	if (!p || p->snap || now < p->snap_retry_at || m->applied == 0)
+	if (!p || p->snap || now < p->snap_retry_at || m->applied == 0 || !member__settle(m))
 		return;
 	s = xcalloc(1, sizeof(*s));
 	if (store_snapshot_open(m->store, &s->snapshot, &e) != 0) {

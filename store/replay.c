@@ -132,7 +132,7 @@ void hub__replay(struct watch_hub *h)
 	struct slice s = {0};
 	struct err e = ERR_INIT;
 	struct store_view *v;
-	int64_t from;
+	int64_t from = 0;
 	int rc;
 
 	if (lowest(h) == INT64_MAX)
@@ -159,6 +159,7 @@ void hub__replay(struct watch_hub *h)
 	}
 	hub__matches_clear(h);
 	watch_batch_unref(s.batch);
+	/* The hub may have heard of what was sealed, could not be committed, and comes again: there is nothing to read yet. */
 	if (lowest(h) != INT64_MAX)
-		hub__kick(h, 0);
+		hub__kick(h, from > s.upto ? RETRY_MS : 0);
 }

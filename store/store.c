@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "store/auth.h"
@@ -431,6 +432,14 @@ static int commit_err(struct store *s, int rc, struct err *e)
 	return store__mdb_err(e, rc, "commit");
 }
 
+static int commit_txn(MDB_txn *txn)
+{
+	if (!fault_value(FAULT_store_full))
+		return mdb_txn_commit(txn);
+	mdb_txn_abort(txn);
+	return ENOSPC;
+}
+
 int store_commit(struct store *s, struct err *e)
 {
 	struct store_view *w = &s->writer;
@@ -452,7 +461,7 @@ int store_commit(struct store *s, struct err *e)
 	}
 	mdb_cursor_close(s->log_cursor);
 	began = clock_mono_ns();
-	rc = mdb_txn_commit(w->txn);
+	rc = commit_txn(w->txn);
 	histogram_add(&s->commits, (double)(clock_mono_ns() - began) / 1e9);
 	if (rc != 0) {
 		rc = commit_err(s, rc, e);

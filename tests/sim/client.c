@@ -566,9 +566,11 @@ static void read_view(struct client *c)
 	struct store_view *view;
 	struct err e = ERR_INIT;
 
-	ASSERT(store_view_open(c->node->store, &view, NULL) == 0);
-	view_range_request(view, buf_str(&c->request), &answer, &e);
-	store_view_close(view);
+	node_view_wanted(c->node);
+	if (store_view_open(c->node->store, &view, &e) == 0) {
+		view_range_request(view, buf_str(&c->request), &answer, &e);
+		store_view_close(view);
+	}
 	settle(c, &e, buf_str(&answer));
 	buf_fini(&answer);
 }

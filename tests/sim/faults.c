@@ -268,6 +268,7 @@ static void ev_disk_well(struct event *e)
 
 	n->fsync_us = 500;
 	n->disk.fault = SIMDISK_FINE;
+	n->store_full = false;
 	sim_trace(n->w, "disk of %s is well again", n->name);
 }
 
@@ -303,6 +304,18 @@ static void broken_disk(struct world *w)
 		n->disk.fault = SIMDISK_FULL;
 	n->forgets = n->forgets || n->disk.fault == SIMDISK_SYNC;
 	sim_trace(w, "disk fault %s kind=%d", n->name, (int)n->disk.fault);
+	well_later(n, rng_between(&w->rng, 5, 3000) * MS);
+}
+
+/* The log has its segments, but the store's file does not grow: what lingered is undone, and applied again when there is room. */
+static void full_store(struct world *w)
+{
+	struct node *n = fault_pick(w);
+
+	if (!n || n->paused_until > w->now)
+		return;
+	n->store_full = true;
+	sim_trace(w, "no room for the store of %s", n->name);
 	well_later(n, rng_between(&w->rng, 5, 3000) * MS);
 }
 
@@ -479,7 +492,7 @@ static const struct {
 } faults[] = {
 	{20, crash_one}, {2, crash_all}, {10, pause_one}, {12, partition}, {22, fault_heal}, {10, fault_weather},
 	{12, member},	 {1, fault_rot},	 {3, slow_disk},  {8, broken_disk},  {1, wall_clock},
-	{5, defrag},
+	{5, defrag},	 {3, full_store},
 };
 
 void fault_draw(struct world *w)

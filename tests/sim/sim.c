@@ -14,9 +14,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mutant.h"
 #include "base/util.h"
@@ -179,6 +181,21 @@ static void list_mutants(void)
 }
 #endif
 
+volatile int64_t *sim_faults;
+
+static void open_faults(void)
+{
+	int fd = memfd_create("faults", MFD_CLOEXEC);
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	sim_faults = fd < 0 ? NULL : fault_table_open(path);
+	ASSERT(sim_faults != NULL);
+	setenv("KONTIKI_FAULTS", path, 1);
+	fault_init();
+	close(fd);
+}
+
 static int usage(void)
 {
 	fprintf(stderr, "usage: sim [--scenario NAME] [--seeds N|A-B] [--start S] [--seconds T] [--keep-going] | --seed X [--trace]\n"
@@ -250,6 +267,7 @@ int main(int argc, char **argv)
 			return usage();
 		}
 	}
+	open_faults();
 	program = argv[0];
 	current_scenario = cfg.scenario->name;
 	setvbuf(stdout, NULL, _IOLBF, 0);

@@ -181,7 +181,8 @@ static bool lags(const struct watching *x)
 
 bool watchers_lag(const struct node *n)
 {
-	if (watch_hub_revision(n->hub) < store_revision(n->store))
+	/* A hub hears of what lingers with its commit only. */
+	if (watch_hub_revision(n->hub) < store_revision(n->store) && !store_is_sealed(n->store))
 		return true;
 	for (size_t i = 0; i < ARRAY_LEN(n->w->watchings); i++) {
 		const struct watching *x = &n->w->watchings[i];

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/util.h"
 #include "store/view.h"
 
@@ -69,8 +70,10 @@ static void run_event(struct world *w, struct event *e)
 		return;
 	}
 	w->n_events++;
+	sim_faults[FAULT_store_full] = n && n->store_full;
 	if (!n || e->epoch == n->epoch)
 		e->fn(e);
+	sim_faults[FAULT_store_full] = false;
 	list_del(&e->link);
 	free(e->bytes);
 	free(e);
@@ -246,6 +249,7 @@ static void all_well(struct world *w)
 		w->awake_at = MAX(w->awake_at, w->nodes[i].paused_until);
 		w->nodes[i].paused_until = 0;
 		w->nodes[i].disk.fault = SIMDISK_FINE;
+		w->nodes[i].store_full = false;
 	}
 	fault_restart(w, true);
 	writes_end(w);

@@ -72,6 +72,7 @@ struct node {
 	uint64_t paused_until;
 	bool rotten;          /* one of its files has been damaged, and it has not got over that yet */
 	bool rejoins;         /* its vote or identity was damaged: it asks to be let in again under a new id */
+	bool store_full;      /* commits of its store fail */
 	bool forgets;         /* a sync has failed: it may have lost what it acknowledged, for good or for a while */
 	struct event *retry;  /* its disk failed: tried again then */
 	bool admitted;        /* a committed configuration had it */
@@ -216,6 +217,8 @@ void node_wipe(struct node *);
 /* The whole directory of its store is gone. Only when it is down. */
 void node_lose_store(struct node *);
 void node_flush_soon(struct node *);
+/* A view of its store is about to be opened, as if by another thread: the member commits what lingers, if it can. */
+void node_view_wanted(struct node *);
 void node_hub_soon(struct node *);
 bool node_serves(const struct node *);
 void node_check(struct node *);
@@ -231,6 +234,9 @@ void fault_restart(struct world *, bool all);
 void fault_crash(struct node *, bool power);
 void fault_pause(struct node *, uint64_t us);
 /* Nobody hears it and it hears nobody. */
+/* What a test of processes would ask for with KONTIKI_FAULTS (base/fault.h). */
+extern volatile int64_t *sim_faults;
+
 void fault_isolate(struct world *, int node);
 void fault_admin(struct node *through, int op, uint64_t target);
 void fault_add(struct node *through, struct node *what);
