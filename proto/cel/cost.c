@@ -323,12 +323,42 @@ static struct cel__call_estimate compare(struct cel_cost x, struct cel_cost y)
 	return only(cel__scaled((struct cel_cost){most > 0 ? 1 : 0, most}, STRING_FACTOR));
 }
 
-/* cel-go's rules: functions that look at more than a fixed part of their arguments. Operands count from 0, targets among them. */
+/* How long the texts of values are that have no size of their own. */
+static bool text_size(const struct cel__overload *o, struct cel_cost *ret)
+{
+	static const struct {
+		const char *id;
+		struct cel_cost size;
+	} rows[] = {
+		{"bool_to_string", {4, 5}},
+		{"double_to_string", {1, 24}},    /* -1.2345678901234567e-308 */
+		{"duration_to_string", {2, 22}},  /* -9223372036.854775808s */
+		{"int64_to_string", {1, 20}},     /* -9223372036854775808 */
+		{"timestamp_to_string", {20, 35}}, /* 0001-01-01T00:00:00.000000001+01:00 */
+		{"uint64_to_string", {1, 20}},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (strcmp(o->id, rows[i].id) != 0)
+			continue;
+		*ret = rows[i].size;
+		return true;
+	}
+	return false;
+}
+
+/* cel-go's rules, and the lengths of texts: functions that look at more than a fixed part of their arguments. Operands count from 0, targets among them. */
 static struct cel__call_estimate by_overload(struct cel__coster *c, struct cel__expr *e, const struct cel__overload *o)
 {
 	struct cel_cost x = e->n_args > 0 ? cel__size_or_unknown(c, e->args[0]) : CEL__UNKNOWN;
 	struct cel_cost y = e->n_args > 1 ? cel__size_or_unknown(c, e->args[1]) : CEL__UNKNOWN, sum = cel__plus(x, y);
 
+	struct cel_cost text;
+
+	if (text_size(o, &text))
+		return with_size(CEL__FIXED(1), text);
+	if (strcmp(o->id, "string_to_string") == 0)
+		return with_size(CEL__FIXED(1), x);
 	if (IS(o, "string_format", "string_to_bytes", "bytes_to_string", "strings_quote")) {
 		struct cel_cost cost = cel__scaled(x, STRING_FACTOR);
 

@@ -93,6 +93,8 @@ static void test_costs(void **state)
 		const char *schema, *error;
 	} rows[] = {
 			{OBJECT("'l':{'type':'array','maxItems':10,'items':{'type':'string','maxLength':10}}", "{'rule':'self.l.all(x, x != `a`)'}"), ""},
+			{OBJECT("'n':{'type':'integer'},'max':{'type':'integer'}", "{'rule':'self.n <= self.max','messageExpression':'`more than ` + string(self.max)'}"),
+					""},
 			{OBJECT("'l':{'type':'array','items':{'type':'array','items':{'type':'string','x-kubernetes-validations':[{'rule':"
 				"'self.matches(`^(a|b)*$`)'}]}}}", ""),
 					"properties[l].items.items.x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of"},
