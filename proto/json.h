@@ -207,16 +207,18 @@ struct json *json_del_at(struct json *array, size_t i);
 /* Sort members by key, here and below. */
 void json_sort(struct arena *, struct json *j);
 
-/* for (i...) over members or elements: JSON_MEMBERS (m, obj) use(m->key, m->value). Do not change
- * obj inside. */
+/* for (i...) over members or elements: JSON_MEMBERS (m, obj) use(m->key, m->value). What names the object or array is
+ * evaluated once; do not change it inside. */
 #define JSON_MEMBERS(m, obj)                                                                       \
-	for (const struct json_member *m = json_is((obj), JSON_OBJECT) ? (obj)->members : NULL,    \
-				      *m##_end = m ? m + (obj)->n : NULL;                          \
-		m != m##_end; m++)
+	for (const struct json *m##_of = (obj); m##_of; m##_of = NULL)                             \
+		for (const struct json_member *m = json_is(m##_of, JSON_OBJECT) ? m##_of->members : NULL, \
+					      *m##_end = m ? m + m##_of->n : NULL;                 \
+			m != m##_end; m++)
 #define JSON_ITEMS(it, arr)                                                                        \
-	for (struct json * it, **it##_p = json_is((arr), JSON_ARRAY) ? (arr)->items : NULL,        \
-			       **it##_end = it##_p ? it##_p + (arr)->n : NULL;                     \
-		it##_p != it##_end && ((it = *it##_p), 1); it##_p++)
+	for (const struct json *it##_of = (arr); it##_of; it##_of = NULL)                          \
+		for (struct json * it, **it##_p = json_is(it##_of, JSON_ARRAY) ? it##_of->items : NULL, \
+				       **it##_end = it##_p ? it##_p + it##_of->n : NULL;           \
+			it##_p != it##_end && ((it = *it##_p), 1); it##_p++)
 
 /* True when s is valid UTF-8 (no surrogates, no overlong forms). */
 bool json_utf8_valid(struct str s);

@@ -137,6 +137,43 @@ static void test_dups(void **state)
 	assert_int_equal(opts.used, 4);
 }
 
+static struct json *counted(struct json *j, int *n)
+{
+	(*n)++;
+	return j;
+}
+
+/* What a loop goes over is named once, even by a call that costs; and a loop can be left. */
+static void test_loops(void **state)
+{
+	struct json *j = parse("{\"a\":[1,2,3],\"b\":{}}"), *list = json_getc(j, "a");
+	int calls = 0, sum = 0, seen = 0;
+
+	(void)state;
+	JSON_ITEMS (it, counted(list, &calls))
+		sum += (int)json_i64_or(it, 0);
+	assert_int_equal(sum, 6);
+	JSON_MEMBERS (m, counted(j, &calls))
+		seen += (int)m->key.n;
+	assert_int_equal(seen, 2);
+	JSON_ITEMS (it, counted(list, &calls)) {
+		if (json_i64_or(it, 0) == 1)
+			continue;
+		sum += 10;
+		break;
+	}
+	assert_int_equal(sum, 16);
+	assert_int_equal(calls, 3);
+	JSON_ITEMS (it, counted(NULL, &calls))
+		sum += json_is(it, JSON_NULL);
+	JSON_ITEMS (it, json_getc(j, "b"))
+		sum += json_is(it, JSON_NULL);
+	JSON_MEMBERS (m, list)
+		sum += (int)m->key.n;
+	assert_int_equal(sum, 16);
+	assert_int_equal(calls, 4);
+}
+
 static void test_change(void **state)
 {
 	struct json *o = json_new_object(&arena), *list;
@@ -198,6 +235,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_dups, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_loops, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_change, setup, teardown),
 	};
 
