@@ -30,6 +30,8 @@
 #include "orchestrator/apiserver/custom_index.h"
 #include "orchestrator/apiserver/service_clients.h"
 #include "orchestrator/apiserver/webhook_state.h"
+#include "orchestrator/apiserver/zones.h"
+#include "proto/cel/cel.h"
 #include "raft/kv.h"
 #include "store/watch.h"
 
@@ -337,6 +339,7 @@ int apiserver_start(const struct apiserver_cfg *cfg, struct kv *kv, struct apise
 {
 	struct apiserver *srv = xcalloc(1, sizeof(*srv));
 
+	cel_zones_by_default(zones_of_machine);
 	srv->kv = kv;
 	srv->store = kv_store(kv);
 	srv->started_s = clock_wall_s();

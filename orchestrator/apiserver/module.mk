@@ -44,6 +44,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/custom_index.c orchestrator/apiserver/custom_index.h \
 	orchestrator/apiserver/custom_route.c \
 	orchestrator/apiserver/decode.c orchestrator/apiserver/decode.h \
+	orchestrator/apiserver/zones.c orchestrator/apiserver/zones.h \
 	orchestrator/apiserver/delete.c \
 	orchestrator/apiserver/discovery.c \
 	orchestrator/apiserver/eviction.c \

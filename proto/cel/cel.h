@@ -281,7 +281,7 @@ struct cel_run {
 	uint64_t limit; /* 0: CEL_PER_CALL_LIMIT */
 	/*
 	 * The bytes of a TZif file for a name of the time zone database, or nothing when there is none; they must live as long as the
-	 * run. NULL: only UTC and offsets ("+01:00") are known.
+	 * run. NULL: by cel_zones_by_default, and without that only UTC and offsets ("+01:00") are known.
 	 */
 	struct str (*zone)(void *arg, struct str name);
 	void *zone_arg;
@@ -289,6 +289,12 @@ struct cel_run {
 	uint64_t cost;
 	bool over_limit; /* the error is that the limit was reached */
 };
+
+/*
+ * Where runs look for time zones that were given none of their own; for the whole process, on any thread. Rules of schemas run deep
+ * inside of validation, whose callers have nothing to do with zones.
+ */
+void cel_zones_by_default(struct str (*zone)(struct str name));
 
 /*
  * The result, or a value of kind CEL_ERROR. It is all that is left in the arena: what was made on the way is freed. Take run->cost off a

@@ -117,6 +117,22 @@ static bool parse_offset(struct str zone, int64_t *ret)
 	return true;
 }
 
+static struct str (*_Atomic default_zone)(struct str name);
+
+void cel_zones_by_default(struct str (*zone)(struct str name))
+{
+	default_zone = zone;
+}
+
+static struct str zone_data(const struct cel_run *run, struct str name)
+{
+	struct str (*by_default)(struct str) = default_zone;
+
+	if (run->zone != NULL)
+		return run->zone(run->zone_arg, name);
+	return by_default != NULL ? by_default(name) : STR_NULL;
+}
+
 /* Seconds east of UTC at that moment in a zone. */
 static bool zone_offset(struct cel__eval *v, struct cel_value t, struct str zone, int64_t *ret)
 {
@@ -125,9 +141,9 @@ static bool zone_offset(struct cel__eval *v, struct cel_value t, struct str zone
 	*ret = 0;
 	if (zone.n == 0 || str_eqc(zone, "UTC") || parse_offset(zone, ret))
 		return true;
-	if (v->run->zone == NULL || memchr(zone.p, 0, zone.n) != NULL)
+	if (memchr(zone.p, 0, zone.n) != NULL)
 		return false;
-	data = v->run->zone(v->run->zone_arg, zone);
+	data = zone_data(v->run, zone);
 	return data.n > 0 && cel__zone_offset(data, t.seconds, ret);
 }
 

@@ -131,3 +131,7 @@ tests_unit_orchestrator_apiserver_test_flow_requests_SOURCES = tests/unit/orches
 tests_unit_orchestrator_apiserver_test_flow_requests_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_flow_requests_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 $(tests_unit_orchestrator_apiserver_test_flow_requests_OBJECTS): | $(PROTO_PB_H)
+UNIT_TESTS += tests/unit/orchestrator/apiserver/test_zones
+tests_unit_orchestrator_apiserver_test_zones_SOURCES = tests/unit/orchestrator/apiserver/test_zones.c
+tests_unit_orchestrator_apiserver_test_zones_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_zones_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "base/util.h"
@@ -97,6 +98,26 @@ static void test_validate(void **state)
 	forget("p");
 	rig_call("POST", MAPS, map("a", "'a':'1','b':'2','c':'3'"), 201);
 	rig_call("DELETE", MAPS "/a", NULL, 200);
+}
+
+/* Where the machine has the database of time zones. */
+static void test_zones(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	if (access("/usr/share/zoneinfo/Asia/Tokyo", R_OK) != 0)
+		skip();
+	policy("z", ON_MAPS ",'validations':[{'expression':'timestamp(`2024-01-01T20:00:00Z`).getHours(`Asia/Tokyo`) == 5 || object.metadata.name == `x`'},"
+		    "{'expression':'timestamp(`2024-07-01T20:00:00Z`).getHours(object.data.zone) >= 0'}]", DENY);
+	rig_call("POST", MAPS, map("tokyo", "'zone':'Asia/Tokyo'"), 201);
+	rig_call("POST", MAPS, map("offset", "'zone':'+02:00'"), 201);
+	o = rig_call("POST", MAPS, map("up", "'zone':'../zoneinfo/Asia/Tokyo'"), 422);
+	assert_non_null(strstr(json_cstr(json_getc(o, "message")), "unknown time zone ../zoneinfo/Asia/Tokyo"));
+	rig_call("POST", MAPS, map("root", "'zone':'/usr/share/zoneinfo/Asia/Tokyo'"), 422);
+	forget("z");
+	rig_call("DELETE", MAPS "/tokyo", NULL, 200);
+	rig_call("DELETE", MAPS "/offset", NULL, 200);
 }
 
 static void test_match(void **state)
@@ -287,6 +308,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_validate),
+			cmocka_unit_test(test_zones),
 			cmocka_unit_test(test_match),
 			cmocka_unit_test(test_params),
 			cmocka_unit_test(test_world),
