@@ -37,12 +37,14 @@ enum step_result admission_mutate(struct api_request *req, enum admission_op op,
 		return r;
 	do {
 		r = policies_mutate(req, op, ret_view);
+		if (r == STEP_NEXT && *ret_view)
+			webhooks_changed(req);
 		if (r != STEP_NEXT || *ret_view)
 			return r;
 		r = webhooks_mutate(req, op, ret_view);
 		if (r == STEP_NEXT && *ret_view)
 			policies_changed(req);
-	} while (r == STEP_NEXT && !*ret_view && policies_again(req));
+	} while (r == STEP_NEXT && !*ret_view && webhooks_again(req));
 	return r;
 }
 

@@ -22,7 +22,7 @@ struct policy_progress {
 enum step_result policies_mutate(struct api_request *, enum admission_op, struct json **ret_view);
 /* A webhook changed the object behind them. */
 void policies_changed(struct api_request *);
-/* Some of them want to run once more: policies_mutate does. */
+/* Some of them want to run once more: policies_mutate does. For webhooks_again. */
 bool policies_again(struct api_request *);
 enum step_result policies_validate(struct api_request *, enum admission_op);
 

@@ -394,6 +394,31 @@ static bool any_again(const struct webhook_run *run)
 	return false;
 }
 
+void webhooks_changed(struct api_request *req)
+{
+	struct webhook_run *run = current(req);
+
+	for (size_t i = 0; run && i < run->index->n[WEBHOOK_MUTATING]; i++)
+		run->again[i] |= run->asked[i];
+}
+
+bool webhooks_again(struct api_request *req)
+{
+	struct webhook_run *run = current(req);
+	bool policies;
+
+	if (!run || run->round == 1)
+		return false;
+	policies = policies_again(req);
+	if (!policies && !any_again(run))
+		return false;
+	/* With policies alone as well: what they change then is for webhooks to see. */
+	run->round = 1;
+	run->pos = 0;
+	run->mutated = false;
+	return true;
+}
+
 enum step_result webhooks_mutate(struct api_request *req, enum admission_op op, struct json **ret_view)
 {
 	struct webhook_index *ix = webhooks_index_of(req);
@@ -405,16 +430,8 @@ enum step_result webhooks_mutate(struct api_request *req, enum admission_op op, 
 		return STEP_NEXT;
 	if (run && run->n_calls > 0)
 		r = take_mutation(run, ret_view);
-	for (size_t pos = run ? run->pos : 0; r == STEP_NEXT && !*ret_view; pos++) {
-		run = current(req);
-		if (pos == ix->n[WEBHOOK_MUTATING]) {
-			if (!run || run->round == 1 || !any_again(run))
-				break;
-			run->round = 1;
-			pos = 0;
-		}
+	for (size_t pos = run ? run->pos : 0; r == STEP_NEXT && !*ret_view && pos < ix->n[WEBHOOK_MUTATING]; pos++)
 		r = mutate_by(req, op, ix, pos, ret_view);
-	}
 	run = current(req);
 	if (run && r == STEP_NEXT && !*ret_view)
 		run->mutated = true;

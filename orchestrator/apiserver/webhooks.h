@@ -22,6 +22,13 @@ struct policy_progress *webhooks_policies(struct api_request *, bool make);
 bool webhooks_begun(const struct api_request *);
 /* *ret_view: what the client's view of the object became by a patch (call again when it is in place), or NULL: nothing is left to ask. */
 enum step_result webhooks_mutate(struct api_request *, enum admission_op, struct json **ret_view);
+/* Something else changed the object behind them. */
+void webhooks_changed(struct api_request *);
+/*
+ * All mutating policies and webhooks have had their say. True: some want to see what others changed behind them, and are asked once more,
+ * in the same order.
+ */
+bool webhooks_again(struct api_request *);
 enum step_result webhooks_validate(struct api_request *, enum admission_op);
 
 #endif

@@ -347,6 +347,38 @@ static void test_mutate(void **state)
 	unhook(MUTATING, "d-delete");
 }
 
+/* A second round has the order of the first: policies, then webhooks, which see what policies changed last. */
+static void test_rounds(void **state)
+{
+	struct json *r;
+	size_t n;
+
+	(void)state;
+	rig_call("POST", REG "/mutatingadmissionpolicies",
+			quoted("{'metadata':{'name':'sum'},'spec':{'reinvocationPolicy':'IfNeeded','failurePolicy':'Fail','matchConstraints':{"
+			       "'resourceRules':[{'operations':['CREATE'],'apiGroups':[''],'apiVersions':['v1'],'resources':['configmaps']}]},"
+			       "'mutations':[{'patchType':'JSONPatch','jsonPatch':{'expression':'[JSONPatch{op: \\\"add\\\", path: \\\"/metadata/labels/keys\\\", "
+			       "value: string(object.data.size())}]'}}]}}"),
+			201);
+	rig_call("POST", REG "/mutatingadmissionpolicybindings", quoted("{'metadata':{'name':'sum'},'spec':{'policyName':'sum'}}"), 201);
+	hook(MUTATING, "a-sees", "/allow", ",'reinvocationPolicy':'IfNeeded'");
+	hook(MUTATING, "b-label", "/label", "");
+	hook(MUTATING, "c-once", "/allow", ",'reinvocationPolicy':'Never'");
+	n = json_len(asked);
+	r = rig_call("POST", MAPS, quoted("{'metadata':{'name':'rounds','labels':{'hooked':'yes'}},'data':{'a':'1'}}"), 201);
+	is(r, "metadata.labels.keys", "2");
+	is(json_at(asked, n), "object.metadata.labels.keys", "1");
+	assert_int_equal(json_len(asked), n + 4);
+	r = json_at(asked, n + 3);
+	is(r, "object.metadata.labels.keys", "2");
+	is(r, "object.data.b", "2");
+	unhook(MUTATING, "a-sees");
+	unhook(MUTATING, "b-label");
+	unhook(MUTATING, "c-once");
+	unhook("mutatingadmissionpolicybindings", "sum");
+	unhook("mutatingadmissionpolicies", "sum");
+}
+
 static void test_failure(void **state)
 {
 	struct json *r;
@@ -667,6 +699,7 @@ int main(void)
 			cmocka_unit_test(test_answers),
 			cmocka_unit_test(test_allow_and_deny),
 			cmocka_unit_test(test_mutate),
+			cmocka_unit_test(test_rounds),
 			cmocka_unit_test(test_failure),
 			cmocka_unit_test(test_namespaces),
 			cmocka_unit_test(test_parallel),
