@@ -270,6 +270,22 @@ static void test_first_consumer(void **state)
 	assert_string_equal(str(get(NS "/pods/n"), "spec.nodeName"), "n2");
 }
 
+static void test_one_pod(void **state)
+{
+	(void)state;
+	post(PVC, "{\"metadata\":{\"name\":\"single\"},\"spec\":{\"accessModes\":[\"ReadWriteOncePod\"],\"storageClassName\":\"local-path\","
+		  "\"resources\":{\"requests\":{\"storage\":\"1Gi\"}}}}");
+	pod("s1", "single", "");
+	subject = "s1";
+	WAIT(pod_runs);
+	pod("s2", "single", "");
+	subject = "s2";
+	wanted = "1 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode";
+	WAIT(pod_says);
+	rig_call("DELETE", NS "/pods/s1", NULL, 200);
+	WAIT(pod_runs);
+}
+
 static void test_ephemeral(void **state)
 {
 	(void)state;
@@ -287,7 +303,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_binds), cmocka_unit_test(test_does_not_bind), cmocka_unit_test(test_reclaims),
-		cmocka_unit_test(test_pod_waits), cmocka_unit_test(test_first_consumer), cmocka_unit_test(test_ephemeral),
+		cmocka_unit_test(test_pod_waits), cmocka_unit_test(test_first_consumer), cmocka_unit_test(test_one_pod),
+		cmocka_unit_test(test_ephemeral),
 	};
 	return cmocka_run_group_tests_name("volumes", tests, world_start, world_stop);
 }

@@ -1,5 +1,6 @@
 KUBELET_TEST_LIBS = libkubelet.a libclient.a libproto.a $(IO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
 KUBELET_TESTS = \
+	tests/unit/orchestrator/kubelet/test_claims \
 	tests/unit/orchestrator/kubelet/test_pod_sync \
 	tests/unit/orchestrator/kubelet/test_files \
 	tests/unit/orchestrator/kubelet/test_text \
@@ -17,3 +18,6 @@ tests_unit_orchestrator_kubelet_test_resize_LDADD = $(KUBELET_TEST_LIBS)
 tests_unit_orchestrator_kubelet_test_text_SOURCES = tests/unit/orchestrator/kubelet/test_text.c
 tests_unit_orchestrator_kubelet_test_text_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_kubelet_test_text_LDADD = $(KUBELET_TEST_LIBS)
+tests_unit_orchestrator_kubelet_test_claims_SOURCES = tests/unit/orchestrator/kubelet/test_claims.c
+tests_unit_orchestrator_kubelet_test_claims_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_kubelet_test_claims_LDADD = $(KUBELET_TEST_LIBS)
