@@ -115,7 +115,7 @@ static void tell(struct member *m)
 		if (m->raft.configuration.servers[i].id != m->id)
 			member__send(m, m->raft.configuration.servers[i].id, &out);
 	/* One that lost its whole state knows no members, but whom it hears leading. */
-	if (m->leader && m->leader != m->id && !member__server(m, m->leader))
+	if (m->leader && m->leader != m->id && !member__server(m, m->leader) && !MUTANT(forgets_silently))
 		member__send(m, m->leader, &out);
 }
 

@@ -641,7 +641,7 @@ static void client_next(struct client *c)
 	if (w->stopped)
 		return;
 	/* Some ask a process that sleeps: it answers when it wakes up, and must not believe that nothing has happened meanwhile. */
-	if (!node_serves(n) || !knows_members(n) || (n->paused_until > w->now && !rng_chance(&w->rng, 10))) {
+	if (w->quiet || !node_serves(n) || !knows_members(n) || (n->paused_until > w->now && !rng_chance(&w->rng, 10))) {
 		event_add(w, NULL, 2 * MS, ev_next)->client = c;
 		return;
 	}

@@ -328,8 +328,44 @@ static void prepare_rot(struct world *w)
 	w->value_size = 48;
 }
 
+static bool all_mended(struct world *w)
+{
+	for (int i = 0; i < SIM_NODES; i++) {
+		struct node *n = &w->nodes[i];
+
+		/* A new identity waits for the others to give up the old one. */
+		if (n->id && !n->gone && !n->rejoins && !node_mended(n))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * One member's file is damaged, and nothing else happens: no crash, no election, not even a write comes to its help. With any of these
+ * a leader finds out by itself that the member lost what it had acknowledged.
+ */
+static void rot_in_peace(struct world *w)
+{
+	bool time = true;
+
+	if (!world_pass(w, rng_between(&w->rng, 500, 2000) * MS))
+		return;
+	w->quiet = true;
+	if (world_pass(w, 500 * MS))
+		fault_rot(w);
+	if (world_pass(w, 300 * MS))
+		fault_restart(w, true);
+	for (int i = 0; i < 60 && time && !all_mended(w); i++)
+		time = world_pass(w, 100 * MS);
+	if (time && !all_mended(w))
+		sim_fail(w, "a damaged member is not mended after 6 s in which nothing else happened");
+	w->quiet = false;
+}
+
 static void drive_rot(struct world *w)
 {
+	if (rng_chance(&w->rng, 30))
+		rot_in_peace(w);
 	while (world_pass(w, rng_between(&w->rng, 20, 900) * MS)) {
 		struct node *n = fault_pick(w);
 

@@ -164,6 +164,7 @@ struct world {
 	bool no_rot;
 	bool calm;    /* the liveness phase: no new faults, no new leases */
 	bool stopped; /* no new operations */
+	bool quiet;   /* the same, for a while */
 	uint64_t calm_at, elected_at, awake_at;
 	uint64_t cluster_id;
 	struct history *history;
