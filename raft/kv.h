@@ -153,11 +153,13 @@ struct kv_barrier {
 	void (*done)(struct kv_barrier *);
 	/* out: ERR_OK: a view opened now sees every write that was acknowledged before the call */
 	struct err err;
+	/* out: what that view has applied at least. A member that went back to its checkpoint meanwhile has less. */
+	uint64_t index;
 	/* private */
 	struct loop *loop;
 	struct loop_msg msg;
 	struct list link;
-	uint64_t deadline, index;
+	uint64_t deadline;
 	struct kv *kv;
 };
 

@@ -108,10 +108,12 @@ void member__reads_applied(struct member *m)
 	LIST_FOR_EACH_SAFE (r, next, &m->confirmed, struct read, link) {
 		if (!may_answer(m, r))
 			continue;
-		if (r->lease)
+		if (r->lease) {
 			member__lease_proven(m, r->lease);
-		else
+		} else {
+			r->barrier->index = r->index;
 			m->ops->barrier_done(m, r->barrier);
+		}
 		read_free(m, r);
 	}
 }

@@ -15,7 +15,21 @@ struct batch {
 	struct list reads;
 };
 
-static void serve(struct etcd_loop *el, struct list *reads, const struct err *failed)
+/* A view that has applied `index`. After a barrier the member may have gone back to its last checkpoint, its disk having failed. */
+static struct store_view *view_from(struct etcd_loop *el, uint64_t index, struct err *e)
+{
+	struct store_view *v;
+
+	if (store_view_open(el->srv->store, &v, e) != 0)
+		return NULL;
+	if (view_applied_index(v) >= index)
+		return v;
+	store_view_close(v);
+	err_set(e, ERR_UNAVAILABLE, "this member's disk has failed, and its state is applied again from the log");
+	return NULL;
+}
+
+static void serve(struct etcd_loop *el, struct list *reads, uint64_t index, const struct err *failed)
 {
 	struct store_view *v = NULL;
 	struct err e = ERR_INIT;
@@ -26,7 +40,7 @@ static void serve(struct etcd_loop *el, struct list *reads, const struct err *fa
 	if (failed != NULL)
 		e = *failed;
 	else
-		(void)store_view_open(el->srv->store, &v, &e);
+		v = view_from(el, index, &e);
 	while ((l = list_pop(reads)) != NULL) {
 		struct etcd_read *r = container_of(l, struct etcd_read, link);
 
@@ -44,7 +58,7 @@ static void on_barrier(struct kv_barrier *kb)
 	el->n_ops--;
 	if (kb->err.code)
 		atomic_fetch_add_explicit(&el->read_failures, 1, memory_order_relaxed);
-	serve(el, &b->reads, kb->err.code ? &kb->err : NULL);
+	serve(el, &b->reads, kb->index, kb->err.code ? &kb->err : NULL);
 	free(b);
 }
 
@@ -53,7 +67,7 @@ static void on_turn(struct loop_timer *t)
 	struct etcd_loop *el = container_of(t, struct etcd_loop, read_timer);
 	struct batch *b;
 
-	serve(el, &el->local_reads, NULL);
+	serve(el, &el->local_reads, 0, NULL);
 	if (list_empty(&el->reads))
 		return;
 	b = xcalloc(1, sizeof(*b));
