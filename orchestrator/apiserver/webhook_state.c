@@ -6,11 +6,21 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/storage.h"
+#include "proto/json.h"
 #include "proto/resource.h"
 #include "store/view.h"
 #include "store/watch.h"
 
 #define N_SOURCES 6
+
+/* A compiled policy, without its bindings. */
+struct shared_policy {
+	unsigned refs;
+	struct arena arena;
+	struct str key;
+	int64_t revision; /* of the key when it was compiled */
+	struct policy policy;
+};
 
 struct source {
 	struct watcher watcher;
@@ -23,6 +33,7 @@ struct webhook_state {
 	struct store *store;
 	struct watch_hub *hub;
 	struct webhook_index *index; /* NULL: to be made */
+	struct webhook_index *last;  /* the one before, until then */
 	struct arena arena;          /* the watchers' keys */
 	struct source source[N_SOURCES];
 };
@@ -30,6 +41,9 @@ struct webhook_state {
 /* While an index is made. */
 struct building {
 	struct webhook_index *ix;
+	const struct webhook_index *last; /* NULL: there was none */
+	struct str key; /* what is added now, and when it was written */
+	int64_t revision;
 	struct policy_binding *bindings[WEBHOOK_N_KINDS];
 	size_t n_bindings[WEBHOOK_N_KINDS];
 };
@@ -51,17 +65,30 @@ static const struct {
 		{"validatingadmissionpolicies", WEBHOOK_VALIDATING, add_policy},
 };
 
+static void shared_unref(struct shared_policy *s)
+{
+	if (--s->refs > 0)
+		return;
+	arena_fini(&s->arena);
+	free(s);
+}
+
 void webhook_index_unref(struct webhook_index *ix)
 {
 	if (!ix || --ix->refs > 0)
 		return;
+	for (size_t i = 0; i < ix->n_shared; i++)
+		shared_unref(ix->shared[i]);
 	arena_fini(&ix->arena);
 	free(ix);
 }
 
 static void forget(struct webhook_state *st)
 {
-	webhook_index_unref(TAKE(st->index));
+	if (!st->index)
+		return;
+	webhook_index_unref(st->last);
+	st->last = TAKE(st->index);
 }
 
 static void add_hooks(struct building *b, enum webhook_kind k, const struct json *config)
@@ -85,6 +112,39 @@ static void add_binding(struct building *b, enum webhook_kind k, const struct js
 	policy_binding_compile(&b->ix->arena, doc, &(*v)[n]);
 }
 
+static struct shared_policy *shared_find(const struct building *b)
+{
+	for (size_t i = 0; b->last && i < b->last->n_shared; i++)
+		if (b->last->shared[i]->revision == b->revision && str_eq(b->last->shared[i]->key, b->key))
+			return b->last->shared[i];
+	return NULL;
+}
+
+static struct shared_policy *shared_new(const struct building *b, const struct json *doc)
+{
+	struct shared_policy *s = xcalloc(1, sizeof(*s));
+
+	arena_init(&s->arena);
+	s->key = arena_str(&s->arena, b->key);
+	s->revision = b->revision;
+	policy_compile(&s->arena, json_copy(&s->arena, doc), &s->policy);
+	return s;
+}
+
+/* As it was compiled for the index before, if it is still that. */
+static const struct policy *shared_policy(struct building *b, const struct json *doc)
+{
+	struct webhook_index *ix = b->ix;
+	struct shared_policy *s = shared_find(b);
+
+	if (!s)
+		s = shared_new(b, doc);
+	s->refs++;
+	ix->shared = arena_grow(&ix->arena, ix->shared, ix->n_shared * sizeof(*ix->shared), (ix->n_shared + 1) * sizeof(*ix->shared));
+	ix->shared[ix->n_shared++] = s;
+	return &s->policy;
+}
+
 static void add_policy(struct building *b, enum webhook_kind k, const struct json *doc)
 {
 	struct webhook_index *ix = b->ix;
@@ -99,7 +159,7 @@ static void add_policy(struct building *b, enum webhook_kind k, const struct jso
 		return;
 	ix->policies[k] = arena_grow(&ix->arena, ix->policies[k], have * sizeof(*p), (have + 1) * sizeof(*p));
 	p = &ix->policies[k][ix->n_policies[k]++];
-	policy_compile(&ix->arena, doc, p);
+	*p = *shared_policy(b, doc);
 	p->bindings = mine;
 	p->n_bindings = n;
 }
@@ -116,6 +176,8 @@ static void load_source(struct building *b, struct source *s, size_t i, struct s
 
 	view_iter_init(&it, v, s->key, s->end, 0, 0);
 	while (view_iter_next(&it, &kv, &e) > 0) {
+		b->key = kv.key;
+		b->revision = kv.mod_revision;
 		if (storage_unwrap_key(a, kv.key, kv.value, &raw) && api_dom_of(a, s->res, arena_str(a, raw), &doc, &e) == 0)
 			sources[i].add(b, sources[i].kind, doc);
 		else
@@ -144,9 +206,11 @@ struct webhook_index *webhook_state_index(struct webhook_state *st)
 		return st->index;
 	}
 	b.ix = st->index;
+	b.last = st->last;
 	for (size_t i = 0; i < N_SOURCES; i++)
 		load_source(&b, &st->source[i], i, v);
 	store_view_close(v);
+	webhook_index_unref(TAKE(st->last));
 	return st->index;
 }
 
@@ -208,7 +272,8 @@ void webhook_state_free(struct webhook_state *st)
 		return;
 	for (size_t i = 0; i < N_SOURCES; i++)
 		watch_stop(&st->source[i].watcher);
-	forget(st);
+	webhook_index_unref(st->index);
+	webhook_index_unref(st->last);
 	arena_fini(&st->arena);
 	free(st);
 }

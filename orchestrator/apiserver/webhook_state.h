@@ -1,6 +1,7 @@
 /*
  * What one loop knows of admission webhooks and policies: all of them, in the order in which they are asked. Kept up to
- * date by watches on the loop's hub: any change makes a new index, and who is at work with the old one keeps it until it is done.
+ * date by watches on the loop's hub: any change makes a new index, and who is at work with the old one keeps it until it is done. Indexes share the policies that did not
+ * change between them, so that one change compiles the expressions of one policy.
  */
 #ifndef ORCHESTRATOR_APISERVER_WEBHOOK_STATE_H
 #define ORCHESTRATOR_APISERVER_WEBHOOK_STATE_H
@@ -25,6 +26,8 @@ struct webhook_index {
 	size_t n_policies[WEBHOOK_N_KINDS];
 	/* What could not be read, and may forbid anything; NULL: all is known. Looked for again each time. */
 	const char *unread;
+	struct shared_policy **shared; /* what these were compiled to, counted */
+	size_t n_shared;
 };
 
 /* On the hub's loop, or before it runs. */

@@ -9,6 +9,8 @@
 #include <cmocka.h>
 
 #include "base/util.h"
+#include "orchestrator/apiserver/webhook_state.h"
+#include "store/watch.h"
 #include "tests/unit/orchestrator/apiserver/rig.h"
 
 #define REG "/apis/admissionregistration.k8s.io/v1/"
@@ -276,6 +278,61 @@ static void test_mutate(void **state)
 	unmutate("k");
 }
 
+static const struct policy *policy_of(struct webhook_index *ix, const char *name)
+{
+	for (size_t i = 0; i < ix->n_policies[WEBHOOK_VALIDATING]; i++)
+		if (str_eqc(ix->policies[WEBHOOK_VALIDATING][i].cel.name, name))
+			return &ix->policies[WEBHOOK_VALIDATING][i];
+	fail_msg("%s is not in the index", name);
+	return NULL;
+}
+
+/* Once it has heard of a change; each answer lets the loop's watches run. */
+static struct webhook_index *next_index(struct webhook_state *st, const struct webhook_index *before)
+{
+	for (unsigned i = 0; i < 1000 && webhook_state_index(st) == before; i++)
+		rig_call("GET", MAPS, NULL, 200);
+	assert_ptr_not_equal(webhook_state_index(st), before);
+	return webhook_state_index(st);
+}
+
+/* A change compiles the policy that it is of, and no other; a change of a binding none. */
+static void test_recompiled(void **state)
+{
+	struct watch_hub *hub = watch_hub_new(rig_store(), rig_loop, 1u << 20);
+	struct webhook_state *st = webhook_state_new(rig_store(), hub);
+	struct webhook_index *first, *second, *third;
+
+	(void)state;
+	policy("one", ON_MAPS ",'validations':[{'expression':'true'}]", DENY);
+	policy("two", ON_MAPS ",'validations':[{'expression':'true'}]", DENY);
+	first = webhook_state_index(st);
+	while (first->n_policies[WEBHOOK_VALIDATING] < 2)
+		first = next_index(st, first);
+	first->refs++;
+	rig_type(MERGE);
+	rig_call("PATCH", REG "validatingadmissionpolicies/two", quoted("{'spec':{'validations':[{'expression':'1 == 1'}]}}"), 200);
+	second = next_index(st, first);
+	second->refs++;
+	assert_ptr_equal(policy_of(second, "one")->cel.validations, policy_of(first, "one")->cel.validations);
+	assert_ptr_not_equal(policy_of(second, "two")->cel.validations, policy_of(first, "two")->cel.validations);
+	assert_true(str_eqc(policy_of(second, "two")->cel.validations[0].expr.text, "1 == 1"));
+	rig_type(MERGE);
+	rig_call("PATCH", REG "validatingadmissionpolicybindings/one-b", quoted("{'spec':{'validationActions':['Audit']}}"), 200);
+	third = next_index(st, second);
+	assert_false(policy_of(third, "one")->bindings[0].deny);
+	assert_ptr_equal(policy_of(third, "one")->cel.validations, policy_of(first, "one")->cel.validations);
+	assert_ptr_equal(policy_of(third, "two")->cel.validations, policy_of(second, "two")->cel.validations);
+	/* What the old indexes alone hold goes with them, the rest stays. */
+	webhook_index_unref(first);
+	webhook_index_unref(second);
+	assert_true(str_eqc(policy_of(third, "one")->cel.validations[0].expr.text, "true"));
+	webhook_state_free(st);
+	watch_hub_free(hub);
+	forget("one");
+	forget("two");
+}
+
 static void test_refused(void **state)
 {
 	struct json *o;
@@ -313,6 +370,7 @@ int main(void)
 			cmocka_unit_test(test_params),
 			cmocka_unit_test(test_world),
 			cmocka_unit_test(test_mutate),
+			cmocka_unit_test(test_recompiled),
 			cmocka_unit_test(test_refused),
 	};
 
