@@ -364,6 +364,42 @@ static void test_failure(void **state)
 	rig_call("GET", NEW "/a", NULL, 200);
 }
 
+#define REG "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
+
+static struct json *with_params(const char *version, const char *expression, int want)
+{
+	struct json *o;
+
+	rig_call("POST", REG "ies",
+			quoted(arena_printf(&rig_arena,
+					"{'metadata':{'name':'p'},'spec':{'paramKind':{'apiVersion':'example.com/%s','kind':'Lamp'},'matchConstraints':{"
+					"'resourceRules':[{'operations':['CREATE'],'apiGroups':[''],'apiVersions':['v1'],'resources':['configmaps']}]},"
+					"'validations':[{'expression':'%s'}]}}",
+					version, expression)),
+			201);
+	rig_call("POST", REG "ybindings",
+			quoted("{'metadata':{'name':'p'},'spec':{'policyName':'p','validationActions':['Deny'],'paramRef':{'name':'a','namespace':"
+			       "'default','parameterNotFoundAction':'Allow'}}}"),
+			201);
+	o = rig_call("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", "{\"metadata\":{\"name\":\"m\"}}", want);
+	rig_call("DELETE", REG "ybindings/p", NULL, 200);
+	rig_call("DELETE", REG "ies/p", NULL, 200);
+	return o;
+}
+
+/* A policy reads its parameters as they are stored; those that it cannot read are not taken for none. */
+static void test_params(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	with_params("v1beta1", "params.spec.watts > 0", 201);
+	with_params("v1beta1", "params.spec.watts < 0", 422);
+	o = with_params("v1", "true", 422);
+	assert_non_null(strstr(json_cstr(json_getc(o, "message")), "failed to configure binding: a param is stored in another version than paramKind "
+								   "example.com/v1, Kind=Lamp"));
+}
+
 /* Who asked goes while the webhook thinks: the call to it is given up, for reads, writes and watches. */
 static void test_canceled(void **state)
 {
@@ -439,6 +475,7 @@ int main(void)
 			cmocka_unit_test(test_lists),
 			cmocka_unit_test(test_watch),
 			cmocka_unit_test(test_failure),
+			cmocka_unit_test(test_params),
 			cmocka_unit_test(test_canceled),
 			cmocka_unit_test(test_migration),
 			cmocka_unit_test(test_refused),
