@@ -113,7 +113,8 @@ struct pod_worker *find_pod(struct route_args *args, struct http_request *r)
 	MAP_FOR_EACH (e, &args->k->workers) {
 		struct pod_worker *w = e->value;
 
-		if (strcmp(w->ns, args->part[0]) == 0 && strcmp(w->name, args->part[1]) == 0 && (!found || w->pod))
+		/* The one before it, of the same name, may not have cleaned up yet. */
+		if (strcmp(w->ns, args->part[0]) == 0 && strcmp(w->name, args->part[1]) == 0 && (!found || (w->pod && !w->unwanted)))
 			found = w;
 	}
 	if (!found)
