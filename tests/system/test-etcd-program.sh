@@ -135,6 +135,7 @@ flip() { # FILE OFFSET
 }
 again() { start 3 "$KONTIKI" etcd $(flags 3) --initial-cluster "$(initial http 1 2 3)" --initial-cluster-state new --initial-cluster-token t-$$; }
 three_vote() { [ "$(ctl member list | grep -c 'started, m[123],.*false$')" = 3 ] && [ ! -e "$tmp/d3/raft/forgetful" ]; }
+# shellcheck disable=SC2034 # eval reads it
 id3=$(id_of m3)
 stop 3
 flip "$tmp/d3/store/checkpoint" 50

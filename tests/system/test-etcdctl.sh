@@ -218,7 +218,7 @@ for name in etcd_server_has_leader etcd_server_leader_changes_seen_total etcd_se
 	etcd_disk_{wal_fsync,backend_commit}_duration_seconds_bucket etcd_network_peer_round_trip_time_seconds_bucket \
 	etcd_network_peer_{sent,received}_bytes_total etcd_network_peer_sent_failures_total etcd_network_client_grpc_{sent,received}_bytes_total \
 	grpc_server_{started,handled}_total grpc_server_handling_seconds_bucket process_resident_memory_bytes process_open_fds process_max_fds; do
-	t "/metrics: $name" grep -q "^$name[{ ]" "$tmp/metrics"
+	t "/metrics: $name" grep -q "^${name}[{ ]" "$tmp/metrics"
 done
 t "/metrics: syncs are counted" grep -Eq '^etcd_disk_wal_fsync_duration_seconds_count [1-9]' "$tmp/metrics"
 t "/metrics: two peers, connected" eval '[ "$(grep -c "^etcd_network_active_peers{.*} 1$" $tmp/metrics)" = 2 ]'
