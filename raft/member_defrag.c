@@ -65,7 +65,7 @@ void member__defrag(struct member *m, struct kv_admin *a)
 	struct err e = ERR_INIT;
 
 	d->admin = a;
-	if (!member__runs(m))
+	if (!member__runs(m) || !member__settle(m))
 		err_set(&e, ERR_UNAVAILABLE, "this member does not take part at the moment");
 	else if (m->defrag || m->install || m->applied == 0)
 		err_set(&e, ERR_UNAVAILABLE, "the store is being copied or replaced already, try again later");
@@ -113,6 +113,9 @@ void member__defrag_advance(struct member *m)
 		end(m, &e);
 		return;
 	}
+	/* One that cannot commit has given the copy up. */
+	if (!member__settle(m))
+		return;
 	if (store_defrag_applied(d->defrag).index < m->applied)
 		rc = catch_up(m, store_defrag_target(d->defrag), &e);
 	if (rc == 0 && store_defrag_applied(d->defrag).index == m->applied && !m->checkpoint) {
