@@ -322,6 +322,21 @@ int store_view_open(struct store *s, struct store_view **ret, struct err *e)
 	return rc ? rc : store__view_open_env(store__env_get(s), ret, e);
 }
 
+int store_view_open_at(struct store *s, uint64_t index, struct store_view **ret, struct err *e)
+{
+	struct store_view *v;
+	int rc = store_view_open(s, &v, e);
+
+	if (rc != 0)
+		return rc;
+	if (view_applied_index(v) < index) {
+		store_view_close(v);
+		return err_set(e, ERR_UNAVAILABLE, "this member's disk has failed, and its state is applied again from the log");
+	}
+	*ret = v;
+	return 0;
+}
+
 void store_view_close(struct store_view *v)
 {
 	struct store_env *env;

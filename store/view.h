@@ -45,6 +45,9 @@ void store_prefix_end(struct str prefix, struct buf *out);
 
 /* ERR_UNAVAILABLE: too many views are open (store_cfg.max_readers). */
 int store_view_open(struct store *, struct store_view **ret, struct err *);
+/* A view that has applied entry `index`, which a barrier promised (kv.h). ERR_UNAVAILABLE when the store has gone back to its last
+ * checkpoint since, its disk having failed. */
+int store_view_open_at(struct store *, uint64_t index, struct store_view **ret, struct err *);
 void store_view_close(struct store_view *);
 
 int64_t view_revision(const struct store_view *);

@@ -221,7 +221,7 @@ enum step_result api__get(struct api_request *req)
 
 	if (req->accept.as == AS_PARTIAL_LIST)
 		return wrong_form(req, "PartialObjectMetadataList", "not a", "");
-	if (storage_load_as(req->srv->store, &req->arena, req->res, key, convert_conversions(req->conv), &raw, &rv, &e) < 0)
+	if (storage_load_as(req->srv->store, req->barrier.index, &req->arena, req->res, key, convert_conversions(req->conv), &raw, &rv, &e) < 0)
 		return e.code == ERR_NOT_FOUND ? api_fail_not_found(req, req->res, req->at.name) : api_fail_unread(req, &e);
 	if (req->subres && req->subres->to_view) {
 		struct json *obj, *view;
@@ -501,7 +501,7 @@ enum step_result api__list(struct api_request *req)
 
 	if (r != STEP_NEXT)
 		return r;
-	if (store_view_open(req->srv->store, &v, &e) < 0)
+	if (store_view_open_at(req->srv->store, req->barrier.index, &v, &e) < 0)
 		return api_fail_err(req, &e);
 	r = list_range(req, &s, v);
 	if (r == STEP_NEXT)
@@ -518,7 +518,7 @@ enum step_result api_range_begin(struct api_request *req, struct api_list_scan *
 	struct err e = ERR_INIT;
 	enum step_result r;
 
-	if (store_view_open(req->srv->store, &v, &e) < 0)
+	if (store_view_open_at(req->srv->store, req->barrier.index, &v, &e) < 0)
 		return api_fail_err(req, &e);
 	*s = (struct api_list_scan){0};
 	r = list_range(req, s, v);
@@ -541,7 +541,7 @@ enum step_result api_select_page(struct api_request *req, const struct api_selec
 	struct err e = ERR_INIT;
 	int r = 1;
 
-	if (store_view_open(req->srv->store, &v, &e) < 0)
+	if (store_view_open_at(req->srv->store, req->barrier.index, &v, &e) < 0)
 		return api_fail_err(req, &e);
 	*ret = (struct api_selected){0};
 	s->more = false;
@@ -584,7 +584,7 @@ enum step_result api_answer_range(struct api_request *req, const struct api_sele
 	struct err e = ERR_INIT;
 	enum step_result r;
 
-	if (store_view_open(req->srv->store, &v, &e) < 0)
+	if (store_view_open_at(req->srv->store, req->barrier.index, &v, &e) < 0)
 		return api_fail_err(req, &e);
 	r = list_answer_range(req, sel, &s, v);
 	store_view_close(v);

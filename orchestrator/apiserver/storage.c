@@ -172,7 +172,7 @@ static int unwrap(struct arena *a, struct str key, struct str value, struct str 
 
 int storage_load(struct store *store, struct arena *a, struct str key, struct str *ret_raw, uint64_t *ret_rv, struct err *e)
 {
-	return storage_load_as(store, a, NULL, key, NULL, ret_raw, ret_rv, e);
+	return storage_load_as(store, 0, a, NULL, key, NULL, ret_raw, ret_rv, e);
 }
 
 static bool raw_as(struct arena *a, const struct resource *res, struct str *raw)
@@ -203,13 +203,13 @@ int storage_unwrap_as(struct arena *a, const struct resource *res, struct str ke
 	return r;
 }
 
-int storage_load_as(struct store *store, struct arena *a, const struct resource *res, struct str key, struct custom_conversions *conv,
-		struct str *ret_raw, uint64_t *ret_rv, struct err *e)
+int storage_load_as(struct store *store, uint64_t index, struct arena *a, const struct resource *res, struct str key,
+		struct custom_conversions *conv, struct str *ret_raw, uint64_t *ret_rv, struct err *e)
 {
 	struct store_view *v;
 	struct store_kv kv;
 	struct str raw;
-	int r = store_view_open(store, &v, e);
+	int r = store_view_open_at(store, index, &v, e);
 
 	if (r < 0)
 		return r;

@@ -60,9 +60,9 @@ int storage_encode(struct arena *, const struct resource *res, struct custom_con
 /* One object from a fresh local view; raw is copied, and as it is stored. ERR_NOT_FOUND when there is none. */
 int storage_load(struct store *, struct arena *, struct str key, struct str *ret_raw, uint64_t *ret_rv, struct err *);
 
-/* The same in the form of `res`. */
-int storage_load_as(struct store *, struct arena *, const struct resource *res, struct str key, struct custom_conversions *conv,
-		struct str *ret_raw, uint64_t *ret_rv, struct err *);
+/* The same in the form of `res`, from a view that has applied `index` (store_view_open_at). */
+int storage_load_as(struct store *, uint64_t index, struct arena *, const struct resource *res, struct str key,
+		struct custom_conversions *conv, struct str *ret_raw, uint64_t *ret_rv, struct err *);
 /* Whether there is an object: 0 or ERR_NOT_FOUND. Nothing is decoded. */
 int storage_exists(struct store *, struct str key, struct err *);
 

@@ -505,7 +505,7 @@ static int initial_slice(struct api_watch *aw, struct err *e)
 	bool full = false;
 	int r;
 
-	if (store_view_open(req->srv->store, &v, e) < 0)
+	if (store_view_open_at(req->srv->store, req->barrier.index, &v, e) < 0)
 		return -e->code;
 	if (aw->next.n == 0) {
 		aw->sent_rv = view_revision(v);

@@ -44,8 +44,8 @@ enum step_result api_load_key(struct api_request *req, bool *ret_found)
 	/* A lost race: what we saw is old, so look behind a barrier this time. */
 	if (req->n_tries > 0 && api_refresh(req))
 		return STEP_WAIT;
-	if (storage_load_as(req->srv->store, &req->arena, req->res, req->key, convert_conversions(req->conv), &req->old_bytes, &req->old_rv,
-			    &e) < 0) {
+	if (storage_load_as(req->srv->store, req->barrier.index, &req->arena, req->res, req->key, convert_conversions(req->conv),
+			    &req->old_bytes, &req->old_rv, &e) < 0) {
 		if (e.code != ERR_NOT_FOUND)
 			return api_fail_unread(req, &e);
 		req->old = NULL;
@@ -86,7 +86,8 @@ static enum step_result resolve(struct api_request *req)
 	struct str raw;
 	uint64_t rv;
 
-	if (storage_load_as(req->srv->store, &req->arena, req->res, req->key, convert_conversions(req->conv), &raw, &rv, &e) < 0) {
+	if (storage_load_as(req->srv->store, req->barrier.index, &req->arena, req->res, req->key, convert_conversions(req->conv), &raw,
+			    &rv, &e) < 0) {
 		if (e.code == ERR_PENDING)
 			return api_convert(req);
 		req->unknown = false;

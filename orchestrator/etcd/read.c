@@ -15,20 +15,6 @@ struct batch {
 	struct list reads;
 };
 
-/* A view that has applied `index`. After a barrier the member may have gone back to its last checkpoint, its disk having failed. */
-static struct store_view *view_from(struct etcd_loop *el, uint64_t index, struct err *e)
-{
-	struct store_view *v;
-
-	if (store_view_open(el->srv->store, &v, e) != 0)
-		return NULL;
-	if (view_applied_index(v) >= index)
-		return v;
-	store_view_close(v);
-	err_set(e, ERR_UNAVAILABLE, "this member's disk has failed, and its state is applied again from the log");
-	return NULL;
-}
-
 static void serve(struct etcd_loop *el, struct list *reads, uint64_t index, const struct err *failed)
 {
 	struct store_view *v = NULL;
@@ -40,7 +26,7 @@ static void serve(struct etcd_loop *el, struct list *reads, uint64_t index, cons
 	if (failed != NULL)
 		e = *failed;
 	else
-		v = view_from(el, index, &e);
+		(void)store_view_open_at(el->srv->store, index, &v, &e);
 	while ((l = list_pop(reads)) != NULL) {
 		struct etcd_read *r = container_of(l, struct etcd_read, link);
 
