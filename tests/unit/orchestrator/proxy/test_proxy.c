@@ -215,7 +215,7 @@ static void test_life(void **state)
 	assert_int_equal(system("iptables -t nat -F && iptables -t nat -X && iptables -F && iptables -X"), 0);
 	has_service = true;
 	change(loop, &fake, p, "8");
-	assert_int_equal(ask(), '3');
+	assert_int_equal(ask_patiently(), '3');
 
 	left = 3;
 	informer_stop(cfg.services, one_stopped, NULL);
