@@ -186,8 +186,12 @@ static void ev_work(struct event *e)
 {
 	struct job *job = (struct job *)(void *)e->bytes;
 	struct member_work *work = job->work;
+	struct node *n = e->node;
 
 	list_del(&job->link);
+	/* It may open a view of the store: on the thread that it has elsewhere it would not commit, but ask for it. */
+	if (n->store_full)
+		node_view_wanted(n);
 	work->fn(work);
 	work->done(work);
 }
