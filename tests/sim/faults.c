@@ -233,12 +233,17 @@ static bool knows_two_others(struct node *n)
 	return knows;
 }
 
+static bool can_bear_rot(struct node *n)
+{
+	return n->paused_until <= n->w->now && node_mended(n) && may_forget(n) && knows_two_others(n);
+}
+
 void fault_rot(struct world *w)
 {
 	struct node *n = fault_pick(w);
 	size_t kind = rng_below(&w->rng, ARRAY_LEN(rots));
 
-	if (!n || w->no_rot || n->paused_until > w->now || !node_mended(n) || !may_forget(n) || !knows_two_others(n))
+	if (!n || w->no_rot || !can_bear_rot(n))
 		return;
 	if (!rots[kind].online || rng_chance(&w->rng, 30))
 		node_crash(n, false);
@@ -246,6 +251,19 @@ void fault_rot(struct world *w)
 	w->n_rots++;
 	rots[kind].fn(n);
 	sim_trace(w, "bit rot %s: %s", n->name, rots[kind].name);
+}
+
+bool fault_ruin_vote(struct node *n)
+{
+	if (!n->member || !can_bear_rot(n))
+		return false;
+	sim_trace(n->w, "the vote of %s is ruined", n->name);
+	node_crash(n, false);
+	n->rotten = true;
+	n->w->n_rots++;
+	rot_vote(n);
+	node_start(n, false);
+	return true;
 }
 
 /* A member copies its store into a new file while it goes on. */

@@ -17,7 +17,7 @@ static struct node *of(struct member *m)
 	return member_arg(m);
 }
 
-static struct node *node_by_id(struct world *w, uint64_t id)
+struct node *node_by_id(struct world *w, uint64_t id)
 {
 	for (int i = 0; i < SIM_NODES; i++)
 		if (w->nodes[i].id == id)
@@ -117,6 +117,36 @@ static void deliver(struct node *from, struct node *to, struct str frame)
 	e->size = frame.n;
 }
 
+/*
+ * One vote a term under one id, whatever happens to the member in between: a candidate's own, of which its request tells, or one that is
+ * granted. One that gets lost on its way counts, too.
+ */
+static void note_vote(struct node *n, uint64_t to_id, struct str frame)
+{
+	struct world *w = n->w;
+	struct sim_vote v = {.voter = n->id};
+	struct msg msg;
+
+	if ((frame.p[4] != MSG_VOTE && frame.p[4] != MSG_VOTE_RESULT) || msg_decode(frame, &msg, NULL) != 0)
+		return;
+	if (msg.kind == MSG_VOTE ? msg.vote.pre_vote : msg.vote_result.pre_vote || !msg.vote_result.vote_granted)
+		return;
+	v.term = msg.kind == MSG_VOTE ? msg.vote.term : msg.vote_result.term;
+	v.candidate = msg.kind == MSG_VOTE ? n->id : to_id;
+	for (size_t i = w->n_votes; i-- > 0;)
+		if (w->votes[i].voter == v.voter && w->votes[i].term == v.term) {
+			if (w->votes[i].candidate != v.candidate)
+				sim_fail(w, "%s votes twice in term %" PRIu64 ": for %016" PRIx64 " and for %016" PRIx64, n->name, v.term,
+					 w->votes[i].candidate, v.candidate);
+			return;
+		}
+	if (w->n_votes == w->cap_votes) {
+		w->cap_votes = w->cap_votes ? w->cap_votes * 2 : 256;
+		w->votes = xrealloc(w->votes, w->cap_votes * sizeof(*w->votes));
+	}
+	w->votes[w->n_votes++] = v;
+}
+
 static bool carries_entries(struct str frame)
 {
 	struct msg msg;
@@ -129,6 +159,7 @@ static bool op_send(struct member *m, uint64_t to_id, enum msg_channel channel _
 	struct node *from = of(m), *to = node_by_id(from->w, to_id);
 	struct world *w = from->w;
 
+	note_vote(from, to_id, frame);
 	if (!to || !to->member || w->cut[from->index][to->index])
 		return to && to->member; /* a cut link swallows, a dead process refuses */
 	if (w->cfg.trace && w->calm && getenv("SIM_FRAMES")) {

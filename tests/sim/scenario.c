@@ -383,6 +383,61 @@ static void drive_rot(struct world *w)
 	}
 }
 
+/*
+ * revote: a member's vote is damaged right after it was given, and another candidate wants one of the same term.
+ *
+ * A leader is cut off; of the other two the one votes for the other. That one is cut off now, and the voter, whose vote is gone, and
+ * the old leader, which has not heard of the election, are together again. Both think the term has yet to come. If the voter took
+ * part it would vote in it once more; so nobody leads until all three are together, and it is let in under a new id.
+ */
+static void prepare_revote(struct world *w)
+{
+	prepare_rot(w);
+	w->n_initial = 3;
+	w->no_rot = true; /* but for what is done here */
+}
+
+/* The next vote that one of the nodes gives to another one; NULL when there is none in time. */
+static struct node *next_vote(struct world *w, uint64_t us, struct node **ret_for)
+{
+	uint64_t until = w->now + us;
+
+	for (size_t seen = w->n_votes; w->now < until && world_pass(w, 100); seen = MAX(seen, w->n_votes))
+		for (size_t i = seen; i < w->n_votes; i++)
+			if (w->votes[i].voter != w->votes[i].candidate) {
+				*ret_for = node_by_id(w, w->votes[i].candidate);
+				return *ret_for ? node_by_id(w, w->votes[i].voter) : NULL;
+			}
+	return NULL;
+}
+
+static bool all_let_in(struct world *w)
+{
+	for (int i = 0; i < SIM_NODES; i++)
+		if (w->nodes[i].rejoins)
+			return false;
+	return all_mended(w);
+}
+
+static void drive_revote(struct world *w)
+{
+	while (world_pass(w, rng_between(&w->rng, 20, 300) * MS)) {
+		struct node *old = node_leader(w), *voter, *elected;
+
+		fault_heal(w);
+		if (!old || !all_let_in(w))
+			continue;
+		fault_isolate(w, old->index);
+		voter = next_vote(w, 1500 * MS, &elected);
+		if (!voter || voter == old || elected == old || !fault_ruin_vote(voter))
+			continue;
+		fault_heal(w);
+		fault_isolate(w, elected->index);
+		if (!world_pass(w, rng_between(&w->rng, 800, 1500) * MS))
+			return;
+	}
+}
+
 /* --- leases: they end and are renewed while leaders change ----------------------------------------------------------------------- */
 
 static void prepare_leases(struct world *w)
@@ -432,6 +487,7 @@ static const struct scenario scenarios[] = {
 	{"unmatched", "followers with a tail of their own hear a new leader's heartbeats", prepare_unmatched, drive_unmatched},
 	{"power", "all machines lose power", prepare_power, drive_power},
 	{"rot", "files are damaged, and repaired from the others", prepare_rot, drive_rot},
+	{"revote", "a vote is lost right after it was given", prepare_revote, drive_revote},
 	{"leases", "leases under changes of leader", prepare_leases, drive_leases},
 };
 

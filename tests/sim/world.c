@@ -157,6 +157,7 @@ void world_fini(struct world *w)
 	history_free(w->history);
 	free(w->leaders);
 	free(w->hashes);
+	free(w->votes);
 }
 
 /* One that was removed, and all that it knew are gone, too, under the ids that it knew: nobody is left to tell it. */

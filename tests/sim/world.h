@@ -126,6 +126,11 @@ struct watching {
 	bool done;
 };
 
+/* Who voted for whom: ids. */
+struct sim_vote {
+	uint64_t voter, term, candidate;
+};
+
 struct scenario {
 	const char *name, *what;
 	/* Before anything is made: sizes. May be NULL. */
@@ -184,6 +189,8 @@ struct world {
 		uint64_t key, value;
 	} *leaders, *hashes;
 	size_t n_leaders, n_hashes, cap_leaders, cap_hashes;
+	struct sim_vote *votes; /* that were given, the newest last */
+	size_t n_votes, cap_votes;
 	struct kv_admin admin;
 	bool admin_busy;
 	int joining; /* node that waits for its id, -1 */
@@ -225,6 +232,7 @@ bool node_serves(const struct node *);
 void node_check(struct node *);
 /* It has got over the damage to its files: takes part and votes. */
 bool node_mended(struct node *);
+struct node *node_by_id(struct world *, uint64_t id); /* NULL: nobody has it now */
 struct node *node_leader(struct world *); /* one that believes to lead, of the highest term; or NULL */
 
 /* faults.c */
@@ -244,6 +252,8 @@ void fault_add(struct node *through, struct node *what);
 struct node *fault_pick(struct world *); /* one that is up; or NULL */
 /* Damage to some file of some member, if the cluster can bear it now. */
 void fault_rot(struct world *);
+/* Stopped, its vote unreadable, started again at once; false when the cluster cannot bear that now. */
+bool fault_ruin_vote(struct node *);
 
 /* client.c */
 void clients_start(struct world *);
