@@ -68,7 +68,8 @@ bool check_compaction(struct checker *k)
 /* Members measure time in milliseconds. */
 #define TICK_US 2000
 
-/* The call that shows that the lease cannot have ended at this revision: its time was not over, or it was there later. */
+/* The call that shows that the lease cannot have ended at this revision: its time was not over, or it was there later. Of what only a
+ * watch tells (seen is UINT64_MAX then) nobody knows how early it was. */
 const struct hist_call *check_outlives(const struct checker *k, int64_t lease, int64_t revision)
 {
 	uint64_t seen = check_seen(k, revision);
@@ -79,7 +80,7 @@ const struct hist_call *check_outlives(const struct checker *k, int64_t lease, i
 		if (c->lease != lease || c->outcome != HIST_OK)
 			continue;
 		if ((c->kind == HIST_GRANT || c->kind == HIST_RENEW) && c->ttl > 0 &&
-		    seen + TICK_US < c->invoked + (uint64_t)c->ttl * 1000000)
+		    seen < c->invoked + (uint64_t)c->ttl * 1000000 - TICK_US)
 			return c;
 		if (c->kind == HIST_REVOKE && c->invoked > seen)
 			return c;

@@ -572,6 +572,24 @@ static void note(struct hist_watch *w, enum hist_message_kind kind, int64_t revi
 	history_message(h, w, (struct hist_message){.kind = kind, .revision = revision});
 }
 
+/* The end of a lease may be the last that happens, and then only a watch tells of it. */
+static void test_expired_last(void **state _unused_)
+{
+	struct hist_kv a = kv("a", "1", 2, 2, 1);
+	struct hist_watch *w;
+
+	grant(1, 2, 3);
+	a.lease = 7;
+	put(3, 4, "a", "1", 2)->then->lease = 7;
+	w = history_watch(h, 1, STR("a"), STR("z"), 2);
+	w->prev_kv = true;
+	history_message(h, w, (struct hist_message){.kind = HIST_EVENTS, .n_events = 1, .events = &(struct hist_event){.kv = a}});
+	history_message(h, w, (struct hist_message){.kind = HIST_EVENTS, .n_events = 1,
+			.events = &(struct hist_event){.is_delete = true, .kv = kv("a", "", 0, 3, 0), .has_prev = true, .prev = a}});
+	note(w, HIST_CAUGHT_UP, 3);
+	good();
+}
+
 static void test_watch(void **state _unused_)
 {
 	struct hist_watch *w = watched(2);
@@ -759,7 +777,7 @@ int main(void)
 		T(two_histories),
 		T(cas), T(cas_lost_update), T(cas_wrong_refusal), T(txn_whole), T(txn_torn), T(range_misses),
 		T(old_revision), T(old_revision_wrong), T(compacted), T(compacted_for_no_reason), T(answered_though_compacted),
-		T(revoked), T(revoked_half), T(expired), T(expired_early), T(put_after_end),
+		T(revoked), T(revoked_half), T(expired), T(expired_early), T(expired_last), T(put_after_end),
 		T(watch), T(watch_resumed), T(watch_gap), T(watch_gap_on_resume), T(watch_ends_early), T(watch_repeats),
 		T(watch_before_start), T(watch_torn), T(watch_order_within), T(watch_bookmark), T(watch_filter),
 		T(watch_filter_leaks), T(watch_prev), T(watch_no_prev), T(watch_create), T(watch_silence), T(watch_gone),
