@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "cli/fetch.h"
+#include "cli/join_names.h"
 #include "cli/local.h"
 #include "cli/pki.h"
 #include "io/http_server.h"
@@ -98,17 +99,21 @@ static void serve_server(struct join_service *s, struct http_request *r)
 	answer_json(r, j);
 }
 
-static int sign_kubelet(struct join_service *s, struct arena *a, const struct json *req, struct buf *out, struct err *e)
+static int sign_kubelet(struct join_service *s, struct arena *a, struct str remote, const struct json *req, struct buf *out, struct err *e)
 {
 	const char *name = json_cstr(json_getc(req, "name")), *addr = json_cstr(json_getc(req, "addr"));
 	struct x509_spec spec = {.orgs = (const char *const[]){"system:nodes", NULL}, .sans = (const char *const[]){name, addr, NULL},
 			.days = LEAF_DAYS, .server = true, .client = true};
+	struct kv_status *st = arena_new_of(a, struct kv_status);
 	struct x509_cert *cert = NULL;
 	struct pki_ca ca;
 	int rv;
 
-	if (*name == '\0' || *addr == '\0')
-		return err_set(e, ERR_BAD_REQUEST, "name and addr are needed");
+	kv_status(s->kv, st);
+	rv = join_names_check(&(struct join_names){.name = name, .addr = addr, .remote = arena_cstr(a, remote), .service_ip = s->service_ip,
+			.servers = st->members, .n_servers = st->n_members}, e);
+	if (rv < 0)
+		return rv;
 	spec.cn = arena_printf(a, "system:node:%s", name);
 	rv = pki_ca_load(s->pki_dir, &ca, e);
 	if (rv == 0)
@@ -129,8 +134,9 @@ static void agent_body(struct http_request *r, int status, struct str body)
 
 	if (status == -(int)ERR_CANCELED)
 		return;
-	if (status < 0 || json_parse(&r->arena, body, NULL, &req, &e) < 0 || sign_kubelet(s, &r->arena, req, &pem, &e) < 0) {
-		answer_text(r, 400, arena_printf(&r->arena, "%s\n", e.text));
+	if (status < 0 || json_parse(&r->arena, body, NULL, &req, &e) < 0 || sign_kubelet(s, &r->arena, r->remote, req, &pem, &e) < 0) {
+		log_warn("join", "refused a node's certificate remote=%.*s error=\"%s\"", STR_FMT(r->remote), e.text);
+		answer_text(r, e.code == ERR_FORBIDDEN ? 403 : 400, arena_printf(&r->arena, "%s\n", e.text));
 		buf_fini(&pem);
 		return;
 	}

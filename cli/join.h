@@ -48,6 +48,7 @@ int join_token_follow(const char *pki_dir, struct arena *, bool *ret_changed, st
 
 struct join_service {
 	const char *pki_dir;
+	const char *service_ip; /* the API's address as a Service: no node's */
 	struct kv *kv;
 };
 /* For the API server's front: true when the path was one of ours; then the request has been answered or will be. Any loop. */

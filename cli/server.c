@@ -408,7 +408,7 @@ static int start_api(struct server *s, struct err *e)
 		.extra_arg = &s->join,
 	};
 
-	s->join = (struct join_service){.pki_dir = s->pki, .kv = s->kv};
+	s->join = (struct join_service){.pki_dir = s->pki, .service_ip = s->service_ip, .kv = s->kv};
 	if (hook_settings(&s->o, &cfg, e) < 0)
 		return -(int)e->code;
 	return apiserver_start(&cfg, s->kv, &s->api, e);

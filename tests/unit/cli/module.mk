@@ -17,6 +17,11 @@ tests_unit_cli_test_local_SOURCES = tests/unit/cli/test_local.c cli/files.c cli/
 tests_unit_cli_test_local_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_cli_test_local_LDADD = libnet.a $(IO_LIBS) $(NL_LIBS) $(CMOCKA_LIBS)
 
+UNIT_TESTS += tests/unit/cli/test_join_names
+tests_unit_cli_test_join_names_SOURCES = tests/unit/cli/test_join_names.c cli/join_names.c
+tests_unit_cli_test_join_names_CFLAGS = $(CLI_TEST_CFLAGS) $(UV_CFLAGS)
+tests_unit_cli_test_join_names_LDADD = $(CLI_TEST_LIBS)
+
 UNIT_TESTS += tests/unit/cli/test_etcd_config
 tests_unit_cli_test_etcd_config_SOURCES = tests/unit/cli/test_etcd_config.c
 tests_unit_cli_test_etcd_config_CFLAGS = $(CLI_TEST_CFLAGS)
