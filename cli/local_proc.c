@@ -33,16 +33,23 @@ static const char *cgroup_base(void)
 static uint64_t start_time(pid_t pid)
 {
 	char path[64], *text, *p;
+	unsigned long threads = 0;
 	uint64_t t = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	text = file_read(path, 4096, NULL);
 	p = text ? strrchr(text, ')') : NULL;
-	/* Fields 3 to 21 follow the command name; the state Z (field 3) is a process that has ended. */
-	if (p != NULL && p[1] != '\0' && p[2] != 'Z') {
-		for (int field = 2; p != NULL && field < 22; field++)
+	if (p != NULL && p[1] != '\0') {
+		char state = p[2];
+
+		/* Fields 3 to 21 follow the command name; 20 is the number of threads. */
+		for (int field = 2; p != NULL && field < 22; field++) {
 			p = strchr(p + 1, ' ');
-		if (p != NULL)
+			if (p != NULL && field == 19)
+				threads = strtoul(p + 1, NULL, 10);
+		}
+		/* State Z is a process that has ended, once its last thread is gone: until then its files and locks are held. */
+		if (p != NULL && (state != 'Z' || threads > 1))
 			t = strtoull(p + 1, NULL, 10);
 	}
 	free(text);
