@@ -36,11 +36,13 @@ start_balancer() {
 }
 is_available() { [ "$(k get apiservice v1.tide.kontiki.io -o 'jsonpath={.status.conditions[0].status}')" = True ]; }
 # What kubectl shows while the suite runs: its first part has made everything, its last has not yet taken it away.
+# Each server asks for the other's discovery by itself.
+waves_are_served() { k api-resources --api-group tide.kontiki.io | grep -E '^waves +wv +tide.kontiki.io/v1 +true +Wave'; }
+waves_are_explained() { k explain wave.spec | grep 'How high it is'; }
 look() {
 	until_ok 60 is_available || return 1
 	k get apiservices | grep -E '^v1.tide.kontiki.io +default/proof-tide +True' &&
-		k api-resources --api-group tide.kontiki.io | grep -E '^waves +wv +tide.kontiki.io/v1 +true +Wave' &&
-		k explain wave.spec | grep 'How high it is' && k get waves -A
+		until_ok 30 waves_are_served && until_ok 30 waves_are_explained && until_ok 30 k get waves -A
 }
 
 cluster_up --servers 3
