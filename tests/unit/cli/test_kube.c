@@ -18,6 +18,7 @@
 #include "cli/local.h"
 #include "proto/json.h"
 #include "proto/resource.h"
+#include "tests/lib/json_words.h"
 
 static struct arena arena;
 static char dir[64];
@@ -45,10 +46,7 @@ static const char *put_file(const char *name, const char *text)
 
 static struct json *parse(const char *text)
 {
-	struct json *j;
-
-	assert_int_equal(json_parse(&arena, str_from(text), NULL, &j, NULL), 0);
-	return j;
+	return json_must(&arena, str_from(text));
 }
 
 static void assert_json(const struct json *j, const char *text)

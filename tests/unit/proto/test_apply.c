@@ -16,6 +16,7 @@
 #include "proto/fieldset.h"
 #include "proto/schema.h"
 #include "proto/typed.h"
+#include "tests/lib/json_words.h"
 
 #define T1 "2024-01-01T00:00:00Z"
 #define T2 "2024-01-02T00:00:00Z"
@@ -24,23 +25,12 @@ static struct arena arena;
 
 static struct json *parse(const char *text)
 {
-	struct json *j = NULL;
-	struct err e = ERR_INIT;
-
-	if (json_parse(&arena, str_from(text), NULL, &j, &e) < 0)
-		fail_msg("%s: %s", text, e.text);
-	return j;
+	return json_must(&arena, str_from(text));
 }
 
-/* JSON in the tests is written with ' for ". */
 static struct json *quoted(const char *text)
 {
-	char *t = arena_strdup(&arena, text);
-
-	for (char *p = t; *p; p++)
-		if (*p == '\'')
-			*p = '"';
-	return parse(t);
+	return parse(json_quoted(&arena, text));
 }
 
 static const char *text_of(const struct json *j)

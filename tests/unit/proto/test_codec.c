@@ -14,16 +14,7 @@
 #include "proto/pb.h"
 #include "proto/resource.h"
 #include "proto/wire.h"
-
-static struct json *parse(struct arena *a, struct str text)
-{
-	struct json *j = NULL;
-	struct err e = ERR_INIT;
-
-	if (json_parse(a, text, NULL, &j, &e) < 0)
-		fail_msg("%s: %.*s", e.text, STR_FMT(text));
-	return j;
-}
+#include "tests/lib/json_words.h"
 
 static struct str encode(struct arena *a, const struct schema_type *t, const struct json *dom)
 {
@@ -85,7 +76,7 @@ static struct json *object_of_kind(struct arena *a, const char *kind)
 	ssize_t n;
 
 	while ((n = getline(&line, &cap, f)) > 0) {
-		struct json *j = parse(a, str_of(line, (size_t)n));
+		struct json *j = json_must(a, str_of(line, (size_t)n));
 
 		if (json_eqc(json_getc(j, "kind"), kind))
 			found = j;
@@ -115,11 +106,11 @@ static void golden_objects(void **state)
 		struct err e = ERR_INIT;
 
 		arena_init(&a);
-		in = parse(&a, str_of(line, (size_t)n));
+		in = json_must(&a, str_of(line, (size_t)n));
 		t = type_of(in);
 		wire = encode(&a, t, in);
 		text = to_json(&a, t, wire, NULL);
-		if (!json_equal(in, parse(&a, text)))
+		if (!json_equal(in, json_must(&a, text)))
 			fail_msg("%s\nbecame %.*s", line, STR_FMT(text));
 		assert_int_equal(codec_wire_to_dom(&a, t, wire, NULL, &dom, &e), 0);
 		/* Text and DOM agree to the byte, order included. */
@@ -184,7 +175,7 @@ static void against_protoc(void **state)
 		text = protoc(&a, source_dir(), "decode", t->full_name, wire);
 		assert_null(strstr(text.p, "\n1: "));
 		back = protoc(&a, source_dir(), "encode", t->full_name, text);
-		assert_true(json_equal(in, parse(&a, to_json(&a, t, back, NULL))));
+		assert_true(json_equal(in, json_must(&a, to_json(&a, t, back, NULL))));
 	}
 	arena_fini(&a);
 }
@@ -194,7 +185,7 @@ static struct str there_and_back(struct arena *a, const char *type, const char *
 	const struct schema_type *t = schema_type_find(type);
 
 	assert_non_null(t);
-	return to_json(a, t, encode(a, t, parse(a, str_from(json))), NULL);
+	return to_json(a, t, encode(a, t, json_must(a, str_from(json))), NULL);
 }
 
 static void assert_round(const char *type, const char *json, const char *expected)
@@ -269,7 +260,7 @@ static void assert_errors(const char *type, const char *json, const char *const 
 
 	arena_init(&a);
 	codec_errs_init(&errs, &a);
-	codec_to_wire(&b, schema_type_find(type), parse(&a, str_from(json)), &errs);
+	codec_to_wire(&b, schema_type_find(type), json_must(&a, str_from(json)), &errs);
 	for (i = 0; expected[i]; i++) {
 		assert_true(i < errs.n);
 		assert_string_equal(errs.items[i].message, expected[i]);
@@ -326,7 +317,7 @@ static void merged_fragments(void **state)
 	struct str wire;
 
 	arena_init(&a);
-	wire = encode(&a, t, parse(&a, STR("{\"metadata\":{\"name\":\"p\",\"resourceVersion\":\"1\",\"uid\":\"u\"}}")));
+	wire = encode(&a, t, json_must(&a, STR("{\"metadata\":{\"name\":\"p\",\"resourceVersion\":\"1\",\"uid\":\"u\"}}")));
 	buf_adds(&b, wire);
 	codec_wire_resource_version(&b, STR("42"));
 	assert_int_equal(codec_wire_to_dom(&a, t, buf_str(&b), NULL, &dom, &e), 0);
@@ -360,7 +351,7 @@ static void envelopes_and_lists(void **state)
 	bool first = true;
 
 	arena_init(&a);
-	wire = encode(&a, t, parse(&a, STR("{\"metadata\":{\"name\":\"m\"},\"data\":{\"k\":\"v\"}}")));
+	wire = encode(&a, t, json_must(&a, STR("{\"metadata\":{\"name\":\"m\"},\"data\":{\"k\":\"v\"}}")));
 	codec_wrap(&stored, "v1", "ConfigMap", wire);
 	assert_true(codec_is_wrapped(buf_str(&stored)));
 	assert_int_equal(codec_unwrap(buf_str(&stored), &env, &e), 0);
@@ -550,7 +541,7 @@ static void random_objects(void **state)
 			if (codec_wire_to_dom(&a, t, wire, NULL, &out, &e) < 0)
 				fail_msg("seed %llu %s: %s", (unsigned long long)(first_seed - 1), t->name, e.text);
 			if (!str_eq(json_text(&a, out), text) || !str_eq(encode(&a, t, out), wire) ||
-			    !str_eq(encode(&a, t, parse(&a, text)), wire))
+			    !str_eq(encode(&a, t, json_must(&a, text)), wire))
 				fail_msg("seed %llu %s: %s", (unsigned long long)(first_seed - 1), t->name, text.p);
 			arena_fini(&a);
 		}
@@ -565,7 +556,7 @@ static void broken_wire(void **state)
 	char *copy;
 
 	arena_init(&a);
-	wire = encode(&a, t, parse(&a, STR("{\"metadata\":{\"name\":\"p\",\"labels\":{\"a\":\"b\",\"c\":\"d\"}},\"spec\":{"
+	wire = encode(&a, t, json_must(&a, STR("{\"metadata\":{\"name\":\"p\",\"labels\":{\"a\":\"b\",\"c\":\"d\"}},\"spec\":{"
 					   "\"containers\":[{\"name\":\"c\",\"ports\":[{\"containerPort\":80}],"
 					   "\"resources\":{\"limits\":{\"cpu\":\"1\"}}}],\"priority\":7}}")));
 	copy = arena_alloc(&a, wire.n);
@@ -705,7 +696,7 @@ static void kinds_against_protoc(void **state)
 		if (!str_eq(to_json(&a, t, it.bytes, NULL), to_json(&a, t, own.bytes, NULL)))
 			fail_msg("%s:\n%s\nbecame\n%s", t->name, to_json(&a, t, own.bytes, NULL).p, to_json(&a, t, it.bytes, NULL).p);
 		/* And what the other encoder wrote becomes our canonical bytes. */
-		assert_true(str_eq(encode(&a, t, parse(&a, to_json(&a, t, it.bytes, NULL))), own.bytes));
+		assert_true(str_eq(encode(&a, t, json_must(&a, to_json(&a, t, it.bytes, NULL))), own.bytes));
 		n++;
 	}
 	assert_int_equal(n, n_resources);

@@ -10,17 +10,13 @@
 
 #include "base/util.h"
 #include "proto/json.h"
+#include "tests/lib/json_words.h"
 
 static struct arena arena;
 
 static struct json *parse(const char *text)
 {
-	struct json *j = NULL;
-	struct err e = ERR_INIT;
-
-	if (json_parse(&arena, str_from(text), NULL, &j, &e) < 0)
-		fail_msg("%s: %s", text, e.text);
-	return j;
+	return json_must(&arena, str_from(text));
 }
 
 static void check_print(const struct json *j, unsigned flags, const char *want)

@@ -13,15 +13,13 @@
 #include "proto/meta.pb-c.h"
 #include "proto/pb.h"
 #include "proto/selector.h"
+#include "tests/lib/json_words.h"
 
 static struct arena arena;
 
 static struct json *parse(const char *text)
 {
-	struct json *j = NULL;
-
-	assert_int_equal(json_parse(&arena, str_from(text), NULL, &j, NULL), 0);
-	return j;
+	return json_must(&arena, str_from(text));
 }
 
 static void test_text(void **state)

@@ -12,17 +12,13 @@
 #include "proto/field_errs.h"
 #include "proto/json.h"
 #include "proto/structural.h"
+#include "tests/lib/json_words.h"
 
 static struct arena arena;
 
 static struct json *parse(const char *text)
 {
-	struct json *j = NULL;
-	struct err e = ERR_INIT;
-
-	if (json_parse(&arena, str_from(text), NULL, &j, &e) != 0)
-		fail_msg("%s in %s", e.text, text);
-	return j;
+	return json_must(&arena, str_from(text));
 }
 
 static const char *print_errs(const struct field_errs *errs)

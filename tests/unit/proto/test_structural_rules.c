@@ -12,21 +12,14 @@
 #include "proto/field_errs.h"
 #include "proto/json.h"
 #include "proto/structural_rules.h"
+#include "tests/lib/json_words.h"
 
 static struct arena arena;
 
 /* Single quotes stand for double ones, backquotes for single ones. */
 static struct json *parse(const char *text)
 {
-	char *copy = arena_strdup(&arena, text);
-	struct json *j = NULL;
-	struct err e = ERR_INIT;
-
-	for (char *p = copy; *p; p++)
-		*p = *p == '\'' ? '"' : *p == '`' ? '\'' : *p;
-	if (json_parse(&arena, str_from(copy), NULL, &j, &e) != 0)
-		fail_msg("%s in %s", e.text, text);
-	return j;
+	return json_must(&arena, str_from(json_quoted(&arena, text)));
 }
 
 static const char *print_errs(const struct field_errs *errs)

@@ -12,6 +12,7 @@
 #include "proto/json.h"
 #include "proto/resource.h"
 #include "proto/table.h"
+#include "tests/lib/json_words.h"
 
 #define META                                                                                       \
 	"\"metadata\":{\"name\":\"x\",\"namespace\":\"d\",\"creationTimestamp\":\"2024-01-01T00:"  \
@@ -23,12 +24,7 @@ static struct arena arena;
 
 static struct json *parse(const char *text)
 {
-	struct json *j = NULL;
-	struct err e = ERR_INIT;
-
-	if (json_parse(&arena, str_from(text), NULL, &j, &e) < 0)
-		fail_msg("%s: %s", text, e.text);
-	return j;
+	return json_must(&arena, str_from(text));
 }
 
 static const struct {

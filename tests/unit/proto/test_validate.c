@@ -16,6 +16,7 @@
 #include "proto/resource.h"
 #include "proto/table.h"
 #include "proto/validate.h"
+#include "tests/lib/json_words.h"
 
 #define META "\"metadata\":{\"name\":\"x\",\"namespace\":\"d\"}"
 #define C "{\"name\":\"c\",\"image\":\"i\"}"
@@ -29,12 +30,7 @@ static struct arena arena;
 
 static struct json *parse(const char *text)
 {
-	struct json *j = NULL;
-	struct err e = ERR_INIT;
-
-	if (json_parse(&arena, str_from(text), NULL, &j, &e) < 0)
-		fail_msg("%s: %s", text, e.text);
-	return j;
+	return json_must(&arena, str_from(text));
 }
 
 /* All errors of one object: "" when it is fine. */

@@ -14,4 +14,8 @@ unsigned hook_rig_port(void);
 /* A request whose client goes away when *begun is set; back when *gone is. body NULL: a GET. */
 void hook_rig_leave(const char *path, const char *body, int *begun, int *gone);
 
+/* A rule of a configuration, for quoted(): lists without their brackets. */
+#define RULE(ops, groups, versions, resources, scope)                                                                             \
+	"{'operations':[" ops "],'apiGroups':[" groups "],'apiVersions':[" versions "],'resources':[" resources "],'scope':'" scope "'}"
+
 #endif

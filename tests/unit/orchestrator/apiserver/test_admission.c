@@ -12,6 +12,7 @@
 #include "orchestrator/apiserver/podsecurity.h"
 #include "proto/json.h"
 #include "proto/resource.h"
+#include "tests/lib/json_words.h"
 
 static struct arena a;
 
@@ -32,15 +33,7 @@ static int teardown(void **state)
 /* Single quotes stand for double ones. */
 static struct json *parse(const char *text)
 {
-	char *copy = arena_strdup(&a, text);
-	struct json *doc;
-	struct err e = ERR_INIT;
-
-	for (char *p = copy; *p; p++)
-		*p = *p == '\'' ? '"' : *p;
-	if (json_parse(&a, str_from(copy), NULL, &doc, &e) < 0)
-		fail_msg("%s: %s", copy, e.text);
-	return doc;
+	return json_must(&a, str_from(json_quoted(&a, text)));
 }
 
 #define C "{'containers':[{'name':'c'"

@@ -11,37 +11,11 @@
 #include "orchestrator/apiserver/conversion.h"
 #include "store/view.h"
 #include "tests/unit/orchestrator/apiserver/hook_rig.h"
-#include "tests/unit/orchestrator/apiserver/rig.h"
+#include "tests/unit/orchestrator/apiserver/words.h"
 
 #define CRDS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 #define NEW "/apis/example.com/v1/namespaces/default/lamps"
 #define OLD "/apis/example.com/v1beta1/namespaces/default/lamps"
-#define MERGE "application/merge-patch+json"
-
-/* Single quotes stand for double ones. */
-static const char *quoted(const char *text)
-{
-	char *copy = arena_strdup(&rig_arena, text);
-
-	for (char *p = copy; *p; p++)
-		*p = *p == '\'' ? '"' : *p;
-	return copy;
-}
-
-static struct json *parse(struct str text)
-{
-	struct json *doc;
-	struct err e = ERR_INIT;
-
-	if (json_parse(&rig_arena, text, NULL, &doc, &e) < 0)
-		fail_msg("%.*s: %s", STR_FMT(text), e.text);
-	return doc;
-}
-
-static void is(const struct json *o, const char *path, const char *want)
-{
-	assert_string_equal(json_cstr(json_getp(o, path)), want);
-}
 
 /* --- Alone ------------------------------------------------------------------------------------------------------------------- */
 
@@ -91,7 +65,7 @@ static void test_answers(void **state)
 			fail_msg("%s\nis not\n%s", why, rows[i].why);
 		/* Whose object it is, and since when, is not the webhook's to say. */
 		if (!rows[i].why[0])
-			is(parse(out), "metadata.creationTimestamp", "t");
+			is(json_must(&rig_arena, out), "metadata.creationTimestamp", "t");
 	}
 }
 
@@ -126,7 +100,7 @@ static void asked_body(struct http_request *r, int status, struct str body)
 	struct json *doc, *out, *list = json_new_array(&rig_arena), *response;
 
 	assert_int_equal(status, 0);
-	doc = json_getc(parse(arena_str(&rig_arena, body)), "request");
+	doc = json_getc(json_must(&rig_arena, arena_str(&rig_arena, body)), "request");
 	n_calls++;
 	n_objects += (unsigned)json_len(json_getc(doc, "objects"));
 	if (silent) {
@@ -137,7 +111,7 @@ static void asked_body(struct http_request *r, int status, struct str body)
 		http_respond(r, 500, NULL, 0, str_from(broken));
 		return;
 	}
-	out = parse(str_from(quoted(REVIEW("{'result':{'status':'Success'}}"))));
+	out = parse(REVIEW("{'result':{'status':'Success'}}"));
 	response = json_getc(out, "response");
 	json_setc(&rig_arena, response, "uid", json_getc(doc, "uid"));
 	JSON_ITEMS (o, json_getc(doc, "objects")) {
@@ -212,7 +186,7 @@ static struct json *stored(const char *name)
 
 	assert_int_equal(store_view_open(rig_store(), &v, &e), 0);
 	assert_int_equal(view_get(v, key, 0, &kv, &e), 0);
-	doc = parse(arena_str(&rig_arena, kv.value));
+	doc = json_must(&rig_arena, arena_str(&rig_arena, kv.value));
 	store_view_close(v);
 	return doc;
 }
@@ -420,12 +394,12 @@ static void test_migration(void **state)
 	struct json *crd = rig_call("GET", CRDS "/lamps.example.com", NULL, 200), *o, *list;
 
 	(void)state;
-	o = parse(str_from(definition(V1_STORED)));
+	o = json_must(&rig_arena, str_from(definition(V1_STORED)));
 	json_setp(&rig_arena, o, "metadata.resourceVersion", json_getp(crd, "metadata.resourceVersion"));
 	crd = rig_call("PUT", CRDS "/lamps.example.com", arena_cstr(&rig_arena, json_text(&rig_arena, o)), 200);
 	assert_int_equal(json_len(json_getp(crd, "status.storedVersions")), 2);
 	/* Not yet. */
-	o = parse(str_from(definition(SERVED("v1", "true", POWER))));
+	o = json_must(&rig_arena, str_from(definition(SERVED("v1", "true", POWER))));
 	json_setp(&rig_arena, o, "metadata.resourceVersion", json_getp(crd, "metadata.resourceVersion"));
 	o = rig_call("PUT", CRDS "/lamps.example.com", arena_cstr(&rig_arena, json_text(&rig_arena, o)), 422);
 	is(o, "message", "CustomResourceDefinition.apiextensions.k8s.io \"lamps.example.com\" is invalid: status.storedVersions[0]: "
@@ -445,7 +419,7 @@ static void test_migration(void **state)
 	}
 	rig_type(MERGE);
 	rig_call("PATCH", CRDS "/lamps.example.com/status", "{\"status\":{\"storedVersions\":[\"v1\"]}}", 200);
-	o = parse(str_from(definition(SERVED("v1", "true", POWER))));
+	o = json_must(&rig_arena, str_from(definition(SERVED("v1", "true", POWER))));
 	crd = rig_call("GET", CRDS "/lamps.example.com", NULL, 200);
 	json_setp(&rig_arena, o, "metadata.resourceVersion", json_getp(crd, "metadata.resourceVersion"));
 	rig_call("PUT", CRDS "/lamps.example.com", arena_cstr(&rig_arena, json_text(&rig_arena, o)), 200);
@@ -456,12 +430,12 @@ static void test_migration(void **state)
 /* Versions that the definition may have, and a review that both sides speak. */
 static void test_refused(void **state)
 {
-	struct json *o = parse(str_from(definition(V1_STORED)));
+	struct json *o = json_must(&rig_arena, str_from(definition(V1_STORED)));
 
 	(void)state;
 	json_setp(&rig_arena, o, "metadata.name", json_newc(&rig_arena, "bulbs.example.com"));
 	json_setp(&rig_arena, o, "spec.names.plural", json_newc(&rig_arena, "bulbs"));
-	json_setp(&rig_arena, o, "spec.conversion.webhook.conversionReviewVersions", parse(STR("[\"v7\"]")));
+	json_setp(&rig_arena, o, "spec.conversion.webhook.conversionReviewVersions", json_must(&rig_arena, STR("[\"v7\"]")));
 	o = rig_call("POST", CRDS, arena_cstr(&rig_arena, json_text(&rig_arena, o)), 422);
 	is(o, "message", "CustomResourceDefinition.apiextensions.k8s.io \"bulbs.example.com\" is invalid: "
 			 "spec.conversion.webhook.conversionReviewVersions: Invalid value: []string{\"v7\"}: must include at least one of v1, v1beta1");

@@ -9,31 +9,11 @@
 
 #include "base/util.h"
 #include "store/view.h"
-#include "tests/unit/orchestrator/apiserver/rig.h"
+#include "tests/unit/orchestrator/apiserver/words.h"
 
 #define CRDS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 #define GROUP "/apis/stable.example.com"
 #define TABS GROUP "/v1/namespaces/default/crontabs"
-#define MERGE "application/merge-patch+json"
-
-static int start(void **state)
-{
-	(void)state;
-	rig_start();
-	return 0;
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	rig_stop();
-	return 0;
-}
-
-static void is(const struct json *o, const char *path, const char *want)
-{
-	assert_string_equal(json_cstr(json_getp(o, path)), want);
-}
 
 static const struct json *by(const struct json *list, const char *key, const char *value)
 {
@@ -59,16 +39,6 @@ static void condition_is(const struct json *crd, const char *type, const char *s
 	"'tags':{'type':'array','items':{'type':'string'}}}},"                                                         \
 	"'status':{'type':'object','properties':{'replicas':{'type':'integer'},'selector':{'type':'string'},"          \
 	"'phase':{'type':'string'}}}}}"
-
-static const char *quoted(const char *text)
-{
-	char *s = arena_strdup(&rig_arena, text);
-
-	for (char *c = s; *c; c++)
-		if (*c == '\'')
-			*c = '"';
-	return s;
-}
 
 /* extra: more members of spec.versions[0], more: of spec. */
 static const char *definition(const char *plural, const char *kind, const char *scope, const char *schema, const char *extra)
@@ -493,5 +463,5 @@ int main(void)
 			cmocka_unit_test(test_deletion),
 	};
 
-	return cmocka_run_group_tests(tests, start, stop);
+	return cmocka_run_group_tests(tests, with_server, without_server);
 }

@@ -19,6 +19,7 @@
 #include "orchestrator/apiserver/flow_limits.h"
 #include "orchestrator/apiserver/request.h"
 #include "proto/json.h"
+#include "tests/lib/json_words.h"
 
 static struct arena a;
 static uint64_t seed;
@@ -392,14 +393,7 @@ static void test_split_property(void **state)
 
 static struct json *parse(const char *text)
 {
-	char *copy = arena_strdup(&a, text);
-	struct json *doc;
-
-	for (char *p = copy; *p; p++)
-		*p = *p == '\'' ? '"' : *p;
-	if (json_parse(&a, str_from(copy), NULL, &doc, NULL) < 0)
-		fail_msg("%s", text);
-	return doc;
+	return json_must(&a, str_from(json_quoted(&a, text)));
 }
 
 static struct flow_config *defaults(unsigned seats)

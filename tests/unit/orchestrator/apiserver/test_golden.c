@@ -17,7 +17,7 @@
 #include "proto/codec.h"
 #include "proto/resource.h"
 #include "proto/schema.h"
-#include "tests/unit/orchestrator/apiserver/rig.h"
+#include "tests/unit/orchestrator/apiserver/words.h"
 
 #define GOLDEN_MAX_LINE (1u << 17)
 
@@ -38,11 +38,6 @@ static const struct difference {
 		{"Service", "spec.healthCheckNodePort"},
 		{"Service", "spec.ports.*.nodePort"},
 };
-
-static const char *text(const struct json *doc)
-{
-	return arena_cstr(&rig_arena, json_text(&rig_arena, doc));
-}
 
 /* Both sides are made alike: what varies becomes a word, and what only 1.32 shows goes away. */
 static struct json *normal(struct json *v, struct str uid)
@@ -184,11 +179,6 @@ static void test_create(void **state)
 	free(line);
 	assert_int_equal(wrong, 0);
 	assert_int_equal(n, 54);
-}
-
-static void is(const struct json *doc, const char *path, const char *want)
-{
-	assert_string_equal(arena_cstr(&rig_arena, json_strp(doc, path)), want);
 }
 
 #define HPA1 "/apis/autoscaling/v1/namespaces/golden/horizontalpodautoscalers"
@@ -340,13 +330,6 @@ static int start(void **state)
 	return 0;
 }
 
-static int stop(void **state)
-{
-	(void)state;
-	rig_stop();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -356,5 +339,5 @@ int main(void)
 			cmocka_unit_test(test_checks),
 	};
 
-	return cmocka_run_group_tests(tests, start, stop);
+	return cmocka_run_group_tests(tests, start, without_server);
 }

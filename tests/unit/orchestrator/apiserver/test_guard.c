@@ -13,29 +13,10 @@
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/rbac_default.h"
 #include "proto/resource.h"
-#include "tests/unit/orchestrator/apiserver/rig.h"
+#include "tests/unit/orchestrator/apiserver/words.h"
 
 #define RBAC "/apis/rbac.authorization.k8s.io/v1"
 #define NS RBAC "/namespaces/default"
-
-static int start(void **state)
-{
-	(void)state;
-	rig_start();
-	return 0;
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	rig_stop();
-	return 0;
-}
-
-static void is(const struct json *o, const char *path, const char *want)
-{
-	assert_string_equal(json_cstr(json_getp(o, path)), want);
-}
 
 static struct json *as(const char *user, const char *group, const char *method, const char *path, const char *body, int want)
 {
@@ -612,5 +593,5 @@ int main(void)
 			cmocka_unit_test(test_matrix),
 	};
 
-	return cmocka_run_group_tests(tests, start, stop);
+	return cmocka_run_group_tests(tests, with_server, without_server);
 }

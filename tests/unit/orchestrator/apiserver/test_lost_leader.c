@@ -15,7 +15,7 @@
 
 #include "base/util.h"
 #include "raft/kv.h"
-#include "tests/unit/orchestrator/apiserver/rig.h"
+#include "tests/unit/orchestrator/apiserver/words.h"
 
 #define CMS "/api/v1/namespaces/default/configmaps"
 
@@ -91,7 +91,7 @@ static struct json *with_fate(enum fate f, const char *method, const char *path,
 	return o;
 }
 
-static const char *text(struct json *o, const char *path)
+static const char *string_at(struct json *o, const char *path)
 {
 	return arena_cstr(&rig_arena, json_strp(o, path));
 }
@@ -119,8 +119,8 @@ static void create(enum fate f, const char *label)
 	o = with_fate(f, "POST", CMS, body, 201);
 	snprintf(path, sizeof(path), CMS "/lost-create-%s", label);
 	there = rig_call("GET", path, NULL, 200);
-	assert_string_equal(text(o, "metadata.uid"), text(there, "metadata.uid"));
-	assert_string_equal(text(o, "metadata.resourceVersion"), text(there, "metadata.resourceVersion"));
+	assert_string_equal(string_at(o, "metadata.uid"), string_at(there, "metadata.uid"));
+	assert_string_equal(string_at(o, "metadata.resourceVersion"), string_at(there, "metadata.resourceVersion"));
 	/* It is somebody else's now. */
 	rig_call("POST", CMS, body, 409);
 }
@@ -143,11 +143,11 @@ static void change(enum fate f, const char *label)
 
 	snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"lost-change-%s\"},\"data\":{\"n\":\"0\"}}", label);
 	o = rig_call("POST", CMS, body, 201);
-	snprintf(rv, sizeof(rv), "%s", text(o, "metadata.resourceVersion"));
+	snprintf(rv, sizeof(rv), "%s", string_at(o, "metadata.resourceVersion"));
 	snprintf(path, sizeof(path), CMS "/lost-change-%s", label);
 	snprintf(body, sizeof(body), "{\"metadata\":{\"name\":\"lost-change-%s\",\"resourceVersion\":\"%s\"},\"data\":{\"n\":\"1\"}}", label, rv);
 	o = with_fate(f, "PUT", path, body, 200);
-	assert_string_equal(text(o, "data.n"), "1");
+	assert_string_equal(string_at(o, "data.n"), "1");
 	/* The version that was sent is used up, whichever way it went. */
 	rig_call("PUT", path, body, 409);
 	/* A patch that shows when it is done twice. */
@@ -192,18 +192,6 @@ static void test_delete(void **state)
 	each(removal);
 }
 
-static int start(void **state)
-{
-	rig_start();
-	return 0;
-}
-
-static int stop(void **state)
-{
-	rig_stop();
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,5 +200,5 @@ int main(void)
 		cmocka_unit_test(test_change),
 		cmocka_unit_test(test_delete),
 	};
-	return cmocka_run_group_tests_name("lost leader", tests, start, stop);
+	return cmocka_run_group_tests_name("lost leader", tests, with_server, without_server);
 }

@@ -11,40 +11,10 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/webhook_state.h"
 #include "store/watch.h"
-#include "tests/unit/orchestrator/apiserver/rig.h"
+#include "tests/unit/orchestrator/apiserver/words.h"
 
 #define REG "/apis/admissionregistration.k8s.io/v1/"
 #define MAPS "/api/v1/namespaces/default/configmaps"
-#define MERGE "application/merge-patch+json"
-
-static int start(void **state)
-{
-	(void)state;
-	rig_start();
-	return 0;
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	rig_stop();
-	return 0;
-}
-
-/* Single quotes stand for double ones, backquotes for single ones. */
-static const char *quoted(const char *text)
-{
-	char *copy = arena_strdup(&rig_arena, text);
-
-	for (char *p = copy; *p; p++)
-		*p = *p == '\'' ? '"' : *p == '`' ? '\'' : *p;
-	return copy;
-}
-
-static void is(const struct json *o, const char *path, const char *want)
-{
-	assert_string_equal(json_cstr(json_getp(o, path)), want);
-}
 
 #define CONSTRAINTS(ops, groups, resources)                                                                                              \
 	"'matchConstraints':{'matchPolicy':'Equivalent','resourceRules':[{'operations':[" ops "],'apiGroups':[" groups "],'apiVersions':['v1'],"  \
@@ -374,5 +344,5 @@ int main(void)
 			cmocka_unit_test(test_refused),
 	};
 
-	return cmocka_run_group_tests(tests, start, stop);
+	return cmocka_run_group_tests(tests, with_server, without_server);
 }

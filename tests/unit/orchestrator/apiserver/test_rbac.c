@@ -15,6 +15,7 @@
 #include "orchestrator/apiserver/request.h"
 #include "proto/json.h"
 #include "proto/schema.h"
+#include "tests/lib/json_words.h"
 
 static struct arena a;
 
@@ -34,10 +35,7 @@ static int teardown(void **state)
 
 static struct json *parse(const char *text)
 {
-	struct json *doc;
-
-	assert_int_equal(json_parse(&a, str_from(text), NULL, &doc, NULL), 0);
-	return doc;
+	return json_must(&a, str_from(text));
 }
 
 static struct str encode(const char *type, const struct json *doc)

@@ -15,7 +15,7 @@
 #include "orchestrator/apiserver/request.h"
 #include "proto/resource.h"
 #include "store/view.h"
-#include "tests/unit/orchestrator/apiserver/rig.h"
+#include "tests/unit/orchestrator/apiserver/words.h"
 
 #define KEY1 "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=" /* 0123456789abcdef twice */
 #define KEY2 "ZmVkY2JhOTg3NjU0MzIxMA=="                         /* fedcba9876543210 */
@@ -174,13 +174,6 @@ static int start(void **state)
 	(void)state;
 	rig_configure = configure;
 	rig_start();
-	return 0;
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	rig_stop();
 	return 0;
 }
 
@@ -349,10 +342,10 @@ int main(void)
 			cmocka_unit_test(test_aead),
 			cmocka_unit_test(test_crypt),
 			cmocka_unit_test(test_policy),
-			cmocka_unit_test_setup_teardown(test_secrets, start, stop),
-			cmocka_unit_test_setup_teardown(test_many_secrets, start, stop),
-			cmocka_unit_test_setup_teardown(test_sealed_hook, start, stop),
-			cmocka_unit_test_setup_teardown(test_audit, start, stop),
+			cmocka_unit_test_setup_teardown(test_secrets, start, without_server),
+			cmocka_unit_test_setup_teardown(test_many_secrets, start, without_server),
+			cmocka_unit_test_setup_teardown(test_sealed_hook, start, without_server),
+			cmocka_unit_test_setup_teardown(test_audit, start, without_server),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
