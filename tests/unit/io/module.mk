@@ -1,45 +1,56 @@
-UNIT_TESTS += \
-	tests/unit/io/test_grpc \
-	tests/unit/io/test_http \
-	tests/unit/io/test_http_chaos \
-	tests/unit/io/test_jws \
-	tests/unit/io/test_listen \
-	tests/unit/io/test_loop \
-	tests/unit/io/test_process \
-	tests/unit/io/test_stream \
-	tests/unit/io/test_websocket \
-	tests/unit/io/test_x509
-tests_unit_io_test_loop_SOURCES = tests/unit/io/test_loop.c tests/unit/io/iotest.h
-tests_unit_io_test_loop_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_io_test_loop_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
-tests_unit_io_test_stream_SOURCES = tests/unit/io/test_stream.c tests/unit/io/iotest.h
-tests_unit_io_test_stream_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_io_test_stream_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
+# What their tests share.
+check_LIBRARIES += tests/unit/io/libiotest.a
+tests_unit_io_libiotest_a_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_libiotest_a_SOURCES = tests/unit/io/iotest.c tests/unit/io/iotest.h tests/unit/io/http_site.c tests/unit/io/http_site.h
+IOTEST_LIBS = tests/unit/io/libiotest.a $(IO_LIBS) $(CMOCKA_LIBS)
+UNIT_TESTS += tests/unit/io/test_grpc
+tests_unit_io_test_grpc_SOURCES = tests/unit/io/test_grpc.c
+tests_unit_io_test_grpc_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_grpc_LDADD = $(IOTEST_LIBS)
+UNIT_TESTS += tests/unit/io/test_http
+tests_unit_io_test_http_SOURCES = tests/unit/io/test_http.c
+tests_unit_io_test_http_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_http_LDADD = $(IOTEST_LIBS)
+UNIT_TESTS += tests/unit/io/test_http_chaos
+tests_unit_io_test_http_chaos_SOURCES = tests/unit/io/test_http_chaos.c
+tests_unit_io_test_http_chaos_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_http_chaos_LDADD = $(IOTEST_LIBS)
+UNIT_TESTS += tests/unit/io/test_http_end
+tests_unit_io_test_http_end_SOURCES = tests/unit/io/test_http_end.c
+tests_unit_io_test_http_end_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_http_end_LDADD = $(IOTEST_LIBS)
+UNIT_TESTS += tests/unit/io/test_http_raw
+tests_unit_io_test_http_raw_SOURCES = tests/unit/io/test_http_raw.c
+tests_unit_io_test_http_raw_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_http_raw_LDADD = $(IOTEST_LIBS)
+UNIT_TESTS += tests/unit/io/test_jws
 tests_unit_io_test_jws_SOURCES = tests/unit/io/test_jws.c
 tests_unit_io_test_jws_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_io_test_jws_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
-tests_unit_io_test_x509_SOURCES = tests/unit/io/test_x509.c tests/unit/io/iotest.h
-tests_unit_io_test_x509_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_io_test_x509_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
-tests_unit_io_test_http_SOURCES = tests/unit/io/test_http.c tests/unit/io/iotest.h
-tests_unit_io_test_http_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_io_test_http_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
-tests_unit_io_test_grpc_SOURCES = tests/unit/io/test_grpc.c tests/unit/io/iotest.h
-tests_unit_io_test_grpc_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_io_test_grpc_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
-tests_unit_io_test_process_SOURCES = tests/unit/io/test_process.c tests/unit/io/iotest.h
-tests_unit_io_test_process_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_io_test_process_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
-tests_unit_io_test_websocket_SOURCES = tests/unit/io/test_websocket.c tests/unit/io/iotest.h
-tests_unit_io_test_websocket_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_io_test_websocket_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
-tests_unit_io_test_listen_SOURCES = tests/unit/io/test_listen.c tests/unit/io/iotest.h
+tests_unit_io_test_jws_LDADD = $(IOTEST_LIBS)
+UNIT_TESTS += tests/unit/io/test_listen
+tests_unit_io_test_listen_SOURCES = tests/unit/io/test_listen.c
 tests_unit_io_test_listen_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_io_test_listen_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
-tests_unit_io_test_http_chaos_SOURCES = tests/unit/io/test_http_chaos.c tests/unit/io/iotest.h
-tests_unit_io_test_http_chaos_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_io_test_http_chaos_LDADD = $(IO_LIBS) $(CMOCKA_LIBS)
-
+tests_unit_io_test_listen_LDADD = $(IOTEST_LIBS)
+UNIT_TESTS += tests/unit/io/test_loop
+tests_unit_io_test_loop_SOURCES = tests/unit/io/test_loop.c
+tests_unit_io_test_loop_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_loop_LDADD = $(IOTEST_LIBS)
+UNIT_TESTS += tests/unit/io/test_process
+tests_unit_io_test_process_SOURCES = tests/unit/io/test_process.c
+tests_unit_io_test_process_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_process_LDADD = $(IOTEST_LIBS)
+UNIT_TESTS += tests/unit/io/test_stream
+tests_unit_io_test_stream_SOURCES = tests/unit/io/test_stream.c
+tests_unit_io_test_stream_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_stream_LDADD = $(IOTEST_LIBS)
+UNIT_TESTS += tests/unit/io/test_websocket
+tests_unit_io_test_websocket_SOURCES = tests/unit/io/test_websocket.c
+tests_unit_io_test_websocket_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_websocket_LDADD = $(IOTEST_LIBS)
+UNIT_TESTS += tests/unit/io/test_x509
+tests_unit_io_test_x509_SOURCES = tests/unit/io/test_x509.c
+tests_unit_io_test_x509_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_io_test_x509_LDADD = $(IOTEST_LIBS)
 UNIT_TESTS += tests/unit/io/test_balancer
 tests_unit_io_test_balancer_SOURCES = tests/unit/io/test_balancer.c
 tests_unit_io_test_balancer_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)

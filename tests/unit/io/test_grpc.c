@@ -8,9 +8,6 @@
 
 #include "io/grpc.h"
 
-static struct iotest_pki pki;
-static struct loop *loop;
-
 struct service {
 	struct http_handler handler;
 	struct http_server *server;
@@ -454,20 +451,6 @@ static void server_comes_and_goes(void **state)
 	assert_int_equal(rmdir(s.dir), 0);
 }
 
-static int setup(void **state)
-{
-	iotest_pki_init(&pki);
-	loop = loop_new("test");
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	iotest_pki_fini(&pki);
-	loop_free(loop);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -479,5 +462,5 @@ int main(void)
 		cmocka_unit_test(server_comes_and_goes),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, iotest_setup, iotest_teardown);
 }

@@ -14,8 +14,6 @@
 #include "io/http_server.h"
 #include "io/stream.h"
 
-static struct iotest_pki pki;
-static struct loop *loop;
 static uint64_t rng;
 static char filler[200000];
 
@@ -343,16 +341,7 @@ static int setup(void **state)
 	rng = getenv("CHAOS_SEED") ? strtoull(getenv("CHAOS_SEED"), NULL, 10) : random_u64();
 	fprintf(stderr, "CHAOS_SEED=%llu\n", (unsigned long long)rng);
 	memset(filler, 'x', sizeof(filler));
-	iotest_pki_init(&pki);
-	loop = loop_new("test");
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	iotest_pki_fini(&pki);
-	loop_free(loop);
-	return 0;
+	return iotest_setup(state);
 }
 
 int main(void)
@@ -361,5 +350,5 @@ int main(void)
 		cmocka_unit_test(chaos),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, setup, iotest_teardown);
 }

@@ -19,8 +19,6 @@
 #include "io/http_server.h"
 #include "io/stream.h"
 
-static struct iotest_pki pki;
-static struct loop *loop;
 static unsigned n_closed;
 
 static void on_close(void *arg)
@@ -205,20 +203,6 @@ static void network_namespaces(void **state)
 	close(fd);
 }
 
-static int setup(void **state)
-{
-	iotest_pki_init(&pki);
-	loop = loop_new("test");
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	iotest_pki_fini(&pki);
-	loop_free(loop);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,5 +211,5 @@ int main(void)
 		cmocka_unit_test(network_namespaces),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, iotest_setup, iotest_teardown);
 }

@@ -10,8 +10,6 @@
 
 #include "io/process.h"
 
-static struct loop *loop;
-
 struct watched {
 	struct process_user user;
 	struct process *p;
@@ -228,18 +226,6 @@ static void supervision(void **state)
 	assert_int_equal(k.exits, 3);
 }
 
-static int setup(void **state)
-{
-	loop = loop_new("test");
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	loop_free(loop);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -249,5 +235,5 @@ int main(void)
 		cmocka_unit_test(supervision),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, iotest_setup, iotest_teardown);
 }

@@ -8,9 +8,6 @@
 
 #include "io/stream.h"
 
-static struct iotest_pki pki;
-static struct loop *loop;
-
 /* One end of a connection that keeps what comes. */
 struct end {
 	struct stream_user user;
@@ -564,20 +561,6 @@ static void reload_takes_effect(void **state)
 	tls_ctx_unref(c);
 }
 
-static int setup(void **state)
-{
-	iotest_pki_init(&pki);
-	loop = loop_new("test");
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	iotest_pki_fini(&pki);
-	loop_free(loop);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -594,5 +577,5 @@ int main(void)
 		cmocka_unit_test(reload_takes_effect),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, iotest_setup, iotest_teardown);
 }

@@ -8,8 +8,6 @@
 
 #include "io/websocket.h"
 
-static struct loop *loop;
-
 struct peer {
 	struct websocket_user user;
 	struct websocket *ws;
@@ -269,18 +267,6 @@ static void frames(void **state)
 	}
 }
 
-static int setup(void **state)
-{
-	loop = loop_new("test");
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	loop_free(loop);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -291,5 +277,5 @@ int main(void)
 		cmocka_unit_test(frames),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, iotest_setup, iotest_teardown);
 }

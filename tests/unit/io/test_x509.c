@@ -6,8 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static struct iotest_pki pki;
-
 static void info_says_what_was_signed(void **state)
 {
 	struct arena a;
@@ -153,18 +151,6 @@ static void files_have_the_right_modes(void **state)
 	rmdir(dir);
 }
 
-static int setup(void **state)
-{
-	iotest_pki_init(&pki);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	iotest_pki_fini(&pki);
-	return 0;
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -175,5 +161,5 @@ int main(void)
 		cmocka_unit_test(files_have_the_right_modes),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, iotest_setup, iotest_teardown);
 }
