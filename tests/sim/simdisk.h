@@ -7,7 +7,7 @@
 #define TESTS_SIM_SIMDISK_H
 
 #include "raft/disk.h"
-#include "tests/sim/rng.h"
+#include "tests/lib/rng.h"
 
 #define SIMDISK_MAX_FILES 256
 

@@ -23,7 +23,7 @@
 #include "raft/stable.h"
 #include "store/store.h"
 #include "store/watch.h"
-#include "tests/sim/rng.h"
+#include "tests/lib/rng.h"
 #include "tests/sim/simdisk.h"
 #include "verify/history.h"
 

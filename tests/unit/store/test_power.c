@@ -12,20 +12,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/lib/rng.h"
 #include "tests/unit/store/common.h"
 
 #define PAGE 4096
 #define MAX_VERSIONS 8
 
-static uint64_t rng_state;
+static struct rng dice;
 
 static uint64_t rng(void)
 {
-	uint64_t z = (rng_state += 0x9e3779b97f4a7c15ULL);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
-	return z ^ (z >> 31);
+	return rng_next(&dice);
 }
 
 struct image {
@@ -107,7 +104,7 @@ static struct image versions_mix(const struct versions *d)
 /* The log: commands by index, so that a member that went back is brought forward again as raft would. */
 static struct str command(struct arena *a, uint64_t seed, uint64_t index)
 {
-	uint64_t saved = rng_state;
+	struct rng saved = dice;
 	Raftpb__Command c = RAFTPB__COMMAND__INIT;
 	Etcdserverpb__PutRequest p = ETCDSERVERPB__PUT_REQUEST__INIT;
 	Etcdserverpb__DeleteRangeRequest d = ETCDSERVERPB__DELETE_RANGE_REQUEST__INIT;
@@ -116,7 +113,7 @@ static struct str command(struct arena *a, uint64_t seed, uint64_t index)
 	char key[32];
 	size_t n;
 
-	rng_state = seed * 1000003 + index;
+	dice.state = seed * 1000003 + index;
 	snprintf(key, sizeof(key), "k%02d", (int)(rng() % 60));
 	if (rng() % 10 == 0) {
 		c.op_case = RAFTPB__COMMAND__OP_DELETE_RANGE;
@@ -135,7 +132,7 @@ static struct str command(struct arena *a, uint64_t seed, uint64_t index)
 		memset(p.value.data, 'a' + (int)(index % 26), n);
 	}
 	out = encode(a, &c.base);
-	rng_state = saved;
+	dice = saved;
 	return out;
 }
 
@@ -171,7 +168,7 @@ static int life(uint64_t seed)
 	struct image durable;
 	int losses = 0;
 
-	rng_state = seed;
+	dice.state = seed;
 	fixture_open(&reference, NULL);
 	fixture_open(&f, NULL);
 	hashes[0] = state_hash(&reference);
@@ -285,7 +282,7 @@ static void one_install(uint64_t seed)
 	uint64_t hash_before, hash_installed;
 	bool finished = seed % 3 != 0;
 
-	rng_state = seed;
+	dice.state = seed;
 	fixture_open(&reference, NULL);
 	fixture_open(&f, NULL);
 	run_to(&f, seed, 20);

@@ -20,6 +20,7 @@
 #include "orchestrator/apiserver/request.h"
 #include "proto/json.h"
 #include "tests/lib/json_words.h"
+#include "tests/lib/rng.h"
 
 static struct arena a;
 static uint64_t seed;
@@ -36,16 +37,6 @@ static int teardown(void **state)
 	(void)state;
 	arena_fini(&a);
 	return 0;
-}
-
-/* splitmix64 */
-static uint64_t rnd(uint64_t *s, uint64_t below)
-{
-	uint64_t z = *s += 0x9e3779b97f4a7c15;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return (z ^ z >> 31) % below;
 }
 
 static uint64_t flow_hash(unsigned i)
@@ -266,20 +257,21 @@ static void test_queue_property(void **state)
 
 	(void)state;
 	for (unsigned round = 0; round < 200; round++) {
-		uint64_t r = seed + round, last = 0;
+		struct rng r = {seed + round};
+		uint64_t last = 0;
 		struct fair f;
 		unsigned n = 0, seats = 0;
 
 		memset(jobs, 0, sizeof(jobs));
-		fair_init(&f, 1 + (unsigned)rnd(&r, 40), 1 + (unsigned)rnd(&r, 8), 1 + (unsigned)rnd(&r, 20));
+		fair_init(&f, 1 + (unsigned)rng_below(&r, 40), 1 + (unsigned)rng_below(&r, 8), 1 + (unsigned)rng_below(&r, 20));
 		for (unsigned step = 0; step < 2000; step++) {
-			struct job *j = &jobs[rnd(&r, ARRAY_LEN(jobs))];
-			unsigned what = (unsigned)rnd(&r, 100), queue_limit = f.queue_limit;
+			struct job *j = &jobs[rng_below(&r, ARRAY_LEN(jobs))];
+			unsigned what = (unsigned)rng_below(&r, 100), queue_limit = f.queue_limit;
 			struct fair_item *it;
 
 			if (what < 50 && !j->item.waiting && !j->running) {
 				j->item = (struct fair_item){.waiting = false};
-				if (fair_put(&f, &j->item, flow_hash((unsigned)rnd(&r, 9)), 1 + (unsigned)rnd(&r, 5))) {
+				if (fair_put(&f, &j->item, flow_hash((unsigned)rng_below(&r, 9)), 1 + (unsigned)rng_below(&r, 5))) {
 					n++;
 					seats += j->item.seats;
 					assert_true(f.queues[j->item.queue].n <= queue_limit || f.epoch > 1);
@@ -290,14 +282,14 @@ static void test_queue_property(void **state)
 				n--;
 				seats -= it->seats;
 			} else if (what < 90 && j->running) {
-				fair_done(&f, &j->item, rnd(&r, 50000));
+				fair_done(&f, &j->item, rng_below(&r, 50000));
 				j->running = false;
 			} else if (what < 98 && j->item.waiting) {
 				n--;
 				seats -= j->item.seats;
 				fair_drop(&f, &j->item);
 			} else if (what >= 98) {
-				fair_resize(&f, 1 + (unsigned)rnd(&r, 40), 1, 1 + (unsigned)rnd(&r, 20));
+				fair_resize(&f, 1 + (unsigned)rng_below(&r, 40), 1, 1 + (unsigned)rng_below(&r, 20));
 			}
 			if (f.n != n || f.seats != seats || f.now < last || !fair_first(&f) != (n == 0))
 				fail_msg("seed %llu step %u: %u waiting instead of %u", (unsigned long long)(seed + round), step, f.n, n);
@@ -336,19 +328,19 @@ static void test_divide_property(void **state)
 {
 	(void)state;
 	for (unsigned round = 0; round < 20000; round++) {
-		uint64_t r = seed + round;
-		unsigned n = 1 + (unsigned)rnd(&r, 9), demand[16], got[16], want = 0, sum = 0, nominal = 0;
+		struct rng r = {seed + round};
+		unsigned n = 1 + (unsigned)rng_below(&r, 9), demand[16], got[16], want = 0, sum = 0, nominal = 0;
 		struct flow_share share[16];
 		struct flow_bounds b[16];
 		bool unmet = false, slack = false;
 
 		for (unsigned i = 0; i < n; i++)
-			share[i] = (struct flow_share){(unsigned)rnd(&r, 100), (unsigned)rnd(&r, 101), (int)rnd(&r, 300) - 100};
+			share[i] = (struct flow_share){(unsigned)rng_below(&r, 100), (unsigned)rng_below(&r, 101), (int)rng_below(&r, 300) - 100};
 		for (unsigned i = 0; i < n; i++)
 			share[i].borrowing_percent = MAX(share[i].borrowing_percent, -1);
-		flow_bounds(1 + (unsigned)rnd(&r, 1000), share, n, b);
+		flow_bounds(1 + (unsigned)rng_below(&r, 1000), share, n, b);
 		for (unsigned i = 0; i < n; i++)
-			demand[i] = rnd(&r, 3) ? (unsigned)rnd(&r, 400) : 0;
+			demand[i] = rng_below(&r, 3) ? (unsigned)rng_below(&r, 400) : 0;
 		flow_divide(b, demand, n, got);
 		for (unsigned i = 0; i < n; i++) {
 			want += demand[i];
@@ -369,13 +361,13 @@ static void test_split_property(void **state)
 {
 	(void)state;
 	for (unsigned round = 0; round < 20000; round++) {
-		uint64_t r = seed + round;
-		unsigned n = 1 + (unsigned)rnd(&r, 8), limit = (unsigned)rnd(&r, 300), demand[8], got[8], sum = 0;
+		struct rng r = {seed + round};
+		unsigned n = 1 + (unsigned)rng_below(&r, 8), limit = (unsigned)rng_below(&r, 300), demand[8], got[8], sum = 0;
 		bool unmet = false, slack = false;
 
 		for (unsigned i = 0; i < n; i++)
-			demand[i] = (unsigned)rnd(&r, 100);
-		flow_split(limit, rnd(&r, 4) ? demand : NULL, n, got);
+			demand[i] = (unsigned)rng_below(&r, 100);
+		flow_split(limit, rng_below(&r, 4) ? demand : NULL, n, got);
 		for (unsigned i = 0; i < n; i++)
 			sum += got[i];
 		flow_split(limit, demand, n, got);

@@ -21,6 +21,7 @@
 #include "base/util.h"
 #include "io/x509.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "tests/lib/rng.h"
 #include "tests/unit/orchestrator/apiserver/rig.h"
 
 #define N_NAMESPACES 4
@@ -34,19 +35,11 @@
 #define ROUNDS 50
 
 static uint64_t seed;
+static struct rng dice;
 
-/* splitmix64 */
 static unsigned rnd(unsigned below)
 {
-	static uint64_t s;
-	uint64_t z;
-
-	if (s == 0)
-		s = seed;
-	z = s += 0x9e3779b97f4a7c15;
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return (unsigned)((z ^ z >> 31) % below);
+	return (unsigned)rng_below(&dice, below);
 }
 #define PICK(array) ((array)[rnd(ARRAY_LEN(array))])
 
@@ -835,5 +828,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_nobody_sees)};
 
 	seed = text ? strtoull(text, NULL, 10) : random_u64() | 1;
+	dice.state = seed;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
-/* The only randomness of a simulation: splitmix64 from the seed. */
-#ifndef TESTS_SIM_RNG_H
-#define TESTS_SIM_RNG_H
+/* Random numbers that follow from a seed (splitmix64): the only randomness of a simulation, and of tests that can be repeated. */
+#ifndef TESTS_LIB_RNG_H
+#define TESTS_LIB_RNG_H
 
 #include <stdbool.h>
 #include <stdint.h>
