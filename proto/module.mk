@@ -109,8 +109,15 @@ nodist_libproto_a_SOURCES = \
 	proto/scheduling.pb-c.c proto/scheduling.pb-c.h \
 	proto/storage.pb-c.c proto/storage.pb-c.h
 
-BUILT_SOURCES += $(PROTO_PB_H)
-CLEANFILES += $(PROTO_PB_C) $(PROTO_PB_H) proto/schema.pb proto/schema.tab.c
+BUILT_SOURCES += $(PROTO_PB_H) proto/openapi_sources.h
+CLEANFILES += $(PROTO_PB_C) $(PROTO_PB_H) proto/schema.pb proto/schema.tab.c proto/openapi_sources.h
+
+# What OpenAPI documents are made from, as a sum: clients keep a document for as long as it stays.
+OPENAPI_MADE_OF = $(PROTO_FILES) proto/options.proto proto/resource.def proto/schemagen.c proto/openapi.c proto/openapi_paths.c \
+	proto/openapi_proto.c proto/openapi_schema.c
+proto/openapi_sources.h: $(OPENAPI_MADE_OF)
+	$(AM_V_GEN)$(MKDIR_P) proto && cd $(top_srcdir) && cat $(OPENAPI_MADE_OF) | sha256sum | \
+		sed 's/\(................\).*/#define OPENAPI_SOURCES "\1"/' > $(abs_builddir)/$@.tmp && mv $(abs_builddir)/$@.tmp $(abs_builddir)/$@
 EXTRA_DIST += $(PROTO_FILES) proto/options.proto
 
 # So that building one object alone, before `make all`, finds the headers too.
@@ -118,3 +125,4 @@ $(libproto_a_OBJECTS) $(libstore_a_OBJECTS) $(libraft_a_OBJECTS) $(liborchestrat
 
 include proto/dom.mk
 include proto/cel/module.mk
+proto/openapi.$(OBJEXT): proto/openapi_sources.h

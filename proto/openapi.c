@@ -1,5 +1,6 @@
 #include "proto/openapi.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,6 +8,7 @@
 #include "proto/codec.h"
 #include "proto/custom.h"
 #include "proto/openapi-priv.h"
+#include "proto/openapi_sources.h"
 #include "proto/resource.h"
 #include "proto/schema.h"
 #include "proto/wire.h"
@@ -242,47 +244,60 @@ static bool listed_before(const struct resource *r)
 	return false;
 }
 
-/* The hash is of everything that the document is made from. */
-static void index_custom(struct buf *b, const struct openapi_more *more, size_t i)
+/* The hash is of everything that a document is made from: clients keep it for as long as the hash stays. */
+uint64_t openapi_v3_hash(struct str group_version, const char *version, const struct openapi_more *more)
 {
-	const struct resource *r = more->v[i];
+	struct str api_version = str_skip(group_version, str_has_prefix(group_version, STR("apis/")) ? 5 : 4);
 	struct buf text = BUF_INIT;
-	uint64_t hash = 0;
+	uint64_t hash;
 
-	for (size_t k = 0; k < more->n; k++) {
-		if (strcmp(more->v[k]->api_version, r->api_version) != 0)
+	buf_printf(&text, "%s %s %.*s", OPENAPI_SOURCES, version, STR_FMT(group_version));
+	for (size_t k = 0; more && k < more->n; k++) {
+		const struct resource *r = more->v[k];
+		const struct resource_sub *subs;
+		size_t n;
+
+		if (!str_eqc(api_version, r->api_version))
 			continue;
-		if (k < i)
-			return;
-		json_print(&text, more->v[k]->custom->openapi, JSON_COMPACT);
-		buf_addc(&text, more->v[k]->plural);
-		buf_addc(&text, more->v[k]->short_names);
+		json_print(&text, r->custom->openapi, JSON_COMPACT);
+		buf_printf(&text, " %s %s %s %s %d", r->plural, r->singular, r->short_names, r->kind, r->namespaced);
+		subs = resource_subs(r, &n);
+		for (size_t i = 0; i < n; i++)
+			buf_printf(&text, " %s %d", subs[i].name, subs[i].served);
 	}
-	for (size_t k = 0; k < text.n; k++)
-		hash = (hash ^ (unsigned char)text.p[k]) * 0x100000001b3u;
-	buf_printf(b, ",\"apis/%s\":{\"serverRelativeURL\":\"/openapi/v3/apis/%s?hash=%016llX\"}", r->api_version, r->api_version,
-		(unsigned long long)hash);
+	hash = str_hash(buf_str(&text));
 	buf_fini(&text);
+	return hash;
+}
+
+static void index_custom(struct buf *b, const char *version, const struct openapi_more *more, size_t i)
+{
+	const char *api_version = more->v[i]->api_version;
+	char name[300];
+
+	for (size_t k = 0; k < i; k++)
+		if (strcmp(more->v[k]->api_version, api_version) == 0)
+			return;
+	snprintf(name, sizeof(name), "apis/%s", api_version);
+	buf_printf(b, ",\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%016llX\"}", name, name,
+		(unsigned long long)openapi_v3_hash(str_from(name), version, more));
 }
 
 void openapi_v3_index(struct buf *b, const char *version, const struct openapi_more *more)
 {
 	bool first = true;
+	char name[300];
 
 	buf_addc(b, "{\"paths\":{");
 	RESOURCE_FOR_EACH (r) {
-		const char *top = r->group[0] ? "apis" : "api";
-
 		if (!r->served || listed_before(r))
 			continue;
-		/* Clients keep a document until its hash changes; ours changes with the program. */
-		buf_printf(b,
-			"%s\"%s/%s\":{\"serverRelativeURL\":\"/openapi/v3/%s/%s?hash=%016llX\"}",
-			first ? "" : ",", top, r->api_version, top, r->api_version,
-			(unsigned long long)(str_hash(str_from(version)) ^ n_schema_types));
+		snprintf(name, sizeof(name), "%s/%s", r->group[0] ? "apis" : "api", r->api_version);
+		buf_printf(b, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%016llX\"}", first ? "" : ",", name, name,
+			(unsigned long long)openapi_v3_hash(str_from(name), version, NULL));
 		first = false;
 	}
 	for (size_t i = 0; more && i < more->n; i++)
-		index_custom(b, more, i);
+		index_custom(b, version, more, i);
 	buf_addc(b, "}}");
 }

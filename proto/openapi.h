@@ -32,6 +32,8 @@ void openapi_v2_json(struct buf *, const char *version, const struct openapi_mor
 void openapi_v2_proto(struct buf *, const char *version, const struct openapi_more *);
 /* The index {"paths": {"api/v1": {"serverRelativeURL": "/openapi/v3/api/v1?hash=..."}}}. */
 void openapi_v3_index(struct buf *, const char *version, const struct openapi_more *);
+/* What the index says of one, as it says it: another when the document is. */
+uint64_t openapi_v3_hash(struct str group_version, const char *version, const struct openapi_more *);
 /* One group-version: "api/v1", "apis/apps/v1". False when nothing is served under it. */
 bool openapi_v3_json(struct buf *, struct str group_version, const char *version, const struct openapi_more *);
 

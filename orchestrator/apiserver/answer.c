@@ -70,16 +70,24 @@ size_t api_answer_headers(struct api_request *req, const char *content_type, str
 	struct str schema, level;
 	size_t n = 0;
 
+	if (!req->local)
+		h[n++] = (struct http_header){STR("Audit-Id"), audit_id(req)};
 	if (flow_uids(req, &schema, &level)) {
 		h[n++] = (struct http_header){STR("X-Kubernetes-PF-FlowSchema-UID"), schema};
 		h[n++] = (struct http_header){STR("X-Kubernetes-PF-PriorityLevel-UID"), level};
 	}
 	h[n++] = (struct http_header){STR("Content-Type"), str_from(content_type)};
-	h[n++] = (struct http_header){STR("Cache-Control"), STR("no-cache, private")};
+	h[n++] = (struct http_header){STR("Cache-Control"), req->cache_control.n ? req->cache_control : STR("no-cache, private")};
+	if (req->etag.n)
+		h[n++] = (struct http_header){STR("ETag"), req->etag};
+	if (req->location.n)
+		h[n++] = (struct http_header){STR("Location"), req->location};
+	if (req->vary.n)
+		h[n++] = (struct http_header){STR("Vary"), req->vary};
 	if (req->fail.retry_after_s > 0)
 		h[n++] = (struct http_header){STR("Retry-After"),
 				arena_sprintf(&req->arena, "%d", req->fail.retry_after_s)};
-	for (size_t i = 0; i < req->n_warnings && n < API_MAX_HEADERS - 2; i++)
+	for (size_t i = 0; i < req->n_warnings && n < API_MAX_HEADERS - 3; i++)
 		h[n++] = (struct http_header){STR("Warning"), warning_value(&req->arena, req->warnings[i])};
 	return n;
 }
@@ -98,6 +106,7 @@ enum step_result api_answer_bytes(struct api_request *req, int status, const cha
 		audit_keep_answer(req, buf_str(body));
 	if (req->accept.gzip && body->n >= GZIP_MIN && !req->local && gzip(body, &packed)) {
 		h[n++] = (struct http_header){STR("Content-Encoding"), STR("gzip")};
+		h[n++] = (struct http_header){STR("Vary"), STR("Accept-Encoding")};
 		buf_fini(body);
 		*body = packed;
 		buf_init(&packed, BUF_NO_LIMIT);
@@ -109,6 +118,17 @@ enum step_result api_answer_bytes(struct api_request *req, int status, const cha
 	buf_fini(body);
 	api_request_finish(req);
 	return STEP_DONE;
+}
+
+enum step_result api_answer_tagged(struct api_request *req, const char *content_type, struct str tag, struct buf *body)
+{
+	req->etag = arena_sprintf(&req->arena, "\"%.*s\"", STR_FMT(tag));
+	req->vary = STR("Accept");
+	if (str_eq(http_header_get(&req->headers, "if-none-match"), req->etag)) {
+		buf_clear(body);
+		return api_answer_bytes(req, 304, content_type, body);
+	}
+	return api_answer_bytes(req, 200, content_type, body);
 }
 
 static enum step_result answer_doc_text(struct api_request *req, int status, const struct json *doc)
@@ -244,7 +264,7 @@ struct json *api_status_dom(struct api_request *req, const struct api_failure *f
 		json_setc(a, d, "causes", causes_dom(a, f));
 	if (f->retry_after_s > 0)
 		json_setc(a, d, "retryAfterSeconds", json_new_int(a, f->retry_after_s));
-	if (json_len(d) > 0 || f->err.code == ERR_NOT_FOUND)
+	if (json_len(d) > 0 || f->has_details || f->err.code == ERR_NOT_FOUND || f->err.code == ERR_METHOD_NOT_ALLOWED)
 		json_setc(a, s, "details", d);
 	json_setc(a, s, "code", json_new_int(a, api_failure_status(f)));
 	return s;

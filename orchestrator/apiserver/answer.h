@@ -27,6 +27,8 @@ struct str api_partial_of(struct arena *, struct str raw);
 enum step_result api_answer_dom(struct api_request *, int status, const struct schema_type *t, struct json *doc);
 /* Ready bytes of that content type; takes the buf. Adds warnings, compresses. */
 enum step_result api_answer_bytes(struct api_request *, int status, const char *content_type, struct buf *body);
+/* The same for bytes that clients keep: with an ETag of `tag`, and 304 without the body for who has them. */
+enum step_result api_answer_tagged(struct api_request *, const char *content_type, struct str tag, struct buf *body);
 /* Content-Type, Warning and Cache-Control headers for a streamed answer, in req->arena; returns their number. */
 #define API_MAX_HEADERS 24
 size_t api_answer_headers(struct api_request *, const char *content_type, struct http_header out[API_MAX_HEADERS]);

@@ -297,18 +297,25 @@ static void write_event(struct api_request *req, enum audit_stage stage)
 	write_line(req->srv->audit, buf_str(&line));
 }
 
-static void decide(struct api_request *req)
+struct str audit_id(struct api_request *req)
 {
 	struct str given = http_header_get(&req->headers, "audit-id");
+
+	if (!req->audit_id[0] && given.n > 0 && given.n < sizeof(req->audit_id))
+		snprintf(req->audit_id, sizeof(req->audit_id), "%.*s", STR_FMT(given));
+	else if (!req->audit_id[0])
+		random_uuid(req->audit_id);
+	return str_from(req->audit_id);
+}
+
+static void decide(struct api_request *req)
+{
 	struct authz_attrs at = authz_attrs_of(req);
 
 	req->audit_decided = true;
 	req->audit_began = clock_wall_ns();
 	req->audit_level = (unsigned)audit_policy_level(req->srv->audit->policy, &req->user, &at, &req->audit_stages);
-	if (given.n > 0 && given.n < sizeof(req->audit_id))
-		snprintf(req->audit_id, sizeof(req->audit_id), "%.*s", STR_FMT(given));
-	else
-		random_uuid(req->audit_id);
+	audit_id(req);
 }
 
 enum step_result api__audit_begin(struct api_request *req)

@@ -18,6 +18,8 @@ struct audit_cfg {
 int audit_open(const struct audit_cfg *, struct audit **ret, struct err *);
 void audit_close(struct audit *);
 
+/* The id of a request, the client's (Audit-Id) or a new one; each answer names it, also without an audit log. */
+struct str audit_id(struct api_request *);
 /* The level is decided once the user is known; all of these do nothing without an audit log. */
 api_step_fn api__audit_begin;
 void audit_event(struct api_request *, enum audit_stage);

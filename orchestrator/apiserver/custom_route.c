@@ -6,6 +6,7 @@
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/convert.h"
 #include "orchestrator/apiserver/custom_index.h"
+#include "orchestrator/apiserver/paths.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/write.h"
 #include "proto/custom.h"
@@ -25,7 +26,7 @@ struct custom_index *api__custom(struct api_loop *al)
 
 static enum step_result not_found(struct api_request *req)
 {
-	return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
+	return api_path_unknown(req);
 }
 
 /* Another server's, as we learned only now. */

@@ -18,8 +18,6 @@
 #define OBJECT_TYPES "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 #define CUSTOM_OBJECT_TYPES "application/json, application/yaml"
 #define CUSTOM_PATCH_TYPES "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
-#define PATCH_TYPES                                                                                                    \
-	"application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml"
 
 const struct schema_type *api_view_type(const struct api_request *req)
 {
@@ -75,13 +73,21 @@ static struct str normalize(struct api_request *req, const struct schema_type *t
 	return STR_NULL;
 }
 
+/* "v1" of "apps/v1". */
+static struct str bare_version(const struct schema_type *type)
+{
+	struct str group, version;
+
+	return !type->root ? STR("v1") : str_cut(str_from(type->api_version), '/', &group, &version) ? version : group;
+}
+
 enum step_result api_normalize(struct api_request *req, const struct schema_type *type, struct json **io)
 {
 	struct str why = normalize(req, type, io);
 
 	return !why.p ? STEP_NEXT
-		      : api_fail(req, ERR_BAD_REQUEST, "%s in version \"%s\" cannot be handled as a %s: %.*s", type->kind,
-					type->root ? type->api_version : "v1", type->kind, STR_FMT(why));
+		      : api_fail(req, ERR_BAD_REQUEST, "%s in version \"%.*s\" cannot be handled as a %s: %.*s", type->kind,
+					STR_FMT(bare_version(type)), type->kind, STR_FMT(why));
 }
 
 /* Upstream names the patch itself when it is a strategic one, else what it makes of the object; and no object. */
@@ -312,6 +318,9 @@ enum step_result api__decode_patch(struct api_request *req)
 					req->patch_type == PATCH_JSON ? "an array of operations" : "an object");
 		return STEP_NEXT;
 	}
-	return api_fail(req, ERR_UNSUPPORTED_MEDIA,
-			"the body of the request was in an unknown format - accepted media types include: " PATCH_TYPES);
+	if (req->res->custom)
+		return api_fail(req, ERR_UNSUPPORTED_MEDIA,
+				"the body of the request was in an unknown format - accepted media types include: " CUSTOM_PATCH_TYPES);
+	req->fail.has_details = true;
+	return api_fail(req, ERR_UNSUPPORTED_MEDIA, "415: Unsupported Media Type");
 }

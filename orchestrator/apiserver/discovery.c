@@ -5,6 +5,7 @@
  */
 #include "orchestrator/apiserver/paths.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -347,9 +348,10 @@ static enum step_result answer_aggregated(struct api_request *req, bool core)
 	const char *v = req->accept.discovery_version;
 
 	json_print(&out, aggregated(all_served(req), v, core), req->accept.pretty ? JSON_PRETTY2 : JSON_COMPACT);
-	return api_answer_bytes(req, 200,
+	req->cache_control = STR("public");
+	return api_answer_tagged(req,
 			arena_printf(&req->arena, "application/json;g=apidiscovery.k8s.io;v=%s;as=APIGroupDiscoveryList", v),
-			&out);
+			arena_sprintf(&req->arena, "%016" PRIX64, str_hash(buf_str(&out))), &out);
 }
 
 void api_discovery_paths(struct api_request *req, struct json *paths)

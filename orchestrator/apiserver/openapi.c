@@ -1,5 +1,6 @@
 /* /openapi/v2 and /openapi/v3. Without custom resources and other servers the documents depend on nothing but the tables: each is
  * made once, when first asked for. With them each loop keeps those that it was asked for until something changes. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/map.h"
@@ -17,15 +18,36 @@
 
 typedef bool make_fn(struct buf *, struct str name, const struct openapi_more *);
 
+/* Its hash is its ETag. */
+struct doc {
+	struct buf text;
+	uint64_t hash;
+};
+
 static struct {
 	pthread_mutex_t lock;
-	struct map docs; /* "v2 json", "v3 apis/apps/v1" -> struct buf, for ever */
+	struct map docs; /* "v2 json", "v3 apis/apps/v1" -> struct doc, for ever */
 } cache = {PTHREAD_MUTEX_INITIALIZER, MAP_INIT};
+
+static struct doc *doc_new(void)
+{
+	struct doc *d = xcalloc(1, sizeof(*d));
+
+	buf_init(&d->text, BUF_NO_LIMIT);
+	return d;
+}
 
 static void doc_free(void *doc)
 {
-	buf_fini(doc);
+	buf_fini(&((struct doc *)doc)->text);
 	free(doc);
+}
+
+static const struct doc *doc_keep(struct map *docs, struct str key, struct doc *d)
+{
+	d->hash = str_hash(buf_str(&d->text));
+	map_put(docs, key, d);
+	return d;
 }
 
 void api__openapi_forget(struct api_loop *al)
@@ -35,19 +57,16 @@ void api__openapi_forget(struct api_loop *al)
 }
 
 /* The document of that name in `docs`, or a new one from make; NULL when there is no such. */
-static const struct buf *document_of(struct map *docs, struct str key, struct str name, make_fn *make, const struct openapi_more *more)
+static const struct doc *document_of(struct map *docs, struct str key, struct str name, make_fn *make, const struct openapi_more *more)
 {
-	struct buf *b = map_get(docs, key);
+	struct doc *d = map_get(docs, key);
 
-	if (b)
-		return b;
-	b = xcalloc(1, sizeof(*b));
-	buf_init(b, BUF_NO_LIMIT);
-	if (make(b, name, more)) {
-		map_put(docs, key, b);
-		return b;
-	}
-	doc_free(b);
+	if (d)
+		return d;
+	d = doc_new();
+	if (make(&d->text, name, more))
+		return doc_keep(docs, key, d);
+	doc_free(d);
 	return NULL;
 }
 
@@ -62,21 +81,21 @@ static void be_current(struct api_loop *al, const struct aggregate_docs *docs)
 }
 
 /* Our own. Good until the loop turns. */
-static const struct buf *document(struct api_request *req, const char *kind, struct str name, make_fn *make)
+static const struct doc *document(struct api_request *req, const char *kind, struct str name, make_fn *make)
 {
 	struct str key = arena_sprintf(&req->arena, "%s %.*s", kind, STR_FMT(name));
 	struct custom_index *ix = api__custom(req->al);
 	struct openapi_more more;
-	const struct buf *b;
+	const struct doc *d;
 
 	more.v = custom_index_all(ix, &more.n);
 	if (more.n > 0) {
 		return document_of(&req->al->openapi, key, name, make, &more);
 	}
 	pthread_mutex_lock(&cache.lock);
-	b = document_of(&cache.docs, key, name, make, NULL);
+	d = document_of(&cache.docs, key, name, make, NULL);
 	pthread_mutex_unlock(&cache.lock);
-	return b;
+	return d;
 }
 
 static bool make_v2_json(struct buf *b, struct str name, const struct openapi_more *more)
@@ -124,31 +143,55 @@ static size_t available(struct api_request *req, const struct aggregate_docs *do
 typedef void merge_fn(struct arena *, struct buf *out, struct str ours, const struct aggregate_doc *, size_t n);
 
 /* Our own with theirs in it. */
-static const struct buf *merged(struct api_request *req, const struct aggregate_docs *docs, const char *kind, make_fn *make, merge_fn *merge)
+static const struct doc *merged(struct api_request *req, const struct aggregate_docs *docs, const char *kind, make_fn *make, merge_fn *merge)
 {
 	struct str key = arena_sprintf(&req->arena, "%s merged", kind);
 	struct aggregate_doc *v;
-	const struct buf *ours;
+	const struct doc *d, *ours;
 	size_t n = available(req, docs, &v);
-	struct buf *b;
+	struct doc *fresh;
 
-	b = n > 0 ? map_get(&req->al->openapi, key) : NULL;
-	if (n > 0 && !b) {
-		ours = document(req, kind, STR_NULL, make);
-		b = xcalloc(1, sizeof(*b));
-		buf_init(b, BUF_NO_LIMIT);
-		merge(&req->arena, b, buf_str(ours), v, n);
-		map_put(&req->al->openapi, key, b);
-	}
-	return b ? b : document(req, kind, STR_NULL, make);
+	if (n == 0)
+		return document(req, kind, STR_NULL, make);
+	d = map_get(&req->al->openapi, key);
+	if (d)
+		return d;
+	ours = document(req, kind, STR_NULL, make);
+	fresh = doc_new();
+	merge(&req->arena, &fresh->text, buf_str(&ours->text), v, n);
+	return doc_keep(&req->al->openapi, key, fresh);
 }
 
-static enum step_result answer_document(struct api_request *req, const char *type, const struct buf *doc)
+static struct str tag_of(struct api_request *req, uint64_t hash)
+{
+	return arena_sprintf(&req->arena, "%016" PRIX64, hash);
+}
+
+static enum step_result answer_document(struct api_request *req, const char *type, const struct doc *doc, struct str tag)
 {
 	struct buf out = BUF_INIT;
 
-	buf_adds(&out, buf_str(doc));
-	return api_answer_bytes(req, 200, type, &out);
+	buf_adds(&out, buf_str(&doc->text));
+	return api_answer_tagged(req, type, tag, &out);
+}
+
+/* A document under the name that the index gives it is the same for ever; under an old one it has moved. */
+static enum step_result answer_version(struct api_request *req, struct str name, const struct doc *doc)
+{
+	struct str asked = api_query_get(&req->query, "hash"), tag;
+	struct openapi_more more;
+	struct buf none = BUF_INIT;
+
+	more.v = custom_index_all(api__custom(req->al), &more.n);
+	tag = tag_of(req, openapi_v3_hash(name, API_GIT_VERSION, &more));
+	if (asked.n == 0)
+		return answer_document(req, "application/json", doc, tag);
+	if (!str_eq(asked, tag)) {
+		req->location = arena_sprintf(&req->arena, "/openapi/v3/%.*s?hash=%.*s", STR_FMT(name), STR_FMT(tag));
+		return api_answer_bytes(req, 301, "text/html; charset=utf-8", &none);
+	}
+	req->cache_control = STR("public, immutable");
+	return answer_document(req, "application/json", doc, tag);
 }
 
 enum step_result api_path_openapi_v2(struct api_request *req, struct str rest)
@@ -157,14 +200,14 @@ enum step_result api_path_openapi_v2(struct api_request *req, struct str rest)
 	bool proto = str_search(accept, STR("proto-openapi.spec.v2@v1.0+protobuf")) >= 0 ||
 		     str_search(accept, STR("proto-openapi.spec.v2.v1.0+protobuf")) >= 0;
 	struct aggregate_docs *docs = aggregate_docs_get(req->srv);
-	const struct buf *doc;
+	const struct doc *doc;
 
 	(void)rest;
 	be_current(req->al, docs);
 	doc = proto ? document(req, "v2 proto", STR_NULL, make_v2_proto) :
 		      merged(req, docs, "v2 json", make_v2_json, aggregate_openapi_v2);
 	aggregate_docs_unref(docs);
-	return answer_document(req, proto ? V2_PROTO : OPENAPI_V2_JSON, doc);
+	return answer_document(req, proto ? V2_PROTO : OPENAPI_V2_JSON, doc, tag_of(req, doc->hash));
 }
 
 enum step_result api_path_openapi_v3(struct api_request *req, struct str rest)
@@ -172,7 +215,7 @@ enum step_result api_path_openapi_v3(struct api_request *req, struct str rest)
 	struct aggregate_docs *docs;
 	const struct api_service *s;
 	struct str group, version;
-	const struct buf *doc;
+	const struct doc *doc;
 
 	s = aggregate_path(rest, &group, &version) ? aggregate_index_remote(api__aggregates(req->al), group, version) : NULL;
 	if (s)
@@ -182,5 +225,8 @@ enum step_result api_path_openapi_v3(struct api_request *req, struct str rest)
 	doc = rest.n > 1 ? document(req, "v3", str_skip(rest, 1), make_v3) :
 			   merged(req, docs, "v3 index", make_v3_index, aggregate_openapi_v3_index);
 	aggregate_docs_unref(docs);
-	return doc ? answer_document(req, "application/json", doc) : api_path_unknown(req);
+	if (!doc)
+		return api_path_unknown(req);
+	return rest.n > 1 ? answer_version(req, str_skip(rest, 1), doc) :
+			    answer_document(req, "application/json", doc, tag_of(req, doc->hash));
 }

@@ -16,6 +16,7 @@
 #include "orchestrator/apiserver/keyset.h"
 #include "orchestrator/apiserver/objects.h"
 #include "proto/json.h"
+#include "proto/resource.h"
 #include "store/store.h"
 
 static enum step_result path_root(struct api_request *, struct str rest);
@@ -70,9 +71,30 @@ static const struct path_row *row_find(struct str path, struct str *ret_rest)
 	return NULL;
 }
 
+/* Upstream answers with a Status below the roots of what it serves itself, and as a plain web server elsewhere. */
+static bool below_served(struct str path)
+{
+	struct str root = STR("/apis/"), group, rest;
+
+	if (str_has_prefix(path, STR("/api/")))
+		return true;
+	if (!str_has_prefix(path, root))
+		return false;
+	str_cut(str_skip(path, root.n), '/', &group, &rest);
+	RESOURCE_FOR_EACH (r)
+		if (r->served && group.n > 0 && str_eqc(group, r->group))
+			return true;
+	return false;
+}
+
 enum step_result api_path_unknown(struct api_request *req)
 {
-	return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
+	struct buf text = BUF_INIT;
+
+	if (req->local || below_served(req->path))
+		return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
+	buf_addc(&text, "404 page not found\n");
+	return api_answer_bytes(req, 404, "text/plain; charset=utf-8", &text);
 }
 
 enum step_result api__non_resource(struct api_request *req)

@@ -219,6 +219,10 @@ struct api_request {
 	struct flow_ticket flow;   /* its seats, flow.h */
 	struct flow_report *report; /* what a path waited for */
 
+	/* Of an answer that clients may keep, for its headers; {NULL, 0}: of none. */
+	struct str etag, cache_control, vary;
+	struct str location; /* of a redirection */
+
 	/* For the audit log (audit.h); audit_level is an enum audit_level. */
 	unsigned audit_level, audit_stages;
 	bool audit_decided;

@@ -34,6 +34,7 @@ static struct http_header headers[8];
 static size_t n_headers;
 static const char *media;
 static struct str warnings; /* of the last answer */
+static struct http_headers answer; /* its headers, in rig_arena */
 
 static void must(int r, const struct err *e)
 {
@@ -217,6 +218,10 @@ struct str rig_raw(const char *method, const char *path, struct str body, int wa
 	for (size_t i = 0; i < w->call.response.n; i++)
 		if (str_eqc(w->call.response.h[i].name, "warning"))
 			warnings = arena_sprintf(&rig_arena, "%.*s%.*s\n", STR_FMT(warnings), STR_FMT(w->call.response.h[i].value));
+	answer = (struct http_headers){arena_new_array(&rig_arena, struct http_header, w->call.response.n + 1), w->call.response.n};
+	for (size_t i = 0; i < answer.n; i++)
+		answer.h[i] = (struct http_header){arena_str(&rig_arena, w->call.response.h[i].name),
+				arena_str(&rig_arena, w->call.response.h[i].value)};
 	http_call_fini(&w->call);
 	n_headers = 0;
 	media = NULL;
@@ -253,6 +258,11 @@ void rig_leave(const char *path, const int *when)
 	rig_until(&w->done);
 	http_call_fini(&w->call);
 	n_headers = 0;
+}
+
+const char *rig_answer_header(const char *name)
+{
+	return arena_cstr(&rig_arena, http_header_get(&answer, name));
 }
 
 struct str rig_warnings(void)

@@ -39,6 +39,8 @@ void rig_type(const char *media);
 /* Fails the test when the status is not `want` (0: any will do). Answers that are no JSON come as a string. */
 struct json *rig_call(const char *method, const char *path, const char *body, int want);
 
+/* A header of the last answer; "": none. */
+const char *rig_answer_header(const char *name);
 /* The Warning headers of the last answer, a line each. */
 struct str rig_warnings(void);
 

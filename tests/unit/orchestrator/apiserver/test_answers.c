@@ -1,0 +1,161 @@
+/* What clients see of answers besides the objects: headers, what they may keep, and the words of failures. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/util.h"
+#include "tests/unit/orchestrator/apiserver/rig.h"
+
+#define CM "/api/v1/namespaces/default/configmaps"
+#define DEPLOY "/apis/apps/v1/namespaces/default/deployments"
+#define DISCOVERY "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+static void is(const struct json *doc, const char *path, const char *want)
+{
+	assert_string_equal(arena_cstr(&rig_arena, json_strp(doc, path)), want);
+}
+
+static int start(void **state)
+{
+	(void)state;
+	rig_start();
+	return 0;
+}
+
+static int stop(void **state)
+{
+	(void)state;
+	rig_stop();
+	return 0;
+}
+
+static void test_audit_id(void **state)
+{
+	const char *first;
+
+	(void)state;
+	rig_call("GET", "/version", NULL, 200);
+	first = rig_answer_header("audit-id");
+	assert_int_equal(strlen(first), 36);
+	rig_call("GET", CM "/none", NULL, 404);
+	assert_int_equal(strlen(rig_answer_header("audit-id")), 36);
+	assert_string_not_equal(rig_answer_header("audit-id"), first);
+	rig_header("Audit-ID", "mine");
+	rig_call("GET", "/version", NULL, 200);
+	assert_string_equal(rig_answer_header("audit-id"), "mine");
+}
+
+/* Who has it is told so, until it is another. */
+static void test_etags(void **state)
+{
+	static const char *const paths[] = {"/apis", "/api", "/openapi/v2", "/openapi/v3"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+		const char *tag;
+
+		rig_header("Accept", i < 2 ? DISCOVERY : "application/json");
+		rig_call("GET", paths[i], NULL, 200);
+		tag = rig_answer_header("etag");
+		assert_int_equal(strlen(tag), 18);
+		assert_string_equal(rig_answer_header("vary"), "Accept");
+		rig_header("Accept", i < 2 ? DISCOVERY : "application/json");
+		rig_header("If-None-Match", tag);
+		assert_int_equal(rig_raw("GET", paths[i], STR_NULL, 304).n, 0);
+		assert_string_equal(rig_answer_header("etag"), tag);
+		rig_header("Accept", i < 2 ? DISCOVERY : "application/json");
+		rig_header("If-None-Match", "\"0123456789ABCDEF\"");
+		rig_call("GET", paths[i], NULL, 200);
+	}
+}
+
+static const char *v3_of(const char *group_version)
+{
+	const struct json *paths = json_getc(rig_call("GET", "/openapi/v3", NULL, 200), "paths");
+
+	return json_cstr(json_getc(json_getc(paths, group_version), "serverRelativeURL"));
+}
+
+static void test_openapi_by_hash(void **state)
+{
+	const char *core = v3_of("api/v1"), *apps = v3_of("apis/apps/v1");
+
+	(void)state;
+	assert_string_not_equal(strchr(core, '='), strchr(apps, '='));
+	rig_call("GET", core, NULL, 200);
+	assert_string_equal(rig_answer_header("cache-control"), "public, immutable");
+	rig_call("GET", "/openapi/v3/api/v1?hash=OLD", NULL, 301);
+	assert_string_equal(rig_answer_header("location"), core);
+	rig_call("GET", "/openapi/v3/api/v1", NULL, 200);
+	assert_string_equal(rig_answer_header("cache-control"), "no-cache, private");
+}
+
+/* A definition that changes moves its document, and no other one. */
+static void test_openapi_hash_of_definition(void **state)
+{
+	static const char crd[] =
+			"{\"metadata\":{\"name\":\"tops.toys.example\"},\"spec\":{\"group\":\"toys.example\",\"scope\":\"Namespaced\","
+			"\"names\":{\"plural\":\"tops\",\"kind\":\"Top\"},\"versions\":[{\"name\":\"v1\",\"served\":true,\"storage\":true,"
+			"\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\",\"properties\":{\"spec\":{\"type\":\"object\"}}}}}]}}";
+	const char *core = v3_of("api/v1"), *before, *after;
+
+	(void)state;
+	rig_call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd, 201);
+	before = v3_of("apis/toys.example/v1");
+	assert_string_equal(v3_of("api/v1"), core);
+	rig_call("GET", before, NULL, 200);
+	rig_type("application/json-patch+json");
+	rig_call("PATCH", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tops.toys.example",
+			"[{\"op\":\"add\",\"path\":\"/spec/versions/0/subresources\",\"value\":{\"status\":{}}}]", 200);
+	after = v3_of("apis/toys.example/v1");
+	assert_string_not_equal(before, after);
+	rig_call("GET", before, NULL, 301);
+	assert_string_equal(rig_answer_header("location"), after);
+	rig_call("DELETE", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tops.toys.example", NULL, 200);
+}
+
+/* Below the roots of what is served a Status, elsewhere a plain web server's page: clients tell them apart. */
+static void test_not_found(void **state)
+{
+	static const char *const plain[] = {"/nope", "/apis/nope", "/apis/nope/v1", "/apis/nope.example/v1/namespaces/default/things"};
+	static const char *const status[] = {"/api/v1/nope", "/api/v2/pods", "/apis/apps/v2", "/apis/apps/v1/nope"};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(plain); i++) {
+		assert_true(str_eqc(rig_raw("GET", plain[i], STR_NULL, 404), "404 page not found\n"));
+		assert_string_equal(rig_answer_header("content-type"), "text/plain; charset=utf-8");
+	}
+	for (size_t i = 0; i < ARRAY_LEN(status); i++)
+		is(rig_call("GET", status[i], NULL, 404), "message", "the server could not find the requested resource");
+	assert_non_null(json_getc(rig_call("PUT", CM, "{}", 405), "details"));
+}
+
+static void test_words(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	is(rig_call("POST", DEPLOY "?fieldValidation=Strict", "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"spec\":{\"a\":1}}", 400),
+			"message", "Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: unknown field \"spec.a\"");
+	rig_call("POST", CM, "{\"metadata\":{\"name\":\"words\"}}", 201);
+	o = rig_call("PATCH", CM "/words", "{}", 415);
+	is(o, "message", "415: Unsupported Media Type");
+	assert_non_null(json_getc(o, "details"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+			cmocka_unit_test(test_audit_id),
+			cmocka_unit_test(test_etags),
+			cmocka_unit_test(test_openapi_by_hash),
+			cmocka_unit_test(test_openapi_hash_of_definition),
+			cmocka_unit_test(test_not_found),
+			cmocka_unit_test(test_words),
+	};
+
+	return cmocka_run_group_tests(tests, start, stop);
+}
