@@ -446,14 +446,16 @@ static bool toys_are_undefined(void)
 	return true;
 }
 
-static bool others_are_served(void)
-{
-	return !json_eqc(json_getc(rig_call("GET", TOYS "/others", NULL, 0), "kind"), "Status");
-}
-
 static bool served(const char *path)
 {
-	return !json_eqc(json_getc(rig_call("GET", path, NULL, 0), "kind"), "Status");
+	const struct json *o = rig_call("GET", path, NULL, 0);
+
+	return json_is(o, JSON_OBJECT) && !json_eqc(json_getc(o, "kind"), "Status");
+}
+
+static bool others_are_served(void)
+{
+	return served(TOYS "/others");
 }
 
 static bool owned_is_gone(void)
