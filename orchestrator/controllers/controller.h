@@ -30,6 +30,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "orchestrator/informer/informer.h"
+#include "proto/core.pb-c.h"
 
 struct client;
 struct controllers;
@@ -71,6 +72,7 @@ struct loop;
 	X(ACCOUNT_TOKENS, "", "v1", "secrets", core__secret)     /* these three: of one type only */ \
 	X(BOOTSTRAP_TOKENS, "", "v1", "secrets", core__secret)                                     \
 	X(JOIN_TOKENS, "", "v1", "secrets", core__secret)                                          \
+	X(HPAS, "autoscaling", "v2", "horizontalpodautoscalers", autoscalingv2__horizontal_pod_autoscaler) \
 	X(APISERVICES, "apiregistration.k8s.io", "v1", "apiservices", apiregistration__apiservice) \
 	X(LEASES, "coordination.k8s.io", "v1", "leases", coordination__lease)
 
@@ -137,6 +139,9 @@ void plan_expect_absent(struct reconcile *, enum view_id, const char *ns, const 
 /* A core/v1 Event about an object of this kind. type: "Normal" or "Warning". Best effort: its failure is only logged. */
 void plan_event(struct reconcile *, enum view_id, const struct informer_obj *about, const char *type, const char *reason,
 		const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+/* Such an event, as it is written. */
+Core__Event *event_about(struct arena *, int64_t now_s, enum view_id, const Meta__ObjectMeta *about, const char *type, const char *reason,
+		const char *message);
 /* Of any resource, by name: delete it. */
 void plan_delete_of(struct reconcile *, const struct resource *, const struct informer_obj *, const char *propagation);
 /* A list of the object's metadata ("finalizers") becomes this one. Of a view's kind (resource NULL), or of any (VIEW_N). */
@@ -207,6 +212,7 @@ struct controllers_cfg {
 	const struct x509_key *ca_key;
 	const struct x509_key *sa_key; /* signs the tokens in service accounts' Secrets; NULL: they stay empty */
 	int64_t sign_s;            /* how long such certificates live at most; 0: a year */
+	uint64_t hpa_sync_ms;      /* a horizontal autoscaler is looked at so often; 0: every 15 s */
 	unsigned node_grace_s;     /* without a heartbeat a node is Unknown after so long; 0: CONTROLLERS_NODE_GRACE_S */
 };
 

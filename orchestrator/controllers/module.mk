@@ -1,6 +1,7 @@
 # The controllers and their runner; they run on the leader.
 noinst_LIBRARIES += libcontrollers.a
 libcontrollers_a_SOURCES = \
+	orchestrator/controllers/autoscaler.c orchestrator/controllers/autoscaler.h \
 	orchestrator/controllers/backends.c orchestrator/controllers/backends.h \
 	orchestrator/controllers/controller.h \
 	orchestrator/controllers/claim_protection.c \
@@ -17,6 +18,11 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/endpoints.c \
 	orchestrator/controllers/endpointslice.c \
 	orchestrator/controllers/garbage.c \
+	orchestrator/controllers/hpa_count.c orchestrator/controllers/hpa_count.h \
+	orchestrator/controllers/hpa_limits.c orchestrator/controllers/hpa_limits.h \
+	orchestrator/controllers/hpa_metrics.c orchestrator/controllers/hpa_metrics.h \
+	orchestrator/controllers/hpa_propose.c orchestrator/controllers/hpa_propose.h \
+	orchestrator/controllers/hpa_round.c orchestrator/controllers/hpa_round.h \
 	orchestrator/controllers/job-priv.h \
 	orchestrator/controllers/job.c \
 	orchestrator/controllers/job_index.c orchestrator/controllers/job_index.h \
@@ -30,6 +36,7 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/plan.c \
 	orchestrator/controllers/podgc.c \
 	orchestrator/controllers/pods.c orchestrator/controllers/pods.h \
+	orchestrator/controllers/recorder.c orchestrator/controllers/recorder.h \
 	orchestrator/controllers/remotes.c orchestrator/controllers/remotes.h \
 	orchestrator/controllers/replicaset.c \
 	orchestrator/controllers/resourcequota.c \

@@ -181,38 +181,47 @@ void plan_again(struct reconcile *r, uint64_t ms)
 		r->again_ms = ms;
 }
 
-void plan_event(struct reconcile *r, enum view_id view, const struct informer_obj *about, const char *type, const char *reason,
-		const char *fmt, ...)
+Core__Event *event_about(struct arena *a, int64_t now_s, enum view_id view, const Meta__ObjectMeta *about, const char *type, const char *reason,
+		const char *message)
 {
 	const char *api_version, *kind = view_kind(view, &api_version);
-	Core__Event *ev = pb_new_of(r->arena, core__event, Core__Event);
-	Core__ObjectReference *ref = pb_sub(r->arena, ev, "involved_object");
-	Meta__ObjectMeta *meta = pb_sub(r->arena, ev, "metadata");
-	Core__EventSource *source = pb_sub(r->arena, ev, "source");
-	struct plan_action *a;
-	va_list ap;
+	Core__Event *ev = pb_new_of(a, core__event, Core__Event);
+	Core__ObjectReference *ref = pb_sub(a, ev, "involved_object");
+	Meta__ObjectMeta *meta = pb_sub(a, ev, "metadata");
+	Core__EventSource *source = pb_sub(a, ev, "source");
 
-	va_start(ap, fmt);
-	ev->message = arena_vprintf(r->arena, fmt, ap);
-	va_end(ap);
-	meta->namespace_ = arena_strdup(r->arena, pb_s(about->meta->namespace_)[0] ? about->meta->namespace_ : "default");
-	meta->name = arena_printf(r->arena, "%s.%016llx", about->meta->name, (unsigned long long)clock_wall_ns());
+	ev->message = message;
+	meta->namespace_ = arena_strdup(a, pb_s(about->namespace_)[0] ? about->namespace_ : "default");
+	meta->name = arena_printf(a, "%s.%016llx", about->name, (unsigned long long)clock_wall_ns());
 	ref->api_version = (char *)api_version;
 	ref->kind = (char *)kind;
-	ref->name = arena_strdup(r->arena, about->meta->name);
-	ref->namespace_ = arena_strdup(r->arena, pb_s(about->meta->namespace_));
-	ref->uid = arena_strdup(r->arena, pb_s(about->meta->uid));
-	ref->resource_version = arena_strdup(r->arena, pb_s(about->meta->resource_version));
+	ref->name = arena_strdup(a, about->name);
+	ref->namespace_ = arena_strdup(a, pb_s(about->namespace_));
+	ref->uid = arena_strdup(a, pb_s(about->uid));
+	ref->resource_version = arena_strdup(a, pb_s(about->resource_version));
 	ev->type = (char *)type;
 	ev->reason = (char *)reason;
 	source->component = (char *)"kontiki-controller-manager";
 	ev->reporting_component = source->component;
-	ev->first_timestamp = time_now(r->arena, r->now_s);
-	ev->last_timestamp = time_now(r->arena, r->now_s);
+	ev->first_timestamp = time_now(a, now_s);
+	ev->last_timestamp = time_now(a, now_s);
 	ev->has_count = true;
 	ev->count = 1;
+	return ev;
+}
+
+void plan_event(struct reconcile *r, enum view_id view, const struct informer_obj *about, const char *type, const char *reason,
+		const char *fmt, ...)
+{
+	struct plan_action *a;
+	Core__Event *ev;
+	va_list ap;
+
+	va_start(ap, fmt);
+	ev = event_about(r->arena, r->now_s, view, about->meta, type, reason, arena_vprintf(r->arena, fmt, ap));
+	va_end(ap);
 	a = add(r, PLAN_EVENT, view, ev);
-	a->ns = meta->namespace_;
+	a->ns = ev->metadata->namespace_;
 }
 
 void owner_set(struct arena *arena, void *msg, const struct informer_obj *owner, const char *api_version, const char *kind)

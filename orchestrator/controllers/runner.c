@@ -11,13 +11,15 @@
 #include "io/loop.h"
 #include "orchestrator/apiserver/join_token.h"
 #include "orchestrator/client/client.h"
-#include "orchestrator/controllers/plan-priv.h"
+#include "orchestrator/controllers/autoscaler.h"
 #include "orchestrator/controllers/customs.h"
+#include "orchestrator/controllers/plan-priv.h"
 #include "orchestrator/controllers/remotes.h"
 #include "proto/admissionregistration.pb-c.h"
 #include "proto/apiextensions.pb-c.h"
 #include "proto/apiregistration.pb-c.h"
 #include "proto/apps.pb-c.h"
+#include "proto/autoscaling_v2.pb-c.h"
 #include "proto/batch.pb-c.h"
 #include "proto/coordination.pb-c.h"
 #include "proto/certificates.pb-c.h"
@@ -98,7 +100,8 @@ struct controllers {
 	struct list in_flight; /* of struct plan_action */
 	struct customs *customs;
 	struct remotes *remotes;
-	unsigned n_informers;  /* still to stop */
+	struct autoscalers *autoscalers;
+	unsigned n_informers;  /* and what else is still to stop */
 	bool stopping;
 	void (*stopped)(void *arg);
 	void *stopped_arg;
@@ -603,6 +606,8 @@ struct controllers *controllers_start(const struct controllers_cfg *cfg)
 	all->n_informers++;
 	all->remotes = remotes_start(cfg->client, cfg->loop, v, all->customs);
 	all->n_informers++;
+	all->autoscalers = autoscalers_start(cfg->client, cfg->loop, v, cfg->hpa_sync_ms);
+	all->n_informers++;
 	for (int i = 0; i < VIEW_N; i++)
 		informer_start(v->inf[i]);
 	return all;
@@ -635,6 +640,7 @@ static void stop_informers(struct loop_timer *t)
 	}
 	for (int i = 0; i < VIEW_N; i++)
 		informer_stop(all->view.inf[i], informer_gone, all);
+	autoscalers_stop(TAKE(all->autoscalers), informer_gone, all);
 	remotes_stop(TAKE(all->remotes), informer_gone, all);
 	customs_stop(TAKE(all->customs), informer_gone, all);
 }

@@ -185,7 +185,7 @@ int world_start(void **state)
 	rig_start();
 	client = apiserver_client(rig_server, rig_loop, "system:kube-controller-manager");
 	cfg = (struct controllers_cfg){.client = client, .loop = rig_loop, .cluster_cidr = "10.244.0.0/16", .root_ca_pem = STR_INIT("a certificate"),
-			.node_grace_s = 3, .sa_key = sa_key};
+			.node_grace_s = 3, .hpa_sync_ms = 200, .sa_key = sa_key};
 	controllers = controllers_start(&cfg);
 	scheduler = scheduler_start(rig_loop, client, controllers_view(controllers));
 	return 0;
