@@ -1,6 +1,7 @@
 # Whole members (core, WAL, store) on virtual time, disk and network. `make check` runs some seeds; more: tests/sim/sim --seeds N.
 check_PROGRAMS += tests/sim/sim
-SIM_SOURCES = tests/sim/sim.c tests/sim/world.c tests/sim/world.h tests/sim/node.c tests/sim/faults.c \
+SIM_SOURCES = tests/sim/sim.c tests/sim/world.c tests/sim/world.h tests/sim/node.c tests/sim/node_start.c \
+	tests/sim/node_ops.c tests/sim/node_check.c tests/sim/node-priv.h tests/sim/faults.c \
 	tests/sim/scenario.c tests/sim/client.c tests/sim/watcher.c tests/sim/simdisk.c tests/sim/simdisk.h tests/lib/rng.h
 tests_sim_sim_SOURCES = $(SIM_SOURCES)
 tests_sim_sim_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(UV_CFLAGS) $(RAFT_CFLAGS)

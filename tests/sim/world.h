@@ -3,7 +3,8 @@
  * clients, watchers, faults, and the checks. One thread, virtual time in microseconds, one seed.
  *
  *	world.c     events, a run from start to verdict
- *	node.c      one member: its ops, start, crash, and what must hold after each of its events
+ *	node.c      one member: its machine and its crashes; node_start.c how it starts, node_ops.c what it asks of the world,
+ *	            node_check.c what must hold after each of its events
  *	faults.c    the table of random faults, and the faults as verbs
  *	scenario.c  named courses of events, for what random ones seldom meet
  *	client.c    clients: reads, writes, transactions, leases, compaction
@@ -259,6 +260,10 @@ bool fault_ruin_vote(struct node *);
 void clients_start(struct world *);
 void clients_fini(struct world *);
 void clients_crashed(struct node *);
+/* Of member_ops. */
+void client_req_done(struct member *, struct kv_req *);
+void client_barrier_done(struct member *, struct kv_barrier *);
+void client_lease_done(struct member *, struct kv_lease *);
 
 /* watcher.c */
 void watchers_start(struct world *);
