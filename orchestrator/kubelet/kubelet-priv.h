@@ -34,6 +34,7 @@ struct kubelet {
 	bool look_at_all;      /* after the next relist: what came while the runtime was away was put off */
 	bool network_ready;    /* the CNI configuration is written */
 	bool pods_synced;
+	bool called_unready;   /* by the API: our Node's condition */
 	bool stopping;
 	struct map workers;    /* uid -> struct pod_worker */
 	struct map services;   /* ns/name -> struct kept */
@@ -91,14 +92,15 @@ struct pod_worker {
 	struct kept *wanted;         /* the same as the API has it */
 	Core__Container **ephemeral; /* the specs of its ephemeral containers, in the arena of `pod` */
 	struct kept *status;         /* Core__PodStatus: what we said last */
-	struct kept *saved;          /* the one that the API acknowledged */
+	struct kept *saved;          /* the one that was sent last; NULL when that failed, or was contradicted */
+	uint64_t saved_version;      /* of the object with it; 0: not known */
 	struct work_container *c;
 	size_t n_c;
 	unsigned sandbox_busy, n_acts;
 	struct list acts;            /* actions under way */
 	int64_t sandbox_not_before_ms, sandbox_delay_ms;
 	uint64_t need_generation;
-	struct loop_timer kick, wake, refresh;
+	struct loop_timer kick, wake, refresh, retell;
 	struct objset *objects;      /* NULL until fetched */
 	struct objects_fetch *fetch;
 	bool volumes_ready;
@@ -135,6 +137,8 @@ void worker_set(struct pod_worker *, const Core__Pod *);
 void worker_kick(struct pod_worker *);
 /* Cancels what is under way and frees it when that has ended. */
 void worker_close(struct pod_worker *);
+/* What the pod refers to is asked for anew then, at the latest. */
+void worker_refetch_in(struct pod_worker *, int64_t ms);
 /* An action ended: a closing worker may be free now. */
 void worker_release(struct pod_worker *);
 const struct rt_pod *worker_rt(const struct pod_worker *);
@@ -155,6 +159,15 @@ void acts_stop_starting(struct pod_worker *);
 const char **acts_ids(struct pod_worker *, struct arena *, size_t *ret_n);
 /* All actions of the worker end soon, without a further step. */
 void acts_cancel(struct pod_worker *);
+
+/* --- pod-tell.c --------------------------------------------------------------------------------------------------- */
+
+/* Write w->status, unless that was done. */
+void tell_status(struct pod_worker *);
+/* The API's object was read: say it again when that says otherwise. */
+void tell_if_contradicted(struct pod_worker *);
+/* Nothing of it is left here: its last status, then its object goes. */
+void tell_deleted(struct pod_worker *);
 
 /* --- pod-resize.c ------------------------------------------------------------------------------------------------- */
 

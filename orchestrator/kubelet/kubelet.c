@@ -255,8 +255,24 @@ void kubelet_service_set(struct kubelet *k, const Core__Service *s)
 	kept_unref(map_put(&k->services, str_from(key), kept));
 }
 
+/* What the API has against the node it has against its pods, too; once that is over they are looked at again. */
+static void node_believed(struct kubelet *k, const Core__Node *n)
+{
+	bool before = k->called_unready;
+
+	k->called_unready = false;
+	for (size_t i = 0; n->status && i < n->status->n_conditions; i++)
+		if (pb_streq(n->status->conditions[i]->type, "Ready"))
+			k->called_unready = !pb_streq(n->status->conditions[i]->status, "True");
+	if (!before || k->called_unready)
+		return;
+	MAP_FOR_EACH (e, &k->workers)
+		worker_kick(e->value);
+}
+
 void kubelet_node_set(struct kubelet *k, const Core__Node *n)
 {
+	node_believed(k, n);
 	if (k->node && !k->stopping)
 		node_set(k->node, n);
 }

@@ -25,6 +25,7 @@ libkubelet_a_SOURCES = \
 	orchestrator/kubelet/pod-actions.c \
 	orchestrator/kubelet/pod-objects.c \
 	orchestrator/kubelet/pod-resize.c \
+	orchestrator/kubelet/pod-tell.c \
 	orchestrator/kubelet/pod-worker.c \
 	orchestrator/kubelet/probe.c \
 	orchestrator/kubelet/pod-config.c orchestrator/kubelet/pod-config.h \

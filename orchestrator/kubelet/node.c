@@ -4,7 +4,8 @@
  *	GET --not found--> CREATE --> status --> every 5 min, or when something changed
  *	 '-----found-------'                 '--> podCIDR known? --> CNI configuration, network ready
  *
- * The Lease is renewed every 10 s; it is what tells the node controller that we live.
+ * The Lease is what tells the node controller that we live. It is renewed every 4 s, so that one renewal that hangs until its deadline
+ * and is tried again still comes well before the controller gives the node up (CONTROLLERS_NODE_GRACE_S).
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -22,7 +23,8 @@
 #include "proto/resource.h"
 
 #define STATUS_MS 300000
-#define LEASE_MS 10000
+#define LEASE_MS 4000
+#define LEASE_RETRY_MS 500
 #define LEASE_S 40
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 5000
@@ -458,7 +460,9 @@ static void renewed(struct client_req *req)
 	if (code && code != ERR_NOT_FOUND && code != ERR_CONFLICT && code != ERR_ALREADY_EXISTS)
 		log_debug("kubelet", "lease: %s", req->err.text);
 	if (code || req->verb == CLIENT_GET)
-		next = code == ERR_CONFLICT || code == ERR_ALREADY_EXISTS || !code ? 0 : code == ERR_NOT_FOUND && req->verb != CLIENT_CREATE ? 0 : 1000;
+		next = code == ERR_CONFLICT || code == ERR_ALREADY_EXISTS || !code ? 0
+		       : code == ERR_NOT_FOUND && req->verb != CLIENT_CREATE                       ? 0
+												   : LEASE_RETRY_MS;
 	client_req_fini(req);
 	if (n->closing)
 		maybe_free(n);

@@ -255,7 +255,12 @@ static void start_failed(struct act_op *op, const char *reason, const char *mess
 
 static void config_failed(struct act_op *op, const struct err *e)
 {
-	pod_event(op->w->k, op->pod->msg, op->container, true, "Failed", "Error: %s", e->text);
+	struct pod_worker *w = op->w;
+	const struct work_container *c = worker_container(w, op->container);
+
+	pod_event(w->k, op->pod->msg, op->container, true, "Failed", "Error: %s", e->text);
+	/* The next try must not find what the last one found. */
+	worker_refetch_in(w, c->fail_delay_ms ? c->fail_delay_ms : FAIL_MIN_MS / 2);
 	start_failed(op, "CreateContainerConfigError", e->text, FAIL_MIN_MS, FAIL_MAX_MS);
 }
 

@@ -432,3 +432,17 @@ bool pod_status_equal(const Core__PodStatus *x, const Core__PodStatus *y)
 	pb_pack(y, &b);
 	return str_eq(buf_str(&a), buf_str(&b));
 }
+
+bool pod_status_contradicted(const Core__PodStatus *ours, const Core__PodStatus *theirs)
+{
+	for (size_t i = 0; i < ours->n_conditions; i++) {
+		const Core__PodCondition *c = ours->conditions[i];
+		bool same = !is_ours(nz(c->type));
+
+		for (size_t k = 0; theirs && k < theirs->n_conditions; k++)
+			same = same || (pb_streq(theirs->conditions[k]->type, nz(c->type)) && pb_streq(theirs->conditions[k]->status, nz(c->status)));
+		if (!same)
+			return true;
+	}
+	return false;
+}

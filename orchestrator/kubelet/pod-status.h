@@ -33,6 +33,8 @@ Core__PodStatus *pod_status(struct arena *, const struct status_in *);
 const char *pod_qos(const Core__Pod *);
 /* Equal but for nothing: by their encodings. */
 bool pod_status_equal(const Core__PodStatus *, const Core__PodStatus *);
+/* Somebody else says otherwise about what only the kubelet knows: a condition of its own has another status, or is missing. */
+bool pod_status_contradicted(const Core__PodStatus *ours, const Core__PodStatus *theirs);
 bool pod_phase_is_terminal(const char *phase);
 
 #endif

@@ -11,13 +11,10 @@
 #include "orchestrator/kubelet/pbutil.h"
 #include "orchestrator/kubelet/resize.h"
 #include "orchestrator/kubelet/resources.h"
-#include "proto/resource.h"
 
 #define REFRESH_MS 30000          /* contents of volumes */
 #define VOLUMES_RETRY_MIN_MS 250
 #define VOLUMES_RETRY_MAX_MS 20000
-#define WRITE_RETRY_MIN_MS 200
-#define WRITE_RETRY_MAX_MS 10000
 #define FORCED_GRACE_S 1          /* for a pod that is gone from the API */
 
 int64_t wall_ms(void)
@@ -105,7 +102,6 @@ struct env_ctx worker_env_ctx(const struct pod_worker *w, const Core__Pod *pod)
 static void fetch_objects(struct pod_worker *w);
 static void on_kick(struct loop_timer *t);
 static void on_wake(struct loop_timer *t);
-static void write_status(struct pod_worker *w);
 
 struct pod_worker *worker_new(struct kubelet *k, const char *uid, const char *ns, const char *name)
 {
@@ -254,6 +250,11 @@ static void on_refresh(struct loop_timer *t)
 static void refresh_in(struct pod_worker *w, int64_t ms)
 {
 	loop_timer_start(&w->refresh, w->k->loop, (uint64_t)ms, on_refresh);
+}
+
+void worker_refetch_in(struct pod_worker *w, int64_t ms)
+{
+	refresh_in(w, MIN(ms, REFRESH_MS));
 }
 
 static void volumes_failed(struct pod_worker *w, const struct err *e)
@@ -498,15 +499,17 @@ static void make_status(struct pod_worker *w, struct arena *a, const struct sync
 	s.resize_error = w->resize_error;
 	s.resize_generation = w->resize_generation;
 	status = pod_status(a, &s);
-	if (w->status && pb_equal(status, w->status->msg))
+	if (w->status && pb_equal(status, w->status->msg)) {
+		tell_if_contradicted(w);
 		return;
+	}
 	kept_unref(w->status);
 	w->status = kept_new(status);
 	if (pod_phase_is_terminal(status->phase))
 		resizes_look_soon(w->k);
 	if (w->k->cfg->on_status)
 		w->k->cfg->on_status(w->k->cfg, worker_pod(w), status);
-	write_status(w);
+	tell_status(w);
 }
 
 static void check_deadline(struct pod_worker *w, struct sync_out *out)
@@ -601,15 +604,21 @@ static void sync_now(struct pod_worker *w)
 
 static void worker_sync(struct pod_worker *w)
 {
+	const struct rt_pod *rt = worker_rt(w);
 	struct kubelet *k = w->k;
+	bool goes;
 
 	if (w->closing || k->stopping)
 		return;
-	if (w->pod && !w->objects && !w->unwanted && !worker_pod(w)->metadata->deletion_timestamp)
+	goes = w->unwanted || !w->pod || worker_pod(w)->metadata->deletion_timestamp;
+	if (!goes && !w->objects)
 		fetch_objects(w);
 	/* Without a picture of the runtime that includes our own last action nothing may be decided. */
 	if (!k->runtime_ready || runtime_generation(k->runtime) == 0 ||
 			runtime_generation(k->runtime) < w->need_generation)
+		return;
+	/* What is not seen must not be started once more; to end what is seen is right all the same. */
+	if (rt && rt->unsure && !goes)
 		return;
 	sync_now(w);
 }
@@ -624,85 +633,9 @@ static void on_wake(struct loop_timer *t)
 	worker_kick(container_of(t, struct pod_worker, wake));
 }
 
-/* --- telling the API ----------------------------------------------------------------------------------------------- */
+/* --- the end of a deleted pod -------------------------------------------------------------------------------------- */
 
 static void maybe_free(struct pod_worker *w);
-
-static void retry_write(struct pod_worker *w)
-{
-	w->write_delay_ms = w->write_delay_ms ? MIN(2 * w->write_delay_ms, WRITE_RETRY_MAX_MS) : WRITE_RETRY_MIN_MS;
-	loop_timer_start(&w->wake, w->k->loop, (uint64_t)w->write_delay_ms, on_wake);
-}
-
-static void status_written(struct client_req *req)
-{
-	struct pod_worker *w = container_of(req, struct pod_worker, status_req);
-	enum err_code code = req->err.code;
-
-	w->status_busy = false;
-	kubelet_idle(w->k);
-	if (code == ERR_OK) {
-		w->write_delay_ms = 0;
-	} else {
-		if (code != ERR_NOT_FOUND)
-			log_warn("kubelet", "pod status pod=%s/%s: %s", w->ns, w->name, req->err.text);
-		kept_unref(TAKE(w->saved));
-	}
-	client_req_fini(req);
-	if (w->closing) {
-		maybe_free(w);
-		return;
-	}
-	if (code == ERR_OK && w->saved != w->status)
-		write_status(w);
-	else if (code != ERR_OK && code != ERR_NOT_FOUND)
-		retry_write(w);
-	worker_kick(w);
-}
-
-static void write_status(struct pod_worker *w)
-{
-	Core__Pod *pod = worker_pod(w), out;
-	Meta__ObjectMeta meta;
-
-	if (w->status_busy || !w->status || !pod || w->unwanted || !w->k->client || w->saved == w->status)
-		return;
-	core__pod__init(&out);
-	/* Without a version: the last word on a pod's status is its kubelet's. */
-	meta = *pod->metadata;
-	meta.resource_version = NULL;
-	out.metadata = &meta;
-	out.spec = pod->spec;
-	out.status = w->status->msg;
-	kept_unref(w->saved);
-	w->saved = kept_ref(w->status);
-	w->status_busy = true;
-	kubelet_busy(w->k);
-	client_req_init(&w->status_req, CLIENT_UPDATE, resource_find("", "v1", "pods"));
-	w->status_req.ns = w->ns;
-	w->status_req.name = w->name;
-	w->status_req.sub = "status";
-	w->status_req.body = pb_pack_arena(&out, &w->status_req.arena);
-	w->status_req.done = status_written;
-	client_do(w->k->client, &w->status_req);
-}
-
-static void pod_deleted(struct client_req *req)
-{
-	struct pod_worker *w = container_of(req, struct pod_worker, delete_req);
-
-	w->delete_busy = false;
-	kubelet_idle(w->k);
-	if (req->err.code == ERR_OK || req->err.code == ERR_NOT_FOUND || req->err.code == ERR_CONFLICT)
-		w->deleted = true; /* the informer's delete event brings the end */
-	else
-		log_warn("kubelet", "pod delete pod=%s/%s: %s", w->ns, w->name, req->err.text);
-	client_req_fini(req);
-	if (w->closing)
-		maybe_free(w);
-	else if (!w->deleted)
-		retry_write(w);
-}
 
 /* Removing a pod's files: unmounting can take a while, so it happens on a thread of libuv's pool. */
 struct cleanup {
@@ -775,21 +708,7 @@ static void finish_deleted(struct pod_worker *w)
 		worker_close(w);
 		return;
 	}
-	if (w->deleted)
-		return;
-	if (w->saved != w->status && !w->status_busy)
-		write_status(w);
-	if (!w->status_busy && w->k->client) {
-		w->delete_busy = true;
-		kubelet_busy(w->k);
-		client_req_init(&w->delete_req, CLIENT_DELETE, resource_find("", "v1", "pods"));
-		w->delete_req.ns = w->ns;
-		w->delete_req.name = w->name;
-		w->delete_req.grace_period_seconds = 0;
-		w->delete_req.precondition_uid = w->uid;
-		w->delete_req.done = pod_deleted;
-		client_do(w->k->client, &w->delete_req);
-	}
+	tell_deleted(w);
 }
 
 /* --- the end ------------------------------------------------------------------------------------------------------- */
@@ -835,6 +754,7 @@ void worker_close(struct pod_worker *w)
 		loop_timer_stop(&w->kick);
 		loop_timer_stop(&w->wake);
 		loop_timer_stop(&w->refresh);
+		loop_timer_stop(&w->retell);
 		for (size_t i = 0; i < w->n_c; i++)
 			stop_probes(&w->c[i]);
 		if (w->fetch)

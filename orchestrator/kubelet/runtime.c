@@ -12,6 +12,7 @@
 #define MESSAGE_MAX 4096          /* of a termination message */
 #define LOG_MESSAGE_MAX 2048      /* when it falls back to the log */
 #define LOG_MESSAGE_LINES 80
+#define RETRY_MS 500
 
 struct runtime {
 	struct loop *loop;
@@ -24,7 +25,8 @@ struct runtime {
 	bool busy, again;
 	struct cri_call list_sandboxes, list_containers;
 	unsigned waiting; /* calls of this relist under way */
-	bool failed;
+	bool failed; /* this relist tells nothing */
+	bool partly; /* details of something are missing */
 	struct loop_timer kick;
 	void (*closed)(void *arg);
 	void *closed_arg;
@@ -206,6 +208,8 @@ static void add_sandbox(struct runtime *rt, struct map *pods, const Runtime__Pod
 
 	if (!mine)
 		return;
+	if (mine->ready && !mine->known)
+		pod->unsure = rt->partly = true;
 	pod->sandboxes = xrealloc(pod->sandboxes, (pod->n_sandboxes + 1) * sizeof(*pod->sandboxes));
 	pod->sandboxes[pod->n_sandboxes++] = mine;
 }
@@ -216,8 +220,10 @@ static void add_container(struct runtime *rt, struct map *pods, const Runtime__C
 			container_label(c, LABEL_POD_NAMESPACE), container_label(c, LABEL_POD_NAME));
 	struct rt_container *mine = map_get(&rt->containers, str_from(c->id));
 
-	if (!mine)
+	if (!mine) {
+		pod->unsure = rt->partly = true;
 		return;
+	}
 	pod->containers = xrealloc(pod->containers, (pod->n_containers + 1) * sizeof(*pod->containers));
 	pod->containers[pod->n_containers++] = mine;
 }
@@ -225,7 +231,7 @@ static void add_container(struct runtime *rt, struct map *pods, const Runtime__C
 /* Something is different when the same things in the same states are not all there. */
 static bool pod_same(const struct rt_pod *a, const struct rt_pod *b)
 {
-	if (!a || a->n_sandboxes != b->n_sandboxes || a->n_containers != b->n_containers)
+	if (!a || a->unsure != b->unsure || a->n_sandboxes != b->n_sandboxes || a->n_containers != b->n_containers)
 		return false;
 	for (size_t i = 0; i < a->n_sandboxes; i++)
 		if (a->sandboxes[i] != b->sandboxes[i])
@@ -282,7 +288,7 @@ static void finish(struct runtime *rt)
 {
 	Runtime__ListPodSandboxResponse *ls = CRI_REPLY(&rt->list_sandboxes, Runtime__ListPodSandboxResponse);
 	Runtime__ListContainersResponse *lc = CRI_REPLY(&rt->list_containers, Runtime__ListContainersResponse);
-	bool again = rt->again || rt->failed;
+	bool again = rt->again, retry;
 
 	if (!rt->failed) {
 		struct map pods = MAP_INIT, ids = MAP_INIT, cids = MAP_INIT;
@@ -309,6 +315,7 @@ static void finish(struct runtime *rt)
 		map_fini(&ids);
 		map_fini(&cids);
 	}
+	retry = rt->failed || rt->partly;
 	cri_call_fini(&rt->list_sandboxes);
 	cri_call_fini(&rt->list_containers);
 	rt->busy = false;
@@ -321,8 +328,8 @@ static void finish(struct runtime *rt)
 		rt->generation++;
 		rt->user->listed(rt->user, rt->generation);
 	}
-	if (again && !loop_timer_active(&rt->kick) && !rt->busy)
-		loop_timer_start(&rt->kick, rt->loop, rt->failed ? 500 : 0, on_kick);
+	if ((again || retry) && !loop_timer_active(&rt->kick) && !rt->busy)
+		loop_timer_start(&rt->kick, rt->loop, retry ? RETRY_MS : 0, on_kick);
 }
 
 static void part_done(struct runtime *rt)
@@ -437,8 +444,12 @@ static void sandbox_detail(struct cri_call *call)
 	Runtime__PodSandboxStatusResponse *r = CRI_REPLY(call, Runtime__PodSandboxStatusResponse);
 	struct rt_sandbox *s = map_get(&rt->sandboxes, str_from(d->target));
 
-	if (r && r->status && r->status->network && s)
-		set(&s->ip, r->status->network->ip);
+	if (r && r->status && s) {
+		s->known = true;
+		set(&s->ip, r->status->network ? r->status->network->ip : "");
+	} else if (!r && call->err.code != ERR_NOT_FOUND) {
+		log_warn("kubelet", "sandbox status: %s", call->err.text);
+	}
 	cri_call_fini(call);
 	free(d->target);
 	free(d);
@@ -473,19 +484,20 @@ static void see_sandbox(struct runtime *rt, const Runtime__PodSandbox *s)
 	struct rt_pod *pod;
 	struct detail *d;
 
-	if (old) {
-		if (old->ready != ready && (pod = map_get(&rt->pods, str_from(label(s, LABEL_POD_UID)))) != NULL)
-			pod->changed = true;
+	if (!old) {
+		old = xcalloc(1, sizeof(*old));
+		old->id = xstrdup(s->id);
+		old->ip = xstrdup("");
+		old->attempt = s->metadata ? s->metadata->attempt : 0;
 		old->ready = ready;
-		return;
+		old->created_ns = s->created_at;
+		map_put(&rt->sandboxes, str_from(s->id), old);
 	}
-	old = xcalloc(1, sizeof(*old));
-	old->id = xstrdup(s->id);
-	old->ip = xstrdup("");
-	old->attempt = s->metadata ? s->metadata->attempt : 0;
+	if (old->ready != ready && (pod = map_get(&rt->pods, str_from(label(s, LABEL_POD_UID)))) != NULL)
+		pod->changed = true;
 	old->ready = ready;
-	old->created_ns = s->created_at;
-	map_put(&rt->sandboxes, str_from(s->id), old);
+	if (old->known)
+		return;
 	d = detail_new(rt, s->id, sandbox_detail);
 	req.pod_sandbox_id = s->id;
 	cri_start(rt->cri, &d->call, CRI_POD_SANDBOX_STATUS, &req.base);
@@ -540,7 +552,7 @@ static void relist(struct runtime *rt)
 	Runtime__ListContainersRequest lc = RUNTIME__LIST_CONTAINERS_REQUEST__INIT;
 
 	rt->busy = true;
-	rt->failed = false;
+	rt->failed = rt->partly = false;
 	rt->again = false;
 	rt->waiting = 2;
 	rt->list_sandboxes.done = sandboxes_listed;

@@ -52,6 +52,7 @@ struct rt_sandbox {
 	bool ready;
 	int64_t created_ns;
 	char *ip; /* "" on the host's network */
+	bool known; /* its details were told */
 };
 
 struct rt_pod {
@@ -61,6 +62,7 @@ struct rt_pod {
 	struct rt_container **containers; /* newest first */
 	size_t n_containers;
 	bool changed; /* the cache's own: something of it is new in the relist that runs */
+	bool unsure;  /* something is listed whose details could not be had: they are asked for again soon */
 };
 
 struct runtime;

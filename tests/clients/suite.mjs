@@ -110,7 +110,7 @@ const pod = {
 };
 await test('a pod runs', async () => {
   await core.createNamespacedPod({ namespace, body: pod });
-  await until(async () => (await core.readNamespacedPod({ namespace, name: 'box' })).status.phase === 'Running', 40000);
+  await until(async () => (await core.readNamespacedPod({ namespace, name: 'box' })).status.phase === 'Running', 60000);
 });
 
 await test('its log', async () => {
@@ -185,14 +185,22 @@ await test('scale and status subresources', async () => {
     spec: { replicas: 0, selector: { matchLabels: { app: 'd' } },
       template: { metadata: { labels: { app: 'd' } }, spec: { containers: pod.spec.containers } } },
   } });
-  const scale = await apps.readNamespacedDeploymentScale({ namespace, name: 'd' });
-  equal(scale.spec.replicas ?? 0, 0);
-  scale.spec.replicas = 1;
-  await apps.replaceNamespacedDeploymentScale({ namespace, name: 'd', body: scale });
-  await until(async () => (await apps.readNamespacedDeploymentStatus({ namespace, name: 'd' })).status.readyReplicas === 1, 40000);
+  // The controller writes the Deployment's status meanwhile: who comes in between has to read again.
+  await until(async () => {
+    const scale = await apps.readNamespacedDeploymentScale({ namespace, name: 'd' });
+    equal(scale.spec.replicas ?? 0, 0);
+    scale.spec.replicas = 1;
+    try {
+      return (await apps.replaceNamespacedDeploymentScale({ namespace, name: 'd', body: scale })).spec.replicas === 1;
+    } catch (e) {
+      equal(e.code, 409);
+      return false;
+    }
+  });
+  await until(async () => (await apps.readNamespacedDeploymentStatus({ namespace, name: 'd' })).status.readyReplicas === 1, 60000);
   await apps.deleteNamespacedDeployment({ namespace, name: 'd', propagationPolicy: 'Foreground' });
-  await until(async () => (await core.listNamespacedPod({ namespace, labelSelector: 'app=d' })).items.length === 0, 40000);
-});
+  await until(async () => (await core.listNamespacedPod({ namespace, labelSelector: 'app=d' })).items.length === 0, 60000);
+}, 130000);
 
 // One lease, several candidates: whoever reads it free tries to write it, and only one write can win.
 await test('leader election by a lease', async () => {
@@ -216,7 +224,7 @@ await test('leader election by a lease', async () => {
 
 await test('the namespace goes with all that is in it', async () => {
   await core.deleteNamespace({ name: namespace });
-  await until(() => core.readNamespace({ name: namespace }).then(() => false, (e) => e.code === 404), 40000);
+  await until(() => core.readNamespace({ name: namespace }).then(() => false, (e) => e.code === 404), 60000);
 });
 
 process.exit(tap.failed ? 1 : 0);

@@ -4,7 +4,7 @@ import https from 'node:https';
 export const tap = { prefix: '', failed: 0 };
 
 // "ok - NAME" or "not ok - NAME" with the reason.
-export async function test(name, fn, ms = 40000) {
+export async function test(name, fn, ms = 90000) {
   let timer;
   const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`not within ${ms} ms`)), ms); });
   try {
@@ -31,12 +31,12 @@ export async function fails(code, promise) {
   throw new Error(`it succeeded; ${code} was due`);
 }
 export const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
-export async function until(what, ms = 20000) {
+export async function until(what, ms = 30000) {
   for (const end = Date.now() + ms; Date.now() < end;) {
     if (await what()) return;
     await sleep(50);
   }
-  throw new Error('it did not come about');
+  throw new Error(`it did not come about within ${ms} ms: ${String(what).replace(/\s+/g, ' ').slice(0, 300)}`);
 }
 
 // {status, body} of one HTTPS request; options as https.request takes them. JSON bodies are parsed.

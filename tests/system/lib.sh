@@ -7,7 +7,8 @@
 # rest is narration. Nothing sleeps and hopes: `until_ok SECONDS COMMAND...` polls.
 #
 # From the environment: KONTIKI (the program; default build/kontiki), KONTIKI_KEEP=1 (leave a failed cluster up),
-# KUBECTL (default: the first kubectl in the PATH).
+# KONTIKI_TEST_LOGS (a folder for what is left of a failed cluster: logs, objects, metrics), KUBECTL (default: the first
+# kubectl in the PATH).
 set -uo pipefail
 export LC_ALL=C
 
@@ -152,6 +153,23 @@ cluster_down() {
 	cluster=
 }
 
+# What tells later why it failed: every log in full, the objects and the metrics as they are now.
+keep_logs() {
+	local to=${KONTIKI_TEST_LOGS:-} log s
+	[ -n "$to" ] && mkdir -p "$to" || return 0
+	for log in "$cluster_dir"/*/*.log "$cluster_dir"/*.log; do
+		[ ! -f "$log" ] || cp "$log" "$to/$(basename "$(dirname "$log")")-$(basename "$log")"
+	done
+	uptime >"$to/uptime"
+	k get nodes,pods,svc,rs,deploy,ds,sts,job,quota -A -o yaml >"$to/objects.yaml" 2>&1
+	k get events -A --sort-by=.lastTimestamp >"$to/events" 2>&1
+	for s in $(servers); do
+		in_switch "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --server "https://$(addr_of "$s"):6443" --insecure-skip-tls-verify \
+			--request-timeout=5s get --raw /metrics >"$to/$s-metrics" 2>&1
+	done
+	note "logs, objects and metrics are in $to"
+}
+
 background=()
 on_exit() {
 	local rc=$?
@@ -165,6 +183,7 @@ on_exit() {
 		for log in "$cluster_dir"/*/*.log "$cluster_dir"/*.log; do
 			[ -f "$log" ] && { echo "--- $log"; tail -n 15 "$log"; }
 		done
+		keep_logs
 	fi
 	cluster_down
 	if [ $n_failed -eq 0 ] || [ -z "${KONTIKI_KEEP:-}" ]; then rm -rf "$tmp"; fi

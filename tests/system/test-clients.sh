@@ -52,7 +52,7 @@ forwards() { # true|false: several requests over one port-forward
 }
 
 cluster_up --servers 1
-until_ok 30 nodes_ready 1
+t "the node becomes ready" until_ok 60 nodes_ready 1
 cat >"$tmp/box.yaml" <<'YAML'
 apiVersion: v1
 kind: Pod
@@ -92,7 +92,7 @@ elif ! { cp "$root/tests/clients/package.json" "$root"/tests/clients/*.mjs "$tmp
 	(cd "$tmp" && timeout 120 npm install --no-audit --no-fund) >"$tmp/npm.log" 2>&1; }; then
 	skip "the JavaScript client: npm cannot install it: $(grep -v '^$' "$tmp/npm.log" | tail -n 1)"
 else
-	KUBECONFIG=$tmp/kubeconfig timeout 300 node "$tmp/suite.mjs" "$image" >"$tmp/suite.out" 2>&1
+	KUBECONFIG=$tmp/kubeconfig timeout 400 node "$tmp/suite.mjs" "$image" >"$tmp/suite.out" 2>&1
 	rc=$?
 	cat "$tmp/suite.out"
 	n_failed=$((n_failed + $(grep -c '^not ok' "$tmp/suite.out")))

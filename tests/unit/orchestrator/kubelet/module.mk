@@ -2,6 +2,7 @@ KUBELET_TEST_LIBS = libkubelet.a libclient.a libproto.a $(IO_LIBS) $(PROTOBUFC_L
 KUBELET_TESTS = \
 	tests/unit/orchestrator/kubelet/test_claims \
 	tests/unit/orchestrator/kubelet/test_pod_sync \
+	tests/unit/orchestrator/kubelet/test_pod_tell \
 	tests/unit/orchestrator/kubelet/test_files \
 	tests/unit/orchestrator/kubelet/test_text \
 	tests/unit/orchestrator/kubelet/test_resize
@@ -9,6 +10,9 @@ UNIT_TESTS += $(KUBELET_TESTS)
 tests_unit_orchestrator_kubelet_test_pod_sync_SOURCES = tests/unit/orchestrator/kubelet/test_pod_sync.c
 tests_unit_orchestrator_kubelet_test_pod_sync_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_kubelet_test_pod_sync_LDADD = $(KUBELET_TEST_LIBS)
+tests_unit_orchestrator_kubelet_test_pod_tell_SOURCES = tests/unit/orchestrator/kubelet/test_pod_tell.c
+tests_unit_orchestrator_kubelet_test_pod_tell_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_kubelet_test_pod_tell_LDADD = $(KUBELET_TEST_LIBS)
 tests_unit_orchestrator_kubelet_test_files_SOURCES = tests/unit/orchestrator/kubelet/test_files.c
 tests_unit_orchestrator_kubelet_test_files_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_kubelet_test_files_LDADD = $(KUBELET_TEST_LIBS)
