@@ -4,7 +4,8 @@
  *	kubelet_rig --dir DIR [--images DIR] [--ip IP] [--cgroup PATH] [--cert C --key K --ca CA] FILE...
  *
  * Prints a line for each change of a pod's status and for each event; reads commands from stdin: "set FILE",
- * "delete NS/NAME", "quit" (the pods stay), "teardown" (everything goes).
+ * "delete NS/NAME", "refuse N" (as many statuses that say a pod is ready), "unready NS/NAME" (as the node controller says it),
+ * "quit" (the pods stay), "teardown" (everything goes).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,7 @@ static struct rig {
 	uv_pipe_t in;
 	struct buf line;
 	bool teardown, synced;
+	long n_refuse;
 	const char *dir, *cgroup;
 	uint64_t began_ms;
 } rig;
@@ -130,16 +132,32 @@ static void answer_event(struct client_req *r)
 	give(r, r->body);
 }
 
+static Core__PodCondition *ready_of(const Core__Pod *pod)
+{
+	for (size_t i = 0; pod->status && i < pod->status->n_conditions; i++)
+		if (strcmp(pod->status->conditions[i]->type, "Ready") == 0)
+			return pod->status->conditions[i];
+	return NULL;
+}
+
 static void answer_status(struct client_req *r)
 {
 	struct str key = key_of("pods", r->ns, r->name);
 	struct object *o = map_get(&rig.objects, key);
 	Core__Pod *now, *update = pb_unpack(&r->arena, &core__pod__descriptor, r->body);
+	const Core__PodCondition *ready = ready_of(update);
 
 	if (!o) {
 		fail(r, ERR_NOT_FOUND);
 		return;
 	}
+	if (rig.n_refuse > 0 && ready && strcmp(ready->status, "True") == 0) {
+		rig.n_refuse--;
+		say("refused %s/%s", r->ns, r->name);
+		fail(r, ERR_UNAVAILABLE);
+		return;
+	}
+	say("told %s/%s ready=%s", r->ns, r->name, ready ? ready->status : "");
 	now = pb_unpack(&r->arena, &core__pod__descriptor, buf_str(&o->bytes));
 	now->status = update->status;
 	put(key, pb_pack_arena(now, &r->arena));
@@ -308,22 +326,38 @@ static void load(const char *path)
 	buf_fini(&wire);
 }
 
-static void delete_pod(const char *key)
+static Core__Pod *find_pod(const char *key)
 {
 	struct str ns, name;
 	struct object *o;
-	Core__Pod *pod;
 
 	str_cut(str_from(key), '/', &ns, &name);
 	o = map_get(&rig.objects, key_of("pods", arena_cstr(&rig.arena, ns), arena_cstr(&rig.arena, name)));
-	if (!o) {
+	if (!o)
 		say("error no pod %s", key);
+	return o ? pb_unpack(&rig.arena, &core__pod__descriptor, buf_str(&o->bytes)) : NULL;
+}
+
+static void delete_pod(const char *key)
+{
+	Core__Pod *pod = find_pod(key);
+
+	if (!pod)
 		return;
-	}
-	pod = pb_unpack(&rig.arena, &core__pod__descriptor, buf_str(&o->bytes));
 	PB_SET(pod->metadata, deletion_grace_period_seconds, PB_OR(pod->spec, termination_grace_period_seconds, 30));
 	pod->metadata->deletion_timestamp = PB_NEW(&rig.arena, Meta__Time, meta__time);
 	PB_SET(pod->metadata->deletion_timestamp, seconds, clock_wall_s());
+	put(key_of("pods", pod->metadata->namespace_, pod->metadata->name), pb_pack_arena(pod, &rig.arena));
+	kubelet_pod_set(rig.kubelet, pod);
+}
+
+static void unready(const char *key)
+{
+	Core__Pod *pod = find_pod(key);
+
+	if (!pod || !ready_of(pod))
+		return;
+	ready_of(pod)->status = "False";
 	put(key_of("pods", pod->metadata->namespace_, pod->metadata->name), pb_pack_arena(pod, &rig.arena));
 	kubelet_pod_set(rig.kubelet, pod);
 }
@@ -356,6 +390,10 @@ static void command(char *line)
 		load(arg);
 	else if (strcmp(line, "delete") == 0 && arg)
 		delete_pod(arg);
+	else if (strcmp(line, "refuse") == 0 && arg)
+		rig.n_refuse = strtol(arg, NULL, 10);
+	else if (strcmp(line, "unready") == 0 && arg)
+		unready(arg);
 	else if (strcmp(line, "teardown") == 0)
 		rig.teardown = true, quit();
 	else if (strcmp(line, "quit") == 0)

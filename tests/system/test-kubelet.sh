@@ -150,6 +150,24 @@ t "a failing container is restarted, then backs off" seen 'status default/crash 
 t "a container that ends well ends its pod" seen 'status default/once Succeeded'
 t "a failed liveness probe restarts the container" seen 'status default/sick .*/1'
 t "a missing config map is told" seen 'status default/lacking Pending .*CreateContainerConfigError'
+# --- what the API does not take, or says otherwise
+cat >"$tmp/told.yaml" <<'YAML'
+apiVersion: v1
+kind: Pod
+metadata: {name: told, uid: uid-told}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: c, image: "busybox:1.35", command: [sleep, "1000"]}
+YAML
+told_after() { awk -v after="$1" 'index($0, after) { on = 1 } on && /told default\/told ready=True/ { found = 1 } END { exit !found }' "$tmp/log"; }
+say "refuse 2"
+say "set $tmp/told.yaml"
+t "a status that the API does not take" seen 'refused default/told' 60
+t "is told again until it does" until_ok 20 told_after refused
+say "unready default/told"
+t "a pod that is called not ready by others is told to be ready again" until_ok 20 told_after "command unready"
+
 t_out "logs" 'greeting=hello name=full ip=10\.244\.77\.[0-9]+ cpu=200' get /containerLogs/default/full/main
 t_out "logs have volumes' contents" '^prepared$' get /containerLogs/default/full/main
 t_out "logs have secrets and tokens" 'from a config maps3cret' get /containerLogs/default/full/main
