@@ -205,6 +205,11 @@ int custom_def_new(const struct json *crd, struct custom_def **ret, struct err *
 		if (json_true(json_getc(v, "served")) && r == 0)
 			r = read_version(d, &d->versions[d->n_versions++], spec, v, e);
 	}
+	d->n_known = d->n_versions;
+	/* Those that are not served are met all the same: in the store, and in the rules of webhooks. A broken one hurts nobody else. */
+	JSON_ITEMS (v, versions)
+		if (!json_true(json_getc(v, "served")) && r == 0 && read_version(d, &d->versions[d->n_known], spec, v, NULL) == 0)
+			d->n_known++;
 	if (r == 0 && !d->stored_api_version)
 		r = err_set(e, ERR_INVALID, "no version is marked as the stored one");
 	if (r < 0) {
@@ -214,7 +219,8 @@ int custom_def_new(const struct json *crd, struct custom_def **ret, struct err *
 	if (d->n_versions > 1)
 		qsort(d->versions, d->n_versions, sizeof(d->versions[0]), by_priority);
 	/* They have moved. */
-	for (size_t i = 0; i < d->n_versions; i++) {
+	for (size_t i = 0; i < d->n_known; i++) {
+		d->versions[i].res.served = i < d->n_versions;
 		d->versions[i].res.custom = &d->versions[i];
 		custom__types(&d->arena, &d->versions[i]);
 	}
@@ -225,6 +231,14 @@ int custom_def_new(const struct json *crd, struct custom_def **ret, struct err *
 bool custom_def_same(const struct custom_def *a, const struct custom_def *b)
 {
 	return a->established == b->established && json_equal(a->spec, b->spec);
+}
+
+const struct custom *custom_def_version(const struct custom_def *d, struct str api_version)
+{
+	for (size_t i = 0; i < d->n_known; i++)
+		if (str_eqc(api_version, d->versions[i].res.api_version))
+			return &d->versions[i];
+	return NULL;
 }
 
 struct custom_def *custom_def_ref(struct custom_def *d)
@@ -240,6 +254,8 @@ void custom_def_unref(struct custom_def *d)
 	arena_fini(&d->arena);
 	free(d);
 }
+
+struct custom_conversions custom_as_it_lies;
 
 /* --- The stored form ----------------------------------------------------------------------------------------------------- */
 
@@ -269,7 +285,7 @@ int custom_store(struct arena *a, const struct custom *c, const struct json *obj
 	bool other = conv && c->def->webhook && strcmp(to, c->res.api_version) != 0;
 
 	*ret = text_as(a, c, obj, other ? c->res.api_version : to);
-	return !other || conv->find(conv, *ret, to, ret) ? 0 : pending(e, to);
+	return !other || conv == &custom_as_it_lies || conv->find(conv, c->def, *ret, to, ret) ? 0 : pending(e, to);
 }
 
 int custom_load(struct arena *a, const struct custom *c, struct str stored, struct custom_conversions *conv, struct json **ret,
@@ -282,8 +298,8 @@ int custom_load(struct arena *a, const struct custom *c, struct str stored, stru
 		return -e->code;
 	if (!json_is(doc, JSON_OBJECT))
 		return err_set(e, ERR_CORRUPT, "the stored value is no object");
-	if (conv && c->def->webhook && !json_eqc(json_getc(doc, "apiVersion"), to)) {
-		if (!conv->find(conv, stored, to, &stored))
+	if (conv && conv != &custom_as_it_lies && c->def->webhook && !json_eqc(json_getc(doc, "apiVersion"), to)) {
+		if (!conv->find(conv, c->def, stored, to, &stored))
 			return pending(e, to);
 		if (json_parse(a, stored, NULL, &doc, e) < 0)
 			return -e->code;
@@ -293,14 +309,49 @@ int custom_load(struct arena *a, const struct custom *c, struct str stored, stru
 	return 0;
 }
 
+int custom_convert(struct arena *a, const struct custom *from, const struct custom *to, const struct json *obj, struct custom_conversions *conv,
+		struct json **ret, struct err *e)
+{
+	bool asked = from->def->webhook && from != to;
+	struct str text = text_as(a, from, obj, asked ? from->res.api_version : to->res.api_version);
+	struct json *doc;
+
+	if (asked && !conv->find(conv, from->def, text, to->res.api_version, &text))
+		return pending(e, to->res.api_version);
+	if (json_parse(a, text, NULL, &doc, e) < 0)
+		return -e->code;
+	structural_prune(a, to->schema, doc, NULL, NULL);
+	*ret = doc;
+	return 0;
+}
+
+static struct str version_of(struct arena *a, struct str stored)
+{
+	struct json *doc;
+
+	return json_parse(a, stored, NULL, &doc, NULL) == 0 ? json_str(json_getc(doc, "apiVersion")) : STR_NULL;
+}
+
+const struct custom *custom_lies_as(const struct custom_def *d, struct str stored)
+{
+	const struct custom *c;
+	struct arena a;
+
+	arena_init(&a);
+	c = custom_def_version(d, version_of(&a, stored));
+	arena_fini(&a);
+	return c;
+}
+
 bool custom_is_stale(const struct custom *c, struct str stored)
 {
 	struct arena a;
-	struct json *doc;
+	struct str is;
 	bool stale;
 
 	arena_init(&a);
-	stale = json_parse(&a, stored, NULL, &doc, NULL) == 0 && !json_eqc(json_getc(doc, "apiVersion"), c->def->stored_api_version);
+	is = version_of(&a, stored);
+	stale = is.n > 0 && !str_eqc(is, c->def->stored_api_version);
 	arena_fini(&a);
 	return stale;
 }

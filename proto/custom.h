@@ -58,8 +58,9 @@ struct custom_def {
 	unsigned refs;
 	const char *group, *plural, *name;
 	const char *stored_api_version;
-	struct custom *versions; /* those that are served, in the order of discovery */
-	size_t n_versions;
+	struct custom *versions; /* those that are served, in the order of discovery, then the others */
+	size_t n_versions;       /* served */
+	size_t n_known;          /* all of them */
 	const struct json *spec;
 	const struct json *webhook; /* spec.conversion.webhook; NULL: versions differ in their name only */
 	bool established, terminating;
@@ -70,15 +71,22 @@ struct custom_def {
  * and then tries again.
  */
 struct custom_conversions {
-	/* `text`, an object as JSON, in the version wanted: as JSON. False: not known yet; it is noted as wanted. */
-	bool (*find)(struct custom_conversions *, struct str text, const char *to, struct str *ret);
+	/* `text`, an object of `def` as JSON, in the version wanted: as JSON. False: not known yet; it is noted as wanted. */
+	bool (*find)(struct custom_conversions *, const struct custom_def *def, struct str text, const char *to, struct str *ret);
 };
+/*
+ * Nobody is asked: objects stay in the version in which they lie. For who looks at their metadata only, and who writes an object in the
+ * version in which it was read (custom_lies_as).
+ */
+extern struct custom_conversions custom_as_it_lies;
 
 /* Errors: ERR_INVALID with the first thing that is wrong. The definition must have passed validation once. */
 int custom_def_new(const struct json *crd, struct custom_def **ret, struct err *);
 /* The same resources in all respects; `terminating` does not count. */
 bool custom_def_same(const struct custom_def *, const struct custom_def *);
 struct custom_def *custom_def_ref(struct custom_def *);
+/* Served or not; NULL: there is none of that name ("example.com/v1"). */
+const struct custom *custom_def_version(const struct custom_def *, struct str api_version);
 void custom_def_unref(struct custom_def *);
 
 /*
@@ -88,6 +96,14 @@ void custom_def_unref(struct custom_def *);
 int custom_store(struct arena *, const struct custom *, const struct json *obj, struct custom_conversions *, struct str *ret, struct err *);
 /* The stored form as a document, with defaults; likewise. */
 int custom_load(struct arena *, const struct custom *, struct str stored, struct custom_conversions *, struct json **ret, struct err *);
+/*
+ * An object of version `from` in version `to`, as reading would give it there but for defaults; likewise. For who is told of requests in
+ * a version of his own.
+ */
+int custom_convert(struct arena *, const struct custom *from, const struct custom *to, const struct json *obj, struct custom_conversions *conv,
+		struct json **ret, struct err *);
+/* The version of the definition in which the stored form is; NULL: of none. */
+const struct custom *custom_lies_as(const struct custom_def *, struct str stored);
 /* The stored form is of another version than what is stored now. */
 bool custom_is_stale(const struct custom *, struct str stored);
 

@@ -4,10 +4,13 @@
 
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/convert.h"
 #include "orchestrator/apiserver/decode.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategy.h"
+#include "orchestrator/apiserver/webhooks.h"
 #include "proto/convert.h"
+#include "proto/custom.h"
 #include "proto/resource.h"
 #include "proto/schema.h"
 
@@ -40,20 +43,36 @@ bool admit_is_review(const struct api_request *req)
 	return false;
 }
 
+/* Another version of the custom resource that the rules name; the one in which the object lies before those that cost a conversion. */
+static const struct resource *version_for(const struct api_request *req, const struct webhook_match *h, struct webhook_target *t)
+{
+	const struct custom_def *d = req->custom_def;
+
+	t->version = str_from(req->res->version);
+	if (webhook_rules_match(h, t))
+		return req->res;
+	for (size_t i = 0; i < d->n_known; i++) {
+		t->version = str_from(d->versions[i].res.version);
+		if (webhook_rules_match(h, t))
+			return &d->versions[i].res;
+	}
+	return NULL;
+}
+
 /* The version of the request's resource that the rules name: its own, or another of the same kind; NULL: none. */
 static const struct resource *resource_for(const struct api_request *req, const struct webhook_match *h, enum webhook_op op)
 {
-	struct webhook_target t = {.op = op, .resource = req->at.resource, .sub = req->at.sub, .group = str_from(req->res->group),
-			.version = str_from(req->res->version), .name = req->at.name.n > 0 ? req->at.name : api_name(req->special ? req->sent : req->obj),
-			.namespaced = req->res->namespaced};
+	const struct resource *own = req->asked ? req->asked : req->res;
+	struct webhook_target t = {.op = op, .resource = req->at.resource, .sub = req->at.sub, .group = str_from(own->group),
+			.version = str_from(own->version), .name = req->at.name.n > 0 ? req->at.name : api_name(req->special ? req->sent : req->obj),
+			.namespaced = own->namespaced};
 
 	if (webhook_rules_match(h, &t))
-		return req->res;
+		return own;
 	if (h->exact || req->special)
 		return NULL;
-	t.any_version = req->res->custom;
-	if (t.any_version)
-		return webhook_rules_match(h, &t) ? req->res : NULL;
+	if (own->custom)
+		return version_for(req, h, &t);
 	if (req->at.sub.n > 0 && !str_eqc(req->at.sub, "status"))
 		return NULL;
 	RESOURCE_FOR_EACH (r) {
@@ -88,24 +107,42 @@ static enum step_result namespace_matches(struct api_request *req, const struct 
 	return STEP_NEXT;
 }
 
-/* A document as clients see it, in the version of `res`. */
-static struct json *view_of(struct api_request *req, const struct resource *res, struct json *doc)
+/* From one version of the request's kind to another. ERR_PENDING: a conversion is wanted first (convert_aside). */
+static int turn(struct api_request *req, const struct resource *from, const struct resource *to, struct json **io, struct err *e)
+{
+	if (from == to || (req->subres && req->subres->to_view))
+		return 0;
+	if (from->custom)
+		return custom_convert(&req->arena, from->custom, to->custom, *io, convert_asides(req), io, e);
+	*io = convert_from_storage(&req->arena, to, convert_to_storage(&req->arena, from, *io));
+	return 0;
+}
+
+/* A document as clients see it, in the version of `res`; likewise. */
+static int view_of(struct api_request *req, const struct resource *res, struct json *doc, struct json **ret, struct err *e)
 {
 	struct json *view;
+	int r = 0;
 
 	if (!doc)
-		return NULL;
+		return 0;
 	view = json_copy(&req->arena, doc);
-	if (req->special)
-		return view;
-	if (req->subres && req->subres->to_view)
+	if (req->subres && req->subres->to_view && !req->special)
 		view = req->subres->to_view(req, view);
-	else if (res != req->res)
-		view = convert_from_storage(&req->arena, res, convert_to_storage(&req->arena, req->res, view));
-	if (req->old_rv != 0)
+	else if (!req->special)
+		r = turn(req, req->res, res, &view, e);
+	if (r == 0 && !req->special && req->old_rv != 0)
 		json_setc(&req->arena, api_meta(&req->arena, view), "resourceVersion",
 				json_newf(&req->arena, "%llu", (unsigned long long)req->old_rv));
-	return view;
+	*ret = view;
+	return r;
+}
+
+/* Asks for the conversions that are wanted. What they are made from stays as it is meanwhile: a name that was generated, a time. */
+static enum step_result convert_first(struct api_request *req, const char **ret_why)
+{
+	webhooks_policies(req, true);
+	return convert_aside(req, ret_why);
 }
 
 static enum webhook_op hook_op(enum admission_op op)
@@ -118,7 +155,9 @@ enum step_result admit_question(struct api_request *req, enum admission_op op, c
 	struct json *obj = req->special ? req->sent : op == ADMIT_DELETE ? NULL : req->obj;
 	struct json *old = op == ADMIT_CREATE || req->special ? NULL : req->old;
 	const struct resource *res = resource_for(req, m, hook_op(op));
+	struct err e = ERR_INIT;
 	enum step_result r;
+	int a, b;
 	bool fits;
 
 	*ret = (struct admit_question){.op = hook_op(op)};
@@ -130,18 +169,28 @@ enum step_result admit_question(struct api_request *req, enum admission_op op, c
 	ret->res = res;
 	if (!full)
 		return STEP_NEXT;
-	ret->obj = view_of(req, res, obj);
-	ret->old = view_of(req, res, old);
+	a = view_of(req, res, obj, &ret->obj, &e);
+	b = view_of(req, res, old, &ret->old, &e);
 	ret->kind = req->special ? req->special->kind : api_view_kind(req);
 	ret->api_version = req->special	    ? req->special->api_version :
-			   res == req->res ? api_view_version(req) :
+			   res == req->res || (req->subres && req->subres->to_view) ? api_view_version(req) :
 					     res->api_version;
-	return STEP_NEXT;
+	if (a == -ERR_PENDING || b == -ERR_PENDING)
+		return convert_first(req, &ret->unconverted);
+	return a < 0 || b < 0 ? api_fail_err(req, &e) : STEP_NEXT;
 }
 
-struct json *admit_answer(struct api_request *req, const struct admit_question *q, struct json *doc)
+enum step_result admit_answer(struct api_request *req, const struct admit_question *q, struct json *doc, struct json **ret)
 {
-	if (q->res != req->res)
-		doc = convert_from_storage(&req->arena, req->res, convert_to_storage(&req->arena, q->res, doc));
-	return api_normalize(req, req->special ? req->special : api_view_type(req), &doc) == STEP_NEXT ? doc : NULL;
+	struct err e = ERR_INIT;
+	const char *why;
+	enum step_result r;
+
+	*ret = doc;
+	if (turn(req, q->res, req->res, ret, &e) == 0)
+		return api_normalize(req, req->special ? req->special : api_view_type(req), ret);
+	if (e.code != ERR_PENDING)
+		return api_fail_err(req, &e);
+	r = convert_first(req, &why);
+	return r == STEP_WAIT ? r : api_fail(req, ERR_INTERNAL, "%s", why);
 }

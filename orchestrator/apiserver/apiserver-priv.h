@@ -160,6 +160,8 @@ struct custom_index *api__custom(struct api_loop *);
 void api__openapi_forget(struct api_loop *);
 /* Parts of the steps route and load-parent. */
 api_step_fn api__route_custom, api__custom_parent;
+/* req->res becomes the version in which the object of req->key lies, at this revision (0: there is none). */
+enum step_result api__as_it_lies(struct api_request *, uint64_t *ret_rv);
 
 /* Steps (request.c lists them). */
 api_step_fn api__authenticate; /* authn.c */

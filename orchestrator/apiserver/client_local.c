@@ -391,6 +391,7 @@ static void local_start(struct local_call *c)
 
 	c->req = req;
 	req->local = true;
+	req->metadata = c->creq ? c->creq->metadata : c->watch->metadata;
 	req->as_account = c->creq && c->creq->account;
 	req->user = req->as_account ? account_user(&req->arena, c->creq->account) : c->lc->user;
 	req->method = c->method;

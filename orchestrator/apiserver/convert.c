@@ -26,6 +26,7 @@
 struct item {
 	unsigned refs;
 	char hash[HASH_SIZE]; /* of definition, version and text */
+	struct custom_def *def; /* counted: its address stands in the hash */
 	const char *to;       /* of the definition */
 	struct str text;      /* owned */
 	struct str result;    /* owned; {NULL, 0}: not there */
@@ -75,6 +76,7 @@ struct convert {
 	struct item **wanted; /* in the request's arena */
 	size_t n_wanted, cap;
 	size_t n_waiting;     /* items under way */
+	bool once;            /* what failed is not asked again */
 	struct list waiters;
 	const char *failure;
 	int64_t revision;
@@ -88,6 +90,7 @@ static void item_unref(struct item *it)
 	free((void *)(uintptr_t)it->text.p);
 	free((void *)(uintptr_t)it->result.p);
 	free(it->failure);
+	custom_def_unref(it->def);
 	free(it);
 }
 
@@ -125,7 +128,7 @@ static struct convert_pool *pool_of(struct api_loop *al)
 }
 
 /* The one that others of this loop wait for already, or a new one. */
-static struct item *item_get(struct convert *c, const char hash[HASH_SIZE], struct str text, const char *to)
+static struct item *item_get(struct convert *c, const struct custom_def *def, const char hash[HASH_SIZE], struct str text, const char *to)
 {
 	struct item *it = map_get(&pool_of(c->req->al)->items, str_of(hash, HASH_SIZE));
 
@@ -136,23 +139,29 @@ static struct item *item_get(struct convert *c, const char hash[HASH_SIZE], stru
 	it = xcalloc(1, sizeof(*it));
 	it->refs = 1;
 	memcpy(it->hash, hash, HASH_SIZE);
+	it->def = custom_def_ref((struct custom_def *)(uintptr_t)def);
 	it->to = to;
 	it->text = own(text);
 	list_init(&it->waiters);
 	return it;
 }
 
-static bool find(struct custom_conversions *base, struct str text, const char *to, struct str *ret)
+static bool find(struct custom_conversions *base, const struct custom_def *def, struct str text, const char *to, struct str *ret)
 {
 	struct convert *c = container_of(base, struct convert, base);
 	char hash[HASH_SIZE];
 	struct item *it;
 
-	hash_make(c->req->custom_def, to, text, hash);
+	hash_make(def, to, text, hash);
 	it = map_get(&c->have, str_of(hash, HASH_SIZE));
 	if (it && it->over && it->result.p) {
 		*ret = it->result;
 		return true;
+	}
+	if (it && it->over && c->once) {
+		if (!c->failure)
+			c->failure = arena_strdup(&c->req->arena, it->failure);
+		return false;
 	}
 	/* What failed before is asked again. */
 	if (it && it->over) {
@@ -161,7 +170,7 @@ static bool find(struct custom_conversions *base, struct str text, const char *t
 		it = NULL;
 	}
 	if (!it) {
-		it = item_get(c, hash, text, to);
+		it = item_get(c, def, hash, text, to);
 		map_put(&c->have, hash_of(it), it);
 	}
 	if (c->n_wanted == c->cap) {
@@ -191,13 +200,10 @@ static void convert_gone(void *p)
 	convert_forget(p);
 }
 
-struct convert *convert_new(struct api_request *req)
+static struct convert *make(struct api_request *req)
 {
-	struct convert *c;
+	struct convert *c = arena_new_of(&req->arena, struct convert);
 
-	if (!req->custom_def->webhook)
-		return NULL;
-	c = arena_new_of(&req->arena, struct convert);
 	c->base.find = find;
 	c->req = req;
 	map_init(&c->have);
@@ -206,9 +212,23 @@ struct convert *convert_new(struct api_request *req)
 	return c;
 }
 
-struct custom_conversions *convert_conversions(struct convert *c)
+struct convert *convert_new(struct api_request *req)
 {
-	return c ? &c->base : NULL;
+	return req->custom_def->webhook && !req->as_it_lies ? make(req) : NULL;
+}
+
+struct custom_conversions *convert_conversions(struct api_request *req)
+{
+	return req->conv ? &req->conv->base : req->as_it_lies ? &custom_as_it_lies : NULL;
+}
+
+struct custom_conversions *convert_asides(struct api_request *req)
+{
+	if (!req->asides) {
+		req->asides = make(req);
+		req->asides->once = true;
+	}
+	return &req->asides->base;
 }
 
 bool convert_wants(const struct convert *c)
@@ -413,12 +433,12 @@ static void calls_start(struct api_loop *al)
 
 /* --- Asking -------------------------------------------------------------------------------------------------------------------- */
 
-static struct call *call_new(struct convert *c)
+static struct call *call_new(struct convert *c, struct custom_def *def)
 {
 	struct call *call = xcalloc(1, sizeof(*call));
 
 	call->al = c->req->al;
-	call->def = custom_def_ref(c->req->custom_def);
+	call->def = custom_def_ref(def);
 	arena_init(&call->arena);
 	buf_init(&call->body, BUF_NO_LIMIT);
 	call->items = arena_new_array(&call->arena, struct item *, BATCH_OBJECTS);
@@ -436,11 +456,11 @@ static void wait_for(struct convert *c, struct item *it)
 	c->n_waiting++;
 }
 
-void convert_abandon(struct api_request *req)
+static void abandon(struct convert *c)
 {
-	struct convert *c = req->conv;
+	struct api_request *req = c->req;
 
-	if (!c || c->n_waiting == 0)
+	if (c->n_waiting == 0)
 		return;
 	while (!list_empty(&c->waiters)) {
 		struct waiter *w = LIST_FIRST(&c->waiters, struct waiter, own);
@@ -454,10 +474,18 @@ void convert_abandon(struct api_request *req)
 	drop_unwanted(pool_of(req->al));
 }
 
+void convert_abandon(struct api_request *req)
+{
+	if (req->conv)
+		abandon(req->conv);
+}
+
 static void canceled(struct api_request *req)
 {
 	req->on_cancel = NULL;
 	convert_abandon(req);
+	if (req->asides)
+		abandon(req->asides);
 	api_wait_over(req);
 }
 
@@ -474,9 +502,9 @@ void convert_pool_free(struct convert_pool *p)
 	free(p);
 }
 
-void convert_start(struct api_request *req, void (*done)(struct api_request *, const char *why))
+static void start(struct convert *c, void (*done)(struct api_request *, const char *why))
 {
-	struct convert *c = req->conv;
+	struct api_request *req = c->req;
 	struct convert_pool *p = pool_of(req->al);
 	struct call *call = NULL;
 
@@ -489,8 +517,9 @@ void convert_start(struct api_request *req, void (*done)(struct api_request *, c
 		wait_for(c, it);
 		if (map_get(&p->items, hash_of(it)))
 			continue;
-		if (!call || call->n == BATCH_OBJECTS || call->bytes + it->text.n > BATCH_BYTES || strcmp(call->items[0]->to, it->to) != 0)
-			call = call_new(c);
+		if (!call || call->n == BATCH_OBJECTS || call->bytes + it->text.n > BATCH_BYTES || call->def != it->def ||
+				strcmp(call->items[0]->to, it->to) != 0)
+			call = call_new(c, it->def);
 		call->items[call->n++] = it;
 		call->bytes += it->text.n;
 		it->refs++;
@@ -501,17 +530,32 @@ void convert_start(struct api_request *req, void (*done)(struct api_request *, c
 	calls_start(req->al);
 }
 
+void convert_start(struct api_request *req, void (*done)(struct api_request *, const char *why))
+{
+	start(req->conv, done);
+}
+
+enum step_result convert_aside(struct api_request *req, const char **ret_why)
+{
+	struct convert *c = req->asides;
+
+	*ret_why = NULL;
+	if (c->n_wanted == 0) {
+		*ret_why = c->failure;
+		c->failure = NULL;
+		return STEP_NEXT;
+	}
+	start(c, NULL);
+	req->on_cancel = canceled;
+	return STEP_WAIT;
+}
+
 enum step_result api_convert(struct api_request *req)
 {
 	struct convert *c = req->conv;
 	const char *why = c->failure;
 
 	c->failure = NULL;
-	/* What cannot be converted any more must not keep its definition from going: it is deleted as it is. */
-	if (why && req->local && req->custom_def->terminating && req->at.verb == API_DELETE) {
-		req->conv = NULL;
-		return STEP_RETRY;
-	}
 	if (why) {
 		c->n_wanted = 0;
 		req->fail.reason = "";

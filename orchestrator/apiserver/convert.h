@@ -20,7 +20,15 @@ struct convert_pool;
 
 /* For requests of this definition; NULL when it has no webhook. Lives as long as the request. */
 struct convert *convert_new(struct api_request *);
-struct custom_conversions *convert_conversions(struct convert *);
+/* With which this request reads and writes its own objects. */
+struct custom_conversions *convert_conversions(struct api_request *);
+
+/*
+ * Other objects that are looked at on the way, and the request's own in versions for others to see: admission. After ERR_PENDING
+ * convert_aside gives STEP_WAIT, and the step runs again, or STEP_NEXT with the reason why it cannot be had. Each is asked for once.
+ */
+struct custom_conversions *convert_asides(struct api_request *);
+enum step_result convert_aside(struct api_request *, const char **ret_why);
 
 /* Ask about what is wanted; the request's step runs again then. STEP_FAIL (500) when the webhook did not answer as it should. */
 enum step_result api_convert(struct api_request *);

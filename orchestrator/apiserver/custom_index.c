@@ -226,7 +226,7 @@ void custom_index_free(struct custom_index *ix)
 
 /* --- Looking ---------------------------------------------------------------------------------------------------------------- */
 
-const struct custom *custom_index_find(const struct custom_index *ix, struct str group, struct str version, struct str plural)
+const struct custom *custom_index_find(const struct custom_index *ix, struct str group, struct str version, struct str plural, bool any)
 {
 	char name[600];
 	const struct entry *en;
@@ -239,7 +239,7 @@ const struct custom *custom_index_find(const struct custom_index *ix, struct str
 	en = map_get(&ix->entries, str_of(name, plural.n + 1 + group.n));
 	if (!en || !en->def || !en->def->established)
 		return NULL;
-	for (size_t i = 0; i < en->def->n_versions; i++)
+	for (size_t i = 0; i < (any ? en->def->n_known : en->def->n_versions); i++)
 		if (str_eqc(version, en->def->versions[i].res.version))
 			return &en->def->versions[i];
 	return NULL;

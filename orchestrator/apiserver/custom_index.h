@@ -9,6 +9,7 @@
 #ifndef ORCHESTRATOR_APISERVER_CUSTOM_INDEX_H
 #define ORCHESTRATOR_APISERVER_CUSTOM_INDEX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,8 +32,8 @@ struct watch_hub;
 /* `gone` (may be NULL) is told of each definition that is replaced or removed, before it is let go of. */
 struct custom_index *custom_index_new(struct store *, struct watch_hub *, void (*gone)(void *arg, const struct custom_def *), void *arg);
 void custom_index_free(struct custom_index *);
-/* A served resource, or NULL. */
-const struct custom *custom_index_find(const struct custom_index *, struct str group, struct str version, struct str plural);
+/* A served resource, or NULL; any: also one of a version that is not served. */
+const struct custom *custom_index_find(const struct custom_index *, struct str group, struct str version, struct str plural, bool any);
 /* Served resources by group, then version, then name. Good until the loop turns. */
 const struct resource *const *custom_index_all(struct custom_index *, size_t *ret_n);
 /* Changes whenever custom_index_all does. */

@@ -5,11 +5,13 @@
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/convert.h"
+#include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/custom_index.h"
 #include "orchestrator/apiserver/paths.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/write.h"
 #include "proto/custom.h"
+#include "store/view.h"
 
 /* Watches of a definition that is not what it was end; clients list again. */
 static void definition_gone(void *arg, const struct custom_def *d)
@@ -46,12 +48,13 @@ enum step_result api__route_custom(struct api_request *req)
 	/* Groups of custom resources have a dot: no other unknown path need wait for a barrier. */
 	if (str_find(at->group, '.') < 0)
 		return not_found(req);
-	c = custom_index_find(api__custom(req->al), at->group, at->version, at->resource);
+	c = custom_index_find(api__custom(req->al), at->group, at->version, at->resource, req->metadata);
 	if (!c)
 		return api_refresh(req) ? STEP_WAIT : elsewhere(req);
 	custom_def_unref(req->custom_def);
 	req->custom_def = custom_def_ref((struct custom_def *)(uintptr_t)c->def);
-	req->res = &c->res;
+	req->res = req->asked = &c->res;
+	req->as_it_lies = req->metadata && c->def->webhook;
 	req->conv = convert_new(req);
 	req->fresh = false;
 	/* There is no protobuf of these but for clients in this process. */
@@ -62,6 +65,30 @@ enum step_result api__route_custom(struct api_request *req)
 		api_warn(req, "%s", c->deprecated);
 	if (at->verb == API_CREATE && at->sub.n == 0 && c->def->terminating)
 		return api_fail(req, ERR_METHOD_NOT_ALLOWED, "create not allowed while custom resource definition is terminating");
+	return STEP_NEXT;
+}
+
+/*
+ * Who looks at metadata only writes an object in the version in which it lies, whichever that is: so it can be deleted, and let go of its
+ * owners and finalizers, when nobody can convert it.
+ */
+enum step_result api__as_it_lies(struct api_request *req, uint64_t *ret_rv)
+{
+	const struct custom *c;
+	struct store_view *v;
+	struct store_kv kv;
+	struct err e = ERR_INIT;
+	struct str plain;
+
+	if (store_view_open_at(req->srv->store, req->barrier.index, &v, &e) < 0)
+		return api_fail_err(req, &e);
+	*ret_rv = 0;
+	if (view_get(v, req->key, 0, &kv, &e) == 0 && crypt_open(&req->arena, kv.key, kv.value, &plain)) {
+		c = custom_lies_as(req->custom_def, plain);
+		req->res = c ? &c->res : req->asked;
+		*ret_rv = (uint64_t)kv.mod_revision;
+	}
+	store_view_close(v);
 	return STEP_NEXT;
 }
 

@@ -285,6 +285,7 @@ static void part_start(struct collection *c)
 	c->at++;
 	part->method = STR("DELETE");
 	part->local = true;
+	part->metadata = req->metadata;
 	part->user = req->user;
 	part->body = c->body;
 	part->headers = (struct http_headers){&json_header, 1};

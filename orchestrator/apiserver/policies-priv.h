@@ -20,6 +20,8 @@ struct policy__each {
 };
 /* q.res NULL: the policy does not concern the request. */
 enum step_result policy__each_begin(struct policy__each *, enum admission_op);
+/* What to say where q.unconverted is set. */
+struct str policy__unconverted(const struct policy__each *);
 enum step_result policy__each_run(struct policy__each *, enum admission_op);
 
 #endif

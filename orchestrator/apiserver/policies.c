@@ -215,6 +215,11 @@ enum step_result policy__each_begin(struct policy__each *each, enum admission_op
 	return r == STEP_NEXT && each->q.res ? admit_cel_namespace(each->req, &each->ns) : r;
 }
 
+struct str policy__unconverted(const struct policy__each *each)
+{
+	return arena_sprintf(&each->req->arena, "failed to configure policy: failed to convert object version: %s", each->q.unconverted);
+}
+
 enum step_result policy__each_run(struct policy__each *each, enum admission_op op)
 {
 	for (size_t i = 0; i < each->p->n_bindings; i++) {
@@ -264,7 +269,9 @@ enum step_result policies_validate(struct api_request *req, enum admission_op op
 				.verdict = &v};
 		enum step_result r = policy__each_begin(&one.each, op);
 
-		if (r == STEP_NEXT && one.each.q.res) {
+		if (r == STEP_NEXT && one.each.q.unconverted) {
+			cannot_tell(&v, one.each.p, NULL, policy__unconverted(&one.each), false);
+		} else if (r == STEP_NEXT && one.each.q.res) {
 			any = true;
 			r = policy__each_run(&one.each, op);
 		}

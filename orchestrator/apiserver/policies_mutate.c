@@ -116,7 +116,9 @@ static void deny(struct mutating *m, const struct policy_binding *b, struct str 
 		log_debug("apiserver", "policy %.*s: %.*s (ignored)", STR_FMT(m->each.p->cel.name), STR_FMT(why));
 		return;
 	}
-	if (!m->denied)
+	if (!m->denied && !b)
+		m->message = arena_sprintf(a, "policy '%.*s' denied request: %.*s", STR_FMT(m->each.p->cel.name), STR_FMT(why));
+	else if (!m->denied)
 		m->message = arena_sprintf(a, "policy '%.*s' with binding '%.*s' denied request: %.*s", STR_FMT(m->each.p->cel.name),
 				STR_FMT(b->name), STR_FMT(why));
 	m->denied = true;
@@ -174,6 +176,10 @@ static enum step_result mutate_by(struct api_request *req, enum admission_op op,
 
 	*ret_view = NULL;
 	*ret_ran = false;
+	if (r == STEP_NEXT && m.each.q.unconverted) {
+		deny(&m, NULL, policy__unconverted(&m.each));
+		return m.denied ? refuse(&m) : STEP_NEXT;
+	}
 	/* Nothing is left of a deleted object to be changed. */
 	if (r != STEP_NEXT || !m.each.q.res || !was)
 		return r;
@@ -186,8 +192,10 @@ static enum step_result mutate_by(struct api_request *req, enum admission_op op,
 		return refuse(&m);
 	if (json_equal(m.doc, was))
 		return STEP_NEXT;
-	doc = admit_answer(req, &m.each.q, json_copy(&req->arena, m.doc));
-	if (!doc)
+	r = admit_answer(req, &m.each.q, json_copy(&req->arena, m.doc), &doc);
+	if (r == STEP_WAIT)
+		return r;
+	if (r == STEP_FAIL)
 		return api_fail(req, ERR_INTERNAL, "Internal error occurred: MutatingAdmissionPolicy '%.*s': %.*s", STR_FMT(p->cel.name),
 				STR_FMT(req->fail.message));
 	*ret_view = doc;

@@ -3,10 +3,12 @@
 
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/convert.h"
 #include "orchestrator/apiserver/custom_index.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/policies.h"
 #include "orchestrator/apiserver/storage.h"
+#include "orchestrator/apiserver/webhooks.h"
 #include "proto/custom.h"
 #include "proto/resource.h"
 #include "store/view.h"
@@ -41,32 +43,36 @@ static bool namespace_of(struct api_request *req, const struct policy_binding *b
 	return ret->n > 0;
 }
 
-/* With it, what a webhook would have to convert is told from what lies there in the right version. */
-static bool not_converted(struct custom_conversions *c, struct str text, const char *to, struct str *ret)
+/* NULL: *ret_why, or *pending. Parameters that are there and cannot be read must not pass for none: the policy would not be run. */
+static struct json *read_one(struct api_request *req, const struct resource *res, struct str key, struct str value, uint64_t rv, bool *pending,
+		struct str *ret_why)
 {
-	(void)c, (void)text, (void)to, (void)ret;
-	return false;
-}
-
-/* NULL: *ret_why. Parameters that are there and cannot be read must not pass for none: the policy would not be run. */
-static struct json *read_one(struct api_request *req, const struct resource *res, struct str key, struct str value, uint64_t rv, struct str *ret_why)
-{
-	struct custom_conversions none = {.find = not_converted};
+	struct custom_conversions *conv = res->custom ? convert_asides(req) : NULL;
 	struct err e = ERR_INIT;
 	struct json *doc;
 	struct str raw;
 
-	if (storage_unwrap_as(&req->arena, res, key, value, &none, &raw, &e) < 0 || api_dom_of(&req->arena, res, raw, &doc, &e) < 0) {
-		if (e.code == ERR_PENDING)
-			*ret_why = arena_sprintf(&req->arena, "a param is stored in another version than paramKind %s, Kind=%s, and conversion by a "
-							      "webhook is not supported here: write it in that version, or name the stored one",
-					res->api_version, res->kind);
-		else
+	if (storage_unwrap_as(&req->arena, res, key, value, conv, &raw, &e) < 0 || api_dom_of(&req->arena, res, raw, &doc, &e) < 0) {
+		*pending |= e.code == ERR_PENDING;
+		if (e.code != ERR_PENDING)
 			*ret_why = arena_sprintf(&req->arena, "a param of kind %s cannot be read: %s", res->kind, e.text);
 		return NULL;
 	}
 	json_setc(&req->arena, api_meta(&req->arena, doc), "resourceVersion", json_newf(&req->arena, "%llu", (unsigned long long)rv));
 	return doc;
+}
+
+/* They are asked for; what is written stays as it is meanwhile. STEP_NEXT: *ret_why. */
+static enum step_result convert_first(struct api_request *req, const struct resource *res, struct str *ret_why)
+{
+	const char *why;
+	enum step_result r;
+
+	webhooks_policies(req, true);
+	r = convert_aside(req, &why);
+	if (r == STEP_NEXT)
+		*ret_why = arena_sprintf(&req->arena, "a param cannot be read as %s, Kind=%s: %s", res->api_version, res->kind, why);
+	return r;
 }
 
 /* One by name, or all that the selector likes; in the local state. */
@@ -80,12 +86,13 @@ static enum step_result collect(struct api_request *req, const struct policy_bin
 	struct store_kv kv;
 	struct err e = ERR_INIT;
 	size_t cap = 0;
+	bool pending = false;
 
 	if (store_view_open(req->srv->store, &v, &e) < 0)
 		return api_fail_err(req, &e);
 	view_iter_init(&it, v, key, end, 0, 0);
 	while (view_iter_next(&it, &kv, &e) > 0) {
-		struct json *doc = read_one(req, res, kv.key, kv.value, (uint64_t)kv.mod_revision, ret_why);
+		struct json *doc = read_one(req, res, kv.key, kv.value, (uint64_t)kv.mod_revision, &pending, ret_why);
 
 		if (!doc || (b->by_selector && !selector_matches_json(&b->params, json_getp(doc, "metadata.labels"))))
 			continue;
@@ -99,7 +106,9 @@ static enum step_result collect(struct api_request *req, const struct policy_bin
 	}
 	view_iter_fini(&it);
 	store_view_close(v);
-	return e.code ? api_fail_err(req, &e) : STEP_NEXT;
+	if (e.code)
+		return api_fail_err(req, &e);
+	return pending ? convert_first(req, res, ret_why) : STEP_NEXT;
 }
 
 enum step_result policy_params(struct api_request *req, const struct policy *p, const struct policy_binding *b, struct json ***ret, size_t *ret_n,

@@ -221,7 +221,7 @@ enum step_result api__get(struct api_request *req)
 
 	if (req->accept.as == AS_PARTIAL_LIST)
 		return wrong_form(req, "PartialObjectMetadataList", "not a", "");
-	if (storage_load_as(req->srv->store, req->barrier.index, &req->arena, req->res, key, convert_conversions(req->conv), &raw, &rv, &e) < 0)
+	if (storage_load_as(req->srv->store, req->barrier.index, &req->arena, req->res, key, convert_conversions(req), &raw, &rv, &e) < 0)
 		return e.code == ERR_NOT_FOUND ? api_fail_not_found(req, req->res, req->at.name) : api_fail_unread(req, &e);
 	if (req->subres && req->subres->to_view) {
 		struct json *obj, *view;
@@ -373,7 +373,7 @@ static enum step_result list_scan(struct list_out *o, struct api_list_scan *s, s
 	while ((r = view_iter_next(&it, &kv, &e)) > 0) {
 		struct str raw;
 
-		r = storage_unwrap_as(&req->arena, req->res, kv.key, kv.value, convert_conversions(req->conv), &raw, &e);
+		r = storage_unwrap_as(&req->arena, req->res, kv.key, kv.value, convert_conversions(req), &raw, &e);
 		/* Those that are to be converted first are collected, as if all of them were selected. */
 		if (r == -ERR_PENDING && (req->opt.limit <= 0 || o->n + ++pending < (size_t)req->opt.limit))
 			continue;
@@ -530,7 +530,7 @@ enum step_result api_select_page(struct api_request *req, const struct api_selec
 		struct arena *a, struct api_selected *ret)
 {
 	/* Who wants the names of all only can take them as they are. */
-	struct custom_conversions *conv = sel->all ? NULL : convert_conversions(req->conv);
+	struct custom_conversions *conv = sel->all ? NULL : convert_conversions(req);
 	struct str raw, start = s->key;
 	size_t cap = 0;
 	struct store_view *v;

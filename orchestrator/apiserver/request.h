@@ -162,6 +162,10 @@ struct api_request {
 	const struct resource *res;       /* the resource of the path */
 	struct custom_def *custom_def;    /* of a custom resource: counted, so that res stays */
 	struct convert *conv;             /* its webhook converts between versions; else NULL */
+	struct convert *asides;           /* conversions that admission wants; NULL: none yet */
+	bool metadata;                    /* local, and only metadata is looked at or changed: nothing need be converted for that */
+	bool as_it_lies;                  /* so nothing is, where a webhook would have to */
+	const struct resource *asked;     /* of the path, where `res` is the version in which the object lies */
 	bool json_only;                   /* it has no protobuf form for clients */
 	struct str def_key;               /* a new custom object: its definition must still be what it was */
 	uint64_t def_rev;

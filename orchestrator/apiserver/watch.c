@@ -312,7 +312,7 @@ static bool selected(struct api_watch *aw, struct arena *a, struct str key, stru
 {
 	struct api_request *req = aw->req;
 
-	return storage_unwrap_as(a, req->res, key, value, convert_conversions(req->conv), ret_raw, e) == 0 &&
+	return storage_unwrap_as(a, req->res, key, value, convert_conversions(req), ret_raw, e) == 0 &&
 	       api_selection_matches(&aw->sel, *ret_raw);
 }
 

@@ -161,7 +161,7 @@ static bool any_matches(const struct webhook_rule *rules, size_t n, const struct
 		const struct webhook_rule *r = &rules[i];
 
 		if ((r->ops & t->op) && scope_matches(r, t) && holds(r->groups, r->n_groups, t->group) &&
-				(t->any_version || holds(r->versions, r->n_versions, t->version)) && resource_matches(r, t) &&
+				holds(r->versions, r->n_versions, t->version) && resource_matches(r, t) &&
 				(r->n_names == 0 || holds(r->names, r->n_names, t->name)))
 			return true;
 	}

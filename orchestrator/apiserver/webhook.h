@@ -55,7 +55,6 @@ struct webhook_target {
 	enum webhook_op op;
 	struct str group, version, resource, sub, name;
 	bool namespaced; /* in a namespace: not so for the namespaces themselves */
-	bool any_version; /* all versions of the group are one */
 };
 bool webhook_rules_match(const struct webhook_match *, const struct webhook_target *);
 /* An empty selector likes everything; others want labels that fit, of one of the two. */

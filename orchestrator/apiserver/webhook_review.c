@@ -86,7 +86,9 @@ struct json *admit_request_json(struct api_request *req, const struct admit_ques
 	struct str name = req->at.name.n > 0 ? req->at.name : api_name(q->obj);
 	/* What was asked of the server, in the request's own version. */
 	const char *asked_kind = req->special ? req->special->kind : api_view_kind(req);
-	const char *asked_version = req->special ? req->special->api_version : api_view_version(req);
+	const char *asked_version = req->special				     ? req->special->api_version :
+				    req->as_it_lies && !req->subres ? req->asked->api_version :
+								      api_view_version(req);
 
 	json_setc(a, r, "kind", kind_of(a, str_from(q->api_version), str_from(q->kind)));
 	json_setc(a, r, "resource", gvk(a, str_from(q->res->group), str_from(q->res->version), "resource", req->at.resource));

@@ -36,6 +36,8 @@ struct hook_call {
 	bool over;
 	struct str failure; /* why there is no answer; {NULL, 0}: there is one */
 	struct str body;
+	bool taken;    /* the answer has been read and said */
+	struct webhook_answer answer;
 };
 
 /* What is known in one try of a request: req->hooks. */
@@ -105,6 +107,11 @@ struct policy_progress *webhooks_policies(struct api_request *req, bool make)
 	return run ? &run->policies : NULL;
 }
 
+static enum step_result internal(struct api_request *req, const char *why)
+{
+	return api_fail(req, ERR_INTERNAL, "Internal error occurred: %s", why);
+}
+
 /* Whether its match conditions hold; ret->res NULL: they do not. */
 static enum step_result conditions(struct api_request *req, const struct webhook *h, struct admit_question *ret)
 {
@@ -133,6 +140,8 @@ static enum step_result question(struct api_request *req, enum admission_op op, 
 {
 	enum step_result r = admit_question(req, op, &h->match, true, ret);
 
+	if (r == STEP_NEXT && ret->unconverted)
+		return internal(req, ret->unconverted);
 	if (r == STEP_NEXT && ret->res)
 		r = conditions(req, h, ret);
 	if (r != STEP_NEXT || !ret->res)
@@ -292,15 +301,11 @@ static enum step_result take(struct hook_call *c, enum webhook_kind k, struct we
 	return ans->allowed ? STEP_NEXT : refused(c, ans->status);
 }
 
-static enum step_result internal(struct api_request *req, const char *why)
-{
-	return api_fail(req, ERR_INTERNAL, "Internal error occurred: %s", why);
-}
-
 /* *ret_view: the client's view as patched, or NULL when nothing has changed. */
 static enum step_result patched(struct hook_call *c, const struct json *patch, struct json **ret_view)
 {
 	struct api_request *req = c->req;
+	enum step_result r;
 	struct json *doc;
 	struct err e = ERR_INIT;
 
@@ -315,12 +320,15 @@ static enum step_result patched(struct hook_call *c, const struct json *patch, s
 		return internal(req, e.text);
 	if (!json_is(doc, JSON_OBJECT))
 		return internal(req, "the patch of an admission webhook does not leave an object");
-	doc = admit_answer(req, &c->q, json_copy(&req->arena, doc));
-	if (!doc)
+	/* In another version than the request's no comparison is possible afterwards. */
+	if (json_equal(doc, c->q.obj))
+		return STEP_NEXT;
+	r = admit_answer(req, &c->q, json_copy(&req->arena, doc), &doc);
+	if (r == STEP_FAIL)
 		return internal(req, arena_cstr(&req->arena, req->fail.message));
-	if (!json_equal(doc, c->q.obj))
+	if (r == STEP_NEXT && !json_equal(doc, c->q.obj))
 		*ret_view = doc;
-	return STEP_NEXT;
+	return r;
 }
 
 /* --- Mutating ----------------------------------------------------------------------------------------------------------------- */
@@ -340,14 +348,16 @@ static void remember(struct webhook_run *run, const struct webhook *h, bool chan
 static enum step_result take_mutation(struct webhook_run *run, struct json **ret_view)
 {
 	struct hook_call *c = run->calls[0];
-	struct webhook_answer ans;
-	enum step_result r;
+	enum step_result r = c->taken ? STEP_NEXT : take(c, WEBHOOK_MUTATING, &c->answer);
 
+	c->taken = true;
+	if (r == STEP_NEXT)
+		r = patched(c, c->answer.patch, ret_view);
+	/* What it made is being converted: the same again then. */
+	if (r == STEP_WAIT)
+		return r;
 	run->calls = NULL;
 	run->n_calls = 0;
-	r = take(c, WEBHOOK_MUTATING, &ans);
-	if (r == STEP_NEXT)
-		r = patched(c, ans.patch, ret_view);
 	if (r != STEP_NEXT)
 		return r;
 	remember(run, c->hook, *ret_view != NULL);

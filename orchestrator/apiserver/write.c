@@ -39,12 +39,15 @@
 enum step_result api_load_key(struct api_request *req, bool *ret_found)
 {
 	struct err e = ERR_INIT;
+	uint64_t lies = 0;
 
 	*ret_found = false;
 	/* A lost race: what we saw is old, so look behind a barrier this time. */
 	if (req->n_tries > 0 && api_refresh(req))
 		return STEP_WAIT;
-	if (storage_load_as(req->srv->store, req->barrier.index, &req->arena, req->res, req->key, convert_conversions(req->conv),
+	if (req->as_it_lies && api__as_it_lies(req, &lies) != STEP_NEXT)
+		return STEP_FAIL;
+	if (storage_load_as(req->srv->store, req->barrier.index, &req->arena, req->res, req->key, convert_conversions(req),
 			    &req->old_bytes, &req->old_rv, &e) < 0) {
 		if (e.code != ERR_NOT_FOUND)
 			return api_fail_unread(req, &e);
@@ -52,6 +55,9 @@ enum step_result api_load_key(struct api_request *req, bool *ret_found)
 		req->old_rv = 0;
 		return api_refresh(req) ? STEP_WAIT : STEP_NEXT;
 	}
+	/* Written between the two looks, perhaps in another version. */
+	if (req->as_it_lies && req->old_rv != lies)
+		return api_load_key(req, ret_found);
 	if (api_dom_of(&req->arena, req->res, req->old_bytes, &req->old, &e) < 0)
 		return api_fail_err(req, &e);
 	*ret_found = true;
@@ -86,7 +92,7 @@ static enum step_result resolve(struct api_request *req)
 	struct str raw;
 	uint64_t rv;
 
-	if (storage_load_as(req->srv->store, req->barrier.index, &req->arena, req->res, req->key, convert_conversions(req->conv), &raw,
+	if (storage_load_as(req->srv->store, req->barrier.index, &req->arena, req->res, req->key, convert_conversions(req), &raw,
 			    &rv, &e) < 0) {
 		if (e.code == ERR_PENDING)
 			return api_convert(req);
@@ -670,7 +676,7 @@ static enum step_result put_object(struct api_request *req)
 	struct err e = ERR_INIT;
 	struct str stored;
 
-	if (storage_encode(&req->arena, req->res, convert_conversions(req->conv), &req->obj, &req->new_bytes, &stored, &e) < 0)
+	if (storage_encode(&req->arena, req->res, convert_conversions(req), &req->obj, &req->new_bytes, &stored, &e) < 0)
 		return api_fail_unread(req, &e);
 	if (req->res->custom)
 		buf_adds(&value, stored);

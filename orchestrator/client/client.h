@@ -77,6 +77,8 @@ struct client_req {
 	const char *field_manager;
 	/* In process only: the service account of kube-system as which it is done, "job-controller"; NULL: the client's user. */
 	const char *account;
+	/* In process only: metadata is all that is looked at or changed; custom objects need not be converted then. */
+	bool metadata;
 	const char *propagation_policy;  /* DELETE: "Orphan", "Background", "Foreground" */
 	int64_t grace_period_seconds;    /* DELETE; -1 (as initialised): not given */
 	const char *precondition_uid;    /* DELETE */
@@ -141,6 +143,7 @@ struct client_watch {
 	const char *label_selector, *field_selector;
 	const char *resource_version; /* the state already known; NULL or "0": start with everything as ADDED */
 	bool bookmarks;
+	bool metadata; /* in process only: as of requests */
 	/* An event; `object` (plain protobuf, resourceVersion in it) is borrowed for the call. client_watch_stop may be
 	 * called from inside. `rv` is the object's resourceVersion. */
 	void (*event)(struct client_watch *, enum client_event, struct str object, uint64_t rv);

@@ -23,7 +23,7 @@ static bool is_condition(const Apiextensions__CustomResourceDefinition *crd, con
 	return false;
 }
 
-/* As much of a struct resource as a client needs to ask for its objects. NULL: nothing is served, so nothing can be asked. */
+/* As much of a struct resource as a client needs to ask for its objects' metadata, in the version that is stored. NULL: there are none. */
 const struct resource *crd_resource(struct arena *a, const struct informer_obj *o)
 {
 	const Apiextensions__CustomResourceDefinition *crd = informer_msg(o);
@@ -33,7 +33,7 @@ const struct resource *crd_resource(struct arena *a, const struct informer_obj *
 	if (!crd->spec || !crd->spec->names || !crd->status)
 		return NULL;
 	for (size_t i = 0; i < crd->spec->n_versions; i++)
-		if (crd->spec->versions[i]->served && (!version || crd->spec->versions[i]->storage))
+		if (crd->spec->versions[i]->storage)
 			version = pb_s(crd->spec->versions[i]->name);
 	if (!version || !is_condition(crd, "Established", "True"))
 		return NULL;

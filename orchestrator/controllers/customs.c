@@ -76,6 +76,7 @@ static void kind_start(struct customs *cs, struct str name, const struct resourc
 	k->res = res;
 	k->handler = (struct informer_handler){.changed = on_object, .synced = on_kind_synced};
 	ic.resource = k->res;
+	ic.metadata = true;
 	k->inf = informer_new(&ic);
 	k->by_owner = informer_add_index(k->inf, cs->cfg.by_owner);
 	informer_add_handler(k->inf, &k->handler);

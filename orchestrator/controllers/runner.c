@@ -418,6 +418,8 @@ static void action_start(struct work *w, struct plan_action *a)
 	client_req_init(&a->req, verbs[a->op], a->resource || a->op == PLAN_CALL ? a->resource
 			: a->op == PLAN_EVENT ? resource_find("", "v1", "events")
 			: resource_find(view_rows[a->view].group, view_rows[a->view].version, view_rows[a->view].plural));
+	/* Of other kinds than those of the view nobody here knows more. */
+	a->req.metadata = a->resource != NULL;
 	a->req.ns = a->ns;
 	a->req.name = a->name;
 	a->req.sub = a->sub;

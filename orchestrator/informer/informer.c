@@ -313,6 +313,7 @@ static void start_watch(struct informer *inf)
 	snprintf(inf->rv_text, sizeof(inf->rv_text), "%" PRIu64, inf->rv);
 	inf->watch.resource_version = inf->rv_text;
 	inf->watch.bookmarks = true;
+	inf->watch.metadata = inf->cfg.metadata;
 	inf->watch.event = on_event;
 	inf->watch.end = on_watch_end;
 	inf->watching = true;
@@ -390,6 +391,7 @@ static void start_list(struct loop_timer *t)
 	inf->list.ns = inf->ns;
 	inf->list.label_selector = inf->label_selector;
 	inf->list.field_selector = inf->field_selector;
+	inf->list.metadata = inf->cfg.metadata;
 	inf->list.timeout_ms = LIST_TIMEOUT_MS;
 	inf->list.done = on_list;
 	inf->listing = true;

@@ -62,6 +62,7 @@ struct informer_cfg {
 	const ProtobufCMessageDescriptor *desc;
 	const char *ns;                              /* NULL: all; copied */
 	const char *label_selector, *field_selector; /* NULL: none; copied */
+	bool metadata;                               /* of objects is all that is wanted (client.h) */
 };
 
 struct informer_handler {

@@ -7,6 +7,7 @@ tests_unit_orchestrator_apiserver_librig_a_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS
 tests_unit_orchestrator_apiserver_librig_a_SOURCES = \
 	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
 	tests/unit/orchestrator/apiserver/hook_rig.c tests/unit/orchestrator/apiserver/hook_rig.h \
+	tests/unit/orchestrator/apiserver/lamp_rig.c tests/unit/orchestrator/apiserver/lamp_rig.h \
 	tests/unit/orchestrator/apiserver/words.h tests/lib/json_words.h \
 	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
 $(tests_unit_orchestrator_apiserver_librig_a_OBJECTS): | $(PROTO_PB_H)
@@ -76,6 +77,11 @@ tests_unit_orchestrator_apiserver_test_aggregator_SOURCES = tests/unit/orchestra
 tests_unit_orchestrator_apiserver_test_aggregator_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_aggregator_LDADD = $(APISERVER_RIG_LIBS)
 $(tests_unit_orchestrator_apiserver_test_aggregator_OBJECTS): | $(PROTO_PB_H)
+UNIT_TESTS += tests/unit/orchestrator/apiserver/test_asides
+tests_unit_orchestrator_apiserver_test_asides_SOURCES = tests/unit/orchestrator/apiserver/test_asides.c
+tests_unit_orchestrator_apiserver_test_asides_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_asides_LDADD = $(APISERVER_RIG_LIBS)
+$(tests_unit_orchestrator_apiserver_test_asides_OBJECTS): | $(PROTO_PB_H)
 UNIT_TESTS += tests/unit/orchestrator/apiserver/test_authn
 tests_unit_orchestrator_apiserver_test_authn_SOURCES = tests/unit/orchestrator/apiserver/test_authn.c
 tests_unit_orchestrator_apiserver_test_authn_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)

@@ -9,17 +9,10 @@
 
 #include "base/util.h"
 #include "orchestrator/apiserver/conversion.h"
-#include "store/view.h"
-#include "tests/unit/orchestrator/apiserver/hook_rig.h"
-#include "tests/unit/orchestrator/apiserver/words.h"
-
-#define CRDS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-#define NEW "/apis/example.com/v1/namespaces/default/lamps"
-#define OLD "/apis/example.com/v1beta1/namespaces/default/lamps"
+#include "tests/unit/orchestrator/apiserver/lamp_rig.h"
 
 /* --- Alone ------------------------------------------------------------------------------------------------------------------- */
 
-#define REVIEW(response) "{'apiVersion':'apiextensions.k8s.io/v1','kind':'ConversionReview','response':" response "}"
 #define OK(objects) REVIEW("{'uid':'u','result':{'status':'Success'},'convertedObjects':[" objects "]}")
 #define FOR "conversion webhook for e.com/v1, Kind=X "
 #define META "'metadata':{'name':'n','uid':'1','creationTimestamp':'t','labels':{'a':'b'}}"
@@ -69,139 +62,17 @@ static void test_answers(void **state)
 	}
 }
 
-/* --- A webhook: v1beta1 has spec.watts, v1 has spec.power with a unit ----------------------------------------------------------- */
-
-static unsigned n_calls, n_objects;
-static const char *broken; /* what it says instead of an answer */
-static bool silent;        /* it says nothing */
-static int is_silent, was_canceled;
-
-static struct json *turn(const struct json *in, struct str to)
-{
-	struct json *o = json_copy(&rig_arena, in), *spec = json_object_at(&rig_arena, o, "spec");
-	struct str power = json_str(json_getc(spec, "power"));
-	int64_t watts = json_i64_or(json_getc(spec, "watts"), 0);
-
-	json_setc(&rig_arena, o, "apiVersion", json_new_str(&rig_arena, to));
-	json_delc(spec, "watts");
-	json_delc(spec, "power");
-	if (str_has_suffix(to, STR("/v1")))
-		json_setc(&rig_arena, spec, "power", json_newf(&rig_arena, "%lldW", (long long)watts));
-	else
-		json_setc(&rig_arena, spec, "watts", json_new_number(&rig_arena, str_sub(power, 0, power.n - 1)));
-	json_setp(&rig_arena, o, "metadata.annotations.was", json_getc(in, "apiVersion"));
-	json_setp(&rig_arena, o, "metadata.finalizers", json_new_array(&rig_arena));
-	return o;
-}
-
-static void asked_body(struct http_request *r, int status, struct str body)
-{
-	struct http_header type = {STR("Content-Type"), STR("application/json")};
-	struct json *doc, *out, *list = json_new_array(&rig_arena), *response;
-
-	assert_int_equal(status, 0);
-	doc = json_getc(json_must(&rig_arena, arena_str(&rig_arena, body)), "request");
-	n_calls++;
-	n_objects += (unsigned)json_len(json_getc(doc, "objects"));
-	if (silent) {
-		is_silent = 1;
-		return;
-	}
-	if (broken) {
-		http_respond(r, 500, NULL, 0, str_from(broken));
-		return;
-	}
-	out = parse(REVIEW("{'result':{'status':'Success'}}"));
-	response = json_getc(out, "response");
-	json_setc(&rig_arena, response, "uid", json_getc(doc, "uid"));
-	JSON_ITEMS (o, json_getc(doc, "objects")) {
-		assert_false(json_equal(json_getc(o, "apiVersion"), json_getc(doc, "desiredAPIVersion")));
-		json_push(&rig_arena, list, turn(o, json_str(json_getc(doc, "desiredAPIVersion"))));
-	}
-	json_setc(&rig_arena, response, "convertedObjects", list);
-	http_respond(r, 200, &type, 1, json_text(&rig_arena, out));
-}
-
-static void gone(struct http_request *r)
-{
-	was_canceled = 1;
-	http_respond_abort(r);
-}
-
-static void on_request(struct http_handler *h, struct http_request *r)
-{
-	(void)h;
-	r->on_cancel = gone;
-	http_request_body(r, 0, asked_body);
-}
-
-#define SUBS "'subresources':{'status':{},'scale':{'specReplicasPath':'.spec.n','statusReplicasPath':'.status.n'}}"
-#define SERVED(name, storage, field)                                                                                            \
-	"{'name':'" name "','served':true,'storage':" storage "," SUBS ",'schema':{'openAPIV3Schema':{'type':'object','properties':{" \
-	"'spec':{'type':'object','properties':{" field ",'n':{'type':'integer'},'place':{'type':'string','default':'hall'}}}," \
-	"'status':{'type':'object','properties':{'n':{'type':'integer'},'lit':{'type':'boolean'}}}}}}}"
-#define POWER "'power':{'type':'string','pattern':'^[0-9]+W$'}"
-#define WATTS "'watts':{'type':'integer','minimum':1}"
-
-static const char *definition(const char *versions)
-{
-	return quoted(arena_printf(&rig_arena,
-			"{'metadata':{'name':'lamps.example.com'},'spec':{'group':'example.com','scope':'Namespaced','names':{'plural':'lamps',"
-			"'singular':'lamp','kind':'Lamp','listKind':'LampList'},'conversion':{'strategy':'Webhook','webhook':{"
-			"'conversionReviewVersions':['v1'],'clientConfig':{'url':'https://127.0.0.1:%u/convert','caBundle':'%s'}}},"
-			"'versions':[%s]}}",
-			hook_rig_port(), hook_rig_ca, versions));
-}
-
-#define BETA_STORED SERVED("v1", "false", POWER) "," SERVED("v1beta1", "true", WATTS)
-#define V1_STORED SERVED("v1", "true", POWER) "," SERVED("v1beta1", "false", WATTS)
-
-static int start(void **state)
-{
-	(void)state;
-	hook_rig_start(on_request);
-	rig_call("POST", CRDS, definition(BETA_STORED), 201);
-	return 0;
-}
-
-static int stop(void **state)
-{
-	(void)state;
-	hook_rig_stop();
-	return 0;
-}
-
-static const char *lamp(const char *version, const char *name, const char *spec)
-{
-	return quoted(arena_printf(&rig_arena, "{'apiVersion':'example.com/%s','kind':'Lamp','metadata':{%s},'spec':{%s}}", version, name, spec));
-}
-
-static struct json *stored(const char *name)
-{
-	struct str key = arena_sprintf(&rig_arena, "/registry/example.com/lamps/default/%s", name);
-	struct store_view *v;
-	struct store_kv kv;
-	struct json *doc;
-	struct err e = ERR_INIT;
-
-	assert_int_equal(store_view_open(rig_store(), &v, &e), 0);
-	assert_int_equal(view_get(v, key, 0, &kv, &e), 0);
-	doc = json_must(&rig_arena, arena_str(&rig_arena, kv.value));
-	store_view_close(v);
-	return doc;
-}
-
 static void test_writes(void **state)
 {
 	struct json *o;
 
 	(void)state;
 	/* In the stored version nobody is asked. */
-	n_calls = 0;
+	lamp_rig_calls = 0;
 	rig_call("POST", OLD, lamp("v1beta1", "'name':'a'", "'watts':60"), 201);
-	assert_int_equal(n_calls, 0);
+	assert_int_equal(lamp_rig_calls, 0);
 	o = rig_call("GET", NEW "/a", NULL, 200);
-	assert_int_equal(n_calls, 1);
+	assert_int_equal(lamp_rig_calls, 1);
 	is(o, "spec.power", "60W");
 	is(o, "spec.place", "hall");
 	is(o, "apiVersion", "example.com/v1");
@@ -250,17 +121,17 @@ static void test_lists(void **state)
 		rig_call("POST", OLD, lamp("v1beta1", arena_printf(&rig_arena, "'name':'l%u','labels':{'even':'%s'}", i, i % 2 ? "no" : "yes"),
 				arena_printf(&rig_arena, "'watts':%u", i + 1)), 201);
 	/* One call for all of them. */
-	n_calls = n_objects = 0;
+	lamp_rig_calls = lamp_rig_objects = 0;
 	o = rig_call("GET", NEW, NULL, 200);
 	assert_int_equal(json_len(json_getc(o, "items")), 22);
-	assert_int_equal(n_calls, 1);
-	assert_int_equal(n_objects, 22);
+	assert_int_equal(lamp_rig_calls, 1);
+	assert_int_equal(lamp_rig_objects, 22);
 	JSON_ITEMS (it, json_getc(o, "items"))
 		assert_non_null(json_getp(it, "spec.power"));
-	n_objects = 0;
+	lamp_rig_objects = 0;
 	o = rig_call("GET", NEW "?limit=5", NULL, 200);
 	assert_int_equal(json_len(json_getc(o, "items")), 5);
-	assert_true(n_objects <= 6);
+	assert_true(lamp_rig_objects <= 6);
 	o = rig_call("GET", arena_printf(&rig_arena, NEW "?limit=5&continue=%s", json_cstr(json_getp(o, "metadata.continue"))), NULL, 200);
 	assert_int_equal(json_len(json_getc(o, "items")), 5);
 	o = rig_call("GET", NEW "?limit=7&labelSelector=even%3Dyes", NULL, 200);
@@ -306,13 +177,13 @@ static void test_watch(void **state)
 	again = rig_watch(arena_printf(&rig_arena, NEW "?watch=true&timeoutSeconds=9&resourceVersion=%s", json_cstr(json_getp(ev,
 			"object.metadata.resourceVersion"))));
 	rig_watch_begun(again);
-	broken = "out of order";
+	lamp_rig_broken = "out of order";
 	rig_call("POST", OLD, lamp("v1beta1", "'name':'w'", "'watts':1"), 201);
 	ev = rig_event(again, 0);
 	is(ev, "type", "ERROR");
 	assert_int_equal(json_i64_or(json_getp(ev, "object.code"), 0), 500);
 	assert_int_equal(rig_watch_end(again), 1);
-	broken = NULL;
+	lamp_rig_broken = NULL;
 	rig_watch_end(w);
 	rig_watch_end(pick);
 	rig_call("DELETE", OLD "/w", NULL, 200);
@@ -323,7 +194,7 @@ static void test_failure(void **state)
 	struct json *o;
 
 	(void)state;
-	broken = "out of order";
+	lamp_rig_broken = "out of order";
 	o = rig_call("GET", NEW "/a", NULL, 500);
 	assert_non_null(strstr(json_cstr(json_getc(o, "message")), "conversion webhook for example.com/v1beta1, Kind=Lamp failed: an error on "
 								   "the server (\"out of order\") has prevented the request from succeeding"));
@@ -334,56 +205,20 @@ static void test_failure(void **state)
 	rig_call("DELETE", NEW "/a", NULL, 500);
 	/* Who reads what is stored does not need it. */
 	rig_call("GET", OLD "/a", NULL, 200);
-	broken = NULL;
+	lamp_rig_broken = NULL;
 	rig_call("GET", NEW "/a", NULL, 200);
-}
-
-#define REG "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
-
-static struct json *with_params(const char *version, const char *expression, int want)
-{
-	struct json *o;
-
-	rig_call("POST", REG "ies",
-			quoted(arena_printf(&rig_arena,
-					"{'metadata':{'name':'p'},'spec':{'paramKind':{'apiVersion':'example.com/%s','kind':'Lamp'},'matchConstraints':{"
-					"'resourceRules':[{'operations':['CREATE'],'apiGroups':[''],'apiVersions':['v1'],'resources':['configmaps']}]},"
-					"'validations':[{'expression':'%s'}]}}",
-					version, expression)),
-			201);
-	rig_call("POST", REG "ybindings",
-			quoted("{'metadata':{'name':'p'},'spec':{'policyName':'p','validationActions':['Deny'],'paramRef':{'name':'a','namespace':"
-			       "'default','parameterNotFoundAction':'Allow'}}}"),
-			201);
-	o = rig_call("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", "{\"metadata\":{\"name\":\"m\"}}", want);
-	rig_call("DELETE", REG "ybindings/p", NULL, 200);
-	rig_call("DELETE", REG "ies/p", NULL, 200);
-	return o;
-}
-
-/* A policy reads its parameters as they are stored; those that it cannot read are not taken for none. */
-static void test_params(void **state)
-{
-	struct json *o;
-
-	(void)state;
-	with_params("v1beta1", "params.spec.watts > 0", 201);
-	with_params("v1beta1", "params.spec.watts < 0", 422);
-	o = with_params("v1", "true", 422);
-	assert_non_null(strstr(json_cstr(json_getc(o, "message")), "failed to configure binding: a param is stored in another version than paramKind "
-								   "example.com/v1, Kind=Lamp"));
 }
 
 /* Who asked goes while the webhook thinks: the call to it is given up, for reads, writes and watches. */
 static void test_canceled(void **state)
 {
 	(void)state;
-	silent = true;
-	hook_rig_leave(NEW "/a", NULL, &is_silent, &was_canceled);
-	hook_rig_leave(NEW, NULL, &is_silent, &was_canceled);
-	hook_rig_leave(NEW "?watch=true", NULL, &is_silent, &was_canceled);
-	hook_rig_leave(NEW, lamp("v1", "'name':'gone'", "'power':'1W'"), &is_silent, &was_canceled);
-	silent = false;
+	lamp_rig_silent = true;
+	hook_rig_leave(NEW "/a", NULL, &lamp_rig_is_silent, &lamp_rig_was_canceled);
+	hook_rig_leave(NEW, NULL, &lamp_rig_is_silent, &lamp_rig_was_canceled);
+	hook_rig_leave(NEW "?watch=true", NULL, &lamp_rig_is_silent, &lamp_rig_was_canceled);
+	hook_rig_leave(NEW, lamp("v1", "'name':'gone'", "'power':'1W'"), &lamp_rig_is_silent, &lamp_rig_was_canceled);
+	lamp_rig_silent = false;
 	rig_call("GET", OLD "/gone", NULL, 404);
 	rig_call("GET", NEW "/a", NULL, 200);
 }
@@ -449,11 +284,10 @@ int main(void)
 			cmocka_unit_test(test_lists),
 			cmocka_unit_test(test_watch),
 			cmocka_unit_test(test_failure),
-			cmocka_unit_test(test_params),
 			cmocka_unit_test(test_canceled),
 			cmocka_unit_test(test_migration),
 			cmocka_unit_test(test_refused),
 	};
 
-	return cmocka_run_group_tests(tests, start, stop);
+	return cmocka_run_group_tests(tests, lamp_rig_start, lamp_rig_stop);
 }
