@@ -124,3 +124,46 @@ t_err "so is its kind" "doesn't have a resource type|could not find the requeste
 t "it can be made again" k apply -f "$tmp/crd.yaml"
 t "it is established again" k wait --for=condition=Established --timeout=10s crd/crontabs.stable.example.com
 t_out "and has no objects" 'No resources found' k get crontabs
+
+# A definition whose webhook does not exist, and objects that lie in a version that it would have to convert.
+lamps() { # STORED OTHER: the definition
+	cat <<YAML
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: lamps.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: lamps, singular: lamp, kind: Lamp}
+  conversion:
+    strategy: Webhook
+    webhook: {conversionReviewVersions: [v1], clientConfig: {url: "https://127.0.0.1:1/convert"}}
+  versions:
+  - {name: $1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
+  - {name: $2, served: true, storage: false, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
+YAML
+}
+lamp() { # NAME [OWNER]
+	local owner=${2:+", ownerReferences: [{apiVersion: v1, kind: ConfigMap, name: owner, uid: $2}]"}
+	printf 'apiVersion: example.com/v1beta1\nkind: Lamp\nmetadata: {name: %s%s}\nspec: {watts: 3}\n' "$1" "$owner"
+}
+lamp_gone() { ! k get lamps.v1beta1.example.com "$@" -o name >/dev/null 2>&1; }
+lamps v1beta1 v1 >"$tmp/lamps.yaml"
+t "a definition whose webhook is not there" k apply -f "$tmp/lamps.yaml"
+t "it is established, too" k wait --for=condition=Established --timeout=10s crd/lamps.example.com
+k create namespace lit >/dev/null
+k create configmap owner >/dev/null
+for n in plain "owned $(k get configmap owner -o 'jsonpath={.metadata.uid}')"; do
+	# shellcheck disable=SC2086
+	lamp $n >"$tmp/lamp.yaml"
+	t "an object in its stored version: ${n%% *}" k apply -f "$tmp/lamp.yaml"
+done
+lamp plain >"$tmp/lamp.yaml"
+t "and one in a namespace" k -n lit apply -f "$tmp/lamp.yaml"
+lamps v1 v1beta1 >"$tmp/lamps.yaml"
+t "another version is stored from now on" k apply -f "$tmp/lamps.yaml"
+t_err "what lies in the old one cannot be read in the new one" 'conversion webhook for .* failed' k get lamps.v1.example.com plain
+k delete configmap owner >/dev/null
+t "an owner is deleted, and what it owned goes with it" until_ok 20 lamp_gone owned
+t "the namespace is deleted" k delete namespace lit --timeout=30s
+t "the definition is deleted, with what is left" k delete crd lamps.example.com --timeout=30s
