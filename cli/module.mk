@@ -71,7 +71,9 @@ kontiki_SOURCES = \
 	cli/opts.c cli/opts.h \
 	cli/pki.c cli/pki.h \
 	cli/recover.c \
-	cli/server.c \
+	cli/server.c cli/server-priv.h \
+	cli/server_opts.c cli/server_opts.h \
+	cli/server_start.c \
 	cli/snapshot.c \
 	cli/status.c \
 	cli/store_client.c cli/store_client.h \

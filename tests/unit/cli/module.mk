@@ -31,3 +31,8 @@ UNIT_TESTS += tests/unit/cli/test_rotation
 tests_unit_cli_test_rotation_SOURCES = tests/unit/cli/test_rotation.c cli/files.c cli/join_token.c cli/pki.c cli/rotation.c cli/rotation_obstacles.c
 tests_unit_cli_test_rotation_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_cli_test_rotation_LDADD = libproto.a $(IO_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(PCRE2_LIBS) $(CMOCKA_LIBS) -lm
+
+UNIT_TESTS += tests/unit/cli/test_server_opts
+tests_unit_cli_test_server_opts_SOURCES = tests/unit/cli/test_server_opts.c cli/server_opts.c cli/opts.c
+tests_unit_cli_test_server_opts_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_cli_test_server_opts_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lm
