@@ -3,7 +3,8 @@
  *
  *	chaos.c         the command: plan, run, report, clean up
  *	chaos_faults.c  the cluster's processes and the table of faults
- *	chaos_load.c    clients and watches over gRPC, on a thread of their own; what they saw goes into a history (verify/)
+ *	chaos_load.c    the load, on a thread of its own; chaos_client.c its clients, chaos_watch.c its watches, all over gRPC; what
+ *	                they saw goes into a history (verify/)
  *	chaos_report.c  the summary and the timeline picture
  */
 #ifndef CLI_CHAOS_H

@@ -24,7 +24,7 @@ kontiki_CPPFLAGS = $(AM_CPPFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NL_CFLAGS) $(
 kontiki_SOURCES = \
 	cli/backup.c cli/backup.h \
 	cli/cmd.h cli/commands.def \
-	cli/chaos.c cli/chaos.h cli/chaos_faults.c cli/chaos_load.c cli/chaos_report.c \
+	cli/chaos.c cli/chaos.h cli/chaos_faults.c cli/chaos_load.c cli/chaos_load-priv.h cli/chaos_client.c cli/chaos_watch.c cli/chaos_report.c \
 	cli/cmd_apply.c \
 	cli/cmd_delete.c \
 	cli/cmd_describe.c \
