@@ -7,6 +7,7 @@ libbase_a_SOURCES = \
 	base/crc32c.c base/crc32c.h \
 	base/err.c base/err.h base/err.def \
 	base/fault.c base/fault.h base/faults.def \
+	base/file.c base/file.h \
 	base/heap.c base/heap.h \
 	base/histogram.c base/histogram.h \
 	base/list.h \

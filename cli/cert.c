@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/cmd.h"
 #include "cli/local.h"
@@ -141,7 +142,7 @@ static int touch(const char *pki, struct err *e)
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), "%s/rotate", pki);
-	return file_write(path, "", 0, 0600, e);
+	return file_put(path, STR_NULL, 0600, true, e);
 }
 
 static int rotate(const struct cert_opts *o, const char *pki, struct err *e)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/chaos.h"
 
@@ -231,7 +232,7 @@ int chaos_picture(struct chaos *c, const char *path, struct err *e)
 		text(&b, x_of(at, end), bottom - 8, "middle", label);
 	}
 	buf_addc(&b, "</svg>\n");
-	rv = file_write(path, b.p, b.n, 0644, e);
+	rv = file_put(path, buf_str(&b), 0644, true, e);
 	buf_fini(&b);
 	return rv;
 }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "cli/local.h"
@@ -54,7 +55,7 @@ static int sign(const struct x509_spec *spec, const char *cert_path, const char 
 	if (rc == 0)
 		rc = x509_key_save(key, key_path, e);
 	if (rc == 0)
-		rc = file_write(cert_path, pem.p, pem.n, 0644, e);
+		rc = file_put(cert_path, buf_str(&pem), 0644, true, e);
 	buf_fini(&pem);
 	x509_key_free(key);
 	x509_key_free(ca_key);

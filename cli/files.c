@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/local.h"
 
@@ -51,50 +52,11 @@ int dir_remove(const char *path, struct err *e)
 
 char *file_read(const char *path, size_t limit, struct err *e)
 {
-	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct buf b;
 
-	if (fd < 0) {
-		err_set_errno(e, errno, "open %s", path);
+	if (file_get(path, limit, &b, e) < 0) {
+		buf_fini(&b);
 		return NULL;
 	}
-	buf_init(&b, limit);
-	for (;;) {
-		char *to = buf_reserve(&b, MIN(limit - b.n, (size_t)65536));
-		ssize_t n = to ? read(fd, to, MIN(limit - b.n, (size_t)65536)) : 0;
-
-		if (n < 0) {
-			err_set_errno(e, errno, "read %s", path);
-			buf_fini(&b);
-			return NULL;
-		}
-		if (n == 0)
-			return buf_take(&b, NULL);
-		buf_advance(&b, (size_t)n);
-	}
-}
-
-int file_write(const char *path, const void *p, size_t size, mode_t mode, struct err *e)
-{
-	char tmp[PATH_MAX];
-	_cleanup_(closep) int fd = -1;
-
-	snprintf(tmp, sizeof(tmp), "%s.tmp%d", path, (int)getpid());
-	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-	if (fd < 0)
-		return err_set_errno(e, errno, "create %s", tmp);
-	for (size_t done = 0; done < size;) {
-		ssize_t n = write(fd, (const char *)p + done, size - done);
-
-		if (n < 0) {
-			int saved = errno;
-
-			unlink(tmp);
-			return err_set_errno(e, saved, "write %s", tmp);
-		}
-		done += (size_t)n;
-	}
-	if (fsync(fd) < 0 || rename(tmp, path) < 0)
-		return err_set_errno(e, errno, "write %s", path);
-	return 0;
+	return buf_take(&b, NULL);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/join.h"
 #include "cli/local.h"
@@ -46,7 +47,7 @@ int join__pki_write(const char *dir, const char *name, struct str text, mode_t m
 	if (dir_make(dir, 0700, e) < 0)
 		return -(int)e->code;
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return file_write(path, text.p, text.n, mode, e);
+	return file_put(path, text, mode, true, e);
 }
 
 /* "kontiki1.HASH.SECRET" for the CA in `pem`. */

@@ -8,6 +8,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/local.h"
 #include "cli/local_wait.h"
@@ -81,7 +82,7 @@ int kubeconfig_merge(const char *text, struct err *e)
 		merge_list(&a, to, from, "contexts");
 		json_setc(&a, to, "current-context", json_copy(&a, json_getc(from, "current-context")));
 		yaml_print(&out, to);
-		rv = file_write(path, out.p, out.n, 0600, e);
+		rv = file_put(path, buf_str(&out), 0600, true, e);
 	}
 	if (rv == 0)
 		printf("merged into %s; the current context is %s\n", path, json_cstr(json_getc(to, "current-context")));

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/util.h"
 
 #define FIRST_HOST 11u /* the switch has .1; what lies between is free for the user's own namespaces */
@@ -128,7 +129,7 @@ int local_save(const struct local *l, struct err *e)
 		buf_printf(&b, "%s %s %s\n", l->nodes[i].is_server ? "server" : "agent", l->nodes[i].name,
 				ip4_print(l->nodes[i].addr, text));
 	local_path(l, NULL, "cluster.conf", path);
-	rv = file_write(path, b.p, b.n, 0644, e);
+	rv = file_put(path, buf_str(&b), 0644, true, e);
 	buf_fini(&b);
 	return rv;
 }

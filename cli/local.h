@@ -89,7 +89,5 @@ int dir_make(const char *path, mode_t mode, struct err *e);
 int dir_remove(const char *path, struct err *e);
 /* Reads up to `limit` bytes into a fresh NUL-terminated string; caller frees. NULL on error. */
 char *file_read(const char *path, size_t limit, struct err *e);
-/* Writes a temporary file, syncs it and renames it over `path`. */
-int file_write(const char *path, const void *p, size_t size, mode_t mode, struct err *e);
 
 #endif

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/str.h"
 #include "base/util.h"
 #include "cli/local.h"
@@ -94,7 +95,7 @@ static int host_forwarding(const struct local *l, bool on, struct err *e)
 	if (was == NULL)
 		return -(int)ERR_IO;
 	if (was[0] == '0')
-		rv = file_write(path, "", 0, 0644, e);
+		rv = file_put(path, STR_NULL, 0644, true, e);
 	free(was);
 	return rv == 0 ? sysctl_set(-1, "net/ipv4/ip_forward", "1", e) : rv;
 }

@@ -17,6 +17,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/local.h"
 #include "net/netns.h"
@@ -176,7 +177,7 @@ static int write_pid(const struct local *l, const char *node, const char *pidfil
 	int n = snprintf(text, sizeof(text), "%d %" PRIu64 "\n", (int)pid, start_time(pid));
 
 	local_path(l, node, pidfile, path);
-	return file_write(path, text, (size_t)n, 0644, e);
+	return file_put(path, str_of(text, (size_t)n), 0644, true, e);
 }
 
 pid_t local_spawn(const struct local *l, const char *node, const char *pidfile, const char *log, char **argv,

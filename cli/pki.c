@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/local.h"
 #include "io/x509.h"
@@ -196,7 +197,7 @@ static int save_leaf(const char *path, const struct x509_cert *cert, const char 
 
 	if (chain)
 		buf_addc(&pem, chain);
-	return rv == 0 ? file_write(path, pem.p, pem.n, 0644, e) : rv;
+	return rv == 0 ? file_put(path, buf_str(&pem), 0644, true, e) : rv;
 }
 
 static int ensure_chained(const char *dir, const char *name, const struct x509_spec *spec, const struct pki_ca *ca, const char *chain,
@@ -413,7 +414,7 @@ int pki_copy_ca(const char *from, const char *to, struct err *e)
 		if (text == NULL)
 			return -(int)ERR_IO;
 		path_of(to, files[i].name, "", path);
-		rv = file_write(path, text, strlen(text), files[i].mode, e);
+		rv = file_put(path, str_from(text), files[i].mode, true, e);
 		free(text);
 	}
 	return rv;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/local.h"
 #include "cli/pki.h"
@@ -119,7 +120,7 @@ static int follow_local(struct rotate *r, struct err *e)
 		rv = pki_kubeconfig(to, "admin", l.name, url, &b, e);
 	local_path(&l, NULL, "admin.kubeconfig", path);
 	if (rv == 0)
-		rv = file_write(path, b.p, b.n, 0600, e);
+		rv = file_put(path, buf_str(&b), 0600, true, e);
 	buf_fini(&b);
 	return rv;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/join.h"
 #include "cli/local.h"
@@ -172,7 +173,7 @@ static int put(const char *dir, const char *name, struct str text, mode_t mode, 
 		return 0;
 	*ret_changed = true;
 	path_of(dir, name, path);
-	return file_write(path, text.p, text.n, mode, e);
+	return file_put(path, text, mode, true, e);
 }
 
 static void drop(const char *dir, const char *name, bool *ret_changed)

@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "cli/backup.h"
@@ -226,7 +227,7 @@ int server__write_admin_kubeconfig(struct server *s, struct err *e)
 		rv = pki_kubeconfig(s->pki, "admin", "kontiki", arena_printf(&s->arena, "https://%s:%d", s->o.address, (int)s->o.port), &b, e);
 	snprintf(path, sizeof(path), "%s/admin.kubeconfig", s->o.data_dir);
 	if (rv == 0)
-		rv = file_write(path, b.p, b.n, 0600, e);
+		rv = file_put(path, buf_str(&b), 0600, true, e);
 	buf_fini(&b);
 	return rv;
 }

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/cmd.h"
 #include "cli/local.h"
@@ -278,7 +279,7 @@ static int prepare(const struct local *l, const struct local_opts *o, struct err
 		rv = pki_kubeconfig(pki, "admin", l->name, url, &b, e);
 	local_path(l, NULL, "admin.kubeconfig", path);
 	if (rv == 0)
-		rv = file_write(path, b.p, b.n, 0600, e);
+		rv = file_put(path, buf_str(&b), 0600, true, e);
 	buf_fini(&b);
 	for (unsigned i = 0; rv == 0 && i < l->n_nodes; i++)
 		rv = prepare_node(l, &l->nodes[i], o->images, e);

@@ -10,10 +10,6 @@
 #define LOOP_PLAIN_SIZE 16384
 char *loop__plain(struct loop *);
 
-/* A whole file, at most `limit` bytes; `out` is initialised here and is the caller's, also on
- * failure after opening. */
-int io__read_file(const char *path, size_t limit, struct buf *out, struct err *);
-
 /* "host:port", "[v6]:port", ":port", "unix:/path" or "/path". */
 struct io__address {
 	bool is_unix;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/obj.h"
 #include "base/util.h"
 #include "io/io-priv.h"
@@ -404,30 +405,6 @@ void tls_ctx_unref(struct tls_ctx *t)
 
 /* From files. */
 
-int io__read_file(const char *path, size_t limit, struct buf *out, struct err *e)
-{
-	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return err_set_errno(e, errno, "cannot open %s", path);
-	buf_init(out, limit + 4096);
-	for (;;) {
-		char *p = buf_reserve(out, 4096);
-		ssize_t n = p ? read(fd, p, 4096) : 0;
-
-		if (p == NULL || out->n > limit)
-			return err_set(
-				e, ERR_TOO_LARGE, "%s is larger than %zu bytes", path, limit);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_set_errno(e, errno, "cannot read %s", path);
-		if (n == 0)
-			return 0;
-		buf_advance(out, (size_t)n);
-	}
-}
-
 struct pem_files {
 	struct buf cert, key, ca, crl;
 	struct tls_config c;
@@ -441,13 +418,13 @@ static int files_read(const struct tls_config *c, const char *cert, const char *
 	memset(f, 0, sizeof(*f));
 	f->c = *c;
 	if (cert != NULL)
-		rv = io__read_file(cert, MAX_PEM, &f->cert, e);
+		rv = file_get(cert, MAX_PEM, &f->cert, e);
 	if (rv == 0 && key != NULL)
-		rv = io__read_file(key, MAX_PEM, &f->key, e);
+		rv = file_get(key, MAX_PEM, &f->key, e);
 	if (rv == 0 && ca != NULL)
-		rv = io__read_file(ca, MAX_PEM, &f->ca, e);
+		rv = file_get(ca, MAX_PEM, &f->ca, e);
 	if (rv == 0 && c->crl_path != NULL)
-		rv = io__read_file(c->crl_path, MAX_PEM, &f->crl, e);
+		rv = file_get(c->crl_path, MAX_PEM, &f->crl, e);
 	f->c.cert_pem = buf_str(&f->cert);
 	f->c.key_pem = buf_str(&f->key);
 	f->c.ca_pem = buf_str(&f->ca);

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "io/io-priv.h"
 #include "io/tls-priv.h"
@@ -44,31 +45,6 @@ static void drain(BIO *b, struct buf *out)
 	if (n > 0)
 		buf_add(out, p, (size_t)n);
 	BIO_free(b);
-}
-
-static int write_file(const char *path, struct str bytes, mode_t mode, struct err *e)
-{
-	_cleanup_(freep) char *tmp = xasprintf("%s.%d.tmp", path, (int)getpid());
-	int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode), rv = 0;
-
-	if (fd < 0)
-		return err_set_errno(e, errno, "cannot make %s", tmp);
-	while (bytes.n > 0 && rv == 0) {
-		ssize_t n = write(fd, bytes.p, bytes.n);
-
-		if (n > 0)
-			bytes = str_skip(bytes, (size_t)n);
-		else if (errno != EINTR)
-			rv = err_set_errno(e, errno, "cannot write %s", tmp);
-	}
-	if (rv == 0 && (fchmod(fd, mode) != 0 || fsync(fd) != 0))
-		rv = err_set_errno(e, errno, "cannot write %s", tmp);
-	close(fd);
-	if (rv == 0 && rename(tmp, path) != 0)
-		rv = err_set_errno(e, errno, "cannot make %s", path);
-	if (rv != 0)
-		unlink(tmp);
-	return rv;
 }
 
 /* Keys. */
@@ -136,7 +112,7 @@ int x509_key_from_pem(struct str pem, struct x509_key **ret, struct err *e)
 int x509_key_load(const char *path, struct x509_key **ret, struct err *e)
 {
 	struct buf b = BUF_INIT;
-	int rv = io__read_file(path, MAX_PEM, &b, e);
+	int rv = file_get(path, MAX_PEM, &b, e);
 
 	if (rv == 0 && (rv = x509_key_from_pem(buf_str(&b), ret, e)) != 0)
 		err_prefix(e, "%s", path);
@@ -188,7 +164,7 @@ int x509_key_save(const struct x509_key *k, const char *path, struct err *e)
 	int rv = x509_key_to_pem(k, &b, e);
 
 	if (rv == 0)
-		rv = write_file(path, buf_str(&b), 0600, e);
+		rv = file_put(path, buf_str(&b), 0600, true, e);
 	if (b.p)
 		OPENSSL_cleanse(b.p, b.n);
 	buf_fini(&b);
@@ -329,7 +305,7 @@ int x509_cert_from_der(struct str der, struct x509_cert **ret, struct err *e)
 int x509_cert_load(const char *path, struct x509_cert **ret, struct err *e)
 {
 	struct buf b = BUF_INIT;
-	int rv = io__read_file(path, MAX_PEM, &b, e);
+	int rv = file_get(path, MAX_PEM, &b, e);
 
 	if (rv == 0 && (rv = x509_cert_from_pem(buf_str(&b), ret, e)) != 0)
 		err_prefix(e, "%s", path);
@@ -367,7 +343,7 @@ int x509_cert_save(const struct x509_cert *c, const char *path, struct err *e)
 	int rv = x509_cert_to_pem(c, &b, e);
 
 	if (rv == 0)
-		rv = write_file(path, buf_str(&b), 0644, e);
+		rv = file_put(path, buf_str(&b), 0644, true, e);
 	buf_fini(&b);
 	return rv;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "io/loop.h"
@@ -140,7 +141,7 @@ static struct str read_pem(const struct agent_certs *c, const char *file, struct
 	char path[PATH_MAX];
 
 	path_of(c, file, ".crt", path);
-	return fs_read(path, MAX_PEM, &text, NULL) == 0 ? arena_str(a, buf_str(&text)) : STR_NULL;
+	return file_get(path, MAX_PEM, &text, NULL) == 0 ? arena_str(a, buf_str(&text)) : STR_NULL;
 }
 
 /* The name of a CA's key (pki_annotations.h); empty when it is none. */
@@ -463,7 +464,7 @@ static void fetched(struct client_req *req)
 	have = read_pem(c, "ca", &req->arena);
 	if (!req->err.code && !str_eq(have, text) && x509_pem_next(&text, &one) && x509_cert_from_pem(one, &cert, NULL) == 0) {
 		path_of(c, "ca", ".crt", path);
-		if (fs_write(path, req->answer, 0644, &e) < 0)
+		if (file_put(path, req->answer, 0644, false, &e) < 0)
 			log_warn("agent", "the cluster's new CA is not kept: %s", e.text);
 		else
 			log_info("agent", "took up the CAs that the cluster trusts");

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "io/balancer.h"
@@ -86,7 +87,7 @@ size_t servers_known(const char *file, const char *const *given, size_t n_given,
 	const char **v;
 	size_t n = 0, max = n_given + 1;
 
-	if (fs_read(file, FILE_MAX, &b, NULL) < 0)
+	if (file_get(file, FILE_MAX, &b, NULL) < 0)
 		buf_clear(&b);
 	for (size_t i = 0; i < b.n; i++)
 		max += b.p[i] == '\n';
@@ -123,7 +124,7 @@ static void follow(struct servers *s)
 		buf_adds(&s->now, buf_str(&text));
 		balancer_set_backends(s->cfg.balancer, v, n);
 		log_info("agent", "servers known n=%zu first=%s", n, v[0]);
-		if (fs_write(s->cfg.file, buf_str(&text), 0644, &e) < 0)
+		if (file_put(s->cfg.file, buf_str(&text), 0644, false, &e) < 0)
 			log_warn("agent", "cannot keep the list of servers: %s", e.text);
 	}
 	arena_fini(&a);

@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/util.h"
 #include "orchestrator/kubelet/cgroup.h"
 #include "orchestrator/kubelet/containerd-priv.h"
@@ -59,7 +60,7 @@ static bool has_overlay(void)
 {
 	_cleanup_(buf_fini) struct buf b = BUF_INIT;
 
-	return fs_read("/proc/filesystems", 65536, &b, NULL) == 0 && str_search(buf_str(&b), STR("\toverlay\n")) >= 0;
+	return file_get("/proc/filesystems", 65536, &b, NULL) == 0 && str_search(buf_str(&b), STR("\toverlay\n")) >= 0;
 }
 
 /* An upper directory on overlayfs itself does not work: the trial mount tells. */
@@ -100,11 +101,11 @@ int containerd__write_config(const struct containerd_config *cfg, const char *pa
 
 	use_overlay = overlay_works(cfg->dir);
 	containerd_print_config(cfg, !has_sys_resource(), use_overlay, &text);
-	existed = fs_read(path, 1 << 20, &old, NULL) == 0;
+	existed = file_get(path, 1 << 20, &old, NULL) == 0;
 	*ret_changed = existed && !str_eq(buf_str(&old), buf_str(&text));
 	if (existed && !*ret_changed)
 		return 0;
-	return fs_write(path, buf_str(&text), 0644, e);
+	return file_put(path, buf_str(&text), 0644, false, e);
 }
 
 /* The plugin is our own binary, under the names that containerd looks for. */
@@ -141,9 +142,9 @@ int containerd_write_cni(const char *dir, const char *name, const char *type, st
 	if (members.n)
 		buf_printf(&b, ",%.*s", STR_FMT(members));
 	buf_addc(&b, "}]}\n");
-	if (fs_read(path, 1 << 20, &old, NULL) == 0 && str_eq(buf_str(&old), buf_str(&b)))
+	if (file_get(path, 1 << 20, &old, NULL) == 0 && str_eq(buf_str(&old), buf_str(&b)))
 		return 0;
-	return fs_write(path, buf_str(&b), 0644, e);
+	return file_put(path, buf_str(&b), 0644, false, e);
 }
 
 void containerd__event_filters(struct buf *out)

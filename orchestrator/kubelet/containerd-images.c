@@ -8,6 +8,7 @@
 #include <uv.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -102,7 +103,7 @@ static bool is_imported(struct containerd_images *im, const struct archive *a)
 	_cleanup_(buf_fini) struct buf b = BUF_INIT;
 	struct str line, rest;
 
-	if (fs_read(path, 65536, &b, NULL) < 0)
+	if (file_get(path, 65536, &b, NULL) < 0)
 		return false;
 	str_cut(buf_str(&b), '\n', &line, &rest);
 	if (!str_eqc(line, a->stamp))
@@ -131,7 +132,7 @@ static void write_stamp(struct containerd_images *im, const struct archive *a, s
 		buf_printf(&b, "%.*s\n", STR_FMT(name));
 		map_put(&im->names, name, im);
 	}
-	fs_write(path, buf_str(&b), 0644, NULL);
+	file_put(path, buf_str(&b), 0644, false, NULL);
 }
 
 static bool is_queued(struct containerd_images *im, const struct archive *a)

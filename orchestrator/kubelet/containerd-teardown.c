@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/kubelet/cgroup.h"
@@ -45,7 +46,7 @@ static bool is_our_shim(const char *pid, const char *socket)
 	_cleanup_(buf_fini) struct buf b = BUF_INIT;
 	bool shim = false, ours = false;
 
-	if (fs_read(path, 65536, &b, NULL) < 0)
+	if (file_get(path, 65536, &b, NULL) < 0)
 		return false;
 	for (size_t i = 0; i < b.n; i += strlen(b.p + i) + 1) {
 		const char *arg = b.p + i;
@@ -91,7 +92,7 @@ static void remove_run_files(const char *dir)
 		runc = xasprintf("/run/containerd/runc/k8s.io/%s", de->d_name);
 		fs_remove_tree(runc, NULL);
 		address = xasprintf("%s/%s/address", tasks, de->d_name);
-		if (fs_read(address, PATH_MAX, &b, NULL) == 0 &&
+		if (file_get(address, PATH_MAX, &b, NULL) == 0 &&
 				str_has_prefix(buf_str(&b), STR("unix:///run/containerd/s/")))
 			unlink(b.p + strlen("unix://"));
 	}

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "io/process.h"
@@ -118,11 +119,11 @@ static pid_t read_pid(const char *dir)
 	_cleanup_(buf_fini) struct buf b = BUF_INIT, cmdline = BUF_INIT;
 	int64_t pid;
 
-	if (fs_read(path, 64, &b, NULL) < 0 || !str_to_i64(str_trim(buf_str(&b)), &pid) || pid <= 1)
+	if (file_get(path, 64, &b, NULL) < 0 || !str_to_i64(str_trim(buf_str(&b)), &pid) || pid <= 1)
 		return 0;
 	/* A zombie has no command line. */
 	cmdline_path = xasprintf("/proc/%d/cmdline", (int)pid);
-	if (fs_read(cmdline_path, 65536, &cmdline, NULL) < 0 || str_search(buf_str(&cmdline), str_from(dir)) < 0)
+	if (file_get(cmdline_path, 65536, &cmdline, NULL) < 0 || str_search(buf_str(&cmdline), str_from(dir)) < 0)
 		return 0;
 	return (pid_t)pid;
 }
@@ -187,7 +188,7 @@ static void write_pid(struct containerd *c, pid_t pid)
 	char text[32];
 
 	snprintf(text, sizeof(text), "%d\n", (int)pid);
-	fs_write(path, str_from(text), 0644, NULL);
+	file_put(path, str_from(text), 0644, false, NULL);
 }
 
 static void on_backoff(struct loop_timer *t)

@@ -82,43 +82,6 @@ int fs_remove_tree(const char *path, struct err *e)
 	return remove_one(AT_FDCWD, path, st.st_dev, e);
 }
 
-int fs_read(const char *path, size_t limit, struct buf *out, struct err *e)
-{
-	_cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	size_t total = 0;
-	char block[8192];
-	ssize_t n;
-
-	if (fd < 0)
-		return err_set_errno(e, errno, "open %s", path);
-	while ((n = read(fd, block, sizeof(block))) > 0) {
-		total += (size_t)n;
-		if (total > limit)
-			return err_set(e, ERR_TOO_LARGE, "%s is over %zu bytes", path, limit);
-		buf_add(out, block, (size_t)n);
-	}
-	return n < 0 ? err_set_errno(e, errno, "read %s", path) : 0;
-}
-
-int fs_write(const char *path, struct str data, mode_t mode, struct err *e)
-{
-	_cleanup_(freep) char *tmp = xasprintf("%s.tmp", path);
-	int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-	bool ok;
-
-	if (fd < 0)
-		return err_set_errno(e, errno, "create %s", tmp);
-	ok = write(fd, data.p ? data.p : "", data.n) == (ssize_t)data.n && fchmod(fd, mode) == 0;
-	ok = close(fd) == 0 && ok;
-	if (!ok || rename(tmp, path) < 0) {
-		int errnum = errno;
-
-		unlink(tmp);
-		return err_set_errno(e, errnum, "write %s", path);
-	}
-	return 0;
-}
-
 /* Mount points in mountinfo have space, tab, newline and backslash as octal escapes. */
 static void unescape(char *s)
 {

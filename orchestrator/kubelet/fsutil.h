@@ -12,10 +12,6 @@
 int fs_mkdir_all(const char *path, mode_t mode, struct err *e);
 /* rm -r that never crosses into another file system or follows a link. Absent: success. */
 int fs_remove_tree(const char *path, struct err *e);
-/* The whole file, at most limit bytes (a longer one is an error). */
-int fs_read(const char *path, size_t limit, struct buf *out, struct err *e);
-/* Write beside it and rename over it. */
-int fs_write(const char *path, struct str data, mode_t mode, struct err *e);
 /* Unmount (lazily) everything mounted at or below the path, innermost first. Returns how many. */
 int fs_unmount_below(const char *path);
 bool fs_is_mount_point(const char *path);

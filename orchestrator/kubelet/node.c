@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/kubelet/fsutil.h"
@@ -59,7 +60,7 @@ static const char *file_text(struct arena *a, const char *path)
 {
 	_cleanup_(buf_fini) struct buf b = BUF_INIT;
 
-	if (fs_read(path, 65536, &b, NULL) < 0)
+	if (file_get(path, 65536, &b, NULL) < 0)
 		return "";
 	return arena_cstr(a, str_trim(buf_str(&b)));
 }

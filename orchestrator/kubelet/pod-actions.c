@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/kubelet/cgroup.h"
@@ -349,7 +350,7 @@ static int write_hosts(struct act_op *op, struct err *e)
 		return 0;
 	path = arena_printf(&op->arena, "%s/etc-hosts", pod_dir(&op->arena, &k->host, op->w->uid));
 	text = pod_hosts_file(&op->arena, &k->host, pod, worker_ip(op->w));
-	return fs_write(path, str_from(text), 0644, e);
+	return file_put(path, str_from(text), 0644, false, e);
 }
 
 static int make_config(struct act_op *op, Runtime__ContainerConfig **ret, struct err *e)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/util.h"
 #include "orchestrator/kubelet/fsutil.h"
 #include "orchestrator/kubelet/pbutil.h"
@@ -55,7 +56,7 @@ static void read_resolv(struct arena *a, const char *path, Runtime__DNSConfig *d
 	_cleanup_(buf_fini) struct buf b = BUF_INIT;
 	struct str rest, line, key, value, word;
 
-	if (!is_set(path) || fs_read(path, 1 << 20, &b, NULL) < 0)
+	if (!is_set(path) || file_get(path, 1 << 20, &b, NULL) < 0)
 		return;
 	for (rest = buf_str(&b); rest.n > 0;) {
 		str_cut(rest, '\n', &line, &rest);
@@ -361,7 +362,7 @@ static int mounts(struct arena *a, const struct container_in *in, Runtime__Conta
 	file = arena_printf(a, "%s/%08x", folder, in->attempt);
 	rc = fs_mkdir_all(folder, 0750, e);
 	if (rc == 0)
-		rc = fs_write(file, STR_NULL, 0666, e);
+		rc = file_put(file, STR_NULL, 0666, false, e);
 	if (rc == 0 && !mounts_at(in->spec, message))
 		add_mount(a, c, message, file, false);
 	return rc;

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/kubelet/fsutil.h"
@@ -40,7 +41,7 @@ void worker_save_allocation(struct pod_worker *w)
 		if (w->c[i].actual)
 			actual[n++] = (struct resize_actual){w->c[i].name, w->c[i].actual_id, w->c[i].actual->msg};
 	if (fs_mkdir_all(pod_dir(&a, &w->k->host, w->uid), 0755, &e) < 0 ||
-			fs_write(record_path(&a, w), pb_pack_arena(resize_record(&a, worker_pod(w), actual, n), &a), 0600, &e) < 0)
+			file_put(record_path(&a, w), pb_pack_arena(resize_record(&a, worker_pod(w), actual, n), &a), 0600, false, &e) < 0)
 		log_warn("kubelet", "pod=%s/%s allocation not saved: %s", w->ns, w->name, e.text);
 	arena_fini(&a);
 }
@@ -51,7 +52,7 @@ Core__Pod *worker_load_allocation(struct pod_worker *w, struct arena *a)
 	struct err e = ERR_INIT;
 	Core__Pod *record;
 
-	if (fs_read(record_path(a, w), RECORD_MAX, &b, &e) < 0)
+	if (file_get(record_path(a, w), RECORD_MAX, &b, &e) < 0)
 		return NULL;
 	record = pb_unpack(a, &core__pod__descriptor, buf_str(&b));
 	if (!record)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/kubelet/crilog.h"
@@ -359,7 +360,7 @@ static char *last_words(const Runtime__ContainerStatus *s, const char *path_in_c
 
 	for (size_t i = 0; i < s->n_mounts; i++)
 		if (is_set(path_in_container) && strcmp(nz(s->mounts[i]->container_path), path_in_container) == 0)
-			fs_read(s->mounts[i]->host_path, MESSAGE_MAX, &b, NULL);
+			file_get(s->mounts[i]->host_path, MESSAGE_MAX, &b, NULL);
 	if (b.n == 0 && s->exit_code != 0 && strcmp(policy, "FallbackToLogsOnError") == 0 && is_set(s->log_path))
 		crilog_last_text(s->log_path, LOG_MESSAGE_LINES, LOG_MESSAGE_MAX, &b, NULL);
 	return str_dup(buf_str(&b));

@@ -14,6 +14,7 @@
 #include <uv.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/util.h"
@@ -302,7 +303,7 @@ static void load(const char *path)
 	struct json *doc;
 	struct err e = ERR_INIT;
 
-	if (fs_read(path, 1 << 20, &text, &e) < 0) {
+	if (file_get(path, 1 << 20, &text, &e) < 0) {
 		say("error %s", e.text);
 		return;
 	}

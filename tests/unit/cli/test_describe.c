@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/describe.h"
 #include "cli/local.h"
@@ -77,7 +78,7 @@ static void test_golden(void **state)
 		describe_object(&a, r, obj, &more, NOW, &got);
 	}
 	if (getenv("UPDATE"))
-		assert_int_equal(file_write(DATA "/describe.txt", got.p, got.n, 0644, NULL), 0);
+		assert_int_equal(file_put(DATA "/describe.txt", buf_str(&got), 0644, true, NULL), 0);
 	else
 		assert_string_equal(got.p, want);
 	arena_fini(&a);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/kube.h"
 #include "cli/kube_apply.h"
@@ -40,7 +41,7 @@ static const char *put_file(const char *name, const char *text)
 {
 	const char *path = arena_printf(&arena, "%s/%s", dir, name);
 
-	assert_int_equal(file_write(path, text, strlen(text), 0600, NULL), 0);
+	assert_int_equal(file_put(path, str_from(text), 0600, true, NULL), 0);
 	return path;
 }
 

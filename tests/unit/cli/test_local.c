@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/local.h"
 #include "cli/opts.h"
@@ -129,9 +130,9 @@ static void test_plan(void **state)
 	/* A damaged file is named, not guessed at. */
 	char path[LOCAL_PATH_MAX];
 	snprintf(path, sizeof(path), "%s/cluster.conf", dir);
-	assert_int_equal(file_write(path, "format 1\nserver oops\n", 21, 0644, &e), 0);
+	assert_int_equal(file_put(path, str_from("format 1\nserver oops\n"), 0644, true, &e), 0);
 	assert_int_equal(local_load(&again, "demo", dir, &e), -ERR_CORRUPT);
-	assert_int_equal(file_write(path, "format 2\n", 9, 0644, &e), 0);
+	assert_int_equal(file_put(path, str_from("format 2\n"), 0644, true, &e), 0);
 	assert_int_equal(local_load(&again, "demo", dir, &e), -ERR_CORRUPT);
 	unlink(path);
 	assert_int_equal(local_load(&again, "demo", dir, &e), -ERR_NOT_FOUND);

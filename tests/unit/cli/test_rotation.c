@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/file.h"
 #include "base/util.h"
 #include "cli/join.h"
 #include "cli/local.h"
@@ -155,7 +156,7 @@ static void test_ca(void **state)
 	assert_false(verifies(a, "apiserver.crt", old));
 	assert_true(x509_pem_next(&chain, &cross) && x509_pem_next(&chain, &cross));
 	assert_true(verifies(a, "apiserver.crt", cross));
-	assert_int_equal(file_write(file(a, "sent"), cross.p, cross.n, 0600, &e), 0);
+	assert_int_equal(file_put(file(a, "sent"), cross, 0600, true, &e), 0);
 	assert_true(verifies(a, "sent", old));
 	assert_int_equal(certs_in(text(a, "peer.crt")), 1);
 	assert_true(verifies(b, "peer.crt", r.new_pem));
@@ -209,14 +210,14 @@ static void test_cut_off(void **state)
 	bundle = text(b, "ca.crt");
 	cross = text(b, "ca-cross.crt");
 	/* The next key is there, nothing else. */
-	assert_int_equal(file_write(file(a, "ca-next.key"), key.p, key.n, 0600, &e), 0);
+	assert_int_equal(file_put(file(a, "ca-next.key"), key, 0600, true, &e), 0);
 	assert_int_equal(pki_ensure_server(a, &node, &e), 0);
 	/* The new bundle too: the old key still finds its certificate, though it is the second. */
-	assert_int_equal(file_write(file(a, "ca.crt"), bundle.p, bundle.n, 0644, &e), 0);
+	assert_int_equal(file_put(file(a, "ca.crt"), bundle, 0644, true, &e), 0);
 	assert_int_equal(pki_ensure_server(a, &node, &e), 0);
 	assert_true(verifies(a, "peer.crt", r.old_pem));
 	/* And what is sent along, which is not while the old one signs. */
-	assert_int_equal(file_write(file(a, "ca-cross.crt"), cross.p, cross.n, 0644, &e), 0);
+	assert_int_equal(file_put(file(a, "ca-cross.crt"), cross, 0644, true, &e), 0);
 	assert_int_equal(pki_ensure_server(a, &node, &e), 0);
 	assert_int_equal(certs_in(text(a, "apiserver.crt")), 1);
 	assert_true(follow(a, &r));
@@ -224,7 +225,7 @@ static void test_cut_off(void **state)
 	/* Finishing: the bundle is short already, the rest remains. */
 	done = r;
 	assert_int_equal(rotation_advance(ROTATION_FINISH, 3, &done, &e), 0);
-	assert_int_equal(file_write(file(a, "ca.crt"), r.new_pem.p, r.new_pem.n, 0644, &e), 0);
+	assert_int_equal(file_put(file(a, "ca.crt"), r.new_pem, 0644, true, &e), 0);
 	assert_true(follow(a, &done));
 	assert_int_equal(access(file(a, "ca-cross.crt"), F_OK), -1);
 	assert_int_equal(pki_ensure_server(a, &node, &e), 0);

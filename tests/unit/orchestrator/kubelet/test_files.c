@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/file.h"
 #include "base/util.h"
 #include "orchestrator/kubelet/atomic-writer.h"
 #include "orchestrator/kubelet/containerd-priv.h"
@@ -44,7 +45,7 @@ static void assert_file(const char *name, const char *want)
 		assert_int_equal(access(path, F_OK), -1);
 		return;
 	}
-	assert_int_equal(fs_read(path, 65536, &b, NULL), 0);
+	assert_int_equal(file_get(path, 65536, &b, NULL), 0);
 	assert_true(str_eqc(buf_str(&b), want));
 	buf_fini(&b);
 }
