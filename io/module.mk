@@ -30,5 +30,6 @@ libio_a_SOURCES = \
 	io/websocket.c io/websocket.h \
 	io/aead.c io/aead.h \
 	io/jws.c io/jws.h \
-	io/x509.c io/x509.h io/x509-priv.h io/x509_info.c
+	io/x509.c io/x509.h io/x509-priv.h \
+	io/x509_info.c io/x509_key.c io/x509_sign.c
 IO_LIBS = libio.a libbase.a $(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(UV_LIBS)
