@@ -82,7 +82,8 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/list_form.c orchestrator/apiserver/list_form.h \
 	orchestrator/apiserver/list_stream.c \
 	orchestrator/apiserver/managed.c orchestrator/apiserver/managed.h \
-	orchestrator/apiserver/podsecurity.c orchestrator/apiserver/podsecurity.h \
+	orchestrator/apiserver/podsecurity.c orchestrator/apiserver/podsecurity.h orchestrator/apiserver/podsecurity-priv.h \
+	orchestrator/apiserver/podsecurity_confine.c orchestrator/apiserver/podsecurity_host.c orchestrator/apiserver/podsecurity_pod.c \
 	orchestrator/apiserver/quota_state.c orchestrator/apiserver/quota_state.h \
 	orchestrator/apiserver/rbac.c orchestrator/apiserver/rbac.h \
 	orchestrator/apiserver/rbac_boot.c orchestrator/apiserver/rbac_boot.h \
