@@ -107,7 +107,7 @@ struct cel__expr {
 	enum cel__op op; /* of a call */
 	uint32_t pos;
 	uint32_t depth;
-	uint8_t rule;   /* what a call costs (call_cost.c) */
+	uint8_t rule;   /* what a call costs (cost_run.c) */
 	uint8_t seen;   /* the last pass that was here: the tree may hold a node twice */
 	bool test_only; /* a select within has() */
 	bool member;    /* a call in the form target.f(): args[0] is the target */
@@ -453,7 +453,10 @@ bool cel__memory_ok(struct cel__eval *);
 size_t cel__memory(const struct cel__eval *);
 /* The value out of the run's memory (copy.c). */
 struct cel_value cel__copy(struct arena *, struct cel_value);
-/* What a call costs (call_cost.c); of join, all but what depends on its result. */
+/* To go over a character of text, and to match one by a character of a pattern. */
+#define CEL__STRING_FACTOR 0.1
+#define CEL__REGEX_FACTOR 0.25
+/* What a call costs (cost_run.c); of join, all but what depends on its result. */
 uint64_t cel__call_cost(struct cel__eval *, const struct cel__expr *call, const struct cel__overload *,
 			const struct cel_value *args);
 /* What upstream takes for the length of a named format's expression. */

@@ -1,6 +1,6 @@
 /*
  * Estimates: what an expression may cost at least and at most, before there is a value. cost.c walks the tree as cel-go's checker does,
- * cost_call.c knows functions. Both count sizes: characters, bytes, elements, entries.
+ * cost_functions.c knows functions (costs.def). Both count sizes: characters, bytes, elements, entries.
  */
 #ifndef PROTO_CEL_COST_PRIV_H
 #define PROTO_CEL_COST_PRIV_H

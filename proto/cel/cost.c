@@ -3,9 +3,6 @@
 
 #include "proto/cel/cost-priv.h"
 
-#define STRING_FACTOR 0.1
-#define REGEX_FACTOR 0.25
-
 static struct cel_cost cost_of(struct cel__coster *, struct cel__expr *);
 
 /* ---- numbers that stay at the top when they get there ---- */
@@ -320,7 +317,7 @@ static struct cel__call_estimate compare(struct cel_cost x, struct cel_cost y)
 {
 	uint64_t most = MIN(x.max, y.max);
 
-	return only(cel__scaled((struct cel_cost){most > 0 ? 1 : 0, most}, STRING_FACTOR));
+	return only(cel__scaled((struct cel_cost){most > 0 ? 1 : 0, most}, CEL__STRING_FACTOR));
 }
 
 /* How long the texts of values are that have no size of their own. */
@@ -360,7 +357,7 @@ static struct cel__call_estimate by_overload(struct cel__coster *c, struct cel__
 	if (strcmp(o->id, "string_to_string") == 0)
 		return with_size(CEL__FIXED(1), x);
 	if (IS(o, "string_format", "string_to_bytes", "bytes_to_string", "strings_quote")) {
-		struct cel_cost cost = cel__scaled(x, STRING_FACTOR);
+		struct cel_cost cost = cel__scaled(x, CEL__STRING_FACTOR);
 
 		if (strcmp(o->id, "string_format") == 0)
 			return only(cost);
@@ -371,16 +368,16 @@ static struct cel__call_estimate by_overload(struct cel__coster *c, struct cel__
 		return with_size(cost, (struct cel_cost){plus(x.min, 2), plus(times(x.max, 2), 2)});
 	}
 	if (IS(o, "starts_with_string", "ends_with_string"))
-		return only(cel__scaled(y, STRING_FACTOR));
+		return only(cel__scaled(y, CEL__STRING_FACTOR));
 	if (IS(o, "in_list"))
 		return only(y);
 	if (IS(o, "matches_string"))
-		return only(cel__times(cel__scaled(cel__plus(x, CEL__FIXED(1)), STRING_FACTOR), cel__scaled(y, REGEX_FACTOR)));
+		return only(cel__times(cel__scaled(cel__plus(x, CEL__FIXED(1)), CEL__STRING_FACTOR), cel__scaled(y, CEL__REGEX_FACTOR)));
 	if (IS(o, "contains_string"))
-		return only(cel__times(cel__scaled(x, STRING_FACTOR), cel__scaled(y, STRING_FACTOR)));
+		return only(cel__times(cel__scaled(x, CEL__STRING_FACTOR), cel__scaled(y, CEL__STRING_FACTOR)));
 	if (IS(o, "add_string", "add_bytes", "add_list")) {
 		set_entries(c, e, union_entries(entries_of(c, e->args[0]), entries_of(c, e->args[1])));
-		return with_size(strcmp(o->id, "add_list") == 0 ? CEL__FIXED(1) : cel__scaled(sum, STRING_FACTOR), sum);
+		return with_size(strcmp(o->id, "add_list") == 0 ? CEL__FIXED(1) : cel__scaled(sum, CEL__STRING_FACTOR), sum);
 	}
 	if (IS(o, "less_string", "greater_string", "less_equals_string", "greater_equals_string", "less_bytes", "greater_bytes",
 		    "less_equals_bytes", "greater_equals_bytes", "equals", "not_equals"))

@@ -1,6 +1,6 @@
 /*
  * Running a program. Costs are counted as cel-go's tracker does it: variables, selections and indexes are one each, constants and
- * conditions nothing, calls what call_cost.c says. A variable that is only passed through by a condition, or that is an index, is
+ * conditions nothing, calls what cost_run.c says. A variable that is only passed through by a condition, or that is an index, is
  * looked up without being counted (attributes, in cel-go's words): resolve() does that, eval() counts it.
  */
 #include <string.h>

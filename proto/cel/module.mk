@@ -1,14 +1,14 @@
 # CEL: a part of proto/ with a folder of its own.
 libproto_a_SOURCES += \
 	proto/cel/cel.h proto/cel/cel-priv.h \
-	proto/cel/call_cost.c \
 	proto/cel/check.c \
 	proto/cel/constants.c \
 	proto/cel/container.c \
 	proto/cel/convert.c \
 	proto/cel/copy.c \
 	proto/cel/cost.c proto/cel/cost-priv.h \
-	proto/cel/cost_call.c \
+	proto/cel/cost_functions.c proto/cel/costs.def \
+	proto/cel/cost_run.c \
 	proto/cel/eval.c \
 	proto/cel/fn_authz.c \
 	proto/cel/fn_convert.c \

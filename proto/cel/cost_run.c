@@ -7,9 +7,6 @@
 
 #include "proto/cel/cel-priv.h"
 
-#define STRING_FACTOR 0.1
-#define REGEX_FACTOR 0.25
-
 enum rule {
 	ONE,
 	CHECK,
@@ -42,50 +39,9 @@ static const struct {
 	const char *name;
 	enum rule rule;
 } by_function[] = {
-	{"check", CHECK},
-	{"fieldSelector", SELECTOR},
-	{"labelSelector", SELECTOR},
-	{"isSorted", TRAVERSAL},
-	{"sum", TRAVERSAL},
-	{"max", TRAVERSAL},
-	{"min", TRAVERSAL},
-	{"indexOf", TRAVERSAL},
-	{"lastIndexOf", TRAVERSAL},
-	{"url", FIRST},
-	{"lowerAscii", FIRST},
-	{"upperAscii", FIRST},
-	{"substring", FIRST},
-	{"trim", FIRST},
-	{"jsonpatch.escapeKey", FIRST},
-	{"replace", FIRST_TWICE},
-	{"split", FIRST_TWICE},
-	{"join", NOTHING},
-	{"find", REGEX},
-	{"findAll", REGEX},
-	{"cidr", FIRST},
-	{"isIP", FIRST},
-	{"isCIDR", FIRST},
-	{"ip", IP},
-	{"ip.isCanonical", FIRST_TWICE},
-	{"containsIP", CONTAINS_IP},
-	{"containsCIDR", CONTAINS_CIDR},
-	{"quantity", FIRST},
-	{"isQuantity", FIRST},
-	{"semver", FIRST},
-	{"isSemver", FIRST},
-	{"validate", VALIDATE},
-	{"sets.contains", SETS},
-	{"sets.intersects", SETS},
-	{"sets.equivalent", SETS_TWICE},
-	{"slice", SLICE},
-	{"lists.range", RANGE},
-	{"reverse", REVERSE},
-	{"flatten", FLATTEN},
-	{"distinct", SELF_COMPARE},
-	{"sort", SELF_COMPARE},
-	{"@sortByAssociatedKeys", SORT_BY},
-	{"_==_", EQUALS},
-	{"_!=_", SMALLER},
+#define COST(name, run, before) {name, run},
+#include "proto/cel/costs.def"
+#undef COST
 };
 
 static const struct {
@@ -135,7 +91,7 @@ static uint64_t traversal(struct cel__eval *e, struct cel_value v)
 	switch (v.kind) {
 	case CEL_STRING:
 	case CEL_BYTES:
-		return (uint64_t)((double)v.s.n * STRING_FACTOR);
+		return (uint64_t)((double)v.s.n * CEL__STRING_FACTOR);
 	case CEL_LIST:
 		for (size_t i = 0; i < v.list->n; i++)
 			cost += traversal(e, cel__list_at(e->a, v.list, i));
@@ -156,7 +112,7 @@ static uint64_t traversal(struct cel__eval *e, struct cel_value v)
 /* A requirement is at least two characters, and costs a list and a struct. */
 static uint64_t selector(uint64_t size)
 {
-	return 10 + times((double)size, STRING_FACTOR) + times((double)times((double)size, 0.5), 50);
+	return 10 + times((double)size, CEL__STRING_FACTOR) + times((double)times((double)size, 0.5), 50);
 }
 
 uint8_t cel__cost_rule(const struct cel__expr *call)
@@ -174,7 +130,7 @@ uint8_t cel__cost_rule(const struct cel__expr *call)
 
 static uint64_t regex(uint64_t text, uint64_t pattern)
 {
-	return times(1.0 + (double)text, STRING_FACTOR) * times((double)pattern, REGEX_FACTOR);
+	return times(1.0 + (double)text, CEL__STRING_FACTOR) * times((double)pattern, CEL__REGEX_FACTOR);
 }
 
 /* The overloads that upstream names when it alone may be meant. */
@@ -185,12 +141,12 @@ static bool known(const struct cel__expr *call, const struct cel__overload *o, c
 
 static uint64_t contains_net(const struct cel__expr *call, const struct cel__overload *o, const struct cel_value *args, bool cidr)
 {
-	uint64_t n = size_of(args[0]), cost = times((double)(n + n), STRING_FACTOR);
+	uint64_t n = size_of(args[0]), cost = times((double)(n + n), CEL__STRING_FACTOR);
 
 	if (cidr)
-		cost += times((double)n, STRING_FACTOR) + 1;
+		cost += times((double)n, CEL__STRING_FACTOR) + 1;
 	if (known(call, o, cidr ? "cidr_contains_cidr_string" : "cidr_contains_ip_string"))
-		cost += times((double)size_of(args[1]), STRING_FACTOR);
+		cost += times((double)size_of(args[1]), CEL__STRING_FACTOR);
 	return cost;
 }
 
@@ -207,7 +163,7 @@ static uint64_t self_compare(struct cel__eval *v, const struct cel_list *l)
 	struct cel_value first = l->n > 0 ? cel__list_at(v->a, l, 0) : cel__null();
 	bool text = first.kind == CEL_STRING || first.kind == CEL_BYTES;
 
-	return list_call(text ? 2 + STRING_FACTOR : 2, (double)l->n * (double)l->n);
+	return list_call(text ? 2 + CEL__STRING_FACTOR : 2, (double)l->n * (double)l->n);
 }
 
 static uint64_t range_size(int64_t from, int64_t to)
@@ -250,9 +206,9 @@ uint64_t cel__call_cost(struct cel__eval *v, const struct cel__expr *call, const
 			return 1;
 		/* fallthrough */
 	case FIRST:
-		return times((double)x, STRING_FACTOR);
+		return times((double)x, CEL__STRING_FACTOR);
 	case FIRST_TWICE:
-		return times((double)x * 2, STRING_FACTOR);
+		return times((double)x * 2, CEL__STRING_FACTOR);
 	case SECOND_LIST:
 		return y;
 	case EQUALS:
@@ -260,11 +216,11 @@ uint64_t cel__call_cost(struct cel__eval *v, const struct cel__expr *call, const
 			return 1;
 		/* fallthrough */
 	case SMALLER:
-		return times((double)MIN(x, y), STRING_FACTOR);
+		return times((double)MIN(x, y), CEL__STRING_FACTOR);
 	case BOTH:
-		return times((double)x + (double)y, STRING_FACTOR);
+		return times((double)x + (double)y, CEL__STRING_FACTOR);
 	case PRODUCT:
-		return times((double)x, STRING_FACTOR) * times((double)y, STRING_FACTOR);
+		return times((double)x, CEL__STRING_FACTOR) * times((double)y, CEL__STRING_FACTOR);
 	case REGEX:
 		return regex(x, y);
 	case SELECTOR:
@@ -296,5 +252,5 @@ uint64_t cel__call_cost(struct cel__eval *v, const struct cel__expr *call, const
 
 uint64_t cel__join_cost(struct cel_value result)
 {
-	return times((double)size_of(result) * 2, STRING_FACTOR);
+	return times((double)size_of(result) * 2, CEL__STRING_FACTOR);
 }

@@ -1,11 +1,12 @@
-/* What Kubernetes' estimator says about functions, before there is a value. Arguments are counted apart. */
+/*
+ * What Kubernetes' estimator says about functions, before there is a value (cost_run.c: when there is one). Arguments are counted
+ * apart.
+ */
 #include <math.h>
 #include <string.h>
 
 #include "proto/cel/cost-priv.h"
 
-#define STRING_FACTOR 0.1
-#define REGEX_FACTOR 0.25
 /* The longest expression behind a named format, and the longest name of one. */
 #define MAX_FORMAT_REGEX 128
 #define MAX_FORMAT_NAME 64
@@ -35,66 +36,16 @@ enum rule {
 	FLATTEN,
 	SELF_COMPARE,
 	SORT_BY,
+	NOT_SAID, /* by its overload, as any other function */
 };
 
 static const struct {
 	const char *name;
 	enum rule rule;
 } rules[] = {
-	{"check", CHECK},
-	{"serviceAccount", ONE},
-	{"path", ONE},
-	{"group", ONE},
-	{"resource", ONE},
-	{"subresource", ONE},
-	{"namespace", ONE},
-	{"name", ONE},
-	{"allowed", ONE},
-	{"reason", ONE},
-	{"error", ONE},
-	{"errored", ONE},
-	{"fieldSelector", SELECTOR},
-	{"labelSelector", SELECTOR},
-	{"isSorted", ELEMENTS},
-	{"sum", ELEMENTS},
-	{"max", ELEMENTS},
-	{"min", ELEMENTS},
-	{"indexOf", ELEMENTS},
-	{"lastIndexOf", ELEMENTS},
-	{"url", SAME_SIZE},
-	{"jsonpatch.escapeKey", SAME_SIZE},
-	{"lowerAscii", SAME_SIZE},
-	{"upperAscii", SAME_SIZE},
-	{"substring", SAME_SIZE},
-	{"trim", SAME_SIZE},
-	{"replace", REPLACE},
-	{"split", SPLIT},
-	{"join", JOIN},
-	{"find", FIND},
-	{"findAll", FIND},
-	{"cidr", FIRST},
-	{"isIP", FIRST},
-	{"isCIDR", FIRST},
-	{"ip.isCanonical", FIRST_TWICE},
-	{"quantity", FIRST},
-	{"isQuantity", FIRST},
-	{"semver", FIRST},
-	{"isSemver", FIRST},
-	{"ip", IP},
-	{"containsIP", CONTAINS_IP},
-	{"containsCIDR", CONTAINS_CIDR},
-	{"validate", VALIDATE},
-	{"_==_", EQUALS},
-	{"sets.contains", SETS},
-	{"sets.intersects", SETS},
-	{"sets.equivalent", SETS_TWICE},
-	{"slice", SLICE},
-	{"lists.range", RANGE},
-	{"reverse", REVERSE},
-	{"flatten", FLATTEN},
-	{"distinct", SELF_COMPARE},
-	{"sort", SELF_COMPARE},
-	{"@sortByAssociatedKeys", SORT_BY},
+#define COST(name, run, before) {name, before},
+#include "proto/cel/costs.def"
+#undef COST
 };
 
 static struct cel__call_estimate cost(struct cel_cost c)
@@ -111,7 +62,7 @@ static struct cel_cost selector(struct cel_cost size)
 {
 	struct cel_cost requirements = cel__scaled(cel__scaled(size, 0.5), 50);
 
-	return cel__plus(cel__plus(CEL__FIXED(10), cel__scaled(size, STRING_FACTOR)), requirements);
+	return cel__plus(cel__plus(CEL__FIXED(10), cel__scaled(size, CEL__STRING_FACTOR)), requirements);
 }
 
 /* The size of a list's elements: of the place, if there is one. */
@@ -133,9 +84,9 @@ static struct cel__call_estimate elements(struct cel__coster *c, struct cel__exp
 	struct cel_cost each = CEL__FIXED(1);
 
 	if (!has_elements(t))
-		return cost(cel__scaled(size, STRING_FACTOR));
+		return cost(cel__scaled(size, CEL__STRING_FACTOR));
 	if (t->kind == CEL_LIST && (t->elem->kind == CEL_STRING || t->elem->kind == CEL_BYTES))
-		each = cel__plus(each, cel__scaled(element_size(c, e->args[0]), STRING_FACTOR));
+		each = cel__plus(each, cel__scaled(element_size(c, e->args[0]), CEL__STRING_FACTOR));
 	return cost(cel__times(size, each));
 }
 
@@ -177,7 +128,7 @@ static struct cel__call_estimate split(struct cel__expr *e, struct cel_cost size
 
 	if (e->n_args > 2 && e->args[2]->node == NODE_LITERAL && e->args[2]->value.kind == CEL_INT)
 		most = (uint64_t)e->args[2]->value.i;
-	return cost_and_size(cel__scaled(size, 2 * STRING_FACTOR), (struct cel_cost){0, most});
+	return cost_and_size(cel__scaled(size, 2 * CEL__STRING_FACTOR), (struct cel_cost){0, most});
 }
 
 static struct cel__call_estimate join(struct cel__coster *c, struct cel__expr *e, struct cel_cost count)
@@ -188,25 +139,25 @@ static struct cel__call_estimate join(struct cel__coster *c, struct cel__expr *e
 		size = cel__times(count, element_size(c, e->args[0]));
 	if (e->n_args > 1)
 		size = cel__plus(size, cel__times(cel__size_or_unknown(c, e->args[1]), gaps));
-	return cost_and_size(cel__scaled(size, STRING_FACTOR), size);
+	return cost_and_size(cel__scaled(size, CEL__STRING_FACTOR), size);
 }
 
 static struct cel__call_estimate find(struct cel_cost text, struct cel_cost pattern)
 {
 	struct cel_cost steps = cel__times(
-		cel__scaled(cel__plus(text, CEL__FIXED(1)), STRING_FACTOR), cel__scaled(pattern, REGEX_FACTOR));
+		cel__scaled(cel__plus(text, CEL__FIXED(1)), CEL__STRING_FACTOR), cel__scaled(pattern, CEL__REGEX_FACTOR));
 
 	return cost_and_size(steps, (struct cel_cost){0, text.max});
 }
 
 static struct cel__call_estimate contains_net(const struct cel__overload *o, struct cel_cost text, bool cidr)
 {
-	struct cel_cost address = {4, 16}, sum = cel__scaled(cel__plus(address, address), STRING_FACTOR);
+	struct cel_cost address = {4, 16}, sum = cel__scaled(cel__plus(address, address), CEL__STRING_FACTOR);
 
 	if (cidr)
-		sum = cel__plus(cel__plus(sum, cel__scaled(address, STRING_FACTOR)), CEL__FIXED(1));
+		sum = cel__plus(cel__plus(sum, cel__scaled(address, CEL__STRING_FACTOR)), CEL__FIXED(1));
 	if (strcmp(o->id, cidr ? "cidr_contains_cidr_string" : "cidr_contains_ip_string") == 0)
-		sum = cel__plus(sum, cel__scaled(text, STRING_FACTOR));
+		sum = cel__plus(sum, cel__scaled(text, CEL__STRING_FACTOR));
 	return cost(sum);
 }
 
@@ -217,7 +168,7 @@ static struct cel__call_estimate equals(struct cel__expr *e)
 	if (t->kind != CEL_OPAQUE || !cel__same_type(t, e->args[1]->type))
 		return (struct cel__call_estimate){0};
 	if (cel__same_type(t, &cel__opaque_types[OPAQUE_FORMAT]))
-		return cost(cel__scaled((struct cel_cost){1, MAX_FORMAT_NAME}, STRING_FACTOR));
+		return cost(cel__scaled((struct cel_cost){1, MAX_FORMAT_NAME}, CEL__STRING_FACTOR));
 	return cost(CEL__FIXED(1));
 }
 
@@ -236,7 +187,7 @@ static struct cel__call_estimate makes_list(double factor, struct cel_cost size)
 /* All with all; texts take a tenth more. */
 static struct cel__call_estimate self_compare(bool text, struct cel_cost size)
 {
-	return makes_list(text ? 2 + STRING_FACTOR : 2, cel__times(size, size));
+	return makes_list(text ? 2 + CEL__STRING_FACTOR : 2, cel__times(size, size));
 }
 
 static struct cel__call_estimate lists(enum rule rule, struct cel__expr *e, const struct cel__overload *o, struct cel_cost x, struct cel_cost y)
@@ -279,13 +230,13 @@ struct cel__call_estimate cel__estimate_function(struct cel__coster *c, struct c
 	case ELEMENTS:
 		return elements(c, e, x);
 	case FIRST:
-		return cost(cel__scaled(x, STRING_FACTOR));
+		return cost(cel__scaled(x, CEL__STRING_FACTOR));
 	case FIRST_TWICE:
-		return cost(cel__scaled(x, 2 * STRING_FACTOR));
+		return cost(cel__scaled(x, 2 * CEL__STRING_FACTOR));
 	case SAME_SIZE:
-		return cost_and_size(cel__scaled(x, STRING_FACTOR), x);
+		return cost_and_size(cel__scaled(x, CEL__STRING_FACTOR), x);
 	case REPLACE:
-		return cost_and_size(cel__scaled(x, 2 * STRING_FACTOR), replaced(x, y, cel__size_or_unknown(c, e->args[2])));
+		return cost_and_size(cel__scaled(x, 2 * CEL__STRING_FACTOR), replaced(x, y, cel__size_or_unknown(c, e->args[2])));
 	case SPLIT:
 		return split(e, x);
 	case JOIN:
@@ -294,13 +245,13 @@ struct cel__call_estimate cel__estimate_function(struct cel__coster *c, struct c
 		return find(x, y);
 	case IP:
 		/* A method: the address of a network. */
-		return cost(e->member ? CEL__FIXED(1) : cel__scaled(x, STRING_FACTOR));
+		return cost(e->member ? CEL__FIXED(1) : cel__scaled(x, CEL__STRING_FACTOR));
 	case CONTAINS_IP:
 		return contains_net(o, y, false);
 	case CONTAINS_CIDR:
 		return contains_net(o, y, true);
 	case VALIDATE:
-		return cost(cel__scaled(cel__scaled(y, STRING_FACTOR), MAX_FORMAT_REGEX * REGEX_FACTOR));
+		return cost(cel__scaled(cel__scaled(y, CEL__STRING_FACTOR), MAX_FORMAT_REGEX * CEL__REGEX_FACTOR));
 	case EQUALS:
 		return equals(e);
 	case SETS:
@@ -314,6 +265,8 @@ struct cel__call_estimate cel__estimate_function(struct cel__coster *c, struct c
 	case SELF_COMPARE:
 	case SORT_BY:
 		return lists(rules[i].rule, e, o, x, y);
+	case NOT_SAID:
+		break;
 	}
 	return (struct cel__call_estimate){0};
 }
