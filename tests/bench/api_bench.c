@@ -2,13 +2,17 @@
  * Measure the API server as a client over TLS sees it, against a server of one member that this program starts:
  *
  *	api_bench [--server tests/lib/apiserver_run] [--connections 32] [--pods 5000] [--watchers 1000] [--requests 5000] [--sync]
- *	          [--as NAME] [--seats N]
+ *	          [--as NAME] [--seats N] [--only create,get,...]
  *
  *	create     ConfigMaps of 1 KiB as JSON, one request at a time a connection
- *	get        one of them, as JSON; then by 256 clients, each with a connection of its own
- *	list       all pods, as JSON and as protobuf
+ *	get        one of them, as JSON
+ *	pods       pods are created
+ *	list       all of them, as JSON, as protobuf and as a table
  *	watch      so many watchers of ConfigMaps; how long one change takes to all of them
+ *	clients    gets and updates by 256 clients, each with a connection of its own
  *	memory     of the server: idle, and after all that
+ *
+ * --only leaves out what it does not name; get, watch and clients want the ConfigMaps of create, and list wants those pods.
  *
  * With --as the requests are another user's (an administrator acts as him), who, unlike the administrator, needs seats; --seats is how many
  * the server has (flow.h).
@@ -37,7 +41,7 @@
 #define PROTOBUF "application/vnd.kubernetes.protobuf"
 #define MAX_CONNECTIONS 256
 
-static const char *server = "tests/lib/apiserver_run", *as_user, *seats = "0";
+static const char *server = "tests/lib/apiserver_run", *as_user, *seats = "0", *only;
 static unsigned n_connections = 32, n_pods = 5000, n_watchers = 1000, n_requests = 5000;
 static bool sync_log;
 static char dir[] = "/tmp/api-bench-XXXXXX";
@@ -94,7 +98,8 @@ static void server_stop(void)
 		fprintf(stderr, "api_bench: %s is left\n", dir);
 }
 
-static double memory_mb(void)
+/* A row of /proc/PID/status, "RssAnon" or "VmRSS". */
+static double memory_mb(const char *row)
 {
 	char path[64], line[256];
 	unsigned long kb = 0;
@@ -103,10 +108,17 @@ static double memory_mb(void)
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
 	f = fopen(path, "r");
 	while (f && fgets(line, sizeof(line), f))
-		sscanf(line, "RssAnon: %lu", &kb);
+		if (strncmp(line, row, strlen(row)) == 0)
+			sscanf(line + strlen(row), ": %lu", &kb);
 	if (f)
 		fclose(f);
 	return (double)kb / 1024;
+}
+
+static void print_memory(const char *when)
+{
+	printf("memory, %-18s %8.1f MB   resident %8.1f MB\n", when, memory_mb("RssAnon"), memory_mb("VmRSS"));
+	fflush(stdout);
 }
 
 /* Seconds of processor time that the server has used. */
@@ -343,7 +355,7 @@ static void measure_watch(void)
 	struct watch *w = xcalloc(n_watchers, sizeof(*w));
 	static const unsigned changes = 100;
 	static struct http_header header = {STR_INIT("accept"), STR_INIT("application/json")};
-	double before = memory_mb(), cpu;
+	double before = memory_mb("RssAnon"), cpu;
 	uint64_t since;
 
 	for (unsigned i = 0; i < n_watchers; i++) {
@@ -353,7 +365,7 @@ static void measure_watch(void)
 	}
 	while (n_begun + n_ended < n_watchers)
 		loop_turn(loop, 1000);
-	printf("%-26s %8.1f KiB each\n", "memory of a watch", (memory_mb() - before) * 1024 / n_watchers);
+	printf("%-26s %8.1f KiB each\n", "memory of a watch", (memory_mb("RssAnon") - before) * 1024 / n_watchers);
 	since = clock_mono_ns();
 	cpu = server_cpu_s();
 	measure("update, watched", "PUT", "application/json", fill_change, changes, 1);
@@ -397,6 +409,60 @@ static void connect_up_to(unsigned n)
 			die("connect", e.text);
 }
 
+static void part_create(void)
+{
+	measure("create ConfigMap 1 KiB", "POST", "application/json", fill_config_map, n_requests, n_connections);
+}
+
+static void part_get(void)
+{
+	measure("get ConfigMap", "GET", "application/json", fill_get, n_requests * 4, n_connections);
+}
+
+static void part_pods(void)
+{
+	measure("create ServiceAccount", "POST", "application/json", fill_account, 1, 1);
+	measure("create Pod", "POST", "application/json", fill_pod, n_pods, n_connections);
+	print_memory("with the pods");
+}
+
+static void part_list(void)
+{
+	measure("list pods, JSON", "GET", "application/json", fill_list, 10, 1);
+	measure("list pods, protobuf", "GET", PROTOBUF, fill_list, 10, 1);
+	measure("list pods, table", "GET", "application/json;as=Table;v=v1;g=meta.k8s.io", fill_list, 5, 1);
+	print_memory("after lists");
+}
+
+static void part_clients(void)
+{
+	connect_up_to(MAX_CONNECTIONS);
+	measure("256 clients connect", "GET", "application/json", fill_get, MAX_CONNECTIONS, MAX_CONNECTIONS);
+	measure("get, 256 clients", "GET", "application/json", fill_get, n_requests * 4, MAX_CONNECTIONS);
+	measure("update, 256 clients", "PUT", "application/json", fill_each, n_requests, MAX_CONNECTIONS);
+}
+
+/* In this order: a part needs what those before it made. */
+static const struct {
+	const char *name;
+	void (*run)(void);
+} parts[] = {{"create", part_create}, {"get", part_get}, {"pods", part_pods}, {"list", part_list}, {"watch", measure_watch},
+		{"clients", part_clients}};
+
+static bool wanted(const char *part)
+{
+	struct str rest = str_from(only), one;
+
+	if (!only)
+		return true;
+	while (rest.n > 0) {
+		str_cut(rest, ',', &one, &rest);
+		if (str_eqc(one, part))
+			return true;
+	}
+	return false;
+}
+
 static unsigned number(const char *name, const char *text, unsigned max)
 {
 	char *end;
@@ -432,6 +498,8 @@ int main(int argc, char **argv)
 			as_user = argv[i + 1];
 		else if (strcmp(argv[i], "--seats") == 0 && argv[i + 1])
 			seats = argv[i + 1];
+		else if (strcmp(argv[i], "--only") == 0 && argv[i + 1])
+			only = argv[i + 1];
 		else if (strcmp(argv[i], "--requests") == 0)
 			n_requests = number(argv[i], argv[i + 1], 1000000);
 		else
@@ -444,26 +512,15 @@ int main(int argc, char **argv)
 	loop = loop_new("bench");
 	connect_up_to(n_connections);
 	usleep(500000); /* the default roles are written meanwhile */
-	printf("%-26s %8.1f MB\n", "memory, idle", memory_mb());
+	print_memory("idle");
 	if (as_user) {
 		measure("bind the user", "POST", "application/json", fill_binding, 1, 1);
 		acting = true;
 	}
-	measure("create ConfigMap 1 KiB", "POST", "application/json", fill_config_map, n_requests, n_connections);
-	measure("get ConfigMap", "GET", "application/json", fill_get, n_requests * 4, n_connections);
-	measure("create ServiceAccount", "POST", "application/json", fill_account, 1, 1);
-	measure("create Pod", "POST", "application/json", fill_pod, n_pods, n_connections);
-	printf("%-26s %8.1f MB\n", "memory, with the pods", memory_mb());
-	measure("list pods, JSON", "GET", "application/json", fill_list, 10, 1);
-	measure("list pods, protobuf", "GET", PROTOBUF, fill_list, 10, 1);
-	measure("list pods, table", "GET", "application/json;as=Table;v=v1;g=meta.k8s.io", fill_list, 5, 1);
-	printf("%-26s %8.1f MB\n", "memory, after lists", memory_mb());
-	measure_watch();
-	connect_up_to(MAX_CONNECTIONS);
-	measure("256 clients connect", "GET", "application/json", fill_get, MAX_CONNECTIONS, MAX_CONNECTIONS);
-	measure("get, 256 clients", "GET", "application/json", fill_get, n_requests * 4, MAX_CONNECTIONS);
-	measure("update, 256 clients", "PUT", "application/json", fill_each, n_requests, MAX_CONNECTIONS);
-	printf("%-26s %8.1f MB\n", "memory, at the end", memory_mb());
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		if (wanted(parts[i].name))
+			parts[i].run();
+	print_memory("at the end");
 	for (unsigned i = 0; i < n_open; i++)
 		http_client_close(clients[i], closed, &n_closed);
 	while (n_closed < n_open)
