@@ -157,18 +157,39 @@ void *arena_memdup(struct arena *a, const void *p, size_t size)
 	return q;
 }
 
+struct str arena_join(struct arena *a, const struct str *parts, size_t n)
+{
+	size_t size = 0;
+	char *p, *to;
+
+	for (size_t i = 0; i < n; i++)
+		size += parts[i].n;
+	p = to = arena_alloc(a, size + 1);
+	for (size_t i = 0; i < n; i++) {
+		if (parts[i].n > 0)
+			memcpy(to, parts[i].p, parts[i].n);
+		to += parts[i].n;
+	}
+	*to = '\0';
+	return (struct str){p, size};
+}
+
+/* Most texts are short: printed once, onto the stack. */
 char *arena_vprintf(struct arena *a, const char *fmt, va_list ap)
 {
+	char brief[256], *p;
 	va_list again;
-	char *p;
 	int n;
 
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, fmt, again);
+	n = vsnprintf(brief, sizeof(brief), fmt, again);
 	va_end(again);
 	ASSERT(n >= 0);
 	p = arena_alloc(a, (size_t)n + 1);
-	vsnprintf(p, (size_t)n + 1, fmt, ap);
+	if ((size_t)n < sizeof(brief))
+		memcpy(p, brief, (size_t)n + 1);
+	else
+		vsnprintf(p, (size_t)n + 1, fmt, ap);
 	return p;
 }
 

@@ -46,6 +46,10 @@ struct str arena_str(struct arena *, struct str s);
 char *arena_cstr(struct arena *, struct str s);
 char *arena_strdup(struct arena *, const char *s);
 void *arena_memdup(struct arena *, const void *p, size_t size);
+/* One behind the other. */
+struct str arena_join(struct arena *, const struct str *parts, size_t n);
+#define ARENA_JOIN(a, ...) \
+	arena_join((a), (const struct str[]){__VA_ARGS__}, sizeof((const struct str[]){__VA_ARGS__}) / sizeof(struct str))
 char *arena_printf(struct arena *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct str arena_sprintf(struct arena *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vprintf(struct arena *, const char *fmt, va_list ap);

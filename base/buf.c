@@ -28,7 +28,7 @@ void buf_clear(struct buf *b)
 		b->p[0] = '\0';
 }
 
-char *buf_reserve(struct buf *b, size_t size)
+char *buf__grow(struct buf *b, size_t size)
 {
 	size_t cap;
 
@@ -36,9 +36,8 @@ char *buf_reserve(struct buf *b, size_t size)
 		b->failed = true;
 		return NULL;
 	}
-	if (b->p != NULL && b->cap - b->n > size)
-		return b->p + b->n;
-	cap = MAX(b->cap * 2, (size_t)64);
+	/* Fast to a size at which moving costs more than a few bytes too many. */
+	cap = b->cap == 0 ? 64 : b->cap < 1024 ? b->cap * 4 : b->cap * 2;
 	cap = MAX(cap, b->n + size + 1);
 	b->p = xrealloc(b->p, cap);
 	b->cap = cap;
@@ -80,18 +79,21 @@ void buf_add1(struct buf *b, char c)
 
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 {
+	char brief[256], *to;
 	va_list again;
-	char *to;
 	int n;
 
 	va_copy(again, ap);
-	n = vsnprintf(NULL, 0, fmt, again);
+	n = vsnprintf(brief, sizeof(brief), fmt, again);
 	va_end(again);
 	ASSERT(n >= 0);
 	to = buf_reserve(b, (size_t)n);
 	if (to == NULL)
 		return;
-	vsnprintf(to, (size_t)n + 1, fmt, ap);
+	if ((size_t)n < sizeof(brief))
+		memcpy(to, brief, (size_t)n);
+	else
+		vsnprintf(to, (size_t)n + 1, fmt, ap);
 	buf_advance(b, (size_t)n);
 }
 

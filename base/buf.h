@@ -37,8 +37,15 @@ static inline struct str buf_str(const struct buf *b)
 {
 	return (struct str){b->p, b->n};
 }
+char *buf__grow(struct buf *, size_t size);
 /* Room for `size` more bytes; returns where they go (then buf_advance), or NULL past the limit. */
-char *buf_reserve(struct buf *, size_t size);
+static inline char *buf_reserve(struct buf *b, size_t size)
+{
+	/* `cap` may lie beyond the limit by what growth takes in advance: the limit is what counts. */
+	if (size < b->cap - b->n && !b->failed && size <= b->limit - b->n)
+		return b->p + b->n;
+	return buf__grow(b, size);
+}
 void buf_advance(struct buf *, size_t size);
 void buf_add(struct buf *, const void *p, size_t size);
 void buf_adds(struct buf *, struct str s);

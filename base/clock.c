@@ -1,7 +1,9 @@
 #include "base/clock.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/random.h>
 #include <time.h>
 
@@ -49,23 +51,53 @@ int64_t clock_wall_s(void)
 	return clock_wall_ns() / 1000000000;
 }
 
-/* Four digits for every year: strftime's %Y pads none. */
+static void two(char *out, unsigned n)
+{
+	out[0] = (char)('0' + n / 10 % 10);
+	out[1] = (char)('0' + n % 10);
+}
+
+/*
+ * "2006-01-02T15:04:05", 19 characters. By hand: each object that is written or shown has a time or more, and strftime
+ * takes longer than the rest of its metadata. The date is counted in years that begin in March, so that the leap day is a year's last,
+ * of eras of 400 years.
+ */
 static size_t print_seconds(int64_t unix_s, char out[CLOCK_RFC3339_SIZE])
 {
-	time_t t = (time_t)unix_s;
-	struct tm tm;
-	size_t n;
+	int64_t days = unix_s / 86400, second = unix_s % 86400, era;
+	unsigned day, year, month;
 
-	gmtime_r(&t, &tm);
-	n = (size_t)snprintf(out, CLOCK_RFC3339_SIZE, "%04u", (unsigned)(tm.tm_year + 1900) % 10000);
-	return n + strftime(out + n, CLOCK_RFC3339_SIZE - n, "-%m-%dT%H:%M:%S", &tm);
+	if (second < 0) {
+		second += 86400;
+		days--;
+	}
+	days += 719468; /* from March 1st of the year 0 */
+	era = (days >= 0 ? days : days - 146096) / 146097;
+	day = (unsigned)(days - era * 146097);
+	year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+	day -= 365 * year + year / 4 - year / 100;
+	month = (5 * day + 2) / 153;
+	day -= (153 * month + 2) / 5;
+	month = month < 10 ? month + 3 : month - 9;
+	year = (unsigned)(era * 400 + year + (month <= 2)) % 10000;
+	two(out, year / 100);
+	two(out + 2, year);
+	out[4] = out[7] = '-';
+	two(out + 5, month);
+	two(out + 8, day + 1);
+	out[10] = 'T';
+	two(out + 11, (unsigned)second / 3600);
+	out[13] = out[16] = ':';
+	two(out + 14, (unsigned)second / 60 % 60);
+	two(out + 17, (unsigned)second % 60);
+	return 19;
 }
 
 void clock_rfc3339(int64_t unix_s, char out[CLOCK_RFC3339_SIZE])
 {
 	size_t n = print_seconds(unix_s, out);
 
-	snprintf(out + n, CLOCK_RFC3339_SIZE - n, "Z");
+	memcpy(out + n, "Z", 2);
 }
 
 void clock_rfc3339_micro(int64_t unix_s, int32_t ns, char out[CLOCK_RFC3339_SIZE])
@@ -96,12 +128,43 @@ uint64_t random_u64(void)
 	return v;
 }
 
+/*
+ * Names need a few random bytes each, and the kernel's generator a system call each time: they are taken out of a supply, one a
+ * thread. A child has its parent's; it must not give the same names, so it begins with none.
+ */
+static _Thread_local unsigned char supply[256];
+static _Thread_local size_t supply_left;
+
+static void forget_supply(void)
+{
+	supply_left = 0;
+}
+
+static void watch_forks(void)
+{
+	pthread_atfork(NULL, NULL, forget_supply);
+}
+
+static void name_bytes(unsigned char *p, size_t n)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	if (supply_left < n) {
+		pthread_once(&once, watch_forks);
+		random_bytes(supply, sizeof(supply));
+		supply_left = sizeof(supply);
+	}
+	supply_left -= n;
+	memcpy(p, supply + supply_left, n);
+	explicit_bzero(supply + supply_left, n);
+}
+
 void random_uuid(char out[37])
 {
 	static const char hex[] = "0123456789abcdef";
 	unsigned char b[16];
 
-	random_bytes(b, sizeof(b));
+	name_bytes(b, sizeof(b));
 	b[6] = (unsigned char)((b[6] & 0x0f) | 0x40);
 	b[8] = (unsigned char)((b[8] & 0x3f) | 0x80);
 	/* By hand: every answer of the API has one, and printf takes longer than all the rest of its headers. */
@@ -118,7 +181,11 @@ void random_suffix(char *out, size_t n)
 {
 	static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789";
 
-	for (size_t i = 0; i < n; i++)
-		out[i] = alphabet[random_u64() % (sizeof(alphabet) - 1)];
+	for (size_t i = 0; i < n; i++) {
+		uint64_t v;
+
+		name_bytes((unsigned char *)&v, sizeof(v));
+		out[i] = alphabet[v % (sizeof(alphabet) - 1)];
+	}
 	out[n] = '\0';
 }

@@ -130,6 +130,16 @@ bool str_to_i64(struct str s, int64_t *ret)
 	return true;
 }
 
+struct str str_u64(uint64_t v, char room[STR_U64_SIZE])
+{
+	char *p = room + STR_U64_SIZE;
+
+	do
+		*--p = (char)('0' + v % 10);
+	while ((v /= 10) != 0);
+	return str_of(p, (size_t)(room + STR_U64_SIZE - p));
+}
+
 uint64_t str_hash(struct str s)
 {
 	uint64_t h = 0xcbf29ce484222325u;

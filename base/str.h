@@ -62,6 +62,9 @@ bool str_ieq(struct str a, struct str b);
 /* Decimal integers over the whole string; false on anything else or on overflow. */
 bool str_to_i64(struct str s, int64_t *ret);
 bool str_to_u64(struct str s, uint64_t *ret);
+/* In decimal, into room for STR_U64_SIZE bytes (no NUL); it lies at their end. */
+#define STR_U64_SIZE 20
+struct str str_u64(uint64_t v, char room[STR_U64_SIZE]);
 /* FNV-1a with a finaliser, for hash tables (not against hostile input without a seed). */
 uint64_t str_hash(struct str s);
 /* A heap copy ending in NUL; caller frees. */

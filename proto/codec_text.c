@@ -22,14 +22,38 @@ static const uint8_t needs_escape[256] = {
 	[0 ... 31] = 1, ['"'] = 1, ['\\'] = 1, ['<'] = 1, ['>'] = 1, ['&'] = 1, [0xe2] = 1,
 };
 
-static void write_string(struct buf *out, struct str s)
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+
+/* Not 0 where any byte is 0 (or, behind such a one, 1). */
+static uint64_t zeros(uint64_t w)
+{
+	return (w - EACH(1)) & ~w & EACH(0x80);
+}
+
+/* Does it stand for itself? Eight bytes at a time; where they may not, or at the end, one by one. */
+static bool is_plain(struct str s)
 {
 	size_t i = 0;
-	char *p;
 
+	for (; s.n - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
+		uint64_t w;
+
+		memcpy(&w, s.p + i, sizeof(w));
+		/* Without the bit in which < and > differ both are <. */
+		if ((w & EACH(0x80)) || ((w - EACH(0x20)) & EACH(0x80)) || zeros(w ^ EACH('"')) || zeros(w ^ EACH('&')) ||
+				zeros((w & EACH(0xfd)) ^ EACH('<')) || zeros(w ^ EACH('\\')))
+			break;
+	}
 	while (i < s.n && !needs_escape[(uint8_t)s.p[i]])
 		i++;
-	if (i < s.n) {
+	return i >= s.n;
+}
+
+static void write_string(struct buf *out, struct str s)
+{
+	char *p;
+
+	if (!is_plain(s)) {
 		json_print_string(out, s, JSON_COMPACT);
 		return;
 	}
@@ -62,15 +86,11 @@ static void write_key(struct buf *out, const struct schema_field *f, bool *first
 
 static void write_int(struct buf *out, int64_t v)
 {
-	char tmp[24], *p = tmp + sizeof(tmp);
-	uint64_t u = v < 0 ? -(uint64_t)v : (uint64_t)v;
+	char room[STR_U64_SIZE];
 
-	do
-		*--p = (char)('0' + u % 10);
-	while ((u /= 10) != 0);
 	if (v < 0)
-		*--p = '-';
-	buf_add(out, p, (size_t)(tmp + sizeof(tmp) - p));
+		buf_add1(out, '-');
+	buf_adds(out, str_u64(v < 0 ? -(uint64_t)v : (uint64_t)v, room));
 }
 
 static void write_double(struct text *t, uint64_t bits)

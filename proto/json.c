@@ -46,10 +46,11 @@ struct json *json_new_number(struct arena *a, struct str text)
 
 struct json *json_new_int(struct arena *a, int64_t i)
 {
-	char text[24];
-	int n = snprintf(text, sizeof(text), "%lld", (long long)i);
+	char room[STR_U64_SIZE];
 
-	return json_new_number(a, str_of(text, (size_t)n));
+	if (i < 0)
+		return json_new_number(a, ARENA_JOIN(a, STR("-"), str_u64(-(uint64_t)i, room)));
+	return json_new_number(a, str_u64((uint64_t)i, room));
 }
 
 /* As Go: plain digits between 1e-6 and 1e21, else an exponent without leading zeros. */

@@ -113,9 +113,22 @@ const struct resource *resource_by_name(const char *name)
 	return known;
 }
 
+static const struct schema_type *types[ARRAY_LEN(resources)];
+static pthread_once_t types_once = PTHREAD_ONCE_INIT;
+
+static void find_types(void)
+{
+	for (size_t i = 0; i < n_resources; i++)
+		types[i] = schema_type_find(resources[i].type);
+}
+
+/* Asked for by every step of a request. */
 const struct schema_type *resource_type(const struct resource *r)
 {
-	return r->custom ? &r->custom->type : schema_type_find(r->type);
+	if (r->custom)
+		return &r->custom->type;
+	pthread_once(&types_once, find_types);
+	return types[r - resources];
 }
 
 const struct schema_type *resource_list_type(const struct resource *r)

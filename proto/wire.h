@@ -105,15 +105,23 @@ static inline size_t wire_varint_size(uint64_t v)
 		n++;
 	return n;
 }
+/* At `to`, which has room for ten bytes; what follows it. */
+static inline char *wire_put_varint(char *to, uint64_t v)
+{
+	for (; v >= 0x80; v >>= 7)
+		*to++ = (char)(v | 0x80);
+	*to++ = (char)v;
+	return to;
+}
 static inline void wire_add_varint(struct buf *b, uint64_t v)
 {
-	char tmp[10];
-	size_t n = 0;
+	size_t n = wire_varint_size(v);
+	char *to = buf_reserve(b, n);
 
-	for (; v >= 0x80; v >>= 7)
-		tmp[n++] = (char)(v | 0x80);
-	tmp[n++] = (char)v;
-	buf_add(b, tmp, n);
+	if (!to)
+		return;
+	wire_put_varint(to, v);
+	buf_advance(b, n);
 }
 static inline void wire_add_tag(struct buf *b, uint32_t number, enum wire_type type)
 {
@@ -121,8 +129,14 @@ static inline void wire_add_tag(struct buf *b, uint32_t number, enum wire_type t
 }
 static inline void wire_add_uint(struct buf *b, uint32_t number, uint64_t v)
 {
-	wire_add_tag(b, number, WIRE_VARINT);
-	wire_add_varint(b, v);
+	uint64_t tag = (uint64_t)number << 3 | WIRE_VARINT;
+	size_t n = wire_varint_size(tag) + wire_varint_size(v);
+	char *to = buf_reserve(b, n);
+
+	if (!to)
+		return;
+	wire_put_varint(wire_put_varint(to, tag), v);
+	buf_advance(b, n);
 }
 static inline void wire_add_double(struct buf *b, uint32_t number, double d)
 {
@@ -137,9 +151,16 @@ static inline void wire_add_double(struct buf *b, uint32_t number, double d)
 }
 static inline void wire_add_bytes(struct buf *b, uint32_t number, struct str s)
 {
-	wire_add_tag(b, number, WIRE_BYTES);
-	wire_add_varint(b, s.n);
-	buf_adds(b, s);
+	uint64_t tag = (uint64_t)number << 3 | WIRE_BYTES;
+	size_t n = wire_varint_size(tag) + wire_varint_size(s.n) + s.n;
+	char *to = buf_reserve(b, n);
+
+	if (!to)
+		return;
+	to = wire_put_varint(wire_put_varint(to, tag), s.n);
+	if (s.n > 0)
+		memcpy(to, s.p, s.n);
+	buf_advance(b, n);
 }
 
 /*

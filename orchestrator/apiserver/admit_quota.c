@@ -32,7 +32,7 @@ static const struct resource *quotas(void)
 
 static struct str gate_key(struct api_request *req)
 {
-	return arena_sprintf(&req->arena, QUOTA_GATE_PREFIX "%.*s", STR_FMT(req->at.ns));
+	return ARENA_JOIN(&req->arena, STR(QUOTA_GATE_PREFIX), req->at.ns);
 }
 
 static struct quantity quantity_from(const struct json *j)

@@ -2,7 +2,6 @@
 
 #include "orchestrator/apiserver/audit.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <zlib.h>
@@ -174,7 +173,8 @@ enum step_result api_answer_stored(struct api_request *req, int status, struct s
 {
 	const struct schema_type *t = resource_type(req->res);
 	const char *version = req->res->api_version, *kind = req->res->kind;
-	struct codec_opts opts = {.resource_version = rv ? arena_sprintf(&req->arena, "%" PRIu64, rv) : STR_NULL};
+	char room[STR_U64_SIZE];
+	struct codec_opts opts = {.resource_version = rv ? str_u64(rv, room) : STR_NULL};
 	_cleanup_(buf_fini) struct buf with_rv = BUF_INIT;
 	struct buf out = BUF_INIT;
 	struct err e = ERR_INIT;

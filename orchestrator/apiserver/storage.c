@@ -1,7 +1,5 @@
 #include "orchestrator/apiserver/storage.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -14,18 +12,23 @@
 #include "proto/resource.h"
 #include "store/view.h"
 
+static struct str join_key(struct arena *a, const struct resource *res, struct str ns, struct str name)
+{
+	struct str prefix = str_from(res->prefix);
+
+	if (!res->namespaced || ns.n == 0)
+		return ARENA_JOIN(a, STR("/registry/"), prefix, STR("/"), name);
+	return ARENA_JOIN(a, STR("/registry/"), prefix, STR("/"), ns, STR("/"), name);
+}
+
 struct str storage_prefix(struct arena *a, const struct resource *res, struct str ns)
 {
-	if (!res->namespaced || ns.n == 0)
-		return arena_sprintf(a, "/registry/%s/", res->prefix);
-	return arena_sprintf(a, "/registry/%s/%.*s/", res->prefix, STR_FMT(ns));
+	return join_key(a, res, ns, STR(""));
 }
 
 struct str storage_key(struct arena *a, const struct resource *res, struct str ns, struct str name)
 {
-	struct str prefix = storage_prefix(a, res, ns);
-
-	return arena_sprintf(a, "%.*s%.*s", STR_FMT(prefix), STR_FMT(name));
+	return join_key(a, res, ns, name);
 }
 
 struct str storage_end(struct arena *a, struct str prefix)
@@ -60,8 +63,9 @@ bool storage_unwrap(struct str value, struct str *ret_raw)
 
 void storage_with_rv(struct buf *out, struct str raw, uint64_t rv)
 {
-	char text[24];
-	size_t n = (size_t)snprintf(text, sizeof(text), "%" PRIu64, rv), mark;
+	char room[STR_U64_SIZE];
+	struct str version = str_u64(rv, room);
+	size_t mark;
 	struct wire_reader r = wire_reader(raw);
 	const uint8_t *from = r.p;
 	struct wire_item it = {0};
@@ -75,7 +79,7 @@ void storage_with_rv(struct buf *out, struct str raw, uint64_t rv)
 		if (it.number == 1 && it.type == WIRE_BYTES) {
 			mark = wire_open(out, 1);
 			buf_adds(out, it.bytes);
-			wire_add_bytes(out, 6, str_of(text, n));
+			wire_add_bytes(out, 6, version);
 			wire_close(out, mark);
 			buf_add(out, r.p, (size_t)(r.end - r.p));
 			return;
@@ -84,14 +88,14 @@ void storage_with_rv(struct buf *out, struct str raw, uint64_t rv)
 		from = r.p;
 	}
 	mark = wire_open(out, 1);
-	wire_add_bytes(out, 6, str_of(text, n));
+	wire_add_bytes(out, 6, version);
 	wire_close(out, mark);
 }
 
 size_t storage_with_rv_size(struct str raw, uint64_t rv)
 {
-	char text[24];
-	size_t field = 2 + (size_t)snprintf(text, sizeof(text), "%" PRIu64, rv);
+	char room[STR_U64_SIZE];
+	size_t field = 2 + str_u64(rv, room).n;
 	struct wire_reader r = wire_reader(raw);
 	struct wire_item it = {0};
 

@@ -5,6 +5,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -207,6 +210,84 @@ static void test_crc_and_clock(void **state)
 	assert_int_equal(uuid[14], '4');
 }
 
+/* Every kind of day, against the C library's calendar. */
+static void test_calendar(void **state _unused_)
+{
+	char text[CLOCK_RFC3339_SIZE], want[CLOCK_RFC3339_SIZE];
+
+	/* Eleven hours and a few seconds apart, from the year 1 to 9999. */
+	for (int64_t t = -62135596800; t <= 253402300799; t += 39600 * 97 + 7) {
+		time_t at = (time_t)t;
+		struct tm tm;
+		size_t n;
+
+		gmtime_r(&at, &tm);
+		n = (size_t)snprintf(want, sizeof(want), "%04u", (unsigned)(tm.tm_year + 1900) % 10000);
+		strftime(want + n, sizeof(want) - n, "-%m-%dT%H:%M:%SZ", &tm);
+		clock_rfc3339(t, text);
+		assert_string_equal(text, want);
+	}
+	clock_rfc3339(951782399, text);
+	assert_string_equal(text, "2000-02-28T23:59:59Z");
+	clock_rfc3339(951782400, text);
+	assert_string_equal(text, "2000-02-29T00:00:00Z");
+	clock_rfc3339(253402300799, text);
+	assert_string_equal(text, "9999-12-31T23:59:59Z");
+}
+
+/* No two alike; a child of the process gives other names than its parent would have given. */
+static void test_names(void **state _unused_)
+{
+	char first[37], mine[37], theirs[37] = "";
+	int fds[2], status;
+	pid_t pid;
+
+	random_uuid(first);
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		random_uuid(theirs);
+		_exit(write(fds[1], theirs, 36) == 36 ? 0 : 1);
+	}
+	random_uuid(mine);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(read(fds[0], theirs, 36), 36);
+	assert_string_not_equal(first, mine);
+	assert_string_not_equal(mine, theirs);
+	for (int i = 0; i < 1000; i++) {
+		random_uuid(theirs);
+		assert_string_not_equal(theirs, mine);
+	}
+	close(fds[0]);
+	close(fds[1]);
+}
+
+static void test_join(void **state _unused_)
+{
+	_cleanup_(arena_fini) struct arena a;
+	struct buf b = BUF_INIT;
+	char *text, room[STR_U64_SIZE];
+
+	arena_init(&a);
+	assert_string_equal(ARENA_JOIN(&a, STR("a"), STR(""), STR_NULL, STR("bc")).p, "abc");
+	assert_int_equal(arena_join(&a, NULL, 0).n, 0);
+	/* Longer than what is printed at once. */
+	for (int n = 250; n < 260; n++) {
+		text = arena_printf(&a, "%0*d|", n, 7);
+		assert_int_equal(strlen(text), n + 1);
+		assert_string_equal(text + n - 1, "7|");
+		buf_clear(&b);
+		buf_printf(&b, "%0*d|", n, 7);
+		assert_string_equal(b.p, text);
+	}
+	buf_fini(&b);
+	assert_true(str_eqc(str_u64(0, room), "0"));
+	assert_true(str_eqc(str_u64(1234567890, room), "1234567890"));
+	assert_true(str_eqc(str_u64(UINT64_MAX, room), "18446744073709551615"));
+}
+
 static void test_histogram(void **state _unused_)
 {
 	struct histogram h;
@@ -236,6 +317,9 @@ int main(void)
 		cmocka_unit_test(test_list),
 		cmocka_unit_test(test_err),
 		cmocka_unit_test(test_crc_and_clock),
+		cmocka_unit_test(test_calendar),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_join),
 		cmocka_unit_test(test_histogram),
 	};
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
