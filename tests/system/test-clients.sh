@@ -42,7 +42,7 @@ forwards() { # true|false: several requests over one port-forward
 	KUBECTL_PORT_FORWARD_WEBSOCKETS=$1 timeout 60 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" -v=4 \
 		port-forward pod/box :8080 >"$tmp/forward.log" 2>&1 &
 	background=($!)
-	until_ok 20 forwarded_page || rc=1
+	until_ok 40 forwarded_page || rc=1
 	for _ in 1 2 3 4 5; do [ $rc = 0 ] && { forwarded_page || rc=1; }; done
 	kill "${background[0]}" 2>/dev/null
 	wait "${background[0]}" 2>/dev/null
@@ -80,8 +80,8 @@ done
 
 t "a service for the pod" k expose pod box --port 80 --target-port 8080
 page() { [ "$(k get --raw "$1")" = page ]; }
-t "proxy to the pod" until_ok 20 page /api/v1/namespaces/default/pods/box:8080/proxy/
-t "proxy to the service" until_ok 20 page /api/v1/namespaces/default/services/box:80/proxy/
+t "proxy to the pod" until_ok 40 page /api/v1/namespaces/default/pods/box:8080/proxy/
+t "proxy to the service" until_ok 40 page /api/v1/namespaces/default/services/box:80/proxy/
 t_out "a page's links lead through the proxy" '<a href="/api/v1/namespaces/default/services/box:80/proxy/up">' \
 	k get --raw /api/v1/namespaces/default/services/box:80/proxy/link.html
 t_out "proxy to the node's kubelet" 'ok' k get --raw "/api/v1/nodes/$(k get nodes -o 'jsonpath={.items[0].metadata.name}')/proxy/healthz"

@@ -24,7 +24,7 @@ t_err "a pod cannot be made with an ephemeral container" 'spec.ephemeralContaine
 # With a terminal on the client's side, too; how it ended is read from the status.
 debug_it() { timeout 60 script -qec "$KUBECTL --kubeconfig $tmp/kubeconfig debug -it looked-at -c seen --image=busybox --target=main -- sh -c 'echo asked; read x; ps; exit 3'" /dev/null < <(echo go; sleep 20); true; }
 t_out "kubectl debug -it --target sees the processes of the container" 'sleep 98765' debug_it
-t "it ended, with its code" until_ok 20 is 3 of_dbg seen .state.terminated.exitCode
+t "it ended, with its code" until_ok 40 is 3 of_dbg seen .state.terminated.exitCode
 t_out "its log is kept" 'sleep 98765' k logs looked-at -c seen
 
 t "one without a target" k debug looked-at -c alone --image=busybox -- sh -c 'echo alone-log; exec sleep 4321'
@@ -52,5 +52,5 @@ t "the same container runs on" is "$id" of_dbg alone .containerID
 t "one more, so that the agent has surely looked at the pod" k debug looked-at -c later --image=busybox -- sleep 4322
 t "runs" until_ok 30 has_line . of_dbg later .state.running.startedAt
 t "what had ended was not run again" is "$ended" of_dbg seen .containerID
-t "the pod goes with what was added" k delete pod looked-at --grace-period=1 --timeout=30s
+t "the pod goes with what was added" k delete pod looked-at --grace-period=1 --timeout=60s
 cluster_down

@@ -79,7 +79,7 @@ s.settimeout(30)
 print(s.recv(100).decode())
 EOF
 notifier=$!
-until_ok 10 test -S "$tmp/notify"
+until_ok 30 test -S "$tmp/notify"
 start 1 env NOTIFY_SOCKET="$tmp/notify" ETCD_NAME=m1 ETCD_DATA_DIR="$tmp/env" ETCD_LISTEN_CLIENT_URLS="http://$(client 1),unix://$tmp/etcd.sock" \
 	ETCD_ADVERTISE_CLIENT_URLS="http://$(client 1)" ETCD_LISTEN_PEER_URLS="http://$(peer 1)" ETCD_SNAPSHOT_COUNT=5 ETCD_ENABLE_V2=true \
 	ETCD_LISTEN_METRICS_URLS="http://$(client 8)" "$tmp/etcd" --initial-advertise-peer-urls "http://$(peer 1)"
@@ -106,7 +106,7 @@ client-transport-security:
   auto-tls: false
 EOF
 start 1 "$KONTIKI" etcd --config-file "$tmp/etcd.yml" --name not-looked-at
-t "a configuration file" until_ok 15 healthy 1
+t "a configuration file" until_ok 30 healthy 1
 t_out "with the data of before" '^value$' ctl get key --print-value-only
 stop 1
 
@@ -116,19 +116,19 @@ for n in 1 2 3; do
 	# shellcheck disable=SC2046
 	start "$n" "$KONTIKI" etcd $(flags "$n") --initial-cluster "$(initial http 1 2 3)" --initial-cluster-state new --initial-cluster-token t-$$
 done
-for n in 1 2 3; do t "member $n is healthy" until_ok 20 healthy "$n"; done
+for n in 1 2 3; do t "member $n is healthy" until_ok 40 healthy "$n"; done
 all=$(client 1),$(client 2),$(client 3)
 t "write through one" at 1 put a 1
 t_out "read through another" '^1$' at 3 get a --print-value-only
 same_hashes() { [ "$(endpoints=$all ctl endpoint hashkv | awk '{ print $2 }' | sort -u | wc -l)" = 1 ]; }
-t "all have the same hash" until_ok 10 same_hashes
+t "all have the same hash" until_ok 30 same_hashes
 t_out "status has a version and a size" '3\.5\.[0-9]+, [1-9][0-9.]* [kM]?B' ctl endpoint status
 t "defragment" eval 'endpoints=$all ctl defrag'
 l=$(leader_number)
 to=$((l % 3 + 1))
 t_err "and not to a stranger" 'bad leader transferee' at "$l" move-leader 123
 t_out "move-leader" 'Leadership transferred' at "$l" move-leader "$(id_of "m$to")"
-t "there is a new leader" until_ok 5 eval "[ \"\$(leader_number)\" = $to ]"
+t "there is a new leader" until_ok 40 eval "[ \"\$(leader_number)\" = $to ]"
 # Damage to files, while it is down: the others have what is lost, and nobody has to do anything.
 flip() { # FILE OFFSET
 	printf "\\x$(printf %02x $((0x$(od -An -tx1 -j "$2" -N 1 "$1" | tr -d ' ') ^ 0x10)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
@@ -143,7 +143,7 @@ at 1 put a 1 >/dev/null
 again
 t "a member whose store is damaged comes back by itself" until_ok 30 healthy 3
 t "the damage is named" logged 3 'store/checkpoint does not match its checksum'
-t "it has what the others have" until_ok 20 same_hashes
+t "it has what the others have" until_ok 40 same_hashes
 t "and votes again, under its id" until_ok 30 eval 'three_vote && [ "$(id_of m3)" = "$id3" ]'
 stop 3
 flip "$tmp/d3/raft/vote" 20
@@ -152,7 +152,7 @@ again
 t "so does one whose vote is lost" until_ok 40 healthy 3
 t "the damage is named" logged 3 'raft/vote is damaged'
 t "it votes again, under a new id" until_ok 30 eval 'three_vote && [ "$(id_of m3)" != "$id3" ]'
-t "it has what the others have" until_ok 20 same_hashes
+t "it has what the others have" until_ok 40 same_hashes
 t_err "a member with the name of another cannot start anew" 'data directory' "$KONTIKI" etcd --name other --data-dir "$tmp/d1" \
 	--listen-peer-urls "http://$(peer 9)" --initial-advertise-peer-urls "http://$(peer 9)" --initial-cluster "other=http://$(peer 9)" \
 	--listen-client-urls "http://$(client 9)" --advertise-client-urls "http://$(client 9)"
@@ -170,7 +170,7 @@ t "kontiki member remove" k member remove "$(k member list | awk '/not started/ 
 l=$(leader_number)
 to=$((l % 3 + 1))
 t "kontiki member transfer" k member transfer "m$to"
-t "there is a new leader" until_ok 5 eval "[ \"\$(leader_number)\" = $to ]"
+t "there is a new leader" until_ok 40 eval "[ \"\$(leader_number)\" = $to ]"
 t_err "nobody of that name" 'no such member: x' k member remove x
 t_err "what an etcd API has not" 'has no such thing' k member add --address "$(peer 7)" --witness
 t_err "a snapshot is etcdctl's" 'etcdctl snapshot save' k snapshot save "$tmp/x"
@@ -180,7 +180,7 @@ t_err "no URL" 'is not of the form' "$KONTIKI" status --endpoints nonsense
 stop 3
 t_out "a member that is down" 'PROBLEM: member m3 does not answer' eval 'k status || true'
 again
-t "it comes back" until_ok 20 healthy 3
+t "it comes back" until_ok 40 healthy 3
 
 # --- members come and go
 
@@ -194,9 +194,9 @@ t_out "it has not started" 'unstarted, .*, true$' ctl member list
 t_err "and cannot vote" 'in sync with leader' ctl member promote "$(ctl member list | awk -F', ' '$2 == "unstarted" { print $1 }')"
 t_err "one learner at a time" 'too many learner' ctl member add m5 --learner --peer-urls "http://$(peer 5)"
 start 4 "$KONTIKI" etcd $(flags 4) --initial-cluster "$(initial http 1 2 3 4)" --initial-cluster-state existing
-t "it starts" until_ok 20 eval 'ctl member list | grep -q "started, m4,.*true$"'
-t "a learner serves local reads" until_ok 10 has_line '^1$' at 4 get a --print-value-only --consistency=s
-t "member promote" until_ok 10 ctl member promote "$(id_of m4)"
+t "it starts" until_ok 40 eval 'ctl member list | grep -q "started, m4,.*true$"'
+t "a learner serves local reads" until_ok 30 has_line '^1$' at 4 get a --print-value-only --consistency=s
+t "member promote" until_ok 30 ctl member promote "$(id_of m4)"
 t_out "it votes" 'm4,.*false$' ctl member list
 t "member update" ctl member update "$(id_of m4)" --peer-urls "http://$(peer 6)"
 t_out "has the new address" "m4, http://$(peer 6)" ctl member list
@@ -207,20 +207,20 @@ t_err "it is gone" 'member not found' ctl member remove "$id4"
 rm -rf "$tmp/d4"
 t "member add as a voter" ctl member add m4 --peer-urls "http://$(peer 4)"
 start 4 "$KONTIKI" etcd $(flags 4) --initial-cluster "$(initial http 1 2 3 4)" --initial-cluster-state existing
-t "it joins" until_ok 20 healthy 4
+t "it joins" until_ok 40 healthy 4
 endpoints=$(client 4)
 t_out "and has the data" '^1$' ctl get a --print-value-only
 unset endpoints
 t "the other three, and their data, outlive a leader" stop "$(leader_number)" KILL
 for n in "${!pid[@]}"; do live=$n; done
-t_out "" '^1$' until_ok 20 at "$live" get a --print-value-only
+t_out "" '^1$' until_ok 40 at "$live" get a --print-value-only
 stop_all
 rm -rf "$tmp"/d?
 
 # --- several addresses for the other members
 
 start 6 "$KONTIKI" etcd $(flags 6 | sed "s#--listen-peer-urls [^ ]*#--listen-peer-urls http://$(peer 6),http://$(peer 16)#") --initial-cluster "$(initial http 6)"
-t "one member" until_ok 15 healthy 6
+t "one member" until_ok 30 healthy 6
 for n in 6 16; do t "it listens for others at $(peer "$n")" bash -c "exec 3<>/dev/tcp/$(peer "$n" | tr : /)"; done
 stop 6
 rm -rf "$tmp"/d?
@@ -228,13 +228,13 @@ rm -rf "$tmp"/d?
 # --- a quota, users
 
 start 1 "$KONTIKI" etcd $(flags 1) --initial-cluster "$(initial http 1)" --quota-backend-bytes 3000000
-t "one member with a small quota" until_ok 15 healthy 1
+t "one member with a small quota" until_ok 30 healthy 1
 head -c 200000 /dev/zero | tr '\0' x >"$tmp/big"
 full() {
 	for ((i = 0; i < 60; i++)); do ctl put "fill/$i" <"$tmp/big" >/dev/null 2>"$tmp/full" || { cat "$tmp/full"; return 1; }; done
 }
 t_err "puts are refused over the quota" 'database space exceeded' full
-t_out "an alarm is on" 'alarm:NOSPACE' until_ok 5 eval 'ctl alarm list | grep NOSPACE'
+t_out "an alarm is on" 'alarm:NOSPACE' until_ok 40 eval 'ctl alarm list | grep NOSPACE'
 t_err "also for small puts" 'database space exceeded' ctl put small x
 t_out "reads go on" '^value$|^$' ctl get key --print-value-only
 t "deletes go through" ctl del --prefix fill/
@@ -261,7 +261,7 @@ t "and restores it" etcdctl snapshot restore "$tmp/backup.db" --name r --data-di
 if command -v etcd >/dev/null; then
 	start 8 etcd --name r --data-dir "$tmp/restored" --listen-peer-urls "http://$(peer 8)" --initial-advertise-peer-urls "http://$(peer 8)" \
 		--listen-client-urls "http://$(client 8)" --advertise-client-urls "http://$(client 8)" --initial-cluster "r=http://$(peer 8)"
-	t "an etcd runs on it" until_ok 20 healthy 8
+	t "an etcd runs on it" until_ok 40 healthy 8
 	content() { at "$1" get "" --prefix -w json --rev "$2" | jq -S .kvs | md5sum; }
 	t "with the same keys" eval '[ "$(content 1 0)" = "$(content 8 0)" ]'
 	t "the same history" eval '[ "$(content 1 $((rev - 3)))" = "$(content 8 $((rev - 3)))" ]'
@@ -273,7 +273,7 @@ if command -v etcd >/dev/null; then
 		timeout 30 etcdctl --endpoints "$(client "$1")" make-mirror --prefix m/ "$(client "$2")" >/dev/null 2>&1 &
 		local p=$! rc
 		background+=("$p")
-		until_ok 15 eval "at $1 put m/$1 mirrored >/dev/null && at $2 get m/$1 | grep -q mirrored"
+		until_ok 30 eval "at $1 put m/$1 mirrored >/dev/null && at $2 get m/$1 | grep -q mirrored"
 		rc=$?
 		kill $p
 		return $rc
@@ -287,7 +287,7 @@ if command -v etcd >/dev/null; then
 	t_out "and restored" 'came over' "$KONTIKI" snapshot restore "$tmp/etcd.db" --data-dir "$tmp/d8" --member m8 --advertise-address 127.0.0.1 \
 		--peer-port "$(peer 8 | cut -d: -f2)"
 	start 8 "$KONTIKI" etcd $(flags 8) --initial-cluster "$(initial http 8)"
-	t "we run on it" until_ok 20 healthy 8
+	t "we run on it" until_ok 40 healthy 8
 	t "with the same keys" eval '[ "$(content 8 0)" = "$want" ]'
 	t_out "and the same lease" 'remaining.*k/leased' at 8 lease timetolive "$lease" --keys
 	t "auth enable with etcd's users" at 8 auth enable
@@ -333,7 +333,7 @@ t_out "the new one is not" '^1$' ctl_as alice:new get pub/a --print-value-only
 t_err "root keeps its role" 'invalid auth management' ctl_as root:secret user revoke-role root root
 stop 1 KILL
 start 1 "$KONTIKI" etcd $(flags 1) --initial-cluster "$(initial http 1)"
-t "users outlive a kill" until_ok 15 ctl_as alice:new get pub/a
+t "users outlive a kill" until_ok 30 ctl_as alice:new get pub/a
 t "auth disable" ctl_as root:secret auth disable
 t "then nobody asks" ctl get small
 stop_all
@@ -352,7 +352,7 @@ for n in 1 2; do
 done
 login() { curl -s "http://$(client "$1")/v3/auth/authenticate" -d '{"name":"root","password":"secret"}'; }
 with_token() { curl -s "http://$(client "$1")/v3/kv/range" -H "Authorization: $2" -d '{"key":"YQ=="}'; }
-t "two members" until_ok 15 healthy 2
+t "two members" until_ok 30 healthy 2
 t "users" eval 'ctl put a 1 && ctl user add root:secret && ctl user grant-role root root && ctl auth enable'
 token=$(login 1 | jq -r .token)
 t_out "a token says whose it is" '"username":"root"' eval 'cut -d. -f2 <<<"$token" | tr _- /+ | base64 -d 2>/dev/null || true'
@@ -387,7 +387,7 @@ for n in 1 2 3; do
 done
 tctl() { timeout 20 etcdctl --endpoints "https://$(client 1)" --cacert "$tmp/ca.pem" "$@"; }
 as_root=(--cert "$tmp/root.pem" --key "$tmp/root.key")
-t "three members over TLS with others' certificates" until_ok 20 tctl "${as_root[@]}" put a 1
+t "three members over TLS with others' certificates" until_ok 40 tctl "${as_root[@]}" put a 1
 t_out "members are shown as https" "https://$(peer 2)" tctl "${as_root[@]}" member list
 t "a client without a certificate is not served" eval '! tctl --dial-timeout 2s --command-timeout 3s get a 2>/dev/null'
 # --- revocation, host names, ciphers, while it runs
@@ -401,7 +401,7 @@ start 5 "$KONTIKI" etcd $(flags 5 https) --initial-cluster "$(initial https 5)" 
 	--cipher-suites TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
 fctl() { timeout 10 etcdctl --endpoints "https://$(client 5)" --cacert "$tmp/ca.pem" --dial-timeout 2s --command-timeout 3s "$@"; }
 as() { echo --cert "$tmp/$1.pem" --key "$tmp/$1.key"; }
-t "a certificate for the host name" until_ok 20 fctl $(as member) put a 1
+t "a certificate for the host name" until_ok 40 fctl $(as member) put a 1
 t "not one for another" eval '! fctl $(as root) get a 2>/dev/null'
 talk() { openssl s_client -connect "$(client 5)" -CAfile "$tmp/ca.pem" -cert "$tmp/member.pem" -key "$tmp/member.key" "$@" </dev/null 2>&1; }
 t_out "the cipher that was asked for" 'Cipher is ECDHE-ECDSA-AES256-GCM-SHA384' talk
@@ -410,7 +410,7 @@ t "nor another version" eval '! talk -tls1_3 | grep -q "Cipher is TLS"'
 crl -revoke "$tmp/member.pem"
 sleep 1 # a file's time has to change
 crl -gencrl -out "$tmp/crl.pem"
-t "a certificate that is revoked is refused from then on" until_ok 20 eval '! fctl $(as member) get a 2>/dev/null'
+t "a certificate that is revoked is refused from then on" until_ok 40 eval '! fctl $(as member) get a 2>/dev/null'
 t_out "kontiki status over TLS" '^healthy$' "$KONTIKI" status --endpoints "https://$(client 1)" --cacert "$tmp/ca.pem" --cert "$tmp/root.pem" --key "$tmp/root.key"
 stop 5
 t_err "a list that is none" 'no revocation list' timeout 10 "$KONTIKI" etcd $(flags 5 https) --initial-cluster "$(initial https 5)" "${tls[@]:0:11}" \
@@ -425,10 +425,10 @@ odd[8]=$tmp/odd.pem
 odd[10]=$tmp/odd.key
 start 4 "$KONTIKI" etcd $(flags 4 https) --initial-cluster "$(initial https 1 2 3 4)" --initial-cluster-state existing "${odd[@]}"
 refused() { cat "$tmp"/m[123].log | grep -q 'common name "odd-one" is not one'; }
-t "a peer with another common name is not let in" until_ok 10 refused
+t "a peer with another common name is not let in" until_ok 30 refused
 stop 4 KILL
 stop_all
 rm -rf "$tmp"/d?
 start 1 "$KONTIKI" etcd $(flags 1 https) --initial-cluster "$(initial https 1)" --auto-tls --peer-auto-tls
-t "self-signed certificates" until_ok 15 timeout 5 etcdctl --endpoints "https://$(client 1)" --cacert "$tmp/d1/fixtures/client/cert.pem" put a 1
+t "self-signed certificates" until_ok 30 timeout 5 etcdctl --endpoints "https://$(client 1)" --cacert "$tmp/d1/fixtures/client/cert.pem" put a 1
 stop_all

@@ -39,7 +39,7 @@ e1() {
 	shift
 	timeout 30 etcdctl --endpoints "127.0.0.1:${port[i]}" "$@"
 }
-t "three members become one cluster" until_ok 20 e endpoint health
+t "three members become one cluster" until_ok 40 e endpoint health
 
 # It runs a minute; all else goes on beside it. How fast it is on this machine is not the question.
 e_perf() { timeout 100 etcdctl --endpoints "$all" check perf --prefix /perf/ >"$tmp/perf.out" 2>&1; }
@@ -107,17 +107,17 @@ background+=($!)
 exec 9>"$tmp/commands"
 printf 'watch w/b\nprogress\n' >&9
 w_put() { e put w/b probe >/dev/null && holds "$tmp/w1" probe; }
-t "a watch of a prefix sees changes" until_ok 10 w_put
+t "a watch of a prefix sees changes" until_ok 30 w_put
 e put w/a one >/dev/null
 e put w/a two >/dev/null
 e del w/a >/dev/null
-t "with the value before, to the deletion" until_ok 5 holds "$tmp/w1" DELETE
+t "with the value before, to the deletion" until_ok 40 holds "$tmp/w1" DELETE
 i_put() { e put w/b again >/dev/null && holds "$tmp/w3" again; }
-t "watch -i" until_ok 10 i_put
-t "and its progress" until_ok 5 holds "$tmp/w3" 'progress notify: '
+t "watch -i" until_ok 30 i_put
+t "and its progress" until_ok 40 holds "$tmp/w3" 'progress notify: '
 printf 'watch w/c -- echo ran\n' >&9
 w_exec() { e put w/c x >/dev/null && holds "$tmp/w3" ran; }
-t "a command for each event" until_ok 10 w_exec
+t "a command for each event" until_ok 30 w_exec
 t "a watch from the past has it all, in order" is "$(printf 'PUT one\nPUT two\nDELETE')" bash -c \
 	"sleep 0; awk '/^PUT|^DELETE/ { what = \$0; n = 0; if (what == \"DELETE\") print what; next } n++ == 1 && what == \"PUT\" { print what, \$0 }' '$tmp/w2'"
 exec 9>&-
@@ -144,31 +144,31 @@ t_out "and so is the lease" 'already expired' e lease timetolive "$lease"
 short=$(e lease grant 1 | awk '{ print $2 }')
 e put --lease "$short" shortlived x >/dev/null
 gone() { [ -z "$(e get shortlived)" ]; }
-t "one that nobody keeps alive ends" until_ok 20 gone
+t "one that nobody keeps alive ends" until_ok 40 gone
 t_err "and cannot be kept alive" 'expired or revoked|not found' e lease keep-alive --once "$short"
 
 # --- lock and elect
 etcdctl --endpoints "127.0.0.1:${port[0]}" lock thelock -- sh -c "touch '$tmp/held'; until [ -e '$tmp/enough' ]; do sleep 0.05; done; echo first >>'$tmp/order'" >/dev/null 2>&1 &
 background+=($!)
-t "a lock is taken" until_ok 10 test -e "$tmp/held"
+t "a lock is taken" until_ok 30 test -e "$tmp/held"
 etcdctl --endpoints "127.0.0.1:${port[2]}" lock thelock -- sh -c "echo second >>'$tmp/order'" >"$tmp/second" 2>&1 &
 second=$!
 two_wait() { [ "$(e get --prefix thelock --keys-only | grep -c thelock)" = 2 ]; }
-t "another waits for it" until_ok 10 two_wait
+t "another waits for it" until_ok 30 two_wait
 touch "$tmp/enough"
 t "and gets it next" wait $second
 t "after the first" is "$(printf 'first\nsecond')" cat "$tmp/order"
 etcdctl --endpoints "127.0.0.1:${port[1]}" elect race first >"$tmp/elect" 2>&1 &
 elected=$!
-t "elected" until_ok 10 holds "$tmp/elect" first
+t "elected" until_ok 30 holds "$tmp/elect" first
 etcdctl --endpoints "127.0.0.1:${port[0]}" elect -l race >"$tmp/listen" 2>&1 &
 background+=($!)
-t "others hear of it" until_ok 10 holds "$tmp/listen" first
+t "others hear of it" until_ok 30 holds "$tmp/listen" first
 etcdctl --endpoints "127.0.0.1:${port[2]}" elect race second >"$tmp/elect2" 2>&1 &
 background+=($!)
 kill -TERM $elected
-t "the next one follows" until_ok 10 holds "$tmp/elect2" second
-t "and is heard of" until_ok 10 holds "$tmp/listen" second
+t "the next one follows" until_ok 30 holds "$tmp/elect2" second
+t "and is heard of" until_ok 30 holds "$tmp/listen" second
 
 # --- the cluster's own affairs
 t "member list" is 3 bash -c "etcdctl --endpoints $all member list | grep -c started"
@@ -184,21 +184,21 @@ if command -v etcd >/dev/null; then
 		--listen-peer-urls "http://127.0.0.1:${port[7]}" --initial-advertise-peer-urls "http://127.0.0.1:${port[7]}" \
 		--initial-cluster "theirs=http://127.0.0.1:${port[7]}" >"$tmp/theirs.log" 2>&1 &
 	background+=($!)
-	t "a Debian etcd" until_ok 20 etcdctl --endpoints "$theirs" endpoint health
+	t "a Debian etcd" until_ok 40 etcdctl --endpoints "$theirs" endpoint health
 	for i in 1 2 3; do etcdctl --endpoints "$theirs" put "mirror/$i" "v$i" >/dev/null; done
 	etcdctl --endpoints "$theirs" make-mirror --prefix mirror/ --dest-prefix mirrored/ "127.0.0.1:${port[2]}" >/dev/null 2>"$tmp/mirror1" &
 	background+=($!)
 	arrived() { is "$2" bash -c "etcdctl --endpoints $1 get --print-value-only $3"; }
-	t "what it had is mirrored into ours" until_ok 20 arrived "$all" v3 mirrored/3
+	t "what it had is mirrored into ours" until_ok 40 arrived "$all" v3 mirrored/3
 	etcdctl --endpoints "$theirs" put mirror/4 live >/dev/null
 	etcdctl --endpoints "$theirs" del mirror/1 >/dev/null
-	t "what it gets, too" until_ok 20 arrived "$all" live mirrored/4
-	t "and what it loses" until_ok 20 arrived "$all" '' mirrored/1
+	t "what it gets, too" until_ok 40 arrived "$all" live mirrored/4
+	t "and what it loses" until_ok 40 arrived "$all" '' mirrored/1
 	etcdctl --endpoints "$all" make-mirror --prefix mirrored/ --dest-prefix back/ "$theirs" >/dev/null 2>"$tmp/mirror2" &
 	background+=($!)
-	t "and back" until_ok 20 arrived "$theirs" live back/4
+	t "and back" until_ok 40 arrived "$theirs" live back/4
 	e put mirrored/5 ours >/dev/null
-	t "live" until_ok 20 arrived "$theirs" ours back/5
+	t "live" until_ok 40 arrived "$theirs" ours back/5
 else
 	skip "the mirror: needs etcd (etcd-server)"
 fi
@@ -230,9 +230,9 @@ t_out "gateway: an unknown field" 'unknown field' post kv/range '{"kex":"Zw=="}'
 t_out "gateway: not JSON" '"code":3' post kv/range 'nonsense'
 curl -sSN -m 60 -X POST "$url/v3/watch" -d '{"create_request":{"key":"Zw=="}}' >"$tmp/gw" 2>/dev/null &
 background+=($!)
-t "gateway: a watch begins" until_ok 10 holds "$tmp/gw" '"created":true'
+t "gateway: a watch begins" until_ok 30 holds "$tmp/gw" '"created":true'
 post kv/deleterange '{"key":"Zw=="}' >/dev/null
-t "and tells" until_ok 10 holds "$tmp/gw" '"type":"DELETE"'
+t "and tells" until_ok 30 holds "$tmp/gw" '"type":"DELETE"'
 t_out "gateway: keep-alive" '^\{"result":\{.*"TTL":"50"\}\}$' bash -c "curl -sS -m 10 -X POST $url/v3/lease/keepalive -d \"{\\\"ID\\\":\$(curl -sS -X POST $url/v3/lease/grant -d '{\"TTL\":50}' | sed 's/.*\"ID\":\(\"[0-9]*\"\).*/\1/' | sed 's/\"/\\\\\"/g' | tr -d '\\\\')}\""
 t_out "gateway: a lock" '"key":"' post lock/lock '{"name":"Z2F0ZQ=="}'
 t_out "gateway: an election" '"leader":\{' post election/campaign '{"name":"ZWw=","value":"eA=="}'
@@ -254,7 +254,7 @@ fi
 # --- a member goes and comes back; nothing is lost
 n=$(count get --prefix mirrored)
 kill -9 "${member[0]}"
-t "two of three go on" until_ok 20 e1 1 put survivor yes
+t "two of three go on" until_ok 40 e1 1 put survivor yes
 t "with all that was there" is "$n" count get --prefix mirrored
 
 wait $perf
@@ -262,7 +262,7 @@ t "check perf runs to its end" grep -q 'Throughput is' "$tmp/perf.out"
 
 # --- one alone: who wants a leader is told that there is none, what needs none is served
 kill -9 "${member[2]}"
-t "a watch ends when there is no leader" until_ok 20 holds "$tmp/w1" 'etcdserver: no leader'
+t "a watch ends when there is no leader" until_ok 40 holds "$tmp/w1" 'etcdserver: no leader'
 t_out "/health says why" '"health":"false","reason":"RAFT NO LEADER"' page /health
 t_err "no linearizable read" 'timed out|deadline exceeded' e1 1 get survivor --command-timeout 1s
 t "a serializable one" is yes e1 1 get survivor --consistency s --print-value-only
@@ -271,7 +271,7 @@ t "a serializable one" is yes e1 1 get survivor --consistency s --print-value-on
 "$KONTIKI" server --no-agent --name r --data-dir "$tmp/r" --advertise-address 127.0.0.1 --secure-port "${port[11]}" \
 	--peer-port "${port[12]}" --etcd-listen "127.0.0.1:${port[13]}" >"$tmp/r.log" 2>&1 &
 background+=($!)
-t "root reads what Kubernetes keeps" until_ok 20 etcdctl --endpoints "127.0.0.1:${port[13]}" get /registry/namespaces/default
+t "root reads what Kubernetes keeps" until_ok 40 etcdctl --endpoints "127.0.0.1:${port[13]}" get /registry/namespaces/default
 t_err "another user does not" . setpriv --reuid=65534 --clear-groups curl -sS -m 5 "http://127.0.0.1:${port[13]}/health"
 t "the log says why" grep -q 'belongs to user 65534' "$tmp/r.log"
 
@@ -285,7 +285,7 @@ as() { # CERTIFICATE ARGUMENTS...
 	timeout 30 etcdctl --endpoints "https://127.0.0.1:${port[10]}" --cacert "$tmp/s/pki/ca.crt" --cert "$tmp/s/pki/$who.crt" \
 		--key "$tmp/s/pki/$who.key" --command-timeout 3s "$@"
 }
-t "the administrator" until_ok 20 as admin endpoint health
+t "the administrator" until_ok 40 as admin endpoint health
 t_out "sees what Kubernetes keeps" '^/registry/namespaces/default$' as admin get --prefix /registry/namespaces/ --keys-only
 t_err "a node does not" 'permission denied' as kubelet get --prefix /registry/ --keys-only
 t_err "nor one without a certificate" . curl -sS -m 5 --cacert "$tmp/s/pki/ca.crt" "https://127.0.0.1:${port[10]}/health"

@@ -20,17 +20,24 @@ local_read() { # SERVER CONFIGMAP
 		--request-timeout=5s get --raw "/api/v1/namespaces/default/configmaps/$2?resourceVersion=0"
 }
 other_servers() { servers | grep -vx "$1"; }
+# Also when an answer is lost.
+written() { k get configmap "$1" || k create configmap "$1" --from-literal=x=y; }
+other_pod() { # NODE: one that is on another
+	k get pods -l app=nginx -o json | jq -er --arg old "$1" '[.items[] | select(.metadata.deletionTimestamp == null and .spec.nodeName != null
+		and .spec.nodeName != $old)][0].metadata.name'
+}
 
 # check_after FAULT OLD-LEADER: what must hold while the old leader is out.
 check_after() {
 	local fault=$1 old=$2 s pod
-	pod=$(k get pods -l app=nginx -o json | jq -r --arg old "$old" '[.items[] | select(.spec.nodeName != $old)][0].metadata.name')
-	t "$fault: a pod can be deleted" k delete pod "$pod" --wait=false
 	t "$fault: scale is accepted" k scale deployment nginx-deployment --replicas=4
+	t "$fault: a pod is on a node that is left" until_ok 60 other_pod "$old"
+	pod=$(other_pod "$old")
+	t "$fault: a pod can be deleted" k delete pod "$pod" --wait=false
 	t "$fault: the deleted pod is replaced, there are four, and those on the nodes that are left run" until_ok 60 four_others_than "$pod" "$old"
 	for s in $(other_servers "$old"); do
-		t "$fault: the Service answers on $s" until_ok 20 service_answers_on "$s"
-		t "$fault: the node port answers on $s" until_ok 20 node_port_answers_on "$s"
+		t "$fault: the Service answers on $s" until_ok 40 service_answers_on "$s"
+		t "$fault: the node port answers on $s" until_ok 40 node_port_answers_on "$s"
 	done
 	t "$fault: scale back" k scale deployment nginx-deployment --replicas=2
 }
@@ -45,7 +52,7 @@ four_others_than() { # POD NODE
 }
 
 check_rejoined() { # FAULT SERVER
-	k create configmap "after-$1-$round" --from-literal=x=y >/dev/null 2>&1
+	t "$1: something is written" until_ok 40 written "after-$1-$round"
 	t "$1: $2 is back and has what was written without it" until_ok 30 local_read "$2" "after-$1-$round"
 	t "$1: all nodes are ready again" until_ok 60 nodes_ready 3
 }
@@ -57,13 +64,13 @@ fault() {
 	survivor=$(other_servers "$old" | head -n 1)
 	start_writer "$name-$round-lb"
 	start_writer "$name-$round-direct" --in-switch --server "https://$(addr_of "$survivor"):6443"
-	t "$name: writes are acknowledged before the fault" until_ok 20 has_acks "$tmp/$name-$round-lb.log" 50
-	t "$name: also directly" until_ok 20 has_acks "$tmp/$name-$round-direct.log" 50
+	t "$name: writes are acknowledged before the fault" until_ok 40 has_acks "$tmp/$name-$round-lb.log" 50
+	t "$name: also directly" until_ok 40 has_acks "$tmp/$name-$round-direct.log" 50
 	at=$(now)
 	t "$name: kontiki node $break $old (round $round)" node "$break" "$old"
 	t "$name: writes through the balancer resume" until_ok 30 acked_after "$tmp/$name-$round-lb.log" "$at"
 	t "$name: writes to a server that is left resume" until_ok 30 acked_after "$tmp/$name-$round-direct.log" "$at"
-	t "$name: there is a new leader" until_ok 10 new_leader "$old"
+	t "$name: there is a new leader" until_ok 30 new_leader "$old"
 	if [ "$round" = 1 ] && [ -z "${FAILOVER_BENCH:-}" ]; then check_after "$name" "$old"; fi
 	t "$name: kontiki node $mend $old" node "$mend" "$old"
 	check_rejoined "$name" "$old"
@@ -90,9 +97,9 @@ t "three nodes become ready" until_ok 60 nodes_ready 3
 t "examples are applied" k apply -f "$root/examples/nginx-deployment.yaml" -f "$root/examples/nginx-service.yaml" \
 	-f "$root/examples/nginx-nodeport.yaml" -f "$root/examples/myapp-pod.yaml"
 t "two nginx pods run" until_ok 60 pods_ready 2 app=nginx
-t "there is a leader" until_ok 10 has_leader
+t "there is a leader" until_ok 30 has_leader
 ip=$(service_ip)
-for s in $(servers); do t "the Service answers on $s" until_ok 20 service_answers_on "$s"; done
+for s in $(servers); do t "the Service answers on $s" until_ok 40 service_answers_on "$s"; done
 
 [[ $wanted != *" kill "* ]] || faults kill kill start 100
 [[ $wanted != *" pause "* ]] || faults pause pause resume 500
@@ -109,8 +116,8 @@ cut_off_leader() {
 	t "partition: $old is cut off" node partition "$old"
 	at=$(now)
 	# The old leader may answer reads only until it knows that it is none; what matters is after the others went on.
-	t "partition: the others elect a leader" until_ok 10 new_leader "$old"
-	t "partition: and write" until_ok 10 k create configmap fence2 --from-literal=side=after
+	t "partition: the others elect a leader" until_ok 30 new_leader "$old"
+	t "partition: and write" until_ok 30 k create configmap fence2 --from-literal=side=after
 	k patch configmap fence -p '{"data":{"side":"after"}}' >/dev/null
 	t_err "partition: a client of $old gets no write acknowledged" . as_client_of_old create configmap stale --from-literal=x=y
 	stale_read() {
@@ -131,7 +138,7 @@ fi
 # --- All servers die at once.
 all_die() {
 	start_writer all
-	t "all: writes are acknowledged" until_ok 20 has_acks "$tmp/all.log" 50
+	t "all: writes are acknowledged" until_ok 40 has_acks "$tmp/all.log" 50
 	for s in $(servers); do node kill "$s" & done
 	wait_jobs=$(jobs -p | grep -vxF "${background[0]}")
 	for j in $wait_jobs; do wait "$j"; done
@@ -142,7 +149,7 @@ all_die() {
 	t "all: no acknowledged write is lost" writer check --kubeconfig "$tmp/kubeconfig" --log "$tmp/all.log" --prefix all
 	t "all: nodes are ready again" until_ok 60 nodes_ready 3
 	t "all: the pods run" until_ok 60 pods_ready 2 app=nginx
-	for s in $(servers); do t "all: the Service answers on $s" until_ok 20 service_answers_on "$s"; done
+	for s in $(servers); do t "all: the Service answers on $s" until_ok 40 service_answers_on "$s"; done
 }
 [[ $wanted != *" all "* ]] || all_die
 cluster_down

@@ -9,7 +9,7 @@ t "the nodes become ready" until_ok 60 nodes_ready 3
 # --- roles
 no_rules() { [ "$(k auth can-i list pods --as "$1" -n default 2>/dev/null)" = no ]; }
 t "a stranger may nothing" no_rules jane
-t "aggregated roles are filled" until_ok 20 has_line 'deployments.apps' k describe clusterrole view
+t "aggregated roles are filled" until_ok 40 has_line 'deployments.apps' k describe clusterrole view
 k create rolebinding viewers --clusterrole=view --user=jane -n default >/dev/null
 t_out "a view binding allows reading" '^yes$' k auth can-i list pods --as jane -n default
 t_err "but not secrets" '^no' k auth can-i get secrets --as jane -n default
@@ -39,7 +39,7 @@ t_err "the namespace default stays" 'this namespace may not be deleted' k delete
 k create namespace quota >/dev/null
 k -n quota create quota q --hard=count/configmaps=40 >/dev/null
 counted() { [ -n "$(k -n quota get quota q -o 'jsonpath={.status.used.count/configmaps}')" ]; }
-t "the quota is counted" until_ok 20 counted
+t "the quota is counted" until_ok 40 counted
 there=$(k -n quota get configmaps --no-headers | wc -l)
 servers=()
 for s in $(servers); do servers+=(--server "https://$(addr_of "$s"):6443"); done
@@ -49,7 +49,7 @@ t "nothing is over it" is 40 sh -c "\"$KUBECTL\" --kubeconfig \"$tmp/kubeconfig\
 # Whose writers were quickest is another matter each time.
 mapfile -t two < <(k -n quota get configmaps -o name | grep /storm- | head -n 2)
 t "two are deleted" k -n quota delete "${two[@]}"
-t "what was deleted is given back" until_ok 10 k -n quota create configmap again
+t "what was deleted is given back" until_ok 30 k -n quota create configmap again
 
 # --- tokens
 join_status() { # TOKEN: what a joining node is answered
@@ -57,19 +57,19 @@ join_status() { # TOKEN: what a joining node is answered
 		"https://$(addr_of server-2):6443/kontiki/v1/join/${2:-agent}"
 }
 token=$(kk token create --ttl 1h --agent-only --description "for a test")
-t "a new token is good for a node" is 400 join_status "$token"
+t "a new token is good for a node" until_ok 30 is 400 join_status "$token"
 t "but not for a server" is 401 join_status "$token" server
 t "a wrong one is refused" is 401 join_status "kontiki1.x.0123456789012345678901234567890123456789"
 t_out "it is listed" 'agent .*for a test' kk token list
 t "what is kept is not the token" sh -c "! \"$KUBECTL\" --kubeconfig \"$tmp/kubeconfig\" -n kube-system get secrets -o yaml | grep -q ${token##*.}"
 id=$(kk token list | awk '/for a test/ { print $1 }')
 t "token delete" kk token delete "$id"
-t "a deleted token is refused" is 401 join_status "$token"
+t "a deleted token is refused" until_ok 30 is 401 join_status "$token"
 first=$(cat "$cluster_dir"/server-2/pki/join.token)
 t "the first token is good" is 400 join_status "$first"
 second=$(kk token rotate)
-t "rotated, it is refused everywhere" is 401 join_status "$first"
-t "and the new one is good" is 400 join_status "$second"
+t "rotated, it is refused everywhere" until_ok 30 is 401 join_status "$first"
+t "and the new one is good" until_ok 30 is 400 join_status "$second"
 
 # --- certificates
 shown() { in_switch openssl s_client -connect "$(addr_of server-2):$1" </dev/null 2>/dev/null | openssl x509 -noout -serial; }
@@ -92,7 +92,7 @@ t "nor a wrong token" is 401 kubelet -H "Authorization: Bearer wrong"
 t "nor a service account that was granted nothing" is 403 kubelet -H "Authorization: Bearer $scraper"
 k create clusterrole scrape --verb=get --resource=nodes/metrics >/dev/null
 k create clusterrolebinding scrape --clusterrole=scrape --serviceaccount=default:scraper >/dev/null
-t "with nodes/metrics it may read them" until_ok 5 is 200 kubelet -H "Authorization: Bearer $scraper"
+t "with nodes/metrics it may read them" until_ok 40 is 200 kubelet -H "Authorization: Bearer $scraper"
 t_out "kontiki check finds nothing to fail" ' passed, 0 failed' in_node server-2 "$KONTIKI" check --data-dir "$cluster_dir/server-2"
 chmod 644 "$cluster_dir/server-2/pki/ca.key"
 t_err "and sees a key that others can read, and says so by its status" 'FAIL. keys and tokens are private.*ca.key' in_node server-2 \
@@ -115,10 +115,10 @@ nsenter --net="/run/netns/kontiki-$cluster-server-1" "$KONTIKI" server --no-agen
 	--encryption-provider-config "$alone/encryption.yaml" >"$alone/log" 2>&1 &
 background+=($!)
 ka() { in_node server-1 "$KUBECTL" --kubeconfig "$alone/data/admin.kubeconfig" --cache-dir "$tmp/kube-cache2" "$@"; }
-t "it starts" until_ok 20 ka get namespaces
+t "it starts" until_ok 40 ka get namespaces
 t "a secret is made" ka create secret generic s --from-literal=word=open-sesame
 t_out "and read" 'b3Blbi1zZXNhbWU=' ka get secret s -o yaml
-t "the audit log has it" until_ok 5 grep -q '"verb":"create".*"resource":"secrets".*"name":"s"' "$alone/audit.log"
+t "the audit log has it" until_ok 40 grep -q '"verb":"create".*"resource":"secrets".*"name":"s"' "$alone/audit.log"
 t "but not its contents" sh -c "! grep -q b3Blbi1zZXNhbWU= '$alone/audit.log'"
 t "neither has the store" sh -c "! grep -rqa open-sesame '$alone/data/store' '$alone/data/raft'"
 
@@ -133,7 +133,7 @@ else
 	background+=("$kms")
 	sed "s|  providers:|&\n  - kms: {apiVersion: v2, name: vault, endpoint: 'unix://$alone/kms.sock'}|" "$alone/encryption.yaml" >"$alone/both.yaml"
 	mv "$alone/both.yaml" "$alone/encryption.yaml"
-	t "its configuration is taken up" until_ok 20 has_line 'kms plugin vault, key key-1' in_node server-1 "$KONTIKI" status --data-dir "$alone/data" \
+	t "its configuration is taken up" until_ok 40 has_line 'kms plugin vault, key key-1' in_node server-1 "$KONTIKI" status --data-dir "$alone/data" \
 		--server 127.0.0.1:17443
 	raw() { in_node server-1 etcdctl --endpoints 127.0.0.1:17379 get /registry/secrets/default/s --print-value-only | head -c 40 | tr -d '\0'; }
 	t "a secret of the old key is read" ka get secret s
@@ -144,6 +144,6 @@ else
 	kill "$kms"
 	wait "$kms" 2>/dev/null
 	not_ready() { ! ka get --raw /readyz/kms-providers; }
-	t "it is not when the plugin has gone" until_ok 20 not_ready
+	t "it is not when the plugin has gone" until_ok 40 not_ready
 	t_out "what is known is still read" 'b3Blbi1zZXNhbWU=' ka get secret s -o yaml
 fi

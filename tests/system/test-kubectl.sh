@@ -95,7 +95,7 @@ suite() {
 	t_out "$v logs" '^Hello Kubernetes!$' kn logs myapp-pod
 	t_out "$v logs by deployment" 'nginx' kn logs deploy/nginx-deployment
 	t_out "$v logs --tail --timestamps" '^20..-' kn logs --tail=1 --timestamps runner
-	t_out "$v logs of what took config" '^GREETING=Hello from a ConfigMap$' until_ok 20 kn logs config-consumer
+	t_out "$v logs of what took config" '^GREETING=Hello from a ConfigMap$' until_ok 40 kn logs config-consumer
 	streams "$v logs -f" 10 'ran' kx -n "$ns" logs -f runner
 	t "$v exec" is hello kn exec myapp-pod -- echo hello
 	t "$v exec with stdin" is from-stdin exec_stdin
@@ -158,7 +158,7 @@ apply_stdin() { kn apply -f - <"$root/examples/myapp-pod.yaml"; }
 exec_stdin() { echo from-stdin | kn exec -i myapp-pod -- cat; }
 attach_once() {
 	kn run ticker --image=busybox:1.35 --restart=Never -- sh -c 'while true; do echo tick; sleep 0.2; done' || return 1
-	kn wait --for=condition=Ready pod/ticker --timeout=30s || return 1
+	kn wait --for=condition=Ready pod/ticker --timeout=60s || return 1
 	timeout 3 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" -n "$ns" attach ticker
 	kn delete pod ticker --force --grace-period=0 2>/dev/null
 	true

@@ -42,7 +42,7 @@ clean() {
 	rm -rf "$tmp"
 }
 trap clean EXIT
-until_ok 10 grep -q ready "$tmp/holder" || { not_ok "namespaces"; exit 1; }
+until_ok 30 grep -q ready "$tmp/holder" || { not_ok "namespaces"; exit 1; }
 
 openssl_quiet() { openssl "$@" >/dev/null 2>&1; }
 openssl_quiet req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=test-ca \
@@ -64,7 +64,7 @@ start_rig() { # files...
 		--key "$tmp/kubelet.key" --ca "$tmp/ca.crt" ${RIG_FLAGS:-} "$@" <"$tmp/in" >"$tmp/log" 2>&1 &
 	rig_pid=$!
 	exec 9>"$tmp/in"
-	until_ok 10 grep -q 'started port=' "$tmp/log" && port=$(sed -n 's/.*started port=//p' "$tmp/log")
+	until_ok 30 grep -q 'started port=' "$tmp/log" && port=$(sed -n 's/.*started port=//p' "$tmp/log")
 }
 say() { echo "$*" >&9; }
 seen() { until_ok "${2:-30}" grep -Eq -- "$1" "$tmp/log"; }
@@ -164,9 +164,9 @@ told_after() { awk -v after="$1" 'index($0, after) { on = 1 } on && /told defaul
 say "refuse 2"
 say "set $tmp/told.yaml"
 t "a status that the API does not take" seen 'refused default/told' 60
-t "is told again until it does" until_ok 20 told_after refused
+t "is told again until it does" until_ok 40 told_after refused
 say "unready default/told"
-t "a pod that is called not ready by others is told to be ready again" until_ok 20 told_after "command unready"
+t "a pod that is called not ready by others is told to be ready again" until_ok 40 told_after "command unready"
 
 t_out "logs" 'greeting=hello name=full ip=10\.244\.77\.[0-9]+ cpu=200' get /containerLogs/default/full/main
 t_out "logs have volumes' contents" '^prepared$' get /containerLogs/default/full/main
@@ -277,7 +277,7 @@ t_out "host aliases" '^10.1.2.3.alias.example$' get /containerLogs/default/share
 t_out "hostname and subdomain" 'myhost.sub.default.svc.cluster.local' get /containerLogs/default/share/a
 t_out "volumes belong to the fsGroup" '^2000 2777$' get /containerLogs/default/share/a
 shared_pids() { get /containerLogs/default/share/b | grep -q /pause; }
-t "a shared process namespace" until_ok 10 shared_pids
+t "a shared process namespace" until_ok 30 shared_pids
 for p in hostnet hooks deadline oom sidecar share web; do say "delete default/$p"; done
 t "hooks and all go" seen 'deleted default/hooks'
 
@@ -295,7 +295,7 @@ YAML
 say "set $tmp/later.yaml"
 t "the config map comes and the pod runs" seen 'status default/lacking Running' 60
 config_changed() { get '/run/default/full/main?cmd=cat+/conf/file.txt' | grep -q '^changed'; }
-t "a changed config map reaches the volume" until_ok 20 config_changed
+t "a changed config map reaches the volume" until_ok 40 config_changed
 
 ip_before=$(sed -n 's/.*status default\/full Running \([0-9.]*\) .*main=ready.*/\1/p' "$tmp/log" | tail -1)
 kill -9 "$rig_pid"
@@ -306,16 +306,16 @@ t "pods run on over a kill of the kubelet" seen "status default/full Running $ip
 containerd_before=$(cat "$dir/a/containerd/containerd.pid")
 kill -9 "$containerd_before"
 new_containerd() { [ "$(cat "$dir/a/containerd/containerd.pid")" != "$containerd_before" ]; }
-t "a killed containerd is started again" until_ok 20 new_containerd
+t "a killed containerd is started again" until_ok 40 new_containerd
 logs_again() { get /containerLogs/default/full/main | grep -q greeting; }
-t "and its pods are as before" until_ok 20 logs_again
+t "and its pods are as before" until_ok 40 logs_again
 
 say "delete default/full"
 t "a deleted pod goes" seen 'deleted default/full'
 for p in crash once sick lacking; do say "delete default/$p"; done
 t "all pods go" seen 'deleted default/sick'
 all_gone() { [ -z "$(ls "$dir/a/pods")" ] && [ -z "$(ls "$dir/a/ipam" | grep -v 'last\|lock')" ]; }
-t "nothing of them is left" until_ok 20 all_gone
+t "nothing of them is left" until_ok 40 all_gone
 say teardown
 t "teardown" seen 'teardown done' 60
 wait "$rig_pid"

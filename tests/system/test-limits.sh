@@ -15,7 +15,7 @@ start() { # FLAGS...
 		>>"$tmp/server.log" 2>&1 &
 	pid=$!
 	background=("$pid")
-	t "the server starts with $*" until_ok 20 raw /readyz
+	t "the server starts with $*" until_ok 40 raw /readyz
 }
 stop() {
 	local rc
@@ -69,8 +69,8 @@ watch_events() { exec nsenter --net="/run/netns/$ns" "$KUBECTL" --kubeconfig "$d
 background+=($!)
 t "an Event is made" k create -f "$tmp/event.yaml"
 t_out "it is there" 'this will pass' k get events
-t "its time ends" until_ok 20 no_event
-t "and a watch is told so" until_ok 5 grep -q '^DELETED.*this will pass' "$tmp/watch.out"
+t "its time ends" until_ok 40 no_event
+t "and a watch is told so" until_ok 40 grep -q '^DELETED.*this will pass' "$tmp/watch.out"
 kill "${background[1]}" 2>/dev/null
 background=("$pid")
 
@@ -86,9 +86,9 @@ expired() { # PATH: 410 as a Status, or as the error event of a watch
 }
 page=$(raw "$cms?limit=1" | jq -r .metadata.continue)
 [ "$page" != null ] && [ -n "$page" ] || { k create configmap second >/dev/null; page=$(raw "$cms?limit=1" | jq -r .metadata.continue); }
-t "a watch from a revision that was compacted has expired" until_ok 20 expired "$cms?watch=1&timeoutSeconds=1&resourceVersion=$old"
-t "a list of exactly that revision, too" until_ok 5 expired "$cms?resourceVersion=$old&resourceVersionMatch=Exact"
-t "and the next page of an old list" until_ok 5 expired "$cms?limit=1&continue=$page"
+t "a watch from a revision that was compacted has expired" until_ok 40 expired "$cms?watch=1&timeoutSeconds=1&resourceVersion=$old"
+t "a list of exactly that revision, too" until_ok 40 expired "$cms?resourceVersion=$old&resourceVersionMatch=Exact"
+t "and the next page of an old list" until_ok 40 expired "$cms?limit=1&continue=$page"
 code() { # PATH
 	inside curl -sk -m 5 --cert "$tmp/admin.crt" --key "$tmp/admin.key" -o "$tmp/code.out" -w '%{http_code}' "https://127.0.0.1:6443$1"
 }
@@ -128,11 +128,11 @@ t "a level and a schema are made" k apply -f - <<-'EOF'
 EOF
 loud() { inside curl -sk -m 5 -H "Authorization: Bearer $(cat "$tmp/token")" -o "$tmp/code.out" -D "$tmp/code.head" -w '%{http_code}' "https://127.0.0.1:6443$1"; }
 dangling() { k get flowschema "$1" -o 'jsonpath={.status.conditions[?(@.type=="Dangling")].status}'; }
-t "the schema's level was found" until_ok 10 is False dangling loud
-t "that of another was not" until_ok 10 is True dangling nowhere
+t "the schema's level was found" until_ok 30 is False dangling loud
+t "that of another was not" until_ok 30 is True dangling nowhere
 uid_of() { k get "$1" "$2" -o 'jsonpath={.metadata.uid}'; }
 classified() { [ "$(loud "$cms")" = 200 ] && grep -qi "^x-kubernetes-pf-flowschema-uid: $(uid_of flowschema loud)" "$tmp/code.head"; }
-t "answers say how a request was classified" until_ok 10 classified
+t "answers say how a request was classified" until_ok 30 classified
 t "and in which level" grep -qi "^x-kubernetes-pf-prioritylevel-uid: $(uid_of prioritylevelconfiguration narrow)" "$tmp/code.head"
 # Bodies that do not come: each is a request under way.
 nsenter --net="/run/netns/$ns" /usr/bin/python3 - "$cms" "$tmp" <<-'EOP' &
@@ -148,7 +148,7 @@ nsenter --net="/run/netns/$ns" /usr/bin/python3 - "$cms" "$tmp" <<-'EOP' &
 EOP
 background+=($!)
 too_many() { [ "$(loud "$cms")" = 429 ]; }
-t "more requests than it has seats are told to come back" until_ok 10 too_many
+t "more requests than it has seats are told to come back" until_ok 30 too_many
 t "with a reason" is TooManyRequests jq -r .reason "$tmp/code.out"
 t "in upstream's words" is 'Too many requests, please try again later.' jq -r .message "$tmp/code.out"
 t "and when" grep -qi '^retry-after: 1' "$tmp/code.head"
@@ -159,7 +159,7 @@ t_out "so does the dump" '^narrow, 0, false, false, 0, [12],' raw /debug/api_pri
 kill "${background[1]}" 2>/dev/null
 background=("$pid")
 served() { [ "$(loud "$cms")" = 200 ]; }
-t "when they are gone it is served again" until_ok 20 served
+t "when they are gone it is served again" until_ok 40 served
 t "a mandatory schema comes back" k delete flowschema catch-all
-t "by itself" until_ok 20 k get flowschema catch-all
+t "by itself" until_ok 40 k get flowschema catch-all
 stop

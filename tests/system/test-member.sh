@@ -56,32 +56,32 @@ without_warnings() { ! unhealthy_for "$1" "$2" "warning|PROBLEM" && healthy "$1"
 healthy() { ask "$1" "$2" status; }
 
 serve n1 1
-t "the first server is healthy" until_ok 20 healthy n1 1
+t "the first server is healthy" until_ok 40 healthy n1 1
 token=$(cat "$tmp/n1/pki/join.token")
 serve n2 2 --join https://127.0.0.1:6444 --token "$token"
-t "a second one votes" until_ok 20 role_is n1 1 n2 voter
-t "two voters: it is said what that means" until_ok 5 unhealthy_for n1 1 "quorum is lost when one dies"
+t "a second one votes" until_ok 40 role_is n1 1 n2 voter
+t "two voters: it is said what that means" until_ok 40 unhealthy_for n1 1 "quorum is lost when one dies"
 serve w 6 --witness --join https://127.0.0.1:6444 --token "$token"
-t "a witness is the third voter" until_ok 20 role_is n1 1 w voter,witness
-t "with it all is well" until_ok 10 without_warnings n1 1
+t "a witness is the third voter" until_ok 40 role_is n1 1 w voter,witness
+t "with it all is well" until_ok 30 without_warnings n1 1
 crash n2
 t "one of the two servers may die" until_make 20 n1 witnessed
-t "the other one leads, not the witness" until_ok 20 role_is n1 1 n1 leader
+t "the other one leads, not the witness" until_ok 40 role_is n1 1 n1 leader
 serve n2 2
-t "all is well again" until_ok 20 without_warnings n1 1
+t "all is well again" until_ok 40 without_warnings n1 1
 t "the witness goes" as_member member remove w
 is_gone() { ! kill -0 "${pid[w]}"; }
-t "and knows it" until_ok 10 is_gone
+t "and knows it" until_ok 30 is_gone
 serve n3 3 --join https://127.0.0.1:6444 --token "$token" --failure-domain attic
-t "a third one votes" until_ok 20 role_is n1 1 n3 voter
+t "a third one votes" until_ok 40 role_is n1 1 n3 voter
 t_out "its failure domain is known" "n3 .* attic " as_member member list
 serve n4 4 --join https://127.0.0.1:6444 --token "$token"
-t "a fourth one stands by" until_ok 20 role_is n1 1 n4 stand-by
-t "all is healthy" until_ok 10 healthy n1 1
+t "a fourth one stands by" until_ok 40 role_is n1 1 n4 stand-by
+t "all is healthy" until_ok 30 healthy n1 1
 t "an object is made" until_make 20 n1 before
 
 t "leadership goes where it is sent" as_member member transfer n2
-t "the others know" until_ok 10 role_is n3 3 n2 leader
+t "the others know" until_ok 30 role_is n3 3 n2 leader
 t_err "a stand-by cannot lead" "voting member" as_member member transfer n4
 t_err "a voter cannot be promoted" "votes already" as_member member promote n1
 t_err "an unknown member cannot be removed" "no such member" as_member member remove nobody
@@ -94,31 +94,31 @@ t "the place is removed by its id" as_member member remove "$id"
 
 note "n3 dies"
 crash n3
-t "its vote goes to the stand-by" until_ok 20 role_is n1 1 n4 voter
-t "its death is told" unhealthy_for n1 1 "n3 does not answer"
+t "its vote goes to the stand-by" until_ok 40 role_is n1 1 n4 voter
+t "its death is told" until_ok 30 unhealthy_for n1 1 "n3 does not answer"
 old=$(id_of n1 1 n3)
 rm -rf "$tmp/n3"
 serve n3 3 --join https://127.0.0.1:6444 --token "$token"
 t "an empty server under its name replaces it" until_ok 30 has_new_id n1 1 n3 "$old"
-t "and stands by" until_ok 10 role_is n1 1 n3 stand-by
-t "as the only one of its name" members_are n1 1 4
-t "all is healthy again" until_ok 10 healthy n1 1
+t "and stands by" until_ok 30 role_is n1 1 n3 stand-by
+t "as the only one of its name" until_ok 30 members_are n1 1 4
+t "all is healthy again" until_ok 30 healthy n1 1
 
 note "n4's disk is full"
 stop n4
 mkdir "$tmp/copy" && cp -a "$tmp/n4/." "$tmp/copy/" && mount -t tmpfs -o size=80m tmpfs "$tmp/n4" && cp -a "$tmp/copy/." "$tmp/n4/"
 serve n4 4
-t "it is back, on a small disk" until_ok 20 healthy n4 4
+t "it is back, on a small disk" until_ok 40 healthy n4 4
 dd if=/dev/zero of="$tmp/n4/filler" bs=1M >/dev/null 2>&1
 t "an object is made all the same" until_make 20 n1 meanwhile
 busy() { for i in $(seq 40); do make n1 "fill-$1-$i" >/dev/null || return 1; done; }
 full() { busy "$RANDOM" && unhealthy_for n1 1 "n4 has trouble with its disk"; }
 t "the others say so" until_ok 30 full
-t "its process lives, and says why" grep -q "alarm=disk" "$tmp/n4.log"
+t "its process lives, and says why" until_ok 30 grep -q "alarm=disk" "$tmp/n4.log"
 t "writes go on" make n1 full
 rm "$tmp/n4/filler"
-t "it comes back by itself when there is room" until_ok 20 healthy n1 1
-t "with all that it missed" until_ok 20 has n4 full
+t "it comes back by itself when there is room" until_ok 40 healthy n1 1
+t "with all that it missed" until_ok 40 has n4 full
 
 t_out "a snapshot is saved" "every checksum matches" ask n1 1 snapshot save "$tmp/a.snapshot"
 t_out "and looked at" "revision [0-9]+" "$KONTIKI" snapshot status "$tmp/a.snapshot"
@@ -131,10 +131,10 @@ mkdir "$tmp/n5" && cp -a "$tmp/n1/pki" "$tmp/n5/"
 t_out "it becomes a server of a new cluster" "member \"n5\" of a new cluster" \
 	"$KONTIKI" snapshot restore "$tmp/b.snapshot" --data-dir "$tmp/n5" --advertise-address 127.0.0.1 --member n5 --secure-port 6448 --peer-port 2385
 serve n5 5 --snapshot-interval 1 --snapshot-keep 2
-t "which holds what was saved" until_ok 20 has n5 full
+t "which holds what was saved" until_ok 40 has n5 full
 t "alone" members_are n5 5 1
 two_snapshots() { [ "$(find "$tmp/n5/snapshots" -name 'store-*.snapshot' | wc -l)" = 2 ] && make n5 "s-$RANDOM"; }
-t "it takes snapshots of its own" until_ok 10 two_snapshots
+t "it takes snapshots of its own" until_ok 30 two_snapshots
 stop n5
 
 note "all but n1 are lost"
@@ -142,17 +142,17 @@ t "the last write" make n1 last
 # A majority has it, which n1 need not be part of; after a read through n1 it is.
 t "is on n1 as well" has n1 last
 for n in n2 n3 n4; do crash $n; done
-t "nothing can be written, and it is said" until_ok 10 unhealthy_for n1 1 "only 1 of 3 voting members answer: nothing can be written"
+t "nothing can be written, and it is said" until_ok 30 unhealthy_for n1 1 "only 1 of 3 voting members answer: nothing can be written"
 t_err "recovery wants the server stopped" "uses" "$KONTIKI" recover --data-dir "$tmp/n1"
 stop n1
 t_out "recovery says what it will do" "Nothing has been changed" "$KONTIKI" recover --data-dir "$tmp/n1"
 t_out "and does it" "^Done: cluster" "$KONTIKI" recover --data-dir "$tmp/n1" --yes
 serve n1 1
-t "it serves again" until_ok 20 healthy n1 1
+t "it serves again" until_ok 40 healthy n1 1
 t "with the last write" has n1 last
 t "alone" members_are n1 1 1
 serve n2 2
 refused() { grep -q "belongs to another cluster" "$tmp/n1.log" "$tmp/n2.log"; }
-t "one of the old cluster is not let in" until_ok 10 refused
+t "one of the old cluster is not let in" until_ok 30 refused
 crash n2
 umount "$tmp/n4" 2>/dev/null

@@ -66,9 +66,9 @@ under_asan() {
 	t "asan: two nodes become ready" until_ok 60 nodes_ready 2
 	t "asan: examples are applied" k apply -f "$root/examples/myapp-pod.yaml" -f "$root/examples/config-consumer.yaml" \
 		-f "$root/examples/nginx-deployment.yaml" -f "$root/examples/nginx-service.yaml" -f "$root/examples/probes.yaml"
-	t "asan: a pod runs" k wait --for=condition=Ready pod/myapp-pod --timeout=60s
+	t "asan: a pod runs" k wait --for=condition=Ready pod/myapp-pod --timeout=120s
 	t "asan: a Deployment is there" k rollout status deployment nginx-deployment --timeout=90s
-	t_out "asan: logs" 'Hello Kubernetes' until_ok 10 k logs myapp-pod
+	t_out "asan: logs" 'Hello Kubernetes' until_ok 30 k logs myapp-pod
 	t_out "asan: exec" '^inside$' k exec myapp-pod -- echo inside
 	t_out "asan: describe" 'Hello Kubernetes' k describe pod myapp-pod
 	(exec timeout 10 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" get pods -w) >/dev/null 2>&1 &

@@ -31,12 +31,12 @@ refused() { ! "$@"; }
 at=$(addr_of agent-1)
 t "a pod with a hostPort" k apply -f "$tmp/hostport.yaml"
 t "runs" k wait --for=condition=Ready pod/hosted pod/client --timeout=60s
-t "its port answers at the node's address, from outside" until_ok 10 welcome in_switch curl -sS -m 3 "http://$at:8080/"
-t "from another node" welcome in_node server-1 curl -sS -m 3 "http://$at:8080/"
-t "from the node itself" welcome in_node agent-1 curl -sS -m 3 "http://$at:8080/"
-t "and by its loopback address" welcome in_node agent-1 curl -sS -m 3 http://127.0.0.1:8080/
-t "from a pod" welcome k exec client -- wget -q -O - "http://$at:8080/"
-t "from the pod itself" welcome k exec hosted -- wget -q -O - "http://$at:8080/"
+t "its port answers at the node's address, from outside" until_ok 30 welcome in_switch curl -sS -m 3 "http://$at:8080/"
+t "from another node" until_ok 30 welcome in_node server-1 curl -sS -m 3 "http://$at:8080/"
+t "from the node itself" until_ok 30 welcome in_node agent-1 curl -sS -m 3 "http://$at:8080/"
+t "and by its loopback address" until_ok 30 welcome in_node agent-1 curl -sS -m 3 http://127.0.0.1:8080/
+t "from a pod" until_ok 30 welcome k exec client -- wget -q -O - "http://$at:8080/"
+t "from the pod itself" until_ok 30 welcome k exec hosted -- wget -q -O - "http://$at:8080/"
 t "no other node has the port" refused in_node server-1 curl -sS -m 3 "http://$(addr_of server-1):8080/"
 cat >"$tmp/second.yaml" <<-'EOP'
 	apiVersion: apps/v1
@@ -54,17 +54,17 @@ EOP
 t "five more that want the same port" k apply -f "$tmp/second.yaml"
 t "find the three nodes where it is free" until_ok 60 pods_ready 3 app=more
 no_room() { [ "$(k get pods -l app=more --field-selector=status.phase=Pending --no-headers | wc -l)" = 2 ]; }
-t "and two have to wait" until_ok 10 no_room
-t_out "the reason is told" "didn't have free ports for the requested pod ports" until_ok 10 k get events --field-selector=reason=FailedScheduling
+t "and two have to wait" until_ok 30 no_room
+t_out "the reason is told" "didn't have free ports for the requested pod ports" until_ok 30 k get events --field-selector=reason=FailedScheduling
 k delete deployment more --wait=false >/dev/null
 t "the pod goes" k delete pod hosted --grace-period=1
-t "and so does its port" until_ok 10 refused in_node agent-1 curl -sS -m 3 "http://$at:8080/"
+t "and so does its port" until_ok 30 refused in_node agent-1 curl -sS -m 3 "http://$at:8080/"
 
 # --- servers that come and go
 known() { cut -d: -f1 "$cluster_dir/agent-1/agent/servers" | sort | tr '\n' ' '; }
 addresses() { for s in "$@"; do addr_of "$s"; done | sort | tr '\n' ' '; }
 knows() { [ "$(known)" = "$(addresses "$@")" ] || { known; return 1; }; }
-t "the agent knows the three servers" until_ok 20 knows server-1 server-2 server-3
+t "the agent knows the three servers" until_ok 40 knows server-1 server-2 server-3
 gone=$(servers | grep -vx "$(leader)" | head -n 1)
 mapfile -t left < <(servers | grep -vx "$gone")
 t "a server stops for good" node stop "$gone"

@@ -32,7 +32,7 @@ start_balancer() {
 		"${args[@]}" >"$tmp/lb.log" 2>&1 &
 	background+=($!)
 	sed 's|server: .*|server: https://127.0.0.1:6443|' "$tmp/kubeconfig" >"$tmp/suite/kubeconfig"
-	until_ok 10 in_switch "$KUBECTL" --kubeconfig "$tmp/suite/kubeconfig" get --raw /readyz
+	until_ok 30 in_switch "$KUBECTL" --kubeconfig "$tmp/suite/kubeconfig" get --raw /readyz
 }
 is_available() { [ "$(k get apiservice v1.tide.kontiki.io -o 'jsonpath={.status.conditions[0].status}')" = True ]; }
 # What kubectl shows while the suite runs: its first part has made everything, its last has not yet taken it away.

@@ -18,7 +18,7 @@ label_of() { direct "$1" create configmap "m-$RANDOM" --dry-run=server -o 'jsonp
 power() { direct "$1" get lamps.v1.example.com "$2" -o 'jsonpath={.spec.power}'; }
 
 cluster_up --servers 3
-t "there is a leader" until_ok 10 has_leader
+t "there is a leader" until_ok 30 has_leader
 
 # --- a webhook in the cluster's own network
 at=$(in_switch ip -4 -o addr show scope global | awk '{ sub("/.*", "", $4); print $4; exit }')
@@ -26,7 +26,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -su
 	-keyout "$tmp/hook.key" -out "$tmp/hook.crt" 2>/dev/null
 nsenter --net="/run/netns/kontiki-$cluster-switch" /usr/bin/python3 "$root/tests/system/hook.py" "$at" 9443 "$tmp/hook.crt" "$tmp/hook.key" >"$tmp/hook.log" 2>&1 &
 background+=($!)
-t "the webhook listens" until_ok 10 grep -q ready "$tmp/hook.log"
+t "the webhook listens" until_ok 30 grep -q ready "$tmp/hook.log"
 ca=$(base64 -w0 "$tmp/hook.crt")
 
 # --- versions, and rules
@@ -72,6 +72,7 @@ spec:
             - {rule: "self.watts > 0 && self.watts <= 100", messageExpression: "'no lamp is so bright or so dark'", fieldPath: .watts}
 EOT
 t_out "a definition with a webhook and rules" created k apply -f "$tmp/crd.yaml"
+t "it is established" k wait --for=condition=Established --timeout=60s crd/lamps.example.com
 lamp() { printf 'apiVersion: example.com/%s\nkind: Lamp\nmetadata: {name: %s}\nspec: {%s}\n' "$@"; }
 lamp v1beta1 a 'watts: 60, place: hall' >"$tmp/a.yaml"
 t_out "an object in the stored version" created k apply -f "$tmp/a.yaml"
@@ -145,13 +146,13 @@ EOT
 t "parameters" k -n kube-public create configmap max --from-literal=max=2
 t "policies and bindings" k apply -f "$tmp/policies.yaml"
 for s in $(servers); do
-	t "$s holds to the policy" until_ok 10 refused_by "$s"
-	t "$s changes what comes" until_ok 10 is default label_of "$s"
+	t "$s holds to the policy" until_ok 30 refused_by "$s"
+	t "$s changes what comes" until_ok 30 is default label_of "$s"
 done
-t_err "connections are refused by a policy" 'no shells' k get --raw '/api/v1/namespaces/default/pods/nopod/exec?command=sh'
+t "connections are refused by a policy" until_ok 30 fails_with 'no shells' k get --raw '/api/v1/namespaces/default/pods/nopod/exec?command=sh'
 t "the parameters change" k -n kube-public patch configmap max -p '{"data":{"max":"5"}}'
 for s in $(servers); do
-	t "$s goes by them" until_ok 10 passed_by "$s"
+	t "$s goes by them" until_ok 30 passed_by "$s"
 done
 k -n kube-public patch configmap max -p '{"data":{"max":"2"}}' >/dev/null
 
@@ -169,7 +170,7 @@ webhooks:
   rules: [{operations: [CREATE], apiGroups: [""], apiVersions: [v1], resources: [configmaps]}]
 EOT
 t "a webhook with conditions" k apply -f "$tmp/hook.yaml"
-t "it is asked" until_ok 10 fails_with 'not by this name' k create configmap refused --dry-run=server
+t "it is asked" until_ok 30 fails_with 'not by this name' k create configmap refused --dry-run=server
 t "but not about what its conditions leave out" k -n kube-public create configmap refused
 
 # --- the leader goes
@@ -177,14 +178,14 @@ old=$(leader)
 t "kill the leader $old" node kill "$old"
 for s in $(servers); do
 	[ "$s" = "$old" ] && continue
-	t "$s holds to the policy without it" until_ok 20 refused_by "$s"
-	t "$s converts without it" until_ok 20 is 75W power "$s" a
+	t "$s holds to the policy without it" until_ok 40 refused_by "$s"
+	t "$s converts without it" until_ok 40 is 75W power "$s" a
 done
 t "it comes back" node start "$old"
-t "$old holds to the policy again" until_ok 20 refused_by "$old"
+t "$old holds to the policy again" until_ok 40 refused_by "$old"
 t "policies are taken back" k delete -f "$tmp/policies.yaml"
 for s in $(servers); do
-	t "$s lets it pass" until_ok 10 passed_by "$s"
+	t "$s lets it pass" until_ok 30 passed_by "$s"
 done
 # --- what cannot be converted any more still goes
 t "the other version becomes the stored one" k patch crd lamps.example.com --type=json -p \
@@ -194,4 +195,4 @@ wait "${background[0]}" 2>/dev/null
 t_err "without its webhook an object cannot be read" 'conversion webhook for example.com/v1beta1, Kind=Lamp failed' k get lamps.v1.example.com a
 t_err "nor can its version leave the definition" 'must appear in spec.versions' \
 	k patch crd lamps.example.com --type=json -p '[{"op":"remove","path":"/spec/versions/1"}]'
-t "the definition goes, and its objects" k delete crd lamps.example.com --timeout=30s
+t "the definition goes, and its objects" k delete crd lamps.example.com --timeout=60s

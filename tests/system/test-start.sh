@@ -24,14 +24,14 @@ inside() { nsenter --net="/run/netns/$ns" "$@"; }
 server() {
 	local name=$1 n=$2
 	shift 2
-	inside timeout 20 "$KONTIKI" server --no-agent --name "$name" --data-dir "$tmp/$name" --advertise-address 127.0.0.1 --secure-port $((6443 + n)) \
+	inside timeout 60 "$KONTIKI" server --no-agent --name "$name" --data-dir "$tmp/$name" --advertise-address 127.0.0.1 --secure-port $((6443 + n)) \
 		--peer-port $((2380 + n)) --etcd-listen off "$@"
 }
 first() {
 	(exec nsenter --net="/run/netns/$ns" "$KONTIKI" server --no-agent --name first --data-dir "$tmp/first" --advertise-address 127.0.0.1 \
 		--etcd-listen off) >>"$tmp/first.log" 2>&1 &
 	background=($!)
-	until_ok 20 k get --raw /readyz >/dev/null
+	until_ok 40 k get --raw /readyz >/dev/null
 }
 k() { inside "$KUBECTL" --kubeconfig "$tmp/first/admin.kubeconfig" --cache-dir "$tmp/kube-cache" "$@"; }
 
@@ -55,7 +55,7 @@ t_err "a token of another cluster's authority" 'token|authority|CA|certificate' 
 plain() { exec nsenter --net="/run/netns/$ns" /usr/bin/python3 -m http.server 8099 --bind 127.0.0.1; }
 (plain) >/dev/null 2>&1 &
 background+=($!)
-until_ok 10 inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/8099' >/dev/null
+until_ok 30 inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/8099' >/dev/null
 t_err "a join address where something else listens" 'cannot reach the cluster at 127.0.0.1:8099' server join 3 --join https://127.0.0.1:8099 --token "$token"
 t_err "an agent without a server" 'give at least one --server' inside "$KONTIKI" agent --name a --data-dir "$tmp/a"
 t_err "an agent whose server is no URL" 'give a URL such as' inside "$KONTIKI" agent --name a --data-dir "$tmp/a" --server here
@@ -88,7 +88,7 @@ background=()
 (PATH=$tmp/empty exec /usr/bin/nsenter --net="/run/netns/$ns" "$KONTIKI" server --name first --data-dir "$tmp/first" --advertise-address 127.0.0.1 --etcd-listen off) \
 	>"$tmp/bare.log" 2>&1 &
 background=($!)
-t "without containerd it says what to install" until_ok 20 grep -q "containerd does not start: .*Debian's package containerd" "$tmp/bare.log"
+t "without containerd it says what to install" until_ok 40 grep -q "containerd does not start: .*Debian's package containerd" "$tmp/bare.log"
 not_ready() { k get node first --no-headers | grep -q NotReady; }
-t "and the node is not ready" until_ok 20 not_ready
+t "and the node is not ready" until_ok 40 not_ready
 t_out "with the reason" 'KubeletNotReady|runtime|containerd' k get node first -o 'jsonpath={.status.conditions[?(@.type=="Ready")]}'

@@ -46,19 +46,19 @@ t "they run" until_ok 60 pods_ready 3 app=across
 for from in server-1 agent-1 agent-2; do
 	for to in server-1 agent-1 agent-2; do
 		ip=$(ip_of "on-$to")
-		t "pod on $from to pod on $to" until_ok 10 gets_name "on-$from" "$ip:8080" "on-$to"
-		t "pod on $from to Service of $to, by name" until_ok 10 gets_name "on-$from" "svc-$to" "on-$to"
-		t "node $from to pod on $to" until_ok 10 node_gets "$from" "$ip:8080" "on-$to"
+		t "pod on $from to pod on $to" until_ok 30 gets_name "on-$from" "$ip:8080" "on-$to"
+		t "pod on $from to Service of $to, by name" until_ok 30 gets_name "on-$from" "svc-$to" "on-$to"
+		t "node $from to pod on $to" until_ok 30 node_gets "$from" "$ip:8080" "on-$to"
 	done
 done
-t "large answers come across whole" gets_all on-server-1 "$(ip_of on-agent-1):8080"
-t "and the other way" gets_all on-agent-1 svc-agent-2
+t "large answers come across whole" until_ok 40 gets_all on-server-1 "$(ip_of on-agent-1):8080"
+t "and the other way" until_ok 40 gets_all on-agent-1 svc-agent-2
 port=$(k get service svc-agent-1 -o 'jsonpath={.spec.ports[0].nodePort}')
-t "a node port of server-1 leads to the pod on the other network" in_switch curl -sSf -m 5 "http://$(addr_of server-1):$port/"
+t "a node port of server-1 leads to the pod on the other network" until_ok 40 in_switch curl -sSf -m 5 "http://$(addr_of server-1):$port/"
 t_out "server-1 reaches agent-1's pods over the overlay" 'dev kontiki-vx' in_node server-1 ip route get "$(ip_of on-agent-1)"
 t_out "and agent-2's by a plain route" "via $(addr_of agent-2) dev eth0" in_node server-1 ip route get "$(ip_of on-agent-2)"
 t "delete a node" k delete node agent-1
 no_way() { ! in_node server-1 ip route show dev kontiki-vx | grep -q .; }
-t "its way goes" until_ok 10 no_way
+t "its way goes" until_ok 30 no_way
 t_err "subnets that overlap are refused" 'overlap' "$KONTIKI" up --name x --dir "$tmp/x" --subnet 10.5.0.0/16 --subnet 10.5.7.0/24
 cluster_down

@@ -43,7 +43,7 @@ tty() { timeout 20 script -qec "stty rows 24 cols 80; $*" /dev/null </dev/null; 
 
 cluster_up --servers 1
 export KUBECONFIG=$tmp/kubeconfig
-t "the node is ready" kk wait node --all --for=condition=Ready --timeout=30s
+t "the node is ready" kk wait node --all --for=condition=Ready --timeout=60s
 
 # --- making and changing
 t_out "create namespace" 'namespace/verbs created' kk create namespace verbs
@@ -75,7 +75,7 @@ t_err "logs of no pod" 'NotFound' kk logs nobody
 background+=($!)
 t_out "scale" 'scaled' kk scale deploy/nginx-deployment --replicas=3
 t "wait for the scale" kk wait deploy/nginx-deployment --for=jsonpath='{.status.readyReplicas}'=3 --timeout=60s
-t "get -w saw the new pod begin" until_ok 10 grep ContainerCreating "$tmp/watch.out"
+t "get -w saw the new pod begin" until_ok 30 grep ContainerCreating "$tmp/watch.out"
 
 # --- inside of a pod
 t_out "exec" '^hi$' kk -n verbs exec myapp-pod -- echo hi

@@ -71,7 +71,7 @@ no_volumes() { [ -z "$(k get pv -o name)" ]; }
 
 t_out "there is a default class" 'local-path.*kontiki.dev/local-path.*Delete.*WaitForFirstConsumer' k get storageclass
 t "make a stateful set" make_set
-t "its pods run" k rollout status sts/db --timeout=60s
+t "its pods run" k rollout status sts/db --timeout=150s
 t_out "its claims are bound" '^Bound Bound' k get pvc -o jsonpath='{.items[*].status.phase}{"\n"}'
 pv=$(volume_of 0)
 path=$(folder_of "$pv")
@@ -90,11 +90,11 @@ t "the data are there" test -f "$path/names"
 server=$(k get pod db-0 -o jsonpath='{.spec.nodeName}')
 t "kill the pod's server, containers too" node kill "$server" --machine
 t "start it" node start "$server"
-t "the pod is ready again" until_ok 90 k wait --for=condition=ready pod/db-0 --timeout=10s
-t "its data are there" until_ok 20 has_line '^db-0' k exec db-0 -- cat /data/names
+t "the pod is ready again" until_ok 90 k wait --for=condition=ready pod/db-0 --timeout=60s
+t "its data are there" until_ok 40 has_line '^db-0' k exec db-0 -- cat /data/names
 
 t "a pod whose claim is missing" make_pod lost nothing true
-t "says so" until_ok 20 has_line 'persistentvolumeclaim "nothing" not found' k get pod lost -o jsonpath='{.status.conditions[*].message}{"\n"}'
+t "says so" until_ok 40 has_line 'persistentvolumeclaim "nothing" not found' k get pod lost -o jsonpath='{.status.conditions[*].message}{"\n"}'
 t "a claim that nothing provides" k apply -f - <<'YAML'
 apiVersion: v1
 kind: PersistentVolumeClaim
@@ -102,19 +102,19 @@ metadata: {name: none}
 spec: {accessModes: [ReadWriteOnce], storageClassName: "", resources: {requests: {storage: 1Gi}}}
 YAML
 t "a pod that wants it" make_pod waits none true
-t "says so" until_ok 20 has_line 'pod has unbound immediate PersistentVolumeClaims' k get pod waits -o jsonpath='{.status.conditions[*].message}{"\n"}'
+t "says so" until_ok 40 has_line 'pod has unbound immediate PersistentVolumeClaims' k get pod waits -o jsonpath='{.status.conditions[*].message}{"\n"}'
 
 mkdir -p "$tmp/hand"
 t "a volume by hand and its claim" by_hand hand manual "$tmp/hand/v"
-t "are bound" k wait --for=jsonpath='{.status.phase}'=Bound pvc/hand pv/hand --timeout=20s
+t "are bound" k wait --for=jsonpath='{.status.phase}'=Bound pvc/hand pv/hand --timeout=60s
 t "a pod writes to it" make_pod writer hand "echo hi >/v/hi"
 t "and completes" k wait --for=jsonpath='{.status.phase}'=Succeeded pod/writer --timeout=60s
 t "the data are there" is hi cat "$tmp/hand/v/hi"
-t "delete pod and claim" k delete pod/writer pvc/hand --timeout=30s
-t "the volume is released" k wait --for=jsonpath='{.status.phase}'=Released pv/hand --timeout=20s
-t "delete it" k delete pv hand --timeout=20s
+t "delete pod and claim" k delete pod/writer pvc/hand --timeout=60s
+t "the volume is released" k wait --for=jsonpath='{.status.phase}'=Released pv/hand --timeout=60s
+t "delete it" k delete pv hand --timeout=60s
 t "the data stay" is hi cat "$tmp/hand/v/hi"
 
 t "delete the stateful set" k delete sts db
 t "its volumes go" until_ok 60 no_volumes
-t "and their directories" until_ok 20 not_there "$path"
+t "and their directories" until_ok 40 not_there "$path"

@@ -72,4 +72,4 @@ t "rolls back" k rollout status sts/db --timeout=180s
 t "make a cron job" k create cronjob hourly --image=busybox:1.35 --schedule="0 * * * *" -- true
 t "a job from it" k create job now --from=cronjob/hourly
 t "completes" k wait --for=condition=complete job/now --timeout=90s
-t "the cron job saw it" until_ok 20 has_line '^20' k get cronjob hourly -o jsonpath='{.status.lastSuccessfulTime}{"\n"}'
+t "the cron job saw it" until_ok 40 has_line '^20' k get cronjob hourly -o jsonpath='{.status.lastSuccessfulTime}{"\n"}'

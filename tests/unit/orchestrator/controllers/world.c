@@ -19,7 +19,7 @@
 #include "orchestrator/scheduler/scheduler.h"
 
 #define MERGE "application/merge-patch+json"
-#define WAIT_MS 30000
+#define WAIT_MS 60000
 
 static struct client *client;
 static struct controllers *controllers;
