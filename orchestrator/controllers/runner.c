@@ -33,6 +33,10 @@
 #define DEFAULT_WORKERS 8
 #define BACKOFF_FIRST_MS 10
 #define BACKOFF_MAX_MS 30000
+/* What was only not so yet (others have to go first) is looked at more often than what failed. */
+#define NOT_YET_MAX_MS 5000
+/* A change may bring what was missing: whoever waits longer than this is looked at so soon, but not at each of many changes. */
+#define SOON_MS 1000
 #define PENDING_POLL_MS 100
 /* If the informers do not show a write by then, something is odd; going on is right more often than waiting. */
 #define PENDING_MAX_MS 10000
@@ -51,7 +55,8 @@ struct work {
 	char *key;
 	struct list link;  /* in controller.queue while queued */
 	bool queued, running, dirty;
-	uint64_t backoff_ms;
+	bool not_yet; /* the round ended because something that it expects is not so yet */
+	uint64_t backoff_ms, due_ms; /* due_ms: when a back-off is over */
 	struct loop_timer timer;
 	struct list pending;
 	/* The round under way. */
@@ -196,6 +201,17 @@ static void work_timer(struct loop_timer *t)
 	enqueue_work(container_of(t, struct work, timer));
 }
 
+/* Not later than that: an earlier end of a back-off under way stays. */
+static void back_off(struct work *w, uint64_t ms)
+{
+	uint64_t due = clock_mono_ms() + ms;
+
+	if (loop_timer_active(&w->timer) && w->due_ms <= due)
+		return;
+	w->due_ms = due;
+	loop_timer_start(&w->timer, w->ctl->all->cfg.loop, ms, work_timer);
+}
+
 static void controller_enqueue(struct controller *c, struct str key)
 {
 	struct work *w = map_get(&c->works, key);
@@ -208,7 +224,8 @@ static void controller_enqueue(struct controller *c, struct str key)
 		list_init(&w->link);
 		map_put(&c->works, key, w);
 	} else if (loop_timer_active(&w->timer) && w->backoff_ms > BACKOFF_FIRST_MS) {
-		return; /* It failed lately: it comes when its time has come. */
+		back_off(w, SOON_MS); /* It failed lately: it comes when its time has come, or soon. */
+		return;
 	}
 	enqueue_work(w);
 }
@@ -292,6 +309,17 @@ static void work_settle(struct work *w)
 	work_free(w);
 }
 
+/* The next back-off. Waiting for others is told once, when it has become long; what fails is told each time. */
+static void retry_later(struct work *w)
+{
+	uint64_t max = w->not_yet ? NOT_YET_MAX_MS : BACKOFF_MAX_MS, before = w->backoff_ms;
+
+	w->backoff_ms = before ? MIN(before * 2, max) : BACKOFF_FIRST_MS;
+	log_at(w->backoff_ms >= 1000 && !(w->not_yet && before == max) ? LOG_WARN : LOG_DEBUG, "controllers",
+			"%s %s key=%s again_ms=%" PRIu64 ": %s", w->ctl->row->name, w->not_yet ? "waits" : "failed", w->key,
+			w->backoff_ms, w->err.text);
+}
+
 static void work_finish(struct work *w)
 {
 	struct controllers *all = w->ctl->all;
@@ -304,11 +332,9 @@ static void work_finish(struct work *w)
 		return;
 	wake(all);
 	if (w->err.code != ERR_OK) {
-		w->backoff_ms = w->backoff_ms ? MIN(w->backoff_ms * 2, (uint64_t)BACKOFF_MAX_MS) : BACKOFF_FIRST_MS;
-		log_at(w->backoff_ms >= 1000 ? LOG_WARN : LOG_DEBUG, "controllers", "%s failed key=%s again_ms=%" PRIu64 ": %s",
-				w->ctl->row->name, w->key, w->backoff_ms, w->err.text);
+		retry_later(w);
+		back_off(w, w->dirty ? MIN(w->backoff_ms, (uint64_t)SOON_MS) : w->backoff_ms);
 		w->dirty = false;
-		loop_timer_start(&w->timer, all->cfg.loop, w->backoff_ms, work_timer);
 		return;
 	}
 	w->backoff_ms = 0;
@@ -359,15 +385,18 @@ static void check_done(struct work *w, const struct plan_action *a)
 	size_t pos = 0;
 
 	if (a->op == PLAN_EXPECT_EMPTY && e.code == ERR_OK && client_list_next(a->req.answer, &pos, &item)) {
-		err_set(&e, ERR_CONFLICT, "%s in %s are not gone yet", a->resource->plural, a->ns);
+		err_set(&e, ERR_CONFLICT, "%s in %s are not gone yet", a->resource->plural, a->ns ? a->ns : "the cluster");
+		w->not_yet = true;
 	} else if (a->op == PLAN_EXPECT_ABSENT && e.code == ERR_OK) {
 		struct arena tmp;
 		Meta__PartialObjectMetadata *m;
 
 		arena_init(&tmp);
 		m = pb_unpack(&tmp, &meta__partial_object_metadata__descriptor, a->req.answer);
-		if (m && m->metadata && (a->uid[0] == '\0' || pb_streq(m->metadata->uid, a->uid)))
+		if (m && m->metadata && (a->uid[0] == '\0' || pb_streq(m->metadata->uid, a->uid))) {
 			err_set(&e, ERR_CONFLICT, "%s is there after all", a->name);
+			w->not_yet = true;
+		}
 		arena_fini(&tmp);
 	} else if (e.code == ERR_NOT_FOUND) {
 		err_clear(&e);
@@ -470,6 +499,7 @@ static void work_start(struct work *w)
 	struct str ns, name;
 
 	w->running = true;
+	w->not_yet = false;
 	w->ctl->n_running++;
 	w->stage = 0;
 	w->outstanding = 0;
