@@ -191,9 +191,10 @@ static void on_pod(struct informer_handler *h, const struct informer_obj *old, c
 		snapshot_place(&s->snap, new, pod->spec->node_name);
 		return;
 	}
-	if (new->meta->deletion_timestamp != NULL)
+	if (new->meta->deletion_timestamp != NULL) {
 		forget_pod(s, o->meta->uid);
-	else if (is_ours(pod))
+		snapshot_remove(&s->snap, o->meta->uid);
+	} else if (is_ours(pod))
 		want_pod(s, new);
 }
 
@@ -362,13 +363,12 @@ static void bind_done(struct client_req *req)
 	if (e.code == ERR_OK && !s->stopping)
 		send_event(s, p->o, "Normal", "Scheduled", text);
 	free(text);
-	if (e.code != ERR_OK && !s->stopping) {
-		/* Forget the assumption; if the binding did happen after all, the informer will say so. */
+	if (e.code != ERR_OK && !s->stopping && !p->gone) {
+		/* Forget the assumption; if the binding did happen after all, the informer will say so - or has: then what it said stays. */
 		snapshot_remove(&s->snap, p->o->meta->uid);
 		p->backoff_ms = p->backoff_ms ? MIN(p->backoff_ms * 2, (uint64_t)BACKOFF_MAX_MS) : BACKOFF_FIRST_MS;
 		log_at(p->backoff_ms > 1000 ? LOG_WARN : LOG_DEBUG, "scheduler", "binding failed pod=%.*s: %s", STR_FMT(p->o->key), e.text);
-		if (!p->gone)
-			loop_timer_start(&p->timer, s->loop, p->backoff_ms, on_backoff);
+		loop_timer_start(&p->timer, s->loop, p->backoff_ms, on_backoff);
 	}
 	if (p->gone)
 		pod_free(p);
