@@ -4,7 +4,8 @@
  * version, and the loser looks again. So a quota is never exceeded, and what is refused or fails books nothing.
  *
  * A quota is new to those who have not seen it yet: so each namespace has a gate key that is written with every change of its
- * set of quotas, and every create compares it. What was there before is counted by the server when the controller asks for
+ * set of quotas, and every write compares it: a create that is not counted would be one too many, a delete that is not counted
+ * would leave the quota full. What was there before is counted by the server when the controller asks for
  * it, by an update of the quota's status: the sum over one moment of the store, under the same comparison.
  */
 #include <string.h>
@@ -210,36 +211,37 @@ static bool none_known(struct api_request *req, uint64_t *ret_gate)
 	return req->al->quotas && req->n_tries == 0 && !quota_state_has(req->al->quotas, req->at.ns, ret_gate);
 }
 
+/* The quotas of the namespace, of which there are none when the loop knows of none; the transaction compares that this is so. */
+static enum step_result find_quotas(struct api_request *req, struct admission_list *ret)
+{
+	uint64_t gate = 0;
+
+	ret->n = 0;
+	if (is_exempt(req->res))
+		return STEP_NEXT;
+	if (!none_known(req, &gate) && admission_objects_if(req, quotas(), req->at.ns, NULL, gate_key(req), &gate, ret) != STEP_NEXT)
+		return STEP_FAIL;
+	txn_if_mod(req->txn, gate_key(req), gate);
+	return STEP_NEXT;
+}
+
 enum step_result admit_quota(struct api_request *req)
 {
 	struct admission_list list;
-	uint64_t gate = 0;
 
-	if (is_exempt(req->res))
-		return STEP_NEXT;
-	if (none_known(req, &gate)) {
-		if (!req->old)
-			txn_if_mod(req->txn, gate_key(req), gate);
-		return STEP_NEXT;
-	}
-	if (admission_objects_if(req, quotas(), req->at.ns, NULL, gate_key(req), &gate, &list) != STEP_NEXT)
+	if (find_quotas(req, &list) != STEP_NEXT)
 		return STEP_FAIL;
-	if (!req->old)
-		txn_if_mod(req->txn, gate_key(req), gate);
 	return list.n == 0 ? STEP_NEXT : book_all(req, req->old, req->obj, &list);
 }
 
 enum step_result admit_quota_release(struct api_request *req)
 {
 	struct admission_list list;
-	uint64_t gate;
 
+	if (find_quotas(req, &list) != STEP_NEXT)
+		return STEP_FAIL;
 	if (strcmp(req->res->plural, "resourcequotas") == 0 && req->res->group[0] == '\0')
 		txn_put(req->txn, gate_key(req), STR("1"), 0);
-	if (is_exempt(req->res) || none_known(req, &gate))
-		return STEP_NEXT;
-	if (admission_objects(req, quotas(), req->at.ns, &list) != STEP_NEXT)
-		return STEP_FAIL;
 	return list.n == 0 ? STEP_NEXT : book_all(req, req->old, NULL, &list);
 }
 
