@@ -105,6 +105,7 @@ struct peer_state {
 	uint64_t last_heard;
 	bool lost; /* the connection broke, and nothing was heard since */
 	bool differs; /* its state is not ours */
+	bool told;    /* and the alarm that says so was seen in the store */
 	struct msg_health health;
 	uint64_t health_at;
 	struct snap_send *snap;

@@ -61,6 +61,21 @@ static void raise_corrupt(struct member *m, struct peer_state *p)
 	member__propose_command(m, &cmd);
 }
 
+/*
+ * Until the alarm is in the store it is raised again: a leader that saw the difference before it led, or lost its office with the
+ * proposal under way, has not raised it. Once it was there it is not: an administrator who disarms it knows.
+ */
+static void raise_again(struct member *m)
+{
+	for (size_t i = 0; i < m->n_peers; i++) {
+		struct peer_state *p = &m->peers[i];
+
+		p->told = p->told || (p->differs && (m->alarms & KV_ALARM_CORRUPT));
+		if (p->differs && !p->told && m->ready)
+			raise_corrupt(m, p);
+	}
+}
+
 static void compare(struct member *m, struct peer_state *p, struct hash_mark theirs)
 {
 	struct store_hash now = store_rolling_hash(m->store);
@@ -71,6 +86,7 @@ static void compare(struct member *m, struct peer_state *p, struct hash_mark the
 	if (theirs.index == 0 || ours.index != theirs.index || ours.hash == theirs.hash || p->differs)
 		return;
 	p->differs = true;
+	p->told = false;
 	log_error("raft",
 		  "member id=%016" PRIx64 " applied other changes than this one: at entry %" PRIu64 " its hash is %016" PRIx64
 		  ", ours %016" PRIx64 "; find out which one agrees with the others, remove the other one and let it join anew",
@@ -131,6 +147,8 @@ void member__health_tick(struct member *m, uint64_t now)
 	if (member__runs(m) && !MUTANT(undone_unseen))
 		(void)member__settle(m);
 	refresh(m, now);
+	if (member__runs(m))
+		raise_again(m);
 	tell(m);
 	/* Sizes and lags in the status, at least. */
 	m->dirty = true;

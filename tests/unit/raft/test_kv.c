@@ -493,7 +493,7 @@ static void test_corrupt(void **state _unused_)
 	buf_fini(&command);
 	member_start(&c, who, false);
 	OK(rt_put(c.kv[leader], "a", "2", &e));
-	assert_true(rt_wait(has_corrupt_alarm, c.kv[leader], 10000));
+	assert_true(rt_wait(has_corrupt_alarm, c.kv[leader], 30000));
 	assert_int_equal(rt_put(c.kv[leader], "a", "3", &why), -(int)ERR_CORRUPT);
 	kv_status(c.kv[leader], &s);
 	for (size_t i = 0; i < s.n_members; i++)
