@@ -391,6 +391,13 @@ struct json *rig_event(struct rig_watch *w, size_t n)
 	return json_at(w->events, n);
 }
 
+size_t rig_watch_stop(struct rig_watch *w)
+{
+	if (!w->done)
+		http_call_cancel(&w->call);
+	return rig_watch_end(w);
+}
+
 size_t rig_watch_end(struct rig_watch *w)
 {
 	rig_until(&w->done);

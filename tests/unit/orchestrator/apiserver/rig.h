@@ -67,6 +67,8 @@ void rig_watch_begun(struct rig_watch *);
 struct json *rig_event(struct rig_watch *, size_t n);
 /* Wait until the server has ended it; number of events. */
 size_t rig_watch_end(struct rig_watch *);
+/* The same, but it is left: no time limit of its own can come too early on a busy machine. */
+size_t rig_watch_stop(struct rig_watch *);
 /* Turn the loop until *flag is not 0; fails after ten seconds. */
 void rig_until(const int *flag);
 

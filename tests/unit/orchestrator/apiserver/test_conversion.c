@@ -150,8 +150,8 @@ static void test_watch(void **state)
 	struct json *ev;
 
 	(void)state;
-	w = rig_watch(NEW "?watch=true&timeoutSeconds=4");
-	pick = rig_watch(NEW "?watch=true&timeoutSeconds=4&labelSelector=pick");
+	w = rig_watch(NEW "?watch=true&timeoutSeconds=300");
+	pick = rig_watch(NEW "?watch=true&timeoutSeconds=300&labelSelector=pick");
 	rig_watch_begun(w);
 	rig_watch_begun(pick);
 	is(rig_event(w, 0), "type", "ADDED");
@@ -174,7 +174,7 @@ static void test_watch(void **state)
 	is(ev, "object.spec.power", "2W");
 	is(rig_event(pick, 1), "type", "DELETED");
 	/* A webhook that fails is an error for who watches, not silence. */
-	again = rig_watch(arena_printf(&rig_arena, NEW "?watch=true&timeoutSeconds=9&resourceVersion=%s", json_cstr(json_getp(ev,
+	again = rig_watch(arena_printf(&rig_arena, NEW "?watch=true&timeoutSeconds=300&resourceVersion=%s", json_cstr(json_getp(ev,
 			"object.metadata.resourceVersion"))));
 	rig_watch_begun(again);
 	lamp_rig_broken = "out of order";
@@ -184,8 +184,8 @@ static void test_watch(void **state)
 	assert_int_equal(json_i64_or(json_getp(ev, "object.code"), 0), 500);
 	assert_int_equal(rig_watch_end(again), 1);
 	lamp_rig_broken = NULL;
-	rig_watch_end(w);
-	rig_watch_end(pick);
+	rig_watch_stop(w);
+	rig_watch_stop(pick);
 	rig_call("DELETE", OLD "/w", NULL, 200);
 }
 

@@ -229,7 +229,7 @@ static void test_versions(void **state)
 	rig_call("POST", HPA1, "{\"metadata\":{\"name\":\"odd\",\"annotations\":{\"autoscaling.alpha.kubernetes.io/metrics\":"
 			       "\"[{\\\"type\\\":5}]\"}},\"spec\":{\"maxReplicas\":2,\"scaleTargetRef\":{\"kind\":\"X\",\"name\":\"d\"}}}", 400);
 	/* Events: one object, watched in both. */
-	w = rig_watch("/apis/events.k8s.io/v1/namespaces/golden/events?watch=true&timeoutSeconds=5&fieldSelector=regarding.name%3Dzed");
+	w = rig_watch("/apis/events.k8s.io/v1/namespaces/golden/events?watch=true&timeoutSeconds=300&fieldSelector=regarding.name%3Dzed");
 	rig_call("POST", "/api/v1/namespaces/golden/events",
 			"{\"metadata\":{\"name\":\"e2\"},\"involvedObject\":{\"kind\":\"Pod\",\"name\":\"zed\",\"namespace\":\"golden\"},"
 			"\"message\":\"hello\",\"count\":3,\"type\":\"Normal\"}", 201);
@@ -244,7 +244,7 @@ static void test_versions(void **state)
 	rig_call("DELETE", "/apis/events.k8s.io/v1/namespaces/golden/events/e2", NULL, 200);
 	is(rig_event(w, 1), "type", "DELETED");
 	rig_call("GET", "/api/v1/namespaces/golden/events/e2", NULL, 404);
-	assert_true(rig_watch_end(w) >= 2);
+	assert_true(rig_watch_stop(w) >= 2);
 }
 
 static bool lists(const struct json *array, const char *text)

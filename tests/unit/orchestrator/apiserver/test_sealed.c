@@ -200,7 +200,7 @@ static void test_secrets(void **state)
 	struct json *o;
 
 	(void)state;
-	w = rig_watch(SECRET "?watch=1&timeoutSeconds=1");
+	w = rig_watch(SECRET "?watch=1&timeoutSeconds=300");
 	o = rig_call("POST", SECRET, "{\"metadata\":{\"name\":\"s\"},\"stringData\":{\"word\":\"sesame\"}}", 201);
 	assert_string_equal(json_cstr(json_getp(o, "data.word")), "c2VzYW1l");
 	assert_string_equal(json_cstr(json_getp(json_getc(rig_event(w, 0), "object"), "data.word")), "c2VzYW1l");
@@ -216,7 +216,7 @@ static void test_secrets(void **state)
 	assert_true(str_has_prefix(stored("/registry/secrets/default/s"), STR("k8s:enc:aesgcm:v1:k2:")));
 	rig_call("GET", SECRET "/s", NULL, 200);
 	rig_call("DELETE", SECRET "/s", NULL, 200);
-	rig_watch_end(w);
+	rig_watch_stop(w);
 }
 
 /* Megabytes of them: lists and watches that leave in slices unseal each object, too. */
@@ -238,9 +238,9 @@ static void test_many_secrets(void **state)
 	assert_int_equal(json_len(json_getc(o, "items")), 10);
 	JSON_ITEMS (it, json_getc(o, "items"))
 		assert_int_equal(json_strp(it, "data.word").n, n / 3 * 4);
-	w = rig_watch(SECRET "?watch=1&timeoutSeconds=1");
+	w = rig_watch(SECRET "?watch=1&timeoutSeconds=300");
 	assert_int_equal(json_strp(json_getc(rig_event(w, 9), "object"), "data.word").n, n / 3 * 4);
-	assert_int_equal(rig_watch_end(w), 10);
+	assert_int_equal(rig_watch_stop(w), 10);
 	/* One whose key is gone is not left out: a list without it would be taken for all there are. */
 	write_file(encryption, CONFIG(AES("k3", KEY1) AES("k2", KEY2) AES("k1", KEY1)));
 	assert_int_equal(apiserver_reload(rig_server, &e), 0);
@@ -250,10 +250,10 @@ static void test_many_secrets(void **state)
 	assert_int_equal(apiserver_reload(rig_server, &e), 0);
 	assert_true(rig_breaks_off(SECRET));
 	/* Nor does a watch go on without it. */
-	w = rig_watch(arena_printf(&rig_arena, SECRET "?watch=1&timeoutSeconds=2&resourceVersion=%s", before));
+	w = rig_watch(arena_printf(&rig_arena, SECRET "?watch=1&timeoutSeconds=300&resourceVersion=%s", before));
 	assert_string_equal(json_cstr(json_getc(rig_event(w, 0), "type")), "ERROR");
 	assert_int_equal(rig_watch_end(w), 1);
-	w = rig_watch(SECRET "?watch=1&timeoutSeconds=2&fieldSelector=metadata.name%3Dmore");
+	w = rig_watch(SECRET "?watch=1&timeoutSeconds=300&fieldSelector=metadata.name%3Dmore");
 	assert_string_equal(json_cstr(json_getc(rig_event(w, 0), "type")), "ERROR");
 	assert_int_equal(rig_watch_end(w), 1);
 	write_file(encryption, CONFIG(AES("k2", KEY2) AES("k1", KEY1) AES("k3", KEY1)));
