@@ -153,7 +153,8 @@ static void wrong_type(struct encode *e, const struct path *p, const char *type,
 	while (field && !field->owner)
 		field = field->up;
 	if (field) {
-		print_path(&b, p, false);
+		/* Go counts fields only, not what is inside of a map. */
+		print_path(&b, field, false);
 		err->message = arena_printf(a, "json: cannot unmarshal %s into Go struct field %s.%s of type %s", what,
 					    field->owner->kind, b.p, type);
 	} else {

@@ -206,6 +206,15 @@ static void container(struct arena *a, struct json *c)
 					     : "IfNotPresent"));
 }
 
+/* A volume of nothing is an empty directory. */
+static void volume(struct arena *a, struct json *v)
+{
+	JSON_MEMBERS (m, v)
+		if (!str_eqc(m->key, "name") && !json_is_null(m->value))
+			return;
+	json_setc(a, v, "emptyDir", json_new_object(a));
+}
+
 /* A limit is its own request. */
 static void requests_from_limits(struct arena *a, struct json *container)
 {
@@ -470,6 +479,7 @@ static const struct hook {
 	{"core.v1.Container", container},
 	{"core.v1.EphemeralContainerCommon", container},
 	{"core.v1.Pod", pod},
+	{"core.v1.Volume", volume},
 	{"core.v1.ServiceSpec", service_spec},
 	{"core.v1.Namespace", name_space},
 	{"core.v1.Node", node},

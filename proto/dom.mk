@@ -50,6 +50,8 @@ libproto_a_SOURCES += \
 	proto/validate_flow.c \
 	proto/validate_network.c \
 	proto/validate_pod.c \
+	proto/validate_resources.c \
+	proto/validate_security.c \
 	proto/validate_policy.c \
 	proto/validate_rbac.c \
 	proto/validate_resize.c \

@@ -134,8 +134,11 @@ static struct json *zip(struct arena *a, const struct json *first, const struct 
 
 static int no_key(struct merge *m, const struct json *element, const char *key)
 {
-	struct str text = json_text(m->a, element);
+	_cleanup_(buf_fini) struct buf text = BUF_INIT;
+	struct json *sorted = json_copy(m->a, element);
 
+	json_sort(m->a, sorted);
+	json_print_go(&text, sorted);
 	return err_set(m->e, ERR_BAD_REQUEST, "map: %.*s does not contain declared merge key: %s",
 		(int)MIN(text.n, (size_t)200), text.p, key);
 }

@@ -52,6 +52,8 @@ void validate__name(struct field_errs *, const struct field_path *up, const stru
 void validate__immutable(struct field_errs *, const struct field_path *up, const struct json *obj,
 	const struct json *old, const char *key);
 const char *validate__ip(struct str);
+/* NULL also for what is no address: what endpoints may not be. */
+const char *validate__no_special_ip(struct str);
 const char *validate__config_key(struct str);
 const char *validate__port_name(struct str);
 const char *validate__env_name(struct str);
@@ -139,8 +141,16 @@ bool validate__differ(const struct json *, const struct json *, struct buf *wher
 /* A map of quantities, none of them negative. */
 void validate__quantities(
 	struct field_errs *, const struct field_path *path, const struct json *map);
+/* Of a container: names too, and requests that its limits allow. */
 void validate__resources(
 	struct field_errs *, const struct field_path *path, const struct json *res);
+/* A resourceFieldRef: which resource, in which unit. */
+void validate__resource_ref(struct field_errs *, const struct field_path *path, const struct json *ref);
+/* securityContext of a container at `up`, and of a pod spec. */
+void validate__container_security(struct field_errs *, const struct field_path *up, const struct json *sc);
+void validate__pod_security(struct field_errs *, const struct field_path *up, const struct json *spec);
+/* The path at obj.key leads down, as far as it says anything; false: it has "..". */
+bool validate__below(struct field_errs *, const struct field_path *up, const struct json *obj, const char *key);
 
 void validate__node_selector(
 	struct field_errs *, const struct field_path *path, const struct json *selector);

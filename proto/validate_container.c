@@ -1,7 +1,6 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "proto/quantity.h"
 #include "proto/validate-priv.h"
 
 static const char *const protocols[] = {"SCTP", "TCP", "UDP", NULL};
@@ -112,7 +111,7 @@ static void value_from(struct field_errs *e, const struct field_path *up, const 
 		if (i == 0)
 			field_ref(e, &p, src);
 		else if (i == 1)
-			validate__required(e, &p, src, "resource");
+			validate__resource_ref(e, &p, src);
 		else if (i < 4)
 			key_ref(e, &p, src);
 	}
@@ -173,24 +172,6 @@ static void env_from(struct field_errs *e, const struct field_path *up, const st
 
 /* ---- mounts ---- */
 
-static void sub_path(
-	struct field_errs *e, const struct field_path *up, const struct json *m, const char *key)
-{
-	struct field_path path = field_child(up, key);
-	struct str s = json_str(json_getc(m, key)), rest = s, part;
-	bool more = s.n > 0;
-
-	if (s.n > 0 && s.p[0] == '/')
-		field_invalid_str(e, &path, s, "must be a relative path");
-	while (more) {
-		more = str_cut(rest, '/', &part, &rest);
-		if (str_eqc(part, "..")) {
-			field_invalid_str(e, &path, s, "must not contain '..'");
-			break;
-		}
-	}
-}
-
 static void mounts(struct field_errs *e, const struct field_path *up, const struct json *list,
 	const struct json *volumes)
 {
@@ -214,8 +195,8 @@ static void mounts(struct field_errs *e, const struct field_path *up, const stru
 		else if (json_get(paths, path))
 			field_invalid_str(e, &mount_path, path, "must be unique");
 		json_set(e->arena, paths, path, m);
-		sub_path(e, &at, m, "subPath");
-		sub_path(e, &at, m, "subPathExpr");
+		validate__below(e, &at, m, "subPath");
+		validate__below(e, &at, m, "subPathExpr");
 		if (json_str(json_getc(m, "subPath")).n > 0 &&
 			json_str(json_getc(m, "subPathExpr")).n > 0)
 			field_invalid_str(e, &expr, json_str(json_getc(m, "subPathExpr")),
@@ -299,65 +280,6 @@ static void lifecycle(struct field_errs *e, const struct field_path *up, const s
 	}
 }
 
-/* ---- resources ---- */
-
-void validate__quantities(struct field_errs *e, const struct field_path *path, const struct json *map)
-{
-	JSON_MEMBERS (m, map) {
-		struct field_path p = field_key(path, m->key);
-		const char *bad = validate__qualified_name(m->key);
-
-		if (bad)
-			field_invalid_str(e, &p, m->key, "%s", bad);
-		if (quantity_sign(quantity_of(json_cstr(m->value))) < 0)
-			field_invalid(e, &p, m->value, "must be greater than or equal to 0");
-	}
-}
-
-void validate__resources(
-	struct field_errs *e, const struct field_path *path, const struct json *res)
-{
-	struct field_path limits = field_child(path, "limits"),
-			  requests = field_child(path, "requests");
-
-	validate__quantities(e, &limits, json_getc(res, "limits"));
-	validate__quantities(e, &requests, json_getc(res, "requests"));
-	JSON_MEMBERS (m, json_getc(res, "requests")) {
-		struct json *limit = json_get(json_getc(res, "limits"), m->key);
-
-		if (limit && quantity_cmp(quantity_of(json_cstr(m->value)),
-				     quantity_of(json_cstr(limit))) > 0)
-			field_invalid(e, &requests, m->value,
-				"must be less than or equal to %.*s limit of %s", STR_FMT(m->key),
-				json_cstr(limit));
-	}
-}
-
-static void user_id(
-	struct field_errs *e, const struct field_path *up, const struct json *sc, const char *key)
-{
-	struct field_path path = field_child(up, key);
-	int64_t id = json_i64_or(json_getc(sc, key), 0);
-
-	if (id < 0 || id > INT32_MAX)
-		field_invalid(e, &path, json_getc(sc, key),
-			"must be between 0 and 2147483647, inclusive");
-}
-
-static void security(struct field_errs *e, const struct field_path *up, const struct json *sc)
-{
-	struct field_path path = field_child(up, "securityContext"),
-			  escalate = field_child(&path, "allowPrivilegeEscalation");
-	struct json *allow = json_getc(sc, "allowPrivilegeEscalation");
-
-	user_id(e, &path, sc, "runAsUser");
-	user_id(e, &path, sc, "runAsGroup");
-	if (json_is(allow, JSON_BOOL) && !json_true(allow) &&
-		json_true(json_getc(sc, "privileged")))
-		field_invalid(e, &escalate, allow,
-			"cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
-}
-
 /* ---- a container ---- */
 
 enum container_kind { CONTAINER, INIT_CONTAINER, EPHEMERAL_CONTAINER };
@@ -386,7 +308,7 @@ static void container(struct field_errs *e, const struct field_path *at, const s
 	mounts(e, at, json_getc(c, "volumeMounts"), volumes);
 	validate__one_of(e, at, c, "imagePullPolicy", pulls);
 	validate__resources(e, &resources, json_getc(c, "resources"));
-	security(e, at, json_getc(c, "securityContext"));
+	validate__container_security(e, at, json_getc(c, "securityContext"));
 	/* Which fields it may have at all: validate__ephemeral_containers. */
 	if (kind == EPHEMERAL_CONTAINER)
 		return;

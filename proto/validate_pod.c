@@ -41,20 +41,75 @@ void validate__tolerations(
 
 static void topology(struct field_errs *e, const struct field_path *at, const struct json *c)
 {
-	static const char *const actions[] = {"DoNotSchedule", "ScheduleAnyway", NULL};
-	struct field_path skew = field_child(at, "maxSkew"), sel = field_child(at, "labelSelector");
+	static const char *const actions[] = {"DoNotSchedule", "ScheduleAnyway", NULL}, *const policies[] = {"Honor", "Ignore", NULL};
+	struct field_path skew = field_child(at, "maxSkew"), sel = field_child(at, "labelSelector"),
+			  key = field_child(at, "topologyKey"), domains = field_child(at, "minDomains");
+	const struct json *min = json_getc(c, "minDomains");
 
 	if (json_i64_or(json_getc(c, "maxSkew"), 0) <= 0)
 		field_invalid(e, &skew, json_getc(c, "maxSkew"), "must be greater than zero");
-	if (validate__required(e, at, c, "topologyKey"))
-		validate__name(e, at, c, "topologyKey", validate__qualified_name);
+	if (json_str(json_getc(c, "topologyKey")).n == 0)
+		field_required(e, &key, "can not be empty");
 	validate__one_of(e, at, c, "whenUnsatisfiable", actions);
+	if (json_is(min, JSON_NUMBER) && json_i64_or(min, 1) <= 0)
+		field_invalid(e, &domains, min, "must be greater than zero");
+	if (json_is(min, JSON_NUMBER) && !json_eqc(json_getc(c, "whenUnsatisfiable"), "DoNotSchedule"))
+		field_invalid(e, &domains, min, "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not %s",
+			json_cstr(json_getc(c, "whenUnsatisfiable")));
+	validate__one_of_opt(e, at, c, "nodeAffinityPolicy", policies);
+	validate__one_of_opt(e, at, c, "nodeTaintsPolicy", policies);
 	validate__label_selector(e, &sel, json_getc(c, "labelSelector"));
+}
+
+/* One topology is spread over in one way: the earlier of two is told that a later one is the same. */
+static void topologies_differ(struct field_errs *e, const struct field_path *up, const struct json *list)
+{
+	struct field_path all = field_child(up, "topologySpreadConstraints");
+
+	for (size_t i = 0; i < json_len(list); i++) {
+		struct field_path at = field_index(&all, i), path = field_child(&at, "{topologyKey, whenUnsatisfiable}");
+		const struct json *c = json_at(list, i), *key = json_getc(c, "topologyKey"), *when = json_getc(c, "whenUnsatisfiable");
+
+		for (size_t k = i + 1; k < json_len(list); k++) {
+			if (!json_equal(json_getc(json_at(list, k), "topologyKey"), key) ||
+				!json_equal(json_getc(json_at(list, k), "whenUnsatisfiable"), when))
+				continue;
+			field_duplicate(e, &path, arena_sprintf(e->arena, "{%s, %s}", json_cstr(key), json_cstr(when)));
+			break;
+		}
+	}
 }
 
 static void host_alias(struct field_errs *e, const struct field_path *at, const struct json *h)
 {
+	struct field_path names = field_child(at, "hostnames");
+
 	validate__name(e, at, h, "ip", validate__ip);
+	JSON_ITEMS (n, json_getc(h, "hostnames")) {
+		const char *bad = validate_dns1123_subdomain(json_str(n));
+
+		if (bad)
+			field_invalid(e, &names, n, "%s", bad);
+	}
+}
+
+static void scheduling_gates(struct field_errs *e, const struct field_path *up, const struct json *list)
+{
+	struct field_path all = field_child(up, "schedulingGates");
+	struct json *seen = json_new_object(e->arena);
+	size_t i = 0;
+
+	JSON_ITEMS (g, list) {
+		struct field_path at = field_index(&all, i++);
+		struct str name = json_str(json_getc(g, "name"));
+		const char *bad = validate__qualified_name(name);
+
+		if (bad)
+			field_invalid_str(e, &at, name, "%s", bad);
+		if (json_get(seen, name))
+			field_duplicate(e, &at, name);
+		json_set(e->arena, seen, name, g);
+	}
 }
 
 static void pull_secret(struct field_errs *e, const struct field_path *at, const struct json *s)
@@ -65,6 +120,36 @@ static void pull_secret(struct field_errs *e, const struct field_path *at, const
 static void gate(struct field_errs *e, const struct field_path *at, const struct json *g)
 {
 	validate__name(e, at, g, "conditionType", validate__qualified_name);
+}
+
+static void dns_words(struct field_errs *e, const struct field_path *config, const struct json *c)
+{
+	struct field_path searches = field_child(config, "searches"), options = field_child(config, "options");
+	const struct json *list = json_getc(c, "searches");
+	size_t i = 0, k = 0;
+
+	if (json_len(list) > 32)
+		field_invalid(e, &searches, list, "must not have more than 32 search paths");
+	JSON_ITEMS (s, list) {
+		struct field_path at = field_index(&searches, i++);
+		struct str name = json_str(s);
+		char *plain = arena_cstr(e->arena, str_sub(name, 0, name.n - str_has_suffix(name, STR("."))));
+		const char *bad;
+
+		/* Names of services have underscores, and resolvers search for them. */
+		for (char *p = plain; *p; p++)
+			*p = *p == '_' ? 'a' : *p;
+		bad = str_eqc(name, ".") ? NULL : validate_dns1123_subdomain(str_from(plain));
+
+		if (bad)
+			field_invalid(e, &at, s, "%s", bad);
+	}
+	JSON_ITEMS (o, json_getc(c, "options")) {
+		struct field_path at = field_index(&options, k++);
+
+		if (json_str(json_getc(o, "name")).n == 0)
+			field_required(e, &at, "must not be empty");
+	}
 }
 
 static void dns(struct field_errs *e, const struct field_path *path, const struct json *spec)
@@ -80,6 +165,7 @@ static void dns(struct field_errs *e, const struct field_path *path, const struc
 	if (json_eqc(json_getc(spec, "dnsPolicy"), "None") && json_len(list) == 0)
 		field_required(e, &servers,
 			"must provide at least one DNS nameserver when `dnsPolicy` is None");
+	dns_words(e, &config, json_getp(spec, "dnsConfig"));
 	if (json_len(list) > 3)
 		field_invalid(e, &servers, list, "must not have more than 3 nameservers");
 	JSON_ITEMS (s, list) {
@@ -119,10 +205,10 @@ static void host_network(
 void validate__pod_spec(struct field_errs *e, const struct field_path *path,
 	const struct json *spec, const struct json *meta)
 {
-	static const char *const restarts[] = {"Always", "OnFailure", "Never", NULL};
+	static const char *const restarts[] = {"Always", "OnFailure", "Never", NULL}, *const systems[] = {"linux", "windows", NULL};
 	struct field_path volumes = field_child(path, "volumes"),
 			  selector = field_child(path, "nodeSelector"),
-			  ephemeral = field_child(path, "ephemeralContainers");
+			  ephemeral = field_child(path, "ephemeralContainers"), os = field_child(path, "os");
 	struct field_path deadline = field_child(path, "activeDeadlineSeconds");
 	struct json *names = json_new_object(e->arena),
 		    *d = json_getc(spec, "activeDeadlineSeconds");
@@ -136,6 +222,7 @@ void validate__pod_spec(struct field_errs *e, const struct field_path *path,
 	dns(e, path, spec);
 	validate__nonneg(e, path, spec, "terminationGracePeriodSeconds");
 	validate_labels(json_getc(spec, "nodeSelector"), &selector, e);
+	validate__pod_security(e, path, spec);
 	host_network(e, path, spec);
 	validate__each(e, path, spec, "imagePullSecrets", pull_secret);
 	validate__each(e, path, spec, "readinessGates", gate);
@@ -151,6 +238,9 @@ void validate__pod_spec(struct field_errs *e, const struct field_path *path,
 	validate__name_opt(e, path, spec, "priorityClassName", validate_dns1123_subdomain);
 	validate__name_opt(e, path, spec, "runtimeClassName", validate_dns1123_subdomain);
 	validate__each(e, path, spec, "topologySpreadConstraints", topology);
+	topologies_differ(e, path, json_getc(spec, "topologySpreadConstraints"));
+	scheduling_gates(e, path, json_getc(spec, "schedulingGates"));
+	validate__one_of_opt(e, &os, json_getc(spec, "os"), "name", systems);
 }
 
 /* ---- updates ---- */

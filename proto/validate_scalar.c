@@ -160,6 +160,32 @@ const char *validate__ip(struct str s)
 				: "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 }
 
+const char *validate__no_special_ip(struct str s)
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+	char text[INET6_ADDRSTRLEN + 1];
+	bool four, six;
+
+	if (s.n >= sizeof(text))
+		return NULL;
+	memcpy(text, s.p, s.n);
+	text[s.n] = '\0';
+	four = inet_pton(AF_INET, text, &v4) == 1;
+	six = !four && inet_pton(AF_INET6, text, &v6) == 1;
+	if (four)
+		v4.s_addr = ntohl(v4.s_addr);
+	if ((four && v4.s_addr == 0) || (six && IN6_IS_ADDR_UNSPECIFIED(&v6)))
+		return "may not be unspecified (0.0.0.0 or ::)";
+	if ((four && v4.s_addr >> 24 == 127) || (six && IN6_IS_ADDR_LOOPBACK(&v6)))
+		return "may not be in the loopback range (127.0.0.0/8, ::1/128)";
+	if ((four && v4.s_addr >> 16 == 0xa9fe) || (six && IN6_IS_ADDR_LINKLOCAL(&v6)))
+		return "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
+	if ((four && v4.s_addr >> 8 == 0xe00000) || (six && IN6_IS_ADDR_MC_LINKLOCAL(&v6)))
+		return "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
+	return NULL;
+}
+
 bool validate__is_cidr(struct str s)
 {
 	struct str ip, bits;

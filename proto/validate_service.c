@@ -211,6 +211,7 @@ static void endpoint_addresses(
 		struct field_path at = field_index(&all, i++);
 
 		validate__name(e, &at, a, "ip", validate__ip);
+		validate__name(e, &at, a, "ip", validate__no_special_ip);
 		if (json_str(json_getc(a, "hostname")).n > 0)
 			validate__name(e, &at, a, "hostname", validate_dns1123_label);
 	}
@@ -264,6 +265,8 @@ static void slice_endpoint(
 			field_invalid(e, &p, a, "must be a valid IPv4 address");
 		else if (strcmp(type, "IPv6") == 0 && !v6)
 			field_invalid(e, &p, a, "must be a valid IPv6 address");
+		else if (strcmp(type, "FQDN") != 0 && validate__no_special_ip(json_str(a)))
+			field_invalid(e, &p, a, "%s", validate__no_special_ip(json_str(a)));
 	}
 	if (json_str(json_getc(ep, "hostname")).n > 0)
 		validate__name(e, at, ep, "hostname", validate_dns1123_label);

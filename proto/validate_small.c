@@ -1,6 +1,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "proto/codec.h"
 #include "proto/validate-priv.h"
 
 /* Bytes of all values of one ConfigMap or Secret. */
@@ -64,18 +65,37 @@ void validate__config_map(const struct validate__ctx *c)
 	immutable(c, fields);
 }
 
+/* What a kubelet would stumble over when it pulls an image. */
+static void secret_json(struct field_errs *e, const struct field_path *path, struct str base64)
+{
+	_cleanup_(buf_fini) struct buf text = BUF_INIT;
+	struct json *doc = NULL;
+	struct err why = ERR_INIT;
+
+	if (codec_base64_parse(base64, &text) >= 0)
+		return;
+	if (json_parse(e->arena, buf_str(&text), NULL, &doc, &why) < 0)
+		field_invalid_str(e, path, STR("<secret contents redacted>"), "%s", why.text);
+	else if (!json_is(doc, JSON_OBJECT) && !json_is_null(doc))
+		field_invalid_str(e, path, STR("<secret contents redacted>"),
+			"json: cannot unmarshal %s into Go value of type map[string]interface {}",
+			json_is(doc, JSON_ARRAY) ? "array" : json_is(doc, JSON_STRING) ? "string" :
+			json_is(doc, JSON_BOOL) ? "bool" : "number");
+}
+
 void validate__secret(const struct validate__ctx *c)
 {
 	static const char *const fields[] = {"data", NULL};
 	/* What secrets of a well-known type must hold. */
 	static const struct {
 		const char *type, *key;
+		bool is_json;
 	} rows[] = {
-		{"kubernetes.io/dockercfg", ".dockercfg"},
-		{"kubernetes.io/dockerconfigjson", ".dockerconfigjson"},
-		{"kubernetes.io/ssh-auth", "ssh-privatekey"},
-		{"kubernetes.io/tls", "tls.crt"},
-		{"kubernetes.io/tls", "tls.key"},
+		{"kubernetes.io/dockercfg", ".dockercfg", true},
+		{"kubernetes.io/dockerconfigjson", ".dockerconfigjson", true},
+		{"kubernetes.io/ssh-auth", "ssh-privatekey", false},
+		{"kubernetes.io/tls", "tls.crt", false},
+		{"kubernetes.io/tls", "tls.key", false},
 	};
 	struct field_path data_path = field_child(NULL, "data"),
 			  meta = field_child(NULL, "metadata"),
@@ -92,6 +112,8 @@ void validate__secret(const struct validate__ctx *c)
 
 		if (json_eqc(type, rows[i].type) && json_getc(data, rows[i].key) == NULL)
 			field_required(c->errs, &at, "");
+		else if (json_eqc(type, rows[i].type) && rows[i].is_json)
+			secret_json(c->errs, &at, json_str(json_getc(data, rows[i].key)));
 	}
 	if (json_eqc(type, "kubernetes.io/basic-auth") && !json_getc(data, "username") &&
 		!json_getc(data, "password")) {

@@ -4,27 +4,42 @@
 #include "proto/quantity.h"
 #include "proto/validate-priv.h"
 
+/* Whether a part of the path is "..". */
+static bool has_up(struct str path)
+{
+	struct str rest = path, part;
+	bool more = path.n > 0;
+
+	while (more) {
+		more = str_cut(rest, '/', &part, &rest);
+		if (str_eqc(part, ".."))
+			return true;
+	}
+	return false;
+}
+
+bool validate__below(struct field_errs *e, const struct field_path *up, const struct json *obj, const char *key)
+{
+	struct field_path path = field_child(up, key);
+	struct str s = json_str(json_getc(obj, key));
+
+	if (s.n > 0 && s.p[0] == '/')
+		field_invalid_str(e, &path, s, "must be a relative path");
+	if (!has_up(s))
+		return true;
+	field_invalid_str(e, &path, s, "must not contain '..'");
+	return false;
+}
+
 static void relative_path(
 	struct field_errs *e, const struct field_path *up, const struct json *item)
 {
 	struct field_path path = field_child(up, "path");
-	struct str s = json_str(json_getc(item, "path")), rest = s, part;
-	bool more = s.n > 0;
+	struct str s = json_str(json_getc(item, "path"));
 
-	if (s.n == 0) {
+	if (s.n == 0)
 		field_required(e, &path, "");
-		return;
-	}
-	if (s.p[0] == '/')
-		field_invalid_str(e, &path, s, "must be a relative path");
-	while (more) {
-		more = str_cut(rest, '/', &part, &rest);
-		if (str_eqc(part, "..")) {
-			field_invalid_str(e, &path, s, "must not contain '..'");
-			return;
-		}
-	}
-	if (str_has_prefix(s, STR("..")))
+	else if (validate__below(e, up, item, "path") && str_has_prefix(s, STR("..")))
 		field_invalid_str(e, &path, s, "must not start with '..'");
 }
 
@@ -54,6 +69,16 @@ static void items(struct field_errs *e, const struct field_path *up, const struc
 	}
 }
 
+/* A volume is the whole pod's: it has to say which container's. */
+static void downward_resource(struct field_errs *e, const struct field_path *up, const struct json *item)
+{
+	struct field_path path = field_child(up, "resourceFieldRef");
+	const struct json *ref = json_getc(item, "resourceFieldRef");
+
+	if (validate__required(e, &path, ref, "containerName"))
+		validate__resource_ref(e, &path, ref);
+}
+
 static void downward(struct field_errs *e, const struct field_path *up, const struct json *src)
 {
 	struct field_path all = field_child(up, "items");
@@ -72,6 +97,8 @@ static void downward(struct field_errs *e, const struct field_path *up, const st
 				"simultaneously");
 		else if (!field && !resource)
 			field_required(e, &at, "one of fieldRef and resourceFieldRef is required");
+		else if (resource)
+			downward_resource(e, &at, it);
 	}
 }
 
@@ -96,8 +123,7 @@ static void host_path(struct field_errs *e, const struct field_path *path, const
 
 	if (s.n == 0)
 		field_required(e, &p, "");
-	else if (str_search(s, STR("/../")) >= 0 || str_has_suffix(s, STR("/..")) ||
-		 str_eqc(s, ".."))
+	else if (has_up(s))
 		field_invalid_str(e, &p, s, "must not contain '..'");
 	validate__one_of_opt(e, path, src, "type", types);
 }

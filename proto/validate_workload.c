@@ -53,8 +53,11 @@ void validate__template_and_selector(struct field_errs *e, const struct field_pa
 	struct json *policy = json_getc(pod_spec, "restartPolicy");
 	struct selector compiled = SELECTOR_NOTHING;
 
+	/* Without a selector nothing is selected: upstream tells both. */
 	if (json_is_null(sel)) {
 		field_required(e, &sel_path, "");
+		field_err_add(e, &labels, FIELD_INVALID, "Invalid value: %s: `selector` does not match template `labels`",
+			validate__go_map(e->arena, have));
 	} else {
 		validate__label_selector(e, &sel_path, sel);
 		if (json_len(json_getc(sel, "matchLabels")) +

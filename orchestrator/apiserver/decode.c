@@ -102,10 +102,12 @@ enum step_result api_normalize_patched(struct api_request *req, const struct sch
 
 	if (!why.p)
 		return STEP_NEXT;
-	if (req->patch_type == PATCH_STRATEGIC)
+	if (req->patch_type == PATCH_STRATEGIC) {
+		json_sort(&req->arena, req->sent);
 		json_print_go(&value, req->sent);
-	else
+	} else {
 		json_print(&value, before, JSON_COMPACT);
+	}
 	field_errs_init(&errs, &req->arena);
 	field_invalid_str(&errs, &path, buf_str(&value), "%.*s", STR_FMT(why));
 	field_errs_print(&text, &errs);

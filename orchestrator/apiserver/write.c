@@ -239,6 +239,9 @@ static void keep_old(struct api_request *req, struct json *meta)
 	for (size_t i = 0; i < ARRAY_LEN(owned); i++) {
 		struct json *v = json_getc(old, owned[i]);
 
+		/* Another uid is not overlooked: validation tells that it cannot be. */
+		if (i == 0 && json_str(json_getc(meta, owned[i])).n > 0)
+			continue;
 		if (json_is_null(v))
 			json_delc(meta, owned[i]);
 		else
@@ -385,13 +388,14 @@ static enum step_result complete(struct api_request *req)
 	return r == STEP_NEXT ? admission_run(req, admission_op_of(req), ADMIT_VALIDATE) : r;
 }
 
+/* With all else that is wrong. */
 static enum step_result name_required(struct api_request *req)
 {
-	struct field_path meta = field_child(NULL, "metadata"), name = field_child(&meta, "name");
 	struct field_errs errs;
 
+	defaults_apply(&req->arena, resource_type(req->res), req->obj);
 	field_errs_init(&errs, &req->arena);
-	field_required(&errs, &name, "name or generateName is required");
+	validate_object(req->res, arena_cstr(&req->arena, req->at.sub), req->obj, NULL, &errs);
 	return api_fail_invalid(req, &errs);
 }
 
@@ -482,7 +486,9 @@ static enum step_result check_version(struct api_request *req, struct json *view
 	if (uid.n > 0 && !str_eq(uid, old_uid)) {
 		if (api_refresh(req))
 			return STEP_WAIT;
-		return api_fail_conflict(req, req->res, req->at.name,
+		/* A patch is no precondition: validation says what may not change. */
+		if (req->at.verb != API_PATCH)
+			return api_fail_conflict(req, req->res, req->at.name,
 				arena_printf(&req->arena,
 						"Precondition failed: UID in precondition: %.*s, UID in object meta: %.*s",
 						STR_FMT(uid), STR_FMT(old_uid)));

@@ -24,6 +24,7 @@
 static const struct {
 	const char *type, *in, *out;
 } rows[] = {
+	{"core.v1.Volume", "{\"name\":\"v\"}", "{\"name\":\"v\",\"emptyDir\":{}}"},
 	{"core.v1.Pod",
 		"{\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"busybox\",\"resources\":{"
 		"\"limits\":{\"cpu\":\"1\"}}}]}}",

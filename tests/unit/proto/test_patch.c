@@ -156,7 +156,7 @@ static void test_strategic(void **state)
 			"{\"spec\":{\"tolerations\":[{\"key\":\"b\"}]}}", NULL},
 		{"{\"spec\":{\"containers\":[{\"name\":\"a\"}]}}",
 			"{\"spec\":{\"containers\":[{\"image\":\"x\"}]}}", NULL,
-			"map: {\"image\":\"x\"} does not contain declared merge key: name"},
+			"map: map[image:x] does not contain declared merge key: name"},
 		/* An order that the patch's own list contradicts, or does not have all of. */
 		{"{\"spec\":{\"containers\":[{\"name\":\"a\"}]}}",
 			"{\"spec\":{\"$setElementOrder/containers\":[{\"name\":\"a\"},{\"name\":\"b\"}],"

@@ -147,7 +147,7 @@ static void test_pods(void **state)
 		{POD("\"containers\":[" C
 		     "],\"volumes\":[{\"name\":\"v\"},{\"name\":\"v\",\"emptyDir\":{},\"hostPath\":"
 		     "{\"path\":\"/\"}},{\"name\":\"s\",\"secret\":{}}]"),
-			"[spec.volumes[0]: Required value: must specify a volume type, "
+			"["
 			"spec.volumes[1].name: Duplicate value: \"v\", "
 			"spec.volumes[1].hostPath: Forbidden: may not specify more than 1 volume "
 			"type, spec.volumes[2].secret.secretName: Required value]"},
@@ -177,6 +177,108 @@ static void test_pods(void **state)
 
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		check("v1", "Pod", "", rows[i][0], NULL, rows[i][1]);
+}
+
+/* What a container may ask for, and what these things are called. */
+static void test_resource_names(void **state)
+{
+#define ASKS(res) POD("\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"resources\":{" res "}}]")
+#define LIMITS "spec.containers[0].resources.limits"
+#define REQUESTS "spec.containers[0].resources.requests"
+	static const char *const rows[][2] = {
+		{ASKS("\"limits\":{\"example.com/gpu\":\"2\",\"cpu\":\"1\"}"), ""},
+		{ASKS("\"requests\":{\"kubernetes.io/batteries\":\"2\"}"), ""},
+		{ASKS("\"requests\":{\"foo\":\"1\"}"),
+			"[" REQUESTS "[foo]: Invalid value: \"foo\": must be a standard resource type or fully qualified, "
+			REQUESTS "[foo]: Invalid value: \"foo\": must be a standard resource for containers]"},
+		{ASKS("\"requests\":{\"pods\":\"1\"}"), REQUESTS "[pods]: Invalid value: \"pods\": must be a standard resource for containers"},
+		{ASKS("\"requests\":{\"example.com/gpu\":\"1\"}"), LIMITS ": Required value: Limit must be set for non overcommitable resources"},
+		{ASKS("\"limits\":{\"example.com/gpu\":\"2\"},\"requests\":{\"example.com/gpu\":\"1\"}"),
+			REQUESTS ": Invalid value: \"1\": must be equal to example.com/gpu limit of 2"},
+		{ASKS("\"limits\":{\"hugepages-2Mi\":\"4Mi\"}"), "spec.containers[0].resources: Forbidden: HugePages require cpu or memory"},
+		{POD("\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"env\":[{\"name\":\"A\",\"valueFrom\":{\"resourceFieldRef\":{"
+		     "\"resource\":\"limits.cpu\",\"divisor\":\"2\"}}},{\"name\":\"B\",\"valueFrom\":{\"resourceFieldRef\":{\"resource\":\"x\"}}}]}]"),
+			"[spec.containers[0].env[0].valueFrom.resourceFieldRef.divisor: Invalid value: \"limits.cpu\": only divisor's values "
+			"1m and 1 are supported with the cpu resource, spec.containers[0].env[1].valueFrom.resourceFieldRef.resource: "
+			"Unsupported value: \"x\": supported values: \"limits.cpu\", \"limits.ephemeral-storage\", \"limits.memory\", "
+			"\"requests.cpu\", \"requests.ephemeral-storage\", \"requests.memory\"]"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		check("v1", "Pod", "", rows[i][0], NULL, rows[i][1]);
+}
+
+static void test_security(void **state)
+{
+#define RUNS(pod, container) \
+	POD("\"securityContext\":{" pod "},\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"securityContext\":{" container "}}]")
+#define OF_POD "spec.securityContext."
+#define OF_CONTAINER "spec.containers[0].securityContext."
+	static const char *const rows[][2] = {
+		{RUNS("\"fsGroup\":1,\"sysctls\":[{\"name\":\"net.ipv4/a_b-c\"}],\"seccompProfile\":{\"type\":\"RuntimeDefault\"}",
+			 "\"appArmorProfile\":{\"type\":\"Localhost\",\"localhostProfile\":\"p\"},\"procMount\":\"Default\""), ""},
+		{RUNS("\"fsGroup\":-1,\"supplementalGroups\":[1,-2],\"fsGroupChangePolicy\":\"No\"", ""),
+			"[" OF_POD "fsGroup: Invalid value: -1: must be between 0 and 2147483647, inclusive, " OF_POD
+			"supplementalGroups[1]: Invalid value: -2: must be between 0 and 2147483647, inclusive, " OF_POD
+			"fsGroupChangePolicy: Unsupported value: \"No\": supported values: \"Always\", \"OnRootMismatch\"]"},
+		{RUNS("\"sysctls\":[{\"name\":\"a\"},{\"name\":\"a\"},{\"name\":\"\"}]", ""),
+			"[" OF_POD "sysctls[1].name: Duplicate value: \"a\", " OF_POD "sysctls[2].name: Required value]"},
+		{RUNS("\"sysctls\":[{\"name\":\"a-.b\"}]", ""),
+			OF_POD "sysctls[0].name: Invalid value: \"a-.b\": must have at most 253 characters and match regex "
+			"^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$"},
+		{RUNS("\"seccompProfile\":{\"type\":\"Localhost\"}", "\"seccompProfile\":{\"type\":\"Unconfined\",\"localhostProfile\":\"p\"}"),
+			"[" OF_CONTAINER "seccompProfile.localhostProfile: Invalid value: \"p\": can only be set when seccomp type is Localhost, "
+			OF_POD "seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost]"},
+		{RUNS("\"seccompProfile\":{\"type\":\"Localhost\",\"localhostProfile\":\"/a/../b\"}", "\"appArmorProfile\":{}"),
+			"[" OF_CONTAINER "appArmorProfile.type: Required value: type is required when appArmorProfile is set, "
+			OF_POD "seccompProfile.localhostProfile: Invalid value: \"/a/../b\": must be a relative path, "
+			OF_POD "seccompProfile.localhostProfile: Invalid value: \"/a/../b\": must not contain '..']"},
+		{RUNS("", "\"allowPrivilegeEscalation\":false,\"capabilities\":{\"add\":[\"CAP_SYS_ADMIN\"]},\"procMount\":\"x\""),
+			"[" OF_CONTAINER "procMount: Unsupported value: \"x\": supported values: \"Default\", \"Unmasked\", " OF_CONTAINER
+			"allowPrivilegeEscalation: Invalid value: false: cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN]"},
+		{POD("\"hostPID\":true,\"shareProcessNamespace\":true,\"containers\":[" C "]"),
+			OF_POD "shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		check("v1", "Pod", "", rows[i][0], NULL, rows[i][1]);
+}
+
+static void test_pod_placing(void **state)
+{
+	static const char *const rows[][2] = {
+		{POD("\"containers\":[" C "],\"topologySpreadConstraints\":[{\"maxSkew\":1,\"topologyKey\":\"z\",\"whenUnsatisfiable\":\"DoNotSchedule\"},"
+		     "{\"maxSkew\":2,\"topologyKey\":\"z\",\"whenUnsatisfiable\":\"DoNotSchedule\"},"
+		     "{\"maxSkew\":1,\"topologyKey\":\"z\",\"whenUnsatisfiable\":\"ScheduleAnyway\",\"minDomains\":1,\"nodeTaintsPolicy\":\"x\"}]"),
+			"[spec.topologySpreadConstraints[2].minDomains: Invalid value: 1: can only use minDomains if "
+			"whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway, spec.topologySpreadConstraints[2].nodeTaintsPolicy: Unsupported "
+			"value: \"x\": supported values: \"Honor\", \"Ignore\", spec.topologySpreadConstraints[0].{topologyKey, "
+			"whenUnsatisfiable}: Duplicate value: \"{z, DoNotSchedule}\"]"},
+		{POD("\"containers\":[" C "],\"schedulingGates\":[{\"name\":\"a\"},{\"name\":\"a\"}],\"os\":{\"name\":\"x\"}"),
+			"[spec.schedulingGates[1]: Duplicate value: \"a\", spec.os.name: Unsupported value: \"x\": supported values: "
+			"\"linux\", \"windows\"]"},
+		{POD("\"containers\":[" C "],\"dnsConfig\":{\"searches\":[\"a_b.c.\",\".\"],\"options\":[{}]}"),
+			"spec.dnsConfig.options[0]: Required value: must not be empty"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		check("v1", "Pod", "", rows[i][0], NULL, rows[i][1]);
+}
+
+static void test_odds(void **state)
+{
+	(void)state;
+	check("v1", "Secret", "", "{" META ",\"type\":\"kubernetes.io/dockerconfigjson\",\"data\":{\".dockerconfigjson\":\"e30=\"}}", NULL, "");
+	check("v1", "Secret", "", "{" META ",\"type\":\"kubernetes.io/dockerconfigjson\",\"data\":{\".dockerconfigjson\":\"YQ==\"}}", NULL,
+		"data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid character 'a' looking for beginning of value");
+	check("v1", "Endpoints", "", "{" META ",\"subsets\":[{\"addresses\":[{\"ip\":\"127.0.0.1\"},{\"ip\":\"::\"},{\"ip\":\"fe80::1\"},"
+		"{\"ip\":\"10.0.0.1\"}]}]}", NULL,
+		"[subsets[0].addresses[0].ip: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128), "
+		"subsets[0].addresses[1].ip: Invalid value: \"::\": may not be unspecified (0.0.0.0 or ::), "
+		"subsets[0].addresses[2].ip: Invalid value: \"fe80::1\": may not be in the link-local range (169.254.0.0/16, fe80::/10)]");
 }
 
 static void test_pod_updates(void **state)
@@ -346,7 +448,8 @@ static void test_workloads(void **state)
 		"empty selector is invalid for deployment");
 	check("apps/v1", "ReplicaSet", "",
 		"{" META ",\"spec\":{\"template\":{\"spec\":{\"containers\":[" C "]}}}}", NULL,
-		"spec.selector: Required value");
+		"[spec.selector: Required value, spec.template.metadata.labels: Invalid value: map[string]string(nil): "
+		"`selector` does not match template `labels`]");
 	check("apps/v1", "Deployment", "",
 		"{" META ",\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"c\"}},\"template\":{"
 		"\"metadata\":{\"labels\":{\"a\":\"c\"}},\"spec\":{\"containers\":[" C "]}}}}",
@@ -487,6 +590,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_meta, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pods, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_resource_names, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_security, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pod_placing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_odds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pod_updates, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ephemeral, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_resize, setup, teardown),

@@ -140,7 +140,17 @@ static void test_words(void **state)
 	(void)state;
 	is(rig_call("POST", DEPLOY "?fieldValidation=Strict", "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"spec\":{\"a\":1}}", 400),
 			"message", "Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: unknown field \"spec.a\"");
+	is(rig_call("POST", DEPLOY, "{}", 422), "message",
+			"Deployment.apps \"\" is invalid: [metadata.name: Required value: name or generateName is required, spec.selector: Required value, "
+			"spec.template.metadata.labels: Invalid value: map[string]string(nil): `selector` does not match template `labels`, "
+			"spec.template.spec.containers: Required value]");
+	is(rig_call("POST", CM, "{\"metadata\":{\"name\":\"a\",\"labels\":{\"b\":1}}}", 400), "message",
+			"ConfigMap in version \"v1\" cannot be handled as a ConfigMap: json: cannot unmarshal number into Go struct field "
+			"ObjectMeta.metadata.labels of type string");
 	rig_call("POST", CM, "{\"metadata\":{\"name\":\"words\"}}", 201);
+	rig_type("application/merge-patch+json");
+	is(rig_call("PATCH", CM "/words", "{\"metadata\":{\"uid\":\"x\"}}", 422), "message",
+			"ConfigMap \"words\" is invalid: metadata.uid: Invalid value: \"x\": field is immutable");
 	o = rig_call("PATCH", CM "/words", "{}", 415);
 	is(o, "message", "415: Unsupported Media Type");
 	assert_non_null(json_getc(o, "details"));
