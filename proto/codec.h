@@ -95,8 +95,8 @@ struct codec_errs {
 void codec_errs_init(struct codec_errs *, struct arena *);
 /* The first hard error, or NULL. */
 const struct codec_err *codec_errs_hard(const struct codec_errs *);
-/* strict decoding error: unknown field "a", unknown field "b"  (dups as from json_opts: duplicate field "c"). */
-void codec_errs_strict_message(const struct codec_errs *, const struct str *dups, size_t n_dups, struct buf *out);
+/* strict decoding error: FIRST, unknown field "a", unknown field "b": `first` are messages, of what was found before. */
+void codec_errs_strict_message(const struct codec_errs *, const struct str *first, size_t n_first, struct buf *out);
 
 /* Encode all that is right and collect what is not; kind and apiVersion of `dom` are not looked at. */
 void codec_to_wire(struct buf *out, const struct schema_type *, const struct json *dom, struct codec_errs *errs);

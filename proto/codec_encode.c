@@ -42,12 +42,12 @@ const struct codec_err *codec_errs_hard(const struct codec_errs *e)
 	return NULL;
 }
 
-void codec_errs_strict_message(const struct codec_errs *e, const struct str *dups, size_t n_dups, struct buf *out)
+void codec_errs_strict_message(const struct codec_errs *e, const struct str *first, size_t n_first, struct buf *out)
 {
 	const char *separator = "strict decoding error: ";
 
-	for (size_t i = 0; i < n_dups; i++) {
-		buf_printf(out, "%sduplicate field \"%.*s\"", separator, STR_FMT(dups[i]));
+	for (size_t i = 0; i < n_first; i++) {
+		buf_printf(out, "%s%.*s", separator, STR_FMT(first[i]));
 		separator = ", ";
 	}
 	for (size_t i = 0; i < e->n; i++)

@@ -176,8 +176,10 @@ static void quota_amounts(struct field_errs *e, const struct field_path *up, con
 
 		if (bad)
 			field_invalid_str(e, &at, m->key, "%s", bad);
-		else if (str_find(m->key, '/') < 0 && !standard_for_quota(m->key))
+		else if (str_find(m->key, '/') < 0 && !standard_for_quota(m->key)) {
+			field_invalid_str(e, &at, m->key, "must be a standard resource type or fully qualified");
 			field_invalid_str(e, &at, m->key, "must be a standard resource for quota");
+		}
 		if (quantity_sign(q) < 0)
 			field_invalid(e, &at, m->value, "must be greater than or equal to 0");
 		if (whole(m->key) && q.nano % 1000000000 != 0)

@@ -15,6 +15,8 @@
 
 /* A value of a tree takes some sixty bytes: three megabytes of "0,0,0" must not become a hundred. No object has nearly so many. */
 #define BODY_MAX_VALUES 500000
+#define STRICT_MAX 100
+#define DUPLICATE "duplicate field"
 #define OBJECT_TYPES "application/json, application/yaml, application/vnd.kubernetes.protobuf"
 #define CUSTOM_OBJECT_TYPES "application/json, application/yaml"
 #define CUSTOM_PATCH_TYPES "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
@@ -44,6 +46,24 @@ static struct str content_type(const struct api_request *req)
 	return str_trim(type);
 }
 
+/* Upstream's reader of JSON skips what it does not know, and does not see that it comes twice. Its readers of YAML and patches do. */
+static void forget_unknown(struct api_request *req, const struct schema_type *type, const struct codec_errs *errs)
+{
+	size_t kept = 0;
+
+	if (type->json == SCHEMA_CUSTOM || req->at.verb == API_PATCH || str_eqc(content_type(req), "application/yaml"))
+		return;
+	for (size_t i = 0; i < req->n_strict; i++) {
+		bool unknown = false;
+
+		for (size_t k = 0; k < errs->n; k++)
+			unknown |= str_eq(req->strict[i], arena_sprintf(&req->arena, DUPLICATE " \"%s\"", errs->items[k].path));
+		if (!unknown)
+			req->strict[kept++] = req->strict[i];
+	}
+	req->n_strict = kept;
+}
+
 /* What is wrong with the document, in the arena; {NULL, 0}: nothing. */
 static struct str normalize(struct api_request *req, const struct schema_type *type, struct json **io)
 {
@@ -57,17 +77,18 @@ static struct str normalize(struct api_request *req, const struct schema_type *t
 	hard = codec_errs_hard(errs);
 	if (hard)
 		return str_from(hard->message);
-	if (errs->n + req->n_dups > 0 && req->opt.field_validation == FIELDS_STRICT) {
-		codec_errs_strict_message(errs, req->dups, req->n_dups, &text);
+	forget_unknown(req, type, errs);
+	if (errs->n + req->n_strict > 0 && req->opt.field_validation == FIELDS_STRICT) {
+		codec_errs_strict_message(errs, req->strict, req->n_strict, &text);
 		return arena_str(&req->arena, buf_str(&text));
 	}
 	if (req->opt.field_validation == FIELDS_WARN) {
+		for (size_t i = 0; i < req->n_strict; i++)
+			api_warn(req, "%.*s", STR_FMT(req->strict[i]));
 		for (size_t i = 0; i < errs->n; i++)
 			api_warn(req, "%s", errs->items[i].message);
-		for (size_t i = 0; i < req->n_dups; i++)
-			api_warn(req, "duplicate field \"%.*s\"", STR_FMT(req->dups[i]));
 	}
-	req->n_dups = 0;
+	req->n_strict = 0;
 	if (codec_wire_to_dom(&req->arena, type, arena_str(&req->arena, buf_str(&wire)), NULL, io, &e) < 0)
 		return arena_sprintf(&req->arena, "%s", e.text);
 	return STR_NULL;
@@ -154,6 +175,50 @@ static enum step_result decode_wire(struct api_request *req, const struct schema
 	return STEP_NEXT;
 }
 
+static void strict(struct api_request *req, const char *what, struct str path)
+{
+	/* Of many strange keys the first say enough. */
+	if (req->n_strict < STRICT_MAX)
+		req->strict[req->n_strict++] = arena_sprintf(&req->arena, "%s \"%.*s\"", what, STR_FMT(path));
+}
+
+static void keep_dups(struct api_request *req, const struct json_opts *opts)
+{
+	req->strict = arena_new_array(&req->arena, struct str, STRICT_MAX);
+	for (size_t i = 0; i < opts->n_dups; i++)
+		strict(req, DUPLICATE, opts->dups[i]);
+}
+
+/* A JSON patch is told apart from the object that it makes: "json patch unknown field "[0].foo"". */
+static void keep_json_patch(struct api_request *req, const struct json_opts *opts)
+{
+	static const char *const known[] = {"op", "path", "from", "value"};
+	size_t n = 0;
+
+	req->strict = arena_new_array(&req->arena, struct str, STRICT_MAX);
+	JSON_ITEMS (op, req->sent) {
+		struct str at = arena_sprintf(&req->arena, "[%zu].", n++);
+
+		if (!json_is(op, JSON_OBJECT))
+			continue;
+		JSON_MEMBERS (m, op) {
+			bool is_known = false;
+
+			for (size_t i = 0; i < ARRAY_LEN(known); i++)
+				is_known |= str_eqc(m->key, known[i]);
+			if (!is_known)
+				strict(req, "json patch unknown field", arena_sprintf(&req->arena, "%.*s%.*s", STR_FMT(at), STR_FMT(m->key)));
+		}
+		for (size_t i = 0; i < opts->n_dups; i++) {
+			struct str rest = str_skip(opts->dups[i], at.n);
+
+			/* What is inside of a value is the object's. */
+			if (str_has_prefix(opts->dups[i], at) && str_find(rest, '.') < 0 && str_find(rest, '[') < 0)
+				strict(req, "json patch " DUPLICATE, opts->dups[i]);
+		}
+	}
+}
+
 /* One document, with the paths of its duplicate keys. */
 static int parse_yaml(struct api_request *req, struct json_opts *opts, struct err *e)
 {
@@ -208,8 +273,7 @@ static enum step_result decode_text(struct api_request *req, const struct schema
 						"the object provided is unrecognized (must be of type %s): Object '%s' is missing in '%.*s' (%.*s)",
 						type->kind, i ? "apiVersion" : "Kind", (int)MIN(req->body.n, (size_t)1000), req->body.p,
 						STR_FMT(summary(req)));
-	req->dups = opts.dups;
-	req->n_dups = opts.n_dups;
+	keep_dups(req, &opts);
 	r = check_kind(req, type, json_str(json_getc(req->sent, "apiVersion")), json_str(json_getc(req->sent, "kind")),
 			lenient);
 	if (r != STEP_NEXT)
@@ -318,6 +382,10 @@ enum step_result api__decode_patch(struct api_request *req)
 		if (!json_is(req->sent, req->patch_type == PATCH_JSON ? JSON_ARRAY : JSON_OBJECT))
 			return api_fail(req, ERR_BAD_REQUEST, "error decoding patch: %s expected",
 					req->patch_type == PATCH_JSON ? "an array of operations" : "an object");
+		if (req->patch_type == PATCH_JSON)
+			keep_json_patch(req, &opts);
+		else
+			keep_dups(req, &opts);
 		return STEP_NEXT;
 	}
 	if (req->res->custom)

@@ -320,6 +320,9 @@ static enum step_result route(struct api_request *req)
 		return STEP_FAIL;
 	if (req->strat->program)
 		return api_program(req, req->strat->program);
+	/* Of all namespaces together there is a collection, but no object. */
+	if (req->res->namespaced && at->ns.n == 0 && at->name.n > 0)
+		return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
 	/* Only the controllers empty all namespaces at once, before a definition goes. */
 	if (req->res->namespaced && at->ns.n == 0 && at->verb != API_LIST && at->verb != API_WATCH &&
 			!(at->verb == API_DELETE_COLLECTION && req->local && req->res->custom))

@@ -210,8 +210,8 @@ struct api_request {
 	uint64_t parent_rv;
 	bool leased;             /* a lease was asked for already */
 	int64_t lease;           /* the new value is attached to it; 0: none */
-	struct str *dups;        /* duplicate keys of the body */
-	size_t n_dups;
+	struct str *strict;      /* what a strict reader says of the body itself: duplicate keys */
+	size_t n_strict;
 	int http_status;         /* of the answer, for logs */
 
 	/* Of quotas, see admit_quota.c: it books on objects that others write too; the try before which it last waited. */

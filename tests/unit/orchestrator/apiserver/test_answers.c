@@ -6,6 +6,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "base/util.h"
 #include "tests/unit/orchestrator/apiserver/rig.h"
 
@@ -131,6 +132,9 @@ static void test_not_found(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(status); i++)
 		is(rig_call("GET", status[i], NULL, 404), "message", "the server could not find the requested resource");
 	assert_non_null(json_getc(rig_call("PUT", CM, "{}", 405), "details"));
+	/* An object of a namespace is not to be had without it; its collection is, but not for everything. */
+	rig_call("GET", "/api/v1/configmaps/a", NULL, 404);
+	rig_call("POST", "/api/v1/configmaps", "{}", 405);
 }
 
 static void test_words(void **state)
@@ -156,6 +160,48 @@ static void test_words(void **state)
 	assert_non_null(json_getc(o, "details"));
 }
 
+static void warned(const char *const *want, size_t n)
+{
+	_cleanup_(buf_fini) struct buf b = BUF_INIT;
+
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&b, "299 - \"%s\"\n", want[i]);
+	assert_string_equal(arena_cstr(&rig_arena, rig_warnings()), b.p ? b.p : "");
+}
+
+/* Keys that come twice and fields that nobody knows, in bodies and in patches. */
+static void test_strict(void **state)
+{
+	static const char object[] = "{\"metadata\":{\"name\":\"strict\"},\"x\":1,\"x\":2,\"data\":{\"k\":\"1\",\"k\":\"2\"}}";
+	static const char merge[] = "{\"x\":1,\"x\":2,\"data\":{\"k\":\"3\",\"k\":\"4\"}}";
+	static const char ops[] = "[{\"op\":\"add\",\"path\":\"/x\",\"path\":\"/y\",\"value\":{\"a\":1,\"a\":2},\"foo\":1}]";
+	static const char *const in_object[] = {"duplicate field \\\"data.k\\\"", "unknown field \\\"x\\\""};
+	static const char *const in_patch[] = {"duplicate field \\\"x\\\"", "duplicate field \\\"data.k\\\"", "unknown field \\\"x\\\""};
+	static const char *const in_ops[] = {"json patch unknown field \\\"[0].foo\\\"", "json patch duplicate field \\\"[0].path\\\"",
+			"unknown field \\\"y\\\""};
+	struct json *o;
+
+	(void)state;
+	is(rig_call("POST", CM "?fieldValidation=Strict", object, 400), "message",
+			"ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: duplicate field \"data.k\", "
+			"unknown field \"x\"");
+	rig_call("POST", CM, object, 201);
+	warned(in_object, ARRAY_LEN(in_object));
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", CM "/strict", merge, 200);
+	warned(in_patch, ARRAY_LEN(in_patch));
+	rig_type("application/strategic-merge-patch+json");
+	o = rig_call("PATCH", CM "/strict?fieldValidation=Strict", merge, 422);
+	is(o, "message", " \"\" is invalid: patch: Invalid value: \"map[data:map[k:4] x:2]\": strict decoding error: duplicate field \"x\", "
+			 "duplicate field \"data.k\", unknown field \"x\"");
+	rig_type("application/json-patch+json");
+	rig_call("PATCH", CM "/strict", ops, 200);
+	warned(in_ops, ARRAY_LEN(in_ops));
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", CM "/strict?fieldValidation=Ignore", merge, 200);
+	warned(NULL, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +211,7 @@ int main(void)
 			cmocka_unit_test(test_openapi_hash_of_definition),
 			cmocka_unit_test(test_not_found),
 			cmocka_unit_test(test_words),
+			cmocka_unit_test(test_strict),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
