@@ -290,12 +290,12 @@ void api_attrs_parse(struct arena *a, struct str method, struct str path, const 
 	at->verb = method_verb(method, at->name.n > 0);
 	if (str_eqc(at->resource, "namespaces") && at->group.n == 0 && at->sub.n == 0)
 		at->ns = at->name;
-	if (api_query_has(q, "watch") && truth(api_query_get(q, "watch")))
-		watch = true;
-	if (watch && at->sub.n == 0 && (at->verb == API_LIST || at->verb == API_GET)) {
-		/* A watch of one name is a watch of the collection with a selector on the name. */
+	/* Of one object the query says nothing: it is got, unless the path says that it is watched. */
+	if (at->name.n == 0 || str_eqc(at->resource, "namespaces"))
+		watch |= at->verb == API_LIST && api_query_has(q, "watch") && truth(api_query_get(q, "watch"));
+	/* A watch of one name is a watch of the collection with a selector on the name. */
+	if (watch && at->sub.n == 0 && (at->verb == API_LIST || at->verb == API_GET))
 		at->verb = API_WATCH;
-	}
 	if ((at->verb == API_LIST || at->verb == API_WATCH) && at->name.n == 0)
 		at->name = selector_name(api_query_get(q, "fieldSelector"));
 }

@@ -27,7 +27,6 @@ enum step_result api__decode_delete_options(struct api_request *req)
 {
 	struct arena *a = &req->arena;
 	struct json *o;
-	struct str policy;
 
 	if (req->body.n > 0) {
 		enum step_result r = api_decode_body(req, "meta.v1.DeleteOptions", true);
@@ -38,8 +37,6 @@ enum step_result api__decode_delete_options(struct api_request *req)
 		req->sent = json_new_object(a);
 	}
 	o = req->sent;
-	if (api_delete_body_check(req, o) != STEP_NEXT)
-		return STEP_FAIL;
 	if (json_len(json_getc(o, "dryRun")) > 0)
 		req->opt.dry_run = true;
 	if (!json_getc(o, "gracePeriodSeconds") && req->opt.grace_period_s >= 0)
@@ -48,18 +45,7 @@ enum step_result api__decode_delete_options(struct api_request *req)
 		json_setc(a, o, "propagationPolicy", json_new_str(a, req->opt.propagation_policy));
 	if (!json_getc(o, "orphanDependents") && req->opt.orphan_dependents_set)
 		json_setc(a, o, "orphanDependents", json_new_bool(a, req->opt.orphan_dependents));
-	policy = json_str(json_getc(o, "propagationPolicy"));
-	if (policy.n > 0 && json_getc(o, "orphanDependents"))
-		return api_fail(req, ERR_INVALID,
-				"DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"%.*s\": "
-				"orphanDependents and deletionPropagation cannot be both set",
-				STR_FMT(policy));
-	if (policy.n > 0 && !str_eqc(policy, "Orphan") && !str_eqc(policy, "Background") && !str_eqc(policy, "Foreground"))
-		return api_fail(req, ERR_INVALID,
-				"DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: "
-				"\"%.*s\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"",
-				STR_FMT(policy));
-	return STEP_NEXT;
+	return api_delete_options_check(req, o);
 }
 
 static enum step_result preconditions(struct api_request *req)

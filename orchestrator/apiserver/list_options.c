@@ -1,6 +1,7 @@
 /* The options of lists, watches and writes that are wrong or do not go together, in upstream's words. */
 #include "base/util.h"
 #include "orchestrator/apiserver/read.h"
+#include "orchestrator/apiserver/write.h"
 #include "proto/field_errs.h"
 #include "proto/json.h"
 
@@ -49,13 +50,7 @@ static void check_watch(const struct api_options *o, struct field_errs *errs)
 
 static enum step_result bad_options(struct api_request *req, const char *kind, struct field_errs *errs)
 {
-	_cleanup_(buf_fini) struct buf text = BUF_INIT;
-
-	field_errs_print(&text, errs);
-	req->fail.has_details = true;
-	req->fail.group = STR("meta.k8s.io");
-	req->fail.kind = str_from(kind);
-	return api_fail(req, ERR_INVALID, "%s.meta.k8s.io \"\" is invalid: %.*s", kind, STR_FMT(buf_str(&text)));
+	return api_fail_invalid_as(req, "meta.k8s.io", kind, errs);
 }
 
 enum step_result api_list_options_check(struct api_request *req)
@@ -96,13 +91,20 @@ enum step_result api_write_options_check(struct api_request *req)
 	return errs.n == 0 ? STEP_NEXT : bad_options(req, kind, &errs);
 }
 
-enum step_result api_delete_body_check(struct api_request *req, const struct json *options)
+enum step_result api_delete_options_check(struct api_request *req, const struct json *options)
 {
+	static const char *const policies[] = {"Foreground", "Background", "Orphan", "nil", NULL};
+	struct field_path path = field_child(NULL, "propagationPolicy");
+	struct str policy = json_str(json_getc(options, "propagationPolicy"));
 	struct field_errs errs;
 
 	field_errs_init(&errs, &req->arena);
 	JSON_ITEMS (it, json_getc(options, "dryRun"))
 		if (!json_eqc(it, "All") && errs.n == 0)
 			bad_dry_run(&errs, json_str(it));
+	if (policy.n > 0 && json_getc(options, "orphanDependents"))
+		field_invalid_str(&errs, &path, policy, "orphanDependents and deletionPropagation cannot be both set");
+	else if (policy.n > 0 && !str_eqc(policy, "Orphan") && !str_eqc(policy, "Background") && !str_eqc(policy, "Foreground"))
+		field_not_supported(&errs, &path, policy, policies);
 	return errs.n == 0 ? STEP_NEXT : bad_options(req, "DeleteOptions", &errs);
 }

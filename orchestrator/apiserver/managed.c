@@ -59,11 +59,11 @@ static bool printable(struct str s)
 enum step_result managed_check_options(struct api_request *req)
 {
 	struct field_path manager = field_child(NULL, "fieldManager"), force = field_child(NULL, "force");
-	_cleanup_(buf_fini) struct buf text = BUF_INIT;
 	bool apply = req->at.verb == API_PATCH && req->patch_type == PATCH_APPLY;
 	struct str name = req->opt.field_manager;
 	struct field_errs errs;
-	static const char *const kinds[] = {[API_CREATE] = "Create", [API_UPDATE] = "Update", [API_PATCH] = "Patch"};
+	static const char *const kinds[] = {[API_CREATE] = "CreateOptions", [API_UPDATE] = "UpdateOptions",
+			[API_PATCH] = "PatchOptions"};
 
 	field_errs_init(&errs, &req->arena);
 	if (apply && name.n == 0)
@@ -76,13 +76,7 @@ enum step_result managed_check_options(struct api_request *req)
 		field_invalid(&errs, &manager, json_new_str(&req->arena, name), "should only contain printable characters");
 	if (errs.n == 0)
 		return STEP_NEXT;
-	field_errs_print(&text, &errs);
-	req->fail.has_details = true;
-	req->fail.name = STR("");
-	req->fail.group = STR("meta.k8s.io");
-	req->fail.kind = arena_sprintf(&req->arena, "%sOptions", kinds[req->at.verb]);
-	return api_fail(req, ERR_INVALID, "%sOptions.meta.k8s.io \"\" is invalid: %.*s", kinds[req->at.verb],
-			STR_FMT(buf_str(&text)));
+	return api_fail_invalid_as(req, "meta.k8s.io", kinds[req->at.verb], &errs);
 }
 
 /* --- Updates ----------------------------------------------------------------------------------------------------------------- */

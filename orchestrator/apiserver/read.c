@@ -176,8 +176,8 @@ enum step_result api__read_point(struct api_request *req)
 	if (req->opt.continue_token.n > 0 || str_eqc(rv, "0"))
 		return STEP_NEXT;
 	if (rv.n > 0 && !str_to_u64(rv, &n))
-		return api_fail(req, ERR_BAD_REQUEST, "resourceVersion: Invalid value: \"%.*s\": invalid resource version",
-				STR_FMT(rv));
+		return api_fail(req, ERR_BAD_REQUEST, "resourceVersion: Invalid value: \"%.*s\": strconv.ParseUint: parsing \"%.*s\": invalid syntax",
+				STR_FMT(rv), STR_FMT(rv));
 	if (n > 0 && (uint64_t)store_revision(req->srv->store) >= n)
 		return STEP_NEXT;
 	if (api_refresh(req))
@@ -253,11 +253,20 @@ static enum step_result token_read(struct api_request *req, int64_t *ret_rv, str
 	struct str text;
 	struct json *t;
 
-	if (!jws_base64url_decode(&req->arena, req->opt.continue_token, &text) ||
-			json_parse(&req->arena, text, NULL, &t, NULL) < 0 ||
-			!json_eqc(json_getc(t, "v"), "meta.k8s.io/v1") || !json_i64(json_getc(t, "rv"), ret_rv) ||
-			json_str(json_getc(t, "start")).n == 0)
-		return api_fail(req, ERR_BAD_REQUEST, "continue key is not valid: it was not given by this server");
+	const char *why = NULL;
+
+	if (!jws_base64url_decode(&req->arena, req->opt.continue_token, &text))
+		why = ": it is no base64";
+	else if (json_parse(&req->arena, text, NULL, &t, NULL) < 0 || !json_is(t, JSON_OBJECT))
+		why = ": it was not given by this server";
+	else if (!json_eqc(json_getc(t, "v"), "meta.k8s.io/v1"))
+		why = ": server does not recognize this encoded version";
+	else if (!json_i64(json_getc(t, "rv"), ret_rv) || *ret_rv == 0)
+		why = ": incorrect encoded start resourceVersion (version meta.k8s.io/v1)";
+	else if (json_str(json_getc(t, "start")).n == 0)
+		why = ": encoded start key empty (version meta.k8s.io/v1)";
+	if (why)
+		return api_fail(req, ERR_BAD_REQUEST, "invalid continue token: continue key is not valid%s", why);
 	*ret_start = json_str(json_getc(t, "start"));
 	return STEP_NEXT;
 }

@@ -16,9 +16,9 @@ struct api_selection {
 };
 /* 422 for options of a list or watch that do not go together. */
 enum step_result api_list_options_check(struct api_request *);
-/* 422 for dryRun and fieldValidation with values that are none; the second: in the body of a delete. */
+/* 422 for dryRun and fieldValidation with values that are none; the second: what a delete takes of query and body. */
 enum step_result api_write_options_check(struct api_request *);
-enum step_result api_delete_body_check(struct api_request *, const struct json *options);
+enum step_result api_delete_options_check(struct api_request *, const struct json *options);
 /* 504: the version that was asked for is not here yet. */
 enum step_result api_fail_too_new(struct api_request *, uint64_t asked);
 /* A stored object that could not be read: 500, or the wait for its conversion (convert.h). */

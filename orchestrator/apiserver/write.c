@@ -196,6 +196,11 @@ static enum step_result check_identity(struct api_request *req, struct json *obj
 		json_delc(meta, "namespace");
 	}
 	if (req->at.verb != API_CREATE && req->at.name.n > 0) {
+		/* Whoever replaces an object says which one he means; a forgotten name in the path would take another's place. */
+		if (name.n == 0 && !req->local && (req->at.verb == API_UPDATE || !req->old))
+			return api_fail(req, ERR_BAD_REQUEST,
+					"the name of the object (%.*s based on URL) was undeterminable: name must be provided",
+					STR_FMT(req->at.name));
 		if (name.n > 0 && !str_eq(name, req->at.name))
 			return api_fail(req, ERR_BAD_REQUEST,
 					"the name of the object (%.*s) does not match the name on the URL (%.*s)",
@@ -342,6 +347,7 @@ static enum step_result take_mutated(struct api_request *req, struct json *view)
 	}
 	if (!req->subres && !req->strat->no_status)
 		keep_status(req, req->obj);
+	json_delc(meta, "uid");
 	keep_old(req, meta);
 	return req->strat->prepare_update ? req->strat->prepare_update(req) : STEP_NEXT;
 }

@@ -202,6 +202,31 @@ static void test_strict(void **state)
 	warned(NULL, 0);
 }
 
+/* Which object is meant is said twice, or not at all; options are refused with their causes. */
+static void test_whom_and_how(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	rig_call("POST", CM, "{\"metadata\":{\"name\":\"whom\"},\"data\":{\"k\":\"v\"}}", 201);
+	is(rig_call("PUT", CM "/whom", "{\"data\":{}}", 400), "message",
+			"the name of the object (whom based on URL) was undeterminable: name must be provided");
+	is(rig_call("GET", CM "/whom?watch=true", NULL, 200), "data.k", "v");
+	o = rig_call("DELETE", CM "/whom", "{\"propagationPolicy\":\"Foo\"}", 422);
+	is(o, "message", "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Foo\": supported values: "
+			 "\"Foreground\", \"Background\", \"Orphan\", \"nil\"");
+	is(o, "details.kind", "DeleteOptions");
+	is(json_at(json_getp(o, "details.causes"), 0), "field", "propagationPolicy");
+	is(rig_call("DELETE", CM "/whom", "{\"propagationPolicy\":\"Orphan\",\"orphanDependents\":true}", 422), "details.group", "meta.k8s.io");
+	o = rig_call("POST", CM "?dryRun=some", "{}", 422);
+	is(json_at(json_getp(o, "details.causes"), 0), "reason", "FieldValueNotSupported");
+	is(rig_call("GET", CM "?limit=1&continue=eyJ2IjoieCJ9", NULL, 400), "message",
+			"invalid continue token: continue key is not valid: server does not recognize this encoded version");
+	is(rig_call("GET", CM "?limit=1&continue=!", NULL, 400), "message", "invalid continue token: continue key is not valid: it is no base64");
+	is(rig_call("GET", CM "?resourceVersion=x", NULL, 400), "message",
+			"resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +237,7 @@ int main(void)
 			cmocka_unit_test(test_not_found),
 			cmocka_unit_test(test_words),
 			cmocka_unit_test(test_strict),
+			cmocka_unit_test(test_whom_and_how),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
