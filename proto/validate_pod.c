@@ -340,10 +340,25 @@ bool validate__differ(const struct json *a, const struct json *b, struct buf *wh
 	return !json_equal(a, b);
 }
 
+static void gates_only_go(struct field_errs *e, const struct field_path *path, const struct json *now, const struct json *was)
+{
+	size_t i = 0;
+
+	JSON_ITEMS (g, now) {
+		struct field_path at = field_index(path, i++);
+		bool had = false;
+
+		JSON_ITEMS (old, was)
+			had |= json_equal(json_getc(g, "name"), json_getc(old, "name"));
+		if (!had)
+			field_forbidden(e, &at, "only deletion is allowed, but found new scheduling gate '%s'", json_cstr(json_getc(g, "name")));
+	}
+}
+
 static void spec_update(const struct validate__ctx *c, const struct field_path *path)
 {
 	static const char *const lists[] = {"containers", "initContainers"};
-	struct field_path tol = field_child(path, "tolerations"),
+	struct field_path tol = field_child(path, "tolerations"), gates = field_child(path, "schedulingGates"),
 			  deadline = field_child(path, "activeDeadlineSeconds");
 	struct json *was = json_getc(c->old, "spec"),
 		    *now = json_copy(c->errs->arena, json_getc(c->obj, "spec"));
@@ -363,6 +378,7 @@ static void spec_update(const struct validate__ctx *c, const struct field_path *
 			return;
 		}
 	}
+	gates_only_go(c->errs, &gates, json_getc(now, "schedulingGates"), json_getc(was, "schedulingGates"));
 	tolerations_kept(
 		c->errs, &tol, json_getc(now, "tolerations"), json_getc(was, "tolerations"));
 	if (json_is(old_d, JSON_NUMBER) && json_is_null(d))

@@ -135,6 +135,51 @@ static void traffic(struct field_errs *e, const struct field_path *path, const s
 	validate__one_of_opt(e, path, spec, "internalTrafficPolicy", values);
 }
 
+/* What only a load balancer has. */
+static void balancer(struct field_errs *e, const struct field_path *path, const struct json *spec, const struct json *was)
+{
+	static const char *const only[] = {"allocateLoadBalancerNodePorts", "loadBalancerClass"};
+	struct field_path health = field_child(path, "healthCheckNodePort"), class = field_child(path, "loadBalancerClass");
+	struct json *port = json_getc(spec, "healthCheckNodePort"), *now = json_getc(spec, "loadBalancerClass");
+	bool is = is_type(spec, "LoadBalancer");
+
+	for (size_t i = 0; i < ARRAY_LEN(only) && !is; i++) {
+		struct field_path p = field_child(path, only[i]);
+
+		if (!json_is_null(json_getc(spec, only[i])))
+			field_forbidden(e, &p, "may only be used when `type` is 'LoadBalancer'");
+	}
+	if (json_i64_or(port, 0) != 0 && !(is && json_eqc(json_getc(spec, "externalTrafficPolicy"), "Local")))
+		field_invalid(e, &health, port,
+			"may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+	if (is && was && is_type(was, "LoadBalancer") && !json_equal(now, json_getc(was, "loadBalancerClass")))
+		field_invalid(e, &class, now, "may not change once set");
+	else if (is && !json_is_null(now))
+		validate__name(e, path, spec, "loadBalancerClass", validate__qualified_name);
+}
+
+/* There are addresses of one family; only endpoints that are written by hand may be of both. */
+static void families(struct field_errs *e, const struct field_path *path, const struct json *spec)
+{
+	static const char *const policies[] = {"SingleStack", "PreferDualStack", "RequireDualStack", NULL},
+		   *const values[] = {"IPv4", "IPv6", NULL};
+	struct field_path all = field_child(path, "ipFamilies"), policy = field_child(path, "ipFamilyPolicy");
+	bool elsewhere = json_eqc(json_getc(spec, "clusterIP"), "None") && json_len(json_getc(spec, "selector")) == 0;
+	size_t i = 0;
+
+	validate__one_of_opt(e, path, spec, "ipFamilyPolicy", policies);
+	JSON_ITEMS (f, json_getc(spec, "ipFamilies")) {
+		struct field_path at = field_index(&all, i++);
+
+		if (!json_eqc(f, "IPv4") && !json_eqc(f, "IPv6"))
+			field_not_supported(e, &at, json_str(f), values);
+		else if (json_eqc(f, "IPv6") && !elsewhere)
+			field_invalid(e, &at, f, "not configured on this cluster");
+	}
+	if (json_eqc(json_getc(spec, "ipFamilyPolicy"), "RequireDualStack") && !elsewhere)
+		field_invalid(e, &policy, json_getc(spec, "ipFamilyPolicy"), "this cluster is not configured for dual-stack services");
+}
+
 static void cluster_ip(struct field_errs *e, const struct field_path *path, const struct json *spec)
 {
 	struct field_path all = field_child(path, "clusterIPs"), first = field_index(&all, 0);
@@ -175,6 +220,8 @@ void validate__service(const struct validate__ctx *c)
 	strings(e, &path, spec, "externalIPs", false);
 	strings(e, &path, spec, "loadBalancerSourceRanges", true);
 	traffic(e, &path, spec);
+	balancer(e, &path, spec, was);
+	families(e, &path, spec);
 	/* An address stays with its service, unless the service has none by its type. */
 	if (was && old_ip.n > 0 && !is_type(spec, "ExternalName") &&
 		!is_type(was, "ExternalName") &&

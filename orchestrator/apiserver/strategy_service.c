@@ -167,6 +167,21 @@ static struct str ip_of(const struct json *obj)
 	return str_eqc(ip, "None") ? STR_NULL : ip;
 }
 
+/* `elsewhere`: neither address nor pods are ours, so endpoints of both families may be written by hand. */
+static void families(struct arena *a, struct json *spec, bool elsewhere)
+{
+	struct json *list = json_new_array(a);
+
+	if (json_is_null(json_getc(spec, "ipFamilyPolicy")))
+		json_setc(a, spec, "ipFamilyPolicy", json_newc(a, elsewhere ? "RequireDualStack" : "SingleStack"));
+	if (json_len(json_getc(spec, "ipFamilies")) > 0)
+		return;
+	json_push(a, list, json_newc(a, "IPv4"));
+	if (elsewhere && !json_eqc(json_getc(spec, "ipFamilyPolicy"), "SingleStack"))
+		json_push(a, list, json_newc(a, "IPv6"));
+	json_setc(a, spec, "ipFamilies", list);
+}
+
 static enum step_result allocate_ip(struct api_request *req, struct store_view *v)
 {
 	struct arena *a = &req->arena;
@@ -203,13 +218,7 @@ static enum step_result allocate_ip(struct api_request *req, struct store_view *
 	list = json_new_array(a);
 	json_push(a, list, json_new_str(a, want));
 	json_setc(a, spec, "clusterIPs", list);
-	if (json_is_null(json_getc(spec, "ipFamilyPolicy")))
-		json_setc(a, spec, "ipFamilyPolicy", json_newc(a, "SingleStack"));
-	if (json_len(json_getc(spec, "ipFamilies")) == 0) {
-		list = json_new_array(a);
-		json_push(a, list, json_newc(a, "IPv4"));
-		json_setc(a, spec, "ipFamilies", list);
-	}
+	families(a, spec, str_eqc(want, "None") && json_len(json_getc(spec, "selector")) == 0);
 	return STEP_NEXT;
 }
 
@@ -283,7 +292,7 @@ static enum step_result allocate_ports(struct api_request *req, struct store_vie
 {
 	struct arena *a = &req->arena;
 	struct json *spec = json_getc(req->obj, "spec");
-	bool wanted = wants_ports(spec);
+	bool wanted = wants_ports(spec), may_have = wanted || json_eqc(json_getc(spec, "type"), "LoadBalancer");
 	int64_t seen[64];
 	size_t n_seen = 0;
 
@@ -291,12 +300,16 @@ static enum step_result allocate_ports(struct api_request *req, struct store_vie
 		int64_t port = json_i64_or(json_getc(p, "nodePort"), 0);
 		bool again = false;
 
-		if (!wanted) {
-			json_delc(p, "nodePort");
+		/* Of a type without them those of before go; one that was asked for stays, for validation to refuse it. */
+		if (!may_have) {
+			if (port == 0 || (req->old && has_port(req->old, port)))
+				json_delc(p, "nodePort");
 			continue;
 		}
 		if (port == 0 && req->old)
 			port = port_before(req->old, p);
+		if (port == 0 && !wanted)
+			continue;
 		if (port == 0)
 			port = port_choose(req, v);
 		if (port == 0)

@@ -281,6 +281,41 @@ static void test_odds(void **state)
 		"subsets[0].addresses[2].ip: Invalid value: \"fe80::1\": may not be in the link-local range (169.254.0.0/16, fe80::/10)]");
 }
 
+/* What belongs to a load balancer, and what one family of addresses allows. */
+static void test_service_fields(void **state)
+{
+#define SERVICE(more) "{" META ",\"spec\":{\"ports\":[{\"port\":80}]," more "}}"
+	static const char *const rows[][2] = {
+		{SERVICE("\"type\":\"LoadBalancer\",\"loadBalancerClass\":\"a/b\",\"allocateLoadBalancerNodePorts\":false"), ""},
+		{SERVICE("\"loadBalancerClass\":\"a/b\",\"allocateLoadBalancerNodePorts\":true,\"healthCheckNodePort\":30000"),
+			"[spec.allocateLoadBalancerNodePorts: Forbidden: may only be used when `type` is 'LoadBalancer', "
+			"spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer', "
+			"spec.healthCheckNodePort: Invalid value: 30000: may only be set when `type` is 'LoadBalancer' and "
+			"`externalTrafficPolicy` is 'Local']"},
+		{SERVICE("\"ipFamilies\":[\"IPv6\"],\"ipFamilyPolicy\":\"RequireDualStack\",\"selector\":{\"a\":\"b\"}"),
+			"[spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster, spec.ipFamilyPolicy: Invalid value: "
+			"\"RequireDualStack\": this cluster is not configured for dual-stack services]"},
+		{SERVICE("\"clusterIP\":\"None\",\"ipFamilies\":[\"IPv4\",\"IPv6\"],\"ipFamilyPolicy\":\"RequireDualStack\""), ""},
+		{SERVICE("\"ipFamilies\":[\"x\"]"),
+			"spec.ipFamilies[0]: Unsupported value: \"x\": supported values: \"IPv4\", \"IPv6\""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		check("v1", "Service", "", rows[i][0], NULL, rows[i][1]);
+	check("v1", "Service", "", SERVICE("\"type\":\"LoadBalancer\",\"loadBalancerClass\":\"a/b\""),
+		SERVICE("\"type\":\"LoadBalancer\""), "spec.loadBalancerClass: Invalid value: \"a/b\": may not change once set");
+}
+
+static void test_gates(void **state)
+{
+	(void)state;
+	check("v1", "Pod", "", POD("\"containers\":[" C "],\"schedulingGates\":[{\"name\":\"b\"}]"),
+		POD("\"containers\":[" C "],\"schedulingGates\":[{\"name\":\"a\"},{\"name\":\"b\"}]"), "");
+	check("v1", "Pod", "", POD("\"containers\":[" C "],\"schedulingGates\":[{\"name\":\"b\"}]"), POD("\"containers\":[" C "]"),
+		"spec.schedulingGates[0]: Forbidden: only deletion is allowed, but found new scheduling gate 'b'");
+}
+
 static void test_pod_updates(void **state)
 {
 	static const char base[] = POD(
@@ -594,6 +629,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_security, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pod_placing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_odds, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_service_fields, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_gates, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pod_updates, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ephemeral, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_resize, setup, teardown),

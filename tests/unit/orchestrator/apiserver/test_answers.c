@@ -11,6 +11,7 @@
 #include "tests/unit/orchestrator/apiserver/rig.h"
 
 #define CM "/api/v1/namespaces/default/configmaps"
+#define SVC "/api/v1/namespaces/default/services"
 #define DEPLOY "/apis/apps/v1/namespaces/default/deployments"
 #define DISCOVERY "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -227,6 +228,32 @@ static void test_whom_and_how(void **state)
 			"resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax");
 }
 
+/* What a service gets by itself, and what it may not ask for. */
+static void test_service_ports_and_families(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	is(rig_call("POST", SVC, "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"ports\":[{\"port\":80,\"nodePort\":30123}]}}", 422), "message",
+			"Service \"a\" is invalid: spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'");
+	o = rig_call("POST", SVC, "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"clusterIP\":\"None\",\"ports\":[{\"port\":80}]}}", 201);
+	is(o, "spec.ipFamilyPolicy", "RequireDualStack");
+	assert_int_equal(json_len(json_getp(o, "spec.ipFamilies")), 2);
+	o = rig_call("POST", SVC, "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"clusterIP\":\"None\",\"selector\":{\"a\":\"b\"},"
+				  "\"ports\":[{\"port\":80}]}}", 201);
+	is(o, "spec.ipFamilyPolicy", "SingleStack");
+	/* Without ports of their own load balancers may still be given some. */
+	o = rig_call("POST", SVC, "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"type\":\"LoadBalancer\",\"allocateLoadBalancerNodePorts\":false,"
+				  "\"ports\":[{\"name\":\"x\",\"port\":80,\"nodePort\":30123},{\"name\":\"y\",\"port\":81}]}}", 201);
+	o = json_getp(o, "spec.ports");
+	assert_int_equal(json_i64_or(json_getc(json_at(o, 0), "nodePort"), 0), 30123);
+	assert_null(json_getc(json_at(o, 1), "nodePort"));
+	/* A change of type takes the ports along. */
+	rig_type("application/merge-patch+json");
+	o = rig_call("PATCH", SVC "/d", "{\"spec\":{\"type\":\"ClusterIP\"}}", 200);
+	assert_null(json_getc(json_at(json_getp(o, "spec.ports"), 0), "nodePort"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -238,6 +265,7 @@ int main(void)
 			cmocka_unit_test(test_words),
 			cmocka_unit_test(test_strict),
 			cmocka_unit_test(test_whom_and_how),
+			cmocka_unit_test(test_service_ports_and_families),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
