@@ -52,6 +52,7 @@ libproto_a_SOURCES += \
 	proto/validate_pod.c \
 	proto/validate_resources.c \
 	proto/validate_security.c \
+	proto/validate_warn.c \
 	proto/validate_policy.c \
 	proto/validate_rbac.c \
 	proto/validate_resize.c \

@@ -118,6 +118,10 @@ void validate__template_meta(
 	struct field_errs *, const struct field_path *path, const struct json *meta);
 void validate__pod_spec(struct field_errs *, const struct field_path *path, const struct json *spec,
 	const struct json *meta);
+/* What is let through but told goes to `warnings`, when there is such a list. */
+void validate__warn(struct field_errs *, const struct field_path *, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* Those of a new object of a built-in kind, and of a changed template of pods. */
+void validate__warnings(const struct validate__ctx *);
 /* Adds every volume's name to `names` (an object in the arena). */
 void validate__volumes(struct field_errs *, const struct field_path *path,
 	const struct json *volumes, struct json *names);

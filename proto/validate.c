@@ -90,4 +90,5 @@ void validate_object(const struct resource *res, const char *sub, const struct j
 		if (strcmp(kinds[i].api_version, res->api_version) == 0 &&
 			strcmp(kinds[i].kind, res->kind) == 0)
 			kinds[i].fn(&c);
+	validate__warnings(&c);
 }

@@ -119,7 +119,8 @@ static void owners(struct field_errs *e, const struct field_path *path, const st
 	}
 }
 
-static void finalizers(struct field_errs *e, const struct field_path *path, const struct json *list)
+/* `strict`: as upstream has it of its own kinds. Others may call them as they like. */
+static void finalizers(struct field_errs *e, const struct field_path *path, const struct json *list, bool strict)
 {
 	static const char *const standard[] = {"kubernetes", "orphan", "foregroundDeletion", NULL};
 
@@ -131,6 +132,10 @@ static void finalizers(struct field_errs *e, const struct field_path *path, cons
 			known |= json_eqc(f, standard[i]);
 		if (bad)
 			field_invalid(e, path, f, "%s", bad);
+		else if (!known && !strict)
+			validate__warn(e, path,
+				"\"%s\": prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other "
+				"finalizer writers", json_cstr(f));
 		else if (!known)
 			field_invalid(e, path, f,
 				"name is neither a standard finalizer name nor is it fully "
@@ -199,7 +204,8 @@ void validate__meta(const struct validate__ctx *c, const struct field_path *path
 	validate__nonneg(c->errs, path, meta, "generation");
 	validate__template_meta(c->errs, path, meta);
 	owners(c->errs, &owner_path, json_getc(meta, "ownerReferences"));
-	finalizers(c->errs, &fin_path, json_getc(meta, "finalizers"));
+	finalizers(c->errs, &fin_path, json_getc(meta, "finalizers"),
+		!c->res->custom && strcmp(c->res->group, "apiextensions.k8s.io") != 0 && strcmp(c->res->group, "apiregistration.k8s.io") != 0);
 	if (old == NULL)
 		return;
 	if (!json_is_null(json_getc(old, "deletionTimestamp")))

@@ -112,11 +112,6 @@ static void scheduling_gates(struct field_errs *e, const struct field_path *up, 
 	}
 }
 
-static void pull_secret(struct field_errs *e, const struct field_path *at, const struct json *s)
-{
-	validate__required(e, at, s, "name");
-}
-
 static void gate(struct field_errs *e, const struct field_path *at, const struct json *g)
 {
 	validate__name(e, at, g, "conditionType", validate__qualified_name);
@@ -220,11 +215,9 @@ void validate__pod_spec(struct field_errs *e, const struct field_path *path,
 	validate__containers(e, path, spec, names);
 	validate__one_of(e, path, spec, "restartPolicy", restarts);
 	dns(e, path, spec);
-	validate__nonneg(e, path, spec, "terminationGracePeriodSeconds");
 	validate_labels(json_getc(spec, "nodeSelector"), &selector, e);
 	validate__pod_security(e, path, spec);
 	host_network(e, path, spec);
-	validate__each(e, path, spec, "imagePullSecrets", pull_secret);
 	validate__each(e, path, spec, "readinessGates", gate);
 	validate__name_opt(e, path, spec, "serviceAccountName", validate_dns1123_subdomain);
 	validate__name_opt(e, path, spec, "nodeName", validate_dns1123_subdomain);

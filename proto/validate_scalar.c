@@ -31,6 +31,9 @@ const char *validate_dns1123_label(struct str s)
 {
 	if (s.n > 63)
 		return "must be no more than 63 bytes";
+	/* What would do as a subdomain has nothing wrong with it but the dots. */
+	if (str_find(s, '.') >= 0 && validate_dns1123_subdomain(s) == NULL)
+		return "must not contain dots";
 	return is_label(s) ? NULL
 			   : "a lowercase RFC 1123 label must consist of lower case alphanumeric "
 			     "characters or '-', and must start "

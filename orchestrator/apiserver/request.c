@@ -293,6 +293,8 @@ static enum step_result route(struct api_request *req)
 	if (!req->res->served)
 		return api_fail(req, ERR_NOT_FOUND, "the server could not find the requested resource");
 	req->strat = api_strategy_find(req->res);
+	if (!req->local && str_eqc(at->resource, "endpoints") && req->res->group[0] == '\0')
+		api_warn(req, "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
 	if (at->sub.n > 0) {
 		const struct resource_sub *sub = resource_sub_find(req->res, arena_cstr(&req->arena, at->sub));
 

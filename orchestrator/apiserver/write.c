@@ -384,8 +384,12 @@ static enum step_result complete(struct api_request *req)
 	field_errs_init(&warnings, &req->arena);
 	errs.warnings = &warnings;
 	validate_object(req->res, arena_cstr(&req->arena, req->at.sub), req->obj, req->old, &errs);
-	for (size_t i = 0; i < warnings.n; i++)
-		api_warn(req, "%.*s: %.*s", STR_FMT(warnings.items[i].field), STR_FMT(warnings.items[i].message));
+	for (size_t i = 0; i < warnings.n; i++) {
+		struct str field = warnings.items[i].field;
+		bool whole = str_eqc(field, "<nil>");
+
+		api_warn(req, "%.*s%s%.*s", STR_FMT(whole ? STR("") : field), whole ? "" : ": ", STR_FMT(warnings.items[i].message));
+	}
 	r = invalid(req, &errs);
 	if (r == STEP_NEXT && req->strat->check)
 		r = req->strat->check(req);

@@ -254,6 +254,65 @@ static void test_service_ports_and_families(void **state)
 	assert_null(json_getc(json_at(json_getp(o, "spec.ports"), 0), "nodePort"));
 }
 
+/* Let through, but told. */
+static void test_warnings(void **state)
+{
+	static const char pod[] = "{\"metadata\":{\"name\":\"a.b\"},\"spec\":{\"terminationGracePeriodSeconds\":-1,\"imagePullSecrets\":[{}],"
+				  "\"nodeSelector\":{\"beta.kubernetes.io/os\":\"linux\"},\"containers\":[{\"name\":\"c\",\"image\":\"i\","
+				  "\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"A\",\"value\":\"$(A)2\"},{\"name\":\"A\",\"value\":\"3\"}],"
+				  "\"ports\":[{\"containerPort\":80},{\"name\":\"x\",\"containerPort\":80}],"
+				  "\"resources\":{\"requests\":{\"memory\":\"0.5\"}}}]}}";
+	static const char *const of_pod[] = {
+			"metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: "
+			"[must not contain dots]",
+			"spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \\\"kubernetes.io/os\\\" instead",
+			"spec.imagePullSecrets[0].name: invalid empty name \\\"\\\"",
+			"spec.containers[0].resources.requests[memory]: fractional byte value \\\"500m\\\" is invalid, must be an integer",
+			"spec.containers[0].env[2]: hides previous definition of \\\"A\\\", which may be dropped when using apply",
+			"spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]",
+			"spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"};
+	static const char deploy[] = "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"selector\":{\"matchLabels\":{\"a\":\"b\"}},\"template\":{"
+				     "\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\","
+				     "\"env\":[{\"name\":\"A\"},{\"name\":\"A\"}]}]}}}}";
+	static const char *const of_deploy[] = {
+			"spec.template.spec.containers[0].env[1]: hides previous definition of \\\"A\\\", which may be dropped when using apply"};
+	static const char *const of_endpoints[] = {"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"};
+
+	(void)state;
+	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"default\"}}", 201);
+	rig_call("POST", "/api/v1/namespaces/default/pods", pod, 201);
+	warned(of_pod, ARRAY_LEN(of_pod));
+	rig_call("POST", DEPLOY, deploy, 201);
+	warned(of_deploy, ARRAY_LEN(of_deploy));
+	/* Not again with every change. */
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", DEPLOY "/d", "{\"spec\":{\"replicas\":2}}", 200);
+	warned(NULL, 0);
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", DEPLOY "/d", "{\"spec\":{\"template\":{\"metadata\":{\"labels\":{\"c\":\"d\"}}}}}", 200);
+	warned(of_deploy, ARRAY_LEN(of_deploy));
+	rig_call("GET", "/api/v1/namespaces/default/endpoints", NULL, 200);
+	warned(of_endpoints, 1);
+}
+
+/* Operators call finalizers as they like; upstream's own kinds are stricter. */
+static void test_finalizers(void **state)
+{
+	static const char crd[] =
+			"{\"metadata\":{\"name\":\"balls.toys.example\"},\"spec\":{\"group\":\"toys.example\",\"scope\":\"Namespaced\","
+			"\"names\":{\"plural\":\"balls\",\"kind\":\"Ball\"},\"versions\":[{\"name\":\"v1\",\"served\":true,\"storage\":true,"
+			"\"schema\":{\"openAPIV3Schema\":{\"type\":\"object\"}}}]}}";
+	static const char *const told[] = {"metadata.finalizers: \\\"ball.toys.example\\\": prefer a domain-qualified finalizer name including a path "
+					   "(/) to avoid accidental conflicts with other finalizer writers"};
+
+	(void)state;
+	rig_call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd, 201);
+	rig_call("POST", "/apis/toys.example/v1/namespaces/default/balls",
+			"{\"apiVersion\":\"toys.example/v1\",\"kind\":\"Ball\",\"metadata\":{\"name\":\"b\",\"finalizers\":[\"ball.toys.example\"]}}", 201);
+	warned(told, 1);
+	rig_call("POST", CM, "{\"metadata\":{\"name\":\"f\",\"finalizers\":[\"ball.toys.example\"]}}", 422);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -266,6 +325,8 @@ int main(void)
 			cmocka_unit_test(test_strict),
 			cmocka_unit_test(test_whom_and_how),
 			cmocka_unit_test(test_service_ports_and_families),
+			cmocka_unit_test(test_warnings),
+			cmocka_unit_test(test_finalizers),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
