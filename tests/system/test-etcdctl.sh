@@ -42,7 +42,8 @@ e1() {
 t "three members become one cluster" until_ok 40 e endpoint health
 
 # It runs a minute; all else goes on beside it. How fast it is on this machine is not the question.
-e_perf() { timeout 100 etcdctl --endpoints "$all" check perf --prefix /perf/ >"$tmp/perf.out" 2>&1; }
+# So many writes, for a minute at the least.
+e_perf() { timeout 300 etcdctl --endpoints "$all" check perf --prefix /perf/ >"$tmp/perf.out" 2>&1; }
 e_perf &
 perf=$!
 background+=("$perf")
@@ -258,7 +259,8 @@ t "two of three go on" until_ok 40 e1 1 put survivor yes
 t "with all that was there" is "$n" count get --prefix mirrored
 
 wait $perf
-t "check perf runs to its end" grep -q 'Throughput is' "$tmp/perf.out"
+# How fast it was is not what is asked here.
+t "check perf runs to its end" grep -Eq 'Throughput (is|too low)' "$tmp/perf.out"
 
 # --- one alone: who wants a leader is told that there is none, what needs none is served
 kill -9 "${member[2]}"

@@ -51,10 +51,16 @@ four_others_than() { # POD NODE
 		{ k get pods -l app=nginx -o wide; return 1; }
 }
 
+# By the condition: Services go by it, and a node that was given up has cost its pods theirs.
+pods_called_ready() {
+	k get pods -l app=nginx -o json | jq -e 'all(.items[] | select(.metadata.deletionTimestamp == null);
+		any(.status.conditions[]?; .type == "Ready" and .status == "True"))' >/dev/null || { k get pods -l app=nginx -o wide; return 1; }
+}
 check_rejoined() { # FAULT SERVER
 	t "$1: something is written" until_ok 40 written "after-$1-$round"
 	t "$1: $2 is back and has what was written without it" until_ok 30 local_read "$2" "after-$1-$round"
 	t "$1: all nodes are ready again" until_ok 60 nodes_ready 3
+	t "$1: and all pods" until_ok 60 pods_called_ready
 }
 
 # fault NAME BREAK MEND: one round. BREAK and MEND are verbs of `kontiki node`.

@@ -38,6 +38,16 @@ t "and by its loopback address" until_ok 30 welcome in_node agent-1 curl -sS -m 
 t "from a pod" until_ok 30 welcome k exec client -- wget -q -O - "http://$at:8080/"
 t "from the pod itself" until_ok 30 welcome k exec hosted -- wget -q -O - "http://$at:8080/"
 t "no other node has the port" refused in_node server-1 curl -sS -m 3 "http://$(addr_of server-1):8080/"
+
+# --- a node that is lost for a while
+ready_of() { k get pod "$1" -o "jsonpath={.status.conditions[?(@.type=='Ready')].status}"; }
+t "the agent freezes" node pause agent-1
+t "its pod is called not ready" until_ok 60 is False ready_of hosted
+t "it goes on" node resume agent-1
+t "the node is ready again" until_ok 60 nodes_ready 4
+t "and so is its pod" until_ok 60 is True ready_of hosted
+
+# --- more than fit
 cat >"$tmp/second.yaml" <<-'EOP'
 	apiVersion: apps/v1
 	kind: Deployment
