@@ -73,9 +73,11 @@ char *rt_get(struct kv *kv, const char *key)
 	return value;
 }
 
-bool rt_wait(bool (*fn)(void *arg), void *arg, unsigned ms)
+#define RT_WAIT_MS 60000
+
+bool rt_wait(bool (*fn)(void *arg), void *arg)
 {
-	for (unsigned i = 0; i < ms; i += 5) {
+	for (unsigned i = 0; i < RT_WAIT_MS; i += 5) {
 		if (fn(arg))
 			return true;
 		nanosleep(&(struct timespec){0, 5000000}, NULL);
@@ -232,7 +234,7 @@ int leader_of(struct cluster *c)
 	int i = -1;
 
 	/* On a busy machine leadership may be on its way from one to the next. */
-	assert_true(rt_wait(has_leader, c, 10000));
+	assert_true(rt_wait(has_leader, c));
 	while ((i = leader_now(c)) < 0)
 		usleep(1000);
 	return i;

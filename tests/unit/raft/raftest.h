@@ -35,8 +35,8 @@ void rt_put_command(struct buf *, const char *key, const char *value);
 int rt_put(struct kv *, const char *key, const char *value, struct err *);
 /* The value by a local view, or NULL; the caller frees. */
 char *rt_get(struct kv *, const char *key);
-/* Wait (up to ms) until fn(arg). */
-bool rt_wait(bool (*fn)(void *arg), void *arg, unsigned ms);
+/* Wait until fn(arg), for a minute at most: a busy machine is slow, and only what hangs is ended by this. */
+bool rt_wait(bool (*fn)(void *arg), void *arg);
 void rt_tls(struct tls_ctx **server, struct tls_ctx **client, const char *org);
 
 /* What a local view of this member shows; NULL: nothing. */

@@ -59,7 +59,7 @@ static int begin(struct cluster *c, bool places_only)
 	memset(c, 0, sizeof(*c));
 	cluster_start(c);
 	c->places_only = places_only;
-	assert_true(rt_wait(has_leader, c, 5000));
+	assert_true(rt_wait(has_leader, c));
 	OK(rt_put(c->kv[0], "a", "1", &e));
 	who = (leader_of(c) + 1) % 3;
 	OK(kv_barrier_wait(c->kv[who], &e));
@@ -72,7 +72,7 @@ static void end(struct cluster *c, int who)
 {
 	void *arg[] = {c, c->dirs[who]};
 
-	assert_true(rt_wait(votes_again, arg, 20000));
+	assert_true(rt_wait(votes_again, arg));
 	OK(rt_put(c->kv[who], "b", "2", &e));
 	OK(kv_barrier_wait(c->kv[who], &e));
 	check_value(c->kv[who], "a", "1");
@@ -224,11 +224,11 @@ static void test_value(void **state _unused_)
 	OK(store_view_open(kv_store(c.kv[who]), &v, &e));
 	assert_int_equal(view_get(v, STR("rot"), 0, &kv, &why), -(int)ERR_CORRUPT);
 	store_view_close(v);
-	assert_true(rt_wait(has_stopped, &c, 5000));
+	assert_true(rt_wait(has_stopped, &c));
 	assert_non_null(strstr(c.fatal.text, "\"rot\""));
 	kv_stop(TAKE(c.kv[who]));
 	member_start(&c, who, false);
-	assert_true(rt_wait(has_leader, &c, 5000));
+	assert_true(rt_wait(has_leader, &c));
 	OK(kv_barrier_wait(c.kv[who], &e));
 	check_value(c.kv[who], "rot", needle);
 	end(&c, who);

@@ -78,7 +78,7 @@ static void set_flag(void *arg)
 
 static void until(struct rig *r, const int *flag)
 {
-	for (uint64_t end = clock_mono_ms() + 20000; !*flag && clock_mono_ms() < end;)
+	for (uint64_t end = clock_mono_ms() + 60000; !*flag && clock_mono_ms() < end;)
 		loop_turn(r->loop, 10);
 	assert_true(*flag);
 }
@@ -142,7 +142,7 @@ static char *content(const struct rig *r)
 
 static void wait_content(struct rig *r, const char *want)
 {
-	for (uint64_t end = clock_mono_ms() + 20000; strcmp(content(r), want) != 0 && clock_mono_ms() < end;)
+	for (uint64_t end = clock_mono_ms() + 60000; strcmp(content(r), want) != 0 && clock_mono_ms() < end;)
 		loop_turn(r->loop, 10);
 	assert_string_equal(content(r), want);
 }

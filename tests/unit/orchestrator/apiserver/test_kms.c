@@ -111,7 +111,7 @@ static bool opens(struct str value, const char *want)
 
 static void until(bool (*ok)(void))
 {
-	uint64_t end = clock_mono_ms() + 10000;
+	uint64_t end = clock_mono_ms() + 60000;
 
 	while (!ok() && clock_mono_ms() < end)
 		usleep(1000);
