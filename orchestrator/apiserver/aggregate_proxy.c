@@ -9,6 +9,7 @@
 #include "orchestrator/apiserver/aggregate_index.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/client_remote.h"
 #include "orchestrator/apiserver/flow.h"
 #include "orchestrator/apiserver/forward.h"
@@ -32,8 +33,12 @@ struct remote_call {
 
 struct aggregate_index *api__aggregates(struct api_loop *al)
 {
-	if (!al->aggregates)
+	if (!al->aggregates) {
+		bool was = crypt_hurry(false);
+
 		al->aggregates = aggregate_index_new(al->srv->store, al->hub);
+		crypt_hurry(was);
+	}
 	return al->aggregates;
 }
 

@@ -10,6 +10,7 @@
 #include "orchestrator/apiserver/authz_hook.h"
 #include "orchestrator/apiserver/authz_node.h"
 #include "orchestrator/apiserver/authz_state.h"
+#include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/rbac_index.h"
 
 /* As upstream. */
@@ -19,8 +20,13 @@
 static struct authz_state *state_of(struct api_request *req)
 {
 	/* A loop of in-process clients: they are service accounts, no nodes. */
-	if (!req->al->authz)
+	if (!req->al->authz) {
+		/* What an index cannot read it does not look at again: it waits. */
+		bool was = crypt_hurry(false);
+
 		req->al->authz = authz_state_new(req->srv->store, req->al->hub, false);
+		crypt_hurry(was);
+	}
 	return req->al->authz;
 }
 

@@ -304,6 +304,30 @@ static bool open_with(const struct crypt_key *k, struct str key, struct str seal
 	return k->kms && kms_open(k->kms, key, sealed, out);
 }
 
+bool crypt_hurry(bool on)
+{
+	return kms_hurry(on);
+}
+
+bool crypt_missed(void)
+{
+	return kms_missed();
+}
+
+bool crypt_ready(struct str value)
+{
+	const struct crypt *c = atomic_load(&current);
+	struct str name, sealed;
+	bool kms;
+
+	if (!c || !sealed_parts(value, &kms, &name, &sealed) || !kms)
+		return true;
+	for (size_t i = 0; i < c->n_keys; i++)
+		if (c->keys[i].kms && str_eq(c->keys[i].name, name))
+			return kms_ready(c->keys[i].kms, sealed);
+	return true;
+}
+
 bool crypt_open(struct arena *a, struct str key, struct str value, struct str *ret)
 {
 	const struct crypt *c;

@@ -40,6 +40,16 @@ struct str crypt_describe(struct arena *);
 int crypt_seal(const struct resource *, struct str key, struct buf *value, struct err *);
 /* What was sealed: in the arena. A value that is not sealed is given back as it is. False: no key opens it. */
 bool crypt_open(struct arena *, struct str key, struct str value, struct str *ret_plain);
+/*
+ * A thread that hurries does not wait for a plugin: where a seed is not known yet it is asked for, opening or sealing fails at once, and
+ * crypt_missed says so; a little later the same may succeed. Gives what was set before.
+ */
+#define CRYPT_AGAIN_MS 5
+bool crypt_hurry(bool on);
+/* Since this was last asked on this thread. */
+bool crypt_missed(void);
+/* False: what opens the value is being asked for; a little later crypt_open opens it, or fails, without a wait. */
+bool crypt_ready(struct str value);
 /* It would be stored otherwise today (another key, sealed or not). */
 bool crypt_is_stale(const struct resource *, struct str value);
 

@@ -21,8 +21,12 @@ static void definition_gone(void *arg, const struct custom_def *d)
 
 struct custom_index *api__custom(struct api_loop *al)
 {
-	if (!al->custom)
+	if (!al->custom) {
+		bool was = crypt_hurry(false);
+
 		al->custom = custom_index_new(al->srv->store, al->hub, definition_gone, al);
+		crypt_hurry(was);
+	}
 	return al->custom;
 }
 

@@ -70,6 +70,8 @@ static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct kms *registry;
 static struct loop *loop;
 
+static _Thread_local bool hurrying, missed;
+
 static void look(struct loop_timer *t);
 
 /* --- Guarded state -------------------------------------------------------------------------------------------------- */
@@ -333,6 +335,61 @@ static void ask_source(struct kms *k, const Kms__EncryptedObject *o)
 
 /* --- For everybody -------------------------------------------------------------------------------------------------------- */
 
+bool kms_hurry(bool on)
+{
+	bool was = hurrying;
+
+	hurrying = on;
+	return was;
+}
+
+bool kms_missed(void)
+{
+	bool was = missed;
+
+	missed = false;
+	return was;
+}
+
+/* For k->cond; false when the time is over, or this thread does not wait. */
+static bool wait_for(struct kms *k, const struct timespec *until)
+{
+	missed |= hurrying;
+	return !hurrying && pthread_cond_timedwait(&k->cond, &k->lock, until) == 0;
+}
+
+/* Asked for when it is not known. */
+static struct source *source_find(struct kms *k, const Kms__EncryptedObject *o)
+{
+	struct str key = str_of(o->encrypted_dek_source.data, o->encrypted_dek_source.len);
+	struct source *s = map_get(&k->sources, key);
+
+	if (s && !(s->state == SOURCE_FAILED && clock_mono_ms() - s->since_ms >= FAILED_MS))
+		return s;
+	ask_source(k, o);
+	return source_put(k, key, SOURCE_ASKED, STR_NULL);
+}
+
+static bool is_coming(const struct kms *k, const struct source *s)
+{
+	return s && s->state == SOURCE_ASKED && (k->healthy || !k->tried);
+}
+
+bool kms_ready(struct kms *k, struct str sealed)
+{
+	Kms__EncryptedObject *o;
+	struct arena a;
+	bool ready;
+
+	arena_init(&a);
+	o = kms_object_read(&a, sealed);
+	pthread_mutex_lock(&k->lock);
+	ready = !o || !is_coming(k, source_find(k, o));
+	pthread_mutex_unlock(&k->lock);
+	arena_fini(&a);
+	return ready;
+}
+
 /* The plain form of its source, waited for if need be; in the arena. */
 static bool source_of(struct kms *k, struct arena *a, const Kms__EncryptedObject *o, struct str *ret)
 {
@@ -343,13 +400,9 @@ static bool source_of(struct kms *k, struct arena *a, const Kms__EncryptedObject
 
 	deadline_of(k->timeout_ms, &until);
 	pthread_mutex_lock(&k->lock);
-	s = map_get(&k->sources, key);
-	if (!s || (s->state == SOURCE_FAILED && clock_mono_ms() - s->since_ms >= FAILED_MS)) {
-		s = source_put(k, key, SOURCE_ASKED, STR_NULL);
-		ask_source(k, o);
-	}
-	while (s && s->state == SOURCE_ASKED && (k->healthy || !k->tried) && in_time) {
-		in_time = pthread_cond_timedwait(&k->cond, &k->lock, &until) == 0;
+	s = source_find(k, o);
+	while (in_time && is_coming(k, s)) {
+		in_time = wait_for(k, &until);
 		s = map_get(&k->sources, key);
 	}
 	ok = s && s->state == SOURCE_OPEN;
@@ -370,7 +423,7 @@ int kms_seal(struct kms *k, struct str aad, struct str plain, struct buf *out, s
 	deadline_of(k->timeout_ms, &until);
 	pthread_mutex_lock(&k->lock);
 	while (!k->tried && in_time)
-		in_time = pthread_cond_timedwait(&k->cond, &k->lock, &until) == 0;
+		in_time = wait_for(k, &until);
 	if (!k->key_id)
 		rv = err_set(e, ERR_UNAVAILABLE, "the KMS plugin %s has no key yet: %s", k->name, k->tried ? k->why : "it does not answer");
 	else if (clock_mono_ms() - k->well_ms >= STALE_MS)

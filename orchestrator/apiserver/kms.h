@@ -8,7 +8,8 @@
  *
  * One loop of its own talks to all plugins. Sealing and opening run on any thread and only use what is there: the seed in use, and the
  * seeds of other servers and other times, which are decrypted once and kept. Who meets an unknown seed waits for the plugin, at most as
- * long as its timeout, and not at all while it does not answer. A seed whose plugin has not been well for three minutes seals no more.
+ * long as its timeout, and not at all while it does not answer; or, on a thread that hurries, fails at once and tries again a little later.
+ * A seed whose plugin has not been well for three minutes seals no more.
  */
 #ifndef ORCHESTRATOR_APISERVER_KMS_H
 #define ORCHESTRATOR_APISERVER_KMS_H
@@ -36,6 +37,11 @@ void kms_stop_all(void);
 /* The sealed form (EncryptedObject), appended. ERR_UNAVAILABLE, with the reason: nothing was appended. */
 int kms_seal(struct kms *, struct str aad, struct str plain, struct buf *out, struct err *);
 bool kms_open(struct kms *, struct str aad, struct str sealed, struct buf *out);
+/* False: its seed is being asked for, and will be known or not within the plugin's timeout. */
+bool kms_ready(struct kms *, struct str sealed);
+/* See crypt_hurry and crypt_missed. */
+bool kms_hurry(bool on);
+bool kms_missed(void);
 /* Sealed under another key than the plugin would use now. */
 bool kms_is_stale(struct kms *, struct str sealed);
 /* Well, as of its last answer; 0 or the reason. */

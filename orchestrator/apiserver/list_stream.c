@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/list_form.h"
 #include "orchestrator/apiserver/read.h"
 #include "orchestrator/apiserver/storage.h"
@@ -152,7 +153,7 @@ static void emit(struct list_stream *ls, bool end)
 	buf_fini(&packed);
 }
 
-/* Objects into `out` until the slice is full or all have come. */
+/* Objects into `out` until the slice is full or all have come. 1: the next one is being unsealed (crypt.h), so it goes on a little later. */
 static int fill(struct list_stream *ls, struct err *e)
 {
 	struct store_view *v;
@@ -160,6 +161,7 @@ static int fill(struct list_stream *ls, struct err *e)
 	struct store_kv kv;
 	struct arena a;
 	struct str raw;
+	bool late = false;
 	int r = 1;
 
 	if (store_view_open(ls->req->srv->store, &v, e) < 0)
@@ -173,6 +175,12 @@ static int fill(struct list_stream *ls, struct err *e)
 		else if (r == 0)
 			r = err_set(e, ERR_INTERNAL, "%zu objects of a revision are gone", ls->left);
 		arena_fini(&a);
+		if (r > 0 && !crypt_ready(kv.value)) {
+			buf_clear(&ls->next);
+			buf_adds(&ls->next, kv.key);
+			late = true;
+			break;
+		}
 		if (r > 0 && storage_unwrap_as(&a, ls->req->res, kv.key, kv.value, NULL, &raw, e) < 0)
 			r = -1;
 		if (r <= 0 || !api_selection_matches(&ls->sel, raw))
@@ -190,7 +198,7 @@ static int fill(struct list_stream *ls, struct err *e)
 	view_iter_fini(&it);
 	arena_fini(&a);
 	store_view_close(v);
-	return MIN(r, 0);
+	return late ? 1 : MIN(r, 0);
 }
 
 static uint64_t time_left(const struct list_stream *ls)
@@ -206,11 +214,18 @@ static void slice(struct loop_timer *t)
 	struct api_request *req = ls->req;
 	struct err e = ERR_INIT;
 	bool end;
+	int r = 0;
 
 	if (clock_mono_ms() >= ls->until_ms)
 		err_set(&e, ERR_TIMEOUT, "the client did not take it within %d s", TAKEN_MS / 1000);
-	if (e.code || (ls->left > 0 && fill(ls, &e) < 0)) {
+	if (!e.code && ls->left > 0)
+		r = fill(ls, &e);
+	if (e.code || r < 0) {
 		stream_broken(ls, &e);
+		return;
+	}
+	if (r > 0) {
+		loop_timer_start(t, req->al->loop, CRYPT_AGAIN_MS, slice);
 		return;
 	}
 	end = ls->left == 0;

@@ -11,6 +11,7 @@
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/audit.h"
 #include "orchestrator/apiserver/authz.h"
+#include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/read.h"
 #include "orchestrator/apiserver/strategies.h"
 #include "orchestrator/apiserver/strategy.h"
@@ -132,6 +133,37 @@ static enum step_result no_quorum(struct api_request *req)
 	return STEP_FAIL;
 }
 
+/* How long a step is run again that met a value whose seed a plugin is being asked for (crypt.h). */
+#define UNSEAL_MAX_MS 10000
+
+static void unsealed(struct loop_timer *t)
+{
+	api_request_resume(container_of(t, struct api_request, nap));
+}
+
+/* A step on this loop must not wait for a plugin: what it made of what it could not read is forgotten, and it runs again. */
+static enum step_result step_run(struct api_request *req, const struct api_step *step)
+{
+	bool late = req->unseal_ms && clock_mono_ms() >= req->unseal_ms;
+	size_t n_warnings = req->n_warnings, n_notes = req->n_notes;
+	enum step_result r;
+	bool again;
+
+	crypt_missed();
+	crypt_hurry(!late);
+	r = step->run(req);
+	again = crypt_hurry(false) && crypt_missed() && (r == STEP_NEXT || r == STEP_FAIL);
+	if (!again)
+		return r;
+	if (!req->unseal_ms)
+		req->unseal_ms = clock_mono_ms() + UNSEAL_MAX_MS;
+	req->fail = (struct api_failure){0};
+	req->n_warnings = n_warnings;
+	req->n_notes = n_notes;
+	loop_timer_start(&req->nap, req->al->loop, CRYPT_AGAIN_MS, unsealed);
+	return STEP_WAIT;
+}
+
 /* Run steps until one waits or answers. */
 static void run(struct api_request *req)
 {
@@ -146,7 +178,7 @@ static void run(struct api_request *req)
 			break;
 		}
 		ASSERT(step->run);
-		r = req->refresh_failed ? no_quorum(req) : step->run(req);
+		r = req->refresh_failed ? no_quorum(req) : step_run(req, step);
 		log_debug("apiserver", "%.*s %.*s step=%s result=%d", STR_FMT(req->method), STR_FMT(req->target),
 				step->name, r);
 		if (r == STEP_NEXT) {

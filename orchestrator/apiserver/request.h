@@ -187,6 +187,7 @@ struct api_request {
 	bool commit_done;
 	struct loop_timer nap; /* of api_nap */
 	unsigned n_naps;
+	uint64_t unseal_ms; /* until when values are waited for that a KMS plugin has to help with; 0: none yet */
 
 	/* A write's working set. */
 	struct json *obj;   /* the new object as a document */

@@ -18,6 +18,7 @@
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/convert.h"
+#include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/decode.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/read.h"
@@ -70,8 +71,8 @@ struct api_watch {
 	/* The initial state, in slices: the next key, of that revision; then the watcher starts. */
 	struct buf next;
 	struct loop_timer slice;
-	bool started, slice_waits;
-	/* A webhook is asked; of events, the revision to go on at. */
+	bool started, slice_waits, sealed;
+	/* A webhook is asked, or a plugin that unseals; of events, the revision to go on at. */
 	bool converting;
 	int64_t resume_at;
 };
@@ -354,6 +355,36 @@ static int one_event(struct api_watch *aw, const struct watch_event *ev, struct 
 
 static void converted(struct api_request *, const char *why);
 
+static void unsealed(struct loop_timer *t)
+{
+	converted(container_of(t, struct api_watch, slice)->req, NULL);
+}
+
+/* Out of the store's log until what these events need is there. */
+static void events_put_off(struct api_watch *aw, const struct watch_event *first)
+{
+	flush(aw);
+	aw->resume_at = first->kv.mod_revision;
+	aw->converting = true;
+	watch_stop(&aw->w);
+}
+
+/* The same for what a plugin is being asked for (crypt.h). */
+static bool events_sealed(struct api_watch *aw, const struct watch_event *const *events, size_t n)
+{
+	bool ready = true;
+
+	for (size_t i = 0; i < n; i++) {
+		ready &= events[i]->is_delete || crypt_ready(events[i]->kv.value);
+		ready &= !events[i]->has_prev || crypt_ready(events[i]->prev.value);
+	}
+	if (ready)
+		return false;
+	events_put_off(aw, events[0]);
+	loop_timer_start(&aw->slice, aw->req->al->loop, CRYPT_AGAIN_MS, unsealed);
+	return true;
+}
+
 /*
  * A webhook is asked about all that these events need, in one call; then they are told anew from the first one on, out of the store's log.
  * True: nothing is to be told now.
@@ -377,10 +408,7 @@ static bool events_wait(struct api_watch *aw, const struct watch_event *const *e
 	arena_fini(&a);
 	if (!convert_wants(req->conv))
 		return false;
-	flush(aw);
-	aw->resume_at = events[0]->kv.mod_revision;
-	aw->converting = true;
-	watch_stop(&aw->w);
+	events_put_off(aw, events[0]);
 	convert_start(req, converted);
 	return true;
 }
@@ -391,7 +419,7 @@ static void watch_events(struct watcher *w, int64_t revision, const struct watch
 	struct api_request *req = aw->req;
 	struct api_failure f = {0};
 
-	if (events_wait(aw, events, n))
+	if (events_sealed(aw, events, n) || events_wait(aw, events, n))
 		return;
 	for (size_t i = 0; i < n; i++) {
 		if (one_event(aw, events[i], &f.err) < 0) {
@@ -516,6 +544,12 @@ static int initial_slice(struct api_watch *aw, struct err *e)
 	while (!full && (r = view_iter_next(&it, &kv, e)) > 0 && !req->canceled) {
 		arena_fini(&a);
 		err_clear(e);
+		if (!crypt_ready(kv.value)) {
+			buf_clear(&aw->next);
+			buf_adds(&aw->next, kv.key);
+			full = aw->sealed = true;
+			break;
+		}
 		/* Once something is to be converted first, this slice is told when it is; what else it will need is collected. */
 		if (!selected(aw, &a, kv.key, kv.value, &raw, e) || convert_wants(req->conv)) {
 			if (is_unread(e)) {
@@ -588,7 +622,8 @@ static void slice_due(struct loop_timer *t)
 		if (aw->slice_waits)
 			flow_release(req);
 		else
-			loop_timer_start(t, req->al->loop, 0, slice_due);
+			loop_timer_start(t, req->al->loop, aw->sealed ? CRYPT_AGAIN_MS : 0, slice_due);
+		aw->sealed = false;
 	}
 }
 

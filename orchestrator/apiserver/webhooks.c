@@ -9,6 +9,7 @@
 #include "orchestrator/apiserver/admit_cel.h"
 #include "orchestrator/apiserver/admit_match.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/hook_target.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/policies.h"
@@ -62,12 +63,17 @@ struct webhook_index *webhooks_index_of(struct api_request *req)
 {
 	struct webhook_run *run = current(req);
 	struct api_loop *al = req->al;
+	struct webhook_index *ix;
+	bool was;
 
 	if (run)
 		return run->index;
+	was = crypt_hurry(false);
 	if (!al->hooks)
 		al->hooks = webhook_state_new(req->srv->store, al->hub);
-	return webhook_state_index(al->hooks);
+	ix = webhook_state_index(al->hooks);
+	crypt_hurry(was);
+	return ix;
 }
 
 bool webhooks_begun(const struct api_request *req)

@@ -22,11 +22,14 @@ struct kms_server {
 	struct loop_msg stop;
 	const char *key_file;
 	atomic_uint n_decrypts, n_encrypts;
+	atomic_bool held;
 };
 
 struct call {
 	struct grpc_server_call grpc;
 	struct kms_server *server;
+	struct loop_timer timer; /* while it is held */
+	const Kms__DecryptRequest *decrypt;
 };
 
 static void key_name(const struct kms_server *s, char out[64])
@@ -88,12 +91,26 @@ static void encrypt(struct call *c, const Kms__EncryptRequest *req)
 	finish(c, &r);
 }
 
+static void decrypt(struct call *c, const Kms__DecryptRequest *req);
+
+static void look_again(struct loop_timer *t)
+{
+	struct call *c = container_of(t, struct call, timer);
+
+	decrypt(c, c->decrypt);
+}
+
 static void decrypt(struct call *c, const Kms__DecryptRequest *req)
 {
 	_cleanup_(buf_fini) struct buf out = BUF_INIT;
 	Kms__DecryptResponse r = KMS__DECRYPT_RESPONSE__INIT;
 	uint8_t key[32];
 
+	if (atomic_load(&c->server->held)) {
+		c->decrypt = req;
+		loop_timer_start(&c->timer, c->server->loop, 5, look_again);
+		return;
+	}
 	atomic_fetch_add(&c->server->n_decrypts, 1);
 	key_of(pb_s(req->key_id), key);
 	/* The annotations must have come back. */
@@ -129,6 +146,7 @@ static void on_half_close(struct grpc_server_call *g)
 
 static void on_cancel(struct grpc_server_call *g)
 {
+	loop_timer_stop(&container_of(g, struct call, grpc)->timer);
 	grpc_finish(g, GRPC_CANCELLED, NULL);
 }
 
@@ -187,6 +205,11 @@ void kms_server_stop(struct kms_server *s)
 	loop_thread_join(s->loop);
 	loop_free(s->loop);
 	free(s);
+}
+
+void kms_server_hold(struct kms_server *s, bool on)
+{
+	atomic_store(&s->held, on);
 }
 
 unsigned kms_server_decrypts(const struct kms_server *s)

@@ -122,6 +122,12 @@ tests_unit_orchestrator_apiserver_test_guard_SOURCES = tests/unit/orchestrator/a
 tests_unit_orchestrator_apiserver_test_guard_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_guard_LDADD = $(APISERVER_RIG_LIBS)
 $(tests_unit_orchestrator_apiserver_test_guard_OBJECTS): | $(PROTO_PB_H)
+UNIT_TESTS += tests/unit/orchestrator/apiserver/test_kms_requests
+tests_unit_orchestrator_apiserver_test_kms_requests_SOURCES = tests/unit/orchestrator/apiserver/test_kms_requests.c \
+	tests/lib/kms_server.c tests/lib/kms_server.h
+tests_unit_orchestrator_apiserver_test_kms_requests_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS)
+tests_unit_orchestrator_apiserver_test_kms_requests_LDADD = $(APISERVER_RIG_LIBS)
+$(tests_unit_orchestrator_apiserver_test_kms_requests_OBJECTS): | $(PROTO_PB_H)
 UNIT_TESTS += tests/unit/orchestrator/apiserver/test_lost_leader
 tests_unit_orchestrator_apiserver_test_lost_leader_SOURCES = tests/unit/orchestrator/apiserver/test_lost_leader.c
 tests_unit_orchestrator_apiserver_test_lost_leader_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
