@@ -268,7 +268,7 @@ static int guard_open(struct apiserver *srv, struct err *e)
 	struct audit_cfg audit = {srv->cfg.audit_policy_file, srv->cfg.audit_log_path, srv->cfg.audit_max_mb,
 			srv->cfg.audit_max_backups, srv->cfg.audit_max_days};
 
-	if (encryption_open(srv, e) < 0 || (srv->cfg.authz_hook_file && auth_hook_open(srv->cfg.authz_hook_file, &srv->authz_hook, e) < 0))
+	if (encryption_open(srv, e) < 0 || (srv->cfg.authz_hook_file && auth_hook_open(srv->cfg.authz_hook_file, 0, &srv->authz_hook, e) < 0))
 		return -e->code;
 	return audit.log_path ? audit_open(&audit, &srv->audit, e) : 0;
 }

@@ -183,7 +183,7 @@ static int oidc_load(struct api_authn *an, const struct apiserver_cfg *cfg, stru
 static int hook_load(struct api_authn *an, const struct apiserver_cfg *cfg, struct err *e)
 {
 	an->hook_keep_ms = cfg->token_hook_ttl_ms ? cfg->token_hook_ttl_ms : HOOK_TTL_MS;
-	return cfg->token_hook_file ? auth_hook_open(cfg->token_hook_file, &an->hook, e) : 0;
+	return cfg->token_hook_file ? auth_hook_open(cfg->token_hook_file, 0, &an->hook, e) : 0;
 }
 
 int authn_open(const struct apiserver_cfg *cfg, struct api_authn **ret, struct err *e)
@@ -352,6 +352,13 @@ static void anonymous(struct api_request *req)
 	req->user.method = "anonymous";
 }
 
+enum step_result authn_busy(struct api_request *req)
+{
+	api_fail(req, ERR_UNAVAILABLE, "the webhook that knows tokens is being asked about %u others", AUTH_HOOK_CALLS);
+	req->fail.retry_after_s = 1;
+	return STEP_FAIL;
+}
+
 enum step_result api__authenticate(struct api_request *req)
 {
 	struct str header = http_header_get(&req->headers, "authorization"), scheme, token;
@@ -387,6 +394,8 @@ enum step_result api__authenticate(struct api_request *req)
 			break;
 		case AUTHN_WAIT:
 			return STEP_WAIT;
+		case AUTHN_BUSY:
+			return authn_busy(req);
 		case AUTHN_NO:
 			break;
 		}

@@ -10,10 +10,9 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "orchestrator/apiserver/apiserver.h"
+#include "orchestrator/apiserver/request.h"
 
 struct api_authn;
-struct api_request;
-struct api_user;
 struct apiserver_cfg;
 struct json;
 struct keyset;
@@ -43,9 +42,12 @@ enum authn_verdict {
 	AUTHN_YES,
 	AUTHN_NO,     /* bad credentials; err says why */
 	AUTHN_LATER,  /* the keys to check it with are being fetched: ask again in a moment */
+	AUTHN_BUSY,   /* a webhook has more to answer than it can: 503 */
 	AUTHN_WAIT,   /* a webhook is being asked: the step is run again */
 	AUTHN_ABSENT, /* the token speaks of an object that the local state does not have (it may be stale) */
 };
+/* What to answer where it gave AUTHN_BUSY. */
+enum step_result authn_busy(struct api_request *);
 /* Check a bearer token for one of `audiences` (n 0: the API's own). TokenReview asks it too. */
 enum authn_verdict authn_token(struct api_request *, struct str token, const struct str *audiences, size_t n,
 		struct api_user *ret, struct err *);

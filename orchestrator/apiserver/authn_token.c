@@ -313,10 +313,8 @@ static enum authn_verdict hook_token(struct api_request *req, struct str token, 
 	struct str key = token_hook_key(&req->arena, token, audiences, n);
 	struct auth_answer answer;
 
-	if (!auth_hook_find(an->hook, key, &req->arena, &answer)) {
-		auth_hook_ask(an->hook, req, key, token_hook_question(&req->arena, token, audiences, n), keep_ms);
-		return AUTHN_WAIT;
-	}
+	if (!auth_hook_find(an->hook, req, key, &answer))
+		return auth_hook_ask(an->hook, req, key, token_hook_question(&req->arena, token, audiences, n), keep_ms) ? AUTHN_WAIT : AUTHN_BUSY;
 	err_clear(e);
 	if (answer.failure.n > 0)
 		err_set(e, ERR_UNAUTHORIZED, "%.*s", STR_FMT(answer.failure));

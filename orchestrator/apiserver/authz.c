@@ -86,9 +86,10 @@ static enum step_result ask_hook(struct api_request *req, const struct api_user 
 
 	x509_sha256(question, sum);
 	key = str_of(sum, sizeof(sum));
-	if (!auth_hook_find(hook, key, &req->arena, &said)) {
-		auth_hook_ask(hook, req, key, question, keep_ms);
-		return STEP_WAIT;
+	if (!auth_hook_find(hook, req, key, &said)) {
+		if (auth_hook_ask(hook, req, key, question, keep_ms))
+			return STEP_WAIT;
+		said.failure = STR("too many questions to the webhook are open");
 	}
 	if (said.failure.n > 0)
 		reason = said.failure;

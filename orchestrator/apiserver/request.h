@@ -30,6 +30,7 @@ struct api_loop;
 struct convert;
 struct custom_def;
 struct api_request;
+struct auth_said;
 struct api_strategy;
 struct apiserver;
 struct json;
@@ -163,6 +164,7 @@ struct api_request {
 	struct custom_def *custom_def;    /* of a custom resource: counted, so that res stays */
 	struct convert *conv;             /* its webhook converts between versions; else NULL */
 	struct convert *asides;           /* conversions that admission wants; NULL: none yet */
+	struct auth_said *hooks_said;     /* what webhooks have said of who asks and what he may (auth_hook.c) */
 	bool metadata;                    /* local, and only metadata is looked at or changed: nothing need be converted for that */
 	bool as_it_lies;                  /* so nothing is, where a webhook would have to */
 	const struct resource *asked;     /* of the path, where `res` is the version in which the object lies */

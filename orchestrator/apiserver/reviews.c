@@ -237,6 +237,8 @@ static enum step_result token_review(struct api_request *req)
 		break;
 	case AUTHN_WAIT:
 		return STEP_WAIT;
+	case AUTHN_BUSY:
+		return authn_busy(req);
 	case AUTHN_LATER:
 		if (api_nap(req, 100, 30))
 			return STEP_WAIT;

@@ -570,12 +570,12 @@ static void test_hook_file(void **state)
 	assert_true(mkstemp(path) >= 0);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		write_text(path, str_from(rows[i].text));
-		assert_true(auth_hook_open(path, &h, &e) < 0);
+		assert_true(auth_hook_open(path, 0, &h, &e) < 0);
 		if (!strstr(e.text, rows[i].why))
 			fail_msg("row %zu: %s", i, e.text);
 	}
 	unlink(path);
-	assert_true(auth_hook_open(path, &h, &e) < 0);
+	assert_true(auth_hook_open(path, 0, &h, &e) < 0);
 }
 
 #define OURS "{\"iss\":\"https://kubernetes.default.svc.cluster.local\",\"aud\":\"https://kubernetes.default.svc.cluster.local\"," \
