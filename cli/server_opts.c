@@ -48,6 +48,8 @@ const struct opt server_rows[] = {
 	ROW("authentication-token-webhook-config-file", OPT_STR, token_hook, "FILE", "a webhook that is asked (TokenReview) about tokens that are nobody else's, in a kubeconfig's form", NULL),
 	ROW("authentication-token-webhook-cache-ttl", OPT_STR, token_hook_ttl, "DURATION", "how long its answers are kept (default 2m)", NULL),
 	ROW("authentication-token-webhook-version", OPT_STR, token_hook_version, "VERSION", "of the TokenReview that it is sent: v1", NULL),
+	ROW("authentication-config", OPT_STR, authn_config, "FILE", "whose tokens are taken and who may come without any (AuthenticationConfiguration), instead of --oidc-*", NULL),
+	ROW("authorization-config", OPT_STR, authz_config, "FILE", "who is asked, in which order, what somebody may do (AuthorizationConfiguration)", NULL),
 	ROW("authorization-webhook-config-file", OPT_STR, authz_hook, "FILE", "a webhook that is asked (SubjectAccessReview) about what no rule here allows, in a kubeconfig's form", NULL),
 	ROW("authorization-webhook-cache-authorized-ttl", OPT_STR, authz_hook_yes, "DURATION", "how long its yes is kept (default 5m)", NULL),
 	ROW("authorization-webhook-cache-unauthorized-ttl", OPT_STR, authz_hook_no, "DURATION", "how long its no is kept (default 30s)", NULL),

@@ -11,7 +11,7 @@
 struct server_opts {
 	const char *name, *data_dir, *address, *initial_cluster, *join, *token, *cluster_cidr, *service_cidr, *cluster_dns, *cluster_domain,
 			*cgroup_root, *runtime, *labels, *taints, *log_level, *audit_policy, *audit_log, *encryption, *proxy_ca, *proxy_names,
-			*token_hook, *token_hook_ttl, *token_hook_version, *authz_hook, *authz_hook_yes, *authz_hook_no, *authz_hook_version,
+			*token_hook, *token_hook_ttl, *token_hook_version, *authz_hook, *authz_hook_yes, *authz_hook_no, *authz_hook_version, *authn_config, *authz_config,
 			*etcd_listen, *zone, *snapshot_dir;
 	struct oidc_cfg oidc;
 	struct opt_list servers, sans, sa_keys;

@@ -132,6 +132,8 @@ static int start_api(struct server *s, struct err *e)
 		.oidc = s->o.oidc,
 		.token_hook_file = s->o.token_hook,
 		.authz_hook_file = s->o.authz_hook,
+		.authn_config_file = s->o.authn_config,
+		.authz_config_file = s->o.authz_config,
 		.sa_verify_keys = joined(s, &s->o.sa_keys),
 		.extra = serve_extra,
 		.extra_arg = &s->join,

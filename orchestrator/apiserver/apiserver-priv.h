@@ -20,6 +20,7 @@ struct aggregator;
 struct api_authn;
 struct api_service;
 struct audit;
+struct authz_chain;
 struct authz_state;
 struct convert_pool;
 struct custom_def;
@@ -92,7 +93,11 @@ struct apiserver {
 	struct apiserver_cfg cfg; /* strings owned */
 	struct tls_ctx *tls, *kubelet_tls;
 	struct api_authn *authn;
-	struct auth_hook *authz_hook; /* NULL: none */
+	_Atomic(struct authz_chain *) authz;
+	struct loop_timer refresh; /* of the first serve loop: files that say who may come and what he may */
+	struct loop_msg refresh_now;
+	atomic_bool refresh_posted;
+	char authz_error[256];     /* of theirs, so that it is logged once */
 	struct audit *audit; /* NULL: none */
 	struct front_proxy *front_proxy; /* NULL: aggregated servers do not know us */
 	struct str ca_pem;

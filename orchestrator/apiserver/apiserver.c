@@ -15,7 +15,8 @@
 #include "io/tls.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/audit.h"
-#include "orchestrator/apiserver/auth_hook.h"
+#include "orchestrator/apiserver/authz.h"
+#include "orchestrator/apiserver/authz_chain.h"
 #include "orchestrator/apiserver/authn.h"
 #include "orchestrator/apiserver/authz_state.h"
 #include "orchestrator/apiserver/bootstrap.h"
@@ -145,6 +146,8 @@ static const char *own(const char *s)
 	X(kubelet_client_cert)                                                                                         \
 	X(kubelet_client_key)                                                                                          \
 	X(token_hook_file)                                                                                             \
+	X(authn_config_file)                                                                                           \
+	X(authz_config_file)                                                                                           \
 	X(authz_hook_file)                                                                                             \
 	X(token_file)                                                                                                  \
 	X(audit_policy_file)                                                                                           \
@@ -268,8 +271,11 @@ static int guard_open(struct apiserver *srv, struct err *e)
 	struct audit_cfg audit = {srv->cfg.audit_policy_file, srv->cfg.audit_log_path, srv->cfg.audit_max_mb,
 			srv->cfg.audit_max_backups, srv->cfg.audit_max_days};
 
-	if (encryption_open(srv, e) < 0 || (srv->cfg.authz_hook_file && auth_hook_open(srv->cfg.authz_hook_file, 0, &srv->authz_hook, e) < 0))
+	struct authz_chain *chain;
+
+	if (encryption_open(srv, e) < 0 || authz_chain_open(&srv->cfg, NULL, &chain, e) < 0)
 		return -e->code;
+	atomic_store(&srv->authz, chain);
 	return audit.log_path ? audit_open(&audit, &srv->audit, e) : 0;
 }
 
@@ -317,7 +323,7 @@ static void free_all(struct apiserver *srv)
 {
 	crypt_stop();
 	authn_close(srv->authn);
-	auth_hook_free(srv->authz_hook);
+	authz_chain_free(atomic_load(&srv->authz));
 	audit_close(srv->audit);
 	tls_ctx_unref(srv->tls);
 	tls_ctx_unref(srv->kubelet_tls);
@@ -333,6 +339,27 @@ static void serve_closed(void *arg)
 	struct api_loop *al = arg;
 
 	loop_stop(al->loop);
+}
+
+/* Who configures who may come, and what he may, changes a file; as of it. */
+#define REFRESH_MS 10000
+
+static void refresh_due(struct loop_timer *t)
+{
+	struct apiserver *srv = container_of(t, struct apiserver, refresh);
+
+	authn_refresh(srv->authn);
+	authz_refresh(srv);
+	loop_timer_start(t, srv->serve[0]->loop, REFRESH_MS, refresh_due);
+}
+
+static void refresh_asked(struct loop_msg *m)
+{
+	struct apiserver *srv = container_of(m, struct apiserver, refresh_now);
+
+	atomic_store(&srv->refresh_posted, false);
+	if (!atomic_load(&srv->stopping))
+		refresh_due(&srv->refresh);
 }
 
 int apiserver_start(const struct apiserver_cfg *cfg, struct kv *kv, struct apiserver **ret, struct err *e)
@@ -370,8 +397,8 @@ int apiserver_start(const struct apiserver_cfg *cfg, struct kv *kv, struct apise
 	}
 	bootstrap_start(srv);
 	aggregator_start(srv);
-	if (authn_oidc(srv->authn))
-		oidc_start(authn_oidc(srv->authn), srv->serve[0]->loop);
+	authn_start(srv->authn, srv->serve[0]->loop);
+	loop_timer_start(&srv->refresh, srv->serve[0]->loop, REFRESH_MS, refresh_due);
 	for (unsigned i = 0; i < srv->n_serve; i++)
 		loop_thread_start(srv->serve[i]->loop);
 	log_info("apiserver", "serving on port %u loops=%u", srv->port, srv->n_serve);
@@ -444,12 +471,12 @@ static void stop_run(struct loop_msg *m)
 	struct api_loop *al = container_of(m, struct api_loop, msg);
 
 	/* Bootstrap and aggregator have clients on the first loop, the issuer's keys are fetched there: they go first. */
-	if (al == al->srv->serve[0] && authn_oidc(al->srv->authn))
-		oidc_stop(authn_oidc(al->srv->authn), bootstrap_closing, al);
-	else if (al == al->srv->serve[0])
-		bootstrap_closing(al);
-	else
+	if (al == al->srv->serve[0]) {
+		loop_timer_stop(&al->srv->refresh);
+		authn_stop(al->srv->authn, bootstrap_closing, al);
+	} else {
 		loop_closing(al);
+	}
 }
 
 void apiserver_stop(struct apiserver *srv)
@@ -496,6 +523,9 @@ int apiserver_reload(struct apiserver *srv, struct err *e)
 		return -e->code;
 	if (srv->front_proxy && front_proxy_load(srv->front_proxy, e) < 0)
 		return -e->code;
+	srv->refresh_now.run = refresh_asked;
+	if (!atomic_exchange(&srv->refresh_posted, true))
+		loop_post(srv->serve[0]->loop, &srv->refresh_now);
 	return encryption_open(srv, e);
 }
 

@@ -40,6 +40,8 @@ struct apiserver_cfg {
 	const char *sa_verify_keys; /* "a,b": further files of keys that tokens may be signed with (rotation); NULL: none */
 	const char *requestheader_ca, *requestheader_names; /* a front proxy's CA file and certificate names ("a,b"); NULL: none */
 	struct oidc_cfg oidc;   /* issuer NULL: none */
+	const char *authn_config_file; /* an AuthenticationConfiguration, instead of `oidc`; NULL: none */
+	const char *authz_config_file; /* an AuthorizationConfiguration, instead of authz_hook_file; NULL: none */
 	const char *sa_trusted; /* a file of keys that are trusted too while it is there (the signing key is being replaced); NULL: none */
 	const char *front_proxy_cert, *front_proxy_key, *front_proxy_ca; /* who we are to aggregated API servers; NULL: nobody */
 	const char *sa_key;     /* signs service-account tokens (private key); the public half checks them */

@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "orchestrator/apiserver/authn.h"
+#include "orchestrator/apiserver/authn_config.h"
 
 struct auth_hook;
 
@@ -20,6 +21,15 @@ struct material {
 	struct arena arena;
 };
 
+/* Whose tokens are taken. Immutable but for the keys; the ones before are kept, likewise. */
+struct issuers {
+	struct authn_config conf;
+	struct oidc **v; /* one for each of conf.issuers */
+	struct str text; /* of the file */
+	struct issuers *before;
+	struct arena arena;
+};
+
 /* Who came last with what an old key signed. */
 struct old_use {
 	char user[256];
@@ -30,7 +40,13 @@ struct api_authn {
 	_Atomic(struct material *) now;
 	pthread_mutex_t lock; /* guards `old` */
 	struct old_use old[APISERVER_OLD_N];
-	struct oidc *oidc;     /* NULL: none */
+	_Atomic(struct issuers *) issuers;
+	const char *config_file; /* an AuthenticationConfiguration; NULL: the flags say it */
+	struct loop *loop;      /* fetches keys */
+	unsigned n_stopping;    /* issuers that still end; the loop's */
+	void (*stopped)(void *);
+	void *stopped_arg;
+	char last_error[256];   /* of the file, so that it is logged once */
 	struct auth_hook *hook; /* NULL: none */
 	uint64_t hook_keep_ms;
 	struct str proxy_ca_pem; /* empty without a front proxy */

@@ -175,9 +175,115 @@ static int proxy_load(struct api_authn *an, const struct apiserver_cfg *cfg, str
 	return 0;
 }
 
-static int oidc_load(struct api_authn *an, const struct apiserver_cfg *cfg, struct err *e)
+/* --- Issuers ------------------------------------------------------------------------------------------------ */
+
+static void issuers_free(struct issuers *is)
 {
-	return cfg->oidc.issuer ? oidc_new(&cfg->oidc, &an->oidc, e) : 0;
+	if (!is)
+		return;
+	for (size_t i = 0; is->v && i < is->conf.n_issuers; i++)
+		oidc_free(is->v[i]);
+	arena_fini(&is->arena);
+	free(is);
+}
+
+static int issuers_read(struct api_authn *an, struct issuers *is, const struct oidc_cfg *flags, struct err *e)
+{
+	if (an->config_file && (text_of(&is->arena, an->config_file, &is->text, e) < 0 ||
+					       authn_config_parse(&is->arena, is->text, an->issuer, &is->conf, e) < 0))
+		return err_prefix(e, "authentication configuration %s", an->config_file);
+	if (!an->config_file && flags->issuer) {
+		is->conf.issuers = arena_new_array(&is->arena, struct jwt_issuer, 1);
+		if (oidc_of_flags(&is->arena, flags, &is->conf.issuers[0], e) < 0)
+			return -(int)e->code;
+		is->conf.n_issuers = 1;
+	}
+	is->v = arena_new_array(&is->arena, struct oidc *, is->conf.n_issuers + 1);
+	for (size_t i = 0; i < is->conf.n_issuers; i++)
+		if (oidc_new(&is->conf.issuers[i], &is->v[i], e) < 0)
+			return err_prefix(e, "issuer %s", is->conf.issuers[i].url);
+	return 0;
+}
+
+static int issuers_load(struct api_authn *an, const struct oidc_cfg *flags, struct err *e)
+{
+	struct issuers *is = xcalloc(1, sizeof(*is));
+
+	arena_init(&is->arena);
+	if (issuers_read(an, is, flags, e) < 0) {
+		issuers_free(is);
+		return -(int)e->code;
+	}
+	is->before = atomic_load(&an->issuers);
+	atomic_store(&an->issuers, is);
+	return 0;
+}
+
+static void issuers_start(struct api_authn *an)
+{
+	struct issuers *is = atomic_load(&an->issuers);
+
+	for (size_t i = 0; i < is->conf.n_issuers; i++)
+		oidc_start(is->v[i], an->loop);
+}
+
+static void issuer_stopped(void *arg)
+{
+	struct api_authn *an = arg;
+
+	if (--an->n_stopping == 0 && an->stopped)
+		an->stopped(an->stopped_arg);
+}
+
+static void issuers_stop(struct api_authn *an, struct issuers *is)
+{
+	/* One more, so that none of them is the last before all have been told. */
+	an->n_stopping += (unsigned)is->conf.n_issuers + 1;
+	for (size_t i = 0; i < is->conf.n_issuers; i++)
+		oidc_stop(is->v[i], issuer_stopped, an);
+	issuer_stopped(an);
+}
+
+void authn_start(struct api_authn *an, struct loop *loop)
+{
+	an->loop = loop;
+	issuers_start(an);
+}
+
+void authn_stop(struct api_authn *an, void (*stopped)(void *arg), void *arg)
+{
+	an->stopped = stopped;
+	an->stopped_arg = arg;
+	issuers_stop(an, atomic_load(&an->issuers));
+}
+
+static bool file_changed(const struct api_authn *an)
+{
+	_cleanup_(buf_fini) struct buf text = BUF_INIT;
+
+	return an->config_file && api_file_read(an->config_file, TOKEN_FILE_MAX, &text, NULL) == 0 &&
+	       !str_eq(buf_str(&text), atomic_load(&an->issuers)->text);
+}
+
+/* What was there before holds on while it is wrong; that is said once. */
+void authn_refresh(struct api_authn *an)
+{
+	struct issuers *before = atomic_load(&an->issuers);
+	struct err e = ERR_INIT;
+	bool changed = false;
+
+	if (file_changed(an) && issuers_load(an, NULL, &e) == 0) {
+		issuers_stop(an, before);
+		issuers_start(an);
+		log_info("apiserver", "the authentication configuration has changed: %zu issuers", atomic_load(&an->issuers)->conf.n_issuers);
+	}
+	if (!e.code && an->hook)
+		auth_hook_reload(an->hook, &changed, &e);
+	if (changed)
+		log_info("apiserver", "the webhook that knows tokens is configured anew");
+	if (e.code && strcmp(an->last_error, e.text) != 0)
+		log_warn("apiserver", "who comes is still judged as before: %s", e.text);
+	snprintf(an->last_error, sizeof(an->last_error), "%s", e.code ? e.text : "");
 }
 
 static int hook_load(struct api_authn *an, const struct apiserver_cfg *cfg, struct err *e)
@@ -194,7 +300,12 @@ int authn_open(const struct apiserver_cfg *cfg, struct api_authn **ret, struct e
 	map_init(&an->tokens);
 	pthread_mutex_init(&an->lock, NULL);
 	an->issuer = str_from(cfg->issuer ? cfg->issuer : DEFAULT_ISSUER);
-	if (authn_reload(an, cfg, e) < 0 || proxy_load(an, cfg, e) < 0 || oidc_load(an, cfg, e) < 0 || hook_load(an, cfg, e) < 0 ||
+	an->config_file = cfg->authn_config_file;
+	if (an->config_file && cfg->oidc.issuer) {
+		authn_close(an);
+		return err_set(e, ERR_INVALID, "an authentication configuration and the flags of an OIDC issuer exclude each other: name the issuer in the file");
+	}
+	if (authn_reload(an, cfg, e) < 0 || proxy_load(an, cfg, e) < 0 || issuers_load(an, &cfg->oidc, e) < 0 || hook_load(an, cfg, e) < 0 ||
 			(cfg->token_file && token_file_load(an, cfg->token_file, e) < 0)) {
 		authn_close(an);
 		return -e->code;
@@ -211,7 +322,10 @@ void authn_close(struct api_authn *an)
 		before = m->before;
 		material_free(m);
 	}
-	oidc_free(an->oidc);
+	for (struct issuers *is = atomic_load(&an->issuers), *before; is; is = before) {
+		before = is->before;
+		issuers_free(is);
+	}
 	auth_hook_free(an->hook);
 	pthread_mutex_destroy(&an->lock);
 	map_fini(&an->tokens);
@@ -227,11 +341,6 @@ const struct x509_key *authn_key(const struct api_authn *an)
 const struct keyset *authn_keys(const struct api_authn *an)
 {
 	return atomic_load(&an->now)->keys;
-}
-
-struct oidc *authn_oidc(const struct api_authn *an)
-{
-	return an->oidc;
 }
 
 struct str authn_proxy_ca(const struct api_authn *an)
@@ -374,6 +483,8 @@ enum step_result api__authenticate(struct api_request *req)
 		return STEP_NEXT;
 	}
 	if (str_trim(header).n == 0 && !req->bad_peer) {
+		if (!authn_config_anonymous(&atomic_load(&an->issuers)->conf, req->path))
+			return api_fail(req, ERR_UNAUTHORIZED, "Unauthorized");
 		anonymous(req);
 		return STEP_NEXT;
 	}

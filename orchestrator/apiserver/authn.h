@@ -16,7 +16,7 @@ struct api_authn;
 struct apiserver_cfg;
 struct json;
 struct keyset;
-struct oidc;
+struct loop;
 struct x509_info;
 struct x509_key;
 
@@ -30,8 +30,11 @@ const struct x509_key *authn_key(const struct api_authn *);
 struct str authn_issuer(const struct api_authn *);
 /* The keys that service-account tokens may be signed with. */
 const struct keyset *authn_keys(const struct api_authn *);
-/* NULL: no issuer. */
-struct oidc *authn_oidc(const struct api_authn *);
+/* On the loop that shall fetch issuers' keys; stopped(arg) follows authn_stop there. */
+void authn_start(struct api_authn *, struct loop *);
+void authn_stop(struct api_authn *, void (*stopped)(void *arg), void *arg);
+/* Take up what has changed in the files of webhook and issuers; on the same loop, now and then. */
+void authn_refresh(struct api_authn *);
 /* PEM, also to be verified by the TLS server; empty: no front proxy. */
 struct str authn_proxy_ca(const struct api_authn *);
 

@@ -272,11 +272,20 @@ static enum authn_verdict for_us(struct api_request *req, enum authn_verdict v, 
 	return AUTHN_NO;
 }
 
+static struct oidc *issuer_of(const struct issuers *is, const struct json *claims)
+{
+	for (size_t i = 0; i < is->conf.n_issuers; i++)
+		if (oidc_issued(is->v[i], claims))
+			return is->v[i];
+	return NULL;
+}
+
 static enum authn_verdict known_token(struct api_request *req, struct str token, const struct str *audiences, size_t n,
 		struct api_user *ret, struct err *e)
 {
 	const struct api_authn *an = req->srv->authn;
 	const struct api_user *fixed = map_get(&an->tokens, token);
+	struct oidc *oidc;
 	struct jwt t;
 
 	memset(ret, 0, sizeof(*ret));
@@ -289,8 +298,9 @@ static enum authn_verdict known_token(struct api_request *req, struct str token,
 		return for_us(req, bootstrap_token(req, token, ret, e), audiences, n, ret, e);
 	if (jwt_parse(&req->arena, token, &t, e) < 0)
 		return AUTHN_NO;
-	if (oidc_issued(an->oidc, t.claims))
-		switch (oidc_check(an->oidc, &req->arena, &t, clock_wall_s(), ret, e)) {
+	oidc = issuer_of(atomic_load(&an->issuers), t.claims);
+	if (oidc)
+		switch (oidc_check(oidc, &req->arena, &t, clock_wall_s(), ret, e)) {
 		case OIDC_YES:
 			return for_us(req, AUTHN_YES, audiences, n, ret, e);
 		case OIDC_LATER:

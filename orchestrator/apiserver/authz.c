@@ -1,21 +1,23 @@
 #include "orchestrator/apiserver/authz.h"
 
 #include <ctype.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
 
+#include "base/log.h"
 #include "base/util.h"
 #include "io/x509.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/auth_hook.h"
 #include "orchestrator/apiserver/authn.h"
+#include "orchestrator/apiserver/authz_chain.h"
 #include "orchestrator/apiserver/authz_hook.h"
 #include "orchestrator/apiserver/authz_node.h"
 #include "orchestrator/apiserver/authz_state.h"
 #include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/rbac_index.h"
-
-/* As upstream. */
-#define HOOK_YES_MS (5 * 60 * 1000)
-#define HOOK_NO_MS 30000
+#include "proto/json.h"
 
 static struct authz_state *state_of(struct api_request *req)
 {
@@ -35,82 +37,221 @@ const struct rbac_index *authz_rbac(struct api_request *req)
 	return authz_state_rbac(state_of(req));
 }
 
-bool authz_check(struct api_request *req, const struct api_user *u, const struct authz_attrs *at, bool explain,
-		struct authz_answer *ret)
+static struct str both(struct arena *a, struct str x, struct str y)
 {
-	struct rbac_reason why = {.arena = explain ? &req->arena : NULL};
-	struct str node = authz_node_name(u), node_reason = STR_NULL;
-	const struct authz_state *st;
+	return x.n > 0 && y.n > 0 ? arena_sprintf(a, "%.*s, %.*s", STR_FMT(x), STR_FMT(y)) : x.n > 0 ? x : y;
+}
 
-	*ret = (struct authz_answer){.allowed = true};
-	if (api_user_in_group(u, "system:masters"))
-		return true;
-	st = state_of(req);
-	if (node.n > 0 && authz_node(req, authz_state_graph(st), node, at, &node_reason))
-		return true;
-	ret->allowed = rbac_authorize(authz_state_rbac(st), u, at, &why);
-	ret->reason = why.text;
-	if (!ret->allowed && node_reason.n > 0)
-		ret->reason = why.text.n ? arena_sprintf(&req->arena, "%.*s, %.*s", STR_FMT(node_reason), STR_FMT(why.text)) :
-					   node_reason;
-	return ret->allowed;
+static void add_reason(struct api_request *req, struct authz_answer *ret, struct str reason)
+{
+	ret->reason = both(&req->arena, ret->reason, reason);
+}
+
+/* --- One after the other ---------------------------------------------------------------------------------------------------- */
+
+struct asking {
+	struct api_request *req;
+	const struct api_user *user;
+	const struct authz_attrs *at;
+	const struct authz_authorizer *by;
+	struct auth_hook *hook;
+	bool explain;
+	struct str question; /* for webhooks */
+	struct authz_answer *answer;
+};
+
+/* CHAIN_NO: whoever comes later may allow it. */
+enum chain_step { CHAIN_YES, CHAIN_NO, CHAIN_DENY, CHAIN_WAIT };
+
+static enum chain_step ask_node(struct asking *as)
+{
+	struct str node = authz_node_name(as->user), reason = STR_NULL;
+
+	if (node.n == 0)
+		return CHAIN_NO;
+	if (authz_node(as->req, authz_state_graph(state_of(as->req)), node, as->at, &reason))
+		return CHAIN_YES;
+	add_reason(as->req, as->answer, reason);
+	return CHAIN_NO;
+}
+
+static enum chain_step ask_roles(struct asking *as)
+{
+	struct rbac_reason why = {.arena = as->explain ? &as->req->arena : NULL};
+	bool yes = rbac_authorize(authz_state_rbac(state_of(as->req)), as->user, as->at, &why);
+
+	if (yes)
+		as->answer->reason = why.text;
+	else
+		add_reason(as->req, as->answer, why.text);
+	return yes ? CHAIN_YES : CHAIN_NO;
 }
 
 static uint64_t keep_ms(struct api_request *req, struct str body)
 {
-	const struct apiserver_cfg *cfg = &req->srv->cfg;
 	enum authz_opinion o;
 	struct arena a;
 
 	arena_init(&a);
 	o = authz_hook_answer(&a, body, NULL);
 	arena_fini(&a);
-	if (o == AUTHZ_NONE)
-		return 0;
-	return o == AUTHZ_YES ? (cfg->authz_hook_yes_ms ? cfg->authz_hook_yes_ms : HOOK_YES_MS) :
-				(cfg->authz_hook_no_ms ? cfg->authz_hook_no_ms : HOOK_NO_MS);
+	return o == AUTHZ_NONE ? 0 : o == AUTHZ_YES ? req->authz_asked->yes_ms : req->authz_asked->no_ms;
 }
 
-static struct str both(struct arena *a, struct str x, struct str y)
+static enum chain_step without_answer(struct asking *as, struct str why)
 {
-	return x.n > 0 && y.n > 0 ? arena_sprintf(a, "%.*s, %.*s", STR_FMT(x), STR_FMT(y)) : x.n > 0 ? x : y;
+	add_reason(as->req, as->answer, why);
+	return as->by->deny_on_failure ? CHAIN_DENY : CHAIN_NO;
 }
 
-/* What the webhook says to what nobody here allows. Without an answer it stays forbidden. */
-static enum step_result ask_hook(struct api_request *req, const struct api_user *u, const struct authz_attrs *at, struct authz_answer *ret)
+/* Does it concern the webhook? CHAIN_YES: it does. */
+static enum chain_step concerns(struct asking *as)
 {
-	struct auth_hook *hook = req->srv->authz_hook;
-	struct str question = authz_hook_question(&req->arena, u, at), key, reason = STR_NULL;
+	struct arena *a = &as->req->arena;
+	struct json *doc;
+	struct str why;
+
+	if (as->by->n_conditions == 0)
+		return CHAIN_YES;
+	if (json_parse(a, as->question, NULL, &doc, NULL) < 0)
+		return CHAIN_NO;
+	switch (authz_conditions(a, as->by, json_getc(doc, "spec"), &why)) {
+	case AUTHZ_MATCHES: return CHAIN_YES;
+	case AUTHZ_DOES_NOT: return CHAIN_NO;
+	case AUTHZ_CANNOT_TELL: return without_answer(as, why);
+	}
+	UNREACHABLE();
+}
+
+static enum chain_step ask_webhook(struct asking *as)
+{
+	struct api_request *req = as->req;
+	struct str reason = STR_NULL;
 	struct auth_answer said;
+	enum authz_opinion o;
+	enum chain_step r;
 	uint8_t sum[32];
 
-	x509_sha256(question, sum);
-	key = str_of(sum, sizeof(sum));
-	if (!auth_hook_find(hook, req, key, &said)) {
-		if (auth_hook_ask(hook, req, key, question, keep_ms))
-			return STEP_WAIT;
+	/* Only serve loops have connections to webhooks. */
+	if (!req->al->serves)
+		return CHAIN_NO;
+	if (as->question.n == 0)
+		as->question = authz_hook_question(&req->arena, as->user, as->at);
+	r = concerns(as);
+	if (r != CHAIN_YES)
+		return r;
+	x509_sha256(as->question, sum);
+	if (!auth_hook_find(as->hook, req, str_of(sum, sizeof(sum)), &said)) {
+		req->authz_asked = as->by;
+		if (auth_hook_ask(as->hook, req, str_of(sum, sizeof(sum)), as->question, keep_ms))
+			return CHAIN_WAIT;
 		said.failure = STR("too many questions to the webhook are open");
 	}
 	if (said.failure.n > 0)
-		reason = said.failure;
+		return without_answer(as, said.failure);
+	o = authz_hook_answer(&req->arena, said.body, &reason);
+	if (o == AUTHZ_NONE)
+		return without_answer(as, reason);
+	if (o == AUTHZ_YES)
+		as->answer->reason = reason;
 	else
-		ret->allowed = authz_hook_answer(&req->arena, said.body, &reason) == AUTHZ_YES;
-	ret->reason = ret->allowed ? reason : both(&req->arena, ret->reason, reason);
-	return STEP_NEXT;
+		add_reason(req, as->answer, reason);
+	return o == AUTHZ_YES ? CHAIN_YES : o == AUTHZ_DENY ? CHAIN_DENY : CHAIN_NO;
+}
+
+static enum chain_step ask(struct asking *as)
+{
+	switch (as->by->kind) {
+	case AUTHZ_NODE: return ask_node(as);
+	case AUTHZ_RBAC: return ask_roles(as);
+	case AUTHZ_WEBHOOK: return ask_webhook(as);
+	case AUTHZ_ALWAYS_ALLOW: return CHAIN_YES;
+	case AUTHZ_ALWAYS_DENY: break;
+	}
+	add_reason(as->req, as->answer, STR("Everything is forbidden."));
+	return CHAIN_NO;
+}
+
+bool authz_check(struct api_request *req, const struct api_user *u, const struct authz_attrs *at, bool explain,
+		struct authz_answer *ret)
+{
+	const struct authz_chain *chain = atomic_load(&req->srv->authz);
+	struct asking as = {.req = req, .user = u, .at = at, .explain = explain, .answer = ret};
+
+	*ret = (struct authz_answer){.allowed = true};
+	if (api_user_in_group(u, "system:masters"))
+		return true;
+	for (size_t i = 0; i < chain->conf.n; i++) {
+		as.by = &chain->conf.v[i];
+		if (as.by->kind != AUTHZ_WEBHOOK && ask(&as) == CHAIN_YES)
+			return true;
+	}
+	ret->allowed = false;
+	return false;
+}
+
+/* The whole chain. *wait: it has to be gone through again. */
+static bool decide(struct api_request *req, const struct api_user *u, const struct authz_attrs *at, bool explain, struct authz_answer *ret, bool *wait)
+{
+	const struct authz_chain *chain = atomic_load(&req->srv->authz);
+	struct asking as = {.req = req, .user = u, .at = at, .explain = explain, .answer = ret};
+	bool stranger = api_user_in_group(&req->user, "system:unauthenticated"), looked = false;
+
+	*wait = false;
+	*ret = (struct authz_answer){.allowed = true};
+	if (api_user_in_group(u, "system:masters"))
+		return true;
+	for (size_t i = 0; i < chain->conf.n; i++) {
+		enum chain_step r;
+
+		as.by = &chain->conf.v[i];
+		as.hook = chain->hooks[i];
+		/* Who is asked about what roles do not allow is asked when that is sure. Strangers cannot make us ask for read points. */
+		if (as.by->kind == AUTHZ_WEBHOOK && looked && !stranger && api_refresh(req)) {
+			*wait = true;
+			return false;
+		}
+		looked |= as.by->kind == AUTHZ_NODE || as.by->kind == AUTHZ_RBAC;
+		r = ask(&as);
+		*wait = r == CHAIN_WAIT;
+		if (r == CHAIN_YES)
+			return true;
+		if (r != CHAIN_NO)
+			break;
+	}
+	ret->allowed = false;
+	return false;
 }
 
 enum step_result authz_decide(struct api_request *req, const struct api_user *u, const struct authz_attrs *at, bool explain,
 		struct authz_answer *ret)
 {
-	if (authz_check(req, u, at, explain, ret))
+	bool wait;
+
+	if (decide(req, u, at, explain, ret, &wait))
 		return STEP_NEXT;
-	/* Strangers cannot make us ask for read points. */
-	if (!api_user_in_group(&req->user, "system:unauthenticated") && api_refresh(req))
+	if (wait || (!api_user_in_group(&req->user, "system:unauthenticated") && api_refresh(req)))
 		return STEP_WAIT;
 	if (!explain)
-		authz_check(req, u, at, true, ret);
-	/* Only serve loops have connections to webhooks. */
-	return req->srv->authz_hook && req->al->serves ? ask_hook(req, u, at, ret) : STEP_NEXT;
+		decide(req, u, at, true, ret, &wait);
+	return wait ? STEP_WAIT : STEP_NEXT;
+}
+
+/* On the first serve loop, now and then. What was there before holds on while a file is wrong; that is said once. */
+void authz_refresh(struct apiserver *srv)
+{
+	struct authz_chain *now = atomic_load(&srv->authz), *next;
+	struct err e = ERR_INIT;
+
+	if (authz_chain_is_old(now, &srv->cfg) && authz_chain_open(&srv->cfg, now, &next, &e) == 0) {
+		atomic_store(&srv->authz, next);
+		log_info("apiserver", "the authorization configuration has changed: %zu authorizers", next->conf.n);
+	} else if (!e.code) {
+		authz_chain_reload(now, &e);
+	}
+	if (e.code && strcmp(srv->authz_error, e.text) != 0)
+		log_warn("apiserver", "what may be done is still judged as before: %s", e.text);
+	snprintf(srv->authz_error, sizeof(srv->authz_error), "%s", e.code ? e.text : "");
 }
 
 static struct str lower(struct arena *a, struct str s)

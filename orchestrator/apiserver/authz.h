@@ -1,7 +1,8 @@
 /*
- * Who may do what. Default is no. In order: system:masters may do all; nodes what concerns them and their pods
- * (authz_node.h); then roles (rbac_index.h); then a webhook, if there is one (authz_hook.h). The first yes counts; a no carries the
- * reasons of those who gave one.
+ * Who may do what. Default is no. system:masters may do all; for others the authorizers of the chain (authz_chain.h) are asked in
+ * order. Without an AuthorizationConfiguration these are: nodes, what concerns them and their pods (authz_node.h); roles (rbac_index.h); a
+ * webhook, if there is one (authz_hook.h). The first yes counts, or a webhook's explicit denial; a no carries the reasons of those who
+ * gave one.
  *
  * The answer comes from what this loop knows (authz_state.h). A no may be due to state that is not current yet: who gets one
  * asks again behind a barrier (api_refresh).
@@ -18,7 +19,7 @@ struct authz_answer {
 	bool allowed;
 	struct str reason; /* in the request's arena; empty: none */
 };
-/* explain: a reason is wanted also for a yes. */
+/* Without webhooks. explain: a reason is wanted also for a yes. */
 bool authz_check(struct api_request *, const struct api_user *, const struct authz_attrs *, bool explain,
 		struct authz_answer *ret);
 /* The same as a step, with the webhook: STEP_NEXT and the answer, or STEP_WAIT: ask again when the step is run again. */
@@ -30,6 +31,8 @@ struct authz_attrs authz_attrs_of(const struct api_request *);
 struct str authz_text(struct arena *, const struct api_user *, const struct authz_attrs *);
 /* 403 in upstream's words. */
 enum step_result authz_forbid(struct api_request *, const struct api_user *, const struct authz_attrs *, struct str reason);
+/* Take up what has changed in the files of the chain; on the first serve loop. */
+void authz_refresh(struct apiserver *);
 /* The index of this loop. */
 const struct rbac_index *authz_rbac(struct api_request *);
 

@@ -58,5 +58,7 @@ enum authz_opinion authz_hook_answer(struct arena *a, struct str body, struct st
 		return AUTHZ_NONE;
 	if (json_true(json_getc(status, "allowed")))
 		return AUTHZ_YES;
+	if (json_true(json_getc(status, "denied")))
+		return AUTHZ_DENY;
 	return json_str(json_getc(status, "evaluationError")).n > 0 ? AUTHZ_NONE : AUTHZ_NO;
 }

@@ -59,6 +59,11 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/http_front.c \
 	orchestrator/apiserver/join_token.c orchestrator/apiserver/join_token.h \
 	orchestrator/apiserver/jwt.c orchestrator/apiserver/jwt.h \
+	orchestrator/apiserver/jwt_issuer.c orchestrator/apiserver/jwt_issuer.h \
+	orchestrator/apiserver/authn_config.c orchestrator/apiserver/authn_config.h \
+	orchestrator/apiserver/config_file.c orchestrator/apiserver/config_file.h \
+	orchestrator/apiserver/authz_chain.c orchestrator/apiserver/authz_chain.h \
+	orchestrator/apiserver/authz_config.c orchestrator/apiserver/authz_config.h \
 	orchestrator/apiserver/impersonate.c \
 	orchestrator/apiserver/keyset.c orchestrator/apiserver/keyset.h \
 	orchestrator/apiserver/limits.c orchestrator/apiserver/limits.h \

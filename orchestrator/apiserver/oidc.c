@@ -12,6 +12,7 @@
 #include "io/tls.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/jwt.h"
+#include "orchestrator/apiserver/jwt_issuer.h"
 #include "orchestrator/apiserver/keyset.h"
 #include "proto/json.h"
 
@@ -21,7 +22,7 @@
 #define MAX_ANSWER (1 << 20)
 
 struct oidc {
-	struct oidc_cfg cfg; /* strings owned by the apiserver's cfg */
+	struct jwt_issuer issuer;
 	struct tls_ctx *tls;
 	struct loop *loop;
 	struct loop_timer timer;
@@ -38,82 +39,9 @@ struct oidc {
 	unsigned n_old;
 };
 
-/* --- Claims to user ----------------------------------------------------------------------------------------- */
-
-static bool has_audience(const struct json *aud, const char *want)
-{
-	JSON_ITEMS (it, aud)
-		if (json_eqc(it, want))
-			return true;
-	return json_eqc(aud, want);
-}
-
-static int required(const char *list, const struct json *claims, struct err *e)
-{
-	struct str one, key, value, rest = str_from(list);
-
-	while (rest.n > 0) {
-		str_cut(rest, ',', &one, &rest);
-		str_cut(one, '=', &key, &value);
-		if (!str_eq(json_str(json_get(claims, key)), value))
-			return err_set(e, ERR_UNAUTHORIZED, "required claim %.*s is not %.*s", STR_FMT(key), STR_FMT(value));
-	}
-	return 0;
-}
-
-static const char *username_prefix(const struct oidc_cfg *c, struct arena *a, const char *claim)
-{
-	if (c->username_prefix)
-		return strcmp(c->username_prefix, "-") == 0 ? "" : c->username_prefix;
-	return strcmp(claim, "email") == 0 ? "" : arena_printf(a, "%s#", c->issuer);
-}
-
-static void add_groups(const struct oidc_cfg *c, struct arena *a, const struct json *claims, struct api_user *u)
-{
-	const struct json *list = c->groups_claim ? json_getc(claims, c->groups_claim) : NULL;
-	const char *prefix = c->groups_prefix ? c->groups_prefix : "";
-
-	u->groups = arena_new_array(a, struct str, json_len(list) + 2);
-	if (json_is(list, JSON_STRING))
-		u->groups[u->n_groups++] = arena_sprintf(a, "%s%.*s", prefix, STR_FMT(json_str(list)));
-	JSON_ITEMS (g, list)
-		if (json_str(g).n > 0)
-			u->groups[u->n_groups++] = arena_sprintf(a, "%s%.*s", prefix, STR_FMT(json_str(g)));
-	u->groups[u->n_groups++] = STR("system:authenticated");
-}
-
-int oidc_user(const struct oidc_cfg *c, struct arena *a, const struct json *claims, int64_t now, struct api_user *u, struct err *e)
-{
-	const char *claim = c->username_claim ? c->username_claim : "sub";
-	struct str name = json_str(json_getc(claims, claim));
-
-	*u = (struct api_user){.method = "oidc"};
-	if (!json_eqc(json_getc(claims, "iss"), c->issuer))
-		return err_set(e, ERR_UNAUTHORIZED, "the token is of another issuer");
-	if (!has_audience(json_getc(claims, "aud"), c->client_id))
-		return err_set(e, ERR_UNAUTHORIZED, "the token is for another audience");
-	if (now >= json_i64_or(json_getc(claims, "exp"), 0) || now + 60 < json_i64_or(json_getc(claims, "nbf"), 0))
-		return err_set(e, ERR_UNAUTHORIZED, "the token has expired");
-	if (name.n == 0)
-		return err_set(e, ERR_UNAUTHORIZED, "the token has no claim %s", claim);
-	if (strcmp(claim, "email") == 0 && json_getc(claims, "email_verified") && !json_true(json_getc(claims, "email_verified")))
-		return err_set(e, ERR_UNAUTHORIZED, "the email is not verified");
-	if (c->required_claims && required(c->required_claims, claims, e) < 0)
-		return -(int)e->code;
-	u->name = arena_sprintf(a, "%s%.*s", username_prefix(c, a, claim), STR_FMT(name));
-	/* Our own names are not an issuer's to give. */
-	if (str_has_prefix(u->name, STR("system:")))
-		return err_set(e, ERR_UNAUTHORIZED, "an issuer cannot name a user system:");
-	add_groups(c, a, claims, u);
-	for (size_t i = 0; i + 1 < u->n_groups; i++)
-		if (str_has_prefix(u->groups[i], STR("system:")))
-			return err_set(e, ERR_UNAUTHORIZED, "an issuer cannot name a group system:");
-	return 0;
-}
-
 bool oidc_issued(const struct oidc *o, const struct json *claims)
 {
-	return o && json_eqc(json_getc(claims, "iss"), o->cfg.issuer);
+	return o && json_eqc(json_getc(claims, "iss"), o->issuer.url);
 }
 
 enum oidc_answer oidc_check(struct oidc *o, struct arena *a, const struct jwt *t, int64_t now, struct api_user *ret, struct err *e)
@@ -127,7 +55,7 @@ enum oidc_answer oidc_check(struct oidc *o, struct arena *a, const struct jwt *t
 			err_set(e, ERR_UNAUTHORIZED, "the issuer's keys could not be fetched yet");
 		return first || !keys ? OIDC_LATER : OIDC_NO;
 	}
-	return oidc_user(&o->cfg, a, t->claims, now, ret, e) < 0 ? OIDC_NO : OIDC_YES;
+	return jwt_issuer_user(&o->issuer, a, t->claims, now, ret, e) < 0 ? OIDC_NO : OIDC_YES;
 }
 
 /* --- Fetching --------------------------------------------------------------------------------------------------- */
@@ -162,7 +90,7 @@ static void rest(struct oidc *o, uint64_t ms)
 
 static void failed(struct oidc *o, const char *why)
 {
-	log_warn("apiserver", "keys of the OIDC issuer %s cannot be fetched: %s", o->cfg.issuer, why);
+	log_warn("apiserver", "keys of the OIDC issuer %s cannot be fetched: %s", o->issuer.url, why);
 	rest(o, RETRY_MS);
 }
 
@@ -200,7 +128,7 @@ static void client_gone(void *arg)
 		failed(o, o->call.status ? "the answer is not what was asked for" : o->call.err.text);
 	else if (!o->in_discovery)
 		take_keys(o, doc);
-	else if (!json_eqc(json_getc(doc, "issuer"), o->cfg.issuer) || (uri = json_str(json_getc(doc, "jwks_uri"))).n == 0)
+	else if (!json_eqc(json_getc(doc, "issuer"), o->issuer.url) || (uri = json_str(json_getc(doc, "jwks_uri"))).n == 0)
 		failed(o, "the discovery document is another issuer's, or has no jwks_uri");
 	else {
 		o->in_discovery = false;
@@ -259,7 +187,8 @@ static void look(struct loop_timer *t)
 	if (!o->busy && (now >= o->next_ms || asked)) {
 		arena_init(&a);
 		o->in_discovery = true;
-		fetch(o, arena_sprintf(&a, "%s/.well-known/openid-configuration", o->cfg.issuer));
+		fetch(o, o->issuer.discovery_url ? str_from(o->issuer.discovery_url) :
+						   arena_sprintf(&a, "%s/.well-known/openid-configuration", o->issuer.url));
 		arena_fini(&a);
 	}
 	loop_timer_start(&o->timer, o->loop, LOOK_MS, look);
@@ -267,19 +196,25 @@ static void look(struct loop_timer *t)
 
 /* --- Life ------------------------------------------------------------------------------------------------------------ */
 
-int oidc_new(const struct oidc_cfg *cfg, struct oidc **ret, struct err *e)
+int oidc_of_flags(struct arena *a, const struct oidc_cfg *cfg, struct jwt_issuer *ret, struct err *e)
 {
-	struct tls_config tc = {.server = false, .alpn = "http/1.1"};
 	_cleanup_(buf_fini) struct buf ca = BUF_INIT;
-	struct oidc *o;
 
 	if (!str_has_prefix(str_from(cfg->issuer), STR("https://")) || !cfg->client_id)
 		return err_set(e, ERR_INVALID, "an OIDC issuer needs a URL that begins with https:// and a client id");
 	if (cfg->ca_file && api_file_read(cfg->ca_file, MAX_ANSWER, &ca, e) < 0)
 		return -(int)e->code;
-	o = xcalloc(1, sizeof(*o));
-	o->cfg = *cfg;
-	tc.ca_pem = buf_str(&ca);
+	jwt_issuer_of_flags(a, cfg, ret);
+	ret->ca_pem = arena_str(a, buf_str(&ca));
+	return 0;
+}
+
+int oidc_new(const struct jwt_issuer *is, struct oidc **ret, struct err *e)
+{
+	struct tls_config tc = {.server = false, .alpn = "http/1.1", .ca_pem = is->ca_pem};
+	struct oidc *o = xcalloc(1, sizeof(*o));
+
+	o->issuer = *is;
 	if (tls_ctx_new(&tc, &o->tls, e) < 0) {
 		oidc_free(o);
 		return -(int)e->code;

@@ -31,6 +31,7 @@ struct convert;
 struct custom_def;
 struct api_request;
 struct auth_said;
+struct authz_authorizer;
 struct api_strategy;
 struct apiserver;
 struct json;
@@ -164,6 +165,7 @@ struct api_request {
 	struct custom_def *custom_def;    /* of a custom resource: counted, so that res stays */
 	struct convert *conv;             /* its webhook converts between versions; else NULL */
 	struct convert *asides;           /* conversions that admission wants; NULL: none yet */
+	const struct authz_authorizer *authz_asked; /* whose answer is being waited for */
 	struct auth_said *hooks_said;     /* what webhooks have said of who asks and what he may (auth_hook.c) */
 	bool metadata;                    /* local, and only metadata is looked at or changed: nothing need be converted for that */
 	bool as_it_lies;                  /* so nothing is, where a webhook would have to */

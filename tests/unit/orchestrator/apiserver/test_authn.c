@@ -18,9 +18,10 @@
 #include "orchestrator/apiserver/auth_hook.h"
 #include "orchestrator/apiserver/jwt.h"
 #include "orchestrator/apiserver/keyset.h"
+#include "orchestrator/apiserver/jwt_issuer.h"
 #include "orchestrator/apiserver/oidc.h"
 #include "orchestrator/apiserver/request.h"
-#include "tests/unit/orchestrator/apiserver/rig.h"
+#include "tests/unit/orchestrator/apiserver/words.h"
 
 #define WHO "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
@@ -63,19 +64,21 @@ static void test_user(void **state)
 			{"{\"iss\":\"https://i\",\"aud\":\"me\",\"exp\":1000,\"nbf\":500,\"sub\":\"u\"}", NULL, NULL},
 			{"{\"iss\":\"https://i\",\"aud\":\"me\",\"exp\":100}", NULL, NULL},
 	};
-	struct oidc_cfg cfg = {.issuer = "https://i", .client_id = "me", .groups_claim = "groups", .groups_prefix = "oidc:"};
+	struct oidc_cfg flags = {.issuer = "https://i", .client_id = "me", .groups_claim = "groups", .groups_prefix = "oidc:"};
+	struct jwt_issuer by;
 	struct arena a;
 	struct api_user u;
 
 	(void)state;
 	arena_init(&a);
+	jwt_issuer_of_flags(&a, &flags, &by);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct err e = ERR_INIT;
 		struct json *claims;
 		int r;
 
 		assert_int_equal(json_parse(&a, str_from(rows[i].claims), NULL, &claims, NULL), 0);
-		r = oidc_user(&cfg, &a, claims, 50, &u, &e);
+		r = jwt_issuer_user(&by, &a, claims, 50, &u, &e);
 		if ((r == 0) != (rows[i].name != NULL))
 			fail_msg("row %zu: %s", i, e.text);
 		if (rows[i].name)
@@ -84,8 +87,9 @@ static void test_user(void **state)
 			assert_string_equal(arena_cstr(&a, u.groups[0]), rows[i].group);
 	}
 	/* An issuer cannot make somebody a component of the cluster. */
-	cfg.username_prefix = "-";
-	cfg.groups_prefix = NULL;
+	flags.username_prefix = "-";
+	flags.groups_prefix = NULL;
+	jwt_issuer_of_flags(&a, &flags, &by);
 	for (int i = 0; i < 2; i++) {
 		struct err e = ERR_INIT;
 		struct json *claims;
@@ -93,7 +97,7 @@ static void test_user(void **state)
 		json_parse(&a, i ? STR("{\"iss\":\"https://i\",\"aud\":\"me\",\"exp\":100,\"sub\":\"u\",\"groups\":[\"system:masters\"]}") :
 				   STR("{\"iss\":\"https://i\",\"aud\":\"me\",\"exp\":100,\"sub\":\"system:admin\"}"),
 				NULL, &claims, NULL);
-		assert_true(oidc_user(&cfg, &a, claims, 50, &u, &e) < 0);
+		assert_true(jwt_issuer_user(&by, &a, claims, 50, &u, &e) < 0);
 	}
 	arena_fini(&a);
 }
@@ -140,7 +144,7 @@ static void publish(struct x509_key *key)
 	_cleanup_(buf_fini) struct buf pem = BUF_INIT;
 	struct err e = ERR_INIT;
 
-	keyset_free(published);
+	keyset_free(TAKE(published));
 	published = keyset_new();
 	must(x509_key_public_pem(key, &pem, &e), &e);
 	must(keyset_add_pem(published, buf_str(&pem), &e), &e);
@@ -212,7 +216,7 @@ static void on_access(struct http_request *r, int status, struct str body)
 	struct http_header type = {STR("content-type"), STR("application/json")};
 	const struct json *spec, *what;
 	struct json *doc;
-	bool yes;
+	bool yes, never;
 
 	if (status < 0) {
 		http_respond_abort(r);
@@ -228,9 +232,10 @@ static void on_access(struct http_request *r, int status, struct str body)
 	      (what ? json_eqc(json_getc(what, "resource"), "configmaps") && json_eqc(json_getc(what, "namespace"), "hers") &&
 							      json_eqc(json_getc(what, "version"), "v1") && !json_eqc(json_getc(what, "verb"), "create") :
 		      json_eqc(json_getp(spec, "nonResourceAttributes.path"), "/metrics"));
+	never = json_eqc(json_getc(spec, "user"), "ext:mallory");
 	http_respond(r, access_broken ? 500 : 200, &type, 1, str_from(arena_printf(&r->arena,
-			"{\"apiVersion\":\"authorization.k8s.io/v1\",\"kind\":\"SubjectAccessReview\",\"status\":{\"allowed\":%s,\"reason\":\"the book says so\"}}",
-			yes ? "true" : "false")));
+			"{\"apiVersion\":\"authorization.k8s.io/v1\",\"kind\":\"SubjectAccessReview\",\"status\":{\"allowed\":%s,\"denied\":%s,\"reason\":\"the book says so\"}}",
+			yes ? "true" : "false", never ? "true" : "false")));
 }
 
 static void on_request(struct http_handler *h, struct http_request *r)
@@ -356,7 +361,7 @@ static int stop(void **state)
 	rig_until(&done);
 	rig_stop();
 	tls_ctx_unref(issuer_tls);
-	keyset_free(published);
+	keyset_free(TAKE(published));
 	x509_key_free(first);
 	x509_key_free(second);
 	return 0;
@@ -640,6 +645,138 @@ static void test_rotation(void **state)
 	x509_cert_free(other);
 }
 
+/* --- The same by files, which change while it runs ---------------------------------------------------------------------------- */
+
+static char authn_file[128], authz_file[128], ca_text[8192];
+
+static void write_authn(const char *prefix)
+{
+	struct json *doc = json_new_object(&rig_arena), *jwt = json_new_array(&rig_arena), *one;
+
+	json_setc(&rig_arena, doc, "apiVersion", json_newc(&rig_arena, "apiserver.config.k8s.io/v1"));
+	json_setc(&rig_arena, doc, "kind", json_newc(&rig_arena, "AuthenticationConfiguration"));
+	one = parse(arena_printf(&rig_arena,
+			"{'issuer':{'url':'%s','audiences':['other','kontiki'],'audienceMatchPolicy':'MatchAny'},'claimMappings':{'username':{"
+			"'expression':'\\\"%s\\\" + claims.sub'},'groups':{'claim':'groups','prefix':''}},'userValidationRules':[{"
+			"'expression':'user.username != \\\"ext:nobody\\\"','message':'no such user'}]}", url, prefix));
+	json_setp(&rig_arena, one, "issuer.certificateAuthority", json_newc(&rig_arena, ca_text));
+	json_push(&rig_arena, jwt, one);
+	json_setc(&rig_arena, doc, "jwt", jwt);
+	json_setc(&rig_arena, doc, "anonymous", parse("{'enabled':true,'conditions':[{'path':'/livez'}]}"));
+	write_text(authn_file, json_text(&rig_arena, doc));
+}
+
+static void write_authz(const char *user, const char *policy)
+{
+	write_text(authz_file, str_from(arena_printf(&rig_arena,
+			"apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\nauthorizers:\n- type: Webhook\n  name: book\n  webhook:\n"
+			"    {timeout: 3s, subjectAccessReviewVersion: v1, matchConditionSubjectAccessReviewVersion: v1, failurePolicy: %s,\n"
+			"     connectionInfo: {type: KubeConfigFile, kubeConfigFile: '%s'}, matchConditions: [{expression: \"request.user == '%s'\"}]}\n"
+			"- {type: Node, name: node}\n- {type: RBAC, name: rbac}\n", policy, access_file, user)));
+}
+
+static void configure_files(const char *dir, struct apiserver_cfg *cfg)
+{
+	FILE *f;
+
+	configure(dir, cfg);
+	f = fopen(ca, "re");
+	assert_non_null(f);
+	assert_true(fread(ca_text, 1, sizeof(ca_text) - 1, f) > 0);
+	fclose(f);
+	cfg->oidc.issuer = NULL;
+	cfg->authz_hook_file = NULL;
+	snprintf(authn_file, sizeof(authn_file), "%s/authn.yaml", dir);
+	snprintf(authz_file, sizeof(authz_file), "%s/authz.yaml", dir);
+	write_authn("ext:");
+	write_authz("ext:mallory", "Deny");
+	cfg->authn_config_file = authn_file;
+	cfg->authz_config_file = authz_file;
+}
+
+static int start_files(void **state)
+{
+	(void)state;
+	access_broken = false;
+	rig_configure = configure_files;
+	rig_start();
+	return 0;
+}
+
+static const char *whoami(const char *sub, int want)
+{
+	struct json *o;
+
+	bearer(first, arena_printf(&rig_arena, "{\"iss\":\"%s\",\"aud\":\"kontiki\",\"sub\":\"%s\",\"groups\":[\"system:masters-not\"]}", url, sub));
+	o = rig_call("POST", WHO, "{}", want);
+	return json_cstr(json_getp(o, "status.userInfo.username"));
+}
+
+static int maps_of(const char *sub)
+{
+	struct json *o;
+
+	bearer(first, arena_printf(&rig_arena, "{\"iss\":\"%s\",\"aud\":\"kontiki\",\"sub\":\"%s\"}", url, sub));
+	o = rig_call("GET", "/api/v1/namespaces/default/configmaps", NULL, 0);
+	return (int)json_i64_or(json_getc(o, "code"), 200);
+}
+
+static void reload(void)
+{
+	struct err e = ERR_INIT;
+
+	must(apiserver_reload(rig_server, &e), &e);
+}
+
+static void test_files(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		rig_call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+				quoted(arena_printf(&rig_arena, "{'metadata':{'name':'b%d'},'roleRef':{'apiGroup':'rbac.authorization.k8s.io','kind':'ClusterRole',"
+								"'name':'cluster-admin'},'subjects':[{'apiGroup':'rbac.authorization.k8s.io','kind':'User','name':'ext:%s'}]}",
+						i, i ? "mallory" : "ann")), 201);
+	rig_as(NULL);
+	assert_string_equal(whoami("ann", 201), "ext:ann");
+	whoami("nobody", 401);
+	/* Nobody comes without a name, but to see whether it lives. */
+	rig_raw("GET", "/livez", STR_NULL, 200);
+	rig_call("GET", "/version", NULL, 401);
+	rig_call("GET", "/livez/ping", NULL, 401);
+	/* Whom the webhook denies no role helps; whom it does not concern it is not asked about. */
+	n_access = 0;
+	assert_int_equal(maps_of("ann"), 200);
+	assert_int_equal(n_access, 0);
+	assert_int_equal(maps_of("mallory"), 403);
+	assert_int_equal(n_access, 1);
+	/* Without an answer it is as the policy says. */
+	access_broken = true;
+	write_authz("ext:ann", "Deny");
+	reload();
+	for (int i = 0; i < 2000 && maps_of("ann") == 200; i++)
+		loop_turn(rig_loop, 1);
+	assert_int_equal(maps_of("ann"), 403);
+	assert_int_equal(maps_of("mallory"), 200);
+	write_authz("ext:ann", "NoOpinion");
+	reload();
+	for (int i = 0; i < 2000 && maps_of("ann") != 200; i++)
+		loop_turn(rig_loop, 1);
+	assert_int_equal(maps_of("ann"), 200);
+	access_broken = false;
+	/* What is wrong changes nothing. */
+	write_text(authn_file, STR("kind: Nonsense\n"));
+	write_text(authz_file, STR("kind: Nonsense\n"));
+	reload();
+	assert_string_equal(whoami("ann", 201), "ext:ann");
+	assert_int_equal(maps_of("ann"), 200);
+	write_authn("new:");
+	reload();
+	for (int i = 0; i < 2000 && strcmp(whoami("ann", 0), "new:ann") != 0; i++)
+		loop_turn(rig_loop, 1);
+	assert_string_equal(whoami("ann", 201), "new:ann");
+	rig_as("admin");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -652,6 +789,7 @@ int main(void)
 			cmocka_unit_test(test_proxy),
 			cmocka_unit_test(test_old_key),
 			cmocka_unit_test_teardown(test_rotation, stop),
+			cmocka_unit_test_setup_teardown(test_files, start_files, stop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
