@@ -218,11 +218,21 @@ void admission_policy_compile(struct arena *a, const struct json *policy, struct
 struct checker {
 	struct arena *arena;
 	const struct json *policy;
-	const struct resource *kinds[ADMISSION_MAX_CHECKED];
+	struct admission_customs *custom;
+	struct admission_kind kinds[ADMISSION_MAX_CHECKED];
 	size_t n_kinds;
 	struct admission_warning *v;
 	size_t n;
 };
+
+static bool kind_find(struct checker *k, const struct json *group, const struct json *version, const struct json *plural, struct admission_kind *ret)
+{
+	const struct resource *r = resource_find(json_cstr(group), json_cstr(version), json_cstr(plural));
+
+	if (r)
+		*ret = (struct admission_kind){r->api_version, r->kind, cel_type_schema(k->arena, resource_type(r))};
+	return r || (k->custom && k->custom->find(k->custom, k->arena, json_str(group), json_str(version), json_str(plural), STR_NULL, ret));
+}
 
 /* Only what is named counts: a star may stand for anything. */
 static void add_kinds(struct checker *k, const struct json *rule)
@@ -230,34 +240,61 @@ static void add_kinds(struct checker *k, const struct json *rule)
 	JSON_ITEMS (g, json_getc(rule, "apiGroups"))
 		JSON_ITEMS (v, json_getc(rule, "apiVersions"))
 			JSON_ITEMS (p, json_getc(rule, "resources")) {
-				const struct resource *r = resource_find(json_cstr(g), json_cstr(v), json_cstr(p));
-				bool known = !r;
+				struct admission_kind kind;
+				bool known = k->n_kinds == ADMISSION_MAX_CHECKED || !kind_find(k, g, v, p, &kind);
 
-				for (size_t i = 0; i < k->n_kinds; i++)
-					known |= k->kinds[i] == r;
-				if (!known && k->n_kinds < ADMISSION_MAX_CHECKED)
-					k->kinds[k->n_kinds++] = r;
+				for (size_t i = 0; !known && i < k->n_kinds; i++)
+					known = strcmp(k->kinds[i].api_version, kind.api_version) == 0 && strcmp(k->kinds[i].kind, kind.kind) == 0;
+				if (!known)
+					k->kinds[k->n_kinds++] = kind;
 			}
+}
+
+static const struct resource *param_resource(const struct json *kind)
+{
+	RESOURCE_FOR_EACH (r)
+		if (json_eqc(json_getc(kind, "apiVersion"), r->api_version) && json_eqc(json_getc(kind, "kind"), r->kind))
+			return r;
+	return NULL;
 }
 
 static const struct cel_type *param_type(struct checker *k)
 {
 	const struct json *kind = json_getp(k->policy, "spec.paramKind");
+	const struct resource *r = param_resource(kind);
+	struct admission_kind custom;
+	struct str group, version;
 
-	RESOURCE_FOR_EACH (r)
-		if (json_eqc(json_getc(kind, "apiVersion"), r->api_version) && json_eqc(json_getc(kind, "kind"), r->kind))
-			return cel_type_schema(k->arena, resource_type(r));
+	if (r)
+		return cel_type_schema(k->arena, resource_type(r));
+	if (k->custom && str_cut(json_str(json_getc(kind, "apiVersion")), '/', &group, &version) &&
+			k->custom->find(k->custom, k->arena, group, version, STR_NULL, json_str(json_getc(kind, "kind")), &custom))
+		return custom.type;
 	return &cel_dyn;
 }
 
+bool admission_policy_names_custom(const struct json *policy)
+{
+	const struct json *kind = json_getp(policy, "spec.paramKind");
+
+	JSON_ITEMS (rule, json_getp(policy, "spec.matchConstraints.resourceRules"))
+		JSON_ITEMS (g, json_getc(rule, "apiGroups"))
+			JSON_ITEMS (v, json_getc(rule, "apiVersions"))
+				JSON_ITEMS (p, json_getc(rule, "resources"))
+					/* Groups of custom resources have a dot. */
+					if (str_find(json_str(g), '.') >= 0 && !resource_find(json_cstr(g), json_cstr(v), json_cstr(p)))
+						return true;
+	return !json_is_null(kind) && !param_resource(kind);
+}
+
 /* The expressions of a policy with objects of one kind, each with a report or without. */
-static void compile_for(struct checker *k, const struct resource *kind, struct admission_policy *ret)
+static void compile_for(struct checker *k, const struct admission_kind *kind, struct admission_policy *ret)
 {
 	struct field_path spec = field_child(NULL, "spec"), vars = field_child(&spec, "variables"), vals = field_child(&spec, "validations");
 	struct compiler c;
 
 	begin(&c, k->arena, NULL);
-	c.object = cel_type_schema(k->arena, resource_type(kind));
+	c.object = kind->type;
 	c.param = param_type(k);
 	c.params = json_is_null(json_getp(k->policy, "spec.paramKind")) ? 0 : WITH_PARAMS;
 	*ret = (struct admission_policy){0};
@@ -276,7 +313,7 @@ static void report(struct checker *k, const char *what, size_t i, const struct a
 		struct str error = message ? v->message_expr.error : v->expr.error;
 
 		if (str_has_prefix(error, prefix))
-			buf_printf(&out, "%s, Kind=%s: %.*s\n", k->kinds[n]->api_version, k->kinds[n]->kind, STR_FMT(str_skip(error, prefix.n)));
+			buf_printf(&out, "%s, Kind=%s: %.*s\n", k->kinds[n].api_version, k->kinds[n].kind, STR_FMT(str_skip(error, prefix.n)));
 	}
 	if (out.n == 0)
 		return;
@@ -284,16 +321,16 @@ static void report(struct checker *k, const char *what, size_t i, const struct a
 	k->v[k->n++] = (struct admission_warning){arena_printf(k->arena, "spec.validations[%zu].%s", i, what), arena_cstr(k->arena, buf_str(&out))};
 }
 
-struct admission_warning *admission_policy_check(struct arena *a, const struct json *policy, size_t *ret_n)
+struct admission_warning *admission_policy_check(struct arena *a, const struct json *policy, struct admission_customs *custom, size_t *ret_n)
 {
-	struct checker k = {.arena = a, .policy = policy};
+	struct checker k = {.arena = a, .policy = policy, .custom = custom};
 	struct admission_policy *all;
 
 	JSON_ITEMS (rule, json_getp(policy, "spec.matchConstraints.resourceRules"))
 		add_kinds(&k, rule);
 	all = arena_new_array(a, struct admission_policy, k.n_kinds + 1);
 	for (size_t n = 0; n < k.n_kinds; n++)
-		compile_for(&k, k.kinds[n], &all[n]);
+		compile_for(&k, &k.kinds[n], &all[n]);
 	for (size_t i = 0; k.n_kinds > 0 && i < all[0].n_validations; i++) {
 		report(&k, "expression", i, all, false);
 		report(&k, "messageExpression", i, all, true);

@@ -10,9 +10,13 @@
 #ifndef PROTO_ADMISSION_POLICY_H
 #define PROTO_ADMISSION_POLICY_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "base/arena.h"
 #include "base/str.h"
 
+struct admission_customs;
 struct cel_env;
 struct cel_program;
 struct cel_type;
@@ -64,13 +68,24 @@ void admission_policy_compile(struct arena *, const struct json *policy, struct 
 
 /*
  * What its expressions say of the kinds that it names, held against the schemas of these: "spec.validations[0].expression" and the
- * report for each kind that does not have what the expression looks for. Of built-in kinds, at most ADMISSION_MAX_CHECKED of them; a
- * policy with wildcards names none.
+ * report for each kind that does not have what the expression looks for. At most ADMISSION_MAX_CHECKED of them; a policy with wildcards
+ * names none. Built-in kinds are known; `custom` (may be NULL) finds others.
  */
 #define ADMISSION_MAX_CHECKED 10
+struct admission_kind {
+	const char *api_version, *kind;
+	const struct cel_type *type;
+};
+struct admission_customs {
+	/* By its plural, or, where that is empty, by its kind. The strings and the type live as long as the check's arena. */
+	bool (*find)(struct admission_customs *, struct arena *, struct str group, struct str version, struct str plural, struct str kind,
+			struct admission_kind *ret);
+};
 struct admission_warning {
 	const char *field, *text;
 };
-struct admission_warning *admission_policy_check(struct arena *, const struct json *policy, size_t *ret_n);
+struct admission_warning *admission_policy_check(struct arena *, const struct json *policy, struct admission_customs *custom, size_t *ret_n);
+/* It names a resource, or parameters, of a kind that is not built in. */
+bool admission_policy_names_custom(const struct json *policy);
 
 #endif

@@ -566,11 +566,62 @@ static void test_policy_types(void **state)
 	rig_call("DELETE", POLICIES "/typed", NULL, 200);
 }
 
+static const struct json *geared_warnings(void)
+{
+	return json_getp(get(POLICIES "/geared"), "status.typeChecking.expressionWarnings");
+}
+
+static bool is_without_warning(void)
+{
+	return json_is(json_getp(get(POLICIES "/geared"), "status.typeChecking"), JSON_OBJECT) && json_len(geared_warnings()) == 0;
+}
+
+static bool is_warned(void)
+{
+	return json_len(geared_warnings()) > 0;
+}
+
+static bool is_warned_once(void)
+{
+	return json_len(geared_warnings()) == 1;
+}
+
+static void define_gears(const char *property)
+{
+	post(CRDS, fmt("{\"metadata\":{\"name\":\"gears.toys.example\"},\"spec\":{\"group\":\"toys.example\",\"scope\":\"Namespaced\",\"names\":{"
+			"\"plural\":\"gears\",\"kind\":\"Gear\"},\"versions\":[{\"name\":\"v1\",\"served\":true,\"storage\":true,\"schema\":{\"openAPIV3Schema\":{"
+			"\"type\":\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"properties\":{\"%s\":{\"type\":\"integer\"}}}}}}}]}}", property));
+}
+
+/* Of custom kinds, too, objects and parameters, when their definitions come and change. */
+static void test_policy_custom_types(void **state)
+{
+	(void)state;
+	post(POLICIES, "{\"metadata\":{\"name\":\"geared\"},\"spec\":{\"paramKind\":{\"apiVersion\":\"toys.example/v1\",\"kind\":\"Gear\"},\"matchConstraints\":{"
+		       "\"resourceRules\":[{\"operations\":[\"CREATE\"],\"apiGroups\":[\"toys.example\"],\"apiVersions\":[\"v1\"],\"resources\":[\"gears\"]}]},"
+		       "\"validations\":[{\"expression\":\"object.spec.teeth < 5\"},{\"expression\":\"object.metadata.name != params.spec.teeth\"}]}}");
+	WAIT(is_without_warning);
+	define_gears("cogs");
+	WAIT(is_warned);
+	assert_int_equal(json_len(geared_warnings()), 2);
+	assert_string_equal(str(json_at(geared_warnings(), 0), "fieldRef"), "spec.validations[0].expression");
+	assert_non_null(strstr(str(json_at(geared_warnings(), 0), "warning"), "toys.example/v1, Kind=Gear: ERROR: <input>:1:12: undefined field 'teeth'"));
+	assert_non_null(strstr(str(json_at(geared_warnings(), 1), "warning"), "undefined field 'teeth'"));
+	merge(CRDS "/gears.toys.example", "{\"spec\":{\"versions\":[{\"name\":\"v1\",\"served\":true,\"storage\":true,\"schema\":{\"openAPIV3Schema\":{\"type\":"
+					  "\"object\",\"properties\":{\"spec\":{\"type\":\"object\",\"properties\":{\"teeth\":{\"type\":\"integer\"}}}}}}}]}}");
+	/* A name is no number: that is what is left. */
+	WAIT(is_warned_once);
+	assert_non_null(strstr(str(json_at(geared_warnings(), 0), "warning"), "no matching overload"));
+	rig_call("DELETE", POLICIES "/geared", NULL, 200);
+	rig_call("DELETE", CRDS "/gears.toys.example", NULL, 200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nodes),
 		cmocka_unit_test(test_policy_types),
+		cmocka_unit_test(test_policy_custom_types),
 		cmocka_unit_test(test_deployment),
 		cmocka_unit_test(test_deleted_pod_is_replaced),
 		cmocka_unit_test(test_scale),
