@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/list.h"
 #include "orchestrator/apiserver/flow.h"
+#include "orchestrator/apiserver/flow_drops.h"
 #include "orchestrator/apiserver/flow_config.h"
 #include "store/watch.h"
 
@@ -57,6 +58,7 @@ struct flow_level {
 	unsigned in_use, running;
 	unsigned peak;             /* seats in use or waited for, at most since flow_balance asked */
 	struct fair fair;
+	struct flow_drops drops;
 };
 
 /* What a list of that kind and namespace was last. */

@@ -161,7 +161,7 @@ static enum step_result refuse(struct api_request *req, enum flow_reason why)
 	req->flow.stat->rejected[why]++;
 	req->flow.phase = FLOW_OVER;
 	api_fail(req, ERR_TOO_MANY, "Too many requests, please try again later.");
-	req->fail.retry_after_s = 1;
+	req->fail.retry_after_s = (int)flow_drops_add(&req->flow.level->drops, (int64_t)(clock_mono_ms() / 1000));
 	return STEP_FAIL;
 }
 

@@ -54,6 +54,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/flow_boot.c orchestrator/apiserver/flow_boot.h \
 	orchestrator/apiserver/flow_config.c orchestrator/apiserver/flow_config.h \
 	orchestrator/apiserver/flow_default.c orchestrator/apiserver/flow_default.h orchestrator/apiserver/flow_default.def \
+	orchestrator/apiserver/flow_drops.c orchestrator/apiserver/flow_drops.h \
 	orchestrator/apiserver/flow_limits.c orchestrator/apiserver/flow_limits.h \
 	orchestrator/apiserver/forward.c orchestrator/apiserver/forward.h \
 	orchestrator/apiserver/http_front.c \

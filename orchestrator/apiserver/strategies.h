@@ -36,6 +36,7 @@ enum step_result strategy_job_create(struct api_request *);
 enum step_result strategy_csr_create(struct api_request *);
 enum step_result strategy_csr_update(struct api_request *);
 enum step_result strategy_csr_check(struct api_request *);
+enum step_result strategy_flow_check(struct api_request *);
 enum step_result strategy_cron_job_check(struct api_request *);
 enum step_result strategy_csr_approval(struct api_request *, struct json *view);
 extern const struct api_step strategy_component_statuses[];

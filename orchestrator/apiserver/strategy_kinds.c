@@ -6,12 +6,14 @@
 #include "base/util.h"
 #include "io/x509.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/flow_default.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategies.h"
 #include "orchestrator/apiserver/tables.h"
 #include "orchestrator/apiserver/write.h"
 #include "proto/field_errs.h"
 #include "proto/json.h"
+#include "proto/resource.h"
 
 static void add_finalizer(struct api_request *req, const char *name)
 {
@@ -227,3 +229,28 @@ static enum step_result component_statuses(struct api_request *req)
 }
 
 const struct api_step strategy_component_statuses[] = {{"answer", component_statuses}, {NULL, NULL}};
+
+/* --- flowcontrol ------------------------------------------------------------------------------------------------------------- */
+
+/* Mandatory ones are as they are, but for the seats of the exempt level. */
+enum step_result strategy_flow_check(struct api_request *req)
+{
+	struct field_path path = field_child(NULL, "spec");
+	struct field_errs errs;
+	struct flow_default d;
+
+	if (req->subres)
+		return STEP_NEXT;
+	field_errs_init(&errs, &req->arena);
+	for (size_t pos = 0; flow_default_next(&req->arena, &pos, &d);) {
+		const struct json *spec = json_getc(req->obj, "spec"), *right;
+
+		if (!d.mandatory || strcmp(d.plural, req->res->plural) != 0 || !str_eqc(api_name(req->obj), d.name))
+			continue;
+		right = flow_default_merge(&req->arena, &d, req->obj);
+		if (right && !json_equal(json_getc(right, "spec"), spec))
+			field_invalid(&errs, &path, spec, json_eqc(json_getc(spec, "type"), "Exempt") ?
+					"spec of '%s' except the 'spec.exempt' field must equal the fixed value" : "spec of '%s' must equal the fixed value", d.name);
+	}
+	return errs.n > 0 ? api_fail_invalid(req, &errs) : STEP_NEXT;
+}

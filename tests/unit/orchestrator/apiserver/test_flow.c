@@ -16,6 +16,7 @@
 #include "orchestrator/apiserver/fair.h"
 #include "orchestrator/apiserver/flow_config.h"
 #include "orchestrator/apiserver/flow_default.h"
+#include "orchestrator/apiserver/flow_drops.h"
 #include "orchestrator/apiserver/flow_limits.h"
 #include "orchestrator/apiserver/request.h"
 #include "proto/json.h"
@@ -666,6 +667,39 @@ static void test_dangling(void **state)
 	assert_non_null(flow_dangling(&a, out, true, now));
 }
 
+/* --- Who is turned away ------------------------------------------------------------------------------------------------- */
+
+static unsigned drop(struct flow_drops *d, int64_t at, unsigned n)
+{
+	unsigned told = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		told = flow_drops_add(d, at);
+	return told;
+}
+
+static void test_drops(void **state)
+{
+	struct flow_drops d = {0};
+
+	(void)state;
+	/* What happens in a second is judged in the next. */
+	assert_int_equal(drop(&d, 100, 1000), 1);
+	assert_int_equal(drop(&d, 101, 1), 2);
+	/* One spike raises it once; then it takes three for each second that is told. */
+	assert_int_equal(drop(&d, 102, 5), 2);
+	assert_int_equal(drop(&d, 103, 1), 4);
+	for (int64_t at = 104; at < 400; at++)
+		assert_true(drop(&d, at, 200) <= 32);
+	assert_int_equal(drop(&d, 400, 1), 32);
+	/* And down again, a second each time. */
+	assert_int_equal(drop(&d, 500, 1), 31);
+	assert_int_equal(drop(&d, 600, 1), 30);
+	for (int64_t at = 700; at < 10000; at += 100)
+		drop(&d, at, 1);
+	assert_int_equal(drop(&d, 10000, 1), 1);
+}
+
 int main(void)
 {
 	const char *text = getenv("FLOW_SEED");
@@ -684,6 +718,7 @@ int main(void)
 			cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_merge, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_dangling, setup, teardown),
+			cmocka_unit_test(test_drops),
 	};
 
 	seed = text ? strtoull(text, NULL, 10) : random_u64();

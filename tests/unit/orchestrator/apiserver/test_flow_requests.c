@@ -347,9 +347,35 @@ static void test_hand(void **state)
 	rig_call("POST", FLOW "/prioritylevelconfigurations", arena_printf(&rig_arena, level, 8), 201);
 }
 
+/* Mandatory objects stay as they are; of the exempt level the seats may be set. */
+static void test_mandatory(void **state)
+{
+	static const struct {
+		const char *path, *body, *why;
+	} rows[] = {
+			{"/flowschemas/catch-all", "{\"spec\":{\"matchingPrecedence\":9000}}", "spec of 'catch-all' must equal the fixed value"},
+			{"/flowschemas/exempt", "{\"spec\":{\"rules\":null}}", "spec of 'exempt' must equal the fixed value"},
+			{"/prioritylevelconfigurations/catch-all", "{\"spec\":{\"limited\":{\"nominalConcurrencyShares\":50}}}",
+					"spec of 'catch-all' must equal the fixed value"},
+			{"/prioritylevelconfigurations/exempt", "{\"spec\":{\"exempt\":{\"nominalConcurrencyShares\":5}}}", NULL},
+			{"/flowschemas/exempt", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}", NULL},
+			{"/flowschemas/probes", "{\"spec\":{\"matchingPrecedence\":3}}", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct json *o;
+
+		rig_type("application/merge-patch+json");
+		o = rig_call("PATCH", arena_printf(&rig_arena, FLOW "%s", rows[i].path), rows[i].body, rows[i].why ? 422 : 200);
+		if (rows[i].why && str_search(json_strp(o, "message"), str_from(rows[i].why)) < 0)
+			fail_msg("%s", json_cstr(json_getp(o, "message")));
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_queue), cmocka_unit_test(test_time_out), cmocka_unit_test(test_watch), cmocka_unit_test(test_hand),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_queue), cmocka_unit_test(test_time_out), cmocka_unit_test(test_watch), cmocka_unit_test(test_hand), cmocka_unit_test(test_mandatory),
 			cmocka_unit_test(test_changes)};
 
 	return cmocka_run_group_tests(tests, start, stop);
