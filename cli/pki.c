@@ -287,7 +287,7 @@ static int make_proxy_ca(const char *dir, const struct pki_node *n, struct err *
 	char cn[300], path[PATH_MAX];
 	int rv = make_key(dir, "front-proxy-ca", &key, e);
 
-	snprintf(cn, sizeof(cn), "kontiki-front-proxy-ca:%.40s", n->name);
+	snprintf(cn, sizeof(cn), FRONT_PROXY_CA "%.40s", n->name);
 	if (rv == 0)
 		rv = x509_ca_new(cn, CA_DAYS, key, &ca, e);
 	path_of(dir, "front-proxy-ca", ".crt", path);

@@ -21,7 +21,7 @@
 #include "proto/resource.h"
 
 /* Until an answer begins; a watch may be silent for ever. */
-#define HEADER_TIMEOUT_MS 60000
+#define TIMEOUT_MS 60000
 /* A watch holds a connection of its own to a server without HTTP/2. */
 #define MAX_CONNECTIONS 1000
 
@@ -52,8 +52,24 @@ static enum step_result say(struct api_request *req, int status, const char *tex
 	return api_answer_bytes(req, status, "text/plain; charset=utf-8", &out);
 }
 
+/* What may take as long as it likes. */
+static bool is_long(const struct api_request *req)
+{
+	static const char *const subs[] = {"proxy", "exec", "attach", "portforward", "log"};
+
+	for (size_t i = 0; i < ARRAY_LEN(subs); i++)
+		if (str_eqc(req->at.sub, subs[i]))
+			return true;
+	return req->at.is_resource && req->at.verb == API_WATCH;
+}
+
 static void remote_failed(struct api_request *req, const struct err *why)
 {
+	if (why->code == ERR_TIMEOUT) {
+		api_fail(req, ERR_TIMEOUT, "Timeout: request did not complete within the allotted timeout");
+		api_request_failed(req);
+		return;
+	}
 	say(req, 503, arena_printf(&req->arena, "error trying to reach service: %s", why->text));
 }
 
@@ -130,7 +146,7 @@ static enum step_result pass_on(struct api_request *req, const struct api_servic
 			.path = relay_path(req, req->path).p,
 			.headers = headers,
 			.upgrade = upgrade,
-			.header_timeout_ms = upgrade || c->watch ? 0 : HEADER_TIMEOUT_MS,
+			.timeout_ms = upgrade || is_long(req) ? 0 : TIMEOUT_MS,
 			.failed = remote_failed,
 			.closed = remote_closed};
 	return relay_start(&c->relay);

@@ -16,6 +16,7 @@
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/client/client.h"
 #include "proto/resource.h"
+#include "raft/kv.h"
 
 /* How often we look: nobody tells us of Services and endpoints. Faster while something waits to become available. */
 #define LOOK_MS 1000
@@ -93,12 +94,33 @@ static struct json *stored(struct aggregator *ag, struct arena *a, const struct 
 
 /* --- The ConfigMap ----------------------------------------------------------------------------------------------------------- */
 
+/* The names of all servers; 0: one of them has not said its name yet. */
+static size_t servers_of(struct aggregator *ag, struct arena *a, struct str **ret)
+{
+	struct kv_status *st = xmalloc(sizeof(*st));
+	size_t n = 0;
+
+	kv_status(ag->srv->kv, st);
+	*ret = arena_new_array(a, struct str, st->n_members + 1);
+	for (size_t i = 0; i < st->n_members; i++) {
+		if (st->members[i].name[0] == '\0') {
+			n = 0;
+			break;
+		}
+		(*ret)[n++] = arena_str(a, str_from(st->members[i].name));
+	}
+	free(st);
+	return n;
+}
+
 static void look_config(struct aggregator *ag)
 {
 	const struct resource *maps = resource_find("", "v1", "configmaps");
 	static const char name[] = "extension-apiserver-authentication";
 	_cleanup_(buf_fini) struct buf ca = BUF_INIT;
+	struct str *servers = NULL;
 	struct json *old, *doc;
+	size_t n;
 	struct err e = ERR_INIT;
 	struct arena *a;
 
@@ -107,7 +129,8 @@ static void look_config(struct aggregator *ag)
 	client_req_init(&ag->req, CLIENT_UPDATE, maps);
 	a = &ag->req.arena;
 	old = stored(ag, a, maps, STR("kube-system"), str_from(name));
-	doc = front_proxy_config(a, old, buf_str(&ca), front_proxy_ca(ag->srv->front_proxy, a));
+	n = ag->leader ? servers_of(ag, a, &servers) : 0;
+	doc = front_proxy_config(a, old, buf_str(&ca), front_proxy_ca(ag->srv->front_proxy, a), servers, n);
 	if (!doc) {
 		client_req_fini(&ag->req);
 		ag->config_ms = clock_mono_ms() + CONFIG_EVERY_MS;

@@ -101,20 +101,42 @@ static struct str name_of(struct arena *a, struct str pem)
 	return info.cn;
 }
 
+static bool is_gone(struct str cn, const struct str *servers, size_t n)
+{
+	struct str name = str_skip(cn, strlen(FRONT_PROXY_CA));
+
+	if (n == 0 || !str_has_prefix(cn, STR(FRONT_PROXY_CA)))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (str_eq(str_sub(servers[i], 0, MIN(servers[i].n, (size_t)40)), name))
+			return false;
+	return true;
+}
+
+static bool any_gone(struct arena *a, struct str old, const struct str *servers, size_t n)
+{
+	struct str one;
+
+	while (x509_pem_next(&old, &one))
+		if (is_gone(name_of(a, one), servers, n))
+			return true;
+	return false;
+}
+
 /* Ours behind the others, in place of what had its name. */
-static struct str bundle(struct arena *a, struct str old, struct str own)
+static struct str bundle(struct arena *a, struct str old, struct str own, const struct str *servers, size_t n_servers)
 {
 	struct str rest = old, one, name = name_of(a, own), kept[MAX_CAS];
 	_cleanup_(buf_fini) struct buf out = BUF_INIT;
 	size_t n = 0;
 
 	own = str_trim(own);
-	if (str_search(old, own) >= 0)
+	if (str_search(old, own) >= 0 && !any_gone(a, old, servers, n_servers))
 		return old;
 	while (x509_pem_next(&rest, &one)) {
 		struct str cn = name_of(a, one);
 
-		if (cn.n == 0 || str_eq(cn, name))
+		if (cn.n == 0 || str_eq(cn, name) || is_gone(cn, servers, n_servers))
 			continue;
 		if (n == MAX_CAS - 1)
 			memmove(kept, kept + 1, --n * sizeof(kept[0]));
@@ -126,7 +148,7 @@ static struct str bundle(struct arena *a, struct str old, struct str own)
 	return arena_str(a, buf_str(&out));
 }
 
-struct json *front_proxy_config(struct arena *a, const struct json *old, struct str client_ca, struct str own_ca)
+struct json *front_proxy_config(struct arena *a, const struct json *old, struct str client_ca, struct str own_ca, const struct str *servers, size_t n)
 {
 	static const char *const words[][2] = {
 			{"requestheader-allowed-names", "[\"" FRONT_PROXY_NAME "\"]"},
@@ -146,7 +168,7 @@ struct json *front_proxy_config(struct arena *a, const struct json *old, struct 
 	data = json_object_at(a, doc, "data");
 	json_setc(a, data, "client-ca-file", json_new_str(a, client_ca));
 	json_setc(a, data, "requestheader-client-ca-file",
-			json_new_str(a, bundle(a, json_str(json_getc(data, "requestheader-client-ca-file")), own_ca)));
+			json_new_str(a, bundle(a, json_str(json_getc(data, "requestheader-client-ca-file")), own_ca, servers, n)));
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		json_setc(a, data, words[i][0], json_newc(a, words[i][1]));
 	return old && json_equal(old, doc) ? NULL : doc;

@@ -212,6 +212,7 @@ enum step_result relay_start(struct relay *r)
 	r->call.stream_body = streamed;
 	r->call.upgrade = r->upgrade;
 	r->call.header_timeout_ms = r->header_timeout_ms;
+	r->call.timeout_ms = r->timeout_ms;
 	r->call.on_headers = on_headers;
 	r->call.on_data = on_data;
 	r->call.done = done;

@@ -21,6 +21,7 @@ struct relay {
 	struct http_headers headers;
 	bool upgrade;
 	uint64_t header_timeout_ms; /* until the answer begins; 0: none */
+	uint64_t timeout_ms;        /* until all of it has come; 0: none */
 	/* One of the answer's headers, which may be changed; false: leave it out. NULL: all as they are. */
 	bool (*header)(struct relay *, struct http_header *);
 	/* Bytes of the answer as the client gets them, made in `out` or those given; `end`: no more follow. NULL: as they are. */

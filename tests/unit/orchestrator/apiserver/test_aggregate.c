@@ -238,20 +238,29 @@ static struct str make_ca(const char *name)
 static void test_config(void **state)
 {
 	struct str one = make_ca("a"), two = make_ca("b"), again = make_ca("a"), all;
-	struct json *doc = front_proxy_config(&rig_arena, NULL, STR("CA"), one);
+	struct str here = make_ca(FRONT_PROXY_CA "server-1"), gone = make_ca(FRONT_PROXY_CA "server-2");
+	const struct str servers[] = {STR("server-1"), STR("server-3")};
+	struct json *doc = front_proxy_config(&rig_arena, NULL, STR("CA"), one, NULL, 0);
 
 	(void)state;
 	assert_true(json_eqc(json_getp(doc, "data.client-ca-file"), "CA"));
 	assert_true(json_eqc(json_getp(doc, "data.requestheader-username-headers"), "[\"X-Remote-User\"]"));
-	assert_null(front_proxy_config(&rig_arena, doc, STR("CA"), one));
-	doc = front_proxy_config(&rig_arena, doc, STR("CA"), two);
+	assert_null(front_proxy_config(&rig_arena, doc, STR("CA"), one, NULL, 0));
+	doc = front_proxy_config(&rig_arena, doc, STR("CA"), two, NULL, 0);
 	all = json_str(json_getp(doc, "data.requestheader-client-ca-file"));
 	assert_true(str_search(all, str_trim(one)) >= 0 && str_search(all, str_trim(two)) >= 0);
 	/* A server that was made anew has its old one taken out. */
-	doc = front_proxy_config(&rig_arena, doc, STR("CA"), again);
+	doc = front_proxy_config(&rig_arena, doc, STR("CA"), again, NULL, 0);
 	all = json_str(json_getp(doc, "data.requestheader-client-ca-file"));
 	assert_true(str_search(all, str_trim(one)) < 0 && str_search(all, str_trim(two)) >= 0 && str_search(all, str_trim(again)) >= 0);
-	assert_non_null(front_proxy_config(&rig_arena, doc, STR("new CA"), two));
+	assert_non_null(front_proxy_config(&rig_arena, doc, STR("new CA"), two, NULL, 0));
+	/* Who knows which servers there are takes out those of others; what was put there by hand stays. */
+	doc = front_proxy_config(&rig_arena, doc, STR("CA"), gone, NULL, 0);
+	doc = front_proxy_config(&rig_arena, doc, STR("CA"), here, NULL, 0);
+	doc = front_proxy_config(&rig_arena, doc, STR("CA"), here, servers, 2);
+	all = json_str(json_getp(doc, "data.requestheader-client-ca-file"));
+	assert_true(str_search(all, str_trim(gone)) < 0 && str_search(all, str_trim(here)) >= 0 && str_search(all, str_trim(two)) >= 0);
+	assert_null(front_proxy_config(&rig_arena, doc, STR("CA"), here, servers, 2));
 }
 
 static void test_version(void **state)
