@@ -216,6 +216,19 @@ void openapi_v2_proto(struct buf *b, const char *version, const struct openapi_m
 	free(d.types);
 }
 
+void openapi_v2_proto_add(struct buf *b, const struct json *paths, const struct json *definitions)
+{
+	size_t at = wire_open(b, 8);
+
+	JSON_MEMBERS (m, paths)
+		openapi__proto_path(b, 2, m->key, m->value);
+	wire_close(b, at);
+	at = wire_open(b, 9);
+	JSON_MEMBERS (m, definitions)
+		openapi__proto_schema(b, 1, m->key, m->value);
+	wire_close(b, at);
+}
+
 bool openapi_v3_json(struct buf *b, struct str gv, const char *version, const struct openapi_more *more)
 {
 	struct doc d = {.b = b, .more = more, .v3 = true, .gv = gv, .types = xcalloc(n_schema_types, 1)};

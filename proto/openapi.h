@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 
+struct json;
 struct resource;
 
 /*
@@ -30,6 +31,8 @@ struct openapi_more {
 void openapi_v2_json(struct buf *, const char *version, const struct openapi_more *);
 /* gnostic's openapi.v2.Document. */
 void openapi_v2_proto(struct buf *, const char *version, const struct openapi_more *);
+/* Further paths and definitions of others (objects as in the JSON form) behind such a document: messages are joined by writing them one after the other. */
+void openapi_v2_proto_add(struct buf *, const struct json *paths, const struct json *definitions);
 /* The index {"paths": {"api/v1": {"serverRelativeURL": "/openapi/v3/api/v1?hash=..."}}}. */
 void openapi_v3_index(struct buf *, const char *version, const struct openapi_more *);
 /* What the index says of one, as it says it: another when the document is. */

@@ -139,10 +139,10 @@ static void body_parameter(struct buf *b, const struct json *p)
 
 static void other_parameter(struct buf *b, const struct json *p)
 {
-	bool query = json_eqc(json_getc(p, "in"), "query");
-	size_t non_body = wire_open(b, 2), at = wire_open(b, query ? 3 : 4);
+	bool query = json_eqc(json_getc(p, "in"), "query"), header = json_eqc(json_getc(p, "in"), "header");
+	size_t non_body = wire_open(b, 2), at = wire_open(b, query ? 3 : header ? 1 : 4);
 
-	if (!query)
+	if (!query && (!header || json_true(json_getc(p, "required"))))
 		wire_add_uint(b, 1, 1);
 	wire_add_bytes(b, 2, json_str(json_getc(p, "in")));
 	wire_add_bytes(b, 4, json_str(json_getc(p, "name")));
@@ -155,9 +155,12 @@ static void other_parameter(struct buf *b, const struct json *p)
 static void parameters(struct buf *b, unsigned number, const struct json *list)
 {
 	JSON_ITEMS (p, list) {
-		size_t item = wire_open(b, number), at = wire_open(b, 1);
+		const struct json *ref = json_getc(p, "$ref");
+		size_t item = wire_open(b, number), at = wire_open(b, ref ? 2 : 1);
 
-		if (json_eqc(json_getc(p, "in"), "body"))
+		if (ref)
+			wire_add_bytes(b, 1, json_str(ref));
+		else if (json_eqc(json_getc(p, "in"), "body"))
 			body_parameter(b, p);
 		else
 			other_parameter(b, p);
@@ -206,7 +209,7 @@ void openapi__proto_path(struct buf *b, unsigned number, struct str path, const 
 	static const struct {
 		const char *method;
 		unsigned number;
-	} methods[] = {{"get", 2}, {"put", 3}, {"post", 4}, {"delete", 5}, {"patch", 8}};
+	} methods[] = {{"get", 2}, {"put", 3}, {"post", 4}, {"delete", 5}, {"options", 6}, {"head", 7}, {"patch", 8}};
 	size_t at = wire_open(b, number), value;
 
 	wire_add_bytes(b, NAMED_NAME, path);

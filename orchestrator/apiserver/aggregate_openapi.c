@@ -7,6 +7,7 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/aggregate_docs.h"
 #include "proto/json.h"
+#include "proto/openapi.h"
 
 #define REF "#/definitions/"
 /* Between the two parts of our own document. */
@@ -189,27 +190,46 @@ static bool is_first(const struct aggregate_doc *v, size_t at)
 	return v[at].v2.n > 0;
 }
 
-void aggregate_openapi_v2(struct arena *a, struct buf *out, struct str ours, const struct aggregate_doc *v, size_t n)
+/* What comes from others, into m->new_*; *paths and *definitions are ours, without the braces. */
+static void merge_all(struct merge *m, struct arena *a, struct str ours, const struct aggregate_doc *v, size_t n, struct str *paths, struct str *definitions)
 {
-	struct merge m = {.arena = a, .new_paths = BUF_INIT, .new_definitions = BUF_INIT};
-	struct str paths, definitions; /* without the braces */
 	ptrdiff_t seam = str_search(ours, STR(SEAM));
 
 	ASSERT(seam > 0 && str_has_suffix(ours, STR("}}")));
-	buf_init(&m.new_paths, BUF_NO_LIMIT);
-	buf_init(&m.new_definitions, BUF_NO_LIMIT);
-	map_init(&m.added);
-	map_init(&m.added_paths);
-	map_init(&m.renamed);
-	map_init(&m.paths);
-	map_init(&m.definitions);
-	paths = str_sub(ours, 0, (size_t)seam);
-	definitions = str_sub(ours, (size_t)seam + strlen(SEAM), ours.n - 2);
-	index_members(&m, paths_of(paths), &m.paths);
-	index_members(&m, definitions, &m.definitions);
+	*m = (struct merge){.arena = a, .new_paths = BUF_INIT, .new_definitions = BUF_INIT};
+	buf_init(&m->new_paths, BUF_NO_LIMIT);
+	buf_init(&m->new_definitions, BUF_NO_LIMIT);
+	map_init(&m->added);
+	map_init(&m->added_paths);
+	map_init(&m->renamed);
+	map_init(&m->paths);
+	map_init(&m->definitions);
+	*paths = str_sub(ours, 0, (size_t)seam);
+	*definitions = str_sub(ours, (size_t)seam + strlen(SEAM), ours.n - 2);
+	index_members(m, paths_of(*paths), &m->paths);
+	index_members(m, *definitions, &m->definitions);
 	for (size_t i = 0; i < n; i++)
 		if (is_first(v, i))
-			add_document(&m, &v[i], v, n);
+			add_document(m, &v[i], v, n);
+}
+
+static void merge_fini(struct merge *m)
+{
+	buf_fini(&m->new_paths);
+	buf_fini(&m->new_definitions);
+	map_fini(&m->paths);
+	map_fini(&m->definitions);
+	map_fini(&m->added);
+	map_fini(&m->added_paths);
+	map_fini(&m->renamed);
+}
+
+void aggregate_openapi_v2(struct arena *a, struct buf *out, struct str ours, const struct aggregate_doc *v, size_t n)
+{
+	struct str paths, definitions;
+	struct merge m;
+
+	merge_all(&m, a, ours, v, n, &paths, &definitions);
 	buf_adds(out, paths);
 	buf_printf(out, "%s", m.new_paths.n > 0 ? "," : "");
 	buf_adds(out, buf_str(&m.new_paths));
@@ -218,13 +238,25 @@ void aggregate_openapi_v2(struct arena *a, struct buf *out, struct str ours, con
 	buf_printf(out, "%s", m.new_definitions.n > 0 ? "," : "");
 	buf_adds(out, buf_str(&m.new_definitions));
 	buf_addc(out, "}}");
-	buf_fini(&m.new_paths);
-	buf_fini(&m.new_definitions);
-	map_fini(&m.paths);
-	map_fini(&m.definitions);
-	map_fini(&m.added);
-	map_fini(&m.added_paths);
-	map_fini(&m.renamed);
+	merge_fini(&m);
+}
+
+static struct json *members(struct arena *a, const struct buf *text)
+{
+	struct json *doc;
+
+	return json_parse(a, arena_sprintf(a, "{%.*s}", STR_FMT(buf_str(text))), NULL, &doc, NULL) == 0 ? doc : json_new_object(a);
+}
+
+void aggregate_openapi_v2_proto(struct arena *a, struct buf *out, struct str ours, struct str proto, const struct aggregate_doc *v, size_t n)
+{
+	struct str paths, definitions;
+	struct merge m;
+
+	merge_all(&m, a, ours, v, n, &paths, &definitions);
+	buf_adds(out, proto);
+	openapi_v2_proto_add(out, members(a, &m.new_paths), members(a, &m.new_definitions));
+	merge_fini(&m);
 }
 
 void aggregate_openapi_v3_index(struct arena *a, struct buf *out, struct str ours, const struct aggregate_doc *v, size_t n)

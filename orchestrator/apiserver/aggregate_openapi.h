@@ -18,6 +18,8 @@ struct aggregate_doc;
  */
 void aggregate_openapi_v2(struct arena *, struct buf *out, struct str ours, const struct aggregate_doc *, size_t n);
 #define AGGREGATE_V2_MAX (16u << 20)
+/* The same in protobuf: `proto` is ours in that form. */
+void aggregate_openapi_v2_proto(struct arena *, struct buf *out, struct str ours, struct str proto, const struct aggregate_doc *, size_t n);
 
 /* v3's index, {"paths": {...}}, with theirs in it; an entry of the same name is replaced. */
 void aggregate_openapi_v3_index(struct arena *, struct buf *out, struct str ours, const struct aggregate_doc *, size_t n);

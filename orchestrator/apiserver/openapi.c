@@ -167,6 +167,25 @@ static struct str tag_of(struct api_request *req, uint64_t hash)
 	return arena_sprintf(&req->arena, "%016" PRIX64, hash);
 }
 
+/* What is taken by ours is looked for in the JSON form. */
+static const struct doc *merged_proto(struct api_request *req, const struct aggregate_docs *docs)
+{
+	static const struct str key = STR_INIT("v2 proto merged");
+	struct aggregate_doc *v;
+	const struct doc *d, *ours, *proto;
+	size_t n = available(req, docs, &v);
+	struct doc *fresh;
+
+	proto = document(req, "v2 proto", STR_NULL, make_v2_proto);
+	d = n > 0 ? map_get(&req->al->openapi, key) : proto;
+	if (d)
+		return d;
+	ours = document(req, "v2 json", STR_NULL, make_v2_json);
+	fresh = doc_new();
+	aggregate_openapi_v2_proto(&req->arena, &fresh->text, buf_str(&ours->text), buf_str(&proto->text), v, n);
+	return doc_keep(&req->al->openapi, key, fresh);
+}
+
 static enum step_result answer_document(struct api_request *req, const char *type, const struct doc *doc, struct str tag)
 {
 	struct buf out = BUF_INIT;
@@ -204,8 +223,7 @@ enum step_result api_path_openapi_v2(struct api_request *req, struct str rest)
 
 	(void)rest;
 	be_current(req->al, docs);
-	doc = proto ? document(req, "v2 proto", STR_NULL, make_v2_proto) :
-		      merged(req, docs, "v2 json", make_v2_json, aggregate_openapi_v2);
+	doc = proto ? merged_proto(req, docs) : merged(req, docs, "v2 json", make_v2_json, aggregate_openapi_v2);
 	aggregate_docs_unref(docs);
 	return answer_document(req, proto ? V2_PROTO : OPENAPI_V2_JSON, doc, tag_of(req, doc->hash));
 }

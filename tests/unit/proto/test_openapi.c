@@ -81,6 +81,28 @@ static struct str field(struct str msg, uint32_t number)
 	return STR_NULL;
 }
 
+/* Of others: a second message of the same number goes on with the first. */
+static void add_others(struct buf *b)
+{
+	struct json *paths, *definitions;
+	size_t before = b->n;
+	struct arena a;
+	struct str path, op;
+
+	arena_init(&a);
+	assert_int_equal(json_parse(&a, STR("{\"/x\":{\"head\":{\"operationId\":\"h\",\"parameters\":[{\"in\":\"header\",\"name\":\"n\",\"type\":\"string\"},"
+					    "{\"$ref\":\"#/parameters/p\"}]}}}"), NULL, &paths, NULL), 0);
+	assert_int_equal(json_parse(&a, STR("{\"X\":{\"type\":\"object\"}}"), NULL, &definitions, NULL), 0);
+	openapi_v2_proto_add(b, paths, definitions);
+	path = field(field(str_skip(buf_str(b), before), 8), 2);
+	assert_true(str_eqc(field(path, 1), "/x"));
+	op = field(field(path, 2), 7);
+	assert_true(str_eqc(field(op, 5), "h"));
+	assert_true(str_eqc(field(field(field(field(field(op, 8), 1), 2), 1), 4), "n"));
+	assert_true(str_eqc(field(field(field(str_skip(buf_str(b), before), 9), 1), 1), "X"));
+	arena_fini(&a);
+}
+
 static void test_v2_proto(void **state)
 {
 	struct buf b = BUF_INIT;
@@ -102,6 +124,7 @@ static void test_v2_proto(void **state)
 	/* extension > value > yaml */
 	assert_true(str_eqc(field(field(field(pod, 31), 2), 2),
 		"[{\"group\":\"\",\"kind\":\"Pod\",\"version\":\"v1\"}]"));
+	add_others(&b);
 	buf_fini(&b);
 }
 

@@ -469,6 +469,7 @@ static void test_documents(void **state)
 {
 	const struct json *list, *g;
 	struct json *doc;
+	struct str proto;
 	size_t at;
 
 	(void)state;
@@ -496,6 +497,12 @@ static void test_documents(void **state)
 			"#/definitions/io.k8s.api.core.v1.Pod_v2");
 	assert_non_null(json_getc(json_getc(doc, "definitions"), "com.example.Fish"));
 	is(json_getc(json_getc(doc, "definitions"), "io.k8s.api.core.v1.Pod_v2"), "description", "another");
+	/* The same in protobuf. */
+	rig_header("accept", "application/com.github.proto-openapi.spec.v2@v1.0+protobuf");
+	proto = rig_raw("GET", "/openapi/v2", STR_NULL, 200);
+	assert_true(str_search(proto, STR("com.example.Fish")) > 0);
+	assert_true(str_search(proto, STR("io.k8s.api.core.v1.Pod_v2")) > 0);
+	assert_true(str_search(proto, STR(FISH "/fishes")) > 0);
 
 	/* Gone, but still registered: its versions are stale, its documents are left out. */
 	turn(true);
