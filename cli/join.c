@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "cli/fetch.h"
+#include "cli/join_claim.h"
 #include "cli/join_names.h"
 #include "cli/local.h"
 #include "cli/pki.h"
@@ -23,6 +24,7 @@
 #define FILE_LIMIT 65536
 #define BODY_LIMIT 65536
 #define LEAF_DAYS 365
+#define PASSWORD_BYTES 16
 
 /* --- The serving side ---------------------------------------------------------------------------------------- */
 
@@ -99,21 +101,30 @@ static void serve_server(struct join_service *s, struct http_request *r)
 	answer_json(r, j);
 }
 
-static int sign_kubelet(struct join_service *s, struct arena *a, struct str remote, const struct json *req, struct buf *out, struct err *e)
+/* A node that asks for its certificate. */
+struct joining {
+	struct join_service *s;
+	struct json *req;
+};
+
+static int names_check(struct join_service *s, struct http_request *r, const struct json *req, struct err *e)
+{
+	struct kv_status *st = arena_new_of(&r->arena, struct kv_status);
+
+	kv_status(s->kv, st);
+	return join_names_check(&(struct join_names){.name = json_cstr(json_getc(req, "name")), .addr = json_cstr(json_getc(req, "addr")),
+			.remote = arena_cstr(&r->arena, r->remote), .service_ip = s->service_ip, .servers = st->members, .n_servers = st->n_members}, e);
+}
+
+static int sign_kubelet(struct join_service *s, struct arena *a, const struct json *req, struct buf *out, struct err *e)
 {
 	const char *name = json_cstr(json_getc(req, "name")), *addr = json_cstr(json_getc(req, "addr"));
 	struct x509_spec spec = {.orgs = (const char *const[]){"system:nodes", NULL}, .sans = (const char *const[]){name, addr, NULL},
 			.days = LEAF_DAYS, .server = true, .client = true};
-	struct kv_status *st = arena_new_of(a, struct kv_status);
 	struct x509_cert *cert = NULL;
 	struct pki_ca ca;
 	int rv;
 
-	kv_status(s->kv, st);
-	rv = join_names_check(&(struct join_names){.name = name, .addr = addr, .remote = arena_cstr(a, remote), .service_ip = s->service_ip,
-			.servers = st->members, .n_servers = st->n_members}, e);
-	if (rv < 0)
-		return rv;
 	spec.cn = arena_printf(a, "system:node:%s", name);
 	rv = pki_ca_load(s->pki_dir, &ca, e);
 	if (rv == 0)
@@ -125,18 +136,41 @@ static int sign_kubelet(struct join_service *s, struct arena *a, struct str remo
 	return rv;
 }
 
+static void refuse_node(struct http_request *r, const struct err *e)
+{
+	int status = e->code == ERR_FORBIDDEN ? 403 : e->code == ERR_UNAVAILABLE || e->code == ERR_TIMEOUT ? 503 : 400;
+
+	log_warn("join", "refused a node's certificate remote=%.*s error=\"%s\"", STR_FMT(r->remote), e->text);
+	answer_text(r, status, arena_printf(&r->arena, "%s\n", e->text));
+}
+
+static void name_claimed(struct http_request *, const struct err *);
+
 static void agent_body(struct http_request *r, int status, struct str body)
 {
-	struct join_service *s = r->user;
-	struct json *req = NULL, *j;
-	struct buf pem = BUF_INIT;
+	struct joining *jo = arena_new_of(&r->arena, struct joining);
 	struct err e = ERR_INIT;
 
 	if (status == -(int)ERR_CANCELED)
 		return;
-	if (status < 0 || json_parse(&r->arena, body, NULL, &req, &e) < 0 || sign_kubelet(s, &r->arena, r->remote, req, &pem, &e) < 0) {
-		log_warn("join", "refused a node's certificate remote=%.*s error=\"%s\"", STR_FMT(r->remote), e.text);
-		answer_text(r, e.code == ERR_FORBIDDEN ? 403 : 400, arena_printf(&r->arena, "%s\n", e.text));
+	jo->s = r->user;
+	r->user = jo;
+	if (status < 0 || json_parse(&r->arena, body, NULL, &jo->req, &e) < 0 || names_check(jo->s, r, jo->req, &e) < 0)
+		refuse_node(r, &e);
+	else
+		join_claim(jo->s->kv, r, json_str(json_getc(jo->req, "name")), json_str(json_getc(jo->req, "password")), name_claimed);
+}
+
+static void name_claimed(struct http_request *r, const struct err *why)
+{
+	struct joining *jo = r->user;
+	struct join_service *s = jo->s;
+	struct json *req = jo->req, *j;
+	struct buf pem = BUF_INIT;
+	struct err e = ERR_INIT;
+
+	if (why || sign_kubelet(s, &r->arena, req, &pem, &e) < 0) {
+		refuse_node(r, why ? why : &e);
 		buf_fini(&pem);
 		return;
 	}
@@ -326,11 +360,30 @@ int join_as_server(const struct join_node *n, struct arena *a, const char *const
 	return rv == 0 ? string_list(json_getc(j, "peers"), a, ret_peers, ret_n, e) : rv;
 }
 
+/* What this machine shows to come back under its name: made once, and kept before it is shown. */
+static int node_password(const struct join_node *n, struct arena *a, const char **ret, struct err *e)
+{
+	char *old = join__pki_read(n->pki_dir, "node.password", NULL), hex[2 * PASSWORD_BYTES + 1];
+	uint8_t bytes[PASSWORD_BYTES];
+
+	if (old) {
+		*ret = arena_cstr(a, str_trim(str_from(old)));
+		free(old);
+		return 0;
+	}
+	random_bytes(bytes, sizeof(bytes));
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+	*ret = arena_strdup(a, hex);
+	return join__pki_write(n->pki_dir, "node.password", arena_sprintf(a, "%s\n", hex), 0600, e);
+}
+
 int join_as_agent(const struct join_node *n, struct arena *a, const char *const **ret_servers, size_t *ret_n, struct err *e)
 {
 	struct x509_spec spec = {.orgs = (const char *const[]){"system:nodes", NULL}};
 	struct x509_key *key = NULL;
 	struct json *req = json_new_object(a), *j = NULL;
+	const char *password = NULL;
 	struct buf csr = BUF_INIT;
 	char path[PATH_MAX];
 	int rv = dir_make(n->pki_dir, 0700, e);
@@ -340,8 +393,11 @@ int join_as_agent(const struct join_node *n, struct arena *a, const char *const 
 		rv = x509_key_new(&key, e);
 	if (rv == 0)
 		rv = x509_csr_new(&spec, key, &csr, e);
+	if (rv == 0)
+		rv = node_password(n, a, &password, e);
 	if (rv == 0) {
 		json_setc(a, req, "name", json_newc(a, n->name));
+		json_setc(a, req, "password", json_newc(a, password));
 		json_setc(a, req, "addr", json_newc(a, n->addr));
 		json_setc(a, req, "csr", json_newc(a, csr.p));
 		rv = post(n, "/kontiki/v1/join/agent", json_text(a, req), a, &j, e);

@@ -9,7 +9,8 @@
  *	joiner                                    a server, on its API port
  *	  GET  /kontiki/v1/ca                     the CA's certificate; checked against the hash before it is trusted
  *	  POST /kontiki/v1/join/server            CA key, service-account key, the members' peer addresses
- *	  POST /kontiki/v1/join/agent  {csr}      a kubelet certificate for that name, the servers' addresses
+ *	  POST /kontiki/v1/join/agent             {name, addr, csr, password}: a kubelet certificate for that name, if it is
+ *	                                          the machine's (join_claim.h), the servers' addresses
  *
  * The POSTs go over TLS that was verified with that CA and carry the secret.
  */

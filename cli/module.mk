@@ -42,6 +42,7 @@ kontiki_SOURCES = \
 	cli/etcd_tls.c cli/etcd_tls.h \
 	cli/fetch.c cli/fetch.h \
 	cli/join.c cli/join.h \
+	cli/join_claim.c cli/join_claim.h \
 	cli/join_names.c cli/join_names.h \
 	cli/join_token.c \
 	cli/kube.c cli/kube.h \

@@ -6,6 +6,7 @@
  *	sa.key                              signs service-account tokens; the same on every server
  *	apiserver.crt .key                  serves port 6443
  *	apiserver-kubelet-client.crt .key   the apiserver as the kubelets' client
+ *	node.password                       an agent's: by it the machine comes back under its name (join_claim.h)
  *	front-proxy-ca.crt .key             this server's CA for front proxies, which signs nothing else
  *	front-proxy-client.crt .key         the apiserver as the client of aggregated API servers, CN=front-proxy-client
  *	peer.crt .key                       raft peers, O=kontiki:peers, both directions

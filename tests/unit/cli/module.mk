@@ -22,6 +22,12 @@ tests_unit_cli_test_join_names_SOURCES = tests/unit/cli/test_join_names.c cli/jo
 tests_unit_cli_test_join_names_CFLAGS = $(CLI_TEST_CFLAGS) $(UV_CFLAGS)
 tests_unit_cli_test_join_names_LDADD = $(CLI_TEST_LIBS)
 
+UNIT_TESTS += tests/unit/cli/test_join_claim
+tests_unit_cli_test_join_claim_SOURCES = tests/unit/cli/test_join_claim.c cli/join_claim.c
+tests_unit_cli_test_join_claim_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS) $(PROTOBUFC_CFLAGS) $(UV_CFLAGS)
+tests_unit_cli_test_join_claim_LDADD = $(APISERVER_RIG_LIBS)
+$(tests_unit_cli_test_join_claim_OBJECTS): | $(PROTO_PB_H)
+
 UNIT_TESTS += tests/unit/cli/test_etcd_config
 tests_unit_cli_test_etcd_config_SOURCES = tests/unit/cli/test_etcd_config.c
 tests_unit_cli_test_etcd_config_CFLAGS = $(CLI_TEST_CFLAGS)
