@@ -64,6 +64,18 @@ t "two voters: it is said what that means" until_ok 40 unhealthy_for n1 1 "quoru
 serve w 6 --witness --join https://127.0.0.1:6444 --token "$token"
 t "a witness is the third voter" until_ok 40 role_is n1 1 w voter,witness
 t "with it all is well" until_ok 30 without_warnings n1 1
+t_out "the CA is replaced" 'it signs now' as_member cert rotate-ca --yes --wait 60
+of_one_ca() { # CAS: each member's own certificate is of the CA that signs, and so many are trusted
+	local m
+	for m in n1 n2 w; do
+		[ "$(grep -c BEGIN "$tmp/$m/pki/ca.crt")" = "$1" ] && [ "$(openssl x509 -in "$tmp/$m/pki/peer.crt" -noout -issuer)" = \
+			"$(openssl x509 -in "$tmp/n1/pki/ca.crt" -noout -subject | sed 's/^subject/issuer/')" ] || { echo "$m"; return 1; }
+	done
+}
+t "the witness has followed, as the others" until_ok 30 of_one_ca 2
+t_out "the old one is retired" 'no longer trusted' as_member cert rotate-ca --retire --yes --wait 60
+t "by the witness, too" until_ok 30 of_one_ca 1
+token=$(cat "$tmp/n1/pki/join.token")
 crash n2
 t "one of the two servers may die" until_make 20 n1 witnessed
 t "the other one leads, not the witness" until_ok 40 role_is n1 1 n1 leader

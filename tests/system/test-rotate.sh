@@ -39,6 +39,11 @@ join_status() { # TOKEN
 		"https://$(addr_of server-2):6443/kontiki/v1/join/agent"
 }
 cp "$cluster_dir/server-1/pki/ca.crt" "$tmp/old-ca.crt"
+name_taken() { # somebody else with a token asks for a certificate in the name of a node that is there
+	in_switch curl -sSk --http1.1 -m 20 -X POST -H "Authorization: Bearer ${old_token##*.}" "https://$(addr_of server-2):6443/kontiki/v1/join/agent" \
+		-d "{\"name\":\"agent-1\",\"addr\":\"$(addr_of agent-1)\",\"csr\":\"\",\"password\":\"guessed\"}"
+}
+t_out "a token is not enough to become a node that is there" 'the node agent-1 is another machine' name_taken
 
 # --- the first step
 t_out "it says what it will do" 'The second step, --retire, ends the trust in the old CA' kk cert rotate-ca
