@@ -44,6 +44,8 @@ static void openapi(struct arena *a, struct str text)
 	aggregate_openapi_v2(a, &b, STR(OURS), d, ARRAY_LEN(d));
 	must_parse(a, STR(OURS), &ours);
 	must_parse(a, arena_str(a, buf_str(&b)), &out);
+	buf_clear(&b);
+	aggregate_openapi_v2_proto(a, &b, STR(OURS), STR(""), d, ARRAY_LEN(d));
 	buf_fini(&b);
 	JSON_MEMBERS (m, json_getc(ours, "definitions"))
 		if (!json_equal(m->value, json_get(json_getc(out, "definitions"), m->key)))
@@ -54,12 +56,12 @@ static void openapi(struct arena *a, struct str text)
 
 static void config(struct arena *a, struct str text)
 {
-	struct json *doc = front_proxy_config(a, NULL, STR("CA"), STR("own")), *data = json_getc(doc, "data");
+	struct json *doc = front_proxy_config(a, NULL, STR("CA"), STR("own"), NULL, 0), *data = json_getc(doc, "data");
 
 	json_setc(a, data, "requestheader-client-ca-file", json_new_str(a, text));
-	doc = front_proxy_config(a, doc, STR("CA"), STR("own"));
+	doc = front_proxy_config(a, doc, STR("CA"), STR("own"), NULL, 0);
 	/* Once it is as it should be it stays so. */
-	if (doc && front_proxy_config(a, doc, STR("CA"), STR("own")))
+	if (doc && front_proxy_config(a, doc, STR("CA"), STR("own"), NULL, 0))
 		abort();
 }
 
