@@ -25,7 +25,7 @@ enum join_claim join_claim_judge(struct str kept, struct str given, bool node_ex
 		if (kept.n > 0 && x509_equal(kept, str_from(hash)))
 			return JOIN_CLAIM_HIS;
 	}
-	if (kept.n > 0 && node_exists)
+	if (node_exists)
 		return JOIN_CLAIM_REFUSED;
 	return given.n > 0 ? JOIN_CLAIM_TAKE : JOIN_CLAIM_HIS;
 }

@@ -1,9 +1,9 @@
 /*
  * Whose a node's name is. Whoever has a token could ask for a certificate in the name of a node that is there, and read what its pods
  * may read; so a machine that joins shows a password of its own, which it keeps (pki/node.password), and the cluster keeps the hash
- * under /kontiki/nodes/NAME. The name is the first comer's for as long as there is a Node of that name; after `kubectl delete node` it is free.
- *
- * Names of before there were passwords belong to whoever comes first with one.
+ * under /kontiki/nodes/NAME. The name is the last comer's until there is a Node of that name, and then his for as long as there is; after
+ * `kubectl delete node` it is free. A Node that came otherwise (with a certificate that was made by hand, or before there were passwords) is
+ * nobody's to come back as.
  */
 #ifndef CLI_JOIN_CLAIM_H
 #define CLI_JOIN_CLAIM_H

@@ -22,8 +22,9 @@ static void test_judge(void **state)
 		enum join_claim want;
 	} rows[] = {
 			{false, "mine", false, JOIN_CLAIM_TAKE},
-			{false, "mine", true, JOIN_CLAIM_TAKE}, /* joined before there were passwords */
-			{false, "", true, JOIN_CLAIM_HIS},
+			{false, "mine", true, JOIN_CLAIM_REFUSED}, /* it came otherwise */
+			{false, "", true, JOIN_CLAIM_REFUSED},
+			{false, "", false, JOIN_CLAIM_HIS},
 			{true, "mine", true, JOIN_CLAIM_HIS},
 			{true, "yours", true, JOIN_CLAIM_REFUSED},
 			{true, "", true, JOIN_CLAIM_REFUSED},
@@ -96,12 +97,10 @@ static void test_server(void **state)
 	rig_call("POST", "/api/v1/nodes", "{\"metadata\":{\"name\":\"n1\"}}", 201);
 	claim("n1", "a", 403);
 	claim("n1", "b", 200);
-	/* One of before. */
+	/* One that came otherwise. */
 	rig_call("POST", "/api/v1/nodes", "{\"metadata\":{\"name\":\"n2\"}}", 201);
-	claim("n2", "", 200);
-	claim("n2", "x", 200);
 	claim("n2", "", 403);
-	claim("n2", "y", 403);
+	claim("n2", "x", 403);
 }
 
 int main(void)
