@@ -32,6 +32,7 @@ libstore_a_SOURCES = \
 	store/snapshot.c store/snapshot.h \
 	store/install.c \
 	store/store.c store/store.h store/store-priv.h \
+	store/unpack.c \
 	store/view.c store/view.h \
 	store/watch.h \
 	store/wire.c store/wire.h

@@ -238,8 +238,10 @@ int store__noted(const struct store_view *, int rc, const struct err *);
 int store__condemned(const char *dir, struct err *);
 /* A raftpb.Result that says so. */
 void store__result_error(struct buf *out, int answer);
-/* `bytes` as a message of the arena, and its form checked. */
+/* `bytes` as a message of the arena that may borrow from them, and its form checked. */
 int store__command_unpack(struct arena *, struct str bytes, Raftpb__Command **ret);
+/* unpack.c: the same of a plain put; false: it is none. */
+bool store__put_unpack(struct arena *, struct str bytes, Raftpb__Command **ret);
 int store__range_unpack(struct arena *, struct str bytes, Etcdserverpb__RangeRequest **ret);
 int store__txn_unpack(struct arena *, struct str bytes, Etcdserverpb__TxnRequest **ret);
 bool store__txn_writes(const Etcdserverpb__TxnRequest *);

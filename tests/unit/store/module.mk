@@ -13,6 +13,7 @@ UNIT_TESTS += \
 	tests/unit/store/test_seal \
 	tests/unit/store/test_snapshot \
 	tests/unit/store/test_store \
+	tests/unit/store/test_unpack \
 	tests/unit/store/test_watch
 tests_unit_store_test_auth_SOURCES = tests/unit/store/test_auth.c $(STORE_TEST_COMMON)
 tests_unit_store_test_auth_CFLAGS = $(STORE_TEST_CFLAGS)
@@ -42,3 +43,6 @@ tests_unit_store_test_watch_LDADD = $(STORE_TEST_LIBS)
 tests_unit_store_test_damage_SOURCES = tests/unit/store/test_damage.c $(STORE_TEST_COMMON)
 tests_unit_store_test_damage_CFLAGS = $(STORE_TEST_CFLAGS)
 tests_unit_store_test_damage_LDADD = $(STORE_TEST_LIBS)
+tests_unit_store_test_unpack_SOURCES = tests/unit/store/test_unpack.c $(STORE_TEST_COMMON)
+tests_unit_store_test_unpack_CFLAGS = $(STORE_TEST_CFLAGS)
+tests_unit_store_test_unpack_LDADD = $(STORE_TEST_LIBS)
