@@ -698,7 +698,7 @@ static void set_defaults(struct member_cfg *cfg)
 	cfg->dead_ms = cfg->dead_ms ? cfg->dead_ms : 30000;
 	cfg->replace_ms = cfg->replace_ms ? cfg->replace_ms : 5000;
 	cfg->max_log_bytes = cfg->max_log_bytes ? cfg->max_log_bytes : 256u << 20;
-	cfg->linger_ms = cfg->linger_ms ? cfg->linger_ms : 100;
+	cfg->linger_ms = cfg->linger_ms ? cfg->linger_ms : 1000;
 	cfg->trailing_bytes = cfg->trailing_bytes ? cfg->trailing_bytes : 8u << 20;
 }
 

@@ -14,8 +14,8 @@
 /* One store transaction; the next one is for the next turn, so that timers and messages are not kept waiting. */
 #define APPLY_MAX_ENTRIES 512
 #define APPLY_MAX_BYTES (4u << 20)
-/* What may gather, in the store's memory, before it is committed: a commit should stay a matter of a few milliseconds. */
-#define LINGER_MAX_BYTES (2u << 20)
+/* Pages that may gather in the store's memory before they are committed: a commit should stay a matter of a few milliseconds. */
+#define LINGER_MAX_PAGES 3072u
 /* Who reads now is expected to read again: for so long nothing lingers, since a reader would wait for each commit. */
 #define LINGER_PAUSE_MS 1000
 /* How often history is cut to a number of revisions, as in etcd. */
@@ -150,7 +150,7 @@ static int apply_entry(struct member *m, uint64_t index, struct proposal **next,
  */
 static bool may_linger(struct member *m, const struct list *confs)
 {
-	if (m->cfg.linger_ms == UINT_MAX || !list_empty(confs) || store_batch_bytes(m->store) > LINGER_MAX_BYTES)
+	if (m->cfg.linger_ms == UINT_MAX || !list_empty(confs) || store_batch_pages(m->store) > LINGER_MAX_PAGES)
 		return false;
 	return m->cfg.linger_always || (member__now(m) >= m->linger_after && !store_is_watched(m->store));
 }
@@ -219,15 +219,17 @@ static int apply_batch(struct member *m, struct answers *a, struct list *confs, 
 {
 	struct proposal *next = list_empty(&m->pending) ? NULL : LIST_FIRST(&m->pending, struct proposal, link);
 	int rc = store_begin(m->store, e);
+	size_t before;
 
 	if (rc != 0)
 		return rc;
+	before = store_batch_bytes(m->store);
 	/* What lingered was undone, by a commit for somebody else's sake that failed. */
 	if (store_applied(m->store).index != m->applied)
 		rc = err_set(e, ERR_IO, "the store fell back to entry %" PRIu64, store_applied(m->store).index);
 	for (unsigned n = 0; rc == 0 && m->applied < m->commit && n < APPLY_MAX_ENTRIES; n++) {
 		rc = apply_entry(m, m->applied + 1, &next, a, confs, e);
-		if (store_batch_bytes(m->store) > APPLY_MAX_BYTES)
+		if (store_batch_bytes(m->store) - before > APPLY_MAX_BYTES)
 			break;
 	}
 	if (rc == 0)

@@ -243,6 +243,18 @@ static int keep_old(struct store *s, const struct head *old, struct err *e)
 	return log_put(s, &c, 0, e);
 }
 
+/* A large value stands on pages of its own, in both places. */
+#define INLINE_MAX 2000
+
+static void count_write(struct store *s, const struct head *h)
+{
+	size_t n = h->key.n + h->value.n;
+
+	s->batch_bytes += n * 2 + 200;
+	s->batch_writes++;
+	s->batch_appended += n > INLINE_MAX ? 2 * (n + 4096) : n + 100;
+}
+
 /* What the hubs will tell. Before anything is written: `old` points into the database. */
 static int note_event(struct store *s, const struct head *h, const struct head *old, struct err *e)
 {
@@ -307,7 +319,7 @@ static int write_version(struct store *s, struct head *h, const struct head *old
 	if (rc != 0)
 		return rc;
 	hash_change(&w->state, h);
-	s->batch_bytes += (h->key.n + h->value.n) * 2 + 200;
+	count_write(s, h);
 	return 0;
 }
 
@@ -371,6 +383,6 @@ int store__import_version(struct store *s, struct rev at, bool tombstone, const 
 	if (rc != 0)
 		return rc;
 	hash_change(&w->state, &h);
-	s->batch_bytes += (h.key.n + h.value.n) * 2 + 200;
+	count_write(s, &h);
 	return 0;
 }

@@ -94,6 +94,7 @@ struct store {
 	struct store_local local, local_saved;
 	MDB_cursor *log_cursor;
 	size_t batch_bytes;
+	size_t batch_writes, batch_appended; /* heads, and bytes behind the log's end or on pages of their own: store_batch_pages */
 	unsigned writes_since_quota_check;
 	size_t bytes_since_quota_check;
 	size_t pages_since_trim, pages_since_checkpoint;

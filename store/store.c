@@ -330,7 +330,7 @@ int store_begin(struct store *s, struct err *e)
 		return store__mdb_err(e, rc, "begin a batch");
 	s->writer = (struct store_view){.env = s->env, .txn = txn, .state = s->state, .member_id = s->local.member_id};
 	s->local_saved = s->local;
-	s->batch_bytes = 0;
+	s->batch_bytes = s->batch_writes = s->batch_appended = 0;
 	pthread_mutex_lock(&s->lock);
 	s->collect = !list_empty(&s->hubs);
 	pthread_mutex_unlock(&s->lock);
@@ -484,6 +484,17 @@ int store_commit(struct store *s, struct err *e)
 size_t store_batch_bytes(const struct store *s)
 {
 	return s->batch_bytes;
+}
+
+/* However many heads were written, they stand on no more pages than there are; the log's end grows by what is appended. */
+size_t store_batch_pages(const struct store *s)
+{
+	MDB_stat keys, long_keys;
+
+	if (mdb_stat(s->writer.txn, s->env->dbi[DB_KEYS], &keys) != 0 ||
+			mdb_stat(s->writer.txn, s->env->dbi[DB_LONG], &long_keys) != 0)
+		return s->batch_writes;
+	return MIN(s->batch_writes, keys.ms_leaf_pages + long_keys.ms_leaf_pages) + s->batch_appended / 4096;
 }
 
 int store_work(struct store *s, bool *ret_more, struct err *e)

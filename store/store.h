@@ -115,6 +115,8 @@ bool store_is_watched(const struct store *);
 void store_rollback(struct store *);
 /* Bytes of keys and values written in this batch so far: a caller commits when it grows past a few MiB. */
 size_t store_batch_bytes(const struct store *);
+/* About how many pages the open transaction has changed, in memory until it is committed; rather too many than too few. */
+size_t store_batch_pages(const struct store *);
 
 /*
  * Work that waits for an idle moment (a caller asks every second or so): letting go of mapped memory, and physical removal

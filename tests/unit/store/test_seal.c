@@ -212,12 +212,41 @@ static void test_threads(void **state _unused_)
 	fixture_close(&f);
 }
 
+/* What a transaction holds in memory, as may_linger sees it: few keys stand on few pages, however often they are written. */
+static void test_pages(void **state _unused_)
+{
+	static char large[5000];
+	struct fixture f;
+	char key[16];
+	size_t n;
+
+	fixture_open(&f, NULL);
+	f.seal = 100;
+	for (unsigned i = 0; i < 1000; i++)
+		put(&f, "a", "1");
+	n = store_batch_pages(f.store);
+	assert_in_range(n, 1000 * 100 / 4096, 40);
+	/* New ones fill pages: so many at the least, and no page twice. */
+	for (unsigned i = 0; i < 1000; i++) {
+		snprintf(key, sizeof(key), "k%04u", i);
+		put(&f, key, "1");
+	}
+	assert_in_range(store_batch_pages(f.store), n + 1000 * 2 * 60 / 4096, n + 60);
+	n = store_batch_pages(f.store);
+	memset(large, 'x', sizeof(large) - 1);
+	for (unsigned i = 0; i < 100; i++)
+		put(&f, "a", large);
+	assert_in_range(store_batch_pages(f.store), n + 100 * 2, n + 100 * 5);
+	fixture_close(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_seen),
 			cmocka_unit_test(test_watched),
 			cmocka_unit_test(test_undone),
+			cmocka_unit_test(test_pages),
 			cmocka_unit_test(test_threads),
 	};
 
