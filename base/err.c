@@ -177,10 +177,13 @@ void *xcalloc(size_t n, size_t size)
 {
 	void *p;
 
-	if (n == 1 && size > 0 && size <= AT_HAND)
-		return memset(xmalloc(size), 0, size);
+	if (n == 1 && size > 0 && size <= AT_HAND) {
+		p = xmalloc(size);
+		/* Else gcc makes one calloc of the two. */
+		__asm__("" : "+r"(p));
+		return memset(p, 0, size);
+	}
 	p = calloc(n ? n : 1, size ? size : 1);
-
 	if (p == NULL)
 		out_of_memory();
 	return p;

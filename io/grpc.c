@@ -415,12 +415,12 @@ static void wait_ready(struct grpc_call *c)
 static void set_timeout_text(struct grpc_call *c)
 {
 	uint64_t ms = c->timeout_ms;
+	bool fits = ms < 100000000;
+	char room[STR_U64_SIZE];
+	struct str digits = str_u64(fits ? ms : MIN(ms / 1000, 99999999u), room);
 
-	if (ms < 100000000)
-		snprintf(c->timeout_text, sizeof(c->timeout_text), "%um", (unsigned)ms);
-	else
-		snprintf(c->timeout_text, sizeof(c->timeout_text), "%uS",
-			(unsigned)MIN(ms / 1000, 99999999u));
+	memcpy(c->timeout_text, digits.p, digits.n);
+	memcpy(c->timeout_text + digits.n, fits ? "m" : "S", 2);
 }
 
 /* Hand the call to HTTP. */

@@ -35,6 +35,11 @@ static struct str encode(struct arena *a, const char *text)
 	return s;
 }
 
+static struct str code_text(struct arena *a, int code)
+{
+	return str_u64((uint64_t)(code < 0 ? GRPC_UNKNOWN : code), arena_alloc(a, STR_U64_SIZE));
+}
+
 static void end_with(struct http_request *r, bool started, int code, const char *message)
 {
 	struct http_header h[2];
@@ -44,7 +49,7 @@ static void end_with(struct http_request *r, bool started, int code, const char 
 		http_respond_abort(r);
 		return;
 	}
-	h[n++] = (struct http_header){STR("grpc-status"), arena_sprintf(&r->arena, "%d", code)};
+	h[n++] = (struct http_header){STR("grpc-status"), code_text(&r->arena, code)};
 	if (message != NULL && message[0] != '\0')
 		h[n++] = (struct http_header){STR("grpc-message"), encode(&r->arena, message)};
 	if (!started)

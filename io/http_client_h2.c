@@ -227,8 +227,8 @@ static void h2_submit(struct http_client_conn *k, struct http_call *c)
 			nv[n++] = http__nv(http__lower(a, c->headers[i].name),
 				http__clean(a, c->headers[i].value));
 	if (!c->stream_body && c->body.n > 0)
-		nv[n++] = http__nv(
-			STR("content-length"), str_from(arena_printf(a, "%zu", c->body.n)));
+		nv[n++] = http__nv(STR("content-length"),
+			str_u64(c->body.n, arena_alloc(a, STR_U64_SIZE)));
 	id = nghttp2_submit_request(k->session, NULL, nv, n, has_body ? &body : NULL, c);
 	if (id < 0) {
 		/* Stream numbers are used up, or the like: another connection can do it. */

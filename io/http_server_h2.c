@@ -322,7 +322,7 @@ static void h2_head(struct http_req *r, int status, const struct http_header *h,
 	size_t n_nv = 0;
 	int rv;
 
-	nv[n_nv++] = http__nv(STR(":status"), str_from(arena_printf(a, "%03d", status)));
+	nv[n_nv++] = http__nv(STR(":status"), str_u64((uint64_t)status, arena_alloc(a, STR_U64_SIZE)));
 	for (size_t i = 0; i < n; i++)
 		if (!http__is_connection_field(h[i].name) &&
 			!str_ieq(h[i].name, STR("content-length")))
@@ -331,7 +331,7 @@ static void h2_head(struct http_req *r, int status, const struct http_header *h,
 	nv[n_nv++] = http__nv(STR("date"), arena_str(a, http__date(c->server)));
 	if (length >= 0 && status != 204 && status >= 200)
 		nv[n_nv++] = http__nv(STR("content-length"),
-			str_from(arena_printf(a, "%lld", (long long)length)));
+			str_u64((uint64_t)length, arena_alloc(a, STR_U64_SIZE)));
 	r->submitted = true;
 	rv = nghttp2_submit_response(c->session, r->stream_id, nv, n_nv, end ? NULL : &body);
 	if (rv != 0) {

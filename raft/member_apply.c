@@ -263,7 +263,7 @@ void member__apply(struct member *m)
 		return;
 	}
 	list_init(&confs);
-	a.at = xcalloc(APPLY_MAX_ENTRIES, sizeof(*a.at));
+	a.at = xcalloc(MIN(m->commit - m->applied, APPLY_MAX_ENTRIES), sizeof(*a.at));
 	if (apply_batch(m, &a, &confs, &e) != 0) {
 		/* Undone in the store, so undone here as well. */
 		follow_store(m);

@@ -128,7 +128,10 @@ static uint64_t random64(void)
 
 static void make_key(char out[KEY_SIZE + 1], uint64_t i)
 {
-	snprintf(out, KEY_SIZE + 1, PREFIX "%0*" PRIu64, (int)(KEY_SIZE - strlen(PREFIX)), i);
+	memcpy(out, PREFIX, sizeof(PREFIX) - 1);
+	for (size_t at = KEY_SIZE; at > sizeof(PREFIX) - 1; i /= 10)
+		out[--at] = (char)('0' + i % 10);
+	out[KEY_SIZE] = '\0';
 }
 
 static ProtobufCBinaryData bytes_of(const char *p, size_t n)
