@@ -142,13 +142,33 @@ static int log_put(struct store *s, const struct change *c, unsigned flags, stru
 static int head_put(struct store *s, const struct head *h, struct err *e)
 {
 	struct store_view *w = &s->writer;
-	void *p;
-	int rc = keys_reserve(w->env, w->txn, h->key, head_size(h), &w->state.next_node, &p);
+	MDB_val k = {h->key.n, (void *)(uintptr_t)h->key.p}, d = {head_size(h), NULL};
+	int rc;
 
+	if (keys_is_long(h->key))
+		rc = keys_reserve(w->env, w->txn, h->key, d.mv_size, &w->state.next_node, &d.mv_data);
+	else
+		rc = mdb_cursor_put(s->key_cursor, &k, &d, MDB_RESERVE);
 	if (rc != 0)
 		return store__mdb_err(e, rc, "write a key");
-	head_encode(h, p);
+	head_encode(h, d.mv_data);
 	return 0;
+}
+
+/* The head as it is; the cursor stays there for head_put. */
+static int head_find(struct store *s, struct str key, struct head *ret, struct err *e)
+{
+	MDB_val k = {key.n, (void *)(uintptr_t)key.p}, d;
+	int rc;
+
+	if (keys_is_long(key))
+		return store__head_get(&s->writer, key, ret, e);
+	rc = mdb_cursor_get(s->key_cursor, &k, &d, MDB_SET);
+	if (rc == MDB_NOTFOUND)
+		return -ERR_NOT_FOUND;
+	if (rc != 0)
+		return store__mdb_err(e, rc, "read a key");
+	return head_decode(key, str_of(d.mv_data, d.mv_size), ret, e);
 }
 
 static void lease_key(int64_t lease, struct rev at, uint8_t out[8 + REV_KEY_SIZE])
@@ -326,7 +346,7 @@ static int write_version(struct store *s, struct head *h, const struct head *old
 int store__put(struct store *s, struct str key, struct str value, int64_t lease, struct err *e)
 {
 	struct head h = {.key = key, .value = value, .lease = lease}, old;
-	int rc = store__head_get(&s->writer, key, &old, e);
+	int rc = head_find(s, key, &old, e);
 
 	if (rc != 0 && rc != -ERR_NOT_FOUND)
 		return rc;

@@ -93,6 +93,7 @@ struct store {
 	struct store_state committed;
 	struct store_local local, local_saved;
 	MDB_cursor *log_cursor;
+	MDB_cursor *key_cursor; /* of DB_KEYS: what was found by it is written without another search */
 	size_t batch_bytes;
 	size_t batch_writes, batch_appended; /* heads, and bytes behind the log's end or on pages of their own: store_batch_pages */
 	unsigned writes_since_quota_check;

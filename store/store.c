@@ -310,6 +310,24 @@ int store_set_ids(struct store *s, uint64_t cluster_id, uint64_t member_id, stru
 
 /* --- Batches --------------------------------------------------------------------------------------------- */
 
+static int open_cursors(struct store *s, MDB_txn *txn)
+{
+	int rc = mdb_cursor_open(txn, s->env->dbi[DB_LOG], &s->log_cursor);
+
+	if (rc != 0)
+		return rc;
+	rc = mdb_cursor_open(txn, s->env->dbi[DB_KEYS], &s->key_cursor);
+	if (rc != 0)
+		mdb_cursor_close(s->log_cursor);
+	return rc;
+}
+
+static void close_cursors(struct store *s)
+{
+	mdb_cursor_close(s->log_cursor);
+	mdb_cursor_close(s->key_cursor);
+}
+
 int store_begin(struct store *s, struct err *e)
 {
 	MDB_txn *txn;
@@ -322,7 +340,7 @@ int store_begin(struct store *s, struct err *e)
 	}
 	rc = mdb_txn_begin(s->env->env, NULL, 0, &txn);
 	if (rc == 0) {
-		rc = mdb_cursor_open(txn, s->env->dbi[DB_LOG], &s->log_cursor);
+		rc = open_cursors(s, txn);
 		if (rc != 0)
 			mdb_txn_abort(txn);
 	}
@@ -369,7 +387,7 @@ static void undone(struct store *s)
 void store_rollback(struct store *s)
 {
 	ASSERT(s->in_batch || store_is_sealed(s));
-	mdb_cursor_close(s->log_cursor);
+	close_cursors(s);
 	mdb_txn_abort(s->writer.txn);
 	undone(s);
 }
@@ -459,7 +477,7 @@ int store_commit(struct store *s, struct err *e)
 		store_rollback(s);
 		return rc;
 	}
-	mdb_cursor_close(s->log_cursor);
+	close_cursors(s);
 	began = clock_mono_ns();
 	rc = commit_txn(w->txn);
 	histogram_add(&s->commits, (double)(clock_mono_ns() - began) / 1e9);
