@@ -7,6 +7,7 @@
 
 #include "base/list.h"
 #include "proto/raft.pb-c.h"
+#include "raft/gather.h"
 #include "raft/log.h"
 #include "raft/member.h"
 #include "raft/msg.h"
@@ -169,6 +170,8 @@ struct member {
 	uint64_t submitted[2]; /* last indexes of the two newest batches appended */
 	uint64_t sent[2];      /* last ids of the two newest batches forwarded */
 	uint64_t sent_at;
+	struct gather gather;
+	uint64_t held_until; /* the queue waits for more until then; UINT64_MAX: not */
 	uint64_t next_id;
 	struct proposal **submitting; /* those in the SUBMIT step under way */
 

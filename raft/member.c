@@ -246,6 +246,7 @@ static void arm(struct member *m)
 		at = MIN(at, m->hint_at);
 	if (!m->halted)
 		at = MIN(at, m->settle_at);
+	at = MIN(at, m->held_until);
 	m->ops->arm(m, MIN(at, m->next_upkeep));
 }
 
@@ -725,6 +726,8 @@ int member_new(const struct member_cfg *cfg, void *arg, struct member **ret, str
 	m->id = cfg->stable->member_id;
 	m->cluster_id = cfg->stable->cluster_id;
 	init_lists(m);
+	gather_init(&m->gather);
+	m->held_until = UINT64_MAX;
 	buf_init(&m->conf, BUF_NO_LIMIT);
 	buf_init(&m->noted, BUF_NO_LIMIT);
 	buf_init(&m->frame, BUF_NO_LIMIT);

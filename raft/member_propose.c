@@ -53,6 +53,8 @@ static void answer_remote(struct member *m, const struct proposal *p, enum msg_s
 
 static void finish(struct member *m, struct proposal *p, enum msg_status status, struct str result, const struct err *e)
 {
+	if (status == MSG_DONE && (p->req || p->peer))
+		gather_answered(&m->gather, member__now(m));
 	if (p->req)
 		answer_local(m, p->req, (uint64_t)store_revision(m->store), result, e);
 	else if (p->peer)
@@ -114,6 +116,7 @@ void member_propose(struct member *m, struct kv_req *req)
 	p = proposal_new(m, req->command, req->deadline);
 	p->req = req;
 	enqueue(m, p, false);
+	gather_arrived(&m->gather);
 	member__kick(m);
 }
 
@@ -140,6 +143,15 @@ static bool paced(const struct member *m)
 {
 	/* Never past the log's end: what an earlier term appended may have been cut off. */
 	return m->commit < MIN(m->submitted[0], m->log.last) || m->commit + PACE_ENTRIES <= MIN(m->submitted[1], m->log.last);
+}
+
+/* Behind an answered batch, its clients' next writes are worth a moment. */
+static bool held(struct member *m)
+{
+	if (!gather_holds(&m->gather, member__now(m)))
+		return false;
+	m->held_until = m->gather.until;
+	return true;
 }
 
 /* Append what waits, as many as one step may carry. Returns false when nothing could be appended. */
@@ -258,8 +270,9 @@ static void forward_queue(struct member *m)
 		member__arm_by(m, m->forward_after);
 		return;
 	}
-	if (forwards_paced(m))
+	if (forwards_paced(m) || held(m))
 		return;
+	gather_left(&m->gather, member__now(m));
 	m->sent[0] = m->sent[1];
 	m->sent_at = member__now(m);
 	LIST_FOR_EACH_SAFE (p, next, &m->queue, struct proposal, link) {
@@ -281,19 +294,21 @@ static void forward_queue(struct member *m)
 
 void member__submit(struct member *m)
 {
+	m->held_until = UINT64_MAX;
 	if (list_empty(&m->queue))
 		return;
 	if (m->state == RAFT_LEADER) {
 		/* One step a turn at the least, so that a full tail drains while new ones gather. */
 		uint64_t before = m->log.last;
 
-		if (raft_transferee(&m->raft) != 0 || paced(m))
+		if (raft_transferee(&m->raft) != 0 || paced(m) || held(m))
 			return;
 		while (!list_empty(&m->queue) && !tail_is_full(m, 0) && submit_some(m))
 			;
 		if (m->log.last > before) {
 			m->submitted[0] = m->submitted[1];
 			m->submitted[1] = m->log.last;
+			gather_left(&m->gather, member__now(m));
 		}
 	} else if (m->leader != 0 && m->leader != m->id) {
 		forward_queue(m);
@@ -382,6 +397,7 @@ void member__propose_frame(struct member *m, uint64_t from, const struct msg *ms
 		return;
 	}
 	enqueue(m, p, false);
+	gather_arrived(&m->gather);
 }
 
 void member__propose_result(struct member *m, uint64_t from, const struct msg *msg)
@@ -409,6 +425,7 @@ void member__propose_result(struct member *m, uint64_t from, const struct msg *m
 		e.code = ERR_OK;
 	snprintf(e.text, sizeof(e.text), "%.*s", STR_FMT(msg->propose_result.text));
 	list_del(&found->link);
+	gather_answered(&m->gather, member__now(m));
 	if (e.code == ERR_OK && msg->propose_result.status != MSG_DONE)
 		err_set(&e, ERR_UNAVAILABLE, "the outcome of the write is unknown");
 	answer_local(m, found->req, msg->propose_result.revision, msg->propose_result.result, e.code ? &e : NULL);

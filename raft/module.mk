@@ -10,6 +10,7 @@ libraft_a_SOURCES = \
 	raft/kv_boot.c \
 	raft/kv_disk.c \
 	raft/kv_local.c raft/kv_local.h \
+	raft/gather.c raft/gather.h \
 	raft/log.c raft/log.h \
 	raft/member.c raft/member.h raft/member-priv.h \
 	raft/member_apply.c \

@@ -29,6 +29,11 @@ tests_unit_raft_test_roles_SOURCES = tests/unit/raft/test_roles.c
 tests_unit_raft_test_roles_CFLAGS = $(RAFT_TEST_CFLAGS)
 tests_unit_raft_test_roles_LDADD = $(RAFT_TEST_LIBS) $(CMOCKA_LIBS)
 
+UNIT_TESTS += tests/unit/raft/test_gather
+tests_unit_raft_test_gather_SOURCES = tests/unit/raft/test_gather.c
+tests_unit_raft_test_gather_CFLAGS = $(RAFT_TEST_CFLAGS)
+tests_unit_raft_test_gather_LDADD = $(RAFT_TEST_LIBS) $(CMOCKA_LIBS)
+
 UNIT_TESTS += tests/unit/raft/test_recover
 tests_unit_raft_test_recover_SOURCES = tests/unit/raft/test_recover.c $(RAFT_TEST_COMMON)
 tests_unit_raft_test_recover_CFLAGS = $(RAFT_TEST_CFLAGS)
