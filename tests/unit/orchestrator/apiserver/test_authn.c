@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "io/http_client.h"
 #include "io/http_server.h"
 #include "io/tls.h"
 #include "io/x509.h"
@@ -172,6 +173,10 @@ static const struct {
 /* The first question about the token "slow" is not answered. */
 static int slow_asked, slow_left;
 
+/* Those about tokens that begin with "held-" are answered when they are let go. */
+static struct http_request *held[AUTH_HOOK_CALLS + 8];
+static size_t n_held;
+
 static void on_left(struct http_request *r)
 {
 	slow_left = 1;
@@ -196,6 +201,11 @@ static void on_review(struct http_request *r, int status, struct str body)
 	if (str_eqc(token, "slow") && !slow_asked) {
 		slow_asked = 1;
 		r->on_cancel = on_left;
+		return;
+	}
+	if (str_has_prefix(token, STR("held-"))) {
+		assert_true(n_held < ARRAY_LEN(held));
+		held[n_held++] = r;
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(reviews); i++)
@@ -508,6 +518,106 @@ static void test_hook(void **state)
 	assert_false(json_true(json_getp(o, "status.authenticated")));
 }
 
+struct asked {
+	struct http_call call;
+	struct http_header header;
+	int over;
+};
+
+static void over(struct http_call *c, const struct err *e)
+{
+	assert_null(e);
+	container_of(c, struct asked, call)->over = 1;
+}
+
+/* With as many connections as there are calls. */
+static struct http_client *many_client(struct tls_ctx **ret_tls)
+{
+	struct tls_config tc = {.alpn = "http/1.1"};
+	struct http_client_config hc = {.proto = HTTP_PROTO_1, .max_connections = 2 * AUTH_HOOK_CALLS,
+			.address = arena_printf(&rig_arena, "127.0.0.1:%u", apiserver_port(rig_server))};
+	struct http_client *client;
+	struct err e = ERR_INIT;
+
+	must(tls_ctx_new_files(&tc, NULL, NULL, ca, ret_tls, &e), &e);
+	hc.tls = *ret_tls;
+	must(http_client_new(rig_loop, &hc, &client, &e), &e);
+	return client;
+}
+
+static void ask(struct http_client *client, struct asked *a, const char *token)
+{
+	*a = (struct asked){.header = {STR("authorization"), arena_sprintf(&rig_arena, "Bearer %s", token)}};
+	a->call = (struct http_call){.method = "GET", .path = "/version", .headers = &a->header, .n_headers = 1, .max_body = 65536, .timeout_ms = 60000,
+			.done = over};
+	http_call_start(client, &a->call);
+}
+
+static void let_go(void)
+{
+	struct http_header type = {STR("content-type"), STR("application/json")};
+
+	for (size_t i = 0; i < n_held; i++)
+		http_respond(held[i], 200, &type, 1, STR(REVIEW "{\"authenticated\":true,\"user\":{\"username\":\"patience\"}}}"));
+	n_held = 0;
+}
+
+/* What several want to know is asked once; what is too much is refused at once, and what can be known without the webhook is not. */
+static void test_many(void **state)
+{
+	static struct asked same[5], each[AUTH_HOOK_CALLS + 3];
+	struct tls_ctx *tls;
+	struct http_client *client = many_client(&tls);
+	unsigned n_busy = 0;
+	size_t left = ARRAY_LEN(each);
+	int done = 0;
+
+	(void)state;
+	rig_as(NULL);
+	n_reviews = 0;
+	for (size_t i = 0; i < ARRAY_LEN(same); i++)
+		ask(client, &same[i], "held-same");
+	while (n_held == 0)
+		loop_turn(rig_loop, 5);
+	with_token("good", 201);
+	assert_int_equal(n_held, 1);
+	let_go();
+	for (size_t i = 0; i < ARRAY_LEN(same); i++) {
+		rig_until(&same[i].over);
+		assert_int_equal(same[i].call.status, 200);
+		http_call_fini(&same[i].call);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(each); i++)
+		ask(client, &each[i], arena_printf(&rig_arena, "held-%zu", i));
+	/* The webhook's server is asked over fewer connections than that; what waits for one counts. */
+	for (int turns = 0; turns < 10000 && n_busy < 3; turns++) {
+		loop_turn(rig_loop, 5);
+		n_busy = 0;
+		for (size_t i = 0; i < ARRAY_LEN(each); i++)
+			n_busy += each[i].over;
+	}
+	assert_int_equal(n_busy, 3);
+	with_token("good", 201);
+	for (size_t i = 0; i < ARRAY_LEN(each); i++)
+		if (each[i].over) {
+			assert_int_equal(each[i].call.status, 503);
+			assert_true(str_eqc(http_header_get(&each[i].call.response, "retry-after"), "1"));
+		}
+	while (left > 0) {
+		let_go();
+		loop_turn(rig_loop, 5);
+		left = 0;
+		for (size_t i = 0; i < ARRAY_LEN(each); i++)
+			left += !each[i].over;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(each); i++)
+		http_call_fini(&each[i].call);
+	http_client_close(client, closed, &done);
+	rig_until(&done);
+	tls_ctx_unref(tls);
+	rig_as("admin");
+}
+
 static struct json *as_wanda(const char *method, const char *path, const char *body, int want)
 {
 	rig_header("Authorization", "Bearer good");
@@ -784,6 +894,7 @@ int main(void)
 			cmocka_unit_test(test_jwks),
 			cmocka_unit_test_setup(test_oidc, start),
 			cmocka_unit_test(test_hook),
+			cmocka_unit_test(test_many),
 			cmocka_unit_test(test_access_hook),
 			cmocka_unit_test(test_hook_file),
 			cmocka_unit_test(test_proxy),
