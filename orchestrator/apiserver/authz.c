@@ -216,6 +216,7 @@ static bool decide(struct api_request *req, const struct api_user *u, const stru
 		*wait = r == CHAIN_WAIT;
 		if (r == CHAIN_YES)
 			return true;
+		ret->denied = r == CHAIN_DENY;
 		if (r != CHAIN_NO)
 			break;
 	}

@@ -17,6 +17,7 @@ struct rbac_index;
 
 struct authz_answer {
 	bool allowed;
+	bool denied; /* by a webhook: whoever comes behind it was not asked */
 	struct str reason; /* in the request's arena; empty: none */
 };
 /* Without webhooks. explain: a reason is wanted also for a yes. */

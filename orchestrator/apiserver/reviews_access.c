@@ -109,6 +109,8 @@ static enum step_result access_review(struct api_request *req)
 	if (authz_decide(req, &u, &at, true, &answer) == STEP_WAIT)
 		return STEP_WAIT;
 	json_setc(a, status, "allowed", json_new_bool(a, answer.allowed));
+	if (answer.denied)
+		json_setc(a, status, "denied", json_new_bool(a, true));
 	if (answer.reason.n > 0)
 		json_setc(a, status, "reason", json_new_str(a, answer.reason));
 	json_setc(a, req->sent, "status", status);

@@ -859,6 +859,15 @@ static void test_files(void **state)
 	assert_int_equal(n_access, 0);
 	assert_int_equal(maps_of("mallory"), 403);
 	assert_int_equal(n_access, 1);
+	rig_as("admin");
+	for (int i = 0; i < 2; i++) {
+		const struct json *o = rig_call("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", quoted(arena_printf(&rig_arena,
+				"{'spec':{'user':'ext:%s','resourceAttributes':{'verb':'get','resource':'pods'}}}", i ? "mallory" : "stranger")), 201);
+
+		assert_false(json_true(json_getp(o, "status.allowed")));
+		assert_int_equal(json_true(json_getp(o, "status.denied")), i);
+	}
+	rig_as(NULL);
 	/* Without an answer it is as the policy says. */
 	access_broken = true;
 	write_authz("ext:ann", "Deny");
