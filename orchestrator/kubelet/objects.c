@@ -147,8 +147,10 @@ void objset_collect(struct objset *set, const Core__Pod *pod)
 		need_env(set, spec->containers[i]);
 	for (size_t i = 0; i < spec->n_ephemeral_containers; i++)
 		need_env(set, ephemeral_spec(&set->arena, spec->ephemeral_containers[i]));
+	/* One without a name is let through by the API, and is nobody's. */
 	for (size_t i = 0; i < spec->n_image_pull_secrets; i++)
-		need(set, OBJ_SECRET, ref_name(spec->image_pull_secrets[i]), 0, false, false);
+		if (*nz(ref_name(spec->image_pull_secrets[i])))
+			need(set, OBJ_SECRET, ref_name(spec->image_pull_secrets[i]), 0, false, false);
 }
 
 void objset_fini(struct objset *set)

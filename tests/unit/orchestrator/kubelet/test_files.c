@@ -164,6 +164,8 @@ static void test_render(void **state)
 
 	arena_init(&a);
 	pod = make_pod(&a);
+	/* It has no name: there is nothing to look for. */
+	pb_add(&a, pod->spec, "image_pull_secrets");
 	objset_collect(&set, pod);
 	assert_int_equal(set.n_refs, 3);
 	ctx.env.pod = pod;
