@@ -196,6 +196,12 @@ static void cluster_ip(struct field_errs *e, const struct field_path *path, cons
 			json_cstr(json_getc(spec, "type")));
 }
 
+/* The dot of a name that is complete may stand there. */
+static const char *canonical_name(struct str s)
+{
+	return validate_dns1123_subdomain(str_sub(s, 0, s.n - str_has_suffix(s, STR("."))));
+}
+
 void validate__service(const struct validate__ctx *c)
 {
 	static const char *const types[] = {
@@ -212,7 +218,7 @@ void validate__service(const struct validate__ctx *c)
 		return;
 	service_ports(e, &path, spec);
 	if (is_type(spec, "ExternalName") && validate__required(e, &path, spec, "externalName"))
-		validate__name(e, &path, spec, "externalName", validate_dns1123_subdomain);
+		validate__name(e, &path, spec, "externalName", canonical_name);
 	validate_labels(json_getc(spec, "selector"), &selector, e);
 	affinity(e, &path, spec);
 	validate__one_of(e, &path, spec, "type", types);

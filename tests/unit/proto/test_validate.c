@@ -296,6 +296,11 @@ static void test_service_fields(void **state)
 			"[spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster, spec.ipFamilyPolicy: Invalid value: "
 			"\"RequireDualStack\": this cluster is not configured for dual-stack services]"},
 		{SERVICE("\"clusterIP\":\"None\",\"ipFamilies\":[\"IPv4\",\"IPv6\"],\"ipFamilyPolicy\":\"RequireDualStack\""), ""},
+		{SERVICE("\"type\":\"ExternalName\",\"externalName\":\"a.example.com.\""), ""},
+		{SERVICE("\"type\":\"ExternalName\",\"externalName\":\"a..\""),
+			"spec.externalName: Invalid value: \"a..\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "
+			"characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
+			"validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"},
 		{SERVICE("\"ipFamilies\":[\"x\"]"),
 			"spec.ipFamilies[0]: Unsupported value: \"x\": supported values: \"IPv4\", \"IPv6\""},
 	};
