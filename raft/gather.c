@@ -3,7 +3,7 @@
 #include "base/util.h"
 
 #define GIVE_UP_MIN 8u
-#define GIVE_UP_MAX 1024u
+#define GIVE_UP_MAX 64u
 
 void gather_init(struct gather *g)
 {
@@ -15,7 +15,7 @@ void gather_answered(struct gather *g, uint64_t now)
 	if (g->expected++ > 0)
 		return;
 	/* The clock's last millisecond may be nearly over. */
-	g->until = now + MIN(now - g->left_at, GATHER_MAX_MS - 1) + 1;
+	g->until = now + MIN(2 * (now - g->left_at) + 1, GATHER_MAX_MS - 1) + 1;
 	g->arrived = 0;
 }
 

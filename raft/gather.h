@@ -4,7 +4,8 @@
  * Clients that were just answered are likely to write again at once. Were the next batch to leave with what came while the last
  * one was under way, they would wait for a whole batch more, and there would be twice as many batches, half as large: a frame, a
  * write, a sync and some wake-ups for each, on every member. So the next one waits until nearly all of those that were
- * answered have come back, though never longer than the last one took: then nobody waits longer than he would have.
+ * answered have come back, though at most twice as long as the last one took: with less patience the clients of a busy
+ * machine, whose writes come through a follower that waits as well, do not make it in time.
  *
  * Where they do not come back in time, waiting is given up for some batches; for more of them each time.
  *
@@ -23,7 +24,7 @@
 /* So many must have been answered: few are not worth the wait. */
 #define GATHER_MIN 4
 /* The longest wait. */
-#define GATHER_MAX_MS 8
+#define GATHER_MAX_MS 16
 
 struct gather {
 	unsigned expected;     /* answered since the last batch left */
