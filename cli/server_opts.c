@@ -27,6 +27,8 @@
 	ROW("register-with-taints", OPT_STR, taints, "K=V:EFFECT,...", "taints of the node when it registers", NULL),     \
 	ROW("kubelet-port", OPT_INT, kubelet_port, "PORT", "the kubelet's HTTPS port (default 10250)", NULL),             \
 	ROW("healthz-port", OPT_INT, healthz_port, "PORT", "the kubelet's health port on loopback (default 10248)", NULL), \
+	ROW("ingress-http-port", OPT_INT, ingress_http_port, "PORT", "where Ingresses are served on this node; 0: nowhere (default 80)", NULL), \
+	ROW("ingress-https-port", OPT_INT, ingress_https_port, "PORT", "the same with TLS (default 443)", NULL), \
 	ROW("log-level", OPT_STR, log_level, "LEVEL", "error, warn, info or debug (default info)", "KONTIKI_LOG_LEVEL")
 
 const struct opt server_rows[] = {
@@ -100,6 +102,8 @@ int server_opts_check_numbers(const struct server_opts *o, struct err *e)
 		{"peer-port", o->peer_port, 1, 65535},
 		{"kubelet-port", o->kubelet_port, 1, 65535},
 		{"healthz-port", o->healthz_port, 1, 65535},
+		{"ingress-http-port", o->ingress_http_port, 0, 65535},
+		{"ingress-https-port", o->ingress_https_port, 0, 65535},
 		{"election-timeout", o->election_ms, 10, 60000},
 		{"heartbeat-interval", o->heartbeat_ms, 1, 30000},
 		{"event-ttl", o->event_ttl_s, 1, 31536000},
@@ -149,7 +153,8 @@ struct server_opts server_opts_default(void)
 {
 	return (struct server_opts){
 		.data_dir = "/var/lib/kontiki", .cluster_cidr = "10.244.0.0/16", .service_cidr = "10.96.0.0/12", .cluster_dns = "10.96.0.10",
-		.cluster_domain = "cluster.local", .port = 6443, .peer_port = 2380, .kubelet_port = 10250, .healthz_port = 10248, .election_ms = 250,
+		.cluster_domain = "cluster.local", .port = 6443, .peer_port = 2380, .kubelet_port = 10250, .healthz_port = 10248, .ingress_http_port = 80,
+		.ingress_https_port = 443, .election_ms = 250,
 	};
 }
 

@@ -202,6 +202,8 @@ static int start_agent(struct server *s, const char *const *servers, size_t n_se
 		.node_taints = s->o.taints,
 		.kubelet_port = (int)s->o.kubelet_port,
 		.healthz_port = (int)s->o.healthz_port,
+		.ingress_http_port = (int)s->o.ingress_http_port,
+		.ingress_https_port = (int)s->o.ingress_https_port,
 	};
 	if (dir_make(s->agent_cfg.dir, 0711, e) < 0)
 		return -(int)e->code;

@@ -8,4 +8,5 @@ include orchestrator/scheduler/module.mk
 include orchestrator/proxy/module.mk
 include orchestrator/kubelet/module.mk
 include orchestrator/dns/module.mk
+include orchestrator/ingress/module.mk
 include orchestrator/agent/module.mk

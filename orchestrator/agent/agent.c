@@ -19,6 +19,7 @@
 #include "orchestrator/client/client_http.h"
 #include "orchestrator/dns/dns.h"
 #include "orchestrator/informer/informer.h"
+#include "orchestrator/ingress/ingress.h"
 #include "orchestrator/kubelet/kubelet.h"
 #include "orchestrator/proxy/proxy.h"
 #include "proto/core.pb-c.h"
@@ -43,6 +44,8 @@ struct agent {
 	struct kubelet *kubelet;
 	struct proxy *proxy;
 	struct dns *dns;
+	struct ingress *ingress; /* NULL: none on this node */
+	char ingress_dir[512];
 	struct routes *routes;
 	struct servers *servers;
 	char servers_file[512];
@@ -192,6 +195,22 @@ static int start_network(struct agent *a, struct err *e)
 	return a->routes ? 0 : -(int)e->code;
 }
 
+/* A node without it is still a node. */
+static void start_ingress(struct agent *a)
+{
+	struct ingress_cfg ic = {.loop = a->loop, .client = a->client, .services = a->inf[INF_SERVICES], .slices = a->inf[INF_SLICES],
+			.node_name = a->cfg.node_name, .dir = a->ingress_dir, .http_port = a->cfg.ingress_http_port,
+			.https_port = a->cfg.ingress_https_port};
+	struct err e = ERR_INIT;
+
+	if (!ic.http_port && !ic.https_port)
+		return;
+	snprintf(a->ingress_dir, sizeof(a->ingress_dir), "%s/ingress", a->cfg.dir);
+	a->ingress = ingress_start(&ic, &e);
+	if (!a->ingress)
+		log_error("agent", "without Ingresses: %s", e.text);
+}
+
 static int start_kubelet(struct agent *a, struct err *e)
 {
 	snprintf(a->pods_cgroup, sizeof(a->pods_cgroup), "%s/pods", a->cfg.cgroup_root ? a->cfg.cgroup_root : "/kubepods");
@@ -235,6 +254,7 @@ static int start_parts(struct agent *a, struct err *e)
 		rv = start_kubelet(a, e);
 	if (rv < 0)
 		return rv;
+	start_ingress(a);
 	a->on_pods = (struct informer_handler){.changed = on_pod, .synced = on_pods_synced};
 	a->on_services = (struct informer_handler){.changed = on_service};
 	a->on_nodes = (struct informer_handler){.changed = on_node};
@@ -331,6 +351,10 @@ static void informers_stopped(void *arg)
 	if (a->proxy) {
 		a->closing++;
 		proxy_stop(a->proxy, network_closed, a);
+	}
+	if (a->ingress) {
+		a->closing++;
+		ingress_stop(a->ingress, network_closed, a);
 	}
 	if (a->dns) {
 		a->closing++;

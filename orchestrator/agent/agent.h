@@ -1,8 +1,8 @@
 /*
- * The node agent: everything that a node runs, on one thread: kubelet, service proxy, cluster DNS, routes to the
+ * The node agent: everything that a node runs, on one thread: kubelet, service proxy, cluster DNS, Ingresses, routes to the
  * other nodes' pods; and the balancer through which it reaches the servers.
  *
- *	    servers <-- balancer (127.0.0.1) <-- client --> informers --> kubelet, proxy, dns, routes
+ *	    servers <-- balancer (127.0.0.1) <-- client --> informers --> kubelet, proxy, dns, ingress, routes
  *
  * The thread must be in the node's network namespace. Pods run on when the agent stops.
  */
@@ -28,6 +28,7 @@ struct agent_cfg {
 	const char *node_labels, *node_taints; /* or NULL */
 	const char *version;
 	int kubelet_port, healthz_port;
+	int ingress_http_port, ingress_https_port; /* 0: not served on this node */
 };
 
 /* The cfg is borrowed until agent_stop has returned. Returns when the thread's parts have started, or the first error. */

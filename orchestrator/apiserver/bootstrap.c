@@ -37,7 +37,7 @@ static const struct {
 };
 
 /* What is written, in this order. Creates that find the object there are fine. */
-enum job { JOB_NAMESPACE, JOB_CLASSES, JOB_STORAGE, JOB_ROLES, JOB_FLOW, JOB_SERVICE, JOB_ENDPOINTS, JOB_SLICE, JOB_NONE };
+enum job { JOB_NAMESPACE, JOB_CLASSES, JOB_STORAGE, JOB_INGRESS, JOB_ROLES, JOB_FLOW, JOB_SERVICE, JOB_ENDPOINTS, JOB_SLICE, JOB_NONE };
 
 struct api_bootstrap {
 	struct apiserver *srv;
@@ -222,6 +222,16 @@ static void put_storage(struct api_bootstrap *b)
 					"\"volumeBindingMode\":\"WaitForFirstConsumer\"}"));
 }
 
+/* Who wants another class to be the default says so at this one; deleted, it comes back. */
+static void put_ingress_class(struct api_bootstrap *b)
+{
+	put(b, CLIENT_CREATE, "networking.k8s.io", "ingressclasses", NULL, NULL,
+			parse(&b->req.arena,
+					"{\"apiVersion\":\"networking.k8s.io/v1\",\"kind\":\"IngressClass\",\"metadata\":{\"name\":\"kontiki\","
+					"\"annotations\":{\"ingressclass.kubernetes.io/is-default-class\":\"true\"}},"
+					"\"spec\":{\"controller\":\"kontiki.dev/ingress\"}}"));
+}
+
 static void put_service(struct api_bootstrap *b)
 {
 	struct arena *a = &b->req.arena;
@@ -307,6 +317,7 @@ static void job_start(struct api_bootstrap *b)
 			[JOB_NAMESPACE] = put_namespace,
 			[JOB_CLASSES] = put_class,
 			[JOB_STORAGE] = put_storage,
+			[JOB_INGRESS] = put_ingress_class,
 			[JOB_ROLES] = put_roles,
 			[JOB_FLOW] = put_flow,
 			[JOB_SERVICE] = put_service,

@@ -73,6 +73,8 @@ struct loop;
 	X(BOOTSTRAP_TOKENS, "", "v1", "secrets", core__secret)                                     \
 	X(JOIN_TOKENS, "", "v1", "secrets", core__secret)                                          \
 	X(HPAS, "autoscaling", "v2", "horizontalpodautoscalers", autoscalingv2__horizontal_pod_autoscaler) \
+	X(INGRESSES, "networking.k8s.io", "v1", "ingresses", networking__ingress)                  \
+	X(INGRESSCLASSES, "networking.k8s.io", "v1", "ingressclasses", networking__ingress_class)  \
 	X(APISERVICES, "apiregistration.k8s.io", "v1", "apiservices", apiregistration__apiservice) \
 	X(LEASES, "coordination.k8s.io", "v1", "leases", coordination__lease)
 
@@ -192,7 +194,7 @@ extern const struct controller_row controller_deployment, controller_replicaset,
 		controller_resourcequota, controller_csr, controller_crd, controller_job, controller_daemonset, controller_statefulset,
 		controller_claim_protection, controller_volume_protection, controller_volume_binder, controller_volume_local,
 		controller_ephemeral_volume, controller_cronjob, controller_account_token, controller_token_cleaner, controller_join_token,
-		controller_bootstrap_signer, controller_admission_policy;
+		controller_bootstrap_signer, controller_admission_policy, controller_ingress_status;
 
 /* crd.c: what a client needs to ask for the objects of a definition; NULL when they are not served. */
 const struct resource *crd_resource(struct arena *, const struct informer_obj *definition);

@@ -23,6 +23,7 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/hpa_metrics.c orchestrator/controllers/hpa_metrics.h \
 	orchestrator/controllers/hpa_propose.c orchestrator/controllers/hpa_propose.h \
 	orchestrator/controllers/hpa_round.c orchestrator/controllers/hpa_round.h \
+	orchestrator/controllers/ingress_status.c \
 	orchestrator/controllers/job-priv.h \
 	orchestrator/controllers/job.c \
 	orchestrator/controllers/job_index.c orchestrator/controllers/job_index.h \

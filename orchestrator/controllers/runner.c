@@ -26,6 +26,7 @@
 #include "proto/rbac.pb-c.h"
 #include "proto/core.pb-c.h"
 #include "proto/discovery.pb-c.h"
+#include "proto/networking.pb-c.h"
 #include "proto/storage.pb-c.h"
 #include "proto/pb.h"
 #include "proto/resource.h"
@@ -94,7 +95,7 @@ static const struct controller_row *const rows[] = {
 	&controller_job, &controller_daemonset, &controller_statefulset, &controller_claim_protection,
 	&controller_volume_protection, &controller_volume_binder, &controller_volume_local, &controller_ephemeral_volume,
 	&controller_cronjob, &controller_account_token, &controller_token_cleaner, &controller_join_token, &controller_bootstrap_signer,
-	&controller_admission_policy,
+	&controller_admission_policy, &controller_ingress_status,
 };
 
 struct controllers {

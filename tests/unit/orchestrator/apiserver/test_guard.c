@@ -180,6 +180,48 @@ static void test_node(void **state)
 	rig_as("admin");
 }
 
+#define INGRESSES "/apis/networking.k8s.io/v1/namespaces/default/ingresses"
+
+static void ingress(const char *name, const char *class, const char *secret)
+{
+	rig_call("POST", INGRESSES,
+			arena_printf(&rig_arena,
+					"{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"ingressClassName\":\"%s\",\"tls\":[{\"hosts\":[\"a.com\"]},{"
+					"\"secretName\":\"%s\"}],\"defaultBackend\":{\"service\":{\"name\":\"s\",\"port\":{\"number\":80}}}}}",
+					name, class, secret),
+			201);
+}
+
+/* The certificates of Ingresses that nodes serve, and no others. */
+static void test_node_certificates(void **state)
+{
+	static const char *const secrets[] = {"served", "foreign", "unnamed"};
+
+	(void)state;
+	rig_call("POST", "/apis/networking.k8s.io/v1/ingressclasses",
+			"{\"metadata\":{\"name\":\"ours\"},\"spec\":{\"controller\":\"kontiki.dev/ingress\"}}", 201);
+	rig_call("POST", "/apis/networking.k8s.io/v1/ingressclasses",
+			"{\"metadata\":{\"name\":\"theirs\"},\"spec\":{\"controller\":\"k8s.io/ingress-nginx\"}}", 201);
+	for (size_t i = 0; i < ARRAY_LEN(secrets); i++)
+		rig_call("POST", "/api/v1/namespaces/default/secrets", arena_printf(&rig_arena, "{\"metadata\":{\"name\":\"%s\"}}", secrets[i]), 201);
+	ingress("one", "ours", "served");
+	ingress("two", "theirs", "foreign");
+	rig_as("node1");
+	rig_call("GET", INGRESSES, NULL, 200);
+	rig_call("POST", INGRESSES, "{}", 403);
+	rig_call("GET", "/api/v1/namespaces/default/secrets/served", NULL, 200);
+	rig_call("GET", "/api/v1/namespaces/default/secrets?fieldSelector=metadata.name%3Dserved", NULL, 200);
+	rig_call("GET", "/api/v1/namespaces/default/secrets/foreign", NULL, 403);
+	rig_call("GET", "/api/v1/namespaces/default/secrets/unnamed", NULL, 403);
+	rig_call("GET", "/api/v1/namespaces/default/secrets", NULL, 403);
+	rig_call("DELETE", "/api/v1/namespaces/default/secrets/served", NULL, 403);
+	rig_as("admin");
+	rig_call("DELETE", INGRESSES "/one", NULL, 200);
+	rig_as("node1");
+	rig_call("GET", "/api/v1/namespaces/default/secrets/served", NULL, 403);
+	rig_as("admin");
+}
+
 /* --- Admission ---------------------------------------------------------------------------------------------------- */
 
 #define POD_OF(name, more) "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"" more "}]}}"
@@ -488,7 +530,11 @@ static const struct {
 		{"certificates.k8s.io", "clustertrustbundles", "get list watch"},
 		{"discovery.k8s.io", "endpointslices", "get list watch"},
 		{"events.k8s.io", "events", "create patch update"},
+		{"networking.k8s.io", "ingressclasses", "get list watch"},
+		{"networking.k8s.io", "ingresses", "get list watch"},
 		{"networking.k8s.io", "networkpolicies", "get list watch"},
+		{"networking.k8s.io", "ingresses", "get list watch"},
+		{"networking.k8s.io", "ingressclasses", "get list watch"},
 		{"node.k8s.io", "runtimeclasses", "get list watch"},
 		{"storage.k8s.io", "csidrivers", "get list watch"},
 		{"storage.k8s.io", "csinodes", "create delete get patch update"},
@@ -582,6 +628,7 @@ int main(void)
 			cmocka_unit_test(test_impersonation),
 			cmocka_unit_test(test_rules_review),
 			cmocka_unit_test(test_node),
+			cmocka_unit_test(test_node_certificates),
 			cmocka_unit_test(test_immortal),
 			cmocka_unit_test(test_pod_security),
 			cmocka_unit_test(test_pod_security_existing),

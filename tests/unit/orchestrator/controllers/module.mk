@@ -2,7 +2,7 @@
 CONTROLLERS_RIG = tests/unit/orchestrator/controllers/world.c tests/unit/orchestrator/controllers/world.h \
 	tests/unit/orchestrator/apiserver/rig.c tests/unit/orchestrator/apiserver/rig.h \
 	tests/lib/apiserver_pki.c tests/lib/apiserver_pki.h
-CONTROLLERS_LIBS = libscheduler.a libcontrollers.a libinformer.a libnet.a $(APISERVER_LIBS) $(NL_LIBS) $(CMOCKA_LIBS)
+CONTROLLERS_LIBS = libscheduler.a libcontrollers.a libingress.a libinformer.a libnet.a $(APISERVER_LIBS) $(NL_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += tests/unit/orchestrator/controllers/test_controllers
 tests_unit_orchestrator_controllers_test_controllers_SOURCES = tests/unit/orchestrator/controllers/test_controllers.c $(CONTROLLERS_RIG)
 tests_unit_orchestrator_controllers_test_controllers_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
@@ -31,3 +31,7 @@ UNIT_TESTS += tests/unit/orchestrator/controllers/test_autoscaler
 tests_unit_orchestrator_controllers_test_autoscaler_SOURCES = tests/unit/orchestrator/controllers/test_autoscaler.c $(CONTROLLERS_RIG)
 tests_unit_orchestrator_controllers_test_autoscaler_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_controllers_test_autoscaler_LDADD = $(CONTROLLERS_LIBS)
+UNIT_TESTS += tests/unit/orchestrator/controllers/test_ingress_status
+tests_unit_orchestrator_controllers_test_ingress_status_SOURCES = tests/unit/orchestrator/controllers/test_ingress_status.c $(CONTROLLERS_RIG)
+tests_unit_orchestrator_controllers_test_ingress_status_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_controllers_test_ingress_status_LDADD = $(CONTROLLERS_LIBS)
