@@ -109,7 +109,7 @@ static int average_of(const struct hpa_pods_ask *ask, const struct tally *t, uns
 	if (ask->percent) {
 		__int128 percent = used * 100 / asked_for;
 
-		ret->percent = percent > INT32_MAX ? INT32_MAX : (int32_t)percent;
+		ret->percent = percent > INT32_MAX ? INT32_MAX : percent < INT32_MIN ? INT32_MIN : (int32_t)percent;
 	}
 	ret->ratio = (double)(ask->percent ? ret->percent : ret->milli) / (double)ask->target;
 	return 0;
@@ -132,14 +132,16 @@ static int count_all(const struct hpa_pods_ask *ask, struct tally *t, const stru
 	unsigned classes = 1u << READY | (with_missing ? 1u << MISSING : 0) | (with_unready ? 1u << UNREADY : 0);
 	struct average all;
 	int32_t replicas;
+	int r;
 
 	for (size_t i = 0; i < t->n; i++)
 		if (t->v[i].class == MISSING)
 			t->v[i].milli = assumed(ask, t->v[i].pod, first->ratio < 1.0);
 		else if (t->v[i].class == UNREADY)
 			t->v[i].milli = 0;
-	if (average_of(ask, t, classes, &all, e) < 0)
-		return -(int)e->code;
+	r = average_of(ask, t, classes, &all, e);
+	if (r < 0)
+		return r;
 	if (within(ask->tolerance, all.ratio) || (first->ratio < 1.0 && all.ratio > 1.0) || (first->ratio > 1.0 && all.ratio < 1.0))
 		return 0;
 	replicas = hpa_ceil(all.ratio * (double)all.n);
@@ -154,6 +156,7 @@ static int count(const struct hpa_pods_ask *ask, struct tally *t, struct hpa_ans
 	struct average first;
 	bool with_unready;
 	size_t n_counted = 0;
+	int r;
 
 	for (size_t i = 0; i < t->n; i++)
 		n_counted += t->v[i].class == READY;
@@ -162,8 +165,9 @@ static int count(const struct hpa_pods_ask *ask, struct tally *t, struct hpa_ans
 	for (size_t i = 0; ask->percent && i < ask->n_pods; i++)
 		if (ask->pods[i].no_request)
 			return err_set(e, ERR_NOT_FOUND, "%s", ask->pods[i].no_request);
-	if (average_of(ask, t, 1u << READY, &first, e) < 0)
-		return -(int)e->code;
+	r = average_of(ask, t, 1u << READY, &first, e);
+	if (r < 0)
+		return r;
 	*ret = (struct hpa_answer){.replicas = ask->current, .percent = first.percent, .milli = first.milli};
 	with_unready = t->n_unready > 0 && first.ratio > 1.0;
 	if (with_unready || t->n_missing > 0)
@@ -216,5 +220,6 @@ void hpa_count_average(int64_t usage, int64_t target, int32_t replicas, struct h
 	/* Over no pods there is no average: the ratio is infinite, or nothing of nothing. */
 	if (!within(tolerance, (double)usage / ((double)target * replicas)))
 		ret->replicas = hpa_ceil((double)usage / (double)target);
-	ret->milli = replicas > 0 && usage < INT64_MAX ? (int64_t)ceil((double)usage / replicas) : usage;
+	/* Rounded up, in whole numbers: what is near the largest has no double. */
+	ret->milli = replicas > 0 ? usage / replicas + (usage % replicas > 0) : usage;
 }

@@ -71,12 +71,14 @@ int hpa_selector_text(struct arena *a, const Meta__LabelSelector *pb, const char
 {
 	struct buf b = BUF_INIT;
 	struct selector sel;
+	int r;
 
 	*ret = "";
 	if (!pb)
 		return 0;
-	if (selector_from_pb(a, pb, &sel, e) < 0)
-		return -(int)e->code;
+	r = selector_from_pb(a, pb, &sel, e);
+	if (r < 0)
+		return r;
 	selector_print(&b, &sel);
 	*ret = arena_cstr(a, buf_str(&b));
 	buf_fini(&b);
@@ -100,9 +102,10 @@ static int custom_path(struct arena *a, const struct view *view, const char *ns,
 {
 	static const char group[] = "custom.metrics.k8s.io";
 	const char *version = version_of(view, group), *of_metric;
+	int r = hpa_selector_text(a, metric->selector, &of_metric, e);
 
-	if (hpa_selector_text(a, metric->selector, &of_metric, e) < 0)
-		return -(int)e->code;
+	if (r < 0)
+		return r;
 	if (!version)
 		return err_set(e, ERR_NOT_FOUND, "no custom metrics API (%s) registered", group);
 	*ret = arena_printf(a, "/apis/%s/%s/namespaces/%s/%s/%s?labelSelector=%s&metricLabelSelector=%s", group, version, escaped(a, ns), rest,
@@ -133,14 +136,16 @@ int hpa_metric_path(struct arena *a, const struct view *view, const char *ns, co
 		const char **ret, struct err *e)
 {
 	const char *of_metric;
+	int r;
 
 	if (m->pods)
 		return custom_path(a, view, ns, "pods/*", selector, m->pods->metric, ret, e);
 	if (m->object)
 		return object_path(a, view, ns, m->object, ret, e);
 	if (m->external) {
-		if (hpa_selector_text(a, m->external->metric->selector, &of_metric, e) < 0)
-			return -(int)e->code;
+		r = hpa_selector_text(a, m->external->metric->selector, &of_metric, e);
+		if (r < 0)
+			return r;
 		*ret = arena_printf(a, "/apis/external.metrics.k8s.io/v1beta1/namespaces/%s/%s?labelSelector=%s", escaped(a, ns),
 				escaped(a, pb_s(m->external->metric->name)), escaped(a, of_metric));
 		return 0;
@@ -204,9 +209,11 @@ int hpa_read_resource(struct arena *a, struct str text, const char *resource, co
 		struct err *e)
 {
 	struct json *items;
+	int r;
 
-	if (items_of(a, text, "resource", &items, e) < 0)
-		return -(int)e->code;
+	r = items_of(a, text, "resource", &items, e);
+	if (r < 0)
+		return r;
 	*ret = arena_new_array(a, struct hpa_sample, json_len(items));
 	*ret_n = 0;
 	JSON_ITEMS (m, items) {
@@ -232,9 +239,11 @@ int hpa_read_resource(struct arena *a, struct str text, const char *resource, co
 int hpa_read_pods(struct arena *a, struct str text, struct hpa_sample **ret, size_t *ret_n, struct err *e)
 {
 	struct json *items;
+	int r;
 
-	if (items_of(a, text, "custom", &items, e) < 0)
-		return -(int)e->code;
+	r = items_of(a, text, "custom", &items, e);
+	if (r < 0)
+		return r;
 	*ret = arena_new_array(a, struct hpa_sample, json_len(items));
 	*ret_n = 0;
 	JSON_ITEMS (m, items) {
@@ -250,9 +259,11 @@ int hpa_read_pods(struct arena *a, struct str text, struct hpa_sample **ret, siz
 int hpa_read_object(struct arena *a, struct str text, int64_t *ret, struct err *e)
 {
 	struct json *items;
+	int r;
 
-	if (items_of(a, text, "custom", &items, e) < 0)
-		return -(int)e->code;
+	r = items_of(a, text, "custom", &items, e);
+	if (r < 0)
+		return r;
 	if (json_len(items) != 1)
 		return err_set(e, ERR_BAD_REQUEST,
 				"unable to fetch metrics from custom metrics API: the custom metrics API server returned %zu results when we asked for "
@@ -265,9 +276,11 @@ int hpa_read_external(struct arena *a, struct str text, int64_t *ret, struct err
 {
 	struct json *items;
 	__int128 sum = 0;
+	int r;
 
-	if (items_of(a, text, "external", &items, e) < 0)
-		return -(int)e->code;
+	r = items_of(a, text, "external", &items, e);
+	if (r < 0)
+		return r;
 	JSON_ITEMS (m, items)
 		sum += milli_of(json_getc(m, "value"));
 	*ret = sum > INT64_MAX ? INT64_MAX : sum < INT64_MIN ? INT64_MIN : (int64_t)sum;

@@ -64,6 +64,12 @@ tests_fuzz_fuzz_kubelet_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
 tests_fuzz_fuzz_kubelet_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_kubelet_LDADD = libkubelet.a libclient.a libproto.a $(IO_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS)
 $(tests_fuzz_fuzz_kubelet_OBJECTS): | $(PROTO_PB_H)
+FUZZ_TARGETS += tests/fuzz/fuzz_hpa
+tests_fuzz_fuzz_hpa_SOURCES = tests/fuzz/fuzz_hpa.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_hpa_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
+tests_fuzz_fuzz_hpa_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_hpa_LDADD = libcontrollers.a libinformer.a $(tests_fuzz_fuzz_api_LDADD)
+$(tests_fuzz_fuzz_hpa_OBJECTS): | $(PROTO_PB_H)
 check_PROGRAMS += $(FUZZ_TARGETS)
 dist_check_SCRIPTS += tests/fuzz/replay
 TESTS += tests/fuzz/replay

@@ -219,6 +219,8 @@ in_node() { # NODE COMMAND...
 	shift
 	nsenter --net="/run/netns/kontiki-$cluster-$n" "$@"
 }
+# In the nodes' network: where programs of a test listen.
+switch_address() { in_switch ip -4 -o addr show | awk '$2 != "lo" { sub("/.*", "", $4); print $4; exit }'; }
 in_switch() { nsenter --net="/run/netns/kontiki-$cluster-switch" "$@"; }
 
 # curl to the API with the administrator's certificate: api PATH [CURL-ARGUMENTS...]; the body, then a line with the status.

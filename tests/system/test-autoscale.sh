@@ -38,7 +38,6 @@ cat >"$tmp/burner.yaml" <<-EOP
 EOP
 # The v2 form of what kubectl autoscale makes, impatient.
 impatient='{"spec":{"behavior":{"scaleDown":{"stabilizationWindowSeconds":0},"scaleUp":{"policies":[{"type":"Pods","value":100,"periodSeconds":15}]}}}}'
-own_address() { in_switch ip -4 -o addr show | awk '$2 != "lo" { sub("/.*", "", $4); print $4; exit }'; }
 start_metrics() {
 	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=metrics -keyout "$tmp/m.key" \
 		-out "$tmp/m.crt" || return 1
@@ -98,7 +97,7 @@ reason() { k get hpa "$1" -o "jsonpath={.status.conditions[?(@.type=='$2')].reas
 available() { k get apiservice "$1" -o 'jsonpath={.status.conditions[0].status}'; }
 
 cluster_up --servers 1
-own=$(own_address)
+own=$(switch_address)
 printf 'jobs 5\nhits 5 queue-0\nload 100\n' >"$tmp/facts"
 t "pods" k apply -f "$tmp/burner.yaml"
 t "kubectl autoscale" k autoscale deployment burner --min=1 --max=3 --cpu-percent=50

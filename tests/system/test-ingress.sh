@@ -6,7 +6,6 @@
 
 [ -x /usr/sbin/haproxy ] || command -v haproxy >/dev/null || { skip "everything: no haproxy here"; exit 0; }
 
-own_address() { in_switch ip -4 -o addr show | awk '$2 != "lo" { sub("/.*", "", $4); print $4; exit }'; }
 # web NAME: pods that say their NAME, and a Service.
 web() {
 	cat <<-EOP
@@ -110,7 +109,7 @@ changes() {
 none_failed() { grep -E '^0 of [0-9]{2,} failed' "$tmp/driven"; }
 
 cluster_up --servers 1 --agents 1
-own=$(own_address)
+own=$(switch_address)
 nodes=$(for n in server-1 agent-1; do addr_of "$n"; done | sort | paste -sd,)
 nsenter --net="/run/netns/kontiki-$cluster-switch" python3 "$root/tests/system/upgrade.py" serve "$own" 9090 "$tmp/go" &
 background+=($!)

@@ -13,8 +13,6 @@ cp "$root"/tests/clients/*.mjs "$root/tests/clients/package.json" "$tmp/suite/"
 
 # `node` is lib.sh's; this is the program.
 nodejs=$(type -P node)
-# The address of the switch in the nodes' network: where the programs listen.
-own_address() { in_switch ip -4 -o addr show | awk '$2 != "lo" { sub("/.*", "", $4); print $4; exit }'; }
 certificates() {
 	cd "$tmp/suite" && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=proof-ca \
 		-keyout ca.key -out tls-ca.crt &&
@@ -46,7 +44,7 @@ look() {
 }
 
 cluster_up --servers 3
-own=$(own_address)
+own=$(switch_address)
 t "certificates" certificates
 t "a balancer beside the programs" start_balancer
 t_out "what is served here is registered" '^v1.apps +Local +True' k get apiservices

@@ -211,6 +211,10 @@ static void test_counts_values(void **state)
 	assert_int_equal(a.replicas, 0);
 	hpa_count_average(INT64_MAX, 1, 1, t, &a);
 	assert_int_equal(a.replicas, INT32_MAX);
+	hpa_count_average(INT64_MAX - 1, 1, 1, t, &a);
+	assert_true(a.milli == INT64_MAX - 1);
+	hpa_count_average(-31000, 10000, 3, t, &a);
+	assert_int_equal(a.milli, -10333);
 }
 
 /* --- Limits ------------------------------------------------------------------------------------------------------------ */
