@@ -327,6 +327,7 @@ static int start(void **state)
 	rig_start();
 	/* The recorded answers are of a cluster without a default class. */
 	rig_call("DELETE", "/apis/storage.k8s.io/v1/storageclasses/local-path", NULL, 200);
+	rig_call("DELETE", "/apis/networking.k8s.io/v1/ingressclasses/kontiki", NULL, 200);
 	return 0;
 }
 
