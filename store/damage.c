@@ -22,18 +22,24 @@
 
 #define MARK "damaged"
 
-int store__noted(const struct store_view *v, int rc, const struct err *e)
+void store__note_damage(struct store_env *env, const struct err *e)
 {
 	char *none = NULL, *text;
 
-	/* With the alarm on, the same code is the answer to every request. */
-	if (rc != -(int)ERR_CORRUPT || v->state.corrupt || atomic_load(&v->env->damage))
-		return rc;
-	text = xstrdup(e ? e->text : "store: a checksum does not match");
-	if (atomic_compare_exchange_strong(&v->env->damage, &none, text))
-		log_error("store", "damaged file=%s: %s", v->env->path, text);
+	if (atomic_load(&env->damage))
+		return;
+	text = xstrdup(e && e->code ? e->text : "store: a checksum does not match");
+	if (atomic_compare_exchange_strong(&env->damage, &none, text))
+		log_error("store", "damaged file=%s: %s", env->path, text);
 	else
 		free(text);
+}
+
+int store__noted(const struct store_view *v, int rc, const struct err *e)
+{
+	/* With the alarm on, the same code is the answer to every request. */
+	if (rc == -(int)ERR_CORRUPT && !v->state.corrupt)
+		store__note_damage(v->env, e);
 	return rc;
 }
 

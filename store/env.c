@@ -19,6 +19,11 @@ static const char *const db_names[DB_N] = {
 		[DB_META] = "meta",
 };
 
+const char *store__db_name(enum store_db db)
+{
+	return db_names[db];
+}
+
 int store__mdb_err(struct err *e, int rc, const char *what)
 {
 	switch (rc) {

@@ -9,31 +9,21 @@
 
 #define PIECE_ROOT KEYS_PLAIN_MAX
 #define PIECE_INNER 502
-#define DB_KEY_MAX 511
 #define NODE_SIZE 8
 #define EDGE_MARK 0x01
-#define NODE_ROOT 0
-
-/* One step of a key: the database key for its next piece below `node`. */
-struct piece {
-	uint8_t bytes[DB_KEY_MAX];
-	size_t n;
-	bool edge; /* leads to a node; `rest` is the key behind it */
-	struct str rest;
-};
 
 static MDB_dbi node_dbi(const struct store_env *env, uint64_t node)
 {
-	return env->dbi[node == NODE_ROOT ? DB_KEYS : DB_LONG];
+	return env->dbi[node == KEYS_NODE_ROOT ? DB_KEYS : DB_LONG];
 }
 
-static void piece_of(uint64_t node, struct str key, struct piece *ret)
+void keys_piece_of(uint64_t node, struct str key, struct keys_piece *ret)
 {
-	size_t max = node == NODE_ROOT ? PIECE_ROOT : PIECE_INNER;
+	size_t max = node == KEYS_NODE_ROOT ? PIECE_ROOT : PIECE_INNER;
 	size_t take = MIN(key.n, max);
 
 	ret->n = 0;
-	if (node != NODE_ROOT) {
+	if (node != KEYS_NODE_ROOT) {
 		put_be64(ret->bytes, node);
 		ret->n = NODE_SIZE;
 	}
@@ -50,24 +40,24 @@ static int edge_node(const MDB_val *v, uint64_t *ret)
 	if (v->mv_size != NODE_SIZE)
 		return MDB_CORRUPTED;
 	*ret = get_be64(v->mv_data);
-	return *ret == NODE_ROOT ? MDB_CORRUPTED : 0;
+	return *ret == KEYS_NODE_ROOT ? MDB_CORRUPTED : 0;
 }
 
 /* An edge is as long as LMDB lets a key be; nothing else is. */
 bool keys_is_edge(struct str db_key)
 {
-	return db_key.n == DB_KEY_MAX;
+	return db_key.n == KEYS_DB_MAX;
 }
 
 static bool is_edge(const MDB_val *k)
 {
-	return k->mv_size == DB_KEY_MAX;
+	return k->mv_size == KEYS_DB_MAX;
 }
 
 int keys_get(const struct store_env *env, MDB_txn *txn, struct str key, MDB_val *ret)
 {
-	uint64_t node = NODE_ROOT;
-	struct piece p;
+	uint64_t node = KEYS_NODE_ROOT;
+	struct keys_piece p;
 	MDB_val k;
 	int rc;
 
@@ -76,7 +66,7 @@ int keys_get(const struct store_env *env, MDB_txn *txn, struct str key, MDB_val 
 		return mdb_get(txn, env->dbi[DB_KEYS], &k, ret);
 	}
 	for (;;) {
-		piece_of(node, key, &p);
+		keys_piece_of(node, key, &p);
 		k = (MDB_val){p.n, p.bytes};
 		rc = mdb_get(txn, node_dbi(env, node), &k, ret);
 		if (rc != 0 || !p.edge)
@@ -90,14 +80,14 @@ int keys_get(const struct store_env *env, MDB_txn *txn, struct str key, MDB_val 
 
 int keys_reserve(const struct store_env *env, MDB_txn *txn, struct str key, size_t size, uint64_t *next_node, void **ret)
 {
-	uint64_t node = NODE_ROOT;
+	uint64_t node = KEYS_NODE_ROOT;
 	uint8_t number[NODE_SIZE];
-	struct piece p;
+	struct keys_piece p;
 	MDB_val k, v;
 	int rc;
 
 	for (;;) {
-		piece_of(node, key, &p);
+		keys_piece_of(node, key, &p);
 		k = (MDB_val){p.n, p.bytes};
 		if (!p.edge)
 			break;
@@ -147,8 +137,8 @@ static int del_below(const struct store_env *env, MDB_txn *txn, struct str key)
 	size_t depth = 0, cap = key.n / PIECE_INNER + 2;
 	_cleanup_(freep) struct str *keys = xcalloc(cap, sizeof(*keys));
 	_cleanup_(freep) uint64_t *nodes = xcalloc(cap, sizeof(*nodes));
-	uint64_t node = NODE_ROOT;
-	struct piece p;
+	uint64_t node = KEYS_NODE_ROOT;
+	struct keys_piece p;
 	MDB_val k, v;
 	bool empty;
 	int rc;
@@ -157,7 +147,7 @@ static int del_below(const struct store_env *env, MDB_txn *txn, struct str key)
 		ASSERT(depth < cap);
 		keys[depth] = key;
 		nodes[depth++] = node;
-		piece_of(node, key, &p);
+		keys_piece_of(node, key, &p);
 		k = (MDB_val){p.n, p.bytes};
 		if (!p.edge)
 			break;
@@ -173,7 +163,7 @@ static int del_below(const struct store_env *env, MDB_txn *txn, struct str key)
 		rc = node_empty(env, txn, nodes[depth], &empty);
 		if (rc != 0 || !empty)
 			return rc;
-		piece_of(nodes[depth - 1], keys[depth - 1], &p);
+		keys_piece_of(nodes[depth - 1], keys[depth - 1], &p);
 		k = (MDB_val){p.n, p.bytes};
 		rc = mdb_del(txn, node_dbi(env, nodes[depth - 1]), &k, NULL);
 	}
@@ -194,7 +184,7 @@ int keys_del(const struct store_env *env, MDB_txn *txn, struct str key)
 /* A node on the way down, and the edge by which the cursor left it. */
 struct frame {
 	uint64_t node;
-	uint8_t edge[DB_KEY_MAX];
+	uint8_t edge[KEYS_DB_MAX];
 };
 
 struct keys_cursor {
@@ -240,7 +230,7 @@ static int move(struct keys_cursor *c, MDB_cursor_op op)
 	uint8_t prefix[NODE_SIZE];
 	int rc;
 
-	if (c->node == NODE_ROOT)
+	if (c->node == KEYS_NODE_ROOT)
 		return mdb_cursor_get(c->root, &c->k, &c->v, op);
 	rc = mdb_cursor_get(c->inner, &c->k, &c->v, op);
 	if (rc != 0)
@@ -268,7 +258,7 @@ static int descend(struct keys_cursor *c)
 		c->frames = xrealloc(c->frames, c->cap * sizeof(*c->frames));
 	}
 	c->frames[c->depth].node = c->node;
-	memcpy(c->frames[c->depth].edge, c->k.mv_data, DB_KEY_MAX);
+	memcpy(c->frames[c->depth].edge, c->k.mv_data, KEYS_DB_MAX);
 	c->depth++;
 	c->node = node;
 	return 0;
@@ -284,7 +274,7 @@ static int ascend(struct keys_cursor *c)
 		return MDB_NOTFOUND;
 	f = &c->frames[--c->depth];
 	c->node = f->node;
-	c->k = (MDB_val){DB_KEY_MAX, f->edge};
+	c->k = (MDB_val){KEYS_DB_MAX, f->edge};
 	rc = move(c, MDB_SET_RANGE);
 	return rc == 0 ? move(c, MDB_NEXT) : rc;
 }
@@ -319,18 +309,18 @@ static int settle(struct keys_cursor *c, int rc, struct str *ret_key, MDB_val *r
 
 int keys_cursor_seek(struct keys_cursor *c, struct str key, struct str *ret_key, MDB_val *ret)
 {
-	struct piece p;
+	struct keys_piece p;
 	int rc;
 
-	c->node = NODE_ROOT;
+	c->node = KEYS_NODE_ROOT;
 	c->depth = 0;
 	for (;;) {
-		piece_of(c->node, key, &p);
+		keys_piece_of(c->node, key, &p);
 		c->k = (MDB_val){p.n, p.bytes};
 		if (p.n == 0) /* the empty key: LMDB has no such thing, but every key is behind it */
 			return settle(c, move(c, MDB_FIRST), ret_key, ret);
 		rc = move(c, MDB_SET_RANGE);
-		if (rc != 0 || !p.edge || !is_edge(&c->k) || memcmp(c->k.mv_data, p.bytes, DB_KEY_MAX) != 0)
+		if (rc != 0 || !p.edge || !is_edge(&c->k) || memcmp(c->k.mv_data, p.bytes, KEYS_DB_MAX) != 0)
 			return settle(c, rc, ret_key, ret);
 		rc = descend(c);
 		if (rc != 0)

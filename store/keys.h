@@ -36,6 +36,17 @@ static inline bool keys_is_long(struct str key)
 	return key.n > KEYS_PLAIN_MAX;
 }
 
+#define KEYS_DB_MAX 511
+/* The first node, whose pieces stand in DB_KEYS; those of all others in DB_LONG. */
+#define KEYS_NODE_ROOT 0
+/* One step of a key: the database key for its next piece below a node. */
+struct keys_piece {
+	uint8_t bytes[KEYS_DB_MAX];
+	size_t n;
+	bool edge;       /* leads to a node, the eight bytes of its record; */
+	struct str rest; /* this is the key behind it */
+};
+void keys_piece_of(uint64_t node, struct str key, struct keys_piece *ret);
 /* Is this database key of DB_KEYS or DB_LONG the way to a node, not a record? */
 bool keys_is_edge(struct str db_key);
 

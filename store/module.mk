@@ -24,9 +24,11 @@ libstore_a_SOURCES = \
 	store/lessor.c \
 	store/meta.c \
 	store/mvcc.c \
+	store/pages.c store/pages.h \
 	store/range.c \
 	store/record.c store/record.h \
 	store/replay.c \
+	store/scrub.c \
 	store/seal.c \
 	store/snapfile.c store/snapfile.h \
 	store/snapshot.c store/snapshot.h \

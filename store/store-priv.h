@@ -154,6 +154,8 @@ enum answer {
 /* An LMDB return code as an error: corruption, space and I/O are told apart. */
 int store__mdb_err(struct err *, int rc, const char *what);
 char *store__db_path(const char *dir, uint64_t generation);
+/* What LMDB knows it by. */
+const char *store__db_name(enum store_db);
 /* The file must exist or `create`. Opens the databases, too. */
 /* ERR_CORRUPT when the file has been cut; or make it as long as it says. */
 int store__env_span(struct store_env *, bool grow, struct err *);
@@ -236,6 +238,7 @@ int store__body_check(struct str key, MDB_val, struct str *ret_body, struct err 
 int store__record_check(enum store_db, struct str key, struct str value, struct err *);
 /* Passes rc on; the first ERR_CORRUPT of a database file is noted and logged. */
 int store__noted(const struct store_view *, int rc, const struct err *);
+void store__note_damage(struct store_env *, const struct err *);
 /* ERR_CORRUPT when the directory's store is not to be opened any more. */
 int store__condemned(const char *dir, struct err *);
 /* A raftpb.Result that says so. */

@@ -228,6 +228,23 @@ int store_checkpoint(struct store *, struct err *);
 /* The state that is durable. */
 struct store_applied store_checkpointed(const struct store *);
 
+/* --- Looking for damage ------------------------------------------------------------------------------------ */
+
+/* Where a pass through the file is; zeros: at its beginning. */
+struct store_scrub {
+	uint8_t stage;
+	uint16_t key_size;
+	uint8_t key[512];
+	uint64_t pages; /* looked at in this pass */
+};
+/*
+ * [any] Look at the next stretch of some `max_pages` pages, as the disk has them: every page that is in use, its place in the file's
+ * structure, the checksum of every record; in the first stretch all that leads to other pages. A stretch is of one state, which later
+ * commits leave alone; a pass goes on in the state of then. *ret_done: the pass is over. ERR_CORRUPT: something is damaged, and store_damage
+ * says so, too; unless *ret_head: it is the file `checkpoint` alone, which the next checkpoint writes anew.
+ */
+int store_scrub(struct store *, struct store_scrub *, size_t max_pages, bool *ret_done, bool *ret_head, struct err *);
+
 /* --- Snapshots: the whole state to another member --------------------------------------------------------- */
 
 struct store_snapshot;

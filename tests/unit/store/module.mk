@@ -10,6 +10,7 @@ UNIT_TESTS += \
 	tests/unit/store/test_damage \
 	tests/unit/store/test_model \
 	tests/unit/store/test_power \
+	tests/unit/store/test_scrub \
 	tests/unit/store/test_seal \
 	tests/unit/store/test_snapshot \
 	tests/unit/store/test_store \
@@ -28,6 +29,9 @@ tests_unit_store_test_model_LDADD = $(STORE_TEST_LIBS)
 tests_unit_store_test_power_SOURCES = tests/unit/store/test_power.c $(STORE_TEST_COMMON)
 tests_unit_store_test_power_CFLAGS = $(STORE_TEST_CFLAGS)
 tests_unit_store_test_power_LDADD = $(STORE_TEST_LIBS)
+tests_unit_store_test_scrub_SOURCES = tests/unit/store/test_scrub.c $(STORE_TEST_COMMON)
+tests_unit_store_test_scrub_CFLAGS = $(STORE_TEST_CFLAGS)
+tests_unit_store_test_scrub_LDADD = $(STORE_TEST_LIBS)
 tests_unit_store_test_seal_SOURCES = tests/unit/store/test_seal.c $(STORE_TEST_COMMON)
 tests_unit_store_test_seal_CFLAGS = $(STORE_TEST_CFLAGS)
 tests_unit_store_test_seal_LDADD = $(STORE_TEST_LIBS)
