@@ -57,6 +57,21 @@ static void add_member(struct buf *b, const struct json *m)
 		 json_cstr(json_getc(m, "alarms"))[0] ? json_cstr(json_getc(m, "alarms")) : "-", json_cstr(json_getc(m, "address")));
 }
 
+/* The last pass through its store that looked for damage, and the one that is under way. */
+static void print_check(const struct json *s)
+{
+	const char *last = json_cstr(json_getc(s, "storeCheckedAt")), *began = json_cstr(json_getc(s, "storeCheckBeganAt"));
+	int64_t pages = json_i64_or(json_getc(s, "storeCheckedPages"), -1);
+
+	/* An etcd does not tell. */
+	if (pages < 0)
+		return;
+	printf("store of %s checked for damage: %s", json_cstr(json_getc(s, "name")), last[0] ? last : "not yet");
+	if (began[0])
+		printf(" (again since %s, %" PRId64 " MiB so far)", began, pages >> 8);
+	printf("\n");
+}
+
 static void print_table(const struct json *s)
 {
 	struct buf text = BUF_INIT, aligned = BUF_INIT;
@@ -70,6 +85,7 @@ static void print_table(const struct json *s)
 	       json_i64_or(json_getc(s, "revision"), 0), json_cstr(json_getc(s, "name")), STR_FMT(buf_str(&aligned)));
 	if (json_getc(s, "encryption"))
 		printf("encrypted at rest: %s\n", json_cstr(json_getc(s, "encryption"))[0] ? json_cstr(json_getc(s, "encryption")) : "nothing");
+	print_check(s);
 	printf("%s\n", json_cstr(json_getc(s, "health")));
 	JSON_ITEMS (p, json_getc(s, "problems"))
 		printf("  %s: %s\n", json_true(json_getc(p, "warning")) ? "warning" : "PROBLEM", json_cstr(json_getc(p, "text")));

@@ -19,8 +19,8 @@
 
 static const char *alarm_words(struct arena *a, unsigned alarms)
 {
-	return arena_printf(a, "%s%s%s", alarms & KV_ALARM_NOSPACE ? "NOSPACE " : "", alarms & KV_ALARM_CORRUPT ? "CORRUPT " : "",
-			    alarms & KV_ALARM_DISK ? "DISK" : "");
+	return arena_printf(a, "%s%s%s%s", alarms & KV_ALARM_NOSPACE ? "NOSPACE " : "", alarms & KV_ALARM_CORRUPT ? "CORRUPT " : "",
+			    alarms & KV_ALARM_DAMAGED ? "DAMAGED " : "", alarms & KV_ALARM_DISK ? "DISK" : "");
 }
 
 struct json *member_json(struct arena *a, const struct kv_status *st, const struct kv_member *m)
@@ -48,6 +48,16 @@ struct json *member_json(struct arena *a, const struct kv_status *st, const stru
 	return j;
 }
 
+static void add_time(struct arena *a, struct json *j, const char *name, uint64_t ms)
+{
+	char text[CLOCK_RFC3339_SIZE];
+
+	if (ms == 0)
+		return;
+	clock_rfc3339((int64_t)(ms / 1000), text);
+	json_setc(a, j, name, json_newc(a, text));
+}
+
 static struct json *status_json(struct arena *a, const struct kv_status *st)
 {
 	struct kv_problem *p = arena_new_array(a, struct kv_problem, KV_MAX_PROBLEMS);
@@ -73,6 +83,9 @@ static struct json *status_json(struct arena *a, const struct kv_status *st)
 	json_setc(a, j, "state", json_newc(a, st->state));
 	json_setc(a, j, "alarms", json_newc(a, alarm_words(a, st->alarms)));
 	json_setc(a, j, "storeQuotaBytes", json_new_int(a, (int64_t)st->store_quota));
+	add_time(a, j, "storeCheckedAt", st->scrubbed_at);
+	add_time(a, j, "storeCheckBeganAt", st->scrub_began_at);
+	json_setc(a, j, "storeCheckedPages", json_new_int(a, (int64_t)st->scrub_pages));
 	json_setc(a, j, "encryption", json_new_str(a, crypt_describe(a)));
 	json_setc(a, j, "health", json_newc(a, errors ? "unhealthy" : "healthy"));
 	json_setc(a, j, "members", members);

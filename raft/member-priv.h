@@ -18,6 +18,7 @@
 #define MEMBER_MAX_FORWARD_BYTES (16u << 20) /* proposals that the leader has not answered */
 #define MEMBER_MAX_BARRIERS 65536
 #define MEMBER_SUBMIT_MAX 512                /* entries in one step */
+#define MEMBER_SCRUB_MS 86400000u            /* a pass a day */
 #define MEMBER_CONF_BLOB "raft.conf"
 
 /* A proposal on its way. Exactly one of: local (req), remote (peer and id), internal (neither). */
@@ -156,7 +157,14 @@ struct member {
 	/* The configuration as of `applied`, encoded as the core does. */
 	struct buf conf;
 	struct buf noted; /* what the file `peers` holds of it */
-	bool told_damage; /* the store is damaged, and nobody else has what it has: said once */
+	bool apply_stuck;      /* the next entry needs something that is damaged */
+	uint64_t damage_since; /* when damage to the store was noticed; 0: there is none */
+	struct {
+		struct store_scrub at;
+		uint64_t next_at, save_at;
+		uint64_t last_wall, begun_wall; /* the last whole pass, and the beginning of this one; 0: none */
+		bool out, wants_checkpoint;
+	} scrub;
 	uint64_t conf_index;
 	bool was_member;
 	struct peer_state peers[KV_MAX_MEMBERS * 2];
@@ -294,14 +302,23 @@ bool member__load_forgetful(struct member *);
 int member__repair_log(struct member *, struct err *); /* *e: in, what is wrong */
 /* Two other voters have what this member has, as far as it knows. */
 bool member__others_have_it(struct member *);
-/* Something read from the store did not match its checksum: where others have it, this member stops, and takes it from them when
- * it is started again. */
-void member__look_for_damage(struct member *);
 /* A damaged store that others can replace is not to be opened any more. */
 void member__give_up_store(struct member *);
 /* Keep the file `peers` up to date; see raft/stable.h. */
 void member__note_peers(struct member *);
 void member__maybe_remember(struct member *);
+
+/* member_scrub.c */
+void member__scrub_load(struct member *);
+void member__scrub_tick(struct member *, uint64_t now);
+/* Something in the store does not match its checksum: said, and mended with what the leader sends. */
+void member__look_for_damage(struct member *);
+/* A state that is sent is to mend the store. */
+bool member__wants_state(struct member *);
+/* An entry could not be applied because of damage. True: others have the state, and this member waits for it. */
+bool member__stuck(struct member *, const struct err *);
+/* The store was replaced by a whole one that is at a later entry. */
+int member__unstick(struct member *, struct err *);
 
 /* member_defrag.c */
 void member__defrag(struct member *, struct kv_admin *);
@@ -309,6 +326,8 @@ void member__defrag_advance(struct member *);
 bool member__defrag_wants_checkpoint(const struct member *);
 void member__defrag_checkpointed(struct member *);
 void member__defrag_give_up(struct member *);
+/* A state that was sent, all of it: it catches up and takes the store's place. */
+int member__defrag_adopt(struct member *, struct store_install *, struct err *);
 uint64_t member__defrag_keep(const struct member *); /* the oldest entry that the copy still needs */
 
 /* member_health.c */
@@ -320,6 +339,7 @@ void member__fill_health(struct member *, struct kv_member *);
 
 /* member_roles.c */
 void member__resign_for(struct member *, uint64_t peer);
+void member__resign_damaged(struct member *, uint64_t now);
 void member__keep_roles(struct member *);
 void member__resign_if_stuck(struct member *, uint64_t now);
 void member__resign_if_witness(struct member *, uint64_t now);
@@ -364,6 +384,8 @@ void member__snap_tick(struct member *, uint64_t now);
 void member__snap_advance(struct member *); /* swap in what is complete, when nothing stands against it */
 void member__snap_stop_sending(struct member *);
 void member__snap_close(struct member *);
+/* A state is coming in that is to mend the store. */
+bool member__snap_mends(const struct member *);
 uint64_t member__snap_keep(const struct member *); /* oldest index that a transfer under way still needs after it */
 
 #endif

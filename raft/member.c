@@ -699,6 +699,7 @@ static void set_defaults(struct member_cfg *cfg)
 	cfg->dead_ms = cfg->dead_ms ? cfg->dead_ms : 30000;
 	cfg->replace_ms = cfg->replace_ms ? cfg->replace_ms : 5000;
 	cfg->max_log_bytes = cfg->max_log_bytes ? cfg->max_log_bytes : 256u << 20;
+	cfg->scrub_ms = cfg->scrub_ms ? cfg->scrub_ms : MEMBER_SCRUB_MS;
 	cfg->linger_ms = cfg->linger_ms ? cfg->linger_ms : 1000;
 	cfg->trailing_bytes = cfg->trailing_bytes ? cfg->trailing_bytes : 8u << 20;
 }
@@ -761,6 +762,7 @@ int member_new(const struct member_cfg *cfg, void *arg, struct member **ret, str
 	rc = start_core(m, e);
 	if (rc != 0)
 		goto fail;
+	member__scrub_load(m);
 	(void)stable_load_peers(m->cfg.disk, &m->noted);
 	member__note_peers(m);
 	member__refresh_peers(m);

@@ -258,7 +258,7 @@ void member__apply(struct member *m)
 	struct list confs;
 	struct err e = ERR_INIT;
 
-	if (m->applied >= m->commit) {
+	if (m->applied >= m->commit || m->apply_stuck) {
 		member__check_ready(m);
 		return;
 	}
@@ -267,14 +267,16 @@ void member__apply(struct member *m)
 	if (apply_batch(m, &a, &confs, &e) != 0) {
 		/* Undone in the store, so undone here as well. */
 		follow_store(m);
+		a.n = 0;
 		err_prefix(&e, "cannot apply log entry %" PRIu64, m->applied + 1);
-		member__failed(m, &e);
+		if (!member__stuck(m, &e))
+			member__failed(m, &e);
 	}
 	for (size_t i = 0; i < a.n && member__runs(m); i++)
 		member__answer(m, a.at[i].index, str_of(a.bytes.p + a.at[i].start, a.at[i].end - a.at[i].start));
 	LIST_FOR_EACH_SAFE (c, cnext, &confs, struct committed_conf, link) {
 		list_del(&c->link);
-		if (!member__runs(m))
+		if (!member__runs(m) || m->apply_stuck)
 			raft_configuration_close(&c->conf);
 		else
 			member__conf_committed(m, c->index, &c->conf);
@@ -290,7 +292,7 @@ void member__apply(struct member *m)
 	member__reads_applied(m);
 	if (m->ready && store_leases_next(m->store) != UINT64_MAX)
 		member__arm_by(m, MAX(store_leases_next(m->store), m->lease_retry_at));
-	if (m->applied < m->commit)
+	if (m->applied < m->commit && !m->apply_stuck)
 		member__kick(m);
 }
 
@@ -385,15 +387,19 @@ static void start_checkpoint(struct member *m)
 	c->meta.configuration_index = m->conf_index;
 	ASSERT(raft_configuration_decode(&raw, &c->meta.configuration) == 0);
 	m->checkpoint = c;
+	m->scrub.wants_checkpoint = false;
 	member__work(m, &c->work);
 }
 
 void member__maybe_checkpoint(struct member *m)
 {
 	/* Not ahead of our own durable log: then a restart finds both in line. */
-	if (m->checkpoint || m->install || m->stopped || m->applied == 0 || m->raft.last_stored < m->applied ||
-	    (m->wal_written - m->checkpoint_mark < m->cfg.checkpoint_bytes && !store_checkpoint_due(m->store)) ||
-	    (store_checkpointed(m->store).index == m->applied && !member__defrag_wants_checkpoint(m)))
+	/* The configuration at hand may be one of an entry that was undone. */
+	if (m->apply_stuck)
+		return;
+	if (m->checkpoint || (m->install && !member__snap_mends(m)) || m->stopped || m->applied == 0 || m->raft.last_stored < m->applied ||
+	    (m->wal_written - m->checkpoint_mark < m->cfg.checkpoint_bytes && !store_checkpoint_due(m->store) && !m->scrub.wants_checkpoint) ||
+	    (store_checkpointed(m->store).index == m->applied && !member__defrag_wants_checkpoint(m) && !m->scrub.wants_checkpoint))
 		return;
 	start_checkpoint(m);
 }
@@ -525,6 +531,7 @@ void member__upkeep(struct member *m, uint64_t now)
 	member__look_for_damage(m);
 	if (!member__runs(m))
 		return;
+	member__scrub_tick(m, now);
 	ask_whether_removed(m, now);
 	member__resign_if_stuck(m, now);
 	member__resign_if_witness(m, now);

@@ -523,20 +523,21 @@ static void start_transfer(struct member *m, struct change *c)
 		return;
 	}
 	if (!c->target) {
-		/* The reachable voter with the longest log; a witness only if there is no other. */
+		/* The reachable voter with the longest log; a witness, or one with a damaged store, only if there is no other. */
 		uint64_t best = 0;
-		bool witness = true;
+		bool poor = true;
 
 		for (unsigned i = 0; i < m->raft.configuration.n; i++) {
 			struct kv_member other;
+			bool poorer;
 
 			member__fill(m, &m->raft.configuration.servers[i], &other);
+			poorer = other.witness || (other.alarms & KV_ALARM_DAMAGED);
 			if (!other.self && other.role == KV_VOTER && other.reachable && !(other.alarms & KV_ALARM_DISK) &&
-			    (!c->target || (witness && !other.witness) ||
-			     (witness == other.witness && other.match_index > best))) {
+			    (!c->target || (poor && !poorer) || (poor == poorer && other.match_index > best))) {
 				c->target = other.id;
 				best = other.match_index;
-				witness = other.witness;
+				poor = poorer;
 			}
 		}
 		ev.transfer.server_id = c->target;

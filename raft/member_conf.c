@@ -198,6 +198,15 @@ void member_status(struct member *m, struct kv_status *out)
 	out->store_used = m->stats.in_use_bytes;
 	out->store_quota = m->stats.quota_bytes;
 	out->alarms = m->alarms;
+	out->scrubbed_at = m->scrub.last_wall;
+	out->scrub_began_at = m->scrub.begun_wall;
+	out->scrub_pages = m->scrub.at.pages;
+	if (m->damage_since) {
+		struct err e = ERR_INIT;
+
+		if (store_damage(m->store, &e))
+			snprintf(out->damage, sizeof(out->damage), "%s", e.text);
+	}
 	memcpy(out->disk_error, m->disk_error, sizeof(out->disk_error));
 	for (unsigned i = 0; i < m->raft.configuration.n && out->n_members < KV_MAX_MEMBERS; i++)
 		member__fill(m, &m->raft.configuration.servers[i], &out->members[out->n_members++]);

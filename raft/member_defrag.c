@@ -26,6 +26,13 @@ static void end(struct member *m, const struct err *e)
 {
 	struct defrag *d = TAKE(m->defrag);
 
+	if (!d->admin) {
+		if (e)
+			log_warn("raft", "the store was not mended: %s", e->text);
+		store_defrag_abort(d->defrag);
+		free(d);
+		return;
+	}
 	err_clear(&d->admin->err);
 	if (e)
 		d->admin->err = *e;
@@ -84,6 +91,21 @@ void member__defrag(struct member *m, struct kv_admin *a)
 	member__work(m, &d->work);
 }
 
+int member__defrag_adopt(struct member *m, struct store_install *in, struct err *e)
+{
+	struct defrag *d = xcalloc(1, sizeof(*d));
+	int rc = store_defrag_adopt(m->store, in, &d->defrag, e);
+
+	if (rc != 0) {
+		free(d);
+		return rc;
+	}
+	d->bytes_before = m->stats.file_bytes;
+	d->copied = true;
+	m->defrag = d;
+	return 0;
+}
+
 static int catch_up(struct member *m, struct store *to, struct err *e)
 {
 	uint64_t index = store_applied(to).index + 1;
@@ -123,6 +145,7 @@ void member__defrag_advance(struct member *m)
 		if (rc == 0) {
 			d->defrag = NULL;
 			d->swapped = true;
+			member__look_for_damage(m);
 			return;
 		}
 	}

@@ -241,22 +241,6 @@ void member__give_up_store(struct member *m)
 		log_error("raft", "%s", e.text);
 }
 
-void member__look_for_damage(struct member *m)
-{
-	struct err e = ERR_INIT;
-
-	if (m->told_damage || !store_damage(m->store, &e))
-		return;
-	m->told_damage = true;
-	if (member__others_have_it(m)) {
-		err_prefix(&e, "the store is damaged; started again, this member takes its state from the others");
-		member__fatal(m, &e);
-	} else {
-		log_error("raft", "the store is damaged, and nobody else has what it has: what is damaged is not served; take a snapshot of the rest "
-				  "if that can be done, and restore one error=\"%s\"", e.text);
-	}
-}
-
 void member__maybe_remember(struct member *m)
 {
 	struct disk *d = m->cfg.disk;

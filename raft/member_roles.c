@@ -103,6 +103,25 @@ void member__resign_for(struct member *m, uint64_t peer)
 	resign(m, now, 10u * m->cfg.election_ms);
 }
 
+/* Only another leader can send this one the state that mends its store. */
+void member__resign_damaged(struct member *m, uint64_t now)
+{
+	bool other = false;
+
+	if (!m->ready || m->change || now < m->resign_after)
+		return;
+	for (unsigned i = 0; i < m->raft.configuration.n; i++) {
+		struct kv_member o;
+
+		member__fill(m, &m->raft.configuration.servers[i], &o);
+		other = other || (!o.self && o.role == KV_VOTER && o.reachable && !(o.alarms & (KV_ALARM_DISK | KV_ALARM_DAMAGED)));
+	}
+	if (!other)
+		return;
+	log_info("raft", "handing leadership over, so that the store can be mended");
+	resign(m, now, 10u * m->cfg.election_ms);
+}
+
 /* A leader whose disk hangs still sends heartbeats, and every write waits for the two others: better one of them leads.
  * One whose disk is about to be full hands over while it still can. */
 void member__resign_if_stuck(struct member *m, uint64_t now)

@@ -18,6 +18,7 @@
 #define SNAP_RESEND_MS 1000
 #define SNAP_GIVE_UP_MS 30000
 #define SNAP_RETRY_MS 1000
+#define SNAP_DAMAGED_MS 10000
 
 struct snap_send {
 	struct store_snapshot *snapshot;
@@ -36,6 +37,7 @@ struct snap_recv {
 	uint64_t from, id, term, index, index_term, conf_index;
 	uint64_t touched;
 	bool syncing, synced, abandoned;
+	bool mends; /* this member's damaged store, instead of carrying it forward */
 };
 
 /* --- Sending --------------------------------------------------------------------------------------------------- */
@@ -75,7 +77,7 @@ void member__snap_wanted(struct member *m, uint64_t to)
 	struct snap_send *s;
 
 	/* The core asks at every refused heartbeat; one transfer a member at a time. */
-	if (!p || p->snap || now < p->snap_retry_at || m->applied == 0 || !member__settle(m))
+	if (!p || p->snap || now < p->snap_retry_at || m->applied == 0 || m->apply_stuck || !member__settle(m))
 		return;
 	s = xcalloc(1, sizeof(*s));
 	if (store_snapshot_open(m->store, &s->snapshot, &e) != 0) {
@@ -99,6 +101,19 @@ void member__snap_wanted(struct member *m, uint64_t to)
 	member__arm_by(m, now + SNAP_RESEND_MS);
 }
 
+/* Damage here is noticed, and mended, like any other. */
+static void send_failed(struct member *m, struct peer_state *p, const struct err *e)
+{
+	if (e->code != ERR_CORRUPT) {
+		member__failed(m, e);
+		return;
+	}
+	log_error("raft", "cannot send a snapshot: %s", e->text);
+	p->snap_retry_at = member__now(m) + SNAP_DAMAGED_MS;
+	send_close(p);
+	member__look_for_damage(m);
+}
+
 static void pump(struct member *m, struct peer_state *p)
 {
 	struct snap_send *s = p->snap;
@@ -111,7 +126,7 @@ static void pump(struct member *m, struct peer_state *p)
 
 		if (store_snapshot_chunk(s->snapshot, s->sent, &chunk, &last, &e) != 0) {
 			buf_fini(&chunk);
-			member__failed(m, &e);
+			send_failed(m, p, &e);
 			return;
 		}
 		out.snap_chunk.id = s->id;
@@ -194,6 +209,8 @@ uint64_t member__snap_keep(const struct member *m)
 	for (size_t i = 0; i < m->n_peers; i++)
 		if (m->peers[i].snap)
 			keep = MIN(keep, m->peers[i].snap->index + 1);
+	if (member__snap_mends(m))
+		keep = MIN(keep, m->install->index + 1);
 	return keep;
 }
 
@@ -233,6 +250,8 @@ static void receive_begin(struct member *m, uint64_t from, const struct msg *msg
 {
 	struct snap_recv *r = m->install;
 	struct err e = ERR_INIT;
+	/* What the log does not reach back to is too old even for that; what it does not reach yet carries forward, and mends, too. */
+	bool mends = member__wants_state(m) && msg->snap_begin.index + 1 >= m->log.first && msg->snap_begin.index <= m->log.last;
 
 	if (m->state == RAFT_LEADER)
 		return;
@@ -242,7 +261,8 @@ static void receive_begin(struct member *m, uint64_t from, const struct msg *msg
 		ack(m, from, r->id, store_install_next(r->install), GO_ON);
 		return;
 	}
-	if (msg->snap_begin.index <= m->applied) {
+	/* While a state that was sent before catches up, another one is of no use. */
+	if (!mends && (msg->snap_begin.index <= m->applied || (m->damage_since && m->defrag))) {
 		ack(m, from, msg->snap_begin.id, 0, FINISHED);
 		return;
 	}
@@ -256,6 +276,9 @@ static void receive_begin(struct member *m, uint64_t from, const struct msg *msg
 		ack(m, from, msg->snap_begin.id, 0, FAILED);
 		return;
 	}
+	r->mends = mends;
+	if (mends)
+		store_install_mends(r->install);
 	r->from = from;
 	r->id = msg->snap_begin.id;
 	r->term = msg->snap_begin.term;
@@ -266,7 +289,7 @@ static void receive_begin(struct member *m, uint64_t from, const struct msg *msg
 	buf_adds(&r->conf, msg->snap_begin.conf);
 	r->touched = member__now(m);
 	m->install = r;
-	log_info("raft", "receiving a snapshot from=%016" PRIx64 " index=%" PRIu64, from, r->index);
+	log_info("raft", "receiving a snapshot from=%016" PRIx64 " index=%" PRIu64 "%s", from, r->index, r->mends ? " to mend the store" : "");
 	ack(m, from, r->id, 0, BEGUN);
 }
 
@@ -296,6 +319,46 @@ static void sync_done(struct member_work *w)
 	member__kick(m);
 }
 
+/*
+ * Nothing is applied here any more, so there is nothing to wait for but that the log tells that what came is committed. The log stays: it goes
+ * on behind it.
+ */
+static void replace_stuck(struct member *m, struct snap_recv *r)
+{
+	struct err e = ERR_INIT;
+	bool fits = m->apply_stuck && r->index >= m->applied && r->index + 1 >= m->log.first && m->state != RAFT_LEADER;
+
+	if (fits && r->index > m->commit)
+		return;
+	if (fits && (store_install_finish(TAKE(r->install), &e) != 0 || member__unstick(m, &e) != 0))
+		member__failed(m, &e);
+	ack(m, r->from, r->id, 0, fits ? FINISHED : FAILED);
+	r->synced = false;
+	recv_close(m);
+}
+
+/* It is all there. What it lacks is in the log; its sync is the next checkpoint's. */
+static void mend(struct member *m, struct snap_recv *r)
+{
+	struct err e = ERR_INIT;
+	int rc;
+
+	if (m->defrag)
+		rc = err_set(&e, ERR_UNAVAILABLE, "the store is being copied");
+	else
+		rc = member__defrag_adopt(m, TAKE(r->install), &e);
+	if (rc != 0)
+		log_warn("raft", "the store was not mended: %s", e.text);
+	ack(m, r->from, r->id, 0, rc == 0 ? FINISHED : FAILED);
+	recv_close(m);
+	member__kick(m);
+}
+
+bool member__snap_mends(const struct member *m)
+{
+	return m->install && m->install->mends;
+}
+
 static void receive_chunk(struct member *m, uint64_t from, const struct msg *msg)
 {
 	struct snap_recv *r = m->install;
@@ -315,6 +378,10 @@ static void receive_chunk(struct member *m, uint64_t from, const struct msg *msg
 	ack(m, from, r->id, store_install_next(r->install), GO_ON);
 	if (!last)
 		return;
+	if (r->mends && !m->apply_stuck) {
+		mend(m, r);
+		return;
+	}
 	r->syncing = true;
 	r->work = (struct member_work){.fn = sync_fn, .done = sync_done, .member = m};
 	member__work(m, &r->work);
@@ -364,6 +431,10 @@ void member__snap_advance(struct member *m)
 
 	if (!r || !r->synced || m->checkpoint)
 		return;
+	if (r->mends) {
+		replace_stuck(m, r);
+		return;
+	}
 	raw = (struct raft_buffer){r->conf.p, r->conf.n};
 	if (r->index <= m->applied || m->state == RAFT_LEADER || raw.len == 0 ||
 	    raft_configuration_decode(&raw, &is->conf) != 0) {

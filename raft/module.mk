@@ -24,6 +24,7 @@ libraft_a_SOURCES = \
 	raft/member_propose.c \
 	raft/member_read.c \
 	raft/member_roles.c \
+	raft/member_scrub.c \
 	raft/member_snap.c \
 	raft/msg.c raft/msg.h raft/msg.def \
 	raft/problems.c raft/problems.h \

@@ -34,6 +34,19 @@ static const char *name_of(const struct kv_member *m, char buf[32])
 	return buf;
 }
 
+/* Those that answer and are whole: one of them can lead, and give this one what it lost. */
+static unsigned other_voters(const struct kv_status *s, const struct kv_member *m)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < s->n_members; i++) {
+		const struct kv_member *o = &s->members[i];
+
+		n += o->id != m->id && o->role == KV_VOTER && (o->reachable || o->self) && !(o->alarms & (KV_ALARM_DISK | KV_ALARM_DAMAGED));
+	}
+	return n;
+}
+
 static void look_at_member(struct list_of *l, const struct kv_status *s, const struct kv_member *m)
 {
 	char buf[32];
@@ -47,6 +60,11 @@ static void look_at_member(struct list_of *l, const struct kv_status *s, const s
 	if (m->alarms & KV_ALARM_DISK)
 		add(l, false, "member %s has trouble with its disk%s%s", name_of(m, buf), m->self && s->disk_error[0] ? ": " : "; its log says what",
 		    m->self ? s->disk_error : "");
+	if (m->alarms & KV_ALARM_DAMAGED)
+		add(l, other_voters(s, m) > 0, "the store of member %s is damaged%s%s: what is damaged is not served; %s", name_of(m, buf),
+		    m->self && s->damage[0] ? ": " : "", m->self ? s->damage : "",
+		    other_voters(s, m) > 0 ? "the leader sends it the whole state, which mends it by itself"
+					   : "no other voting member that answers has what it has: bring one back, or restore a snapshot ('kontiki snapshot restore')");
 	if (m->alarms & KV_ALARM_CORRUPT)
 		add(l, false, "member %s holds other data than this one: find out which of them agrees with the rest, and replace the other one",
 		    name_of(m, buf));

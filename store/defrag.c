@@ -67,6 +67,25 @@ int store_defrag_copy(struct store_defrag *d, struct err *e)
 	return rc;
 }
 
+int store_defrag_adopt(struct store *s, struct store_install *in, struct store_defrag **ret, struct err *e)
+{
+	struct store_defrag *d = xcalloc(1, sizeof(*d));
+	int rc;
+
+	d->store = s;
+	d->to = in;
+	if (s->checkpoint_failed)
+		rc = err_set(e, ERR_UNAVAILABLE, "store: the last checkpoint failed");
+	else
+		rc = store__shadow_new(s, store__install_env(in), &d->copy, e);
+	if (rc != 0) {
+		store_defrag_abort(d);
+		return rc;
+	}
+	*ret = d;
+	return 0;
+}
+
 struct store *store_defrag_target(struct store_defrag *d)
 {
 	return d->copy;

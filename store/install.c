@@ -20,6 +20,7 @@ struct store_install {
 	int stage;               /* kind of the last record; -1 before the head */
 	bool complete, synced;
 	bool copies_self;        /* an older state of this store is as good */
+	bool mends;              /* this store is damaged, so nothing is taken over from it */
 	bool rebase;             /* it is this store's own last checkpoint: an older state is what is wanted */
 	struct store_state state; /* what it will be */
 };
@@ -59,6 +60,11 @@ void store_install_abort(struct store_install *in)
 	store__env_unref(in->env);
 	buf_fini(&in->rest);
 	free(in);
+}
+
+void store_install_mends(struct store_install *in)
+{
+	in->copies_self = in->mends = true;
 }
 
 uint64_t store_install_next(const struct store_install *in)
@@ -183,7 +189,7 @@ static int keep_local(struct store_install *in, MDB_txn *txn, struct err *e)
 	int mrc = 0, rc = store__local_save(in->env, txn, &local, e);
 
 	/* What has been written since the checkpoint is not to be trusted; the member writes its own again. */
-	if (rc == 0 && in->rebase)
+	if (rc == 0 && (in->rebase || in->mends))
 		return 0;
 
 	if (rc == 0)

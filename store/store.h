@@ -295,6 +295,12 @@ int store_defrag_copy(struct store_defrag *, struct err *);
 struct store *store_defrag_target(struct store_defrag *);
 int store_defrag_finish(struct store_defrag *, struct err *);
 void store_defrag_abort(struct store_defrag *);
+/*
+ * The same with a state that another member sent, in place of a copy of this store's own: install_mends right after
+ * store_install_begin (an older state is welcome then, and nothing is read from the store); adopt after the last chunk, takes the install in any case.
+ */
+void store_install_mends(struct store_install *);
+int store_defrag_adopt(struct store *, struct store_install *, struct store_defrag **ret, struct err *);
 
 /*
  * After a checkpoint failed, what the disk holds of the pages written since the one before is unknown, also when they can

@@ -64,6 +64,8 @@ void etcd__status(struct etcd_call *c, struct str request _unused_)
 	if (st.role.leader_id == 0)
 		wire_add_bytes(&frame, 8, str_from(etcd_error_text(ETCD_ERR_NO_LEADER)));
 	(void)view_alarms(v, add_alarm_text, &frame, &e);
+	if (st.damage[0])
+		wire_add_bytes(&frame, 8, str_from(st.damage));
 	if (st.disk_error[0])
 		wire_add_bytes(&frame, 8, str_from(st.disk_error));
 	for (size_t i = 0; i < st.n_members; i++)

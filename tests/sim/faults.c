@@ -154,6 +154,14 @@ out:
 		close(fd);
 }
 
+void fault_rot_value(struct node *n)
+{
+	sim_trace(n->w, "bit rot %s: value", n->name);
+	n->rotten = true;
+	n->w->n_rots++;
+	rot_value(n);
+}
+
 static void rot_checkpoint(struct node *n)
 {
 	_cleanup_(freep) char *path = xasprintf("%s/checkpoint", n->store_dir);

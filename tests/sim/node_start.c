@@ -21,6 +21,7 @@ static void member_cfg_of(struct node *n, struct member_cfg *mc)
 				  .voters = w->voters,
 				  .dead_ms = w->dead_ms,
 				  .replace_ms = w->replace_ms,
+				  .scrub_ms = w->scrub_ms,
 				  .election_ms = 300,
 				  .heartbeat_ms = 50,
 				  .compact_keep_ms = w->compact_ms,

@@ -383,6 +383,97 @@ static void drive_rot(struct world *w)
 	}
 }
 
+/* --- scrub: values rot, and are found and mended while everybody runs, also where there are only two voters ------------------------ */
+
+static void prepare_scrub(struct world *w)
+{
+	static const int sizes[] = {2, 2, 3, 3, 5};
+
+	prepare_rot(w);
+	w->n_initial = sizes[rng_below(&w->rng, ARRAY_LEN(sizes))];
+	w->no_rot = true; /* but for what is done here */
+	w->scrub_ms = 600;
+}
+
+static bool damage_is_known(const struct node *n)
+{
+	struct kv_status s;
+
+	if (!n->member)
+		return false;
+	member_status(n->member, &s);
+	return s.damage[0] != '\0';
+}
+
+/* Nobody reads what is damaged: the next pass but one has found it at the latest. Then the leader mends it. */
+static void rot_unread(struct world *w, struct node *n)
+{
+	uint64_t life = n->epoch;
+	bool time, known = false;
+
+	w->quiet = true;
+	time = world_pass(w, 500 * MS);
+	if (time && n->member && n->epoch == life)
+		fault_rot_value(n);
+	for (int i = 0; i < 30 && time && !known; i++) {
+		time = world_pass(w, 100 * MS);
+		known = damage_is_known(n);
+	}
+	/* It may be that nothing had rotted but what was free already. */
+	if (time && !known && n->rotten && !node_mended(n))
+		sim_fail(w, "%s has not found in 3 s what had rotted", n->name);
+	for (int i = 0; i < 80 && time && !node_mended(n); i++)
+		time = world_pass(w, 100 * MS);
+	if (time && !node_mended(n))
+		sim_fail(w, "the damaged store of %s is not mended after 8 s in which nothing else happened", n->name);
+	if (time && n->epoch != life)
+		sim_fail(w, "%s has stopped for what could be mended while it runs", n->name);
+	w->quiet = false;
+}
+
+/* Clients read and write what is damaged, or another member has trouble, of whatever kind; even two are damaged, when a third one is not. */
+static void rot_under_load(struct world *w, struct node *n)
+{
+	struct node *other = fault_pick(w);
+	bool time;
+
+	fault_rot_value(n);
+	if (other && other != n && w->n_initial > 2 && rng_chance(&w->rng, 30))
+		fault_rot_value(other);
+	if (!world_pass(w, rng_below(&w->rng, 600 * MS)))
+		return;
+	other = fault_pick(w);
+	if (other && rng_chance(&w->rng, 25))
+		fault_crash(other, rng_chance(&w->rng, 50));
+	else if (other && rng_chance(&w->rng, 25))
+		fault_pause(other, rng_between(&w->rng, 20, 1500) * MS);
+	else if (other && rng_chance(&w->rng, 25))
+		fault_isolate(w, other->index);
+	if (!world_pass(w, rng_below(&w->rng, 1500 * MS)))
+		return;
+	fault_heal(w);
+	fault_restart(w, true);
+	time = true;
+	for (int i = 0; i < 120 && time && !all_mended(w); i++)
+		time = world_pass(w, 100 * MS);
+	if (time && !all_mended(w))
+		sim_fail(w, "a damaged store is not mended after 12 s");
+}
+
+static void drive_scrub(struct world *w)
+{
+	while (world_pass(w, rng_between(&w->rng, 300, 1500) * MS)) {
+		struct node *n = fault_pick(w);
+
+		if (!n || n->paused_until > w->now || !all_mended(w) || !node_leader(w))
+			continue;
+		if (rng_chance(&w->rng, 50))
+			rot_unread(w, n);
+		else
+			rot_under_load(w, n);
+	}
+}
+
 /*
  * revote: a member's vote is damaged right after it was given, and another candidate wants one of the same term.
  *
@@ -487,6 +578,7 @@ static const struct scenario scenarios[] = {
 	{"unmatched", "followers with a tail of their own hear a new leader's heartbeats", prepare_unmatched, drive_unmatched},
 	{"power", "all machines lose power", prepare_power, drive_power},
 	{"rot", "files are damaged, and repaired from the others", prepare_rot, drive_rot},
+	{"scrub", "values rot, and are found and mended while everybody runs", prepare_scrub, drive_scrub},
 	{"revote", "a vote is lost right after it was given", prepare_revote, drive_revote},
 	{"leases", "leases under changes of leader", prepare_leases, drive_leases},
 };

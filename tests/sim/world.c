@@ -119,6 +119,7 @@ void world_init(struct world *w, const struct sim_cfg *cfg)
 	w->compact_ms = rng_chance(&w->rng, 30) ? 1500 : UINT_MAX;
 	w->voters = rng_chance(&w->rng, 40) ? 3 : 5;
 	w->dead_ms = rng_chance(&w->rng, 40) ? 1500 : 30000;
+	w->scrub_ms = cfg->seed % 4 == 0 ? 3000 : 0;
 	w->log_scale = 1;
 	w->think_ms = 40;
 	w->latency_us = 200;

@@ -178,7 +178,7 @@ struct world {
 	uint64_t next_value;
 	int64_t max_revision;
 	unsigned value_size; /* large ones make snapshots of many chunks */
-	unsigned voters, dead_ms, replace_ms; /* as in member_cfg */
+	unsigned voters, dead_ms, replace_ms, scrub_ms; /* as in member_cfg */
 	unsigned compact_ms; /* UINT_MAX: history is compacted only when clients ask */
 	unsigned log_scale;  /* how much larger the log's files are than the smallest */
 	struct node *asleep; /* clients renew their leases there, though it sleeps, and leave them to their end then; or NULL */
@@ -253,6 +253,8 @@ void fault_add(struct node *through, struct node *what);
 struct node *fault_pick(struct world *); /* one that is up; or NULL */
 /* Damage to some file of some member, if the cluster can bear it now. */
 void fault_rot(struct world *);
+/* A bit of some value in the store of a member that runs. */
+void fault_rot_value(struct node *);
 /* Stopped, its vote unreadable, started again at once; false when the cluster cannot bear that now. */
 bool fault_ruin_vote(struct node *);
 

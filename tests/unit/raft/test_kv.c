@@ -1,6 +1,8 @@
 /* One member and three members in one process: writes, barriers, restart, failover, joining and leaving. */
 #include "tests/unit/raft/raftest.h"
 
+#include <sys/stat.h>
+#include <fcntl.h>
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <signal.h>
@@ -13,6 +15,7 @@
 #include "io/tls.h"
 #include "proto/raft.pb-c.h"
 #include "store/store.h"
+#include "store/view.h"
 
 static bool has_no_value(void *arg)
 {
@@ -513,20 +516,80 @@ static void test_corrupt(void **state _unused_)
 	cluster_stop(&c);
 }
 
-static bool has_disk_alarm(void *arg)
-{
-	struct kv_status s;
-
-	kv_status(arg, &s);
-	return (s.alarms & KV_ALARM_DISK) && s.disk_error[0] && strcmp(s.state, "disk failed") == 0;
-}
-
 static bool has_no_alarm(void *arg)
 {
 	struct kv_status s;
 
 	kv_status(arg, &s);
 	return s.alarms == 0;
+}
+
+/* Flip a bit of the text wherever it stands in the member's database file, while it is in use. */
+static void rot_text(const char *data_dir, const char *text)
+{
+	char *path = xasprintf("%s/store/db.1", data_dir), *bytes, *p;
+	int fd = open(path, O_RDWR | O_CLOEXEC), n = 0;
+	struct stat st;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	bytes = xmalloc((size_t)st.st_size);
+	assert_int_equal(pread(fd, bytes, (size_t)st.st_size, 0), st.st_size);
+	for (p = bytes; (p = memmem(p, (size_t)(bytes + st.st_size - p), text, strlen(text))) != NULL; p++, n++) {
+		*p ^= 4;
+		assert_int_equal(pwrite(fd, p, 1, p - bytes), 1);
+	}
+	assert_true(n > 0);
+	close(fd);
+	free(bytes);
+	free(path);
+}
+
+static bool reads(void *arg)
+{
+	struct expect *x = arg;
+	struct store_view *v;
+	struct store_kv kv;
+	bool same = false;
+
+	if (store_view_open(kv_store(x->kv), &v, NULL) != 0)
+		return false;
+	if (view_get(v, str_from(x->key), 0, &kv, NULL) == 0)
+		same = str_eq(kv.value, str_from(x->value));
+	store_view_close(v);
+	return same;
+}
+
+/* A value rots on the disk, of a follower, then of the leader: it is not served, and mended from the others, while everybody runs. */
+static void test_mend(void **state _unused_)
+{
+	static const char value[] = "a value that will rot away while it is in use";
+	struct cluster c;
+
+	cluster_start(&c);
+	assert_true(rt_wait(has_leader, &c, 5000));
+	for (int round = 0; round < 2; round++) {
+		int leader = leader_of(&c), who = round == 0 ? (leader + 1) % 3 : leader;
+		struct expect x = {c.kv[who], round == 0 ? "a" : "b", value, 0}, after = {c.kv[who], "c", "3", 0};
+
+		OK(rt_put(c.kv[leader], x.key, value, &e));
+		assert_true(rt_wait(reads, &x, 5000));
+		rot_text(c.dirs[who], value);
+		assert_false(reads(&x));
+		assert_true(rt_wait(reads, &x, 20000));
+		assert_true(rt_wait(has_no_alarm, x.kv, 5000));
+		OK(rt_put(c.kv[who], "c", "3", &e));
+		assert_true(rt_wait(reads, &after, 5000));
+	}
+	cluster_stop(&c);
+}
+
+static bool has_disk_alarm(void *arg)
+{
+	struct kv_status s;
+
+	kv_status(arg, &s);
+	return (s.alarms & KV_ALARM_DISK) && s.disk_error[0] && strcmp(s.state, "disk failed") == 0;
 }
 
 /* The disk takes no write for a while: nothing is acknowledged, nothing is served as if it were, and the member comes back. */
@@ -566,6 +629,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_single),
+		cmocka_unit_test(test_mend),
 		cmocka_unit_test(test_lease),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_three),

@@ -58,6 +58,12 @@ static void test_problems(void **state _unused_)
 	s.members[0].alarms = KV_ALARM_DISK;
 	snprintf(s.disk_error, sizeof(s.disk_error), "it is full");
 	says(&s, 2, "n1 has trouble with its disk: it is full", false);
+	s = cluster(2);
+	s.members[0].alarms = KV_ALARM_DAMAGED;
+	snprintf(s.damage, sizeof(s.damage), "the value of key k");
+	says(&s, 2, "n1 is damaged: the value of key k: what is damaged is not served; the leader sends it", true);
+	s.members[1].reachable = false;
+	says(&s, 3, "no other voting member that answers has what it has", false);
 	s = cluster(4);
 	s.members[3].started = false;
 	s.members[3].name[0] = '\0';

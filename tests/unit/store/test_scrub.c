@@ -100,12 +100,12 @@ static void test_well(void **state _unused_)
 
 	fixture_open(&f, NULL);
 	expect_well(&f, 1);
-	for (unsigned round = 0; round < 40; round++) {
+	for (unsigned round = 0; round < 30; round++) {
 		f.seal = round % 3 == 0 ? 70 : 0;
 		write_some(&f, 100, round < 20 ? 1500 : 200);
 		if (round % 7 == 6)
 			compact(&f, store_revision(f.store) - 50);
-		if (round == 30) {
+		if (round == 25) {
 			int64_t n;
 
 			del(&f, "/registry", "/registrz", &n);
@@ -180,7 +180,7 @@ static void forget(struct fixture *f)
 	free(atomic_exchange(&f->store->env->damage, NULL));
 }
 
-#define KEYS 300
+#define KEYS 200
 
 static int found(struct fixture *f)
 {
@@ -203,7 +203,7 @@ static int open_filled(struct fixture *f, off_t *ret_size)
 
 	fixture_open(f, NULL);
 	/* Checkpoints in between, so that pages are used again and few are free. */
-	for (unsigned i = 0; i < 50; i++) {
+	for (unsigned i = 0; i < 30; i++) {
 		write_some(f, 12, KEYS);
 		OK(store_checkpoint(f->store, &e));
 	}
@@ -226,7 +226,7 @@ static void test_bits(void **state _unused_)
 	int fd = open_filled(&f, &size);
 
 	before = all_there(&f, KEYS);
-	for (unsigned i = 0; i < 500; i++) {
+	for (unsigned i = 0; i < 300; i++) {
 		off_t at = 8192 + (off_t)below((uint64_t)size - 8192);
 		uint8_t old, b;
 
