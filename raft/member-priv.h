@@ -110,6 +110,8 @@ struct peer_state {
 	bool told;    /* and the alarm that says so was seen in the store */
 	struct msg_health health;
 	uint64_t health_at;
+	uint64_t appended; /* this term, as leader: the newest entry that was sent to it */
+	bool nudged;       /* and it has not acknowledged anything since it was hurried */
 	struct snap_send *snap;
 	uint64_t snap_retry_at;
 	struct seen seen[3]; /* newest epoch first */
@@ -240,6 +242,8 @@ void member__save_vote(struct member *);
 void member__fatal(struct member *, const struct err *);
 bool member__send(struct member *, uint64_t to, const struct msg *);
 void member__work(struct member *, struct member_work *);
+/* New entries were appended: send them now to who would otherwise get them with the next heartbeat, if a majority waits for that. */
+void member__nudge(struct member *);
 void member__arm_by(struct member *, uint64_t at);
 
 /* member_msg.c */

@@ -187,6 +187,11 @@ int member__step(struct member *m, struct raft_event *ev)
 		m->snap_update = true;
 		m->snap_meta = u.snapshot.metadata;
 	}
+	if (raft_state(&m->raft) == RAFT_LEADER && m->state != RAFT_LEADER)
+		for (size_t i = 0; i < m->n_peers; i++) {
+			m->peers[i].appended = 0;
+			m->peers[i].nudged = false;
+		}
 	if (u.flags & (RAFT_UPDATE_MESSAGES))
 		for (unsigned i = 0; i < u.messages.n; i++)
 			member__send_raft(m, &u.messages.batch[i]);
@@ -210,6 +215,37 @@ bool member__send(struct member *m, uint64_t to, const struct msg *msg)
 
 /* --- Turns ----------------------------------------------------------------------------------------------- */
 
+/*
+ * A follower that is new to this leader, or was silent for an election timeout, gets entries with the heartbeats only, until it has
+ * acknowledged a new one. So its next heartbeat comes now. When heartbeats go out matters for no promise; once for each sign of life is enough.
+ */
+void member__nudge(struct member *m)
+{
+	struct raft_event ev = {.type = RAFT_TIMEOUT};
+	unsigned have = 0;
+	bool hurry = false;
+
+	if (m->state != RAFT_LEADER || MUTANT(no_nudge))
+		return;
+	for (unsigned i = 0; i < m->raft.configuration.n; i++) {
+		const struct raft_server *s = &m->raft.configuration.servers[i];
+		struct peer_state *p = s->id == m->id ? NULL : member__peer(m, s->id);
+
+		if (s->role == RAFT_VOTER)
+			have += !p || p->appended >= m->log.last;
+		if (s->role != RAFT_VOTER || !p || p->appended >= m->log.last || p->lost || p->snap || p->nudged)
+			continue;
+		hurry = true;
+	}
+	if (!hurry || have > member__voters(m) / 2)
+		return;
+	for (size_t i = 0; i < m->n_peers; i++)
+		m->peers[i].nudged = true;
+	raft_set_heartbeat_timeout(&m->raft, 0);
+	member__step(m, &ev);
+	raft_set_heartbeat_timeout(&m->raft, m->cfg.heartbeat_ms);
+}
+
 /* A leader needs an entry of its own term before it can commit older ones; the core adds one only when it sees need. */
 static void maybe_barrier(struct member *m)
 {
@@ -227,6 +263,7 @@ static void maybe_barrier(struct member *m)
 	m->submitting = none;
 	member__step(m, &ev);
 	m->submitting = NULL;
+	member__nudge(m);
 }
 
 void member__arm_by(struct member *m, uint64_t at)

@@ -12,6 +12,14 @@
 #define APPEND_FRAME_BYTES (1u << 20)
 #define APPEND_BYTES (8u << 20)
 
+static void note_appended(struct member *m, uint64_t to, uint64_t index)
+{
+	struct peer_state *p = member__peer(m, to);
+
+	if (p)
+		p->appended = MAX(p->appended, index);
+}
+
 static void send_frame(struct member *m, uint64_t to)
 {
 	m->ops->send(m, to, MSG_CHANNEL_MAIN, buf_str(&m->frame));
@@ -57,6 +65,7 @@ static void send_append(struct member *m, uint64_t to, const struct raft_append_
 		if (!m->ops->send(m, to, MSG_CHANNEL_MAIN, buf_str(&m->frame)))
 			return;
 	} while (index < end && sent < APPEND_BYTES);
+	note_appended(m, to, end - 1);
 }
 
 void member__send_raft(struct member *m, struct raft_message *in)
@@ -271,6 +280,7 @@ static void heard_from(struct member *m, uint64_t from, const struct msg *msg)
 	/* One whose disk has failed still talks; what counts is that it takes part. */
 	if (p && (!(p->health.alarms & KV_ALARM_DISK) || msg->kind == MSG_APPEND_RESULT || msg->kind == MSG_VOTE_RESULT)) {
 		p->last_heard = member__now(m);
+		p->nudged = p->nudged && msg->kind != MSG_APPEND_RESULT;
 		p->lost = false;
 	}
 	/*

@@ -194,6 +194,7 @@ static bool submit_some(struct member *m)
 		list_add_tail(&m->pending, &props[i]->link);
 		member__arm_by(m, props[i]->deadline);
 	}
+	member__nudge(m);
 	return true;
 }
 

@@ -383,6 +383,67 @@ static void drive_rot(struct world *w)
 	}
 }
 
+/* --- idle: followers are started again one after the other while nothing happens, then there is a write --------------------------- */
+
+static void prepare_idle(struct world *w)
+{
+	w->n_initial = 3;
+	w->no_rot = true;
+	w->think_ms = 1;
+}
+
+/* One member after the other, but the leader. False: something else has happened. */
+static bool restart_followers(struct world *w, struct node *leader)
+{
+	for (int i = 0; i < w->n_initial; i++) {
+		struct node *n = &w->nodes[i];
+
+		if (n == leader || !n->member)
+			continue;
+		fault_crash(n, false);
+		if (!world_pass(w, 700 * MS))
+			return false;
+		fault_restart(w, true);
+		if (!world_pass(w, 700 * MS))
+			return false;
+	}
+	return leader->member && member_is_leader(leader->member);
+}
+
+/* The first write, from its append to its commit. Network and disk take 1 ms, heartbeats come every 50 ms. */
+static void write_once(struct world *w, struct node *leader)
+{
+	struct kv_status s, before;
+	unsigned ms = 0;
+
+	member_status(leader->member, &before);
+	w->quiet = false;
+	do {
+		if (!world_pass(w, 1000) || !leader->member)
+			return;
+		member_status(leader->member, &s);
+		ms += s.last_index > before.last_index;
+	} while (s.commit_index <= before.last_index && member_is_leader(leader->member));
+	w->quiet = true;
+	sim_trace(w, "committed after %u ms", ms);
+	if (ms > 12)
+		sim_fail(w, "a write into an idle cluster took %u ms to be committed", ms);
+}
+
+static void drive_idle(struct world *w)
+{
+	for (int i = 0; i < SIM_NODES; i++)
+		w->nodes[i].fsync_us = 500;
+	w->quiet = true;
+	while (world_pass(w, 500 * MS)) {
+		struct node *leader = node_leader(w);
+
+		if (leader && restart_followers(w, leader))
+			write_once(w, leader);
+	}
+	w->quiet = false;
+}
+
 /* --- scrub: values rot, and are found and mended while everybody runs, also where there are only two voters ------------------------ */
 
 static void prepare_scrub(struct world *w)
@@ -578,6 +639,7 @@ static const struct scenario scenarios[] = {
 	{"unmatched", "followers with a tail of their own hear a new leader's heartbeats", prepare_unmatched, drive_unmatched},
 	{"power", "all machines lose power", prepare_power, drive_power},
 	{"rot", "files are damaged, and repaired from the others", prepare_rot, drive_rot},
+	{"idle", "followers are started again, then there is a write", prepare_idle, drive_idle},
 	{"scrub", "values rot, and are found and mended while everybody runs", prepare_scrub, drive_scrub},
 	{"revote", "a vote is lost right after it was given", prepare_revote, drive_revote},
 	{"leases", "leases under changes of leader", prepare_leases, drive_leases},
