@@ -153,6 +153,8 @@ static int start_kv(struct etcd_program *p, struct err *e)
 		.compact_keep_ms = c->keep_ms ? (unsigned)MIN(c->keep_ms, UINT_MAX - 1) : UINT_MAX,
 		.compact_keep_revisions = c->keep_revisions,
 		.store_quota = c->quota,
+		.lease_checkpoint_ms = c->lease_checkpoints ? 300000 : 0,
+		.scrub_ms = (unsigned)MIN(c->scrub_ms, UINT_MAX - 1),
 		/* Who votes is what operators say, as in etcd. */
 		.voters = KV_MAX_MEMBERS,
 		.dead_ms = UINT_MAX,

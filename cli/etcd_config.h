@@ -91,6 +91,8 @@ struct etcd_config {
 	struct etcd_jwt jwt;
 	unsigned heartbeat_ms, election_ms, max_txn_ops, max_learners, bcrypt_cost, cert_years;
 	uint64_t quota, max_request, token_ttl_ms, progress_ms;
+	uint64_t scrub_ms; /* 0: the default */
+	bool lease_checkpoints;
 	/* One of both, or none. */
 	uint64_t keep_ms;
 	int64_t keep_revisions;

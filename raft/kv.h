@@ -95,6 +95,12 @@ struct kv_cfg {
 	unsigned join_ms;         /* 30000: how long a join looks for a member that answers */
 	unsigned compact_keep_ms; /* 300000: history that is kept; UINT_MAX: no automatic compaction */
 	int64_t compact_keep_revisions; /* 0: no matter how many; else history of this many is kept, looked at every 5 min */
+	/*
+	 * How often the log is told what time leases have left, so that another leader does not give them all of it again; 0: never.
+	 * One that has less than this left gets no checkpoint.
+	 */
+	unsigned lease_checkpoint_ms;
+	unsigned scrub_ms;         /* a pass through the store that looks for damage takes about so long; 0: a day; UINT_MAX: never */
 	uint64_t checkpoint_bytes; /* 32 MiB: log bytes between two checkpoints */
 	uint64_t store_quota;      /* bytes; 0: the store's default */
 	/*

@@ -133,6 +133,8 @@ void kv__member_cfg(struct kv *kv, uint64_t *ids, struct member_cfg *cfg)
 				   .election_ms = kv->cfg.election_ms,
 				   .heartbeat_ms = kv->cfg.heartbeat_ms,
 				   .compact_keep_ms = kv->cfg.compact_keep_ms,
+				   .lease_checkpoint_ms = kv->cfg.lease_checkpoint_ms,
+				   .scrub_ms = kv->cfg.scrub_ms,
 				   .compact_keep_revisions = kv->cfg.compact_keep_revisions,
 				   .checkpoint_bytes = kv->cfg.checkpoint_bytes};
 	for (size_t i = 0; i < n; i++)

@@ -42,6 +42,7 @@ struct lease_ask {
 	int64_t lease;
 	bool renew;
 	uint64_t deadline, not_before;
+	bool taken_back; /* the checkpoint of the lease, before it is renewed */
 	uint64_t sent_to, sent_at;
 };
 
@@ -213,7 +214,7 @@ struct member {
 	uint64_t wal_written;     /* bytes appended ever */
 	struct snap_recv *install;
 	struct defrag *defrag;
-	uint64_t next_upkeep, lease_retry_at;
+	uint64_t next_upkeep, lease_retry_at, lease_checkpoint_at;
 	bool snap_update; /* the core asked for the snapshot to be made durable */
 	struct raft_snapshot_metadata snap_meta;
 	struct {
@@ -290,6 +291,7 @@ void member__read_lease(struct member *, struct lease_ask *);
 
 /* member_lease.c */
 void member__leases(struct member *);
+void member__lease_checkpoints(struct member *, uint64_t now);
 void member__lease_proven(struct member *, struct lease_ask *);
 void member__lease_again(struct member *, struct lease_ask *);
 void member__lease_failed(struct member *, struct lease_ask *, const struct err *);

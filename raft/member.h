@@ -97,6 +97,7 @@ struct member_cfg {
 	uint64_t max_log_bytes;    /* most that is kept for a snapshot on its way; 0: 256 MiB */
 	uint64_t trailing_bytes;   /* log kept behind a checkpoint for slow members; 0: 8 MiB */
 	bool no_crash_hint;        /* tests */
+	unsigned lease_checkpoint_ms; /* how often the log is told what leases have left; 0: never */
 	unsigned scrub_ms;         /* a pass through the store takes about so long; 0: a day; UINT_MAX: there is none */
 	unsigned linger_ms;        /* so long may batches wait to be committed in the store together; 0: 1000; UINT_MAX: never */
 	bool linger_always;        /* tests: also while somebody reads or watches */

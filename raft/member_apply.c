@@ -248,6 +248,7 @@ void member__check_ready(struct member *m)
 	m->n_history = 0;
 	m->history_at = 0;
 	m->lease_retry_at = 0;
+	m->lease_checkpoint_at = member__now(m) + m->cfg.lease_checkpoint_ms;
 	store_leases_promote(m->store, member__now(m), m->cfg.election_ms);
 	member__arm_by(m, member__now(m));
 }
@@ -538,6 +539,7 @@ void member__upkeep(struct member *m, uint64_t now)
 	member__announce_self(m, now);
 	if (m->ready) {
 		revoke_expired(m, now);
+		member__lease_checkpoints(m, now);
 		compact_history(m, now);
 		compact_revisions(m, now);
 		raise_alarm(m);

@@ -78,12 +78,84 @@ void member_lease(struct member *m, struct kv_lease *req)
 
 /* --- On the leader ------------------------------------------------------------------------------------------------ */
 
+/* As etcd does. */
+#define CHECKPOINTS_MAX 1000
+
+struct checkpoints {
+	struct member *m;
+	size_t n;
+	Etcdserverpb__LeaseCheckpoint all[CHECKPOINTS_MAX], *p[CHECKPOINTS_MAX];
+};
+
+static void propose_checkpoints(struct checkpoints *c)
+{
+	Raftpb__Command cmd = RAFTPB__COMMAND__INIT;
+	Etcdserverpb__LeaseCheckpointRequest request = ETCDSERVERPB__LEASE_CHECKPOINT_REQUEST__INIT;
+
+	if (c->n == 0)
+		return;
+	request.checkpoints = c->p;
+	request.n_checkpoints = c->n;
+	cmd.op_case = RAFTPB__COMMAND__OP_LEASE_CHECKPOINT;
+	cmd.lease_checkpoint = &request;
+	member__propose_command(c->m, &cmd);
+	c->n = 0;
+}
+
+static void add_checkpoint(void *arg, int64_t id, int64_t left)
+{
+	struct checkpoints *c = arg;
+	Etcdserverpb__LeaseCheckpoint *one = &c->all[c->n];
+
+	*one = (Etcdserverpb__LeaseCheckpoint)ETCDSERVERPB__LEASE_CHECKPOINT__INIT;
+	one->id = id;
+	one->remaining_ttl = left;
+	c->p[c->n++] = one;
+	if (c->n == CHECKPOINTS_MAX)
+		propose_checkpoints(c);
+}
+
+void member__lease_checkpoints(struct member *m, uint64_t now)
+{
+	struct checkpoints *c;
+
+	if (m->cfg.lease_checkpoint_ms == 0 || now < m->lease_checkpoint_at)
+		return;
+	m->lease_checkpoint_at = now + m->cfg.lease_checkpoint_ms;
+	c = xcalloc(1, sizeof(*c));
+	c->m = m;
+	store_leases_left(m->store, now, m->cfg.lease_checkpoint_ms / 1000, add_checkpoint, c);
+	propose_checkpoints(c);
+	free(c);
+}
+
+/* In the log it has less than is promised now. Once that has been taken back, the ask is proven once more. */
+static void take_back_checkpoint(struct member *m, struct lease_ask *a)
+{
+	struct checkpoints *c = xcalloc(1, sizeof(*c));
+
+	c->m = m;
+	if (!a->taken_back)
+		add_checkpoint(c, a->lease, 0);
+	propose_checkpoints(c);
+	free(c);
+	a->taken_back = true;
+	a->not_before = member__now(m) + 2;
+	list_del(&a->link);
+	list_add_tail(&m->lease_waiting, &a->link);
+	member__arm_by(m, a->not_before);
+}
+
 void member__lease_proven(struct member *m, struct lease_ask *a)
 {
 	int64_t left, granted;
 
 	if (m->state != RAFT_LEADER || !m->ready) {
 		member__lease_again(m, a);
+		return;
+	}
+	if (a->renew && store_lease_has_checkpoint(m->store, a->lease)) {
+		take_back_checkpoint(m, a);
 		return;
 	}
 	if (a->renew) {
@@ -160,8 +232,10 @@ void member__leases(struct member *m)
 		return;
 	take_back(m);
 	LIST_FOR_EACH_SAFE (a, next, &m->lease_waiting, struct lease_ask, link) {
-		if (m->state == RAFT_LEADER)
+		if (m->state == RAFT_LEADER && now >= a->not_before)
 			member__read_lease(m, a);
+		else if (m->state == RAFT_LEADER)
+			member__arm_by(m, a->not_before);
 		else if (!a->req)
 			member__lease_again(m, a);
 		else if (m->leader != 0 && m->leader != m->id && now >= a->not_before)

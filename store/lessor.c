@@ -254,9 +254,32 @@ int64_t store_lease_renew(struct store *s, int64_t id, uint64_t now_ms)
 	told(l, now_ms);
 	if (le == NULL || !l->primary || ended(l, le, now_ms))
 		return 0;
-	le->remaining = 0;
 	set_deadline(l, le, now_ms + span_ms(le->ttl));
 	return le->ttl;
+}
+
+bool store_lease_has_checkpoint(const struct store *s, int64_t id)
+{
+	struct lease *le = find(s->lessor, id);
+
+	return le != NULL && le->remaining > 0;
+}
+
+void store_leases_left(struct store *s, uint64_t now_ms, int64_t least_s, void (*fn)(void *, int64_t, int64_t), void *arg)
+{
+	struct lessor *l = s->lessor;
+
+	told(l, now_ms);
+	MAP_FOR_EACH (m, &l->leases) {
+		struct lease *le = m->value;
+		int64_t left;
+
+		if (!heap_has(&le->deadline) || le->deadline.key <= now_ms)
+			continue;
+		left = (int64_t)((le->deadline.key - now_ms + 999) / 1000);
+		if (left > least_s)
+			fn(arg, le->id, left);
+	}
 }
 
 void store_lease_ttl(struct store *s, int64_t id, uint64_t now_ms, int64_t *ret_left, int64_t *ret_granted)

@@ -196,8 +196,14 @@ void store_leases_demote(struct store *);
 size_t store_leases_expired(struct store *, uint64_t now_ms, int64_t *ids, size_t max);
 /* When the next lease ends (clock of now_ms), UINT64_MAX: none. */
 uint64_t store_leases_next(const struct store *);
-/* Keep alive: a new full term. Returns the TTL in seconds; 0: no such lease, or it is past its deadline already. */
+/*
+ * Keep alive: a new full term. Returns the TTL in seconds; 0: no such lease, or it is past its deadline already. A lease with a
+ * checkpoint must have it taken back first (LeaseCheckpoint{id, 0}), or the next leader would give it less than was promised here.
+ */
 int64_t store_lease_renew(struct store *, int64_t id, uint64_t now_ms);
+bool store_lease_has_checkpoint(const struct store *, int64_t id);
+/* fn(id, seconds that are left, rounded up) for each lease that has more than least_s left. It must not write. */
+void store_leases_left(struct store *, uint64_t now_ms, int64_t least_s, void (*fn)(void *arg, int64_t id, int64_t left), void *arg);
 /* Seconds left and granted; *ret_left is -1 when there is no such lease (or it is past its deadline). */
 void store_lease_ttl(struct store *, int64_t id, uint64_t now_ms, int64_t *ret_left, int64_t *ret_granted);
 /* Shortest TTL that LeaseGrant gives (all members must agree: set it in the proposal, not here): 1 s. */

@@ -22,6 +22,7 @@ static void member_cfg_of(struct node *n, struct member_cfg *mc)
 				  .dead_ms = w->dead_ms,
 				  .replace_ms = w->replace_ms,
 				  .scrub_ms = w->scrub_ms,
+				  .lease_checkpoint_ms = w->lease_checkpoint_ms,
 				  .election_ms = 300,
 				  .heartbeat_ms = 50,
 				  .compact_keep_ms = w->compact_ms,

@@ -595,6 +595,7 @@ static void drive_revote(struct world *w)
 static void prepare_leases(struct world *w)
 {
 	w->n_initial = 3;
+	w->lease_checkpoint_ms = w->cfg.seed % 2 ? 1900 : 0;
 	w->no_rot = true;
 }
 

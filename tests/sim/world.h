@@ -178,7 +178,7 @@ struct world {
 	uint64_t next_value;
 	int64_t max_revision;
 	unsigned value_size; /* large ones make snapshots of many chunks */
-	unsigned voters, dead_ms, replace_ms, scrub_ms; /* as in member_cfg */
+	unsigned voters, dead_ms, replace_ms, scrub_ms, lease_checkpoint_ms; /* as in member_cfg */
 	unsigned compact_ms; /* UINT_MAX: history is compacted only when clients ask */
 	unsigned log_scale;  /* how much larger the log's files are than the smallest */
 	struct node *asleep; /* clients renew their leases there, though it sleeps, and leave them to their end then; or NULL */

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <fcntl.h>
 #include <arpa/inet.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -67,6 +68,69 @@ static void test_single(void **state _unused_)
 	OK(rt_put(kv, "a", "2", &e));
 	check_value(kv, "a", "2");
 	kv_stop(kv);
+	rt_dir_free(dir);
+}
+
+static bool has_checkpoint(const char *data_dir, int64_t lease)
+{
+	char *dir = xasprintf("%s/store", data_dir);
+	struct store *store;
+	bool has;
+
+	OK(store_open(&(struct store_cfg){.dir = dir}, &store, &e));
+	has = store_lease_has_checkpoint(store, lease);
+	store_close(store);
+	free(dir);
+	return has;
+}
+
+static struct kv *start_with_checkpoints(const char *dir, unsigned ms)
+{
+	struct kv_cfg cfg = {.data_dir = dir, .name = "local", .nosync = true, .compact_keep_ms = UINT_MAX, .lease_checkpoint_ms = ms};
+	struct kv *kv;
+
+	OK(kv_start(&cfg, &kv, &e));
+	assert_true(kv_leader_wait(kv, 10000));
+	return kv;
+}
+
+static bool has_applied(void *arg)
+{
+	struct expect *x = arg;
+	struct kv_status s;
+
+	kv_status(x->kv, &s);
+	return s.applied_index > x->voters;
+}
+
+/* What a lease has left is noted in the log; who renews it has the note taken back before the renewal is answered. */
+static void test_lease_checkpoint(void **state _unused_)
+{
+	Raftpb__Command cmd = RAFTPB__COMMAND__INIT;
+	Etcdserverpb__LeaseGrantRequest grant = ETCDSERVERPB__LEASE_GRANT_REQUEST__INIT;
+	char *dir = rt_dir();
+	struct kv_status s;
+	int64_t left;
+	struct kv *kv = start_with_checkpoints(dir, 1000);
+
+	grant.id = 77;
+	grant.ttl = 1000;
+	cmd.op_case = RAFTPB__COMMAND__OP_LEASE_GRANT;
+	cmd.lease_grant = &grant;
+	propose(kv, &cmd);
+	/* Nothing else is written. */
+	OK(kv_barrier_wait(kv, &e));
+	kv_status(kv, &s);
+	assert_true(rt_wait(has_applied, &(struct expect){.kv = kv, .voters = s.applied_index + 1}, 10000));
+	kv_stop(kv);
+	assert_true(has_checkpoint(dir, 77));
+	kv = start_with_checkpoints(dir, 1000000);
+	OK(kv_lease_wait(kv, 77, false, &left, &e));
+	assert_in_range(left, 1, 1000);
+	OK(kv_lease_wait(kv, 77, true, &left, &e));
+	assert_int_equal(left, 1000);
+	kv_stop(kv);
+	assert_false(has_checkpoint(dir, 77));
 	rt_dir_free(dir);
 }
 
@@ -631,6 +695,7 @@ int main(void)
 		cmocka_unit_test(test_single),
 		cmocka_unit_test(test_mend),
 		cmocka_unit_test(test_lease),
+		cmocka_unit_test(test_lease_checkpoint),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_three),
 		cmocka_unit_test(test_lease_time),
