@@ -505,7 +505,9 @@ static int check_words(struct etcd_config *c, struct err *e)
 		c->log_output = arena_cstr(&c->arena, str_of(c->log_output, (size_t)(comma - c->log_output)));
 	}
 	c->lease_checkpoints = etcd_value_bool(c, ETCD_FLAG_X_LEASE_CHECKPOINT);
-	(void)etcd_duration_parse(str_from(etcd_value(c, ETCD_FLAG_X_CORRUPT_CHECK_TIME)), &c->scrub_ms);
+	(void)etcd_duration_parse(str_from(etcd_value(c, c->value[ETCD_FLAG_X_CORRUPT_CHECK_TIME] ? ETCD_FLAG_X_CORRUPT_CHECK_TIME
+												: ETCD_FLAG_CORRUPT_CHECK_TIME)),
+				  &c->scrub_ms);
 	c->no_sync = etcd_value_bool(c, ETCD_FLAG_UNSAFE_NO_FSYNC);
 	return check_token(c, e);
 }
