@@ -195,11 +195,7 @@ int member__repair_log(struct member *m, struct err *e)
 	int rc;
 
 	if (!member__others_have_it(m))
-		return err_set(e, ERR_CORRUPT,
-			       "%s; with fewer than three voting members nobody can give back what is lost: if the others still "
-			       "work, remove this member, move its data directory away and start it with --join; else restore a "
-			       "snapshot, or go on with what one member has: 'kontiki recover'",
-			       why.text);
+		return repair_refuse(e, m->conf.n > 0, repair_other_voters(m->conf.p, m->conf.n, m->id));
 	err_clear(e);
 	/* First the promise not to vote, then the loss. */
 	rc = repair_promise(m->cfg.disk, e);

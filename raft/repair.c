@@ -57,18 +57,24 @@ int repair_promise(struct disk *d, struct err *e)
 	return make_mark(d, REPAIR_FORGETFUL, e);
 }
 
-static int refuse(struct err *e, const char *why)
+#define UNKNOWN "raft/peers, which tells who could give back what is lost, is missing or damaged, too"
+
+int repair_refuse(struct err *e, bool known, unsigned others)
 {
 	struct err was = *e;
 
+	if (known && others == 1)
+		return err_set(e, ERR_CORRUPT,
+			       "%s; of two voting members neither can lead without the other: make the other one a cluster of its own with "
+			       "'kontiki recover' there, then move this member's data directory away and start it with --join",
+			       was.text);
+	if (known)
+		return err_set(e, ERR_CORRUPT, "%s; nobody else has what it has: restore a snapshot, or see what is left with 'kontiki recover'", was.text);
 	return err_set(e, ERR_CORRUPT,
-		       "%s; %s: if the others still work, remove this member, move its data directory away and start it with --join; "
+		       "%s; " UNKNOWN ": if the others still work, remove this member, move its data directory away and start it with --join; "
 		       "else restore a snapshot, or go on with what one member has: 'kontiki recover'",
-		       was.text, why);
+		       was.text);
 }
-
-#define TOO_FEW "with fewer than three voting members nobody can give back what is lost"
-#define UNKNOWN "raft/peers, which tells who could give back what is lost, is missing or damaged, too"
 
 int repair_state(struct disk *d, const char *store_dir, uint64_t self, struct err *e)
 {
@@ -80,7 +86,7 @@ int repair_state(struct disk *d, const char *store_dir, uint64_t self, struct er
 
 	buf_fini(&conf);
 	if (others < 2)
-		return refuse(e, known ? TOO_FEW : UNKNOWN);
+		return repair_refuse(e, known, others);
 	err_clear(e);
 	/* First the promise not to vote, then the loss. */
 	rc = repair_promise(d, e);
@@ -149,12 +155,14 @@ int repair_identity(struct disk *d, const char *store_dir, const char *name, str
 {
 	char addrs[KV_MAX_MEMBERS][KV_ADDR_MAX];
 	struct err why = *e;
+	unsigned others;
 	bool known;
 	size_t n;
 	int rc;
 
-	if (others_named(d, name, addrs, &n, &known) < 2)
-		return refuse(e, known ? TOO_FEW : UNKNOWN);
+	others = others_named(d, name, addrs, &n, &known);
+	if (others < 2)
+		return repair_refuse(e, known, others);
 	err_clear(e);
 	/* From here on it only ever joins: with neither files nor mark it would begin the cluster again. */
 	rc = make_mark(d, REJOIN, e);

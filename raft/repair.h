@@ -29,6 +29,8 @@
 
 /* Voters other than `self` in an encoded configuration; 0 when it cannot be read. */
 unsigned repair_other_voters(const void *conf, size_t size, uint64_t self);
+/* *e: in, what is wrong; out, also why nothing is done about it, and what a person may do. known: it is known who else votes. */
+int repair_refuse(struct err *e, bool known, unsigned others);
 /* From now on this member has forgotten something: durable when it returns 0. */
 int repair_promise(struct disk *, struct err *);
 
