@@ -1,16 +1,19 @@
 /* One member and three members in one process: writes, barriers, restart, failover, joining and leaving. */
 #include "tests/unit/raft/raftest.h"
 
-#include <sys/stat.h>
-#include <fcntl.h>
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include "base/log.h"
 #include "io/tls.h"
@@ -648,6 +651,112 @@ static void test_mend(void **state _unused_)
 	cluster_stop(&c);
 }
 
+struct blocker {
+	uv_loop_t loop;
+	uv_work_t work[16];
+	pthread_mutex_t lock;
+	atomic_uint running;
+	pthread_t thread;
+};
+
+static void block(uv_work_t *w)
+{
+	struct blocker *b = w->data;
+
+	atomic_fetch_add(&b->running, 1);
+	pthread_mutex_lock(&b->lock);
+	pthread_mutex_unlock(&b->lock);
+}
+
+static void unblocked(uv_work_t *w _unused_, int status _unused_)
+{
+}
+
+static void *run_blockers(void *arg)
+{
+	struct blocker *b = arg;
+
+	for (size_t i = 0; i < ARRAY_LEN(b->work); i++) {
+		b->work[i].data = b;
+		uv_queue_work(&b->loop, &b->work[i], block, unblocked);
+	}
+	uv_run(&b->loop, UV_RUN_DEFAULT);
+	return NULL;
+}
+
+static bool is_blocked(void *arg)
+{
+	struct blocker *b = arg;
+
+	return atomic_load(&b->running) >= 4;
+}
+
+static void put_some(struct cluster *c, const char *key, int n)
+{
+	char value[16];
+
+	for (int i = 0; i < n; i++) {
+		snprintf(value, sizeof(value), "%d", i);
+		OK(rt_put(c->kv[i % 3], key, value, &e));
+	}
+	for (int i = 0; i < 3; i++)
+		OK(kv_barrier_wait(c->kv[i], &e));
+}
+
+/* No thread of the pool is free: what is blocking there, consensus does not wait for. */
+static void test_no_workers(void **state _unused_)
+{
+	struct blocker b = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	struct kv_status before, after;
+	struct cluster c;
+
+	cluster_start(&c);
+	assert_true(rt_wait(has_leader, &c, 5000));
+	assert_int_equal(uv_loop_init(&b.loop), 0);
+	pthread_mutex_lock(&b.lock);
+	assert_int_equal(pthread_create(&b.thread, NULL, run_blockers, &b), 0);
+	assert_true(rt_wait(is_blocked, &b, 5000));
+	kv_status(c.kv[0], &before);
+	put_some(&c, "a", 300);
+	kv_status(c.kv[0], &after);
+	assert_true(after.applied_index >= before.applied_index + 300);
+	pthread_mutex_unlock(&b.lock);
+	pthread_join(b.thread, NULL);
+	uv_loop_close(&b.loop);
+	cluster_stop(&c);
+}
+
+/* No descriptor is free: who knocks is not let in, what is connected goes on, and all is well when there are some again. */
+static void test_no_descriptors(void **state _unused_)
+{
+	struct rlimit all, none;
+	struct sockaddr_in to = {.sin_family = AF_INET};
+	struct cluster c;
+	int spare[8];
+	char *colon;
+
+	cluster_start(&c);
+	assert_true(rt_wait(has_leader, &c, 5000));
+	put_some(&c, "a", 30);
+	colon = strrchr(c.addrs[0], ':');
+	to.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	for (size_t i = 0; i < ARRAY_LEN(spare); i++)
+		assert_true((spare[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &all), 0);
+	/* Numbers below the highest may be free, so they are taken. */
+	none = (struct rlimit){(rlim_t)spare[7] + 1, all.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (size_t i = 0; i < ARRAY_LEN(spare); i++)
+		(void)!connect(spare[i], (struct sockaddr *)&to, sizeof(to));
+	put_some(&c, "a", 30);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &all), 0);
+	for (size_t i = 0; i < ARRAY_LEN(spare); i++)
+		close(spare[i]);
+	put_some(&c, "a", 30);
+	cluster_stop(&c);
+}
+
 static bool has_disk_alarm(void *arg)
 {
 	struct kv_status s;
@@ -696,6 +805,8 @@ int main(void)
 		cmocka_unit_test(test_mend),
 		cmocka_unit_test(test_lease),
 		cmocka_unit_test(test_lease_checkpoint),
+		cmocka_unit_test(test_no_workers),
+		cmocka_unit_test(test_no_descriptors),
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_three),
 		cmocka_unit_test(test_lease_time),
