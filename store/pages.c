@@ -72,6 +72,13 @@ static uint8_t *page_new(size_t size)
 	return p;
 }
 
+static bool drop_direct(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_DIRECT) && fcntl(fd, F_SETFL, flags & ~O_DIRECT) == 0;
+}
+
 static int read_at(struct pages *p, uint64_t pgno, void *out, size_t size, struct err *e)
 {
 	size_t n = 0;
@@ -80,6 +87,9 @@ static int read_at(struct pages *p, uint64_t pgno, void *out, size_t size, struc
 		ssize_t r = pread(p->fd, (uint8_t *)out + n, size - n, (off_t)(pgno * p->size + n));
 
 		if (r < 0 && errno == EINTR)
+			continue;
+		/* A disk whose blocks are larger than our pages: then by way of the page cache. */
+		if (r < 0 && errno == EINVAL && drop_direct(p->fd))
 			continue;
 		if (r < 0)
 			return err_set(e, errno == EIO ? ERR_CORRUPT : ERR_IO, "store: page %" PRIu64 " cannot be read: %s", pgno, strerror(errno));
