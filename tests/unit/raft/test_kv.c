@@ -124,7 +124,7 @@ static void test_lease_checkpoint(void **state _unused_)
 	/* Nothing else is written. */
 	OK(kv_barrier_wait(kv, &e));
 	kv_status(kv, &s);
-	assert_true(rt_wait(has_applied, &(struct expect){.kv = kv, .voters = s.applied_index + 1}, 10000));
+	assert_true(rt_wait(has_applied, &(struct expect){.kv = kv, .voters = s.applied_index + 1}));
 	kv_stop(kv);
 	assert_true(has_checkpoint(dir, 77));
 	kv = start_with_checkpoints(dir, 1000000);
@@ -634,19 +634,19 @@ static void test_mend(void **state _unused_)
 	struct cluster c;
 
 	cluster_start(&c);
-	assert_true(rt_wait(has_leader, &c, 5000));
+	assert_true(rt_wait(has_leader, &c));
 	for (int round = 0; round < 2; round++) {
 		int leader = leader_of(&c), who = round == 0 ? (leader + 1) % 3 : leader;
 		struct expect x = {c.kv[who], round == 0 ? "a" : "b", value, 0}, after = {c.kv[who], "c", "3", 0};
 
 		OK(rt_put(c.kv[leader], x.key, value, &e));
-		assert_true(rt_wait(reads, &x, 5000));
+		assert_true(rt_wait(reads, &x));
 		rot_text(c.dirs[who], value);
 		assert_false(reads(&x));
-		assert_true(rt_wait(reads, &x, 20000));
-		assert_true(rt_wait(has_no_alarm, x.kv, 5000));
+		assert_true(rt_wait(reads, &x));
+		assert_true(rt_wait(has_no_alarm, x.kv));
 		OK(rt_put(c.kv[who], "c", "3", &e));
-		assert_true(rt_wait(reads, &after, 5000));
+		assert_true(rt_wait(reads, &after));
 	}
 	cluster_stop(&c);
 }
@@ -711,11 +711,11 @@ static void test_no_workers(void **state _unused_)
 	struct cluster c;
 
 	cluster_start(&c);
-	assert_true(rt_wait(has_leader, &c, 5000));
+	assert_true(rt_wait(has_leader, &c));
 	assert_int_equal(uv_loop_init(&b.loop), 0);
 	pthread_mutex_lock(&b.lock);
 	assert_int_equal(pthread_create(&b.thread, NULL, run_blockers, &b), 0);
-	assert_true(rt_wait(is_blocked, &b, 5000));
+	assert_true(rt_wait(is_blocked, &b));
 	kv_status(c.kv[0], &before);
 	put_some(&c, "a", 300);
 	kv_status(c.kv[0], &after);
@@ -736,7 +736,7 @@ static void test_no_descriptors(void **state _unused_)
 	char *colon;
 
 	cluster_start(&c);
-	assert_true(rt_wait(has_leader, &c, 5000));
+	assert_true(rt_wait(has_leader, &c));
 	put_some(&c, "a", 30);
 	colon = strrchr(c.addrs[0], ':');
 	to.sin_port = htons((uint16_t)strtoul(colon + 1, NULL, 10));
