@@ -1,6 +1,6 @@
 /*
- * The inside of the HTTP client. http_client.c has the client, its pool and what both protocols
- * share of a call; http_client_h1.c and http_client_h2.c speak one protocol each, behind struct
+ * The inside of the HTTP client. http_client.c has the client and its pool of connections,
+ * http_call.c what both protocols share of a call; http_client_h1.c and http_client_h2.c speak one protocol each, behind struct
  * http_client_ops.
  *
  *	start -> waiting --(a connection)--> on a connection --(response complete, error, cancel)-->
@@ -115,6 +115,12 @@ void http__call_fail(struct http_call *, enum err_code, const char *fmt, ...)
 bool http__call_retry(struct http_call *, bool untouched);
 void http__call_tell_writers(struct http_call *, bool all);
 
+/* Look for connections for those that wait, in the next turn. */
+void http__client_kick_assign(struct http_client *);
+/* A call or connection is gone: perhaps it was the last that a closing client waits for. */
+void http__client_maybe_last(struct http_client *);
+/* The connection that is being made for this call alone is not wanted any more. */
+void http__client_drop_dial(struct http_call *);
 /* Close the stream, retry or fail the calls on it. */
 void http__client_conn_close(struct http_client_conn *, const struct err *why);
 /* For a connection whose stream was handed on. */

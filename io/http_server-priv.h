@@ -1,6 +1,6 @@
 /*
- * The inside of the HTTP server. http_server.c has the server, its timeouts and what both protocols
- * share of a request; http_server_h1.c and http_server_h2.c speak one protocol each, behind struct
+ * The inside of the HTTP server. http_server.c has the server, its connections
+ * and timeouts, http_server_req.c what both protocols share of a request; http_server_h1.c and http_server_h2.c speak one protocol each, behind struct
  * http_conn_ops.
  *
  * A request ends for its handler (`over`) and on the wire at different moments: it is freed when
@@ -153,6 +153,8 @@ struct http_server {
 
 /* Shared by the protocols. */
 struct http_req *http__req_new(struct http_conn *);
+/* What may not happen inside a call happens in the next turn. */
+void http__req_kick(struct http_req *);
 /* Hand it to the handler. */
 void http__req_dispatch(struct http_req *);
 void http__req_body(struct http_req *, struct str bytes);

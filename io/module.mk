@@ -10,12 +10,14 @@ libio_a_SOURCES = \
 	io/health.c io/health.h \
 	io/http.c io/http.h io/http-priv.h io/http_priv.c \
 	io/http_client.c io/http_client.h io/http_client-priv.h \
+	io/http_call.c \
 	io/http_client_h1.c \
 	io/http_client_h2.c \
 	io/http1.c io/http1.h \
 	io/http_server.c io/http_server.h io/http_server-priv.h \
 	io/http_server_h1.c \
 	io/http_server_h2.c \
+	io/http_server_req.c \
 	io/io-priv.h \
 	io/listener.c \
 	io/loop.c io/loop.h \
@@ -24,7 +26,7 @@ libio_a_SOURCES = \
 	io/spdy.c io/spdy.h \
 	io/splice.c io/splice.h \
 	io/stream.c io/stream.h io/stream-priv.h \
-	io/stream_owner.c io/stream_tls.c \
+	io/stream_owner.c io/stream_tls.c io/stream_write.c \
 	io/supervisor.c \
 	io/tls.c io/tls.h io/tls-priv.h \
 	io/websocket.c io/websocket.h \

@@ -1,6 +1,6 @@
 /*
- * The inside of struct stream, shared by stream.c (reading and writing), stream_tls.c (the TLS
- * layer), connect.c and listener.c.
+ * The inside of struct stream, shared by stream.c (its life, reading), stream_write.c, stream_tls.c
+ * (the TLS layer), connect.c and listener.c.
  *
  *	stream_write -> chunks (plain) -> [TLS: encrypted, at most WIRE_MAX ahead, into wire_next ->
  * wire] -> kernel kernel -> loop_scratch -> [TLS: decrypted into loop__plain] -> user->on_data
@@ -119,6 +119,8 @@ void stream__break(struct stream *, enum err_code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void stream__break_uv(struct stream *, int uv_code, const char *what);
 void stream__kick(struct stream *);
+/* Tell the writers whose bytes have left, or never will. */
+void stream__run_writers(struct stream *);
 void stream__flush(struct stream *);
 /* Start or stop libuv's reading as wanted. */
 void stream__update_reading(struct stream *);
