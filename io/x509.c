@@ -19,7 +19,6 @@ int x509__fail(struct err *e, enum err_code code, const char *what)
 	return err_set(e, code, "x509: %s: %s", what, text);
 }
 
-/* Append what a memory BIO holds. */
 void x509__drain(BIO *b, struct buf *out)
 {
 	char *p;

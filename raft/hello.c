@@ -4,7 +4,7 @@
 
 #include "io/x509.h"
 #include "raft/bytes.h"
-#include "raft/transport-priv.h"
+#include "raft/hello-priv.h"
 
 static void end_frame(struct buf *b, size_t start)
 {

@@ -8,7 +8,7 @@
 #include "io/stream.h"
 #include "raft/member.h"
 #include "raft/member-priv.h"
-#include "raft/transport-priv.h"
+#include "raft/hello-priv.h"
 
 #define PAUSE_MS 500
 

@@ -33,5 +33,6 @@ libraft_a_SOURCES = \
 	raft/roles.c raft/roles.h \
 	raft/stable.c raft/stable.h \
 	raft/transport.c raft/transport.h raft/transport-priv.h \
+	raft/transport_in.c raft/transport_out.c raft/hello-priv.h \
 	raft/wal.c raft/wal.h raft/wal-priv.h \
 	raft/wal_load.c

@@ -4,7 +4,7 @@
 
 #include "base/util.h"
 #include "raft/msg.h"
-#include "raft/transport-priv.h"
+#include "raft/hello-priv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size);
 

@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "io/tls.h"
 #include "raft/bytes.h"
-#include "raft/transport-priv.h"
+#include "raft/hello-priv.h"
 
 struct fixture {
 	char *dir, *dir2;
