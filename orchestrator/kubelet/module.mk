@@ -22,7 +22,8 @@ libkubelet_a_SOURCES = \
 	orchestrator/kubelet/node.c \
 	orchestrator/kubelet/objects.c orchestrator/kubelet/objects.h \
 	orchestrator/kubelet/pbutil.h \
-	orchestrator/kubelet/pod-actions.c \
+	orchestrator/kubelet/pod-actions.c orchestrator/kubelet/pod-actions-priv.h \
+	orchestrator/kubelet/pod-actions-resize.c \
 	orchestrator/kubelet/pod-objects.c \
 	orchestrator/kubelet/pod-resize.c \
 	orchestrator/kubelet/pod-tell.c \

@@ -20,7 +20,7 @@
 #include "orchestrator/kubelet/fsutil.h"
 #include "orchestrator/kubelet/kubelet-priv.h"
 #include "orchestrator/kubelet/pbutil.h"
-#include "orchestrator/kubelet/resize.h"
+#include "orchestrator/kubelet/pod-actions-priv.h"
 #include "orchestrator/kubelet/resources.h"
 
 #define FAIL_MIN_MS 2000
@@ -32,34 +32,7 @@
 #define MIN_GRACE_S 2            /* what a preStop hook leaves to the container at least */
 #define HOOK_TIMEOUT_MS 120000
 
-enum waits_for { WAITS_CALL, WAITS_IMAGE, WAITS_CHECK };
-
-struct act_op {
-	struct pod_worker *w;
-	struct list link; /* of the worker's */
-	enum waits_for waits;
-	bool given_up; /* nobody wants it any more: no further step */
-	enum act_kind kind;
-	struct kept *pod; /* the spec that it began with */
-	char *container;  /* name; NULL: the sandbox is busy */
-	const Core__Container *spec;
-	char *id, *why;
-	uint32_t attempt;
-	int64_t grace_s;
-	uint64_t began_ms;
-	struct arena arena;
-	struct cri_call call;
-	struct image_get image;
-	struct check check;
-	void (*next)(struct act_op *); /* after the call */
-	/* RESIZE */
-	struct resize_container *resized;
-	size_t n_resized;
-	struct resize_step *steps;
-	size_t n_steps, step;
-};
-
-static void op_end(struct act_op *op)
+void acts__end(struct act_op *op)
 {
 	struct pod_worker *w = op->w;
 	struct work_container *c = op->container ? worker_container(w, op->container) : NULL;
@@ -104,7 +77,7 @@ void acts_cancel(struct pod_worker *w)
 			image_get_cancel(&op->image);
 		} else {
 			check_cancel(&op->check);
-			op_end(op); /* a check that is canceled does not call back */
+			acts__end(op); /* a check that is canceled does not call back */
 		}
 	}
 }
@@ -119,7 +92,7 @@ void acts_stop_starting(struct pod_worker *w)
 			image_get_cancel(&op->image);
 		} else if (op->waits == WAITS_CHECK) {
 			check_cancel(&op->check);
-			op_end(op);
+			acts__end(op);
 		}
 	}
 }
@@ -130,13 +103,13 @@ static void call_done(struct cri_call *call)
 
 	if (op->w->closing || op->given_up) {
 		cri_call_fini(call);
-		op_end(op);
+		acts__end(op);
 		return;
 	}
 	op->next(op);
 }
 
-static void call(struct act_op *op, enum cri_method m, const ProtobufCMessage *req, uint64_t timeout_ms,
+void acts__call(struct act_op *op, enum cri_method m, const ProtobufCMessage *req, uint64_t timeout_ms,
 		void (*next)(struct act_op *))
 {
 	op->next = next;
@@ -146,8 +119,6 @@ static void call(struct act_op *op, enum cri_method m, const ProtobufCMessage *r
 	cri_start(op->w->k->cri, &op->call, m, req);
 }
 
-/* --- sandboxes ----------------------------------------------------------------------------------------------------- */
-
 static void sandbox_failed(struct act_op *op, const struct err *e)
 {
 	struct pod_worker *w = op->w;
@@ -156,7 +127,7 @@ static void sandbox_failed(struct act_op *op, const struct err *e)
 	w->sandbox_not_before_ms = wall_ms() + w->sandbox_delay_ms;
 	pod_event(w->k, op->pod->msg, NULL, true, "FailedCreatePodSandBox", "Failed to create pod sandbox: %s", e->text);
 	log_warn("kubelet", "pod=%s/%s sandbox: %s", w->ns, w->name, e->text);
-	op_end(op);
+	acts__end(op);
 }
 
 static void sandbox_ran(struct act_op *op)
@@ -171,7 +142,7 @@ static void sandbox_ran(struct act_op *op)
 	}
 	log_debug("kubelet", "pod=%s/%s sandbox ms=%d", w->ns, w->name, (int)(clock_mono_ms() - op->began_ms));
 	w->sandbox_delay_ms = 0;
-	op_end(op);
+	acts__end(op);
 }
 
 static void limits_of(const Core__Pod *pod, struct cgroup_limits *l)
@@ -200,7 +171,7 @@ static void create_sandbox(struct act_op *op)
 	}
 	if (cgroup_setup(req.config->linux->cgroup_parent, &limits, &e) < 0)
 		log_warn("kubelet", "pod=%s/%s control group: %s", op->w->ns, op->w->name, e.text);
-	call(op, CRI_RUN_POD_SANDBOX, &req.base, 0, sandbox_ran);
+	acts__call(op, CRI_RUN_POD_SANDBOX, &req.base, 0, sandbox_ran);
 }
 
 /* For calls whose failure shows in the next picture of the runtime and is tried again from there. */
@@ -214,7 +185,7 @@ static void simple_done(struct act_op *op)
 							  : SANDBOX_FAIL_MIN_MS;
 	}
 	cri_call_fini(&op->call);
-	op_end(op);
+	acts__end(op);
 }
 
 static void stop_sandbox(struct act_op *op)
@@ -222,7 +193,7 @@ static void stop_sandbox(struct act_op *op)
 	Runtime__StopPodSandboxRequest req = RUNTIME__STOP_POD_SANDBOX_REQUEST__INIT;
 
 	req.pod_sandbox_id = op->id;
-	call(op, CRI_STOP_POD_SANDBOX, &req.base, 0, simple_done);
+	acts__call(op, CRI_STOP_POD_SANDBOX, &req.base, 0, simple_done);
 }
 
 static void remove_sandbox(struct act_op *op)
@@ -230,7 +201,7 @@ static void remove_sandbox(struct act_op *op)
 	Runtime__RemovePodSandboxRequest req = RUNTIME__REMOVE_POD_SANDBOX_REQUEST__INIT;
 
 	req.pod_sandbox_id = op->id;
-	call(op, CRI_REMOVE_POD_SANDBOX, &req.base, 0, simple_done);
+	acts__call(op, CRI_REMOVE_POD_SANDBOX, &req.base, 0, simple_done);
 }
 
 static void remove_container(struct act_op *op)
@@ -238,10 +209,8 @@ static void remove_container(struct act_op *op)
 	Runtime__RemoveContainerRequest req = RUNTIME__REMOVE_CONTAINER_REQUEST__INIT;
 
 	req.container_id = op->id;
-	call(op, CRI_REMOVE_CONTAINER, &req.base, 0, simple_done);
+	acts__call(op, CRI_REMOVE_CONTAINER, &req.base, 0, simple_done);
 }
-
-/* --- start --------------------------------------------------------------------------------------------------------- */
 
 /* The container cannot start now: say why, and when to try again. */
 static void start_failed(struct act_op *op, const char *reason, const char *message, int64_t min_ms, int64_t max_ms)
@@ -251,7 +220,7 @@ static void start_failed(struct act_op *op, const char *reason, const char *mess
 	c->fail_delay_ms = c->fail_delay_ms ? MIN(2 * c->fail_delay_ms, max_ms) : min_ms;
 	worker_set_failed(op->w, op->container, reason, message, c->fail_delay_ms);
 	log_warn("kubelet", "pod=%s/%s container=%s %s: %s", op->w->ns, op->w->name, op->container, reason, message);
-	op_end(op);
+	acts__end(op);
 }
 
 static void config_failed(struct act_op *op, const struct err *e)
@@ -271,14 +240,14 @@ static void post_started(struct check *check)
 	Runtime__StopContainerRequest req = RUNTIME__STOP_CONTAINER_REQUEST__INIT;
 
 	if (check->ok) {
-		op_end(op);
+		acts__end(op);
 		return;
 	}
 	pod_event(op->w->k, op->pod->msg, op->container, true, "FailedPostStartHook", "PostStartHook failed: %s", check->text);
 	worker_set_failed(op->w, op->container, "PostStartHookError", check->text, 0);
 	req.container_id = op->id;
 	req.timeout = MIN_GRACE_S;
-	call(op, CRI_STOP_CONTAINER, &req.base, (MIN_GRACE_S + 30) * 1000, simple_done);
+	acts__call(op, CRI_STOP_CONTAINER, &req.base, (MIN_GRACE_S + 30) * 1000, simple_done);
 }
 
 static bool hook(struct act_op *op, const Core__LifecycleHandler *h, uint64_t timeout_ms, void (*done)(struct check *))
@@ -316,7 +285,7 @@ static void started(struct act_op *op)
 	if (op->spec->lifecycle && op->spec->lifecycle->post_start &&
 			hook(op, op->spec->lifecycle->post_start, HOOK_TIMEOUT_MS, post_started))
 		return;
-	op_end(op);
+	acts__end(op);
 }
 
 static void created(struct act_op *op)
@@ -337,7 +306,7 @@ static void created(struct act_op *op)
 	worker_set_actual(worker_container(w, op->container), op->id, op->spec->resources);
 	worker_save_allocation(w);
 	req.container_id = op->id;
-	call(op, CRI_START_CONTAINER, &req.base, 0, started);
+	acts__call(op, CRI_START_CONTAINER, &req.base, 0, started);
 }
 
 static int write_hosts(struct act_op *op, struct err *e)
@@ -427,13 +396,13 @@ static void image_there(struct image_get *g)
 	struct err e = ERR_INIT;
 
 	if (w->closing || op->given_up) {
-		op_end(op);
+		acts__end(op);
 		return;
 	}
 	if (g->wait_ms) {
 		c->waits_for_images = true;
 		worker_set_failed(w, op->container, NULL, NULL, g->wait_ms);
-		op_end(op);
+		acts__end(op);
 		return;
 	}
 	if (g->reason) {
@@ -447,7 +416,7 @@ static void image_there(struct image_get *g)
 		pod_event(w->k, op->pod->msg, op->container, false, "Pulled",
 				"Container image \"%s\" already present on machine", g->image);
 	if (!rt || !rt->n_sandboxes || !rt->sandboxes[0]->ready) {
-		op_end(op); /* the sandbox died meanwhile: decide anew */
+		acts__end(op); /* the sandbox died meanwhile: decide anew */
 		return;
 	}
 	if (make_config(op, &req.config, &e) < 0) {
@@ -457,7 +426,7 @@ static void image_there(struct image_get *g)
 	regroup(op);
 	req.pod_sandbox_id = rt->sandboxes[0]->id;
 	req.sandbox_config = pod_sandbox_config(&op->arena, &w->k->host, op->pod->msg, rt->sandboxes[0]->attempt);
-	call(op, CRI_CREATE_CONTAINER, &req.base, 0, created);
+	acts__call(op, CRI_CREATE_CONTAINER, &req.base, 0, created);
 }
 
 static void start(struct act_op *op)
@@ -485,8 +454,6 @@ static void start(struct act_op *op)
 	image_get_start(&op->image);
 }
 
-/* --- kill ---------------------------------------------------------------------------------------------------------- */
-
 static void stop_container(struct act_op *op)
 {
 	Runtime__StopContainerRequest req = RUNTIME__STOP_CONTAINER_REQUEST__INIT;
@@ -495,7 +462,7 @@ static void stop_container(struct act_op *op)
 
 	req.container_id = op->id;
 	req.timeout = left_s;
-	call(op, CRI_STOP_CONTAINER, &req.base, (uint64_t)(left_s + 60) * 1000, simple_done);
+	acts__call(op, CRI_STOP_CONTAINER, &req.base, (uint64_t)(left_s + 60) * 1000, simple_done);
 }
 
 static void pre_stopped(struct check *check)
@@ -519,136 +486,6 @@ static void kill_container(struct act_op *op)
 	stop_container(op);
 }
 
-/* --- resize -------------------------------------------------------------------------------------------------------- */
-
-#define RESIZE_FAIL_MIN_MS 1000
-#define RESIZE_FAIL_MAX_MS 60000
-
-static void resize_next(struct act_op *op);
-
-static void resize_failed(struct act_op *op, const char *what, const char *text)
-{
-	struct pod_worker *w = op->w;
-
-	if (!w->resize_error || strcmp(w->resize_error, text) != 0) {
-		free(w->resize_error);
-		w->resize_error = xstrdup(text);
-		pod_event(w->k, op->pod->msg, NULL, true, "ResizeError", "Pod resize error: %s",
-				resize_text(&op->arena, op->pod->msg, text));
-		log_warn("kubelet", "pod=%s/%s resize %s: %s", w->ns, w->name, what, text);
-	}
-	w->resize_delay_ms = w->resize_delay_ms ? MIN(2 * w->resize_delay_ms, RESIZE_FAIL_MAX_MS) : RESIZE_FAIL_MIN_MS;
-	w->resize_not_before_ms = wall_ms() + w->resize_delay_ms;
-	op_end(op);
-}
-
-/* A step is done: remember it at once, so that an agent that starts anew knows what runs. */
-static void resize_stepped(struct act_op *op)
-{
-	const struct resize_step *s = &op->steps[op->step++];
-	const struct resize_container *r = s->container >= 0 ? &op->resized[s->container] : NULL;
-	struct work_container *c = r ? worker_container(op->w, r->spec->name) : NULL;
-
-	if (c && c->actual && strcmp(c->actual_id, r->id) == 0) {
-		worker_set_actual(c, r->id,
-				resize_mix(&op->arena, c->actual->msg, r->spec->resources, s->memory ? "memory" : "cpu"));
-		worker_save_allocation(op->w);
-	}
-	resize_next(op);
-}
-
-static void resize_updated(struct act_op *op)
-{
-	struct err e = op->call.err;
-
-	cri_call_fini(&op->call);
-	if (e.code)
-		resize_failed(op, op->resized[op->steps[op->step].container].spec->name, e.text);
-	else
-		resize_stepped(op);
-}
-
-static void resize_update(struct act_op *op, const struct resize_step *s, const char *group)
-{
-	Runtime__UpdateContainerResourcesRequest req = RUNTIME__UPDATE_CONTAINER_RESOURCES_REQUEST__INIT;
-	Runtime__LinuxContainerResources res = RUNTIME__LINUX_CONTAINER_RESOURCES__INIT;
-
-	req.container_id = (char *)op->resized[s->container].id;
-	req.linux = &res;
-	if (s->memory) {
-		res.memory_limit_in_bytes = s->memory_limit;
-		/* Containers get no swap: made that way, and kept so. */
-		if (cgroup_counts_swap(group))
-			res.memory_swap_limit_in_bytes = s->memory_limit;
-	} else {
-		res.cpu_shares = s->cpu_shares;
-		res.cpu_period = 100000;
-		res.cpu_quota = s->cpu_quota_us;
-	}
-	call(op, CRI_UPDATE_CONTAINER_RESOURCES, &req.base, 0, resize_updated);
-}
-
-static void resize_next(struct act_op *op)
-{
-	const char *pod_group = res_cgroup_path(&op->arena, op->w->k->host.cgroup_root, op->pod->msg), *group = pod_group;
-	const struct resize_step *s = &op->steps[op->step];
-	struct err e = ERR_INIT;
-	int64_t in_use;
-
-	if (op->step == op->n_steps) {
-		free(TAKE(op->w->resize_error));
-		op->w->resize_delay_ms = 0;
-		op_end(op);
-		return;
-	}
-	if (!s->tell) {
-		resize_stepped(op);
-		return;
-	}
-	if (s->container >= 0)
-		group = arena_printf(&op->arena, "%s/%s", pod_group, op->resized[s->container].id);
-	in_use = s->shrinks ? cgroup_memory_in_use(group) : 0;
-	if (in_use > s->memory_limit) {
-		resize_failed(op, group,
-				arena_printf(&op->arena, "attempting to set %s memory limit (%lld) below current usage (%lld)",
-						s->container < 0 ? "pod" : "container", (long long)s->memory_limit, (long long)in_use));
-	} else if (s->container >= 0) {
-		resize_update(op, s, group);
-	} else {
-		struct cgroup_limits l = {s->cpu_shares, s->cpu_quota_us, s->memory_limit};
-
-		if (cgroup_setup(group, &l, &e) < 0)
-			resize_failed(op, group, e.text);
-		else
-			resize_stepped(op);
-	}
-}
-
-/* Those that run with something else than they were given, as they are now. */
-static void resize(struct act_op *op)
-{
-	struct pod_worker *w = op->w;
-	const Core__Pod *pod = op->pod->msg;
-	struct resize_actual *actual = arena_new_array(&op->arena, struct resize_actual, w->n_c + 1);
-	size_t n_actual = 0;
-
-	op->resized = arena_new_array(&op->arena, struct resize_container, w->n_c + 1);
-	for (size_t i = 0; i < w->n_c; i++) {
-		struct work_container *c = &w->c[i];
-		const struct rt_container *rc = rt_find(worker_rt(w), c->name, NULL);
-		const Core__Container *spec = worker_spec(w, c->name);
-		struct resize_container *r = &op->resized[op->n_resized];
-
-		if (!rc || rc->state != RT_RUNNING || c->ephemeral || !c->actual || strcmp(c->actual_id, rc->id) != 0)
-			continue;
-		*r = (struct resize_container){spec, arena_strdup(&op->arena, rc->id), c->actual->msg, resize_way(spec, c->actual->msg)};
-		actual[n_actual++] = (struct resize_actual){c->name, r->id, pb_copy(&op->arena, c->actual->msg)};
-		op->n_resized++;
-	}
-	op->n_steps = resize_plan(&op->arena, resize_was(&op->arena, pod, actual, n_actual), pod, op->resized, op->n_resized, &op->steps);
-	resize_next(op);
-}
-
 void act_start(struct pod_worker *w, const struct act *act)
 {
 	static void (*const first[])(struct act_op *) = {
@@ -658,7 +495,7 @@ void act_start(struct pod_worker *w, const struct act *act)
 		[ACT_START] = start,
 		[ACT_KILL] = kill_container,
 		[ACT_REMOVE] = remove_container,
-		[ACT_RESIZE] = resize,
+		[ACT_RESIZE] = acts__resize,
 	};
 	struct act_op *op = xcalloc(1, sizeof(*op));
 
