@@ -27,7 +27,8 @@ libkubelet_a_SOURCES = \
 	orchestrator/kubelet/pod-objects.c \
 	orchestrator/kubelet/pod-resize.c \
 	orchestrator/kubelet/pod-tell.c \
-	orchestrator/kubelet/pod-worker.c \
+	orchestrator/kubelet/pod-worker.c orchestrator/kubelet/pod-worker-priv.h \
+	orchestrator/kubelet/pod-look.c \
 	orchestrator/kubelet/probe.c \
 	orchestrator/kubelet/pod-config.c orchestrator/kubelet/pod-config.h \
 	orchestrator/kubelet/pod-status.c orchestrator/kubelet/pod-status.h \

@@ -3,7 +3,7 @@
  *
  *	pod_sync(wanted spec, observed runtime, clock) -> actions, when to look again
  *
- * The worker (pod-worker.c) calls it whenever something changed, starts the actions, and calls it again when they are
+ * The worker (pod-look.c) calls it whenever something changed, starts the actions, and calls it again when they are
  * done and a new picture of the runtime is there. A container or the sandbox with an action under way is `busy` and
  * gets no further one. Times are milliseconds of the wall clock, as the runtime's own.
  */
