@@ -538,11 +538,6 @@ void grpc_close_send(struct grpc_call *c)
 		http_call_end(&c->http);
 }
 
-size_t grpc_queued_bytes(const struct grpc_call *c)
-{
-	return c->flags & HTTP_RUNNING ? http_call_queued_bytes(&c->http) : c->early.n;
-}
-
 void grpc_pause(struct grpc_call *c)
 {
 	c->flags |= PAUSED;

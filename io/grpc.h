@@ -110,7 +110,6 @@ void grpc_start(struct grpc_channel *, struct grpc_call *);
 /* Copied. `w` may be NULL. */
 void grpc_send(struct grpc_call *, struct str message, struct http_write *w);
 void grpc_close_send(struct grpc_call *);
-size_t grpc_queued_bytes(const struct grpc_call *);
 void grpc_pause(struct grpc_call *);
 void grpc_resume(struct grpc_call *);
 /* done comes later with CANCELLED. */

@@ -8,7 +8,6 @@
 struct side {
 	struct stream_user user;
 	struct stream *s;
-	uint64_t bytes; /* read from this side */
 	bool ended;     /* nothing more comes from it */
 	bool paused;    /* the other side's queue is full */
 	bool first;
@@ -61,7 +60,6 @@ static void on_data(struct stream_user *user, struct stream *s, struct str bytes
 	struct side *to = other(me);
 	struct splice *sp = splice_of(me);
 
-	me->bytes += bytes.n;
 	if (sp->moved)
 		sp->moved(sp->arg, me->first);
 	stream_write(to->s, bytes, NULL);
@@ -122,10 +120,4 @@ struct splice *stream_splice(struct stream *a, struct stream *b, void (*done)(vo
 void splice_watch(struct splice *sp, void (*moved)(void *arg, bool from_a))
 {
 	sp->moved = moved;
-}
-
-void splice_counts(const struct splice *sp, uint64_t *ret_ab, uint64_t *ret_ba)
-{
-	*ret_ab = sp->side[0].bytes;
-	*ret_ba = sp->side[1].bytes;
 }

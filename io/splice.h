@@ -25,7 +25,5 @@ struct splice *stream_splice(
 void splice_close(struct splice *);
 /* Called with splice's arg whenever bytes came: from_a, or from b. For those who want to know that a side lives. */
 void splice_watch(struct splice *, void (*moved)(void *arg, bool from_a));
-/* Bytes passed from a to b and from b to a so far. */
-void splice_counts(const struct splice *, uint64_t *ret_ab, uint64_t *ret_ba);
 
 #endif

@@ -83,18 +83,6 @@ int x509_cert_to_pem(const struct x509_cert *c, struct buf *out, struct err *e)
 	return 0;
 }
 
-int x509_cert_to_der(const struct x509_cert *c, struct buf *out, struct err *e)
-{
-	unsigned char *p = NULL;
-	int n = i2d_X509(c->x509, &p);
-
-	if (n <= 0)
-		return x509__fail(e, ERR_INTERNAL, "cannot write the certificate");
-	buf_add(out, p, (size_t)n);
-	OPENSSL_free(p);
-	return 0;
-}
-
 int x509_cert_save(const struct x509_cert *c, const char *path, struct err *e)
 {
 	struct buf b = BUF_INIT;

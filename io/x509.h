@@ -57,7 +57,6 @@ int x509_cert_from_pem(struct str pem, struct x509_cert **ret, struct err *);
 int x509_cert_from_der(struct str der, struct x509_cert **ret, struct err *);
 int x509_cert_load(const char *path, struct x509_cert **ret, struct err *);
 int x509_cert_to_pem(const struct x509_cert *, struct buf *out, struct err *);
-int x509_cert_to_der(const struct x509_cert *, struct buf *out, struct err *);
 /* Mode 0644, written aside and renamed. */
 int x509_cert_save(const struct x509_cert *, const char *path, struct err *);
 void x509_cert_free(struct x509_cert *);

@@ -1,7 +1,6 @@
 #include "proto/selector.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -489,16 +488,6 @@ int selector_from_pb(struct arena *a, const void *msg, struct selector *ret, str
 	}
 	*ret = finish(&b);
 	return 0;
-}
-
-void selector_from_json_map(struct arena *a, const struct json *labels, struct selector *ret)
-{
-	struct builder b = {.a = a};
-
-	JSON_MEMBERS (m, labels)
-		add_equal(&b, m->key, json_str(m->value));
-	*ret = finish(&b);
-	ret->nothing = ret->n_reqs == 0;
 }
 
 void selector_from_pb_map(struct arena *a, const void *entries, size_t n, struct selector *ret)

@@ -62,7 +62,6 @@ int selector_from_pb(
 	struct arena *, const void *meta_label_selector, struct selector *ret, struct err *);
 /* A plain map of labels, as Service and ReplicationController have it: an empty or missing one
  * selects nothing. */
-void selector_from_json_map(struct arena *, const struct json *labels, struct selector *ret);
 void selector_from_pb_map(struct arena *, const void *entries, size_t n, struct selector *ret);
 
 /* The value of a label: true when it is there. */

@@ -60,8 +60,4 @@ struct table_print {
 /* kubectl's form: columns three spaces apart, upper-case headers. */
 void table_print(struct buf *, const struct json *table, const struct table_print *);
 
-/* A pod's one-word state as kubectl shows it: Running, CrashLoopBackOff, Init:0/1, Terminating ...
- */
-struct str table_pod_status(struct arena *, const struct json *pod);
-
 #endif

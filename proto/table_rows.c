@@ -281,14 +281,6 @@ static void pod_state(struct arena *a, const struct json *pod, struct pod_state 
 	*ret = s;
 }
 
-struct str table_pod_status(struct arena *a, const struct json *pod)
-{
-	struct pod_state s;
-
-	pod_state(a, pod, &s);
-	return s.reason;
-}
-
 static void add_gates(struct table__row *r, const struct json *pod)
 {
 	struct json *gates = json_getp(pod, "spec.readinessGates");

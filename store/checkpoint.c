@@ -13,7 +13,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -272,11 +271,6 @@ int store_checkpoint_begin(struct store *s, struct store_checkpoint **ret, struc
 	s->pages_since_checkpoint = 0;
 	*ret = c;
 	return 0;
-}
-
-struct store_applied store_checkpoint_applied(const struct store_checkpoint *c)
-{
-	return c->file.applied;
 }
 
 /*

@@ -220,7 +220,6 @@ struct store_checkpoint;
  * one at a time: ERR_UNAVAILABLE otherwise. A failed sync is final for this store (the caller stops the member).
  */
 int store_checkpoint_begin(struct store *, struct store_checkpoint **ret, struct err *);
-struct store_applied store_checkpoint_applied(const struct store_checkpoint *);
 int store_checkpoint_sync(struct store_checkpoint *, struct err *);
 void store_checkpoint_end(struct store_checkpoint *, bool synced);
 /*

@@ -1,10 +1,6 @@
 /* Reads on a view: single keys, ranges, counts, the hash. */
 #include "store/view.h"
 
-#include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/crc32c.h"
 #include "base/util.h"
 #include "store/keys.h"
@@ -19,20 +15,6 @@ int store__rev_check(const struct store_view *v, int64_t *rev)
 	if (*rev < v->state.compact)
 		return ANSWER_COMPACTED;
 	return 0;
-}
-
-void store_prefix_end(struct str prefix, struct buf *out)
-{
-	size_t n = prefix.n;
-
-	while (n > 0 && (uint8_t)prefix.p[n - 1] == 0xff)
-		n--;
-	if (n == 0) {
-		buf_add1(out, '\0');
-		return;
-	}
-	buf_add(out, prefix.p, n - 1);
-	buf_add1(out, (char)(prefix.p[n - 1] + 1));
 }
 
 static int get_at(struct store_view *v, struct str key, int64_t rev, struct store_kv *ret, uint32_t *ret_crc, struct err *e)

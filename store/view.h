@@ -39,8 +39,6 @@ struct store_kv {
 	int64_t lease;            /* 0: none */
 };
 
-/* The range end for all keys that begin with `prefix`: appended to *out ("\0" when the prefix is empty or all 0xff). */
-void store_prefix_end(struct str prefix, struct buf *out);
 #define STORE_TO_END STR("\0")
 
 /* ERR_UNAVAILABLE: too many views are open (store_cfg.max_readers). */

@@ -78,11 +78,6 @@ struct str api_name(const struct json *obj)
 	return json_strp(obj, "metadata.name");
 }
 
-struct str api_namespace(const struct json *obj)
-{
-	return json_strp(obj, "metadata.namespace");
-}
-
 bool api_has_string(const struct json *array, const char *s)
 {
 	JSON_ITEMS (it, array)

@@ -27,7 +27,6 @@ struct json *api_now(struct arena *);
 /* metadata of a document, made when missing. */
 struct json *api_meta(struct arena *, struct json *obj);
 struct str api_name(const struct json *obj);
-struct str api_namespace(const struct json *obj);
 bool api_has_string(const struct json *array, const char *s);
 /* Remove strings equal to s from an array. */
 void api_remove_string(struct json *array, const char *s);

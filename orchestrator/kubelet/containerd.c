@@ -1,6 +1,5 @@
 #include "orchestrator/kubelet/containerd.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,7 +7,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -64,11 +62,6 @@ static void start_process(struct containerd *c);
 struct cri *containerd_cri(struct containerd *c)
 {
 	return c->cri;
-}
-
-bool containerd_is_ready(const struct containerd *c)
-{
-	return c->state == READY;
 }
 
 bool containerd_importing(const struct containerd *c)

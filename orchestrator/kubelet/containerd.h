@@ -51,8 +51,6 @@ int containerd_start(struct loop *, const struct containerd_config *, struct con
 /* Leaves containerd running. stopped (may be NULL) is the last call. */
 void containerd_stop(struct containerd *, void (*stopped)(void *arg), void *arg);
 struct cri *containerd_cri(struct containerd *);
-/* True once CRI answers. */
-bool containerd_is_ready(const struct containerd *);
 /* True while archives that were there at the start are still being imported. */
 bool containerd_importing(const struct containerd *);
 /* True when that full name ("docker.io/library/busybox:latest") came from an archive of the folder. */

@@ -59,11 +59,6 @@ void cri_close(struct cri *cri, void (*closed)(void *arg), void *arg)
 	grpc_channel_close(cri->channel, channel_closed, cri);
 }
 
-struct loop *cri_loop(struct cri *cri)
-{
-	return cri->loop;
-}
-
 struct grpc_channel *cri_channel(struct cri *cri)
 {
 	return cri->channel;

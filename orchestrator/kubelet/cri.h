@@ -48,7 +48,6 @@ struct cri_call {
 int cri_new(struct loop *, const char *socket, struct cri **ret, struct err *e);
 /* Running calls end with ERR_CANCELED; closed (may be NULL) is the last call. */
 void cri_close(struct cri *, void (*closed)(void *arg), void *arg);
-struct loop *cri_loop(struct cri *);
 /* For other services on the same socket (containerd's own events). */
 struct grpc_channel *cri_channel(struct cri *);
 

@@ -253,7 +253,6 @@ struct prober *prober_start(struct pod_worker *, const Core__Container *, enum p
 void prober_stop(struct prober *);
 /* +1 passed, -1 failed, 0 not known yet. */
 int prober_result(const struct prober *);
-const char *prober_message(const struct prober *);
 
 /* --- events.c ----------------------------------------------------------------------------------------------------- */
 

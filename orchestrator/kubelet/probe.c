@@ -2,8 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
-#include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/kubelet/kubelet-priv.h"
 #include "orchestrator/kubelet/pbutil.h"
@@ -20,7 +18,6 @@ struct prober {
 	bool checking;
 	int result; /* +1, -1, 0 */
 	int in_row; /* checks with the same outcome, negative for failures */
-	char message[512];
 };
 
 static const char *const names[] = {"Startup", "Readiness", "Liveness"};
@@ -85,11 +82,9 @@ static void checked(struct check *c)
 	struct prober *p = container_of(c, struct prober, check);
 
 	p->checking = false;
-	if (!c->ok) {
-		snprintf(p->message, sizeof(p->message), "%s", c->text);
+	if (!c->ok)
 		pod_event(p->w->k, p->pod->msg, p->spec->name, true, "Unhealthy", "%s probe %s: %s", names[p->kind],
 				c->unsure ? "errored" : "failed", c->text);
-	}
 	if (!c->unsure)
 		count(p, c->ok);
 	/* A startup probe's work is done; a failed liveness probe waits for the restart. */
@@ -169,9 +164,4 @@ void prober_stop(struct prober *p)
 int prober_result(const struct prober *p)
 {
 	return p->result;
-}
-
-const char *prober_message(const struct prober *p)
-{
-	return p->message;
 }

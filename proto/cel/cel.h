@@ -165,8 +165,6 @@ enum cel_lib {
 struct cel_env;
 
 struct cel_env *cel_env_new(struct arena *, unsigned libs);
-/* A copy with room for more variables; both may be used. */
-struct cel_env *cel_env_extend(struct arena *, const struct cel_env *);
 /* Declare a variable, or change its type. A name may hold dots ("authorizer.requestResource"). */
 void cel_env_var(struct cel_env *, const char *name, const struct cel_type *);
 /* NULL: there is none. */

@@ -13,15 +13,6 @@ struct cel_env *cel_env_new(struct arena *a, unsigned libs)
 	return env;
 }
 
-struct cel_env *cel_env_extend(struct arena *a, const struct cel_env *from)
-{
-	struct cel_env *env = cel_env_new(a, from->libs);
-
-	for (size_t i = 0; i < from->n; i++)
-		cel_env_var(env, from->vars[i].name, from->vars[i].type);
-	return env;
-}
-
 static struct cel__var *find_var(const struct cel_env *env, const char *name)
 {
 	for (size_t i = 0; i < env->n; i++)
