@@ -222,6 +222,13 @@ in_node() { # NODE COMMAND...
 # In the nodes' network: where programs of a test listen.
 switch_address() { in_switch ip -4 -o addr show | awk '$2 != "lo" { sub("/.*", "", $4); print $4; exit }'; }
 in_switch() { nsenter --net="/run/netns/kontiki-$cluster-switch" "$@"; }
+# kubectl to this server, past the balancer: each answers from indexes of its own.
+direct() { # SERVER ARGUMENTS...
+	local server
+	server=$(addr_of "$1")
+	shift
+	in_switch "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --server "https://$server:6443" --insecure-skip-tls-verify --request-timeout=10s "$@"
+}
 
 # curl to the API with the administrator's certificate: api PATH [CURL-ARGUMENTS...]; the body, then a line with the status.
 api_files() {

@@ -44,13 +44,6 @@ tab() { # NAME REPLICAS [MORE]
 	printf 'apiVersion: stable.example.com/v1\nkind: CronTab\nmetadata: {name: %s}\nspec: {cronSpec: "* * *", replicas: %s%s}\n' "$@"
 }
 path() { k get crontab "$1" -o "jsonpath={$2}"; }
-# Each server answers from an index of its own.
-direct() { # SERVER ARGUMENTS...
-	local server
-	server=$(addr_of "$1")
-	shift
-	in_switch "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --server "https://$server:6443" --insecure-skip-tls-verify --request-timeout=5s "$@"
-}
 forgotten() { fails_with NotFound direct "$1" get --raw /apis/stable.example.com; }
 namespace_gone() { ! k get namespace tabs >/dev/null 2>&1; }
 

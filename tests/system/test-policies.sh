@@ -4,12 +4,6 @@
 # shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-direct() { # SERVER ARGUMENTS...
-	local server
-	server=$(addr_of "$1")
-	shift
-	in_switch "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --server "https://$server:6443" --insecure-skip-tls-verify --request-timeout=10s "$@"
-}
 refused_by() {
 	fails_with '3 entries are too many' direct "$1" create configmap "big-$RANDOM" --from-literal=a=1 --from-literal=b=2 --from-literal=c=3
 }
