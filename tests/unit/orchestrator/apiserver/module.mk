@@ -140,7 +140,8 @@ tests_unit_orchestrator_apiserver_test_lost_leader_LDFLAGS = $(AM_LDFLAGS) -Wl,-
 tests_unit_orchestrator_apiserver_test_lost_leader_LDADD = $(APISERVER_RIG_LIBS)
 $(tests_unit_orchestrator_apiserver_test_lost_leader_OBJECTS): | $(PROTO_PB_H)
 UNIT_TESTS += tests/unit/orchestrator/apiserver/test_nobody_sees
-tests_unit_orchestrator_apiserver_test_nobody_sees_SOURCES = tests/unit/orchestrator/apiserver/test_nobody_sees.c
+tests_unit_orchestrator_apiserver_test_nobody_sees_SOURCES = tests/unit/orchestrator/apiserver/test_nobody_sees.c \
+	tests/unit/orchestrator/apiserver/nobody_world.c tests/unit/orchestrator/apiserver/nobody_world.h
 tests_unit_orchestrator_apiserver_test_nobody_sees_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_nobody_sees_LDADD = $(APISERVER_RIG_LIBS)
 $(tests_unit_orchestrator_apiserver_test_nobody_sees_OBJECTS): | $(PROTO_PB_H)
