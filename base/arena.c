@@ -1,5 +1,7 @@
 #include "base/arena.h"
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +27,94 @@ struct arena_hook {
 	void *data;
 };
 
+/*
+ * Blocks are too large for malloc's own small caches, and requests begin and end thousands of times a second: each thread keeps some
+ * of those that arenas give back. Their sizes are FIRST_BLOCK, twice, four times ... that. Where memory is watched for who
+ * uses it after its end, none is kept.
+ */
+#define N_SIZES 5 /* to 16 KiB */
+#define MAX_SPARE 4
+
+struct spares {
+	struct arena_block *first[N_SIZES];
+	unsigned n[N_SIZES];
+};
+#if defined(__SANITIZE_ADDRESS__)
+#define KEEP_SPARES false
+#else
+#define KEEP_SPARES true
+#endif
+
+static _Thread_local struct spares *spares;
+static pthread_key_t spares_key;
+static pthread_once_t spares_once = PTHREAD_ONCE_INIT;
+
+static void spares_free(void *p)
+{
+	struct spares *sp = p;
+
+	for (size_t i = 0; i < N_SIZES; i++)
+		while (sp->first[i]) {
+			struct arena_block *b = sp->first[i];
+
+			sp->first[i] = b->next;
+			free(b);
+		}
+	free(sp);
+	spares = NULL;
+}
+
+static void spares_begin(void)
+{
+	ASSERT(pthread_key_create(&spares_key, spares_free) == 0);
+}
+
+/* The place of blocks of that size; N_SIZES: they are not kept. */
+static unsigned size_index(size_t size)
+{
+	unsigned i = 0;
+
+	while (i < N_SIZES && size != (size_t)FIRST_BLOCK << i)
+		i++;
+	return i;
+}
+
+static void block_free(struct arena_block *b)
+{
+	unsigned i = KEEP_SPARES ? size_index(b->size) : N_SIZES;
+
+	if (i < N_SIZES && !spares) {
+		pthread_once(&spares_once, spares_begin);
+		spares = xcalloc(1, sizeof(*spares));
+		pthread_setspecific(spares_key, spares);
+	}
+	if (i == N_SIZES || spares->n[i] == MAX_SPARE) {
+		free(b);
+		return;
+	}
+	b->next = spares->first[i];
+	spares->first[i] = b;
+	spares->n[i]++;
+}
+
+static struct arena_block *block_new(size_t size)
+{
+	unsigned i = spares ? size_index(size) : N_SIZES;
+	struct arena_block *b;
+
+	if (i < N_SIZES && spares->n[i] > 0) {
+		b = spares->first[i];
+		spares->first[i] = b->next;
+		spares->n[i]--;
+	} else {
+		b = xmalloc(sizeof(*b) + size);
+	}
+	b->next = NULL;
+	b->size = size;
+	b->used = 0;
+	return b;
+}
+
 void arena_init(struct arena *a)
 {
 	memset(a, 0, sizeof(*a));
@@ -42,7 +132,7 @@ void arena_fini(struct arena *a)
 		struct arena_block *b = a->blocks;
 
 		a->blocks = b->next;
-		free(b);
+		block_free(b);
 	}
 	a->used = 0;
 }
@@ -61,16 +151,6 @@ void arena_free(struct arena *a)
 		return;
 	arena_fini(a);
 	free(a);
-}
-
-static struct arena_block *block_new(size_t size)
-{
-	struct arena_block *b = xmalloc(sizeof(*b) + size);
-
-	b->next = NULL;
-	b->size = size;
-	b->used = 0;
-	return b;
 }
 
 void *arena_alloc(struct arena *a, size_t size)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/util.h"
 #include "proto/duration.h"
+#include "proto/scan.h"
 
 struct text {
 	struct buf *out;
@@ -17,34 +18,12 @@ static int write_value(struct text *, const struct schema_type *, struct str byt
 static int write_typed(struct text *, const struct schema_type *, struct str kind, struct str api_version, struct str bytes);
 static int write_members(struct text *, const struct codec__msg *, bool *first);
 
-/* 0: stands for itself in a JSON string. 0xe2 may begin U+2028. */
-static const uint8_t needs_escape[256] = {
-	[0 ... 31] = 1, ['"'] = 1, ['\\'] = 1, ['<'] = 1, ['>'] = 1, ['&'] = 1, [0xe2] = 1,
-};
-
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* Not 0 where any byte is 0 (or, behind such a one, 1). */
-static uint64_t zeros(uint64_t w)
-{
-	return (w - EACH(1)) & ~w & EACH(0x80);
-}
-
-/* Does it stand for itself? Eight bytes at a time; where they may not, or at the end, one by one. */
+/* Does it stand for itself in a JSON string? 0xe2 may begin U+2028, which does not. */
 static bool is_plain(struct str s)
 {
 	size_t i = 0;
 
-	for (; s.n - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
-		uint64_t w;
-
-		memcpy(&w, s.p + i, sizeof(w));
-		/* Without the bit in which < and > differ both are <. */
-		if ((w & EACH(0x80)) || ((w - EACH(0x20)) & EACH(0x80)) || zeros(w ^ EACH('"')) || zeros(w ^ EACH('&')) ||
-				zeros((w & EACH(0xfd)) ^ EACH('<')) || zeros(w ^ EACH('\\')))
-			break;
-	}
-	while (i < s.n && !needs_escape[(uint8_t)s.p[i]])
+	while ((i += scan(s.p + i, s.n - i, SCAN_HTML)) < s.n && (uint8_t)s.p[i] >= 0x80 && (uint8_t)s.p[i] != 0xe2)
 		i++;
 	return i >= s.n;
 }

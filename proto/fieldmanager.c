@@ -1,11 +1,14 @@
 #include "proto/fieldmanager.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
 #include "base/util.h"
 #include "proto/codec.h"
 #include "proto/fieldset.h"
+#include "proto/schema.h"
 #include "proto/typed.h"
 
 /* What `kubectl apply --server-side` is known by, unless it is told another name. */
@@ -196,6 +199,35 @@ static struct json *nothing_of(const struct fieldmanager *fm)
 	return obj;
 }
 
+static _Atomic(struct json *) *empty_objects; /* by the place of their type; never changed, and kept for ever */
+static pthread_once_t empty_objects_once = PTHREAD_ONCE_INIT;
+
+static void empty_objects_begin(void)
+{
+	empty_objects = xcalloc(n_schema_types, sizeof(*empty_objects));
+}
+
+/* The same, made once for each built-in type: every object that is created is compared with it. It must not be changed. */
+static const struct json *nothing_to_read(const struct fieldmanager *fm)
+{
+	size_t i = (size_t)(fm->type - schema_types);
+	struct fieldmanager of = *fm;
+	struct json *obj, *none = NULL;
+
+	if (fm->type < schema_types || i >= n_schema_types)
+		return nothing_of(fm);
+	pthread_once(&empty_objects_once, empty_objects_begin);
+	obj = empty_objects[i];
+	if (obj)
+		return obj;
+	of.a = arena_new();
+	obj = nothing_of(&of);
+	if (atomic_compare_exchange_strong(&empty_objects[i], &none, obj))
+		return obj;
+	arena_free(of.a); /* another thread was faster */
+	return none;
+}
+
 /* --- Update ---------------------------------------------------------------------------------------------------------------- */
 
 /* [{}]: the client wants all of it gone. */
@@ -288,7 +320,7 @@ void fieldmanager_update(const struct fieldmanager *fm, const struct json *live,
 	starting_point(fm, live, obj, &m);
 	/* An object that has no managers gets none by an update: its first apply begins. */
 	if (m.n > 0 || !live) {
-		typed_compare(fm->a, fm->type, ownable(fm, live ? live : nothing_of(fm)), ownable(fm, obj), &d);
+		typed_compare(fm->a, fm->type, ownable(fm, live ? live : nothing_to_read(fm)), ownable(fm, obj), &d);
 		record(fm, &m, &d);
 	}
 	encode(fm->a, &m, obj);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/util.h"
 #include "proto/json-priv.h"
+#include "proto/scan.h"
 
 #define SMALL_OBJECT 16u
 #define GRAVE UINT32_MAX
@@ -543,39 +544,45 @@ void json_sort(struct arena *a, struct json *j)
 
 /* ---- printing ---- */
 
+/* How the character at s.p[i] is written, in `room`; NULL: as it is. *n: its bytes. */
+static const char *escape(struct str s, size_t i, unsigned flags, char room[8], size_t *n)
+{
+	static const char hex[] = "0123456789abcdef", from[] = "\"\\\n\r\t\b\f", to[] = "\"\\nrtbf";
+	unsigned char c = (unsigned char)s.p[i];
+	const char *known = c ? strchr(from, c) : NULL;
+
+	*n = 1;
+	if (known) {
+		memcpy(room, (const char[]){'\\', to[known - from], '\0'}, 3);
+		return room;
+	}
+	if (c < 0x20 || (!(flags & JSON_RAW_HTML) && (c == '<' || c == '>' || c == '&'))) {
+		memcpy(room, (const char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15], '\0'}, 7);
+		return room;
+	}
+	/* U+2028 and U+2029 end a line in JavaScript. */
+	if (c != 0xe2 || s.n - i < 3 || (unsigned char)s.p[i + 1] != 0x80 || ((unsigned char)s.p[i + 2] & 0xfe) != 0xa8)
+		return NULL;
+	*n = 3;
+	return (unsigned char)s.p[i + 2] == 0xa8 ? "\\u2028" : "\\u2029";
+}
+
 void json_print_string(struct buf *b, struct str s, unsigned flags)
 {
-	size_t start = 0, i = 0;
+	enum scan_stop stop = flags & JSON_RAW_HTML ? SCAN_LITERAL : SCAN_HTML;
+	size_t start = 0, i = 0, n;
+	char room[8];
 
 	buf_add1(b, '"');
-	for (; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		char esc[8] = {0};
+	while ((i += scan(s.p + i, s.n - i, stop)) < s.n) {
+		const char *esc = escape(s, i, flags, room, &n);
 
-		if (c == '"' || c == '\\')
-			snprintf(esc, sizeof(esc), "\\%c", c);
-		else if (c == '\n' || c == '\r' || c == '\t' || c == '\b' || c == '\f')
-			snprintf(esc, sizeof(esc), "\\%c",
-				c == '\n'   ? 'n'
-				: c == '\r' ? 'r'
-				: c == '\t' ? 't'
-				: c == '\b' ? 'b'
-					    : 'f');
-		else if (c < 0x20 ||
-			 (!(flags & JSON_RAW_HTML) && (c == '<' || c == '>' || c == '&')))
-			snprintf(esc, sizeof(esc), "\\u%04x", c);
-		else if (c == 0xe2 && s.n - i >= 3 && (unsigned char)s.p[i + 1] == 0x80 &&
-			 ((unsigned char)s.p[i + 2] & 0xfe) == 0xa8)
-			/* U+2028 and U+2029 end a line in JavaScript. */
-			snprintf(esc, sizeof(esc), "\\u202%c",
-				(unsigned char)s.p[i + 2] == 0xa8 ? '8' : '9');
-		else
-			continue;
-		buf_add(b, s.p + start, i - start);
-		buf_addc(b, esc);
-		if (c == 0xe2)
-			i += 2;
-		start = i + 1;
+		if (esc) {
+			buf_add(b, s.p + start, i - start);
+			buf_addc(b, esc);
+			start = i + n;
+		}
+		i += n;
 	}
 	buf_add(b, s.p + start, s.n - start);
 	buf_add1(b, '"');

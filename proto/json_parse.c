@@ -4,6 +4,7 @@
 
 #include "base/util.h"
 #include "proto/json-priv.h"
+#include "proto/scan.h"
 
 /* Where a value stands, for the paths of duplicate keys. */
 struct place {
@@ -143,39 +144,11 @@ static size_t utf8_len(const unsigned char *s, size_t n)
 	return len;
 }
 
-#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-/* Not 0 where any byte is 0 (or, behind such a one, 1). */
-static uint64_t zeros(uint64_t w)
-{
-	return (w - EACH(1)) & ~w & EACH(0x80);
-}
-
-/* How many bytes from here on are ASCII, and with `literal` such that stand for themselves in a string. Eight at a time: in the
- * texts that we get most are. */
-static size_t plain(const char *s, size_t n, bool literal)
-{
-	size_t i = 0;
-
-	for (; n - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
-		uint64_t w;
-
-		memcpy(&w, s + i, sizeof(w));
-		if (w & EACH(0x80))
-			break;
-		if (literal && ((w - EACH(0x20)) & EACH(0x80) || zeros(w ^ EACH('"')) || zeros(w ^ EACH('\\'))))
-			break;
-	}
-	while (i < n && (unsigned char)s[i] < 0x80 && !(literal && ((unsigned char)s[i] < 0x20 || s[i] == '"' || s[i] == '\\')))
-		i++;
-	return i;
-}
-
 bool json_utf8_valid(struct str s)
 {
 	size_t i = 0;
 
-	while ((i += plain(s.p + i, s.n - i, false)) < s.n) {
+	while ((i += scan(s.p + i, s.n - i, SCAN_HIGH)) < s.n) {
 		size_t len = utf8_len((const unsigned char *)s.p + i, s.n - i);
 
 		if (len == 0)
@@ -274,7 +247,7 @@ static int string(struct parser *p, struct str *ret)
 	size_t end = ++p->at, n = 0, len;
 	char *to;
 
-	while (end < p->text.n && (end += plain(p->text.p + end, p->text.n - end, true)) < p->text.n && p->text.p[end] != '"')
+	while (end < p->text.n && (end += scan(p->text.p + end, p->text.n - end, SCAN_LITERAL)) < p->text.n && p->text.p[end] != '"')
 		end += p->text.p[end] == '\\' ? 2 : 1;
 	if (end >= p->text.n)
 		end = p->text.n;
@@ -282,7 +255,7 @@ static int string(struct parser *p, struct str *ret)
 	for (;;) {
 		int c;
 
-		len = plain(p->text.p + p->at, end - p->at, true);
+		len = scan(p->text.p + p->at, end - p->at, SCAN_LITERAL);
 		memcpy(to + n, p->text.p + p->at, len);
 		n += len;
 		p->at += len;

@@ -63,6 +63,7 @@ libproto_a_SOURCES = \
 	proto/codec_dom.c \
 	proto/codec_encode.c \
 	proto/codec_scan.c \
+	proto/scan.h \
 	proto/codec_text.c \
 	proto/pb.c proto/pb.h \
 	proto/resource.c proto/resource.def proto/resource.h \

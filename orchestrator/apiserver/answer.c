@@ -204,6 +204,7 @@ enum step_result api_answer_stored(struct api_request *req, int status, struct s
 				return api_fail_err(req, &e);
 			return answer_doc_text(req, status, doc);
 		}
+		buf_reserve(&out, raw.n + raw.n / 2);
 		if (codec_wire_to_json(&out, t, raw, &opts, &e) < 0) {
 			buf_fini(&out);
 			return api_fail_err(req, &e);

@@ -73,6 +73,7 @@ static struct str normalize(struct api_request *req, const struct schema_type *t
 	struct err e = ERR_INIT;
 
 	codec_errs_init(errs, &req->arena);
+	buf_reserve(&wire, req->body.n); /* the wire form is the shorter one */
 	codec_to_wire(&wire, type, *io, errs);
 	hard = codec_errs_hard(errs);
 	if (hard)

@@ -18,6 +18,9 @@ int api_dom_of(struct arena *a, const struct resource *res, struct str raw, stru
 	return codec_wire_to_dom(a, resource_type(res), raw, NULL, ret, e);
 }
 
+/* Most are smaller: room is made once. */
+#define OBJECT_SIZE 2000
+
 int api_dom_encode(struct arena *a, const struct schema_type *t, const struct json *dom, struct str *ret, struct err *e)
 {
 	_cleanup_(buf_fini) struct buf out = BUF_INIT;
@@ -26,6 +29,7 @@ int api_dom_encode(struct arena *a, const struct schema_type *t, const struct js
 	int r = 0;
 
 	codec_errs_init(errs, a);
+	buf_reserve(&out, OBJECT_SIZE);
 	codec_to_wire(&out, t, dom, errs);
 	hard = codec_errs_hard(errs);
 	if (hard)

@@ -33,15 +33,15 @@ void txn_reset(struct api_txn *t)
 
 static void compare(struct api_txn *t, int result, int target, struct str key, unsigned value_field, uint64_t value)
 {
-	_cleanup_(buf_fini) struct buf b = BUF_INIT;
+	size_t mark = wire_open(&t->compares, 1);
 
 	if (result)
-		wire_add_uint(&b, 1, (uint64_t)result);
+		wire_add_uint(&t->compares, 1, (uint64_t)result);
 	if (target)
-		wire_add_uint(&b, 2, (uint64_t)target);
-	wire_add_bytes(&b, 3, key);
-	wire_add_uint(&b, value_field, value);
-	wire_add_bytes(&t->compares, 1, buf_str(&b));
+		wire_add_uint(&t->compares, 2, (uint64_t)target);
+	wire_add_bytes(&t->compares, 3, key);
+	wire_add_uint(&t->compares, value_field, value);
+	wire_close(&t->compares, mark);
 	t->n_compares++;
 }
 
@@ -50,38 +50,43 @@ void txn_if_mod(struct api_txn *t, struct str key, uint64_t rev)
 	compare(t, COMPARE_EQUAL, TARGET_MOD, key, 6, rev);
 }
 
-static void add_op(struct api_txn *t, unsigned kind, const struct buf *inner)
-{
-	size_t mark = wire_open(&t->ops, 2);
-
-	wire_add_bytes(&t->ops, kind, buf_str(inner));
-	wire_close(&t->ops, mark);
-	t->n_ops++;
-}
+/* Longer than what a put adds to its key and value. */
+#define PUT_FRAME 48
 
 void txn_put(struct api_txn *t, struct str key, struct str value, int64_t lease)
 {
-	_cleanup_(buf_fini) struct buf b = BUF_INIT;
+	size_t op, put;
 
-	wire_add_bytes(&b, 1, key);
-	wire_add_bytes(&b, 2, value);
+	buf_reserve(&t->ops, key.n + value.n + PUT_FRAME);
+	op = wire_open(&t->ops, 2);
+	put = wire_open(&t->ops, 2);
+	wire_add_bytes(&t->ops, 1, key);
+	wire_add_bytes(&t->ops, 2, value);
 	if (lease)
-		wire_add_uint(&b, 3, (uint64_t)lease);
-	add_op(t, 2, &b);
+		wire_add_uint(&t->ops, 3, (uint64_t)lease);
+	wire_close(&t->ops, put);
+	wire_close(&t->ops, op);
+	t->n_ops++;
 }
 
 void txn_delete(struct api_txn *t, struct str key)
 {
-	_cleanup_(buf_fini) struct buf b = BUF_INIT;
+	size_t op = wire_open(&t->ops, 2), delete = wire_open(&t->ops, 3);
 
-	wire_add_bytes(&b, 1, key);
-	add_op(t, 3, &b);
+	wire_add_bytes(&t->ops, 1, key);
+	wire_close(&t->ops, delete);
+	wire_close(&t->ops, op);
+	t->n_ops++;
 }
+
+/* Longer than what a command has around its transaction. */
+#define COMMAND_FRAME 32
 
 void txn_command(const struct api_txn *t, struct buf *out)
 {
 	size_t mark;
 
+	buf_reserve(out, t->compares.n + t->ops.n + COMMAND_FRAME);
 	wire_add_uint(out, 3, (uint64_t)(clock_wall_ns() / 1000000));
 	mark = wire_open(out, 10);
 	buf_adds(out, buf_str(&t->compares));

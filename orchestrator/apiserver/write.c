@@ -686,6 +686,9 @@ struct api_txn *api_txn_new(struct api_request *req)
 	return req->txn;
 }
 
+/* Longer than what stands around an object in the store. */
+#define WRAPPING 256
+
 static enum step_result put_object(struct api_request *req)
 {
 	_cleanup_(buf_fini) struct buf value = BUF_INIT;
@@ -694,6 +697,7 @@ static enum step_result put_object(struct api_request *req)
 
 	if (storage_encode(&req->arena, req->res, convert_conversions(req), &req->obj, &req->new_bytes, &stored, &e) < 0)
 		return api_fail_unread(req, &e);
+	buf_reserve(&value, stored.n + WRAPPING);
 	if (req->res->custom)
 		buf_adds(&value, stored);
 	else

@@ -10,6 +10,7 @@
 
 #include "base/util.h"
 #include "proto/json.h"
+#include "proto/scan.h"
 #include "tests/lib/json_words.h"
 
 static struct arena arena;
@@ -224,9 +225,52 @@ static int teardown(void **state)
 	return 0;
 }
 
+static bool stops_at(unsigned c, enum scan_stop stop)
+{
+	return c > 127 || (stop != SCAN_HIGH && (c < 32 || c == 34 || c == 92)) || (stop == SCAN_HTML && (c == '<' || c == '>' || c == '&'));
+}
+
+/* Every byte, at every place of a block, in front of it and behind; and how it is printed. */
+static void test_scan(void **state)
+{
+	static const enum scan_stop stops[] = {SCAN_HIGH, SCAN_LITERAL, SCAN_HTML};
+	char text[40];
+
+	(void)state;
+	for (unsigned c = 0; c < 256; c++)
+		for (size_t at = 0; at < sizeof(text); at++) {
+			memset(text, 'a' + (int)(c % 26), sizeof(text));
+			text[at] = (char)c;
+			for (size_t i = 0; i < ARRAY_LEN(stops); i++) {
+				assert_int_equal(scan(text, sizeof(text), stops[i]), stops_at(c, stops[i]) ? at : sizeof(text));
+				assert_int_equal(scan(text, at, stops[i]), at);
+			}
+			if (c < 128) {
+				_cleanup_(buf_fini) struct buf b = BUF_INIT;
+				struct json *back;
+
+				json_print_string(&b, str_of(text, sizeof(text)), c % 2 ? JSON_RAW_HTML : 0);
+				back = parse(b.p);
+				assert_true(str_eq(json_str(back), str_of(text, sizeof(text))));
+				assert_int_equal(b.n, sizeof(text) + 2 + (c < 32 && !strchr("\b\f\n\r\t", (int)c) ? 5
+										: c && strchr("\b\f\n\r\t\"\\", (int)c) ? 1
+										: c % 2 == 0 && c && strchr("<>&", (int)c)    ? 5
+														  : c == 0 ? 5 : 0));
+			}
+			arena_fini(&arena);
+		}
+	{
+		_cleanup_(buf_fini) struct buf b = BUF_INIT;
+
+		json_print_string(&b, STR("\n\"<\xe2\x80\xa8\xe2\x80\xa9\xe2\x82\xac\xc3\xa9\x01"), 0);
+		assert_string_equal(b.p, "\"\\n\\\"\\u003c\\u2028\\u2029\xe2\x82\xac\xc3\xa9\\u0001\"");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_scan, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
