@@ -195,6 +195,22 @@ void convert_forget(struct convert *c)
 	c->n_wanted = 0;
 }
 
+void convert_forget_told(struct convert *c)
+{
+	struct map told = c->have;
+
+	ASSERT(c->n_waiting == 0);
+	map_init(&c->have);
+	for (size_t i = 0; i < c->n_wanted; i++)
+		if (!map_get(&c->have, hash_of(c->wanted[i]))) {
+			c->wanted[i]->refs++;
+			map_put(&c->have, hash_of(c->wanted[i]), c->wanted[i]);
+		}
+	MAP_FOR_EACH (e, &told)
+		item_unref(e->value);
+	map_fini(&told);
+}
+
 static void convert_gone(void *p)
 {
 	convert_forget(p);

@@ -40,6 +40,8 @@ void convert_start(struct api_request *, void (*done)(struct api_request *, cons
 bool convert_wants(const struct convert *);
 /* A stream has told what it had converted. */
 void convert_forget(struct convert *);
+/* The same, and asks for more now: what is wanted stays. */
+void convert_forget_told(struct convert *);
 /* The stream ends: nothing is waited for any more. */
 void convert_abandon(struct api_request *);
 

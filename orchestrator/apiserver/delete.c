@@ -217,10 +217,11 @@ struct collection {
 	size_t at;
 	bool busy; /* inside collection_next */
 	bool again;
-	struct loop_timer timer; /* starts it, out of the step */
+	struct loop_timer timer; /* starts it, out of the step; goes on looking for what is selected */
 };
 
 static void collection_next(struct collection *c);
+static void collection_begin(struct loop_timer *);
 
 static void part_over(struct api_request *part)
 {
@@ -281,7 +282,7 @@ static void part_start(struct collection *c)
 	apiserver_handle(part);
 }
 
-/* The next names; false at the end. */
+/* The next names, as many as a turn finds; false at the end. */
 static bool page_turn(struct collection *c)
 {
 	size_t max = MIN(c->left, (size_t)PAGE);
@@ -302,7 +303,7 @@ static bool page_turn(struct collection *c)
 	c->turn = turn;
 	c->left -= c->page.n;
 	c->at = 0;
-	return c->page.n > 0;
+	return c->page.n > 0 || c->rest.more;
 }
 
 /* Iterates instead of recursing when a part ends inside its start. */
@@ -312,6 +313,10 @@ static void collection_next(struct collection *c)
 		c->again = false;
 		if (c->req->canceled || (c->at >= c->page.n && !page_turn(c))) {
 			api_request_resume(c->req);
+			return;
+		}
+		if (c->page.n == 0) {
+			loop_timer_start(&c->timer, c->req->al->loop, 0, collection_begin);
 			return;
 		}
 		c->busy = true;

@@ -8,10 +8,15 @@
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/authz.h"
 #include "orchestrator/apiserver/flow-priv.h"
+#include "orchestrator/apiserver/storage.h"
+#include "proto/resource.h"
+#include "store/view.h"
 
 /* A list has one seat, and one more for each so many bytes: what one turn of the loop makes of it. */
 #define LIST_SEAT (256u << 10)
 #define LIST_MAX_SEATS 10
+/* Objects that are looked at to find out how much there is. */
+#define LOOK_OBJECTS 2000
 /* Of what a list with a selector leaves out: it is looked at, but not written. */
 #define SELECTED_PART 4
 /* What one event costs a loop for one watcher, and from when on a write keeps its seat for it. */
@@ -48,11 +53,49 @@ static unsigned seats_of_bytes(size_t bytes)
 	return 1 + (unsigned)MIN(bytes / LIST_SEAT, (size_t)LIST_MAX_SEATS - 1);
 }
 
-/* What a list will be, by what the last one was. */
-static unsigned estimate(const struct flow_state *fs, const struct api_request *req)
+/* Where the objects that a path speaks of are kept; of kinds that only others serve there are none. */
+static struct str kept_at(struct api_request *req)
+{
+	const struct api_attrs *at = &req->at;
+	struct arena *a = &req->arena;
+	const struct resource *res = resource_find(arena_cstr(a, at->group), arena_cstr(a, at->version), arena_cstr(a, at->resource));
+
+	if (res)
+		return storage_prefix(a, res, at->ns);
+	return ARENA_JOIN(a, STR("/registry/"), at->group, STR("/"), at->resource, STR("/"), at->ns, at->ns.n ? STR("/") : STR(""));
+}
+
+/*
+ * How much is stored there, as far as it makes a difference: of nothing that was listed before a first list is not known. It is looked
+ * at, for a millisecond at most, once.
+ */
+static size_t stored_bytes(struct api_request *req)
+{
+	struct str prefix = kept_at(req);
+	size_t bytes = 0, n = 0;
+	struct store_view *v;
+	struct view_iter it;
+	struct store_kv kv;
+	struct err e = ERR_INIT;
+
+	if (store_view_open(req->srv->store, &v, &e) < 0)
+		return 0;
+	view_iter_init(&it, v, prefix, storage_end(&req->arena, prefix), 0, 0);
+	while (bytes < LIST_SEAT * LIST_MAX_SEATS && n < LOOK_OBJECTS && view_iter_next(&it, &kv, &e) > 0) {
+		bytes += kv.value.n;
+		n++;
+	}
+	view_iter_fini(&it);
+	store_view_close(v);
+	/* There are others: at least as many again. */
+	return n == LOOK_OBJECTS ? bytes * 2 : bytes;
+}
+
+/* What a list will be, by what the last one was, or by what is there. */
+static unsigned estimate(struct flow_state *fs, struct api_request *req)
 {
 	const struct api_options *o = &req->opt;
-	const struct flow_size *s;
+	struct flow_size *s;
 	uint64_t key;
 	size_t bytes;
 
@@ -62,8 +105,10 @@ static unsigned estimate(const struct flow_state *fs, const struct api_request *
 		return 1;
 	key = list_key(req);
 	s = &fs->sizes[key % FLOW_SIZES];
-	if (s->key != key)
+	if (req->at.name.n > 0)
 		return 1;
+	if (s->key != key)
+		*s = (struct flow_size){key, stored_bytes(req)};
 	bytes = s->bytes;
 	if (o->label_selector.n > 0 || o->field_selector.n > 0)
 		bytes /= SELECTED_PART;

@@ -1,6 +1,6 @@
 /*
  * The forms in which a large list leaves object by object: head, objects, tail. What a form needs of all objects together
- * (protobuf: their length) is asked before the first.
+ * (protobuf: their length) is asked before the first. A table has rows instead.
  */
 #ifndef ORCHESTRATOR_APISERVER_LIST_FORM_H
 #define ORCHESTRATOR_APISERVER_LIST_FORM_H
@@ -11,11 +11,12 @@
 struct codec_list_meta;
 struct schema_type;
 
-enum list_form_kind { FORM_JSON, FORM_PRETTY, FORM_YAML, FORM_PROTOBUF, FORM_TABLE };
+enum list_form_kind { FORM_JSON, FORM_PRETTY, FORM_YAML, FORM_PROTOBUF };
 
 struct list_form {
 	struct api_request *req;
 	enum list_form_kind kind;
+	bool table;
 	bool partial; /* only the objects' metadata */
 	const struct schema_type *type;
 	enum table_include include;
@@ -28,6 +29,8 @@ struct list_form {
 bool list_form_init(struct list_form *, struct api_request *);
 /* `items`: the sum of list_form_size. */
 void list_form_frame(const struct list_form *, const struct codec_list_meta *, size_t items, struct buf *head, struct buf *tail);
+/* All objects have come: the tail, as list_form_frame made it, becomes that of a list without any if there were none. */
+void list_form_end(const struct list_form *, struct buf *tail);
 /* Bytes of this object in the list; 0 in forms that need not know. */
 size_t list_form_size(const struct list_form *, struct arena *, struct str raw, uint64_t rv);
 /* The arena is for this object alone. */

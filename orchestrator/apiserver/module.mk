@@ -85,6 +85,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/lease.c \
 	orchestrator/apiserver/metrics_api.c \
 	orchestrator/apiserver/list_options.c \
+	orchestrator/apiserver/list_count.c orchestrator/apiserver/list_count.h \
 	orchestrator/apiserver/list_form.c orchestrator/apiserver/list_form.h \
 	orchestrator/apiserver/list_stream.c \
 	orchestrator/apiserver/managed.c orchestrator/apiserver/managed.h \

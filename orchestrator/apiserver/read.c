@@ -9,6 +9,7 @@
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/convert.h"
+#include "orchestrator/apiserver/list_count.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/strategy.h"
@@ -352,11 +353,10 @@ static enum step_result list_answer(struct list_out *o, const struct codec_list_
 	return api_answer_bytes(req, 200, api_media_type(req->accept.media), &out);
 }
 
-static enum step_result expired(struct api_request *req, int64_t now, struct str prefix, struct str start)
+static enum step_result expired(struct api_request *req, int64_t now, struct str start)
 {
 	if (req->opt.continue_token.n == 0)
 		return api_fail(req, ERR_EXPIRED, "The resourceVersion for the provided list is too old.");
-	(void)prefix;
 	api_fail(req, ERR_EXPIRED,
 			"The provided continue parameter is too old to display a consistent list result. You can start a new "
 			"list without the continue parameter, or use the continue token in this response to retrieve the "
@@ -365,6 +365,11 @@ static enum step_result expired(struct api_request *req, int64_t now, struct str
 			"up in the list.");
 	req->fail.continue_token = token_make(&req->arena, now, start);
 	return STEP_FAIL;
+}
+
+enum step_result api_fail_list(struct api_request *req, const struct err *e, int64_t now, struct str start)
+{
+	return e->code == ERR_EXPIRED ? expired(req, now, start) : api_fail_err(req, e);
 }
 
 /* Objects of the range into `o`, until the limit. */
@@ -403,11 +408,7 @@ static enum step_result list_scan(struct list_out *o, struct api_list_scan *s, s
 	view_iter_fini(&it);
 	if ((r >= 0 || r == -ERR_PENDING) && convert_wants(req->conv))
 		return api_convert(req);
-	if (r >= 0)
-		return STEP_NEXT;
-	if (e.code == ERR_EXPIRED)
-		return expired(req, view_revision(v), s->prefix, s->start);
-	return api_fail_err(req, &e);
+	return r >= 0 ? STEP_NEXT : api_fail_list(req, &e, view_revision(v), s->start);
 }
 
 static enum step_result list_range(struct api_request *req, struct api_list_scan *s, struct store_view *v)
@@ -444,6 +445,14 @@ static enum step_result list_range(struct api_request *req, struct api_list_scan
 	return STEP_NEXT;
 }
 
+void api_list_counted(struct api_request *req, struct api_list_scan *s, const struct list_count *c)
+{
+	s->counted = true;
+	s->rest = c->rest;
+	s->more = c->more;
+	s->last = arena_str(&req->arena, buf_str(&c->last));
+}
+
 void api_list_meta(struct api_request *req, const struct api_list_scan *s, struct store_view *v, bool all,
 		struct codec_list_meta *ret)
 {
@@ -458,7 +467,9 @@ void api_list_meta(struct api_request *req, const struct api_list_scan *s, struc
 	behind = arena_str(&req->arena, s->last);
 	behind.n++;
 	ret->continue_token = token_make(&req->arena, s->rev, str_skip(s->last, s->prefix.n));
-	if (all && view_count(v, behind, s->end, s->rev, &left, &e) == 0)
+	if (s->counted)
+		ret->remaining = s->rest;
+	else if (all && view_count(v, behind, s->end, s->rev, &left, &e) == 0)
 		ret->remaining = left;
 }
 
@@ -540,8 +551,8 @@ enum step_result api_select_page(struct api_request *req, const struct api_selec
 {
 	/* Who wants the names of all only can take them as they are. */
 	struct custom_conversions *conv = sel->all ? NULL : convert_conversions(req);
-	struct str raw, start = s->key;
-	size_t cap = 0;
+	struct str raw, start = s->key, at = STR_NULL;
+	size_t cap = 0, looked = 0, bytes = 0;
 	struct store_view *v;
 	struct view_iter it;
 	struct store_kv kv;
@@ -556,8 +567,12 @@ enum step_result api_select_page(struct api_request *req, const struct api_selec
 	s->more = false;
 	arena_init(&one);
 	view_iter_init(&it, v, start, s->end, s->rev, 0);
-	while (ret->n < max && (r = view_iter_next(&it, &kv, &e)) > 0) {
+	/* What waits for a webhook is selected as a whole. */
+	while (ret->n < max && (conv || (looked < LIST_LOOK_OBJECTS && bytes < LIST_LOOK_BYTES)) && (r = view_iter_next(&it, &kv, &e)) > 0) {
 		arena_fini(&one);
+		at = kv.key;
+		looked++;
+		bytes += kv.value.n;
 		if (storage_unwrap_as(&one, req->res, kv.key, kv.value, conv, &raw, &e) < 0 || !api_selection_matches(sel, raw) ||
 				!storage_meta(raw, &m))
 			continue;
@@ -568,10 +583,10 @@ enum step_result api_select_page(struct api_request *req, const struct api_selec
 			cap = more;
 		}
 		ret->items[ret->n++] = (struct api_selected_item){.name = arena_str(a, m.name), .ns = arena_str(a, m.ns)};
-		s->more = ret->n == max && s->end.n > 0;
-		if (!s->more)
-			continue;
-		s->key = arena_str(a, kv.key);
+	}
+	s->more = r > 0 && at.n > 0 && s->end.n > 0;
+	if (s->more) {
+		s->key = arena_str(a, at);
 		s->key.n++; /* with its NUL: the first key behind */
 	}
 	view_iter_fini(&it);

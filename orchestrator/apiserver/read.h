@@ -32,18 +32,24 @@ struct api_list_scan {
 	int64_t rev;
 	bool more;
 	struct str last; /* key of the last object taken */
+	bool counted;    /* what is left has been counted: */
+	int64_t rest;    /* -1: it was not, and will not be */
 };
 /* The token that goes on behind the last object taken, and how many are left (when that is known cheaply). */
 struct codec_list_meta;
 struct store_view;
 void api_list_meta(struct api_request *, const struct api_list_scan *, struct store_view *, bool all, struct codec_list_meta *ret);
 /*
- * Large lists leave in pieces: what is said is counted first, then read again at the same revision, a slice a turn of the
- * loop, as fast as the client takes it. STEP_NEXT: this one is small, or wanted in a form that needs it whole; STEP_DONE: the
- * request is taken over.
+ * Large lists leave in pieces: what has to be known of them is counted first, in turns of the loop, then they are read again at the same
+ * revision, a slice a turn, as fast as the client takes it. STEP_NEXT: this one is small, or wanted in a form that needs it whole;
+ * STEP_DONE: the request is taken over.
  */
-enum step_result api_list_stream(struct api_request *, const struct api_list_scan *, struct store_view *,
-		const struct api_selection *);
+enum step_result api_list_stream(struct api_request *, struct api_list_scan *, struct store_view *, const struct api_selection *);
+/* What was counted of it; s->more and s->last are set, too. */
+struct list_count;
+void api_list_counted(struct api_request *, struct api_list_scan *, const struct list_count *);
+/* Fails: a list that began at `start` of a continue token could not be read; `now` is the store's revision. */
+enum step_result api_fail_list(struct api_request *, const struct err *, int64_t now, struct str start);
 
 /* The keys that the request's path covers (one object when a name is fixed). */
 void api_key_range(struct api_request *, struct str *ret_key, struct str *ret_end);
@@ -57,7 +63,10 @@ struct api_selected {
 };
 /* What the request's options say of the range; the revision is the store's now, or the one that is asked for. */
 enum step_result api_range_begin(struct api_request *, struct api_list_scan *);
-/* At most `max` objects from s->key on, into `a`; s->key goes on behind them (`a` holds it then). `more`: there may be others. */
+/*
+ * At most `max` objects from s->key on, as many as one turn finds (perhaps none), into `a`; s->key goes on behind them (`a` holds it
+ * then). `more`: there may be others.
+ */
 enum step_result api_select_page(struct api_request *, const struct api_selection *, struct api_list_scan *, size_t max, struct arena *a,
 		struct api_selected *ret);
 /* Answers the list of what stood in the range at its revision. */

@@ -144,6 +144,41 @@ static void test_lists(void **state)
 	assert_int_equal(json_len(json_getc(o, "items")), 2);
 }
 
+/* A list of megabytes is converted and sent slice by slice; each object is converted once. */
+static void test_large_list(void **state)
+{
+	char filler[60001];
+	struct json *o;
+
+	(void)state;
+	memset(filler, 'x', sizeof(filler) - 1);
+	filler[sizeof(filler) - 1] = '\0';
+	for (unsigned i = 0; i < 30; i++)
+		rig_call("POST", OLD, lamp("v1beta1", arena_printf(&rig_arena, "'name':'m%02u','labels':{'many':'%s'},'annotations':{'filler':'%s'}", i,
+				i % 2 ? "no" : "yes", filler), arena_printf(&rig_arena, "'watts':%u", i + 1)), 201);
+	lamp_rig_calls = lamp_rig_objects = 0;
+	o = rig_call("GET", NEW, NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "items")), 32);
+	assert_int_equal(lamp_rig_objects, 32);
+	assert_true(lamp_rig_calls > 4 && lamp_rig_calls < 12);
+	for (unsigned i = 0; i < 30; i++)
+		is(json_at(json_getc(o, "items"), i + 2), "spec.power", arena_printf(&rig_arena, "%uW", i + 1));
+	o = rig_call("GET", NEW "?labelSelector=many%3Dyes", NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "items")), 15);
+	o = rig_call("GET", NEW "?labelSelector=none", NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "items")), 0);
+	rig_header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+	o = rig_call("GET", NEW, NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "rows")), 32);
+	lamp_rig_broken = "out of order";
+	o = rig_call("GET", NEW, NULL, 500);
+	assert_non_null(strstr(json_cstr(json_getc(o, "message")), "out of order"));
+	lamp_rig_broken = NULL;
+	rig_call("DELETE", NEW "?labelSelector=many", NULL, 200);
+	o = rig_call("GET", NEW, NULL, 200);
+	assert_int_equal(json_len(json_getc(o, "items")), 2);
+}
+
 static void test_watch(void **state)
 {
 	struct rig_watch *w, *again, *pick;
@@ -282,6 +317,7 @@ int main(void)
 			cmocka_unit_test(test_answers),
 			cmocka_unit_test(test_writes),
 			cmocka_unit_test(test_lists),
+			cmocka_unit_test(test_large_list),
 			cmocka_unit_test(test_watch),
 			cmocka_unit_test(test_failure),
 			cmocka_unit_test(test_canceled),

@@ -282,6 +282,33 @@ static void test_time_out(void **state)
 	assert_int_equal(narrow()->in_use, 0);
 }
 
+/* The first list of something is as wide as what is stored of it. */
+static void test_first_list(void **state)
+{
+	char filler[300001];
+	struct asked held, wide, one;
+
+	(void)state;
+	memset(filler, 'x', sizeof(filler) - 1);
+	filler[sizeof(filler) - 1] = '\0';
+	for (int i = 0; i < 3; i++)
+		rig_call("POST", "/api/v1/namespaces/kube-public/configmaps",
+				arena_printf(&rig_arena, "{\"metadata\":{\"name\":\"wide%d\"},\"data\":{\"a\":\"%s\"}}", i, filler), 201);
+	ask(&held, "loud", "POST", CMS, NULL);
+	until_body(&held);
+	ask(&wide, "loud", "GET", "/api/v1/namespaces/kube-public/configmaps", "");
+	ask(&one, "loud", "GET", "/api/v1/namespaces/kube-public/configmaps/wide0", "");
+	assert_int_equal(narrow()->fair.n, 2);
+	assert_int_equal(wide.req->flow.seats, 4);
+	assert_int_equal(one.req->flow.seats, 1);
+	in_loop(cancel_request, &held);
+	until_over(&held);
+	buf_fini(&held.answer);
+	end(&wide, 200);
+	end(&one, 200);
+	rig_call("DELETE", "/api/v1/namespaces/kube-public/configmaps", NULL, 200);
+}
+
 /* A watch has its seat only until it has begun. */
 static void test_watch(void **state)
 {
@@ -375,7 +402,7 @@ static void test_mandatory(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_queue), cmocka_unit_test(test_time_out), cmocka_unit_test(test_watch), cmocka_unit_test(test_hand), cmocka_unit_test(test_mandatory),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_queue), cmocka_unit_test(test_time_out), cmocka_unit_test(test_first_list), cmocka_unit_test(test_watch), cmocka_unit_test(test_hand), cmocka_unit_test(test_mandatory),
 			cmocka_unit_test(test_changes)};
 
 	return cmocka_run_group_tests(tests, start, stop);
