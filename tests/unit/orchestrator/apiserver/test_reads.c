@@ -196,11 +196,13 @@ static void large_nothing(void)
 		struct str all, few;
 
 		/* Of one length, unless the version has just got one more digit. */
-	again:
-		rig_header("Accept", accept);
-		all = rig_raw("GET", arena_printf(&rig_arena, CM "?labelSelector=nothing%s", query), STR(""), 200);
-		rig_header("Accept", accept);
-		few = rig_raw("GET", arena_printf(&rig_arena, "/api/v1/namespaces/kube-public/configmaps?labelSelector=nothing%s", query), STR(""), 200);
+		do {
+			rig_header("Accept", accept);
+			all = rig_raw("GET", arena_printf(&rig_arena, CM "?labelSelector=nothing%s", query), STR(""), 200);
+			rig_header("Accept", accept);
+			few = rig_raw("GET", arena_printf(&rig_arena, "/api/v1/namespaces/kube-public/configmaps?labelSelector=nothing%s", query),
+					STR(""), 200);
+		} while (all.n != few.n && !strstr(accept, "yaml") && ++tries < 3);
 		if (strcmp(accept, "application/yaml") == 0 || strstr(accept, "yaml;")) {
 			struct json *x, *y;
 			struct err e = ERR_INIT;
@@ -212,8 +214,6 @@ static void large_nothing(void)
 			if (!json_equal(x, y))
 				fail_msg("%s: %.*s", accept, STR_FMT(all));
 		} else {
-			if (all.n != few.n && tries++ < 3)
-				goto again;
 			assert_int_equal(all.n, few.n);
 		}
 	}
