@@ -75,12 +75,16 @@ t "and the new one is good" until_ok 30 is 400 join_status "$second"
 shown() { in_switch openssl s_client -connect "$(addr_of server-2):$1" </dev/null 2>/dev/null | openssl x509 -noout -serial; }
 before=$(shown 6443)
 before_kubelet=$(shown 10250)
-changed() { [ "$(shown "$1")" != "$2" ]; }
+changed() { # PORT BEFORE: there is one, and it is another
+	local now
+	now=$(shown "$1")
+	[ -n "$now" ] && [ "$now" != "$2" ]
+}
 t_out "cert status" 'apiserver.crt .* CN=kube-apiserver' kk cert status --data-dir "$cluster_dir/server-2"
 t "cert rotate" kk cert rotate --data-dir "$cluster_dir/server-2"
 t "the API serves the new certificate, without a restart" until_ok 30 changed 6443 "$before"
 t "so does the kubelet, by a signing request" until_ok 40 changed 10250 "$before_kubelet"
-t_out "requests were approved and signed" 'kubernetes.io/kubelet-serving +system:node:server-2 .*Approved,Issued' k get csr
+t "requests were approved and signed" until_ok 30 has_line 'kubernetes.io/kubelet-serving +system:node:server-2 .*Approved,Issued' k get csr
 t "and everything goes on" until_ok 30 nodes_ready 3
 
 # --- the kubelet's port
