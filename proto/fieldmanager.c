@@ -199,7 +199,11 @@ static struct json *nothing_of(const struct fieldmanager *fm)
 	return obj;
 }
 
-static _Atomic(struct json *) *empty_objects; /* by the place of their type; never changed, and kept for ever */
+struct empty_object {
+	struct arena a;
+	struct json *obj;
+};
+static _Atomic(struct empty_object *) *empty_objects; /* by the place of their type; never changed, and kept for ever */
 static pthread_once_t empty_objects_once = PTHREAD_ONCE_INIT;
 
 static void empty_objects_begin(void)
@@ -211,21 +215,24 @@ static void empty_objects_begin(void)
 static const struct json *nothing_to_read(const struct fieldmanager *fm)
 {
 	size_t i = (size_t)(fm->type - schema_types);
+	struct empty_object *x, *none = NULL;
 	struct fieldmanager of = *fm;
-	struct json *obj, *none = NULL;
 
 	if (fm->type < schema_types || i >= n_schema_types)
 		return nothing_of(fm);
 	pthread_once(&empty_objects_once, empty_objects_begin);
-	obj = empty_objects[i];
-	if (obj)
-		return obj;
-	of.a = arena_new();
-	obj = nothing_of(&of);
-	if (atomic_compare_exchange_strong(&empty_objects[i], &none, obj))
-		return obj;
-	arena_free(of.a); /* another thread was faster */
-	return none;
+	x = empty_objects[i];
+	if (x)
+		return x->obj;
+	x = xmalloc(sizeof(*x));
+	arena_init(&x->a);
+	of.a = &x->a;
+	x->obj = nothing_of(&of);
+	if (atomic_compare_exchange_strong(&empty_objects[i], &none, x))
+		return x->obj;
+	arena_fini(&x->a); /* another thread was faster */
+	free(x);
+	return none->obj;
 }
 
 /* --- Update ---------------------------------------------------------------------------------------------------------------- */
