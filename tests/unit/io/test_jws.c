@@ -57,6 +57,28 @@ static struct jws_key *key_of(const char *alg, struct str private, struct str pu
 	return k;
 }
 
+/* One signature in 256 begins with a zero byte; as a number it is the same without it. */
+static void test_zero_is_not_left_out(void **state _unused_)
+{
+	struct str private, public, token;
+	struct err e = ERR_INIT;
+	struct jws_key *key;
+	struct jws parts;
+	struct arena a;
+
+	arena_init(&a);
+	make(&a, "PS256", &private, &public);
+	key = key_of("PS256", private, STR_NULL);
+	do {
+		assert_int_equal(jws_make(&a, key, STR("{}"), STR("a body"), &token, &e), 0);
+		assert_true(jws_parse(&a, token, &parts));
+	} while (parts.signature.p[0] != 0);
+	assert_int_equal(jws_key_verify(key, parts.signed_part, parts.signature, &e), 0);
+	assert_int_equal(jws_key_verify(key, parts.signed_part, str_skip(parts.signature, 1), &e), -(int)ERR_UNAUTHORIZED);
+	jws_key_free(key);
+	arena_fini(&a);
+}
+
 static void test_all(void **state _unused_)
 {
 	static const char *const algs[] = {"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
@@ -154,6 +176,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_all),
+			cmocka_unit_test(test_zero_is_not_left_out),
 			cmocka_unit_test(test_example),
 			cmocka_unit_test(test_refused),
 	};
