@@ -168,6 +168,18 @@ api_step_fn api__route_custom, api__custom_parent;
 /* req->res becomes the version in which the object of req->key lies, at this revision (0: there is none). */
 enum step_result api__as_it_lies(struct api_request *, uint64_t *ret_rv);
 
+/* write_stamp.c: name and namespace are the path's; anything else fails. */
+enum step_result api__check_identity(struct api_request *, struct json *obj);
+/* A name out of generateName, into an object's metadata. */
+void api__generate_name(struct api_request *, struct json *meta);
+/* What the server says of a new object, and what a changed one keeps of req->old. */
+void api__stamp_new(struct api_request *, struct json *meta);
+void api__keep_old(struct api_request *, struct json *meta);
+/* Only the subresource changes it. */
+void api__keep_status(struct api_request *, struct json *obj);
+/* write_complete.c: defaults, admission, validation of req->obj. */
+enum step_result api__complete(struct api_request *);
+
 /* Steps (request.c lists them). */
 api_step_fn api__authenticate; /* authn.c */
 api_step_fn api__flow;         /* flow.c */
@@ -177,9 +189,10 @@ api_step_fn api__non_resource; /* paths.c */
 api_step_fn api__decode_object, api__decode_patch, api__decode_delete_options; /* decode.c */
 api_step_fn api__read_point, api__get, api__list;                              /* read.c */
 api_step_fn api__lease; /* lease.c */
-api_step_fn api__load, api__load_parent, api__create_on_update;                 /* write.c */
-api_step_fn api__update_merge, api__patch_apply;
-api_step_fn api__prepare_create, api__prepare_update, api__commit, api__encode_written;
+api_step_fn api__load, api__load_parent;                                       /* write_load.c */
+api_step_fn api__update_merge, api__patch_apply, api__create_on_update;        /* write.c */
+api_step_fn api__prepare_create, api__prepare_update;
+api_step_fn api__commit, api__encode_written;                                  /* write_commit.c */
 api_step_fn api__delete_decide, api__delete_encode, api__delete_collection; /* delete.c */
 api_step_fn api__watch;                                                    /* watch.c */
 

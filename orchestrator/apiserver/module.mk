@@ -112,6 +112,8 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/tables.c orchestrator/apiserver/tables.h \
 	orchestrator/apiserver/txn.c orchestrator/apiserver/txn.h \
 	orchestrator/apiserver/watch.c \
-	orchestrator/apiserver/write.c orchestrator/apiserver/write.h
+	orchestrator/apiserver/write.c orchestrator/apiserver/write.h \
+	orchestrator/apiserver/write_commit.c orchestrator/apiserver/write_complete.c orchestrator/apiserver/write_load.c \
+	orchestrator/apiserver/write_stamp.c
 libapiserver_a_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(UV_CFLAGS) $(OPENSSL_CFLAGS) $(NGHTTP2_CFLAGS) $(ZLIB_CFLAGS)
 $(libapiserver_a_OBJECTS): | $(PROTO_PB_H)

@@ -1,5 +1,11 @@
 /*
  * Writing: the steps of create, update and patch, and what deletes share with them.
+ *
+ *	load or load_parent > prepare_create, or update_merge/patch_apply > prepare_update > commit > encode_written
+ *	  write_load.c          write.c, with write_stamp.c and write_complete.c        write_commit.c
+ *
+ * A request decides on what it loaded, and its transaction compares the versions of all of that. Who loses the race begins anew, on
+ * the newer state, from what the client sent.
  */
 #ifndef ORCHESTRATOR_APISERVER_WRITE_H
 #define ORCHESTRATOR_APISERVER_WRITE_H
