@@ -1,5 +1,10 @@
-/* What the parts of struct member share: member.c (steps, turns), member_msg.c (messages), member_apply.c, member_propose.c,
- * member_read.c, member_conf.c, member_snap.c. */
+/*
+ * What the parts of struct member share: member.c (life), member_start.c (from the files to a running core), member_step.c (events
+ * through the core), member_turn.c (ends of turns, times), member_msg.c (messages), member_apply.c (committed entries),
+ * member_propose.c, member_read.c and member_lease.c (requests), member_change.c and member_change_start.c (requests about
+ * members), member_conf.c (who is in), member_roles.c, member_health.c, member_snap.c, and the disk's member_disk.c,
+ * member_scrub.c and member_defrag.c.
+ */
 #ifndef RAFT_MEMBER_PRIV_H
 #define RAFT_MEMBER_PRIV_H
 
@@ -234,15 +239,25 @@ struct member {
 	size_t cap_entries;
 };
 
-/* member.c */
+/* member_start.c */
+int member__load(struct member *, struct err *); /* the log, in line with the store */
+int member__start_core(struct member *, struct err *);
+
+/* member_step.c */
 uint64_t member__now(struct member *);
-int member__step(struct member *, struct raft_event *);
 void member__kick(struct member *);
+/*
+ * One event through the core, and all that it asks for, in the order the core wants it: term and vote are durable before
+ * anything else happens. Returns the core's code; 0 and "cannot now" codes are for the caller, others are final.
+ */
+int member__step(struct member *, struct raft_event *);
 /* Make the core's term and vote durable. */
 void member__save_vote(struct member *);
 void member__fatal(struct member *, const struct err *);
 bool member__send(struct member *, uint64_t to, const struct msg *);
 void member__work(struct member *, struct member_work *);
+
+/* member_turn.c */
 /* New entries were appended: send them now to who would otherwise get them with the next heartbeat, if a majority waits for that. */
 void member__nudge(struct member *);
 void member__arm_by(struct member *, uint64_t at);
@@ -355,15 +370,20 @@ uint64_t member__silent_ms(struct member *, uint64_t id);
 /* It is certainly there: connected, and heard within some heartbeats. */
 bool member__answers(struct member *, uint64_t id);
 
-/* member_change.c */
+/* member_change_start.c */
 int member__submit_conf(struct member *, const struct conf_edit *, struct err *);
+/* The first of the queue, whose turn it is: it is answered, or under way. */
+void member__change_start(struct member *, struct change *);
+
+/* member_change.c */
+struct change *member__change_new(struct member *, uint8_t op, uint64_t deadline);
+/* Answer it, and forget it. `id`: the member that it was about; `e` NULL: it was done. */
+void member__change_done(struct member *, struct change *, enum msg_status, uint64_t id, const struct err *e);
+void member__change_failed(struct member *, struct change *, enum err_code, const char *why);
 bool member__may_change(const struct member *);
 /* Requests of this member's own; nobody waits for the answer. */
 void member__request(struct member *, enum member_admin_op, uint64_t deadline);
 void member__request_update(struct member *, const struct kv_peer *, uint64_t deadline);
-
-/* member_conf.c */
-void member__refresh_peers(struct member *);
 void member__conf_committed(struct member *, uint64_t index, struct raft_configuration *conf);
 void member__changes(struct member *);
 void member__changes_lost(struct member *);
@@ -371,6 +391,9 @@ void member__changes_expire(struct member *, uint64_t now, const struct err *all
 void member__admin_frame(struct member *, uint64_t from, const struct msg *);
 void member__admin_result(struct member *, uint64_t from, const struct msg *);
 void member__changes_peer_lost(struct member *, uint64_t peer);
+
+/* member_conf.c */
+void member__refresh_peers(struct member *);
 const struct raft_server *member__server(const struct member *, uint64_t id);
 unsigned member__voters(const struct member *);
 bool member__is_voter(const struct member *, uint64_t id);

@@ -145,7 +145,6 @@ void member_join(struct member *, struct str frame, uint64_t conn);
 void member_on_join_reply(struct member *, void (*reply)(struct member *, uint64_t conn, struct str frame));
 
 bool member_is_leader(const struct member *);
-bool member_halted(const struct member *);
 uint64_t member_durable_lsn(const struct member *);
 bool member_idle(const struct member *); /* no write and no work out */
 void member_status(struct member *, struct kv_status *);

@@ -138,11 +138,6 @@ void member__halted_frame(struct member *m, uint64_t from, const struct msg *msg
 	}
 }
 
-bool member_halted(const struct member *m)
-{
-	return m->halted;
-}
-
 uint64_t member_durable_lsn(const struct member *m)
 {
 	return m->wal.durable_lsn;

@@ -14,7 +14,7 @@ libraft_a_SOURCES = \
 	raft/log.c raft/log.h \
 	raft/member.c raft/member.h raft/member-priv.h \
 	raft/member_apply.c \
-	raft/member_change.c \
+	raft/member_change.c raft/member_change_start.c \
 	raft/member_conf.c \
 	raft/member_defrag.c \
 	raft/member_disk.c \
@@ -26,6 +26,9 @@ libraft_a_SOURCES = \
 	raft/member_roles.c \
 	raft/member_scrub.c \
 	raft/member_snap.c \
+	raft/member_start.c \
+	raft/member_step.c \
+	raft/member_turn.c \
 	raft/msg.c raft/msg.h raft/msg.def \
 	raft/problems.c raft/problems.h \
 	raft/recover.c raft/recover.h \
