@@ -180,6 +180,9 @@ void api__keep_status(struct api_request *, struct json *obj);
 /* write_complete.c: defaults, admission, validation of req->obj. */
 enum step_result api__complete(struct api_request *);
 
+/* read.c: one object is no list and a list not one object, and neither is made of the other; fails. */
+enum step_result api__wrong_form(struct api_request *, const char *asked, const char *is, const char *suffix);
+
 /* Steps (request.c lists them). */
 api_step_fn api__authenticate; /* authn.c */
 api_step_fn api__flow;         /* flow.c */
@@ -187,7 +190,8 @@ api_step_fn api__authorize;    /* authz.c */
 api_step_fn api__aggregate;    /* aggregate_proxy.c */
 api_step_fn api__non_resource; /* paths.c */
 api_step_fn api__decode_object, api__decode_patch, api__decode_delete_options; /* decode.c */
-api_step_fn api__read_point, api__get, api__list;                              /* read.c */
+api_step_fn api__read_point, api__get; /* read.c */
+api_step_fn api__list;                 /* list.c */
 api_step_fn api__lease; /* lease.c */
 api_step_fn api__load, api__load_parent;                                       /* write_load.c */
 api_step_fn api__update_merge, api__patch_apply, api__create_on_update;        /* write.c */

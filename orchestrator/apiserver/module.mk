@@ -84,7 +84,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/kubelet_proxy.c \
 	orchestrator/apiserver/lease.c \
 	orchestrator/apiserver/metrics_api.c \
-	orchestrator/apiserver/list_options.c \
+	orchestrator/apiserver/list.c orchestrator/apiserver/list_options.c \
 	orchestrator/apiserver/list_count.c orchestrator/apiserver/list_count.h \
 	orchestrator/apiserver/list_form.c orchestrator/apiserver/list_form.h \
 	orchestrator/apiserver/list_stream.c \
@@ -102,6 +102,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/relay.c orchestrator/apiserver/relay.h \
 	orchestrator/apiserver/request.c orchestrator/apiserver/request.h \
 	orchestrator/apiserver/scale.c \
+	orchestrator/apiserver/selection.c \
 	orchestrator/apiserver/service_clients.c orchestrator/apiserver/service_clients.h \
 	orchestrator/apiserver/storage.c orchestrator/apiserver/storage.h \
 	orchestrator/apiserver/strategy.c orchestrator/apiserver/strategy.h orchestrator/apiserver/strategies.h \

@@ -1,5 +1,10 @@
 /*
  * Reading: selectors, lists, and what watches and collections share with them.
+ *
+ *	read.c: when to read, and one object    selection.c: which objects    list.c: many, whole    list_stream.c: many, in pieces
+ *
+ * Without a resourceVersion a read waits for a read barrier, and sees everything that was acknowledged before it was asked; with "0" it takes what this
+ * server has, and with a version it waits until that is here.
  */
 #ifndef ORCHESTRATOR_APISERVER_READ_H
 #define ORCHESTRATOR_APISERVER_READ_H
