@@ -147,13 +147,13 @@ int aggregate_server(struct apiserver *, struct arena *, const struct api_servic
 /* A whole file, appended to out. */
 int api_file_read(const char *path, size_t limit, struct buf *out, struct err *);
 
-/* watch.c */
+/* watch_frame.c */
 struct api_event_cache *api__event_cache_new(void);
 void api__event_cache_free(struct api_event_cache *);
 /* ws_watch.c: the request asks for a WebSocket; from then on its responder writes messages. */
 bool api__ws_wanted(const struct api_request *);
 int api__ws_watch(struct api_request *, struct err *);
-/* The server stops: end every watch of the loop in good order. */
+/* watch.c. The server stops: end every watch of the loop in good order. */
 void api__watches_end(struct api_loop *);
 
 /* Of a definition of custom resources that is not what it was. */

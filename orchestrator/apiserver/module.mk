@@ -112,7 +112,8 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/strategy_service.c \
 	orchestrator/apiserver/tables.c orchestrator/apiserver/tables.h \
 	orchestrator/apiserver/txn.c orchestrator/apiserver/txn.h \
-	orchestrator/apiserver/watch.c \
+	orchestrator/apiserver/watch.c orchestrator/apiserver/watch-priv.h \
+	orchestrator/apiserver/watch_events.c orchestrator/apiserver/watch_frame.c orchestrator/apiserver/watch_initial.c \
 	orchestrator/apiserver/write.c orchestrator/apiserver/write.h \
 	orchestrator/apiserver/write_commit.c orchestrator/apiserver/write_complete.c orchestrator/apiserver/write_load.c \
 	orchestrator/apiserver/write_stamp.c
