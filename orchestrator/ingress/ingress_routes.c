@@ -70,7 +70,8 @@ static size_t sort_texts(const char **v, size_t n)
 {
 	size_t kept = 0;
 
-	qsort(v, n, sizeof(*v), by_text);
+	if (n > 1)
+		qsort(v, n, sizeof(*v), by_text);
 	for (size_t i = 0; i < n; i++)
 		if (kept == 0 || strcmp(v[kept - 1], v[i]) != 0)
 			v[kept++] = v[i];
