@@ -11,10 +11,13 @@
 struct recover_opts {
 	const char *data_dir;
 	bool yes;
+	int64_t bump;
 };
 
 static const struct opt recover_rows[] = {
 	{"data-dir", 0, OPT_STR, offsetof(struct recover_opts, data_dir), "DIR", "the survivor's data directory (default /var/lib/kontiki)", "KONTIKI_DATA_DIR", NULL},
+	{"bump-revision", 0, OPT_INT, offsetof(struct recover_opts, bump), "N",
+	 "raise the revision by so much, beyond what clients may have seen; what is older counts as compacted (default 1000000000; 0: as it was)", NULL, NULL},
 	{"yes", 0, OPT_BOOL, offsetof(struct recover_opts, yes), "", "do it; without it, only say what would be done", NULL, NULL},
 	OPT_END,
 };
@@ -46,13 +49,16 @@ static void print_plan(const struct kv_recover_report *r, const char *dir)
 
 static int run(const struct recover_opts *o, struct err *e)
 {
-	struct kv_recover_cfg cfg = {.data_dir = o->data_dir, .dry_run = true};
+	struct kv_recover_cfg cfg = {.data_dir = o->data_dir, .dry_run = true, .bump = o->bump};
 	struct kv_recover_report r;
 	int rv = kv_recover(&cfg, &r, e);
 
 	if (rv < 0)
 		return rv;
 	print_plan(&r, o->data_dir);
+	if (o->bump > 0 && !r.resumed)
+		printf("The store's revision is raised by %" PRId64 " and what is older counts as compacted, so that clients that saw what is lost read\n"
+		       "everything anew (--bump-revision 0: as it was).\n", o->bump);
 	if (!o->yes) {
 		printf("\nNothing has been changed. To do it: kontiki recover --data-dir %s --yes\n", o->data_dir);
 		return 0;
@@ -68,7 +74,7 @@ static int run(const struct recover_opts *o, struct err *e)
 
 int cmd_recover(int argc, char **argv)
 {
-	struct recover_opts o = {.data_dir = "/var/lib/kontiki"};
+	struct recover_opts o = {.data_dir = "/var/lib/kontiki", .bump = KV_BUMP_DEFAULT};
 	struct opt_args args;
 	struct err e = ERR_INIT;
 	int rv;

@@ -23,8 +23,12 @@
 struct snapshot_opts {
 	struct store_client_opts where;
 	const char *member, *address, *initial;
-	int64_t port, peer_port;
+	int64_t port, peer_port, bump;
+	bool mark;
 };
+
+/* No --bump-revision was given. */
+#define BUMP_UNSAID (-1)
 
 static const struct opt snapshot_rows[] = {
 	STORE_CLIENT_ROWS(struct snapshot_opts, where),
@@ -34,13 +38,18 @@ static const struct opt snapshot_rows[] = {
 	{"peer-port", 0, OPT_INT, offsetof(struct snapshot_opts, peer_port), "PORT", "restore: the port for other members (default 2380)", NULL, NULL},
 	{"initial-cluster", 0, OPT_STR, offsetof(struct snapshot_opts, initial), "NAME=IP:PORT,...",
 	 "restore: all members of the new cluster; the same file and list on each (default: this one alone)", NULL, NULL},
+	{"bump-revision", 0, OPT_INT, offsetof(struct snapshot_opts, bump), "N",
+	 "restore: raise the revision by so much, beyond all that clients have seen; the same on each member (default 1000000000, with --mark-compacted, for a server's snapshot; 0, as it was, for an etcd's)", NULL, NULL},
+	{"mark-compacted", 0, OPT_BOOL, offsetof(struct snapshot_opts, mark), "",
+	 "restore: what is older than that counts as compacted, so that watchers read anew; --bump-revision wants it", NULL, NULL},
 	OPT_END,
 };
 
 static const char snapshot_usage[] =
 	"usage: kontiki snapshot save FILE [--server IP:PORT]\n"
 	"       kontiki snapshot status FILE\n"
-	"       kontiki snapshot restore FILE --data-dir DIR --advertise-address IP [--member NAME] [--initial-cluster NAME=IP:PORT,...]\n\n"
+	"       kontiki snapshot restore FILE --data-dir DIR --advertise-address IP [--member NAME] [--initial-cluster NAME=IP:PORT,...]\n"
+	"                                     [--bump-revision N --mark-compacted]\n\n"
 	"save gets one from a running server. status reads all of a file and checks it. restore makes the data directory of a server\n"
 	"that holds what the file holds, as a member of a new cluster; keep the old pki/ in it, then start 'kontiki server' on it.\n"
 	"status and restore take etcd's backups too (etcdctl snapshot save, or a stopped member's member/snap/db).\n";
@@ -158,6 +167,31 @@ static int save(const struct snapshot_opts *o, const char *path, struct arena *a
 
 /* --- restore ---------------------------------------------------------------------------------------------------------- */
 
+/* As etcdutl has it: both or none of the two. What clients of an API server have seen is always taken care of. */
+static int choose_bump(const struct snapshot_opts *o, bool of_etcd, int64_t *ret, struct err *e)
+{
+	bool said = o->bump != BUMP_UNSAID;
+
+	*ret = said ? o->bump : of_etcd ? 0 : KV_BUMP_DEFAULT;
+	if (said && o->bump < 0)
+		return err_set(e, ERR_BAD_REQUEST, "--bump-revision is %" PRId64 ": it can only be raised", o->bump);
+	if (said && o->bump > 0 && !o->mark)
+		return err_set(e, ERR_BAD_REQUEST, "--bump-revision wants --mark-compacted with it: watchers of older revisions would miss what was lost");
+	if (o->mark && *ret == 0)
+		return err_set(e, ERR_BAD_REQUEST, "--mark-compacted wants a --bump-revision above 0 with it");
+	return 0;
+}
+
+static void print_bump(int64_t was, int64_t by)
+{
+	if (by > 0)
+		printf("Its revision goes on at %" PRId64 ", raised by %" PRId64 ", and what is older counts as compacted: clients that have seen later\n"
+		       "revisions than the backup's read everything anew (--bump-revision 0: as it was)\n", was + by, by);
+	else
+		printf("Its revision goes on at %" PRId64 ". Clients that have seen later ones miss changes until they are restarted; if there are any, restore\n"
+		       "with --bump-revision %d --mark-compacted\n", was, KV_BUMP_DEFAULT);
+}
+
 static int restore(const struct snapshot_opts *o, const char *path, struct arena *a, struct err *e)
 {
 	char host[256] = "";
@@ -165,7 +199,7 @@ static int restore(const struct snapshot_opts *o, const char *path, struct arena
 	struct kv_peer *initial = NULL;
 	struct snapfile_info info;
 	const char *import, *file = path;
-	bool converted = false;
+	bool converted = false, of_etcd = etcd_backup_is(path);
 	int rv = 0;
 
 	if (!o->where.data_dir || !o->address)
@@ -179,7 +213,9 @@ static int restore(const struct snapshot_opts *o, const char *path, struct arena
 		rv = members_parse(o->initial, (int)o->port, cfg.name, a, &initial, &cfg.n_initial, e);
 	cfg.initial = initial;
 	import = arena_printf(a, "%s.import", o->where.data_dir);
-	if (rv == 0 && etcd_backup_is(path)) {
+	if (rv == 0)
+		rv = choose_bump(o, of_etcd, &cfg.bump, e);
+	if (rv == 0 && of_etcd) {
 		rv = etcd_backup_convert(path, import, a, &file, e);
 		converted = e->code != ERR_ALREADY_EXISTS;
 	}
@@ -190,6 +226,7 @@ static int restore(const struct snapshot_opts *o, const char *path, struct arena
 	if (rv < 0)
 		return rv;
 	print_info(path, &info);
+	print_bump(info.revision, cfg.bump);
 	printf("%s is now member \"%s\" of a new cluster%s: start 'kontiki server --data-dir %s --name %s' there%s\n", cfg.data_dir, cfg.name,
 	       cfg.n_initial > 1 ? " of several" : "", cfg.data_dir, cfg.name, cfg.n_initial > 1 ? ", and the others that were made from this file" : "");
 	return 0;
@@ -218,7 +255,7 @@ static int run(const struct snapshot_opts *o, const struct opt_args *args, struc
 
 int cmd_snapshot(int argc, char **argv)
 {
-	struct snapshot_opts o = {.where.name = LOCAL_DEFAULT_NAME, .port = 6443, .peer_port = 2380};
+	struct snapshot_opts o = {.where.name = LOCAL_DEFAULT_NAME, .port = 6443, .peer_port = 2380, .bump = BUMP_UNSAID};
 	struct opt_args args;
 	struct err e = ERR_INIT;
 	struct arena a;

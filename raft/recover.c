@@ -45,6 +45,19 @@ static int put_conf(struct store *s, const struct raft_configuration *conf, stru
 	return rc;
 }
 
+static int bump(struct store *s, int64_t by, struct err *e)
+{
+	int rc = store_begin(s, e);
+
+	if (rc != 0)
+		return rc;
+	rc = store_bump_revision(s, by, e);
+	if (rc == 0)
+		return store_commit(s, e);
+	store_rollback(s);
+	return rc;
+}
+
 static void add_voter(struct raft_configuration *conf, uint64_t id, const struct kv_member *who)
 {
 	char address[MEMBER_ADDRESS_MAX];
@@ -109,7 +122,9 @@ static int restore_store(const char *dir, const struct kv_restore_cfg *cfg, cons
 		member__copy(who.zone, sizeof(who.zone), str_from(cfg->initial[i].zone));
 		add_voter(&conf, member_initial_id(cluster, cfg->initial[i].name), &who);
 	}
-	rc = put_conf(s, &conf, e);
+	rc = bump(s, cfg->bump, e);
+	if (rc == 0)
+		rc = put_conf(s, &conf, e);
 	raft_configuration_close(&conf);
 	if (rc == 0)
 		rc = store_checkpoint(s, e);
@@ -123,15 +138,19 @@ static int restore(const struct kv_restore_cfg *cfg, const char *path, const cha
 	struct disk_posix disk;
 	struct stable stable;
 	uint64_t cluster;
-	char token[96];
+	char token[128];
 	int rc = snapfile_check(path, info, e);
 
 	if (rc != 0)
 		return rc;
 	if (info->applied.index == 0)
 		return err_set(e, ERR_INVALID, "%s is the snapshot of an empty store", path);
-	/* The same for all that are made from this file; another one for each file. */
-	snprintf(token, sizeof(token), "restored %" PRIx64 " %" PRIx64 " %" PRIx64, info->cluster_id, info->applied.index, info->created_ms);
+	rc = store_bump_check(info->revision, cfg->bump, e);
+	if (rc != 0)
+		return rc;
+	/* The same for all that are made from this file in this way; another one for each file. */
+	snprintf(token, sizeof(token), "restored %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64, info->cluster_id, info->applied.index,
+		 info->created_ms, (uint64_t)cfg->bump);
 	cluster = member_cluster_id(cfg->initial, cfg->n_initial, token);
 	rc = restore_store(store_dir, cfg, path, cluster, info, e);
 	if (rc != 0)
@@ -362,7 +381,9 @@ static int rename_store(struct survivor *s, struct err *e)
 	r->new_cluster_id = member__as_id(random_u64());
 	raft_configuration_init(&conf);
 	add_voter(&conf, member_initial_id(r->new_cluster_id, r->name), &self);
-	rc = put_conf(s->store, &conf, e);
+	rc = bump(s->store, s->cfg->bump, e);
+	if (rc == 0)
+		rc = put_conf(s->store, &conf, e);
 	raft_configuration_close(&conf);
 	/* The checkpoint in it makes all of this durable at once, or nothing. */
 	return rc ? rc : store_set_ids(s->store, r->new_cluster_id, member_initial_id(r->new_cluster_id, r->name), e);
@@ -445,6 +466,8 @@ static int recover(struct survivor *s, struct err *e)
 		rc = load_conf(s, e);
 	r->last_index = s->n ? MAX(s->first + s->n - 1, r->checkpoint_index) : r->checkpoint_index;
 	r->revision = store_revision(s->store);
+	if (rc == 0)
+		rc = store_bump_check(r->revision, s->cfg->bump, e);
 	if (rc != 0 || s->cfg->dry_run)
 		return rc;
 	rc = mark(s, e);

@@ -54,6 +54,11 @@ static int add_revision(void *arg, struct str key, struct str value, struct err 
 	if (!parse_rev(key, &at, &tombstone) || rev_cmp(at, im->last) <= 0)
 		return err_set(e, ERR_CORRUPT, "the backup has a revision that is none, behind revision %lld", (long long)im->last.main);
 	im->last = at;
+	/* What etcdutl's --bump-revision leaves: a revision of no key. */
+	if (value.n == 0 && !tombstone) {
+		s->writer.state.revision = at.main;
+		return 0;
+	}
 	kv = pb_unpack(&s->arena, &mvccpb__key_value__descriptor, value);
 	if (kv == NULL || kv->key.len == 0 || (!tombstone && (kv->mod_revision != at.main || kv->version < 1 || kv->create_revision < 1 ||
 								     kv->create_revision > at.main)))

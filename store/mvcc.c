@@ -234,6 +234,31 @@ static struct rev next_rev(struct store *s)
 	return (struct rev){s->writer.state.revision, s->sub++};
 }
 
+int store_bump_check(int64_t revision, int64_t by, struct err *e)
+{
+	/* The half of what there is: the largest one that a backup is read with. */
+	if (by >= 0 && by <= INT64_MAX / 2 - revision)
+		return 0;
+	return err_set(e, ERR_INVALID, "revision %" PRId64 " cannot be raised by %" PRId64 ": give a number from 0 to %" PRId64, revision, by,
+			INT64_MAX / 2 - revision);
+}
+
+int store_bump_revision(struct store *s, int64_t by, struct err *e)
+{
+	struct store_state *st = &s->writer.state;
+	int rc = store_bump_check(st->revision, by, e);
+
+	ASSERT(s->in_batch);
+	if (rc != 0 || by == 0)
+		return rc;
+	st->revision += by;
+	st->compact = st->revision;
+	s->local.cursor = REV_NONE;
+	/* Members that were raised by different numbers are different. */
+	st->hash = mix(st->hash, (uint64_t)st->revision);
+	return 0;
+}
+
 /*
  * The change of a live head goes with compaction, because its value is in the head. When that head is superseded the change
  * is made again: reads at the compacted revision need it, and it is the previous value of the event to come.

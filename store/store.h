@@ -81,6 +81,15 @@ uint64_t store_member_id(const struct store *);
  * durable when it returns. */
 int store_set_ids(struct store *, uint64_t cluster_id, uint64_t member_id, struct err *);
 
+/*
+ * A store made from a backup is behind what clients of the one before have seen: they wait for revisions that will not come, and take
+ * what comes for old. So its revision is moved beyond theirs, and all that is older counts as compacted, which tells every watcher to
+ * read anew. In a batch. 0: nothing. ERR_INVALID with nothing changed when the revision would leave no room to go on: what
+ * store_bump_check says beforehand.
+ */
+int store_bump_revision(struct store *, int64_t by, struct err *);
+int store_bump_check(int64_t revision, int64_t by, struct err *);
+
 /* --- Applying ----------------------------------------------------------------------------------------- */
 
 int store_begin(struct store *, struct err *);

@@ -210,6 +210,19 @@ void api__watch_converted(struct api_request *req, const char *why)
 	}
 }
 
+/*
+ * No member has come to the version that the client has seen: the store was restored from a backup. What would come is older to the
+ * client than what it has; so it is told to list again. (Upstream says nothing until the version is reached.)
+ */
+static void watch_ahead(struct api_watch *aw)
+{
+	struct api_failure f = {0};
+
+	err_set(&f.err, ERR_EXPIRED, "too large resource version: %" PRIu64 " (%" PRId64 ")", (uint64_t)aw->sent_rv,
+			store_revision(aw->req->srv->store));
+	api__watch_fail(aw, &f);
+}
+
 static int watch_begin(struct api_request *req, struct err *e)
 {
 	struct http_header h[API_MAX_HEADERS];
@@ -239,8 +252,8 @@ static enum step_result watch_point(struct api_request *req, bool *ret_initial, 
 		return api_fail(req, ERR_BAD_REQUEST, "resourceVersion: Invalid value: \"%.*s\": strconv.ParseUint: parsing \"%.*s\": invalid syntax",
 				STR_FMT(rv), STR_FMT(rv));
 	*ret_rv = (int64_t)n;
-	if ((*ret_initial || n == 0) && !str_eqc(rv, "0") && (n == 0 || (uint64_t)store_revision(req->srv->store) < n) &&
-			api_refresh(req))
+	/* A version from ahead: this member may lag behind the one that gave it. */
+	if (!str_eqc(rv, "0") && (n == 0 || (uint64_t)store_revision(req->srv->store) < n) && api_refresh(req))
 		return STEP_WAIT;
 	if (*ret_initial && n > 0 && (uint64_t)store_revision(req->srv->store) < n)
 		return api_fail_too_new(req, n);
@@ -290,6 +303,8 @@ enum step_result api__watch(struct api_request *req)
 		loop_timer_start(&aw->bookmark, req->al->loop, BOOKMARK_MS, bookmark_due);
 	if (initial)
 		api__watch_slice(&aw->slice);
+	else if ((uint64_t)rv > (uint64_t)store_revision(req->srv->store))
+		watch_ahead(aw);
 	else
 		api__watch_live(aw, false);
 	return STEP_DONE;

@@ -194,12 +194,12 @@ static void tell(struct informer *inf, const struct informer_obj *old, const str
 		h->changed(h, old, new);
 }
 
-/* Takes the reference. */
-static void put_obj(struct informer *inf, struct informer_obj *o)
+/* Takes the reference. `older`: also in the place of a newer one. */
+static void put_obj(struct informer *inf, struct informer_obj *o, bool older)
 {
 	struct informer_obj *old = map_get(&inf->objs, o->key);
 
-	if (old != NULL && old->rv >= o->rv) {
+	if (old != NULL && old->rv >= o->rv && !older) {
 		informer_obj_unref(o);
 		return;
 	}
@@ -282,7 +282,7 @@ static void on_event(struct client_watch *w, enum client_event ev, struct str by
 			del_obj(inf, o->key);
 			informer_obj_unref(o);
 		} else if (o != NULL) {
-			put_obj(inf, o);
+			put_obj(inf, o, false);
 		}
 	}
 	set_rv(inf, rv);
@@ -320,9 +320,13 @@ static void start_watch(struct informer *inf)
 	client_watch_start(inf->cfg.client, &inf->watch);
 }
 
-/* What the list has is put; what it does not have, and the cache has, is gone. */
-static void replace(struct informer *inf, struct str list)
+/*
+ * What the list has is put; what it does not have, and the cache has, is gone. A list of an earlier version than what is known here comes
+ * from a store that was restored: what the versions say of newer and older is void then.
+ */
+static void replace(struct informer *inf, struct str list, uint64_t rv)
 {
+	bool back = rv < inf->rv;
 	struct map listed = MAP_INIT;
 	struct arena gone;
 	struct str item, *keys;
@@ -334,7 +338,7 @@ static void replace(struct informer *inf, struct str list)
 		if (o == NULL)
 			continue;
 		map_put(&listed, o->key, inf);
-		put_obj(inf, o);
+		put_obj(inf, o, back);
 	}
 	arena_init(&gone);
 	keys = arena_new_array(&gone, struct str, inf->objs.n + 1);
@@ -357,7 +361,7 @@ static void on_list(struct client_req *req)
 	/* Still "listing" while handlers run: one of them may stop the informer, which must not free it under us. */
 	if (!inf->stopping && e.code == ERR_OK && client_list_meta(req->answer, &meta, &e) == 0) {
 		str_to_u64(meta.resource_version, &rv);
-		replace(inf, req->answer);
+		replace(inf, req->answer, rv);
 		inf->rv = rv;
 		inf->must_list = false;
 		inf->retry_ms = RETRY_FIRST_MS;

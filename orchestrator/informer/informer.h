@@ -2,7 +2,8 @@
  * struct informer: the objects of one resource, kept up to date in memory by list and watch.
  *
  * It lists, then watches from the list's resourceVersion; a broken watch goes on from the last version seen, an expired one
- * lists again and reports only the differences. Objects are immutable and refcounted: a change makes a new one. Who keeps an
+ * lists again and reports only the differences. A list of an earlier version than the informer's is of a store that was restored,
+ * and is taken over as well. Objects are immutable and refcounted: a change makes a new one. Who keeps an
  * object past a callback takes a reference.
  *
  * Handlers are told of every change in order, on the client's loop: changed(NULL, new) for a new object, (old, new) for a

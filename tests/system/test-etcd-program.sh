@@ -282,13 +282,17 @@ if command -v etcd >/dev/null; then
 	t "and from etcd to here" mirror 8 1
 	t "it is saved" at 8 snapshot save "$tmp/etcd.db"
 	want=$(content 8 0)
+	rev_of() { at "$1" endpoint status -w json | jq '.[0].Status.header.revision'; }
+	rev=$(rev_of 8)
 	stop 8
 	t_out "its backup is read here" 'a backup of etcd: revision [0-9]+, .* 1 leases' "$KONTIKI" snapshot status "$tmp/etcd.db"
 	t_out "and restored" 'came over' "$KONTIKI" snapshot restore "$tmp/etcd.db" --data-dir "$tmp/d8" --member m8 --advertise-address 127.0.0.1 \
-		--peer-port "$(peer 8 | cut -d: -f2)"
+		--peer-port "$(peer 8 | cut -d: -f2)" --bump-revision 1000 --mark-compacted
 	start 8 "$KONTIKI" etcd $(flags 8) --initial-cluster "$(initial http 8)"
 	t "we run on it" until_ok 40 healthy 8
 	t "with the same keys" eval '[ "$(content 8 0)" = "$want" ]'
+	t "at a revision that was raised" [ "$(rev_of 8)" = $((rev + 1000)) ]
+	t_err "one that watches from before is told so" 'required revision has been compacted' timeout 10 etcdctl --endpoints "$(client 8)" watch x --rev $((rev + 1))
 	t_out "and the same lease" 'remaining.*k/leased' at 8 lease timetolive "$lease" --keys
 	t "auth enable with etcd's users" at 8 auth enable
 	t_out "and their passwords" '^back$' at 8 --user root:rootpw get k/there --print-value-only

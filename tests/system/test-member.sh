@@ -141,11 +141,19 @@ t_out "another one" "every checksum matches" ask n1 1 snapshot save "$tmp/b.snap
 t_err "nothing is restored over a member" "has a member already" \
 	"$KONTIKI" snapshot restore "$tmp/b.snapshot" --data-dir "$tmp/n1" --advertise-address 127.0.0.1 --member n1
 mkdir "$tmp/n5" && cp -a "$tmp/n1/pki" "$tmp/n5/"
+t_err "a revision is not raised without a word on watchers" "wants --mark-compacted" \
+	"$KONTIKI" snapshot restore "$tmp/b.snapshot" --data-dir "$tmp/n5" --advertise-address 127.0.0.1 --bump-revision 10
+version_of() { "$KONTIKI" get --raw /api/v1/namespaces --kubeconfig "$tmp/$1/admin.kubeconfig" | jq -r .metadata.resourceVersion; }
+t "what the backup does not have" make n1 beyond
+seen=$(version_of n1)
 t_out "it becomes a server of a new cluster" "member \"n5\" of a new cluster" \
 	"$KONTIKI" snapshot restore "$tmp/b.snapshot" --data-dir "$tmp/n5" --advertise-address 127.0.0.1 --member n5 --secure-port 6448 --peer-port 2385
 serve n5 5 --snapshot-interval 1 --snapshot-keep 2
 t "which holds what was saved" until_ok 40 has n5 full
 t "alone" members_are n5 5 1
+t "at a revision that no client has seen" [ "$(version_of n5)" -gt 1000000000 ]
+t_out "a client that saw more than the backup has is told to list again" '"reason":"Expired"' timeout 20 "$KONTIKI" get \
+	--raw "/api/v1/namespaces?watch=1&timeoutSeconds=15&resourceVersion=$seen" --kubeconfig "$tmp/n5/admin.kubeconfig"
 two_snapshots() { [ "$(find "$tmp/n5/snapshots" -name 'store-*.snapshot' | wc -l)" = 2 ] && make n5 "s-$RANDOM"; }
 t "it takes snapshots of its own" until_ok 30 two_snapshots
 stop n5
@@ -163,6 +171,7 @@ t_out "and does it" "^Done: cluster" "$KONTIKI" recover --data-dir "$tmp/n1" --y
 serve n1 1
 t "it serves again" until_ok 40 healthy n1 1
 t "with the last write" has n1 last
+t "beyond what clients have seen of it" [ "$(version_of n1)" -gt 1000000000 ]
 t "alone" members_are n1 1 1
 serve n2 2
 refused() { grep -q "belongs to another cluster" "$tmp/n1.log" "$tmp/n2.log"; }

@@ -14,6 +14,7 @@ include tests/unit/orchestrator/agent/module.mk
 include tests/unit/orchestrator/apiserver/module.mk
 include tests/unit/orchestrator/controllers/module.mk
 include tests/unit/orchestrator/dns/module.mk
+include tests/unit/orchestrator/informer/module.mk
 include tests/unit/orchestrator/ingress/module.mk
 include tests/unit/orchestrator/etcd/module.mk
 include tests/unit/orchestrator/scheduler/module.mk

@@ -107,6 +107,58 @@ static void test_restore(void **state _unused_)
 	rt_dir_free(other);
 }
 
+/* What a member's store is after a restore with this number. */
+static void restored(const char *path, const char *name, int64_t by, int64_t *ret_revision, uint64_t *ret_cluster, uint64_t *ret_hash)
+{
+	struct kv_peer peers[2] = {{.name = "n1", .addr = "127.0.0.1:1"}, {.name = "n2", .addr = "127.0.0.1:2"}};
+	char *dir = rt_dir(), *data = xasprintf("%s/data", dir), *store_dir = xasprintf("%s/store", data);
+	struct kv_restore_cfg cfg = {.data_dir = data, .name = name, .initial = peers, .n_initial = 2, .bump = by};
+	struct store_cfg sc = {.dir = store_dir};
+	struct snapfile_info info;
+	struct store *s;
+
+	OK(kv_restore(&cfg, path, &info, &e));
+	OK(store_open(&sc, &s, &e));
+	*ret_revision = store_revision(s);
+	assert_int_equal(store_compact_revision(s), by ? *ret_revision : -1);
+	*ret_cluster = store_cluster_id(s);
+	*ret_hash = store_rolling_hash(s).hash;
+	store_close(s);
+	rt_dir_free(dir);
+	free(data);
+	free(store_dir);
+}
+
+static void test_restore_bumped(void **state _unused_)
+{
+	char *dir = rt_dir(), *path, *bad = xasprintf("%s/bad", dir);
+	struct kv_restore_cfg cfg = {.data_dir = bad, .name = "n1", .addr = "127.0.0.1:1", .bump = INT64_MAX};
+	int64_t rev[4];
+	uint64_t cluster[4], hash[4];
+	struct snapfile_info info;
+	struct err why = ERR_INIT;
+	struct kv *kv;
+
+	OK(kv_local_start(dir, &kv, &e));
+	path = save(kv, dir, &info);
+	kv_stop(kv);
+	restored(path, "n1", 1000, &rev[0], &cluster[0], &hash[0]);
+	restored(path, "n2", 1000, &rev[1], &cluster[1], &hash[1]);
+	restored(path, "n2", 1001, &rev[2], &cluster[2], &hash[2]);
+	restored(path, "n2", 0, &rev[3], &cluster[3], &hash[3]);
+	assert_true(rev[0] == info.revision + 1000 && rev[1] == rev[0] && rev[2] == rev[0] + 1 && rev[3] == info.revision);
+	assert_true(cluster[0] == cluster[1] && hash[0] == hash[1]);
+	/* Members that were raised by other numbers would hold other data: they are of another cluster. */
+	assert_true(cluster[2] != cluster[0] && cluster[3] != cluster[0] && cluster[3] != cluster[2]);
+	assert_int_equal(kv_restore(&cfg, path, &info, &why), -(int)ERR_INVALID);
+	/* That left nothing in the way. */
+	cfg.bump = 5;
+	OK(kv_restore(&cfg, path, &info, &e));
+	free(path);
+	free(bad);
+	rt_dir_free(dir);
+}
+
 /* One of three, with all that it had heard of; the others cannot speak to it again. */
 static void test_recover(void **state _unused_)
 {
@@ -173,8 +225,9 @@ static void test_recover(void **state _unused_)
 static void test_recover_log(void **state _unused_)
 {
 	char *dir = rt_dir(), *copy = rt_dir(), *cmd;
-	struct kv_recover_cfg cfg = {.data_dir = copy};
+	struct kv_recover_cfg cfg = {.data_dir = copy, .bump = 1000};
 	struct kv_recover_report r;
+	int64_t revision;
 	struct kv *kv;
 
 	OK(kv_local_start(dir, &kv, &e));
@@ -188,11 +241,14 @@ static void test_recover_log(void **state _unused_)
 	cmd = xasprintf("rmdir %s && cp -r %s %s", copy, dir, copy);
 	assert_int_equal(system(cmd), 0);
 	free(cmd);
+	revision = store_revision(kv_store(kv));
 	kv_stop(kv);
 	OK(kv_recover(&cfg, &r, &e));
+	assert_int_equal(r.revision, revision + 1000);
 	assert_true(r.last_index > r.checkpoint_index + 250);
 	start(copy, "local", &kv);
 	check_value(kv, "k299", "v");
+	assert_int_equal(store_compact_revision(kv_store(kv)), revision + 1000);
 	kv_stop(kv);
 	rt_dir_free(dir);
 	rt_dir_free(copy);
@@ -203,6 +259,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_file),
 		cmocka_unit_test(test_restore),
+		cmocka_unit_test(test_restore_bumped),
 		cmocka_unit_test(test_recover),
 		cmocka_unit_test(test_recover_log),
 	};

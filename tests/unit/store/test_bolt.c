@@ -6,6 +6,7 @@
 #include "io/x509.h"
 #include "store/auth.h"
 #include "store/bolt.h"
+#include "store/record.h"
 #include "tests/unit/store/common.h"
 
 static int64_t grant(struct fixture *f, int64_t id)
@@ -183,7 +184,7 @@ static void same(struct fixture *a, struct fixture *b)
 	assert_int_equal(users(a), users(b));
 }
 
-static void round_trip(int n, int64_t keep, bool removed, bool with_sum)
+static void round_trip(int n, int64_t keep, bool removed, bool with_sum, int64_t by)
 {
 	struct bolt_import info = {0};
 	struct fixture a, b;
@@ -196,6 +197,9 @@ static void round_trip(int n, int64_t keep, bool removed, bool with_sum)
 		fill(&a, n);
 	if (keep >= 0)
 		assert_null(compact(&a, store_revision(a.store) - keep));
+	OK(store_begin(a.store, &e));
+	OK(store_bump_revision(a.store, by, &e));
+	OK(store_commit(a.store, &e));
 	while (removed && more)
 		OK(store_work(a.store, &more, &e));
 	path = save(&a, with_sum);
@@ -219,12 +223,68 @@ static void round_trip(int n, int64_t keep, bool removed, bool with_sum)
 
 static void test_round_trip(void **state)
 {
-	round_trip(0, -1, false, true);
-	round_trip(1, -1, false, false);
-	round_trip(3000, -1, false, true);
-	round_trip(3000, 500, true, true);
-	round_trip(3000, 500, false, true);
-	round_trip(3000, 0, true, false);
+	round_trip(0, -1, false, true, 0);
+	round_trip(1, -1, false, false, 0);
+	round_trip(3000, -1, false, true, 0);
+	round_trip(3000, 500, true, true, 0);
+	round_trip(3000, 500, false, true, 0);
+	round_trip(3000, 0, true, false, 0);
+	/* Raised beyond its last key: what is compacted says how far it is. */
+	round_trip(3000, -1, true, true, 1000000000);
+	round_trip(3000, 500, false, true, 7);
+}
+
+/* The file with the last revision's key gone, as etcdutl's --bump-revision writes one: a revision without a key. */
+static void empty_revision(const char *path, int64_t rev)
+{
+	int fd = open(path, O_RDWR);
+	off_t size = lseek(fd, 0, SEEK_END);
+	uint8_t *p = xmalloc((size_t)size), want[17] = {0};
+	bool done = false;
+
+	assert_int_equal(pread(fd, p, (size_t)size, 0), size);
+	put_be64(want, (uint64_t)rev);
+	want[8] = '_';
+	for (size_t at = 0; at + sizeof(want) <= (size_t)size; at++) {
+		if (memcmp(p + at, want, sizeof(want)) != 0)
+			continue;
+		/* A leaf's elements {flags, position from here, key size, value size} are before its keys, on the same page. */
+		for (size_t el = at / 4096 * 4096 + 16; el + 16 <= at; el += 16)
+			if (!done && el + get_le32(p + el + 4) == at && get_le32(p + el + 8) == sizeof(want)) {
+				put_le32(p + el + 12, 0);
+				done = true;
+			}
+	}
+	assert_true(done);
+	assert_int_equal(pwrite(fd, p, (size_t)size, 0), size);
+	close(fd);
+	free(p);
+}
+
+static void test_empty_revision(void **state _unused_)
+{
+	struct bolt_import info;
+	struct fixture a, b;
+	int64_t rev;
+	char *path;
+
+	fixture_open(&a, NULL);
+	fixture_open(&b, NULL);
+	put(&a, "a", "1");
+	put(&a, "b", "2");
+	rev = put(&a, "c", "3");
+	path = save(&a, false);
+	empty_revision(path, rev);
+	OK(load(path, &b, &info, &e));
+	assert_int_equal(info.revision, rev);
+	assert_int_equal(info.n_revisions, 2);
+	b.index = store_applied(b.store).index;
+	assert_string_equal(dump(&b, "a", "z", 0), "a=1 b=2");
+	assert_int_equal(put(&b, "c", "4"), rev + 1);
+	unlink(path);
+	free(path);
+	fixture_close(&a);
+	fixture_close(&b);
 }
 
 /* A byte anywhere: with the checksum it is found; without, nothing worse than an error or other data happens. */
@@ -294,6 +354,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_round_trip),
+			cmocka_unit_test(test_empty_revision),
 			cmocka_unit_test(test_damage),
 			cmocka_unit_test(test_refusals),
 	};

@@ -263,6 +263,99 @@ static void test_watches_across_install(void **state)
 	fixture_close(&b);
 }
 
+static void bump(struct fixture *f, int64_t by)
+{
+	OK(store_begin(f->store, &e));
+	OK(store_bump_revision(f->store, by, &e));
+	OK(store_commit(f->store, &e));
+}
+
+static void turns(struct loop *loop)
+{
+	for (int i = 0; i < 20; i++)
+		loop_turn(loop, 0);
+}
+
+/* A watcher that starts at `from`: where it is told that history begins, or 0. */
+static int64_t gone_at(struct fixture *f, int64_t from)
+{
+	struct loop *loop = loop_new("test");
+	struct watch_hub *hub = watch_hub_new(f->store, loop, 0);
+	struct seen s = {.w = {.key = STR("\0"), .end = STR("\0"), .events = seen_events, .gone = seen_gone}};
+
+	watch_start(hub, &s.w, from);
+	turns(loop);
+	assert_int_equal(s.n, 0);
+	watch_stop(&s.w);
+	watch_hub_free(hub);
+	turns(loop);
+	loop_free(loop);
+	return s.gone;
+}
+
+/* Raised beyond what clients have seen: the same keys, at a revision of which all that is older is compacted. */
+static void test_bump(void **state _unused_)
+{
+	struct fixture a, b, other;
+	struct err why = ERR_INIT;
+	int64_t was, now;
+	char *before;
+	bool more;
+
+	fixture_open(&a, NULL);
+	fixture_open(&b, NULL);
+	fixture_open(&other, NULL);
+	fill(&a);
+	fill(&b);
+	fill(&other);
+	was = store_revision(a.store);
+	now = was + 1000000;
+	before = xstrdup(dump(&a, "key/000", "key/003", 0));
+	bump(&a, 1000000);
+	bump(&b, 1000000);
+	bump(&other, 999999);
+	assert_int_equal(store_revision(a.store), now);
+	assert_int_equal(store_compact_revision(a.store), now);
+	assert_string_equal(dump(&a, "key/000", "key/003", 0), before);
+	assert_string_equal(dump(&a, "key/000", "key/003", now), before);
+	assert_non_null(strstr(dump(&a, "key/000", "key/003", was), "has been compacted"));
+	assert_int_equal(gone_at(&a, was + 1), now);
+	/* A client of the store before, which was ahead of the backup. */
+	assert_int_equal(gone_at(&a, was + 500), now);
+	assert_int_equal(gone_at(&a, now + 1), 0);
+	assert_true(hash(&a) == hash(&b));
+	assert_true(store_rolling_hash(a.store).hash == store_rolling_hash(b.store).hash);
+	assert_true(store_rolling_hash(a.store).hash != store_rolling_hash(other.store).hash);
+	/* They go on alike, whoever removes what is compacted first; with the lease and its keys. */
+	for (more = true; more;)
+		OK(store_work(a.store, &more, &e));
+	OK(store_checkpoint(a.store, &e));
+	fixture_reopen(&a, false);
+	assert_string_equal(dump(&a, "key/000", "key/003", 0), before);
+	for (int i = 0; i < 2; i++) {
+		struct fixture *f = i ? &b : &a;
+
+		assert_int_equal(put_lease(f, "key/001", "after", 42, NULL), now + 1);
+		assert_int_equal(del(f, "large/", "large0", NULL), now + 2);
+	}
+	assert_true(hash(&a) == hash(&b));
+	assert_true(store_rolling_hash(a.store).hash == store_rolling_hash(b.store).hash);
+	/* Nothing, and what cannot be. */
+	now = store_revision(a.store);
+	was = store_compact_revision(a.store);
+	bump(&a, 0);
+	OK(store_begin(a.store, &e));
+	assert_int_equal(store_bump_revision(a.store, -1, &why), -ERR_INVALID);
+	assert_int_equal(store_bump_revision(a.store, INT64_MAX, &why), -ERR_INVALID);
+	OK(store_commit(a.store, &e));
+	assert_int_equal(store_revision(a.store), now);
+	assert_int_equal(store_compact_revision(a.store), was);
+	free(before);
+	fixture_close(&a);
+	fixture_close(&b);
+	fixture_close(&other);
+}
+
 /* After a failed checkpoint the store goes back to the one before, in a new file, and on from there as if replayed. */
 static void test_rebase(void **state _unused_)
 {
@@ -320,6 +413,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_round_trip),
 			cmocka_unit_test(test_refused_and_aborted),
+			cmocka_unit_test(test_bump),
 			cmocka_unit_test(test_rebase),
 			cmocka_unit_test(test_watches_across_install),
 	};
