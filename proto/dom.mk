@@ -2,7 +2,9 @@
 libproto_a_SOURCES += \
 	proto/json.c proto/json.h proto/json-priv.h \
 	proto/json_go.c \
-	proto/json_parse.c
+	proto/json_new.c \
+	proto/json_parse.c \
+	proto/json_print.c
 libproto_a_SOURCES += \
 	proto/duration.c proto/duration.h \
 	proto/yaml.c proto/yaml.h proto/yaml-priv.h \

@@ -1,153 +1,25 @@
+/*
+ * The tree of json.h: looking things up in it, comparing, changing.
+ *
+ * An object is an array of members in their order. Once it has more than SMALL_OBJECT of them it gets an index, a hash table with open
+ * addressing whose slots hold a member's place plus one. A deletion leaves a grave there, so that walks which led over it still
+ * find what lies behind. The array growing makes the index void: the next addition builds it anew.
+ *
+ * Numbers are compared by what they mean (1e3 is 1000), objects whatever the order of their members.
+ */
 #include "proto/json.h"
 
 #include <math.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/util.h"
 #include "proto/json-priv.h"
-#include "proto/scan.h"
 
 #define SMALL_OBJECT 16u
 #define GRAVE UINT32_MAX
-
-/* ---- making ---- */
-
-static struct json *node(struct arena *a, enum json_type type)
-{
-	struct json *j = arena_zalloc(a, sizeof(*j));
-
-	j->type = type;
-	return j;
-}
-
-struct json *json_new_null(struct arena *a)
-{
-	return node(a, JSON_NULL);
-}
-
-struct json *json_new_bool(struct arena *a, bool b)
-{
-	struct json *j = node(a, JSON_BOOL);
-
-	j->b = b;
-	return j;
-}
-
-struct json *json_new_number(struct arena *a, struct str text)
-{
-	struct json *j = node(a, JSON_NUMBER);
-
-	j->s = arena_str(a, text);
-	return j;
-}
-
-struct json *json_new_int(struct arena *a, int64_t i)
-{
-	char room[STR_U64_SIZE];
-
-	if (i < 0)
-		return json_new_number(a, ARENA_JOIN(a, STR("-"), str_u64(-(uint64_t)i, room)));
-	return json_new_number(a, str_u64((uint64_t)i, room));
-}
-
-/* As Go: plain digits between 1e-6 and 1e21, else an exponent without leading zeros. */
-struct json *json_new_double(struct arena *a, double d)
-{
-	char sci[40], text[64];
-	int prec, exp;
-
-	if (!isfinite(d))
-		return json_new_null(a);
-	for (prec = 0; prec < 17; prec++) {
-		snprintf(sci, sizeof(sci), "%.*e", prec, d);
-		if (strtod(sci, NULL) == d)
-			break;
-	}
-	exp = atoi(strchr(sci, 'e') + 1);
-	if (d == 0)
-		snprintf(text, sizeof(text), "%s", signbit(d) ? "-0" : "0");
-	else if (exp >= -6 && exp < 21)
-		snprintf(text, sizeof(text), "%.*f", MAX(prec - exp, 0), d);
-	else
-		snprintf(text, sizeof(text), "%.*se%c%02d", (int)(strchr(sci, 'e') - sci), sci,
-			exp < 0 ? '-' : '+', abs(exp));
-	return json_new_number(a, str_from(text));
-}
-
-struct json *json_new_str(struct arena *a, struct str s)
-{
-	struct json *j = node(a, JSON_STRING);
-
-	j->s = arena_str(a, s);
-	return j;
-}
-
-struct json *json_newc(struct arena *a, const char *s)
-{
-	return json_new_str(a, str_from(s));
-}
-
-struct json *json_newf(struct arena *a, const char *fmt, ...)
-{
-	struct json *j = node(a, JSON_STRING);
-	va_list ap;
-
-	va_start(ap, fmt);
-	j->s = str_from(arena_vprintf(a, fmt, ap));
-	va_end(ap);
-	return j;
-}
-
-struct json *json_new_array(struct arena *a)
-{
-	return node(a, JSON_ARRAY);
-}
-
-struct json *json_new_object(struct arena *a)
-{
-	return node(a, JSON_OBJECT);
-}
-
-struct json *json_copy(struct arena *a, const struct json *from)
-{
-	struct json *j;
-
-	if (from == NULL)
-		return NULL;
-	j = node(a, from->type);
-	switch (from->type) {
-	case JSON_NULL:
-		break;
-	case JSON_BOOL:
-		j->b = from->b;
-		break;
-	case JSON_NUMBER:
-	case JSON_STRING:
-		j->s = arena_str(a, from->s);
-		break;
-	case JSON_ARRAY:
-		j->items = arena_alloc(a, from->n * sizeof(*j->items));
-		j->items_cap = j->n = from->n;
-		for (uint32_t i = 0; i < from->n; i++)
-			j->items[i] = json_copy(a, from->items[i]);
-		break;
-	case JSON_OBJECT:
-		j->members = arena_alloc(a, from->n * sizeof(*j->members));
-		j->members_cap = j->n = from->n;
-		for (uint32_t i = 0; i < from->n; i++) {
-			j->members[i].key = arena_str(a, from->members[i].key);
-			j->members[i].value = json_copy(a, from->members[i].value);
-		}
-		break;
-	}
-	return j;
-}
-
-/* ---- the index of big objects ---- */
 
 /* Seeded per process, so that hostile keys cannot be aimed at one slot. */
 static uint64_t key_hash(struct str s)
@@ -229,8 +101,6 @@ static struct json_member *member_find(const struct json *o, struct str key)
 			return &o->members[i];
 	return NULL;
 }
-
-/* ---- reading ---- */
 
 struct json *json_get(const struct json *j, struct str key)
 {
@@ -387,8 +257,6 @@ unsigned json_depth(const struct json *j)
 	return deepest + 1;
 }
 
-/* ---- changing ---- */
-
 void json__add(struct arena *a, struct json *o, struct str key, struct json *value)
 {
 	if (o->n == o->members_cap) {
@@ -523,7 +391,7 @@ struct json *json_del_at(struct json *j, size_t i)
 	return v;
 }
 
-static int member_cmp(const void *a, const void *b)
+int json__member_cmp(const void *a, const void *b)
 {
 	return str_cmp(((const struct json_member *)a)->key, ((const struct json_member *)b)->key);
 }
@@ -537,144 +405,7 @@ void json_sort(struct arena *a, struct json *j)
 	for (uint32_t i = 0; i < j->n; i++)
 		json_sort(a, j->members[i].value);
 	if (j->n > 1)
-		qsort(j->members, j->n, sizeof(*j->members), member_cmp);
+		qsort(j->members, j->n, sizeof(*j->members), json__member_cmp);
 	if (j->index)
 		index_build(a, j);
-}
-
-/* ---- printing ---- */
-
-/* How the character at s.p[i] is written, in `room`; NULL: as it is. *n: its bytes. */
-static const char *escape(struct str s, size_t i, unsigned flags, char room[8], size_t *n)
-{
-	static const char hex[] = "0123456789abcdef", from[] = "\"\\\n\r\t\b\f", to[] = "\"\\nrtbf";
-	unsigned char c = (unsigned char)s.p[i];
-	const char *known = c ? strchr(from, c) : NULL;
-
-	*n = 1;
-	if (known) {
-		memcpy(room, (const char[]){'\\', to[known - from], '\0'}, 3);
-		return room;
-	}
-	if (c < 0x20 || (!(flags & JSON_RAW_HTML) && (c == '<' || c == '>' || c == '&'))) {
-		memcpy(room, (const char[]){'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15], '\0'}, 7);
-		return room;
-	}
-	/* U+2028 and U+2029 end a line in JavaScript. */
-	if (c != 0xe2 || s.n - i < 3 || (unsigned char)s.p[i + 1] != 0x80 || ((unsigned char)s.p[i + 2] & 0xfe) != 0xa8)
-		return NULL;
-	*n = 3;
-	return (unsigned char)s.p[i + 2] == 0xa8 ? "\\u2028" : "\\u2029";
-}
-
-void json_print_string(struct buf *b, struct str s, unsigned flags)
-{
-	enum scan_stop stop = flags & JSON_RAW_HTML ? SCAN_LITERAL : SCAN_HTML;
-	size_t start = 0, i = 0, n;
-	char room[8];
-
-	buf_add1(b, '"');
-	while ((i += scan(s.p + i, s.n - i, stop)) < s.n) {
-		const char *esc = escape(s, i, flags, room, &n);
-
-		if (esc) {
-			buf_add(b, s.p + start, i - start);
-			buf_addc(b, esc);
-			start = i + n;
-		}
-		i += n;
-	}
-	buf_add(b, s.p + start, s.n - start);
-	buf_add1(b, '"');
-}
-
-static void newline(struct buf *b, unsigned flags, unsigned depth)
-{
-	if (!(flags & (JSON_PRETTY | JSON_PRETTY2)))
-		return;
-	buf_add1(b, '\n');
-	for (unsigned i = 0; i < depth; i++)
-		buf_addc(b, flags & JSON_PRETTY2 ? "  " : "    ");
-}
-
-static void print(struct buf *, const struct json *, unsigned flags, unsigned depth);
-
-static void print_member(
-	struct buf *b, const struct json_member *m, bool first, unsigned flags, unsigned depth)
-{
-	if (!first)
-		buf_add1(b, ',');
-	newline(b, flags, depth);
-	json_print_string(b, m->key, flags);
-	buf_addc(b, flags & (JSON_PRETTY | JSON_PRETTY2) ? ": " : ":");
-	print(b, m->value, flags, depth);
-}
-
-static void print_object(struct buf *b, const struct json *j, unsigned flags, unsigned depth)
-{
-	const struct json_member *members = j->members;
-	struct json_member *sorted = NULL;
-
-	if ((flags & JSON_SORTED) && j->n > 1) {
-		sorted = xmalloc(j->n * sizeof(*sorted));
-		memcpy(sorted, j->members, j->n * sizeof(*sorted));
-		qsort(sorted, j->n, sizeof(*sorted), member_cmp);
-		members = sorted;
-	}
-	buf_add1(b, '{');
-	for (uint32_t i = 0; i < j->n; i++)
-		print_member(b, &members[i], i == 0, flags, depth + 1);
-	free(sorted);
-	if (j->n > 0)
-		newline(b, flags, depth);
-	buf_add1(b, '}');
-}
-
-static void print(struct buf *b, const struct json *j, unsigned flags, unsigned depth)
-{
-	switch (json_type(j)) {
-	case JSON_NULL:
-		buf_addc(b, "null");
-		break;
-	case JSON_BOOL:
-		buf_addc(b, j->b ? "true" : "false");
-		break;
-	case JSON_NUMBER:
-		buf_adds(b, j->s);
-		break;
-	case JSON_STRING:
-		json_print_string(b, j->s, flags);
-		break;
-	case JSON_ARRAY:
-		buf_add1(b, '[');
-		for (uint32_t i = 0; i < j->n; i++) {
-			if (i > 0)
-				buf_add1(b, ',');
-			newline(b, flags, depth + 1);
-			print(b, j->items[i], flags, depth + 1);
-		}
-		if (j->n > 0)
-			newline(b, flags, depth);
-		buf_add1(b, ']');
-		break;
-	case JSON_OBJECT:
-		print_object(b, j, flags, depth);
-		break;
-	}
-}
-
-void json_print(struct buf *b, const struct json *j, unsigned flags)
-{
-	print(b, j, flags, 0);
-}
-
-struct str json_text(struct arena *a, const struct json *j)
-{
-	struct buf b = BUF_INIT;
-	struct str s;
-
-	json_print(&b, j, JSON_COMPACT);
-	s = arena_str(a, buf_str(&b));
-	buf_fini(&b);
-	return s;
 }
