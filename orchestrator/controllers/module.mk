@@ -41,12 +41,14 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/remotes.c orchestrator/controllers/remotes.h \
 	orchestrator/controllers/replicaset.c \
 	orchestrator/controllers/resourcequota.c \
-	orchestrator/controllers/runner.c \
+	orchestrator/controllers/runner.c orchestrator/controllers/runner-priv.h \
+	orchestrator/controllers/runner_act.c orchestrator/controllers/runner_work.c \
 	orchestrator/controllers/serviceaccount.c \
 	orchestrator/controllers/statefulset-priv.h \
 	orchestrator/controllers/statefulset.c \
 	orchestrator/controllers/statefulset_status.c \
 	orchestrator/controllers/tokens.c \
+	orchestrator/controllers/views.c \
 	orchestrator/controllers/volume_binder.c \
 	orchestrator/controllers/volume_ephemeral.c \
 	orchestrator/controllers/volume_local.c \

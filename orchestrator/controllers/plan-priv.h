@@ -1,4 +1,4 @@
-/* A plan's actions, shared by plan.c (which makes them) and runner.c (which carries them out). */
+/* A plan's actions, shared by plan.c (which makes them) and runner_act.c (which carries them out). */
 #ifndef ORCHESTRATOR_CONTROLLERS_PLAN_PRIV_H
 #define ORCHESTRATOR_CONTROLLERS_PLAN_PRIV_H
 
