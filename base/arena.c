@@ -137,22 +137,6 @@ void arena_fini(struct arena *a)
 	a->used = 0;
 }
 
-struct arena *arena_new(void)
-{
-	struct arena *a = xmalloc(sizeof(*a));
-
-	arena_init(a);
-	return a;
-}
-
-void arena_free(struct arena *a)
-{
-	if (a == NULL)
-		return;
-	arena_fini(a);
-	free(a);
-}
-
 void *arena_alloc(struct arena *a, size_t size)
 {
 	size_t want = (MAX(size, 1u) + ALIGN - 1) & ~(size_t)(ALIGN - 1);

@@ -30,8 +30,6 @@ struct arena {
 void arena_init(struct arena *);
 /* Runs the hooks, newest first, and frees all. The arena may be used again. */
 void arena_fini(struct arena *);
-struct arena *arena_new(void);
-void arena_free(struct arena *);
 
 /* Uninitialised memory; n == 0 gives a valid pointer. */
 void *arena_alloc(struct arena *, size_t size);

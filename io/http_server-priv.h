@@ -63,7 +63,6 @@ struct http_req {
 	bool reading;       /* the handler takes body bytes */
 	bool body_complete; /* the peer has sent all of it */
 	bool end_told;
-	struct http_headers trailers;
 	uint64_t waiting_since; /* ms; the handler waits for body bytes; 0: it does not */
 
 	/* Response. */
@@ -82,7 +81,7 @@ struct http_req {
 
 	/* h2. */
 	int32_t stream_id;
-	size_t header_bytes, n_header_cap, n_trailer_cap;
+	size_t header_bytes, n_header_cap;
 	int bad_status; /* answer this instead of calling the handler */
 	struct chunk *out_head, **out_tail;
 	uint64_t accepted, framed; /* bytes written by the handler, and put into frames */

@@ -130,8 +130,6 @@ void http_request_body(struct http_request *, size_t limit,
 void http_request_read_start(
 	struct http_request *, void (*on_data)(struct http_request *, struct str bytes, bool end));
 void http_request_read_stop(struct http_request *);
-/* Trailers that came behind a streamed body; valid once its end came. */
-const struct http_headers *http_request_trailers(const struct http_request *);
 
 /* Whole response; content-length is added (pass none), also date. The body is not sent to HEAD. */
 void http_respond(

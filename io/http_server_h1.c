@@ -179,7 +179,6 @@ static bool step_body(struct http_conn *c)
 	}
 	if (ev == HTTP1_MORE)
 		return false;
-	http1_body_trailers(&c->body, &c->req->pub.arena, &c->req->trailers, NULL);
 	http1_body_fini(&c->body);
 	c->state = CONN_RESPONSE;
 	http__req_body_end(c->req);

@@ -70,19 +70,18 @@ static int on_header(nghttp2_session *ng, const nghttp2_frame *f, const uint8_t 
 {
 	struct http_req *r = req_of(ng, f->hd.stream_id);
 	struct str k = str_of(name, n_name), v = str_of(value, n_value);
-	bool trailer = f->headers.cat != NGHTTP2_HCAT_REQUEST;
 
 	if (r == NULL)
 		return 0;
 	r->header_bytes += n_name + n_value + 32;
-	if (r->header_bytes > HTTP_MAX_HEADER_BYTES || r->pub.headers.n >= HTTP_MAX_HEADERS ||
-		r->trailers.n >= HTTP_MAX_HEADERS) {
+	if (r->header_bytes > HTTP_MAX_HEADER_BYTES || r->pub.headers.n >= HTTP_MAX_HEADERS) {
 		r->bad_status = 431;
 		return 0;
 	}
-	if (trailer)
-		http__add_header(&r->pub.arena, &r->trailers, &r->n_trailer_cap, k, v);
-	else if (k.n > 0 && k.p[0] == ':')
+	/* No handler has a use for a request's trailers. */
+	if (f->headers.cat != NGHTTP2_HCAT_REQUEST)
+		return 0;
+	if (k.n > 0 && k.p[0] == ':')
 		pseudo_header(r, k, v);
 	else
 		http__add_header(&r->pub.arena, &r->pub.headers, &r->n_header_cap, k, v);

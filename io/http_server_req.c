@@ -249,11 +249,6 @@ void http_request_read_stop(struct http_request *req)
 	r->waiting_since = 0;
 }
 
-const struct http_headers *http_request_trailers(const struct http_request *req)
-{
-	return &container_of(req, struct http_req, pub)->trailers;
-}
-
 static bool may_have_body(const struct http_req *r, int status)
 {
 	return !r->is_head && status >= 200 && status != 204 && status != 304;

@@ -377,8 +377,3 @@ uint64_t view_applied_index(const struct store_view *v)
 {
 	return v->state.index;
 }
-
-uint64_t view_applied_term(const struct store_view *v)
-{
-	return v->state.term;
-}

@@ -52,7 +52,6 @@ int64_t view_revision(const struct store_view *);
 /* -1: never compacted. */
 int64_t view_compact_revision(const struct store_view *);
 uint64_t view_applied_index(const struct store_view *);
-uint64_t view_applied_term(const struct store_view *);
 
 /* ERR_NOT_FOUND when the key has no value at rev. */
 int view_get(struct store_view *, struct str key, int64_t rev, struct store_kv *ret, struct err *);
