@@ -319,9 +319,55 @@ static void receive_removed(struct member *m, uint64_t from, const struct msg *m
 	member__fatal(m, &e);
 }
 
+static void receive_vote_result(struct member *m, uint64_t from, const struct msg *msg)
+{
+	receive(m, from, &(struct raft_message){.type = RAFT_REQUEST_VOTE_RESULT, .request_vote_result = msg->vote_result});
+}
+
+static void receive_append_result(struct member *m, uint64_t from, const struct msg *msg)
+{
+	if (!stale_refusal(m, from, msg))
+		receive(m, from,
+			&(struct raft_message){.type = RAFT_APPEND_ENTRIES_RESULT, .append_entries_result = msg->append_result});
+}
+
+static void receive_timeout_now(struct member *m, uint64_t from, const struct msg *msg)
+{
+	struct raft_message in = {.type = RAFT_TIMEOUT_NOW, .timeout_now = msg->timeout_now};
+
+	/* From a leader whose disk failed: it cannot say what we have. */
+	if (msg->timeout_now.last_log_index == 0) {
+		in.timeout_now.last_log_index = m->log.last;
+		in.timeout_now.last_log_term = m->log.last >= m->log.first ? log_term(&m->log, m->log.last) : m->applied_term;
+	}
+	if (!m->forgetful)
+		receive(m, from, &in);
+}
+
 void member_receive(struct member *m, uint64_t from, struct str frame)
 {
-	struct raft_message in = {0};
+	static void (*const takers[])(struct member *, uint64_t, const struct msg *) = {
+		[MSG_APPEND] = receive_append,
+		[MSG_APPEND_RESULT] = receive_append_result,
+		[MSG_VOTE] = receive_vote,
+		[MSG_VOTE_RESULT] = receive_vote_result,
+		[MSG_TIMEOUT_NOW] = receive_timeout_now,
+		[MSG_REMOVED] = receive_removed,
+		[MSG_LEASE] = member__lease_frame,
+		[MSG_LEASE_RESULT] = member__lease_frame,
+		[MSG_HEALTH] = member__health_frame,
+		[MSG_PROBE] = member__read_frame,
+		[MSG_PROBE_RESULT] = member__read_frame,
+		[MSG_BARRIER] = member__read_frame,
+		[MSG_BARRIER_RESULT] = member__read_frame,
+		[MSG_PROPOSE] = member__propose_frame,
+		[MSG_PROPOSE_RESULT] = member__propose_result,
+		[MSG_ADMIN] = member__admin_frame,
+		[MSG_ADMIN_RESULT] = member__admin_result,
+		[MSG_SNAP_BEGIN] = member__snap_frame,
+		[MSG_SNAP_CHUNK] = member__snap_frame,
+		[MSG_SNAP_ACK] = member__snap_frame,
+	};
 	struct err e = ERR_INIT;
 	struct msg msg;
 
@@ -334,73 +380,9 @@ void member_receive(struct member *m, uint64_t from, struct str frame)
 	heard_from(m, from, &msg);
 	if (m->halted) {
 		member__halted_frame(m, from, &msg);
-		member__kick(m);
-		return;
-	}
-	switch (msg.kind) {
-	case MSG_APPEND:
-		receive_append(m, from, &msg);
-		break;
-	case MSG_VOTE:
-		receive_vote(m, from, &msg);
-		break;
-	case MSG_VOTE_RESULT:
-		in.type = RAFT_REQUEST_VOTE_RESULT;
-		in.request_vote_result = msg.vote_result;
-		receive(m, from, &in);
-		break;
-	case MSG_APPEND_RESULT:
-		if (stale_refusal(m, from, &msg))
-			break;
-		in.type = RAFT_APPEND_ENTRIES_RESULT;
-		in.append_entries_result = msg.append_result;
-		receive(m, from, &in);
-		break;
-	case MSG_TIMEOUT_NOW:
-		in.type = RAFT_TIMEOUT_NOW;
-		in.timeout_now = msg.timeout_now;
-		/* From a leader whose disk failed: it cannot say what we have. */
-		if (msg.timeout_now.last_log_index == 0) {
-			in.timeout_now.last_log_index = m->log.last;
-			in.timeout_now.last_log_term =
-				m->log.last >= m->log.first ? log_term(&m->log, m->log.last) : m->applied_term;
-		}
-		if (!m->forgetful)
-			receive(m, from, &in);
-		break;
-	case MSG_REMOVED:
-		receive_removed(m, from, &msg);
-		break;
-	case MSG_LEASE:
-	case MSG_LEASE_RESULT:
-		member__lease_frame(m, from, &msg);
-		break;
-	case MSG_HEALTH:
-		member__health_frame(m, from, &msg);
-		break;
-	case MSG_PROBE:
-	case MSG_PROBE_RESULT:
-	case MSG_BARRIER:
-	case MSG_BARRIER_RESULT:
-		member__read_frame(m, from, &msg);
-		break;
-	case MSG_PROPOSE:
-		member__propose_frame(m, from, &msg);
-		break;
-	case MSG_PROPOSE_RESULT:
-		member__propose_result(m, from, &msg);
-		break;
-	case MSG_ADMIN:
-		member__admin_frame(m, from, &msg);
-		break;
-	case MSG_ADMIN_RESULT:
-		member__admin_result(m, from, &msg);
-		break;
-	case MSG_SNAP_BEGIN:
-	case MSG_SNAP_CHUNK:
-	case MSG_SNAP_ACK:
-		member__snap_frame(m, from, &msg);
-		break;
+	} else {
+		ASSERT(msg.kind < ARRAY_LEN(takers) && takers[msg.kind]); /* the decoder knows no other kinds */
+		takers[msg.kind](m, from, &msg);
 	}
 	member__kick(m);
 }

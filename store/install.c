@@ -265,51 +265,44 @@ int store_install_sync(struct store_install *in, struct err *e)
 	return 0;
 }
 
-static int swap_in(struct store_install *in, struct err *e)
+/* Whether it may take the store's place now. */
+static int may_swap(const struct store_install *in, struct err *e)
 {
-	struct store *s = in->store;
-	struct checkpoint_file file = {
-			.generation = in->env->generation,
-			.cluster_id = in->state.cluster_id,
-			.member_id = s->local.member_id,
-			.applied = {in->state.index, in->state.term},
-			.revision = in->state.revision,
-	};
-	struct store_env *old = s->env;
-	MDB_txn *pin;
-	int rc;
+	const struct store *s = in->store;
 
-	ASSERT(!s->in_batch);
-	rc = store_settle(s, e);
-	/* Going back, what the file at hand holds does not count any more. */
-	if (rc != 0 && !in->rebase)
-		return rc;
 	if (!in->synced)
 		return err_set(e, ERR_FAILED_PRECONDITION, "store: the snapshot is not synced");
 	if (s->checkpoint != NULL || (s->checkpoint_failed && !in->rebase))
 		return err_set(e, ERR_UNAVAILABLE, "store: a checkpoint is under way");
 	if (in->state.index < s->state.index && !in->rebase)
 		return err_set(e, ERR_FAILED_PRECONDITION, "store: the member has overtaken the snapshot");
-	rc = store__checkpoint_pin(in->env, &pin, &file.meta, &file.page_size, e);
-	if (rc != 0)
-		return rc;
-	rc = store__checkpoint_write(s->dir, &file, s->no_sync, e);
-	free(file.meta);
-	if (rc != 0 && in->rebase) {
+	return 0;
+}
+
+/* The checkpoint file that names it could not be written. */
+static void swap_failed(struct store_install *in, MDB_txn *pin)
+{
+	struct store *s = in->store;
+
+	in->env->remove = false;
+	if (in->rebase) {
 		/* As before: it may be tried again. Should the disk have the new name, the file holds the same state. */
 		mdb_txn_abort(pin);
-		in->env->remove = false;
-		return rc;
+		return;
 	}
-	if (rc != 0) {
-		/* Which file is in force is unknown now, so neither may change any more. */
-		s->checkpoint_failed = true;
-		s->failed_pin = pin;
-		s->failed_env = in->env;
-		ref_get(&in->env->ref);
-		in->env->remove = false;
-		return rc;
-	}
+	/* Which file is in force is unknown now, so neither may change any more. */
+	s->checkpoint_failed = true;
+	s->failed_pin = pin;
+	s->failed_env = in->env;
+	ref_get(&in->env->ref);
+}
+
+/* It is the store's from here on, pinned as its checkpoint; the old one goes when its last reader has gone. */
+static void swap_env(struct store_install *in, MDB_txn *pin)
+{
+	struct store *s = in->store;
+	struct store_env *old = s->env;
+
 	if (s->failed_env != NULL)
 		s->failed_env->remove = true;
 	store__pins_close(s);
@@ -324,6 +317,38 @@ static int swap_in(struct store_install *in, struct err *e)
 	pthread_mutex_unlock(&s->lock);
 	store__env_unref(old);
 	in->env = NULL;
+}
+
+static int swap_in(struct store_install *in, struct err *e)
+{
+	struct store *s = in->store;
+	struct checkpoint_file file = {
+			.generation = in->env->generation,
+			.cluster_id = in->state.cluster_id,
+			.member_id = s->local.member_id,
+			.applied = {in->state.index, in->state.term},
+			.revision = in->state.revision,
+	};
+	MDB_txn *pin;
+	int rc;
+
+	ASSERT(!s->in_batch);
+	rc = store_settle(s, e);
+	/* Going back, what the file at hand holds does not count any more. */
+	if (rc != 0 && !in->rebase)
+		return rc;
+	rc = may_swap(in, e);
+	if (rc == 0)
+		rc = store__checkpoint_pin(in->env, &pin, &file.meta, &file.page_size, e);
+	if (rc != 0)
+		return rc;
+	rc = store__checkpoint_write(s->dir, &file, s->no_sync, e);
+	free(file.meta);
+	if (rc != 0) {
+		swap_failed(in, pin);
+		return rc;
+	}
+	swap_env(in, pin);
 	s->durable = file.applied;
 	s->pages_since_checkpoint = 0;
 	rc = store__load(s, e);
