@@ -1,5 +1,8 @@
 #include "raft/msg.h"
 
+#include <stddef.h>
+#include <string.h>
+
 #include "base/util.h"
 #include "raft/bytes.h"
 
@@ -64,222 +67,111 @@ void msg_append_end(struct buf *out, size_t start, uint32_t n)
 	frame_end(out, start);
 }
 
-static void encode_vote(const struct raft_request_vote *v, struct buf *out)
-{
-	add_u8(out, v->version);
-	add_u64(out, v->term);
-	add_u64(out, v->candidate_id);
-	add_u64(out, v->last_log_index);
-	add_u64(out, v->last_log_term);
-	add_u8(out, v->disrupt_leader);
-	add_u8(out, v->pre_vote);
-}
+/*
+ * The bodies, field by field in the order of the wire. The C type says how a field is written: bytes and truths as one byte, numbers
+ * of 16 and 32 bits as four, of 64 as eight, a text as its length and its bytes. An append is not here: it has entries.
+ */
+enum field_type { FIELD_NONE, FIELD_U8, FIELD_BOOL, FIELD_U16, FIELD_U32, FIELD_U64, FIELD_BYTES };
 
-static void decode_vote(struct reader *r, struct raft_request_vote *v)
-{
-	v->version = read_u8(r);
-	v->term = read_u64(r);
-	v->candidate_id = read_u64(r);
-	v->last_log_index = read_u64(r);
-	v->last_log_term = read_u64(r);
-	v->disrupt_leader = read_u8(r) != 0;
-	v->pre_vote = read_u8(r) != 0;
-}
+struct field {
+	enum field_type type;
+	size_t at; /* in struct msg */
+};
 
-static void encode_results(const struct msg *m, struct buf *out)
-{
-	if (m->kind == MSG_VOTE_RESULT) {
-		add_u8(out, m->vote_result.version);
-		add_u64(out, m->vote_result.term);
-		add_u8(out, m->vote_result.vote_granted);
-		add_u8(out, m->vote_result.pre_vote);
-		add_u32(out, m->vote_result.features);
-		add_u32(out, m->vote_result.capacity);
-	} else {
-		add_u8(out, m->append_result.version);
-		add_u64(out, m->append_result.term);
-		add_u64(out, m->append_result.rejected);
-		add_u64(out, m->append_result.last_log_index);
-		add_u32(out, m->append_result.features);
-		add_u32(out, m->append_result.capacity);
+#define F(member)                                                                                                                \
+	{                                                                                                                        \
+		_Generic(((struct msg *)NULL)->member, unsigned char: FIELD_U8, bool: FIELD_BOOL, unsigned short: FIELD_U16,      \
+			 int: FIELD_U32, unsigned: FIELD_U32, int64_t: FIELD_U64, uint64_t: FIELD_U64,                           \
+			 unsigned long long: FIELD_U64, struct str: FIELD_BYTES),                                                \
+			offsetof(struct msg, member)                                                                             \
 	}
-}
 
-static void decode_results(struct reader *r, struct msg *m)
-{
-	if (m->kind == MSG_VOTE_RESULT) {
-		m->vote_result.version = read_u8(r);
-		m->vote_result.term = read_u64(r);
-		m->vote_result.vote_granted = read_u8(r) != 0;
-		m->vote_result.pre_vote = read_u8(r) != 0;
-		m->vote_result.features = (unsigned short)read_u32(r);
-		m->vote_result.capacity = (unsigned short)read_u32(r);
-	} else {
-		m->append_result.version = read_u8(r);
-		m->append_result.term = read_u64(r);
-		m->append_result.rejected = read_u64(r);
-		m->append_result.last_log_index = read_u64(r);
-		m->append_result.features = (unsigned short)read_u32(r);
-		m->append_result.capacity = (unsigned short)read_u32(r);
-	}
-}
+static const struct field bodies[ARRAY_LEN(kinds)][10] = {
+	[MSG_VOTE] = {F(vote.version), F(vote.term), F(vote.candidate_id), F(vote.last_log_index), F(vote.last_log_term),
+		      F(vote.disrupt_leader), F(vote.pre_vote)},
+	[MSG_VOTE_RESULT] = {F(vote_result.version), F(vote_result.term), F(vote_result.vote_granted), F(vote_result.pre_vote),
+			     F(vote_result.features), F(vote_result.capacity)},
+	[MSG_APPEND_RESULT] = {F(append_result.version), F(append_result.term), F(append_result.rejected),
+			       F(append_result.last_log_index), F(append_result.features), F(append_result.capacity)},
+	[MSG_TIMEOUT_NOW] = {F(timeout_now.version), F(timeout_now.term), F(timeout_now.last_log_index), F(timeout_now.last_log_term)},
+	[MSG_PROBE] = {F(probe.term), F(probe.seq)},
+	[MSG_PROBE_RESULT] = {F(probe.term), F(probe.seq)},
+	[MSG_BARRIER] = {F(barrier.seq)},
+	[MSG_BARRIER_RESULT] = {F(barrier_result.seq), F(barrier_result.index), F(barrier_result.ok)},
+	[MSG_PROPOSE] = {F(propose.id), F(propose.timeout_ms), F(propose.command)},
+	[MSG_PROPOSE_RESULT] = {F(propose_result.id), F(propose_result.status), F(propose_result.code), F(propose_result.revision),
+				F(propose_result.index), F(propose_result.text), F(propose_result.result)},
+	[MSG_ADMIN] = {F(admin.id), F(admin.target), F(admin.timeout_ms), F(admin.op), F(admin.flags), F(admin.name), F(admin.addr),
+		       F(admin.url), F(admin.zone)},
+	[MSG_ADMIN_RESULT] = {F(admin_result.id), F(admin_result.member), F(admin_result.status), F(admin_result.why),
+			      F(admin_result.code), F(admin_result.text)},
+	[MSG_REMOVED] = {F(removed.conf_index), F(removed.member)},
+	[MSG_LEASE] = {F(lease.seq), F(lease.id), F(lease.renew)},
+	[MSG_LEASE_RESULT] = {F(lease_result.seq), F(lease_result.left), F(lease_result.granted), F(lease_result.ok)},
+	[MSG_HEALTH] = {F(health.alarms), F(health.forget_term), F(health.applied), F(health.hash), F(health.mark),
+			F(health.mark_hash), F(health.last), F(health.store_bytes), F(health.store_used), F(health.wal_bytes)},
+	[MSG_SNAP_BEGIN] = {F(snap_begin.id), F(snap_begin.term), F(snap_begin.index), F(snap_begin.index_term),
+			    F(snap_begin.conf_index), F(snap_begin.conf)},
+	[MSG_SNAP_CHUNK] = {F(snap_chunk.id), F(snap_chunk.n), F(snap_chunk.bytes)},
+	[MSG_SNAP_ACK] = {F(snap_ack.id), F(snap_ack.next), F(snap_ack.failed), F(snap_ack.finished), F(snap_ack.begun)},
+};
+#undef F
 
-static void encode_requests(const struct msg *m, struct buf *out)
+static void encode_field(enum field_type type, const void *from, struct buf *out)
 {
-	switch (m->kind) {
-	case MSG_PROPOSE:
-		add_u64(out, m->propose.id);
-		add_u32(out, m->propose.timeout_ms);
-		add_bytes(out, m->propose.command);
+	uint16_t u16;
+	uint32_t u32;
+	uint64_t u64;
+
+	switch (type) {
+	case FIELD_NONE:
 		break;
-	case MSG_PROPOSE_RESULT:
-		add_u64(out, m->propose_result.id);
-		add_u8(out, m->propose_result.status);
-		add_u32(out, (uint32_t)m->propose_result.code);
-		add_u64(out, m->propose_result.revision);
-		add_u64(out, m->propose_result.index);
-		add_bytes(out, m->propose_result.text);
-		add_bytes(out, m->propose_result.result);
+	case FIELD_U8:
+	case FIELD_BOOL:
+		add_u8(out, *(const unsigned char *)from);
 		break;
-	case MSG_ADMIN:
-		add_u64(out, m->admin.id);
-		add_u64(out, m->admin.target);
-		add_u32(out, m->admin.timeout_ms);
-		add_u8(out, m->admin.op);
-		add_u8(out, m->admin.flags);
-		add_bytes(out, m->admin.name);
-		add_bytes(out, m->admin.addr);
-		add_bytes(out, m->admin.url);
-		add_bytes(out, m->admin.zone);
+	case FIELD_U16:
+		memcpy(&u16, from, sizeof(u16));
+		add_u32(out, u16);
 		break;
-	default:
-		add_u64(out, m->admin_result.id);
-		add_u64(out, m->admin_result.member);
-		add_u8(out, m->admin_result.status);
-		add_u8(out, m->admin_result.why);
-		add_u32(out, (uint32_t)m->admin_result.code);
-		add_bytes(out, m->admin_result.text);
+	case FIELD_U32:
+		memcpy(&u32, from, sizeof(u32));
+		add_u32(out, u32);
+		break;
+	case FIELD_U64:
+		memcpy(&u64, from, sizeof(u64));
+		add_u64(out, u64);
+		break;
+	case FIELD_BYTES:
+		add_bytes(out, *(const struct str *)from);
 		break;
 	}
 }
 
-static void decode_requests(struct reader *r, struct msg *m)
+static void decode_field(struct reader *r, enum field_type type, void *to)
 {
-	switch (m->kind) {
-	case MSG_PROPOSE:
-		m->propose.id = read_u64(r);
-		m->propose.timeout_ms = read_u32(r);
-		m->propose.command = read_bytes(r);
+	switch (type) {
+	case FIELD_NONE:
 		break;
-	case MSG_PROPOSE_RESULT:
-		m->propose_result.id = read_u64(r);
-		m->propose_result.status = read_u8(r);
-		m->propose_result.code = (int)read_u32(r);
-		m->propose_result.revision = read_u64(r);
-		m->propose_result.index = read_u64(r);
-		m->propose_result.text = read_bytes(r);
-		m->propose_result.result = read_bytes(r);
+	case FIELD_U8:
+		*(unsigned char *)to = read_u8(r);
 		break;
-	case MSG_ADMIN:
-		m->admin.id = read_u64(r);
-		m->admin.target = read_u64(r);
-		m->admin.timeout_ms = read_u32(r);
-		m->admin.op = read_u8(r);
-		m->admin.flags = read_u8(r);
-		m->admin.name = read_bytes(r);
-		m->admin.addr = read_bytes(r);
-		m->admin.url = read_bytes(r);
-		m->admin.zone = read_bytes(r);
+	case FIELD_BOOL:
+		*(bool *)to = read_u8(r) != 0;
 		break;
-	default:
-		m->admin_result.id = read_u64(r);
-		m->admin_result.member = read_u64(r);
-		m->admin_result.status = read_u8(r);
-		m->admin_result.why = read_u8(r);
-		m->admin_result.code = (int)read_u32(r);
-		m->admin_result.text = read_bytes(r);
+	case FIELD_U16:
+		memcpy(to, &(uint16_t){(uint16_t)read_u32(r)}, sizeof(uint16_t));
+		break;
+	case FIELD_U32:
+		memcpy(to, &(uint32_t){read_u32(r)}, sizeof(uint32_t));
+		break;
+	case FIELD_U64:
+		memcpy(to, &(uint64_t){read_u64(r)}, sizeof(uint64_t));
+		break;
+	case FIELD_BYTES:
+		*(struct str *)to = read_bytes(r);
 		break;
 	}
-}
-
-static void encode_snap(const struct msg *m, struct buf *out)
-{
-	switch (m->kind) {
-	case MSG_SNAP_BEGIN:
-		add_u64(out, m->snap_begin.id);
-		add_u64(out, m->snap_begin.term);
-		add_u64(out, m->snap_begin.index);
-		add_u64(out, m->snap_begin.index_term);
-		add_u64(out, m->snap_begin.conf_index);
-		add_bytes(out, m->snap_begin.conf);
-		break;
-	case MSG_SNAP_CHUNK:
-		add_u64(out, m->snap_chunk.id);
-		add_u64(out, m->snap_chunk.n);
-		add_bytes(out, m->snap_chunk.bytes);
-		break;
-	default:
-		add_u64(out, m->snap_ack.id);
-		add_u64(out, m->snap_ack.next);
-		add_u8(out, m->snap_ack.failed);
-		add_u8(out, m->snap_ack.finished);
-		add_u8(out, m->snap_ack.begun);
-		break;
-	}
-}
-
-static void decode_snap(struct reader *r, struct msg *m)
-{
-	switch (m->kind) {
-	case MSG_SNAP_BEGIN:
-		m->snap_begin.id = read_u64(r);
-		m->snap_begin.term = read_u64(r);
-		m->snap_begin.index = read_u64(r);
-		m->snap_begin.index_term = read_u64(r);
-		m->snap_begin.conf_index = read_u64(r);
-		m->snap_begin.conf = read_bytes(r);
-		break;
-	case MSG_SNAP_CHUNK:
-		m->snap_chunk.id = read_u64(r);
-		m->snap_chunk.n = read_u64(r);
-		m->snap_chunk.bytes = read_bytes(r);
-		break;
-	default:
-		m->snap_ack.id = read_u64(r);
-		m->snap_ack.next = read_u64(r);
-		m->snap_ack.failed = read_u8(r) != 0;
-		m->snap_ack.finished = read_u8(r) != 0;
-		m->snap_ack.begun = read_u8(r) != 0;
-		break;
-	}
-}
-
-static void encode_health(const struct msg_health *h, struct buf *out)
-{
-	add_u8(out, h->alarms);
-	add_u64(out, h->forget_term);
-	add_u64(out, h->applied);
-	add_u64(out, h->hash);
-	add_u64(out, h->mark);
-	add_u64(out, h->mark_hash);
-	add_u64(out, h->last);
-	add_u64(out, h->store_bytes);
-	add_u64(out, h->store_used);
-	add_u64(out, h->wal_bytes);
-}
-
-static void decode_health(struct reader *r, struct msg_health *h)
-{
-	h->alarms = read_u8(r);
-	h->forget_term = read_u64(r);
-	h->applied = read_u64(r);
-	h->hash = read_u64(r);
-	h->mark = read_u64(r);
-	h->mark_hash = read_u64(r);
-	h->last = read_u64(r);
-	h->store_bytes = read_u64(r);
-	h->store_used = read_u64(r);
-	h->wal_bytes = read_u64(r);
 }
 
 void msg_encode(const struct msg *m, struct buf *out)
@@ -291,61 +183,10 @@ void msg_encode(const struct msg *m, struct buf *out)
 		msg_append_end(out, start, 0);
 		return;
 	}
+	ASSERT(known(m->kind) && bodies[m->kind][0].type);
 	start = frame_begin(out, m->kind);
-	switch (m->kind) {
-	case MSG_VOTE:
-		encode_vote(&m->vote, out);
-		break;
-	case MSG_VOTE_RESULT:
-	case MSG_APPEND_RESULT:
-		encode_results(m, out);
-		break;
-	case MSG_TIMEOUT_NOW:
-		add_u8(out, m->timeout_now.version);
-		add_u64(out, m->timeout_now.term);
-		add_u64(out, m->timeout_now.last_log_index);
-		add_u64(out, m->timeout_now.last_log_term);
-		break;
-	case MSG_PROBE:
-	case MSG_PROBE_RESULT:
-		add_u64(out, m->probe.term);
-		add_u64(out, m->probe.seq);
-		break;
-	case MSG_BARRIER:
-		add_u64(out, m->barrier.seq);
-		break;
-	case MSG_BARRIER_RESULT:
-		add_u64(out, m->barrier_result.seq);
-		add_u64(out, m->barrier_result.index);
-		add_u8(out, m->barrier_result.ok);
-		break;
-	case MSG_LEASE:
-		add_u64(out, m->lease.seq);
-		add_u64(out, (uint64_t)m->lease.id);
-		add_u8(out, m->lease.renew);
-		break;
-	case MSG_LEASE_RESULT:
-		add_u64(out, m->lease_result.seq);
-		add_u64(out, (uint64_t)m->lease_result.left);
-		add_u64(out, (uint64_t)m->lease_result.granted);
-		add_u8(out, m->lease_result.ok);
-		break;
-	case MSG_REMOVED:
-		add_u64(out, m->removed.conf_index);
-		add_u64(out, m->removed.member);
-		break;
-	case MSG_HEALTH:
-		encode_health(&m->health, out);
-		break;
-	case MSG_SNAP_BEGIN:
-	case MSG_SNAP_CHUNK:
-	case MSG_SNAP_ACK:
-		encode_snap(m, out);
-		break;
-	default:
-		encode_requests(m, out);
-		break;
-	}
+	for (size_t i = 0; i < ARRAY_LEN(bodies[0]); i++)
+		encode_field(bodies[m->kind][i].type, (const char *)m + bodies[m->kind][i].at, out);
 	frame_end(out, start);
 }
 
@@ -422,72 +263,25 @@ static bool append_ok(const struct msg *m)
 	return reader_ok(&r, true);
 }
 
+static void decode_append(struct reader *r, struct msg *m)
+{
+	m->append.term = read_u64(r);
+	m->append.prev_index = read_u64(r);
+	m->append.prev_term = read_u64(r);
+	m->append.commit = read_u64(r);
+	m->append.n = read_u32(r);
+	m->append.entries = str_of(r->p, r->n);
+	r->bad = r->bad || !append_ok(m);
+	r->n = 0;
+}
+
 static void decode_body(struct reader *r, struct msg *m)
 {
-	switch (m->kind) {
-	case MSG_VOTE:
-		decode_vote(r, &m->vote);
-		break;
-	case MSG_VOTE_RESULT:
-	case MSG_APPEND_RESULT:
-		decode_results(r, m);
-		break;
-	case MSG_APPEND:
-		m->append.term = read_u64(r);
-		m->append.prev_index = read_u64(r);
-		m->append.prev_term = read_u64(r);
-		m->append.commit = read_u64(r);
-		m->append.n = read_u32(r);
-		m->append.entries = str_of(r->p, r->n);
-		r->bad = r->bad || !append_ok(m);
-		r->n = 0;
-		break;
-	case MSG_TIMEOUT_NOW:
-		m->timeout_now.version = read_u8(r);
-		m->timeout_now.term = read_u64(r);
-		m->timeout_now.last_log_index = read_u64(r);
-		m->timeout_now.last_log_term = read_u64(r);
-		break;
-	case MSG_PROBE:
-	case MSG_PROBE_RESULT:
-		m->probe.term = read_u64(r);
-		m->probe.seq = read_u64(r);
-		break;
-	case MSG_BARRIER:
-		m->barrier.seq = read_u64(r);
-		break;
-	case MSG_BARRIER_RESULT:
-		m->barrier_result.seq = read_u64(r);
-		m->barrier_result.index = read_u64(r);
-		m->barrier_result.ok = read_u8(r) != 0;
-		break;
-	case MSG_LEASE:
-		m->lease.seq = read_u64(r);
-		m->lease.id = (int64_t)read_u64(r);
-		m->lease.renew = read_u8(r) != 0;
-		break;
-	case MSG_LEASE_RESULT:
-		m->lease_result.seq = read_u64(r);
-		m->lease_result.left = (int64_t)read_u64(r);
-		m->lease_result.granted = (int64_t)read_u64(r);
-		m->lease_result.ok = read_u8(r) != 0;
-		break;
-	case MSG_REMOVED:
-		m->removed.conf_index = read_u64(r);
-		m->removed.member = read_u64(r);
-		break;
-	case MSG_HEALTH:
-		decode_health(r, &m->health);
-		break;
-	case MSG_SNAP_BEGIN:
-	case MSG_SNAP_CHUNK:
-	case MSG_SNAP_ACK:
-		decode_snap(r, m);
-		break;
-	default:
-		decode_requests(r, m);
-		break;
-	}
+	if (m->kind == MSG_APPEND)
+		decode_append(r, m);
+	else
+		for (size_t i = 0; i < ARRAY_LEN(bodies[0]); i++)
+			decode_field(r, bodies[m->kind][i].type, (char *)m + bodies[m->kind][i].at);
 }
 
 int msg_decode(struct str frame, struct msg *ret, struct err *e)

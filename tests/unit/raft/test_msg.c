@@ -80,6 +80,28 @@ static void test_kinds(void **state _unused_)
 	}
 }
 
+/* Members of different versions talk to each other: these bytes stay. */
+static void test_bytes(void **state _unused_)
+{
+	struct msg vote = {.kind = MSG_VOTE_RESULT, .vote_result = {1, 0x205, true, false, 3, 0x104}};
+	struct msg result = {.kind = MSG_ADMIN_RESULT};
+	struct buf b = BUF_INIT;
+
+	msg_encode(&vote, &b);
+	assert_true(str_eq(buf_str(&b), STR("\23\0\0\0\2\0\0\0" "\1" "\5\2\0\0\0\0\0\0" "\1\0" "\3\0\0\0" "\4\1\0\0")));
+	buf_clear(&b);
+	result.admin_result.id = 7;
+	result.admin_result.member = 8;
+	result.admin_result.status = MSG_UNKNOWN;
+	result.admin_result.why = 4;
+	result.admin_result.code = -2;
+	result.admin_result.text = STR("why");
+	msg_encode(&result, &b);
+	assert_true(str_eq(buf_str(&b), STR("\35\0\0\0\15\0\0\0" "\7\0\0\0\0\0\0\0" "\10\0\0\0\0\0\0\0" "\2\4"
+					    "\376\377\377\377" "\3\0\0\0why")));
+	buf_fini(&b);
+}
+
 static void test_entries(void **state _unused_)
 {
 	struct msg head = sample(MSG_APPEND), out;
@@ -133,6 +155,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_entries),
 		cmocka_unit_test(test_garbage),
 	};
