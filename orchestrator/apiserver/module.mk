@@ -79,7 +79,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/ws_bridge.c orchestrator/apiserver/ws_bridge.h \
 	orchestrator/apiserver/ws_watch.c \
 	orchestrator/apiserver/paths.c orchestrator/apiserver/paths.h \
-	orchestrator/apiserver/kms.c orchestrator/apiserver/kms.h \
+	orchestrator/apiserver/kms.c orchestrator/apiserver/kms.h orchestrator/apiserver/kms-priv.h orchestrator/apiserver/kms_plugin.c \
 	orchestrator/apiserver/kms_value.c orchestrator/apiserver/kms_value.h \
 	orchestrator/apiserver/kubelet_proxy.c \
 	orchestrator/apiserver/lease.c \
