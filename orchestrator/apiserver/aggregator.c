@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/apiserver/aggregate_docs.h"
@@ -124,7 +125,7 @@ static void look_config(struct aggregator *ag)
 	struct err e = ERR_INIT;
 	struct arena *a;
 
-	if (!ag->srv->front_proxy || clock_mono_ms() < ag->config_ms || api_file_read(ag->srv->cfg.ca, 1u << 20, &ca, &e) < 0)
+	if (!ag->srv->front_proxy || clock_mono_ms() < ag->config_ms || file_get(ag->srv->cfg.ca, 1u << 20, &ca, &e) < 0)
 		return;
 	client_req_init(&ag->req, CLIENT_UPDATE, maps);
 	a = &ag->req.arena;

@@ -144,9 +144,6 @@ enum step_result aggregate_pass_on(struct api_request *, const struct api_servic
 /* Where the server of a remote one is, and who we are to it; in the arena. */
 int aggregate_server(struct apiserver *, struct arena *, const struct api_service *, struct service_server *ret, struct err *);
 
-/* A whole file, appended to out. */
-int api_file_read(const char *path, size_t limit, struct buf *out, struct err *);
-
 /* watch_frame.c */
 struct api_event_cache *api__event_cache_new(void);
 void api__event_cache_free(struct api_event_cache *);

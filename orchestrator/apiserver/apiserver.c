@@ -1,13 +1,13 @@
 #include "orchestrator/apiserver/apiserver.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "io/http_client.h"
@@ -196,35 +196,22 @@ static void cfg_free(struct apiserver_cfg *c)
 
 #define PEM_MAX (1 << 20)
 
-int api_file_read(const char *path, size_t limit, struct buf *out, struct err *e)
-{
-	char chunk[4096];
-	size_t n;
-	FILE *f = fopen(path, "re");
-
-	if (!f)
-		return err_set_errno(e, errno, "open %s", path);
-	while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0 && out->n <= limit)
-		buf_add(out, chunk, n);
-	fclose(f);
-	return out->n > limit ? err_set(e, ERR_TOO_LARGE, "%s is larger than %zu bytes", path, limit) : 0;
-}
-
 /* The serving context; new, or reloaded. A front proxy's CA is verified too: authentication tells the two apart. */
 static int serving_tls(struct apiserver *srv, struct err *e)
 {
 	const struct apiserver_cfg *c = &srv->cfg;
 	struct tls_config server = {.server = true, .verify = TLS_VERIFY_OPTIONAL, .alpn = "h2,http/1.1"};
 	struct str proxy = authn_proxy_ca(srv->authn);
-	struct buf cert = BUF_INIT, key = BUF_INIT, ca = BUF_INIT;
+	struct buf cert = BUF_INIT, key = BUF_INIT, own = BUF_INIT, ca = BUF_INIT;
 	int rv = 0;
 
 	if (proxy.n == 0)
 		return srv->tls ? tls_ctx_reload_files(srv->tls, &server, c->cert, c->key, c->ca, e) :
 				  tls_ctx_new_files(&server, c->cert, c->key, c->ca, &srv->tls, e);
-	if (api_file_read(c->cert, PEM_MAX, &cert, e) < 0 || api_file_read(c->key, PEM_MAX, &key, e) < 0 ||
-			api_file_read(c->ca, PEM_MAX, &ca, e) < 0)
+	if (file_get(c->cert, PEM_MAX, &cert, e) < 0 || file_get(c->key, PEM_MAX, &key, e) < 0 ||
+			file_get(c->ca, PEM_MAX, &own, e) < 0)
 		rv = -(int)e->code;
+	buf_adds(&ca, buf_str(&own));
 	buf_add1(&ca, '\n');
 	buf_adds(&ca, proxy);
 	server.cert_pem = buf_str(&cert);
@@ -234,6 +221,7 @@ static int serving_tls(struct apiserver *srv, struct err *e)
 		rv = srv->tls ? tls_ctx_reload(srv->tls, &server, e) : tls_ctx_new(&server, &srv->tls, e);
 	buf_fini(&cert);
 	buf_fini(&key);
+	buf_fini(&own);
 	buf_fini(&ca);
 	return rv;
 }
@@ -261,7 +249,7 @@ static int encryption_open(struct apiserver *srv, struct err *e)
 
 	if (!srv->cfg.encryption_file)
 		return 0;
-	if (api_file_read(srv->cfg.encryption_file, ENCRYPTION_MAX, &text, e) < 0 || crypt_parse(buf_str(&text), &c, e) < 0)
+	if (file_get(srv->cfg.encryption_file, ENCRYPTION_MAX, &text, e) < 0 || crypt_parse(buf_str(&text), &c, e) < 0)
 		return -e->code;
 	return crypt_use(c, e);
 }

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
@@ -161,7 +162,7 @@ int audit_open(const struct audit_cfg *cfg, struct audit **ret, struct err *e)
 	pthread_mutex_init(&au->lock, NULL);
 	if (!cfg->policy_file) {
 		err_set(e, ERR_INVALID, "the audit log needs a policy that says what to write");
-	} else if (api_file_read(cfg->policy_file, POLICY_MAX, &text, e) == 0 &&
+	} else if (file_get(cfg->policy_file, POLICY_MAX, &text, e) == 0 &&
 			audit_policy_parse(buf_str(&text), &au->policy, e) == 0 && log_open(au, e) == 0) {
 		*ret = au;
 		return 0;

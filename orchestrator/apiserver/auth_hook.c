@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/util.h"
@@ -83,7 +84,7 @@ static int pem_of(struct conf *h, const char *path, const struct json *j, const 
 	if (file.n == 0)
 		return 0;
 	full = file.p[0] == '/' || slash < 0 ? arena_cstr(&h->arena, file) : arena_printf(&h->arena, "%.*s/%.*s", (int)slash, path, STR_FMT(file));
-	if (api_file_read(full, FILE_MAX, &text, e) < 0)
+	if (file_get(full, FILE_MAX, &text, e) < 0)
 		return -(int)e->code;
 	*ret = arena_str(&h->arena, buf_str(&text));
 	return 0;
@@ -96,7 +97,7 @@ static int read_config(struct conf *h, const char *path, struct err *e)
 	struct json *doc;
 	struct str url, url_path;
 
-	if (api_file_read(path, FILE_MAX, &text, e) < 0 || yaml_parse(&h->arena, buf_str(&text), &doc, e) < 0)
+	if (file_get(path, FILE_MAX, &text, e) < 0 || yaml_parse(&h->arena, buf_str(&text), &doc, e) < 0)
 		return err_prefix(e, "webhook configuration %s", path);
 	context = named(json_getc(doc, "contexts"), json_str(json_getc(doc, "current-context")), "context");
 	cluster = named(json_getc(doc, "clusters"), json_str(json_getc(context, "cluster")), "cluster");

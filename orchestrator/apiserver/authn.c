@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/util.h"
@@ -72,7 +73,7 @@ static int text_of(struct arena *a, const char *path, struct str *ret, struct er
 {
 	_cleanup_(buf_fini) struct buf text = BUF_INIT;
 
-	if (api_file_read(path, TOKEN_FILE_MAX, &text, e) < 0)
+	if (file_get(path, TOKEN_FILE_MAX, &text, e) < 0)
 		return -(int)e->code;
 	*ret = arena_str(a, buf_str(&text));
 	return 0;
@@ -261,7 +262,7 @@ static bool file_changed(const struct api_authn *an)
 {
 	_cleanup_(buf_fini) struct buf text = BUF_INIT;
 
-	return an->config_file && api_file_read(an->config_file, TOKEN_FILE_MAX, &text, NULL) == 0 &&
+	return an->config_file && file_get(an->config_file, TOKEN_FILE_MAX, &text, NULL) == 0 &&
 	       !str_eq(buf_str(&text), atomic_load(&an->issuers)->text);
 }
 

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
@@ -28,7 +29,7 @@ static int by_file(struct authz_chain *c, const char *path, struct err *e)
 {
 	_cleanup_(buf_fini) struct buf text = BUF_INIT;
 
-	if (api_file_read(path, FILE_MAX, &text, e) < 0)
+	if (file_get(path, FILE_MAX, &text, e) < 0)
 		return -(int)e->code;
 	c->text = arena_str(&c->arena, buf_str(&text));
 	return authz_config_parse(&c->arena, c->text, &c->conf, e);
@@ -80,7 +81,7 @@ bool authz_chain_is_old(const struct authz_chain *c, const struct apiserver_cfg 
 {
 	_cleanup_(buf_fini) struct buf text = BUF_INIT;
 
-	return cfg->authz_config_file && api_file_read(cfg->authz_config_file, FILE_MAX, &text, NULL) == 0 && !str_eq(buf_str(&text), c->text);
+	return cfg->authz_config_file && file_get(cfg->authz_config_file, FILE_MAX, &text, NULL) == 0 && !str_eq(buf_str(&text), c->text);
 }
 
 void authz_chain_reload(struct authz_chain *c, struct err *e)

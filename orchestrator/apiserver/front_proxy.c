@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "io/x509.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
@@ -56,7 +57,7 @@ int front_proxy_load(struct front_proxy *fp, struct err *e)
 	int rv = 0;
 
 	for (size_t i = 0; i < ARRAY_LEN(text) && rv == 0; i++)
-		rv = api_file_read(fp->path[i], PEM_MAX, &text[i], e);
+		rv = file_get(fp->path[i], PEM_MAX, &text[i], e);
 	pthread_mutex_lock(&fp->lock);
 	for (size_t i = 0; i < ARRAY_LEN(text) && rv == 0; i++) {
 		struct buf old = fp->text[i];

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "io/http_client.h"
@@ -202,7 +203,7 @@ int oidc_of_flags(struct arena *a, const struct oidc_cfg *cfg, struct jwt_issuer
 
 	if (!str_has_prefix(str_from(cfg->issuer), STR("https://")) || !cfg->client_id)
 		return err_set(e, ERR_INVALID, "an OIDC issuer needs a URL that begins with https:// and a client id");
-	if (cfg->ca_file && api_file_read(cfg->ca_file, MAX_ANSWER, &ca, e) < 0)
+	if (cfg->ca_file && file_get(cfg->ca_file, MAX_ANSWER, &ca, e) < 0)
 		return -(int)e->code;
 	jwt_issuer_of_flags(a, cfg, ret);
 	ret->ca_pem = arena_str(a, buf_str(&ca));

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
@@ -21,7 +22,7 @@ static void add_file(struct zones *z, const char *path, const char *name)
 	struct err e = ERR_INIT;
 	struct str *bytes;
 
-	if (api_file_read(path, MAX_FILE, &data, &e) < 0 || data.n < 4 || memcmp(data.p, "TZif", 4) != 0)
+	if (file_get(path, MAX_FILE, &data, &e) < 0 || data.n < 4 || memcmp(data.p, "TZif", 4) != 0)
 		return;
 	bytes = arena_new_of(&z->arena, struct str);
 	*bytes = arena_str(&z->arena, buf_str(&data));

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "io/http_client.h"
 #include "io/http_server.h"
@@ -724,7 +725,7 @@ static void test_rotation(void **state)
 	rig_call("POST", WHO, "{}", 401);
 
 	/* Another CA signs now; that of our certificates is still trusted. */
-	must(api_file_read(ca, 65536, &one, &e), &e);
+	must(file_get(ca, 65536, &one, &e), &e);
 	must(x509_key_new(&ca_key, &e), &e);
 	must(x509_ca_new("kontiki-ca-2", 1, ca_key, &other, &e), &e);
 	must(x509_cert_to_pem(other, &two, &e), &e);
