@@ -159,8 +159,9 @@ static int show_target(struct describer *d, const struct resource *r, const char
 	return status == 404 ? show_list(d, r, ns, name) : CMD_FAILED;
 }
 
-static int run(struct describer *d, const struct opt_args *args)
+static int run(struct kube *k, const struct opt_args *args)
 {
+	struct describer *d = container_of(k, struct describer, k);
 	struct kube_targets t;
 	struct err e;
 	int rc = CMD_OK;
@@ -195,14 +196,7 @@ int cmd_describe(int argc, char **argv)
 		return CMD_OK;
 	if (opts_parse(rows, &d.o, kube_rows, &ko, argc, argv, &args, &e) < 0)
 		return cmd_usage("describe", &e);
-	rc = kube_open(&d.k, &ko, &e);
-	if (rc < 0) {
-		rc = cmd_fail(&e);
-	} else {
-		rc = run(&d, &args);
-		kube_close(&d.k);
-	}
-	opt_args_fini(&args);
+	rc = kube_run(&d.k, &ko, &args, run);
 	opt_list_fini(&d.o.files);
 	return rc;
 }

@@ -461,8 +461,9 @@ static int stream(struct session *s, const char *path)
 	return s->rc;
 }
 
-static int run(struct session *s, const struct opt_args *args)
+static int run(struct kube *k, const struct opt_args *args)
 {
+	struct session *s = container_of(k, struct session, k);
 	const char *pod = kube_find_pod(&s->k, args->v[0]), *container;
 	struct json *obj;
 	int status;
@@ -493,7 +494,6 @@ int cmd_exec(int argc, char **argv)
 	struct kube_opts ko = {0};
 	struct opt_args args = {0};
 	struct err e;
-	int rc;
 
 	if (cmd_wants_help(argc, argv, usage, rows))
 		return CMD_OK;
@@ -505,11 +505,9 @@ int cmd_exec(int argc, char **argv)
 		err_set(&e, ERR_BAD_REQUEST, "you must specify at least one command for the container");
 	else
 		err_clear(&e);
-	rc = e.code ? cmd_fail(&e) : kube_open(&s.k, &ko, &e) < 0 ? cmd_fail(&e) : -1;
-	if (rc < 0) {
-		rc = run(&s, &args);
-		kube_close(&s.k);
+	if (e.code) {
+		opt_args_fini(&args);
+		return cmd_fail(&e);
 	}
-	opt_args_fini(&args);
-	return rc;
+	return kube_run(&s.k, &ko, &args, run);
 }

@@ -144,8 +144,9 @@ static int change_target(struct labeler *l, const struct kube_target *t)
 	return CMD_FAILED;
 }
 
-static int run(struct labeler *l, const struct opt_args *args)
+static int run(struct kube *k, const struct opt_args *args)
 {
+	struct labeler *l = container_of(k, struct labeler, k);
 	struct kube_targets t;
 	struct err e;
 	int rc = CMD_OK;
@@ -183,13 +184,7 @@ static int label(const char *command, const char *what, const char *usage, int a
 		return CMD_OK;
 	if (opts_parse(rows, &l.o, kube_rows, &ko, argc, argv, &args, &e) < 0)
 		return cmd_usage(command, &e);
-	if (kube_open(&l.k, &ko, &e) < 0) {
-		rc = cmd_fail(&e);
-	} else {
-		rc = run(&l, &args);
-		kube_close(&l.k);
-	}
-	opt_args_fini(&args);
+	rc = kube_run(&l.k, &ko, &args, run);
 	opt_list_fini(&l.o.files);
 	return rc;
 }

@@ -275,8 +275,9 @@ static int check(struct logs *l, const struct opt_args *args, struct err *e)
 	return 0;
 }
 
-static int run(struct logs *l, const struct opt_args *args)
+static int run(struct kube *k, const struct opt_args *args)
 {
+	struct logs *l = container_of(k, struct logs, k);
 	struct err e;
 	int rc;
 
@@ -304,18 +305,14 @@ int cmd_logs(int argc, char **argv)
 	struct kube_opts ko = {0};
 	struct opt_args args = {0};
 	struct err e;
-	int rc;
 
 	if (cmd_wants_help(argc, argv, usage, rows))
 		return CMD_OK;
 	if (opts_parse(rows, &l.o, kube_rows, &ko, argc, argv, &args, &e) < 0)
 		return cmd_usage("logs", &e);
-	if (check(&l, &args, &e) < 0 || kube_open(&l.k, &ko, &e) < 0) {
-		rc = cmd_fail(&e);
-	} else {
-		rc = run(&l, &args);
-		kube_close(&l.k);
+	if (check(&l, &args, &e) < 0) {
+		opt_args_fini(&args);
+		return cmd_fail(&e);
 	}
-	opt_args_fini(&args);
-	return rc;
+	return kube_run(&l.k, &ko, &args, run);
 }

@@ -129,8 +129,9 @@ static int wait_target(struct waiter *w, const struct kube_target *t, size_t *n)
 	return wait_one(w, t->resource, ns, t->name, uid);
 }
 
-static int run(struct waiter *w, const struct opt_args *args)
+static int run(struct kube *k, const struct opt_args *args)
 {
+	struct waiter *w = container_of(k, struct waiter, k);
 	int64_t ms = 30000;
 	struct kube_targets t;
 	struct err e;
@@ -180,13 +181,7 @@ int cmd_wait(int argc, char **argv)
 		return CMD_OK;
 	if (opts_parse(rows, &w.o, kube_rows, &ko, argc, argv, &args, &e) < 0)
 		return cmd_usage("wait", &e);
-	if (kube_open(&w.k, &ko, &e) < 0) {
-		rc = cmd_fail(&e);
-	} else {
-		rc = run(&w, &args);
-		kube_close(&w.k);
-	}
-	opt_args_fini(&args);
+	rc = kube_run(&w.k, &ko, &args, run);
 	opt_list_fini(&w.o.files);
 	return rc;
 }

@@ -73,6 +73,21 @@ void kube_close(struct kube *k)
 	arena_fini(&k->arena);
 }
 
+int kube_run(struct kube *k, const struct kube_opts *o, struct opt_args *args, int (*run)(struct kube *, const struct opt_args *))
+{
+	struct err e;
+	int rc;
+
+	if (kube_open(k, o, &e) < 0) {
+		rc = cmd_fail(&e);
+	} else {
+		rc = run(k, args);
+		kube_close(k);
+	}
+	opt_args_fini(args);
+	return rc;
+}
+
 /* --- Calls ------------------------------------------------------------------------------------------------------- */
 
 struct call {

@@ -51,6 +51,11 @@ struct kube {
 
 int kube_open(struct kube *, const struct kube_opts *, struct err *e);
 void kube_close(struct kube *);
+/*
+ * All of that: the command runs between the two, and `args` is given back in any case. The exit status. What else the command has it finds
+ * around the struct kube.
+ */
+int kube_run(struct kube *, const struct kube_opts *, struct opt_args *args, int (*run)(struct kube *, const struct opt_args *));
 /* Run it to the end. 0, or -req->err.code. */
 int kube_do(struct kube *, struct client_req *);
 /* Between these two, memory comes from an arena that ends with them: for loops that may go on for days. */
