@@ -19,7 +19,6 @@
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/convert.h"
 #include "orchestrator/apiserver/list_count.h"
-#include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/read.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/tables.h"
@@ -27,7 +26,6 @@
 #include "proto/resource.h"
 #include "proto/schema.h"
 #include "proto/wire.h"
-#include "store/store.h"
 #include "store/view.h"
 
 /* --- Continue tokens: {"v":"meta.k8s.io/v1","rv":N,"start":"ns/name"} in base64url --------------------------------- */

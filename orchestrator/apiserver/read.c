@@ -2,7 +2,6 @@
 
 #include <inttypes.h>
 
-#include "base/util.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/convert.h"

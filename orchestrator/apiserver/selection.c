@@ -9,13 +9,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "base/util.h"
-#include "orchestrator/apiserver/answer.h"
-#include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/read.h"
 #include "orchestrator/apiserver/storage.h"
-#include "orchestrator/apiserver/decode.h"
 #include "proto/custom.h"
 #include "proto/resource.h"
 #include "proto/schema.h"

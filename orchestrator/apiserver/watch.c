@@ -21,7 +21,6 @@
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/convert.h"
-#include "orchestrator/apiserver/decode.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/read.h"
 #include "orchestrator/apiserver/watch-priv.h"

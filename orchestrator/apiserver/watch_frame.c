@@ -14,7 +14,6 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
-#include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/tables.h"
 #include "orchestrator/apiserver/watch-priv.h"

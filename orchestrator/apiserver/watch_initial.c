@@ -12,7 +12,6 @@
 #include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/watch-priv.h"
-#include "store/store.h"
 #include "store/view.h"
 
 /* So much of the initial state is made in one turn of the loop. */

@@ -2,9 +2,7 @@
 
 #include <inttypes.h>
 
-#include "base/util.h"
 #include "orchestrator/apiserver/admission.h"
-#include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/decode.h"
 #include "orchestrator/apiserver/managed.h"

@@ -27,7 +27,6 @@
 #include "proto/codec.h"
 #include "proto/custom.h"
 #include "proto/resource.h"
-#include "store/store.h"
 #include "store/view.h"
 
 /* For so long a request outlives lost leaders; then the client is told that the outcome is unknown. */

@@ -10,11 +10,9 @@
  */
 #include "base/util.h"
 #include "orchestrator/apiserver/admission.h"
-#include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategy.h"
-#include "orchestrator/apiserver/webhooks.h"
 #include "orchestrator/apiserver/write.h"
 #include "proto/defaults.h"
 #include "proto/field_errs.h"

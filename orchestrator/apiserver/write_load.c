@@ -10,18 +10,14 @@
  * what was seen here still holds where it is committed. A commit whose outcome nobody told (the leader went away) comes back here, and is
  * looked for before it is tried again.
  */
-#include "base/util.h"
-#include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/convert.h"
-#include "orchestrator/apiserver/decode.h"
 #include "orchestrator/apiserver/managed.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/read.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "orchestrator/apiserver/write.h"
-#include "proto/patch.h"
 #include "proto/resource.h"
 #include "store/store.h"
 

@@ -7,7 +7,6 @@
  */
 #include "base/clock.h"
 #include "base/util.h"
-#include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategy.h"
