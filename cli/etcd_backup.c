@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "base/arena.h"
-#include "base/clock.h"
 #include "base/util.h"
 #include "cli/local.h"
 #include "store/bolt.h"
@@ -73,8 +72,8 @@ static int fill(const char *path, struct store *s, struct err *e)
 
 int etcd_backup_convert(const char *path, const char *dir, struct arena *a, const char **ret_file, struct err *e)
 {
-	/* Any ids: a restore gives new ones. Nothing here outlives the restore, so nothing need be synced. */
-	struct store_cfg cfg = {.dir = arena_printf(a, "%s/store", dir), .cluster_id = 1, .member_id = 1, .no_sync = true};
+	/* Nothing here outlives the restore, so nothing need be synced. */
+	struct store_cfg cfg = {.dir = arena_printf(a, "%s/store", dir), .no_sync = true};
 	const char *file = arena_printf(a, "%s/backup", dir);
 	struct snapfile_info info;
 	struct store *s;
@@ -88,8 +87,14 @@ int etcd_backup_convert(const char *path, const char *dir, struct arena *a, cons
 	if (rc != 0)
 		return rc;
 	rc = fill(path, s, e);
+	/*
+	 * A restore makes the new cluster's id from what the file's head says: so that is the same wherever this backup is converted, and
+	 * another one for other data. The time would not be.
+	 */
 	if (rc == 0)
-		rc = snapfile_write(s, file, (uint64_t)(clock_wall_ns() / 1000000), &info, e);
+		rc = store_set_ids(s, MAX(store_rolling_hash(s).hash, 1), 1, e);
+	if (rc == 0)
+		rc = snapfile_write(s, file, 0, &info, e);
 	store_abandon(s);
 	if (rc == 0)
 		*ret_file = file;

@@ -225,7 +225,8 @@ static int restore(const struct snapshot_opts *o, const char *path, struct arena
 		(void)dir_remove(import, NULL);
 	if (rv < 0)
 		return rv;
-	print_info(path, &info);
+	if (!of_etcd)
+		print_info(path, &info);
 	print_bump(info.revision, cfg.bump);
 	printf("%s is now member \"%s\" of a new cluster%s: start 'kontiki server --data-dir %s --name %s' there%s\n", cfg.data_dir, cfg.name,
 	       cfg.n_initial > 1 ? " of several" : "", cfg.data_dir, cfg.name, cfg.n_initial > 1 ? ", and the others that were made from this file" : "");

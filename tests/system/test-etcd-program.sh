@@ -288,6 +288,13 @@ if command -v etcd >/dev/null; then
 	t_out "its backup is read here" 'a backup of etcd: revision [0-9]+, .* 1 leases' "$KONTIKI" snapshot status "$tmp/etcd.db"
 	t_out "and restored" 'came over' "$KONTIKI" snapshot restore "$tmp/etcd.db" --data-dir "$tmp/d8" --member m8 --advertise-address 127.0.0.1 \
 		--peer-port "$(peer 8 | cut -d: -f2)" --bump-revision 1000 --mark-compacted
+	cluster_of() { # DIR NAME: the cluster of a member that is made of that backup, in a list of two
+		"$KONTIKI" snapshot restore "$tmp/etcd.db" --data-dir "$1" --member "$2" --advertise-address 127.0.0.1 \
+			--initial-cluster a=127.0.0.1:1,b=127.0.0.1:2 >/dev/null && "$KONTIKI" recover --data-dir "$1" | grep -o 'of cluster [0-9a-f]*'
+	}
+	one=$(cluster_of "$tmp/da" a)
+	two=$(cluster_of "$tmp/db" b)
+	t "members that are made of it find each other" [ -n "$one" -a "$one" = "$two" ]
 	start 8 "$KONTIKI" etcd $(flags 8) --initial-cluster "$(initial http 8)"
 	t "we run on it" until_ok 40 healthy 8
 	t "with the same keys" eval '[ "$(content 8 0)" = "$want" ]'
