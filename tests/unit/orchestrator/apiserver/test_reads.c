@@ -375,8 +375,8 @@ static void test_watch(void **state)
 	rig_call("DELETE", CM "/later", NULL, 200);
 	/* From a version that the store, being restored, has not come to: list again. With the initial state it is a list's error. */
 	for (size_t i = 0; i < 2; i++) {
-		w = rig_watch(i ? CM "?watch=1&timeoutSeconds=300&resourceVersion=18446744073709551615" :
-				  CM "?watch=1&timeoutSeconds=300&resourceVersion=99999999");
+		w = rig_watch(i ? CM "?watch=1&timeoutSeconds=5&resourceVersion=18446744073709551615" :
+				  CM "?watch=1&timeoutSeconds=5&resourceVersion=99999999");
 		assert_int_equal(rig_watch_end(w), 1);
 		o = rig_event(w, 0);
 		is(o, "type", "ERROR");
