@@ -228,8 +228,9 @@ static int restore(const struct snapshot_opts *o, const char *path, struct arena
 	if (!of_etcd)
 		print_info(path, &info);
 	print_bump(info.revision, cfg.bump);
-	printf("%s is now member \"%s\" of a new cluster%s: start 'kontiki server --data-dir %s --name %s' there%s\n", cfg.data_dir, cfg.name,
-	       cfg.n_initial > 1 ? " of several" : "", cfg.data_dir, cfg.name, cfg.n_initial > 1 ? ", and the others that were made from this file" : "");
+	printf("%s is now member \"%s\" of a new cluster%s: start %s with --data-dir %s --name %s there%s\n", cfg.data_dir, cfg.name,
+	       cfg.n_initial > 1 ? " of several" : "", of_etcd ? "'kontiki etcd' (or 'kontiki server')" : "'kontiki server'", cfg.data_dir, cfg.name,
+	       cfg.n_initial > 1 ? ", and the others that were made from this file" : "");
 	return 0;
 }
 
