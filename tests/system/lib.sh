@@ -25,9 +25,37 @@ not_ok() {
 	echo "not ok - $*"
 	n_failed=$((n_failed + 1))
 }
+# At most 40 lines of a text.
+excerpt() { # FILE PREFIX
+	{
+		if [ "$(wc -l <"$1")" -gt 40 ]; then
+			head -n 10 "$1"
+			echo "..."
+			tail -n 29 "$1"
+		else
+			cat "$1"
+		fi
+	} | cut -c 1-400 | sed "s/^/$2/"
+}
+# Every log that is there, the one that was written to last first.
+all_logs() {
+	find "$tmp" -maxdepth 3 -type f \( -name '*.log' -o -name log \) ! -name images.log ! -name npm.log -size +0 -printf '%T@ %p\n' 2>/dev/null |
+		sort -rn | cut -d' ' -f2-
+}
+# What every program of the test logged last, and how busy the machine is: whoever reads of a failure has often nothing else. For the
+# first failures only; what comes after them mostly comes of them.
+moment() {
+	local log
+	echo "  at $(date -u +%H:%M:%S), load $(cut -d' ' -f1-3 /proc/loadavg)"
+	[ $n_failed -le 3 ] || return 0
+	all_logs | head -n 8 | while IFS= read -r log; do
+		echo "  -- ${log#"$tmp/"}"
+		tail -n 25 "$log" | tr -d '\r\0' | cut -c 1-300 | sed 's/^/  : /'
+	done
+}
 skip() { echo "skip - $*"; }
 
-# t NAME COMMAND...: ok when the command succeeds. Its output is shown when it does not.
+# t NAME COMMAND...: ok when the command succeeds. Its output is shown when it does not, and what the servers logged last.
 t() {
 	local name=$1 rc
 	shift
@@ -38,7 +66,8 @@ t() {
 	else
 		not_ok "$name"
 		echo "  command: $* (status $rc)"
-		head -c 4000 "$tmp/t.out" | sed 's/^/  | /'
+		excerpt "$tmp/t.out" '  | '
+		moment
 	fi
 	return $rc
 }
@@ -157,10 +186,12 @@ cluster_down() {
 keep_logs() {
 	local to=${KONTIKI_TEST_LOGS:-} log s
 	[ -n "$to" ] && mkdir -p "$to" || return 0
-	for log in "$cluster_dir"/*/*.log "$cluster_dir"/*.log; do
-		[ ! -f "$log" ] || cp "$log" "$to/$(basename "$(dirname "$log")")-$(basename "$log")"
+	all_logs | while IFS= read -r log; do
+		s=${log#"$tmp/"}
+		cp "$log" "$to/${s//\//-}"
 	done
 	uptime >"$to/uptime"
+	[ -n "$cluster" ] || { note "logs are in $to"; return 0; }
 	k get nodes,pods,svc,rs,deploy,ds,sts,job,quota -A -o yaml >"$to/objects.yaml" 2>&1
 	k get events -A --sort-by=.lastTimestamp >"$to/events" 2>&1
 	for s in $(servers); do
@@ -176,12 +207,13 @@ on_exit() {
 	trap - EXIT
 	local pid
 	for pid in ${background[@]+"${background[@]}"}; do kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null; done
-	if [ $n_failed -gt 0 ] && [ -n "$cluster" ]; then
+	if [ $n_failed -gt 0 ]; then
 		echo "--- state at the end"
-		k get nodes,pods,svc -A -o wide 2>&1 | head -n 60
+		[ -z "$cluster" ] || k get nodes,pods,svc -A -o wide 2>&1 | head -n 60
 		local log
-		for log in "$cluster_dir"/*/*.log "$cluster_dir"/*.log; do
-			[ -f "$log" ] && { echo "--- $log"; tail -n 15 "$log"; }
+		all_logs | while IFS= read -r log; do
+			echo "--- $log"
+			tail -n 15 "$log"
 		done
 		keep_logs
 	fi
