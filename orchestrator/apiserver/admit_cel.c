@@ -12,14 +12,14 @@
 
 /* --- The authorizer -------------------------------------------------------------------------------------------------------------- */
 
+/* As upstream: who is asked for has not come with a token, so he is not in system:authenticated. */
 static struct api_user service_account(struct arena *a, struct str ns, struct str name)
 {
 	struct api_user u = {.name = arena_sprintf(a, "system:serviceaccount:%.*s:%.*s", STR_FMT(ns), STR_FMT(name))};
 
-	u.groups = arena_new_array(a, struct str, 3);
+	u.groups = arena_new_array(a, struct str, 2);
 	u.groups[u.n_groups++] = STR("system:serviceaccounts");
 	u.groups[u.n_groups++] = arena_sprintf(a, "system:serviceaccounts:%.*s", STR_FMT(ns));
-	u.groups[u.n_groups++] = STR("system:authenticated");
 	return u;
 }
 
@@ -29,13 +29,16 @@ static struct cel_decision check(struct cel_authorizer *az, struct arena *a, con
 	struct api_user u = c->req->user;
 	struct authz_answer answer = {0};
 	struct authz_attrs at = {.verb = q->verb, .is_resource = q->resource_request, .path = q->path, .group = q->group, .resource = q->resource,
-			.sub = q->subresource, .ns = q->namespace, .name = q->name};
+			.sub = q->subresource, .ns = q->namespace, .name = q->name, .field_selector = q->field_selector,
+			.label_selector = q->label_selector, .version = q->resource_request ? STR("*") : STR_NULL};
 
 	if (q->service_account.n > 0)
 		u = service_account(a, q->service_account_namespace, q->service_account);
-	authz_check(c->req, &u, &at, true, &answer);
-	c->refused |= !answer.allowed;
-	return (struct cel_decision){.allowed = answer.allowed, .reason = answer.reason};
+	if (!c->waits)
+		c->waits = authz_decide(c->req, &u, &at, true, &answer) == STEP_WAIT;
+	if (c->waits)
+		return (struct cel_decision){.error = STR("the answer is not there yet")};
+	return (struct cel_decision){.allowed = answer.allowed, .reason = answer.reason, .error = answer.error};
 }
 
 /* --- Variables ------------------------------------------------------------------------------------------------------------------- */
@@ -45,6 +48,8 @@ static enum admit_cel_result run(struct admit_cel *c, const struct cel_program *
 	struct cel_run r = {.arena = &c->arena, .vars = c->vars, .n_vars = c->n_vars};
 	int64_t before = c->budget;
 
+	if (c->waits)
+		return ADMIT_CEL_SPENT;
 	*ret = cel_run(p, &r);
 	/* What variables cost that were asked for on the way is off already. */
 	if (c->budget < 0 || r.cost > (uint64_t)before || (int64_t)r.cost > c->budget) {
@@ -129,9 +134,9 @@ void admit_cel_end(struct admit_cel *c)
 	arena_fini(&c->arena);
 }
 
-bool admit_cel_is_stale(const struct admit_cel *c)
+bool admit_cel_waits(const struct admit_cel *c)
 {
-	return c->refused && !c->req->fresh;
+	return c->waits;
 }
 
 /* --- Running --------------------------------------------------------------------------------------------------------------------- */

@@ -15,26 +15,28 @@
 #include "proto/resource.h"
 
 
-static bool may(struct api_request *req, const char *verb, struct str name)
+static enum step_result may(struct api_request *req, const char *verb, struct str name, bool *ret_allowed)
 {
-	struct authz_attrs at = {.is_resource = true, .verb = str_from(verb), .group = STR("certificates.k8s.io"),
+	struct authz_attrs at = {.is_resource = true, .verb = str_from(verb), .group = STR("certificates.k8s.io"), .version = STR("*"),
 			.resource = STR("signers"), .name = name};
-	struct authz_answer answer;
 
-	return authz_check(req, &req->user, &at, false, &answer);
+	return authz_may(req, &at, ret_allowed);
 }
 
 static enum step_result may_for_signer(struct api_request *req, const char *verb)
 {
 	struct str signer = json_str(json_getp(req->old, "spec.signerName")), domain, path;
+	enum step_result r;
+	bool allowed;
 
 	if (req->local)
 		return STEP_NEXT;
 	str_cut(signer, '/', &domain, &path);
-	if (may(req, verb, signer) || may(req, verb, arena_sprintf(&req->arena, "%.*s/*", STR_FMT(domain))))
-		return STEP_NEXT;
-	if (api_refresh(req))
-		return STEP_WAIT;
+	r = may(req, verb, signer, &allowed);
+	if (r == STEP_NEXT && !allowed)
+		r = may(req, verb, arena_sprintf(&req->arena, "%.*s/*", STR_FMT(domain)), &allowed);
+	if (r != STEP_NEXT || allowed)
+		return r;
 	return api_fail_forbidden(req, req->res, req->at.name, "user not permitted to %s requests with signerName \"%.*s\"", verb,
 			STR_FMT(signer));
 }
@@ -101,13 +103,12 @@ static void approve(struct api_request *req, const char *message)
 	json_setp(a, req->obj, "status.conditions", list);
 }
 
-static bool may_create(struct api_request *req, const char *sub)
+static enum step_result may_create(struct api_request *req, const char *sub, bool *ret_allowed)
 {
-	struct authz_attrs at = {.is_resource = true, .verb = STR("create"), .group = STR("certificates.k8s.io"),
+	struct authz_attrs at = {.is_resource = true, .verb = STR("create"), .group = STR("certificates.k8s.io"), .version = STR("*"),
 			.resource = STR("certificatesigningrequests"), .sub = str_from(sub)};
-	struct authz_answer answer;
 
-	return authz_check(req, &req->user, &at, false, &answer);
+	return authz_may(req, &at, ret_allowed);
 }
 
 static bool has_address(const struct json *node, struct str ip)
@@ -143,6 +144,25 @@ static bool serves_as_itself(struct api_request *req, const struct json *node, c
 	return all;
 }
 
+/* For oneself, or as somebody who may ask for any node (a bootstrap token). */
+static enum step_result approve_client(struct api_request *req, bool itself)
+{
+	enum step_result r = STEP_NEXT;
+	bool allowed = false;
+
+	if (itself)
+		r = may_create(req, "selfnodeclient", &allowed);
+	if (r == STEP_NEXT && allowed) {
+		approve(req, "Auto approving self kubelet client certificate after SubjectAccessReview.");
+		return r;
+	}
+	if (r == STEP_NEXT)
+		r = may_create(req, "nodeclient", &allowed);
+	if (r == STEP_NEXT && allowed)
+		approve(req, "Auto approving kubelet client certificate after SubjectAccessReview.");
+	return r;
+}
+
 enum step_result admit_csr_approve(struct api_request *req)
 {
 	enum csr_signer signer = csr_signer_of(json_str(json_getp(req->obj, "spec.signerName")));
@@ -154,13 +174,8 @@ enum step_result admit_csr_approve(struct api_request *req)
 	if ((signer != CSR_KUBELET_CLIENT && signer != CSR_KUBELET_SERVING) || !request_of(req, &c) ||
 			csr_check(&req->arena, signer, &c, &info, NULL) < 0)
 		return STEP_NEXT;
-	if (signer == CSR_KUBELET_CLIENT) {
-		if (str_eq(info.cn, req->user.name) && may_create(req, "selfnodeclient"))
-			approve(req, "Auto approving self kubelet client certificate after SubjectAccessReview.");
-		else if (may_create(req, "nodeclient"))
-			approve(req, "Auto approving kubelet client certificate after SubjectAccessReview.");
-		return STEP_NEXT;
-	}
+	if (signer == CSR_KUBELET_CLIENT)
+		return approve_client(req, str_eq(info.cn, req->user.name));
 	if (!str_eq(info.cn, req->user.name) || authz_node_name(&req->user).n == 0)
 		return STEP_NEXT;
 	r = admission_object(req, "", "nodes", STR_NULL, authz_node_name(&req->user), &node);

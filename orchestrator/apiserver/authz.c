@@ -101,6 +101,7 @@ static uint64_t keep_ms(struct api_request *req, struct str body)
 static enum chain_step without_answer(struct asking *as, struct str why)
 {
 	add_reason(as->req, as->answer, why);
+	as->answer->error = both(&as->req->arena, as->answer->error, why);
 	return as->by->deny_on_failure ? CHAIN_DENY : CHAIN_NO;
 }
 
@@ -132,9 +133,6 @@ static enum chain_step ask_webhook(struct asking *as)
 	enum chain_step r;
 	uint8_t sum[32];
 
-	/* Only serve loops have connections to webhooks. */
-	if (!req->al->serves)
-		return CHAIN_NO;
 	if (as->question.n == 0)
 		as->question = authz_hook_question(&req->arena, as->user, as->at);
 	r = concerns(as);
@@ -170,24 +168,6 @@ static enum chain_step ask(struct asking *as)
 	}
 	add_reason(as->req, as->answer, STR("Everything is forbidden."));
 	return CHAIN_NO;
-}
-
-bool authz_check(struct api_request *req, const struct api_user *u, const struct authz_attrs *at, bool explain,
-		struct authz_answer *ret)
-{
-	const struct authz_chain *chain = atomic_load(&req->srv->authz);
-	struct asking as = {.req = req, .user = u, .at = at, .explain = explain, .answer = ret};
-
-	*ret = (struct authz_answer){.allowed = true};
-	if (api_user_in_group(u, "system:masters"))
-		return true;
-	for (size_t i = 0; i < chain->conf.n; i++) {
-		as.by = &chain->conf.v[i];
-		if (as.by->kind != AUTHZ_WEBHOOK && ask(&as) == CHAIN_YES)
-			return true;
-	}
-	ret->allowed = false;
-	return false;
 }
 
 /* The whole chain. *wait: it has to be gone through again. */
@@ -238,6 +218,15 @@ enum step_result authz_decide(struct api_request *req, const struct api_user *u,
 	return wait ? STEP_WAIT : STEP_NEXT;
 }
 
+enum step_result authz_may(struct api_request *req, const struct authz_attrs *at, bool *ret_allowed)
+{
+	struct authz_answer answer;
+	enum step_result r = authz_decide(req, &req->user, at, false, &answer);
+
+	*ret_allowed = answer.allowed;
+	return r;
+}
+
 /* On the first serve loop, now and then. What was there before holds on while a file is wrong; that is said once. */
 void authz_refresh(struct apiserver *srv)
 {
@@ -268,11 +257,15 @@ struct authz_attrs authz_attrs_of(const struct api_request *req)
 {
 	const struct api_attrs *at = &req->at;
 	struct authz_attrs out = {.group = at->group, .resource = at->resource, .sub = at->sub, .ns = at->ns, .name = at->name,
-			.path = at->path, .version = at->version, .is_resource = at->is_resource, .field_selector = req->opt.field_selector};
+			.path = at->path, .version = at->version, .is_resource = at->is_resource};
 
 	/* A path that is no resource knows HTTP's methods. */
 	out.verb = at->is_resource ? str_from(api_verb_name(at->verb)) :
 				     lower((struct arena *)(uintptr_t)&req->arena, req->method);
+	if (at->is_resource && (at->verb == API_LIST || at->verb == API_WATCH || at->verb == API_DELETE_COLLECTION)) {
+		out.field_selector = req->opt.field_selector;
+		out.label_selector = req->opt.label_selector;
+	}
 	return out;
 }
 

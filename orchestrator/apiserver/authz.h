@@ -19,15 +19,18 @@ struct authz_answer {
 	bool allowed;
 	bool denied; /* by a webhook: whoever comes behind it was not asked */
 	struct str reason; /* in the request's arena; empty: none */
+	struct str error;  /* of those who could not tell; empty: there were none. It is part of the reason of a no. */
 };
-/* Without webhooks. explain: a reason is wanted also for a yes. */
-bool authz_check(struct api_request *, const struct api_user *, const struct authz_attrs *, bool explain,
-		struct authz_answer *ret);
-/* The same as a step, with the webhook: STEP_NEXT and the answer, or STEP_WAIT: ask again when the step is run again. */
+/*
+ * As a step: STEP_NEXT and the answer, or STEP_WAIT: ask again when the step is run again. explain: a reason is wanted also for a yes. A
+ * yes of what this loop knows comes at once; a no is looked at again behind a barrier.
+ */
 enum step_result authz_decide(struct api_request *, const struct api_user *, const struct authz_attrs *, bool explain,
 		struct authz_answer *ret);
 /* What the request itself asks for. */
 struct authz_attrs authz_attrs_of(const struct api_request *);
+/* Who asks, for something that the request implies. */
+enum step_result authz_may(struct api_request *, const struct authz_attrs *, bool *ret_allowed);
 /* `User "x" cannot get resource "pods" in API group "" in the namespace "default"` */
 struct str authz_text(struct arena *, const struct api_user *, const struct authz_attrs *);
 /* 403 in upstream's words. */

@@ -224,8 +224,9 @@ enum step_result managed_apply_new(struct api_request *req)
 				arena_printf(&req->arena, "uid mismatch: the provided object specified uid %.*s, and no existing object was found",
 						STR_FMT(uid)));
 	attrs.verb = STR("create");
-	if (!authz_check(req, &req->user, &attrs, false, &answer))
-		return api_refresh(req) ? STEP_WAIT : authz_forbid(req, &req->user, &attrs, answer.reason);
+	r = authz_decide(req, &req->user, &attrs, false, &answer);
+	if (r != STEP_NEXT || !answer.allowed)
+		return r != STEP_NEXT ? r : authz_forbid(req, &req->user, &attrs, answer.reason);
 	r = run(req, NULL, &merged);
 	if (r != STEP_NEXT)
 		return r;

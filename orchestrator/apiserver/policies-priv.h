@@ -14,7 +14,6 @@ struct policy__each {
 	const struct policy *p;
 	struct admit_question q;
 	struct json *ns;
-	bool stale; /* an answer of the authorizer may be old */
 	void (*unknown)(struct policy__each *, const struct policy_binding *, struct str why);
 	void (*with)(struct policy__each *, struct admit_cel *, const struct policy_binding *);
 };

@@ -190,6 +190,7 @@ static enum step_result each_binding(struct policy__each *each, const struct pol
 {
 	struct json **params;
 	struct str why;
+	bool waits;
 	size_t n;
 	enum step_result r = policy_params(each->req, each->p, b, &params, &n, &why);
 
@@ -202,8 +203,13 @@ static enum step_result each_binding(struct policy__each *each, const struct pol
 
 		admit_cel_begin(&c, each->req, &each->q, &each->p->cel, params[i], each->ns, CEL_RUNTIME_COST_BUDGET);
 		each->with(each, &c, b);
-		each->stale |= admit_cel_is_stale(&c);
+		waits = admit_cel_waits(&c);
 		admit_cel_end(&c);
+		if (waits) {
+			/* The object stays what it is meanwhile, its generated name too: the same question will be asked. */
+			webhooks_policies(each->req, true);
+			return STEP_WAIT;
+		}
 	}
 	return STEP_NEXT;
 }
@@ -232,8 +238,7 @@ enum step_result policy__each_run(struct policy__each *each, enum admission_op o
 		if (r != STEP_NEXT)
 			return r;
 	}
-	/* A no may be due to roles that are on their way. */
-	return each->stale && api_refresh(each->req) ? STEP_WAIT : STEP_NEXT;
+	return STEP_NEXT;
 }
 
 struct validating {

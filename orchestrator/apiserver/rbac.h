@@ -22,8 +22,8 @@
 struct authz_attrs {
 	struct str verb, group, resource, sub, ns, name, path;
 	bool is_resource;
-	struct str field_selector; /* of a list or watch; node authorization looks at it */
-	struct str version;        /* webhooks are told */
+	struct str field_selector; /* of a list, watch or deletecollection; node authorization looks at it, webhooks are told */
+	struct str label_selector, version; /* webhooks are told */
 };
 
 /* One rule; the lists are of strings. */

@@ -24,13 +24,12 @@ static bool trusted(const struct api_request *req)
 	return req->local || api_user_in_group(&req->user, "system:masters");
 }
 
-static bool may(struct api_request *req, const char *verb, const char *resource, struct str ns, struct str name)
+static enum step_result may(struct api_request *req, const char *verb, const char *resource, struct str ns, struct str name, bool *ret_allowed)
 {
-	struct authz_attrs at = {.is_resource = true, .verb = str_from(verb), .group = STR(GROUP),
+	struct authz_attrs at = {.is_resource = true, .verb = str_from(verb), .group = STR(GROUP), .version = STR("*"),
 			.resource = str_from(resource), .ns = ns, .name = name};
-	struct authz_answer answer;
 
-	return authz_check(req, &req->user, &at, false, &answer);
+	return authz_may(req, &at, ret_allowed);
 }
 
 /* Everything: what an aggregating role might come to hold. */
@@ -81,7 +80,9 @@ enum step_result strategy_role_check(struct api_request *req)
 	struct json *aggregation = json_getc(req->obj, "aggregationRule");
 	struct rbac_rules held = {0};
 	struct err e = ERR_INIT;
+	enum step_result r;
 	struct str raw;
+	bool allowed;
 
 	if (trusted(req))
 		return STEP_NEXT;
@@ -89,8 +90,9 @@ enum step_result strategy_role_check(struct api_request *req)
 	if (req->old && same(json_getc(req->old, "rules"), json_getc(req->obj, "rules")) &&
 			same(json_getc(req->old, "aggregationRule"), aggregation))
 		return STEP_NEXT;
-	if (may(req, "escalate", req->res->plural, req->at.ns, api_name(req->obj)))
-		return STEP_NEXT;
+	r = may(req, "escalate", req->res->plural, req->at.ns, api_name(req->obj), &allowed);
+	if (r != STEP_NEXT || allowed)
+		return r;
 	rbac_rules_of_user(authz_rbac(req), &req->user, req->at.ns, &req->arena, &held);
 	if (!json_is_null(aggregation) && !same(json_getc(req->old, "aggregationRule"), aggregation) &&
 			!holds_all(req, &held)) {
@@ -111,14 +113,17 @@ enum step_result strategy_binding_check(struct api_request *req)
 	struct str name = json_str(json_getc(ref, "name")), raw;
 	const char *plural = cluster ? "clusterroles" : "roles";
 	struct rbac_rules held = {0};
+	enum step_result r;
+	bool allowed;
 
 	if (trusted(req))
 		return STEP_NEXT;
 	if (req->old && same(json_getc(req->old, "roleRef"), ref) &&
 			same(json_getc(req->old, "subjects"), json_getc(req->obj, "subjects")))
 		return STEP_NEXT;
-	if (may(req, "bind", plural, req->at.ns, name))
-		return STEP_NEXT;
+	r = may(req, "bind", plural, req->at.ns, name, &allowed);
+	if (r != STEP_NEXT || allowed)
+		return r;
 	if (!rbac_index_role(authz_rbac(req), cluster ? STR_NULL : req->at.ns, name, &raw)) {
 		if (api_refresh(req))
 			return STEP_WAIT;

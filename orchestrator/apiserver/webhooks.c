@@ -124,16 +124,19 @@ static enum step_result conditions(struct api_request *req, const struct webhook
 	struct str name = req->at.name.n > 0 ? req->at.name : api_name(ret->obj), why = STR_NULL;
 	enum admit_cel_match m;
 	struct admit_cel c;
-	bool stale;
+	bool waits;
 
 	if (h->conditions.n == 0)
 		return STEP_NEXT;
 	admit_cel_begin(&c, req, ret, NULL, NULL, NULL, CEL_RUNTIME_COST_BUDGET_MATCH_CONDITIONS);
 	m = admit_cel_conditions(&c, &h->conditions, h->ignore, &why);
-	stale = admit_cel_is_stale(&c);
+	waits = admit_cel_waits(&c);
 	admit_cel_end(&c);
-	if (stale && api_refresh(req))
+	if (waits) {
+		/* The object stays what it is meanwhile. */
+		webhooks_policies(req, true);
 		return STEP_WAIT;
+	}
 	if (m == ADMIT_CEL_CANNOT_TELL)
 		return api_fail_forbidden(req, req->res, name, "%.*s", STR_FMT(why));
 	if (m == ADMIT_CEL_DOES_NOT)

@@ -221,6 +221,7 @@ static void on_review(struct http_request *r, int status, struct str body)
 
 static unsigned n_access;
 static bool access_broken;
+static char last_asked[2048]; /* the spec of the last question */
 
 static void on_access(struct http_request *r, int status, struct str body)
 {
@@ -237,11 +238,12 @@ static void on_access(struct http_request *r, int status, struct str body)
 	assert_int_equal(json_parse(&r->arena, body, NULL, &doc, NULL), 0);
 	assert_true(json_eqc(json_getc(doc, "kind"), "SubjectAccessReview") && json_eqc(json_getc(doc, "apiVersion"), "authorization.k8s.io/v1"));
 	spec = json_getc(doc, "spec");
+	snprintf(last_asked, sizeof(last_asked), "%.*s", STR_FMT(json_text(&r->arena, spec)));
 	what = json_getc(spec, "resourceAttributes");
 	yes = json_eqc(json_getc(spec, "user"), "wanda") && json_eqc(json_at(json_getc(spec, "groups"), 0), "ops") &&
 	      json_eqc(json_at(json_getp(spec, "extra.team"), 1), "b") &&
 	      (what ? json_eqc(json_getc(what, "resource"), "configmaps") && json_eqc(json_getc(what, "namespace"), "hers") &&
-							      json_eqc(json_getc(what, "version"), "v1") && !json_eqc(json_getc(what, "verb"), "create") :
+							      (json_eqc(json_getc(what, "version"), "v1") || json_eqc(json_getc(what, "version"), "*")) && !json_eqc(json_getc(what, "verb"), "create") :
 		      json_eqc(json_getp(spec, "nonResourceAttributes.path"), "/metrics"));
 	never = json_eqc(json_getc(spec, "user"), "ext:mallory");
 	http_respond(r, access_broken ? 500 : 200, &type, 1, str_from(arena_printf(&r->arena,
@@ -663,6 +665,70 @@ static void test_access_hook(void **state)
 	assert_string_equal(json_cstr(json_getp(o, "status.reason")), "the book says so");
 }
 
+#define POLICIES "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+#define RBAC "/apis/rbac.authorization.k8s.io/v1/"
+#define HERS "/api/v1/namespaces/hers/configmaps"
+
+static void asked(const char *text)
+{
+	if (!strstr(last_asked, text))
+		fail_msg("%s is not in %s", text, last_asked);
+}
+
+/* Expressions of policies ask whom requests ask, webhooks as well; so do those who want to hand out roles. */
+static void test_access_hook_of_policies(void **state)
+{
+	struct json *o;
+	unsigned before;
+
+	(void)state;
+	rig_as("admin");
+	rig_call("POST", RBAC "namespaces/hers/roles", quoted("{'metadata':{'name':'writer'},'rules':[{'apiGroups':['','rbac.authorization.k8s.io'],"
+			"'resources':['configmaps','roles'],'verbs':['create']}]}"), 201);
+	rig_call("POST", RBAC "namespaces/hers/rolebindings", quoted("{'metadata':{'name':'writer'},'roleRef':{'apiGroup':'rbac.authorization.k8s.io',"
+			"'kind':'Role','name':'writer'},'subjects':[{'kind':'User','name':'wanda','apiGroup':'rbac.authorization.k8s.io'}]}"), 201);
+	rig_call("POST", POLICIES, quoted("{'metadata':{'name':'ask'},'spec':{'matchConstraints':{'resourceRules':[{'operations':['CREATE'],'apiGroups':[''],"
+			"'apiVersions':['v1'],'resources':['configmaps']}]},'variables':[{'name':'maps','expression':'authorizer.group(``).resource(`configmaps`)."
+			"namespace(`hers`)'},{'name':'yes','expression':'variables.maps.name(object.metadata.name).check(`get`)'}],'validations':[{'expression':"
+			"'!variables.yes.errored()','messageExpression':'variables.yes.error()'},{'expression':'variables.yes.allowed() && variables.yes."
+			"reason() == `the book says so`','message':'not in the book'},{'expression':'!variables.maps.check(`create`).reason().contains(`book`)'},"
+			"{'expression':'!authorizer.serviceAccount(`hers`,`sa`).group(``).resource(`secrets`).fieldSelector(`metadata.name=x`).labelSelector("
+			"`a in (b,c),!d`).check(`list`).allowed()'}]}}"), 201);
+	rig_call("POST", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
+			quoted("{'metadata':{'name':'ask'},'spec':{'policyName':'ask','validationActions':['Deny']}}"), 201);
+	rig_as(NULL);
+	before = n_access;
+	as_wanda("POST", HERS, "{\"metadata\":{\"generateName\":\"g-\"}}", 201);
+	/* What roles allow is not asked: the name and the account are. */
+	assert_int_equal(n_access, before + 2);
+	asked("\"user\":\"system:serviceaccount:hers:sa\"");
+	asked("\"groups\":[\"system:serviceaccounts\",\"system:serviceaccounts:hers\"]");
+	asked("\"fieldSelector\":{\"requirements\":[{\"key\":\"metadata.name\",\"operator\":\"In\",\"values\":[\"x\"]}]}");
+	asked("\"labelSelector\":{\"requirements\":[{\"key\":\"a\",\"operator\":\"In\",\"values\":[\"b\",\"c\"]},{\"key\":\"d\",\"operator\":\"DoesNotExist\"}]}");
+	asked("\"version\":\"*\"");
+	/* A webhook that is silent is an error for them. */
+	access_broken = true;
+	o = as_wanda("POST", HERS, "{\"metadata\":{\"name\":\"n\"}}", 422);
+	assert_true(str_search(json_strp(o, "message"), STR("with binding 'ask' denied request: ")) >= 0);
+	if (str_search(json_strp(o, "message"), STR("denied request: an error on the server")) < 0)
+		fail_msg("%s", json_cstr(json_getc(o, "message")));
+	access_broken = false;
+	/* May she hand out what she does not have? That is asked, too. */
+	before = n_access;
+	as_wanda("POST", RBAC "namespaces/hers/roles", "{\"metadata\":{\"name\":\"more\"},\"rules\":[{\"apiGroups\":[\"\"],\"resources\":[\"secrets\"],"
+			"\"verbs\":[\"get\"]}]}", 403);
+	assert_int_equal(n_access, before + 1);
+	asked("\"verb\":\"escalate\"");
+	/* Selectors of requests narrow what is asked for. */
+	usleep(150000);
+	as_wanda("GET", HERS "?labelSelector=app&fieldSelector=metadata.name!%3Dx", NULL, 200);
+	asked("\"fieldSelector\":{\"requirements\":[{\"key\":\"metadata.name\",\"operator\":\"NotIn\",\"values\":[\"x\"]}]}");
+	asked("\"labelSelector\":{\"requirements\":[{\"key\":\"app\",\"operator\":\"Exists\"}]}");
+	rig_as("admin");
+	rig_call("DELETE", "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/ask", NULL, 200);
+	rig_call("DELETE", POLICIES "/ask", NULL, 200);
+}
+
 /* What is wrong with a webhook's file is said at the start. */
 static void test_hook_file(void **state)
 {
@@ -905,7 +971,7 @@ int main(void)
 			cmocka_unit_test_setup(test_oidc, start),
 			cmocka_unit_test(test_hook),
 			cmocka_unit_test(test_many),
-			cmocka_unit_test(test_access_hook),
+			cmocka_unit_test(test_access_hook), cmocka_unit_test(test_access_hook_of_policies),
 			cmocka_unit_test(test_hook_file),
 			cmocka_unit_test(test_proxy),
 			cmocka_unit_test(test_old_key),
