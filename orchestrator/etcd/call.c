@@ -162,8 +162,8 @@ void etcd__call_begin(struct etcd_call *c, struct str request)
 		etcd__fail(c, ETCD_ERR_STOPPED);
 	else if (c->needs_leader && !etcd__has_leader(el))
 		etcd__fail(c, ETCD_ERR_NO_LEADER);
-	else if (etcd__identify(c))
-		m->handle(c, request);
+	else
+		etcd__admit(c, request);
 }
 
 void etcd__call_message(struct etcd_call *c, struct str message)

@@ -51,6 +51,10 @@ struct watch_hub;
 /* --- Methods -------------------------------------------------------------------------------------------------- */
 
 enum etcd_kind { ETCD_UNARY, ETCD_SERVER, ETCD_BIDI };
+/* Where it is judged who asks (identity.c): nowhere, or by the handler; when the command is applied; by the view that the handler reads
+ * from; before the handler is called: root's role, by a view behind a barrier if authentication plays a part; the same, with
+ * the barrier in any case, for what the handler looks up besides: members. */
+enum etcd_judged { ETCD_ANYBODY, ETCD_APPLIED, ETCD_VIEWED, ETCD_ADMIN, ETCD_MEMBERS };
 
 struct etcd_method {
 	const char *service, *name;
@@ -58,6 +62,7 @@ struct etcd_method {
 	const char *json_path; /* "kv/range" */
 	const ProtobufCMessageDescriptor *in, *out;
 	enum etcd_kind kind;
+	enum etcd_judged judged;
 	void (*handle)(struct etcd_call *, struct str request);
 };
 
@@ -141,7 +146,10 @@ struct etcd_call {
 	struct arena *arena;     /* goes with the call */
 	struct list link;        /* el->calls */
 	const struct x509_info *peer; /* verified client certificate, or NULL */
-	struct store_requester who;   /* while authentication is on; identity.c */
+	/* As it was judged last (identity.c). */
+	struct store_requester who;
+	struct str token;        /* a simple one that says so; empty: none */
+	bool signed_token;       /* who.auth_revision is the token's own */
 	bool canceled;           /* nothing that is sent will arrive */
 	bool needs_leader;       /* metadata hasleader: the call ends when there is no leader */
 	uint64_t began_ns;
@@ -183,17 +191,20 @@ bool etcd__has_leader(const struct etcd_loop *);
 
 /* --- Who asks (identity.c) --------------------------------------------------------------------------------------- */
 
+/* Call the handler, at once or when this member has caught up, or end the call with the refusal. */
+void etcd__admit(struct etcd_call *, struct str request);
 /*
- * Fill call->who by token or certificate, as of now; streams ask again for each request. False: the token is not valid; the
- * call has been ended with that. With authentication off who is nobody, and may do everything.
+ * Fill call->who by token or certificate, as of the view; streams ask again for each request. ERR_UNAUTHORIZED: the token is not
+ * valid. *ret_unsure: this member cannot tell, one that has applied more could. With authentication off who is nobody, and may
+ * do everything.
  */
-bool etcd__identify(struct etcd_call *);
-/* The same without ending the call: ETCD_ERR_OK or why not. */
-enum etcd_error etcd__who(struct etcd_call *);
-/* May it read the range now? ETCD_ERR_OK or why not, on the member's own state. */
-enum etcd_error etcd__permit_read(struct etcd_call *, struct str key, struct str end);
-/* The user root's role, on the member's own state; false: the call has been ended with the refusal. */
-bool etcd__permit_admin(struct etcd_call *);
+int etcd__who(struct etcd_call *, struct store_view *, bool *ret_unsure, struct err *);
+/* The same with a view behind a barrier; false: the call has been ended with the refusal. */
+bool etcd__identify(struct etcd_call *, struct store_view *);
+/* Authentication is on as far as this member knows, or the client thinks so. */
+bool etcd__auth_matters(const struct etcd_call *);
+/* Is this still the token's user (no token: a certificate's), and what is the auth revision now? For commands that are proposed again. */
+bool etcd__still_is(struct etcd_loop *, struct str user, struct str token, struct arena *, uint64_t *ret_revision);
 
 /* --- Work that blocks (worker.c) -------------------------------------------------------------------------------------- */
 
@@ -232,11 +243,19 @@ void etcd__reads_init(struct etcd_loop *);
 struct etcd_op {
 	struct kv_req req;
 	struct etcd_loop *el;
+	/* For another attempt: where the requester is in the command, behind the message; who it is. */
+	char *requester;
+	struct store_requester who;
+	struct str token;
+	unsigned attempts;
+	struct etcd_read read;
 	void *owner;                     /* NULL: nobody wants the answer any more */
 	void (*done)(struct etcd_op *);  /* with owner set; the op is freed behind it */
 };
 /*
- * Propose raftpb.Command{field: message} with the call's rights. The op belongs to itself: let go of it by op->owner = NULL. *ret may be NULL.
+ * Propose raftpb.Command{field: message} with the call's rights. Users or roles may have changed between the moment in which the
+ * requester was judged and that in which the command is applied: it is then refused, and proposed again once this member knows of
+ * the change and the token is still good. The op belongs to itself: let go of it by op->owner = NULL.
  */
 struct etcd_op *etcd__propose(struct etcd_call *for_call, unsigned field, struct str message, void *owner,
 		void (*done)(struct etcd_op *));

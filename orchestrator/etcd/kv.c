@@ -14,10 +14,14 @@
 
 /* --- Reads ------------------------------------------------------------------------------------------------------ */
 
+/* Who is refused by a local view is heard once more behind a barrier; if there is none to be had, the local view's word is the last. */
+enum kv_look { LOOK_LOCAL, LOOK_AGAIN, LOOK_BARRIER, LOOK_LAST };
+
 struct kv_read {
 	struct etcd_read read;
 	struct etcd_call *call;
 	struct str request;
+	enum kv_look look;
 	int (*permit)(struct store_view *, const struct store_requester *, struct str request, struct arena *, struct err *);
 	int (*run)(struct store_view *, struct str request, struct buf *response, struct err *);
 };
@@ -54,24 +58,43 @@ static void read_canceled(struct etcd_call *c)
 	etcd__fail(c, ETCD_ERR_CANCELED);
 }
 
+static void look(struct kv_read *k, enum kv_look look)
+{
+	k->look = look;
+	etcd__read(k->call->el, &k->read, look == LOOK_LOCAL || look == LOOK_LAST);
+}
+
 static void read_done(struct etcd_read *r, struct store_view *v, const struct err *failed)
 {
 	struct kv_read *k = container_of(r, struct kv_read, read);
-	struct buf frame;
+	struct etcd_call *c = k->call;
 	struct err e = ERR_INIT;
+	struct buf frame;
+	bool unsure;
+	int rc;
 
+	if (v == NULL && k->look == LOOK_AGAIN) {
+		look(k, LOOK_LAST);
+		return;
+	}
 	if (v == NULL) {
-		etcd__fail_err(k->call, failed);
+		etcd__fail_err(c, failed);
+		return;
+	}
+	rc = etcd__who(c, v, &unsure, &e);
+	if (rc == 0 && view_auth_enabled(v))
+		rc = k->permit(v, &c->who, k->request, c->arena, &e);
+	if ((rc != 0 || unsure) && k->look == LOOK_LOCAL && etcd__has_leader(c->el)) {
+		look(k, LOOK_AGAIN);
 		return;
 	}
 	etcd__frame_init(&frame);
-	if ((!view_auth_enabled(v) || k->permit(v, &k->call->who, k->request, k->call->arena, &e) == 0) &&
-			k->run(v, k->request, &frame, &e) == 0) {
-		etcd__reply(k->call, &frame);
+	if (rc == 0 && k->run(v, k->request, &frame, &e) == 0) {
+		etcd__reply(c, &frame);
 		return;
 	}
 	buf_fini(&frame);
-	etcd__fail_err(k->call, &e);
+	etcd__fail_err(c, &e);
 }
 
 static void read_start(struct etcd_call *c, struct str request, bool local,
@@ -87,7 +110,7 @@ static void read_start(struct etcd_call *c, struct str request, bool local,
 	k->run = run;
 	c->state = k;
 	c->on_cancel = read_canceled;
-	etcd__read(c->el, &k->read, local);
+	look(k, local ? LOOK_LOCAL : LOOK_BARRIER);
 }
 
 /* RangeRequest.serializable; the last one counts, as for every field that stands twice. */

@@ -324,6 +324,8 @@ static void info_keys(struct etcd_read *read, struct store_view *v, const struct
 		etcd__fail_err(info->call, failed);
 		return;
 	}
+	if (!etcd__identify(info->call, v))
+		return;
 	info_frame(info, &frame, view_revision(v));
 	/* The keys are told to who may read them all. */
 	if (view_auth_lease(v, &info->call->who, info->id, STORE_READ, &e) == 0 &&
@@ -404,6 +406,8 @@ static void leases_done(struct etcd_read *read, struct store_view *v, const stru
 		etcd__fail_err(info->call, failed);
 		return;
 	}
+	if (!etcd__identify(info->call, v))
+		return;
 	etcd__frame_init(&frame);
 	etcd__header(info->call->el, &frame, view_revision(v));
 	if (view_auth_named(v, &info->call->who, &e) == 0 && view_leases(v, add_lease, &frame, &e) == 0) {

@@ -203,8 +203,6 @@ static void hash_start(struct etcd_call *c, bool kv, int64_t revision)
 {
 	struct hash_job *h;
 
-	if (!etcd__permit_admin(c))
-		return;
 	h = xcalloc(1, sizeof(*h));
 	h->call = c;
 	h->store = c->el->srv->store;
@@ -271,8 +269,6 @@ void etcd__defragment(struct etcd_call *c, struct str request _unused_)
 {
 	struct defragment *d;
 
-	if (!etcd__permit_admin(c))
-		return;
 	d = xcalloc(1, sizeof(*d));
 	d->call = c;
 	d->el = c->el;
@@ -305,8 +301,6 @@ void etcd__downgrade(struct etcd_call *c, struct str request)
 
 	if (r == NULL)
 		etcd__fail_malformed(c);
-	else if (!etcd__permit_admin(c))
-		return;
 	else if (r->action == ETCDSERVERPB__DOWNGRADE_REQUEST__DOWNGRADE_ACTION__CANCEL)
 		etcd__fail(c, ETCD_ERR_NO_INFLIGHT_DOWNGRADE);
 	else if (!parse_version(r->version, &major, &minor))

@@ -9,8 +9,8 @@
 #include "proto/etcd_rpc.pb-c.h"
 
 const struct etcd_method etcd__methods[] = {
-#define RPC(service, name, in, out, kind, handler, json)                                                               \
-	{service, name, "/" service "/" name, json, &in##__descriptor, &out##__descriptor, ETCD_##kind, handler},
+#define RPC(service, name, in, out, kind, who, handler, json)                                                          \
+	{service, name, "/" service "/" name, json, &in##__descriptor, &out##__descriptor, ETCD_##kind, ETCD_##who, handler},
 #include "orchestrator/etcd/methods.def"
 #undef RPC
 };

@@ -257,15 +257,27 @@ void recipe_if_mine(struct recipe *r, bool put, void (*then)(struct recipe *))
 
 /* --- Reading and waiting ---------------------------------------------------------------------------------------------- */
 
+/* Once; a token may end while its owner waits here. */
+static int identify(struct recipe *r, struct store_view *v, struct err *e)
+{
+	struct etcd_call *c = r->call;
+	bool unsure;
+
+	if (c->method->judged == ETCD_VIEWED && !r->identified) {
+		r->identified = true;
+		return etcd__who(c, v, &unsure, e);
+	}
+	return c->signed_token ? 0 : view_auth_revision(v, &c->who.auth_revision, e);
+}
+
 static void on_read(struct etcd_read *read, struct store_view *v, const struct err *failed)
 {
 	struct recipe *r = container_of(read, struct recipe, read);
-
 	struct err e = ERR_INIT;
 
 	if (v == NULL)
 		recipe_fail(r, failed);
-	else if (view_auth_range(v, &r->call->who, r->prefix, r->end, STORE_READ, &e) != 0)
+	else if (identify(r, v, &e) != 0 || view_auth_range(v, &r->call->who, r->prefix, r->end, STORE_READ, &e) != 0)
 		recipe_fail(r, &e);
 	else
 		r->on_view(r, v);

@@ -26,6 +26,7 @@ struct recipe {
 	int64_t revision;        /* of the last answer */
 	bool entered;            /* our key was written (or may have been) by this call: it is removed when the call is canceled */
 	bool succeeded;          /* of the last transaction */
+	bool identified;         /* who asks: by the first view */
 	struct str found;        /* its first range's KeyValue; empty: none */
 	/* Waiting. */
 	struct etcd_op *op;

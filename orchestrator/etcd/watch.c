@@ -19,6 +19,7 @@
 #include "proto/pb.h"
 #include "proto/wire.h"
 #include "store/store.h"
+#include "store/view.h"
 
 /* The first look for the answer to a progress request that could not be given at once; each next one comes twice as late. */
 #define PROGRESS_RETRY_MS 5
@@ -32,10 +33,21 @@ struct watch_stream {
 	struct list watches;
 	int64_t next_id;
 	bool full;                   /* paused: the client does not read */
+	struct asking *asking;       /* requests wait: may it be created? NULL: none */
+	bool paused;                 /* the client's requests, for either reason */
 	struct loop_timer notify;    /* progress_notify; runs while a watch wants it */
 	size_t n_notified;
 	struct loop_timer progress;  /* runs while a progress request waits */
 	unsigned progress_ms;
+};
+
+/* A watch to be created as soon as this member has caught up with who may what. */
+struct asking {
+	struct etcd_read read;
+	struct watch_stream *s;
+	struct arena arena;
+	const Etcdserverpb__WatchCreateRequest *r;
+	bool locally;
 };
 
 struct etcd_watch {
@@ -79,6 +91,15 @@ static void response_begin(struct watch_stream *s, struct buf *frame, const stru
 		wire_add_uint(frame, 7, 1);
 }
 
+static void pause_requests(struct watch_stream *s)
+{
+	bool paused = s->full || s->asking != NULL;
+
+	if (paused != s->paused)
+		s->call->via->pause(s->call, paused);
+	s->paused = paused;
+}
+
 static void send_frame(struct watch_stream *s, struct buf *frame)
 {
 	struct etcd_call *c = s->call;
@@ -88,7 +109,7 @@ static void send_frame(struct watch_stream *s, struct buf *frame)
 		return;
 	s->full = true;
 	atomic_fetch_add_explicit(&c->el->slow_watchers, 1, memory_order_relaxed);
-	c->via->pause(c, true);
+	pause_requests(s);
 	LIST_FOR_EACH (w, &s->watches, struct etcd_watch, link)
 		watch_pause(&w->w);
 }
@@ -109,7 +130,7 @@ static void on_drain(struct etcd_call *c)
 		return;
 	s->full = false;
 	atomic_fetch_sub_explicit(&c->el->slow_watchers, 1, memory_order_relaxed);
-	c->via->pause(c, false);
+	pause_requests(s);
 	LIST_FOR_EACH (w, &s->watches, struct etcd_watch, link)
 		watch_resume(&w->w);
 }
@@ -232,22 +253,20 @@ static const char *refusal(struct watch_stream *s, const Etcdserverpb__WatchCrea
 	return NULL;
 }
 
+static void refuse(struct watch_stream *s, const char *why)
+{
+	send_plain(s, &(struct response){.id = NO_WATCH, .created = true, .canceled = true, .reason = why});
+}
+
 static void create(struct watch_stream *s, const Etcdserverpb__WatchCreateRequest *r)
 {
 	struct etcd_loop *el = s->call->el;
 	const char *why = refusal(s, r);
-	enum etcd_error denied;
 	struct etcd_watch *w;
 	int64_t now;
 
-	/* The stream may be older than the rights are. */
-	denied = why ? ETCD_ERR_OK : etcd__who(s->call);
-	if (why == NULL && denied == ETCD_ERR_OK)
-		denied = etcd__permit_read(s->call, str_of(r->key.data, r->key.len), str_of(r->range_end.data, r->range_end.len));
-	if (denied != ETCD_ERR_OK)
-		why = etcd_error_text(denied);
 	if (why != NULL) {
-		send_plain(s, &(struct response){.id = NO_WATCH, .created = true, .canceled = true, .reason = why});
+		refuse(s, why);
 		return;
 	}
 	w = xcalloc(1, sizeof(*w));
@@ -274,6 +293,72 @@ static void create(struct watch_stream *s, const Etcdserverpb__WatchCreateReques
 	if (s->full)
 		watch_pause(&w->w);
 	send_plain(s, &(struct response){.revision = now, .id = w->id, .created = true});
+}
+
+static int permit(struct etcd_call *c, struct store_view *v, const Etcdserverpb__WatchCreateRequest *r, struct err *e)
+{
+	bool unsure;
+	int rc = etcd__who(c, v, &unsure, e);
+
+	return rc ? rc : view_auth_range(v, &c->who, str_of(r->key.data, r->key.len), str_of(r->range_end.data, r->range_end.len), STORE_READ, e);
+}
+
+static void asking_free(struct asking *a)
+{
+	if (a == NULL)
+		return;
+	etcd__read_cancel(&a->read);
+	arena_fini(&a->arena);
+	free(a);
+}
+
+static void ask_view(struct asking *a, bool locally)
+{
+	a->locally = locally;
+	etcd__read(a->s->call->el, &a->read, locally);
+}
+
+static void permitted(struct etcd_read *read, struct store_view *v, const struct err *failed)
+{
+	struct asking *a = container_of(read, struct asking, read);
+	struct watch_stream *s = a->s;
+	struct err e = ERR_INIT;
+
+	/* What is known here must do, unless that cannot be read either. */
+	if (v == NULL && !a->locally) {
+		ask_view(a, true);
+		return;
+	}
+	s->asking = NULL;
+	if (v == NULL)
+		refuse(s, failed->text);
+	else if (permit(s->call, v, a->r, &e) == 0)
+		create(s, a->r);
+	else
+		refuse(s, e.text);
+	asking_free(a);
+	pause_requests(s);
+}
+
+/* The stream may be older than the rights are; takes the arena's memory. */
+static void ask(struct watch_stream *s, const Etcdserverpb__WatchCreateRequest *r, struct arena *arena)
+{
+	struct etcd_call *c = s->call;
+	struct asking *a;
+
+	if (!etcd__auth_matters(c)) {
+		create(s, r);
+		return;
+	}
+	a = xcalloc(1, sizeof(*a));
+	a->s = s;
+	a->r = r;
+	a->arena = *arena;
+	arena_init(arena);
+	a->read.done = permitted;
+	s->asking = a;
+	pause_requests(s);
+	ask_view(a, !etcd__has_leader(c->el));
 }
 
 static void cancel(struct watch_stream *s, int64_t id)
@@ -331,6 +416,7 @@ static void stream_free(struct watch_stream *s)
 {
 	struct etcd_loop *el = s->call->el;
 
+	asking_free(s->asking);
 	LIST_FOR_EACH_SAFE (w, next, &s->watches, struct etcd_watch, link)
 		watch_drop(w);
 	loop_timer_stop(&s->notify);
@@ -371,7 +457,7 @@ static void on_message(struct etcd_call *c, struct str message)
 		stream_free(s);
 		etcd__fail_malformed(c);
 	} else if (r->request_union_case == ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CREATE_REQUEST) {
-		create(s, r->create_request);
+		ask(s, r->create_request, &a);
 	} else if (r->request_union_case == ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_CANCEL_REQUEST) {
 		cancel(s, r->cancel_request->watch_id);
 	} else if (r->request_union_case == ETCDSERVERPB__WATCH_REQUEST__REQUEST_UNION_PROGRESS_REQUEST) {

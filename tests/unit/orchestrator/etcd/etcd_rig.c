@@ -249,3 +249,84 @@ Etcdserverpb__DeleteRangeResponse *rig_del(struct rig *r, const char *key, const
 	q.range_end = bin(end ? end : "");
 	return good(rig_call(r, "/etcdserverpb.KV/DeleteRange", &q.base, &etcdserverpb__delete_range_response__descriptor));
 }
+
+/* --- Users ------------------------------------------------------------------------------------------------------------- */
+
+char *c_(const char *s)
+{
+	return (char *)(uintptr_t)s;
+}
+
+struct answer rig_as(struct rig *r, const char *token, const char *method, const ProtobufCMessage *q, const ProtobufCMessageDescriptor *d)
+{
+	struct http_header h[] = {{STR("token"), str_from(token)}, {STR_NULL, STR_NULL}};
+
+	return rig_call_bytes(r, method, pb_pack_arena(q, &r->arena), d, token ? h : NULL);
+}
+
+const char *rig_login(struct rig *r, const char *name, const char *password, struct answer *ret)
+{
+	Etcdserverpb__AuthenticateRequest q = ETCDSERVERPB__AUTHENTICATE_REQUEST__INIT;
+
+	q.name = c_(name);
+	q.password = c_(password);
+	*ret = rig_call(r, AUTH("Authenticate"), &q.base, &etcdserverpb__authenticate_response__descriptor);
+	return ret->message ? ((Etcdserverpb__AuthenticateResponse *)ret->message)->token : NULL;
+}
+
+void rig_grant(struct rig *r, const char *token, const char *user, const char *role)
+{
+	Etcdserverpb__AuthUserGrantRoleRequest grant = ETCDSERVERPB__AUTH_USER_GRANT_ROLE_REQUEST__INIT;
+
+	grant.user = c_(user);
+	grant.role = c_(role);
+	good(rig_as(r, token, AUTH("UserGrantRole"), &grant.base, &etcdserverpb__auth_user_grant_role_response__descriptor));
+}
+
+void rig_user(struct rig *r, const char *name, const char *password, const char *role)
+{
+	Etcdserverpb__AuthUserAddRequest add = ETCDSERVERPB__AUTH_USER_ADD_REQUEST__INIT;
+
+	add.name = c_(name);
+	add.password = c_(password);
+	good(rig_call(r, AUTH("UserAdd"), &add.base, &etcdserverpb__auth_user_add_response__descriptor));
+	rig_grant(r, NULL, name, role);
+}
+
+void rig_role(struct rig *r, const char *name, const char *key)
+{
+	Etcdserverpb__AuthRoleAddRequest add = ETCDSERVERPB__AUTH_ROLE_ADD_REQUEST__INIT;
+	Etcdserverpb__AuthRoleGrantPermissionRequest grant = ETCDSERVERPB__AUTH_ROLE_GRANT_PERMISSION_REQUEST__INIT;
+	Authpb__Permission p = AUTHPB__PERMISSION__INIT;
+
+	add.name = c_(name);
+	good(rig_call(r, AUTH("RoleAdd"), &add.base, &etcdserverpb__auth_role_add_response__descriptor));
+	grant.name = c_(name);
+	grant.perm = &p;
+	p.permtype = AUTHPB__PERMISSION__TYPE__READWRITE;
+	p.key = bin(key);
+	good(rig_call(r, AUTH("RoleGrantPermission"), &grant.base, &etcdserverpb__auth_role_grant_permission_response__descriptor));
+}
+
+void rig_enable(struct rig *r)
+{
+	Etcdserverpb__AuthEnableRequest on = ETCDSERVERPB__AUTH_ENABLE_REQUEST__INIT;
+
+	good(rig_call(r, AUTH("AuthEnable"), &on.base, &etcdserverpb__auth_enable_response__descriptor));
+}
+
+struct answer rig_get_as(struct rig *r, const char *token, const char *key)
+{
+	Etcdserverpb__RangeRequest q = ETCDSERVERPB__RANGE_REQUEST__INIT;
+
+	q.key = bin(key);
+	return rig_as(r, token, "/etcdserverpb.KV/Range", &q.base, &etcdserverpb__range_response__descriptor);
+}
+
+struct answer rig_put_as(struct rig *r, const char *token, const char *key)
+{
+	Etcdserverpb__PutRequest q = ETCDSERVERPB__PUT_REQUEST__INIT;
+
+	q.key = bin(key);
+	return rig_as(r, token, "/etcdserverpb.KV/Put", &q.base, &etcdserverpb__put_response__descriptor);
+}

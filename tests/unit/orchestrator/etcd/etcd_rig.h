@@ -76,6 +76,22 @@ Etcdserverpb__PutResponse *rig_put(struct rig *, const char *key, const char *va
 Etcdserverpb__RangeResponse *rig_get(struct rig *, const char *key, const char *end);
 Etcdserverpb__DeleteRangeResponse *rig_del(struct rig *, const char *key, const char *end);
 ProtobufCBinaryData bin(const char *s);
+char *c_(const char *s);
+
+/* Users; token NULL: nobody in particular. What changes anything is checked to have succeeded. */
+#define AUTH(name) "/etcdserverpb.Auth/" name
+struct answer rig_as(struct rig *, const char *token, const char *method, const ProtobufCMessage *request,
+		const ProtobufCMessageDescriptor *answer);
+/* The token; NULL: *ret_answer says why not. */
+const char *rig_login(struct rig *, const char *name, const char *password, struct answer *ret_answer);
+void rig_user(struct rig *, const char *name, const char *password, const char *role);
+void rig_grant(struct rig *, const char *token, const char *user, const char *role);
+/* A role for one key. */
+void rig_role(struct rig *, const char *name, const char *key);
+void rig_enable(struct rig *);
+struct answer rig_get_as(struct rig *, const char *token, const char *key);
+struct answer rig_put_as(struct rig *, const char *token, const char *key);
+
 #define assert_bin(b, text)                                                                                            \
 	do {                                                                                                           \
 		assert_int_equal((b).len, strlen(text));                                                               \

@@ -8,7 +8,6 @@
 #include "tests/unit/orchestrator/etcd/etcd_rig.h"
 
 #define CALL(r, method, q, type) rig_call(r, method, &(q).base, &type##__descriptor)
-#define AUTH(name) "/etcdserverpb.Auth/" name
 
 static struct rig *rig;
 
@@ -31,11 +30,6 @@ static void check_error(struct answer a, int code, const char *text)
 {
 	if (a.code != code || strcmp(a.text, text) != 0)
 		fail_msg("%d %s, not %d %s", a.code, a.text, code, text);
-}
-
-static char *c_(const char *s)
-{
-	return (char *)(uintptr_t)s;
 }
 
 /* --- Cluster -------------------------------------------------------------------------------------------------------- */
@@ -223,67 +217,6 @@ static void test_snapshot(void **state _unused_)
 
 /* --- Auth -------------------------------------------------------------------------------------------------------------- */
 
-static struct answer as(const char *token, const char *method, const ProtobufCMessage *q, const ProtobufCMessageDescriptor *d)
-{
-	struct http_header h[] = {{STR("token"), str_from(token)}, {STR_NULL, STR_NULL}};
-
-	return rig_call_bytes(rig, method, pb_pack_arena(q, &rig->arena), d, token ? h : NULL);
-}
-
-static const char *login(const char *name, const char *password, struct answer *ret)
-{
-	Etcdserverpb__AuthenticateRequest q = ETCDSERVERPB__AUTHENTICATE_REQUEST__INIT;
-
-	q.name = c_(name);
-	q.password = c_(password);
-	*ret = CALL(rig, AUTH("Authenticate"), q, etcdserverpb__authenticate_response);
-	return ret->message ? ((Etcdserverpb__AuthenticateResponse *)ret->message)->token : NULL;
-}
-
-static void user(const char *name, const char *password, const char *role)
-{
-	Etcdserverpb__AuthUserAddRequest add = ETCDSERVERPB__AUTH_USER_ADD_REQUEST__INIT;
-	Etcdserverpb__AuthUserGrantRoleRequest grant = ETCDSERVERPB__AUTH_USER_GRANT_ROLE_REQUEST__INIT;
-
-	add.name = c_(name);
-	add.password = c_(password);
-	assert_non_null(CALL(rig, AUTH("UserAdd"), add, etcdserverpb__auth_user_add_response).message);
-	grant.user = c_(name);
-	grant.role = c_(role);
-	assert_non_null(CALL(rig, AUTH("UserGrantRole"), grant, etcdserverpb__auth_user_grant_role_response).message);
-}
-
-static void role(const char *name, const char *key)
-{
-	Etcdserverpb__AuthRoleAddRequest add = ETCDSERVERPB__AUTH_ROLE_ADD_REQUEST__INIT;
-	Etcdserverpb__AuthRoleGrantPermissionRequest grant = ETCDSERVERPB__AUTH_ROLE_GRANT_PERMISSION_REQUEST__INIT;
-	Authpb__Permission p = AUTHPB__PERMISSION__INIT;
-
-	add.name = c_(name);
-	assert_non_null(CALL(rig, AUTH("RoleAdd"), add, etcdserverpb__auth_role_add_response).message);
-	grant.name = c_(name);
-	grant.perm = &p;
-	p.permtype = AUTHPB__PERMISSION__TYPE__READWRITE;
-	p.key = bin(key);
-	assert_non_null(CALL(rig, AUTH("RoleGrantPermission"), grant, etcdserverpb__auth_role_grant_permission_response).message);
-}
-
-static struct answer get_as(const char *token, const char *key)
-{
-	Etcdserverpb__RangeRequest q = ETCDSERVERPB__RANGE_REQUEST__INIT;
-
-	q.key = bin(key);
-	return as(token, "/etcdserverpb.KV/Range", &q.base, &etcdserverpb__range_response__descriptor);
-}
-
-static struct answer put_as(const char *token, const char *key)
-{
-	Etcdserverpb__PutRequest q = ETCDSERVERPB__PUT_REQUEST__INIT;
-
-	q.key = bin(key);
-	return as(token, "/etcdserverpb.KV/Put", &q.base, &etcdserverpb__put_response__descriptor);
-}
-
 #define DENIED "etcdserver: permission denied"
 
 static void test_auth(void **state _unused_)
@@ -303,57 +236,57 @@ static void test_auth(void **state _unused_)
 	const char *root, *alice;
 	char longest[74];
 
-	assert_null(login("root", "secret", &a));
+	assert_null(rig_login(rig, "root", "secret", &a));
 	check_error(a, 9, "etcdserver: authentication is not enabled");
 	memset(longest, 'p', 73);
 	longest[73] = '\0';
 	add.name = c_("long");
 	add.password = longest;
 	check_error(CALL(rig, AUTH("UserAdd"), add, etcdserverpb__auth_user_add_response), 3, "kontiki: passwords end at 72 bytes");
-	role("mine", "a");
-	user("root", "secret", "root");
-	user("alice", "pw", "mine");
+	rig_role(rig, "mine", "a");
+	rig_user(rig, "root", "secret", "root");
+	rig_user(rig, "alice", "pw", "mine");
 	assert_non_null(CALL(rig, AUTH("AuthEnable"), on, etcdserverpb__auth_enable_response).message);
 
-	check_error(get_as(NULL, "a"), 3, "etcdserver: user name is empty");
-	check_error(put_as(NULL, "a"), 3, "etcdserver: user name is empty");
-	check_error(get_as("nonsense", "a"), 16, "etcdserver: invalid auth token");
-	login("alice", "wrong", &a);
+	check_error(rig_get_as(rig, NULL, "a"), 3, "etcdserver: user name is empty");
+	check_error(rig_put_as(rig, NULL, "a"), 3, "etcdserver: user name is empty");
+	check_error(rig_get_as(rig, "nonsense", "a"), 16, "etcdserver: invalid auth token");
+	rig_login(rig, "alice", "wrong", &a);
 	check_error(a, 3, "etcdserver: authentication failed, invalid user ID or password");
-	login("nobody", "pw", &a);
+	rig_login(rig, "nobody", "pw", &a);
 	check_error(a, 3, "etcdserver: authentication failed, invalid user ID or password");
-	root = login("root", "secret", &a);
-	alice = login("alice", "pw", &a);
+	root = rig_login(rig, "root", "secret", &a);
+	alice = rig_login(rig, "alice", "pw", &a);
 	assert_non_null(root);
 	assert_non_null(alice);
-	assert_non_null(put_as(alice, "a").message);
-	assert_non_null(get_as(alice, "a").message);
-	check_error(put_as(alice, "b"), 7, DENIED);
-	check_error(get_as(alice, "b"), 7, DENIED);
-	assert_non_null(put_as(root, "b").message);
+	assert_non_null(rig_put_as(rig, alice, "a").message);
+	assert_non_null(rig_get_as(rig, alice, "a").message);
+	check_error(rig_put_as(rig, alice, "b"), 7, DENIED);
+	check_error(rig_get_as(rig, alice, "b"), 7, DENIED);
+	assert_non_null(rig_put_as(rig, root, "b").message);
 
-	st = as(root, AUTH("AuthStatus"), &status.base, &etcdserverpb__auth_status_response__descriptor).message;
+	st = rig_as(rig, root, AUTH("AuthStatus"), &status.base, &etcdserverpb__auth_status_response__descriptor).message;
 	assert_true(st->enabled && st->authrevision > 1);
-	check_error(as(alice, AUTH("AuthStatus"), &status.base, &etcdserverpb__auth_status_response__descriptor), 7, DENIED);
+	check_error(rig_as(rig, alice, AUTH("AuthStatus"), &status.base, &etcdserverpb__auth_status_response__descriptor), 7, DENIED);
 	who.name = c_("alice");
-	u = as(alice, AUTH("UserGet"), &who.base, &etcdserverpb__auth_user_get_response__descriptor).message;
+	u = rig_as(rig, alice, AUTH("UserGet"), &who.base, &etcdserverpb__auth_user_get_response__descriptor).message;
 	assert_int_equal(u->n_roles, 1);
 	assert_string_equal(u->roles[0], "mine");
 	who.name = c_("root");
-	check_error(as(alice, AUTH("UserGet"), &who.base, &etcdserverpb__auth_user_get_response__descriptor), 7, DENIED);
-	check_error(as(alice, AUTH("UserList"), &list.base, &etcdserverpb__auth_user_list_response__descriptor), 7, DENIED);
+	check_error(rig_as(rig, alice, AUTH("UserGet"), &who.base, &etcdserverpb__auth_user_get_response__descriptor), 7, DENIED);
+	check_error(rig_as(rig, alice, AUTH("UserList"), &list.base, &etcdserverpb__auth_user_list_response__descriptor), 7, DENIED);
 	what.role = c_("mine");
-	assert_non_null(as(alice, AUTH("RoleGet"), &what.base, &etcdserverpb__auth_role_get_response__descriptor).message);
+	assert_non_null(rig_as(rig, alice, AUTH("RoleGet"), &what.base, &etcdserverpb__auth_role_get_response__descriptor).message);
 	what.role = c_("root");
-	check_error(as(alice, AUTH("RoleGet"), &what.base, &etcdserverpb__auth_role_get_response__descriptor), 7, DENIED);
-	check_error(as(alice, AUTH("UserAdd"), &add.base, &etcdserverpb__auth_user_add_response__descriptor), 7, DENIED);
-	check_error(as(alice, "/etcdserverpb.Maintenance/Snapshot", &snap.base, &etcdserverpb__snapshot_response__descriptor), 7, DENIED);
-	check_error(as(NULL, "/etcdserverpb.Lease/LeaseLeases", &leases.base, &etcdserverpb__lease_leases_response__descriptor), 3,
+	check_error(rig_as(rig, alice, AUTH("RoleGet"), &what.base, &etcdserverpb__auth_role_get_response__descriptor), 7, DENIED);
+	check_error(rig_as(rig, alice, AUTH("UserAdd"), &add.base, &etcdserverpb__auth_user_add_response__descriptor), 7, DENIED);
+	check_error(rig_as(rig, alice, "/etcdserverpb.Maintenance/Snapshot", &snap.base, &etcdserverpb__snapshot_response__descriptor), 7, DENIED);
+	check_error(rig_as(rig, NULL, "/etcdserverpb.Lease/LeaseLeases", &leases.base, &etcdserverpb__lease_leases_response__descriptor), 3,
 			"etcdserver: user name is empty");
-	assert_non_null(as(root, AUTH("AuthDisable"), &off.base, &etcdserverpb__auth_disable_response__descriptor).message);
-	assert_non_null(put_as(NULL, "b").message);
+	assert_non_null(rig_as(rig, root, AUTH("AuthDisable"), &off.base, &etcdserverpb__auth_disable_response__descriptor).message);
+	assert_non_null(rig_put_as(rig, NULL, "b").message);
 	/* A token of before is no reason to refuse anybody now. */
-	assert_non_null(put_as(alice, "b").message);
+	assert_non_null(rig_put_as(rig, alice, "b").message);
 }
 
 int main(void)
