@@ -71,6 +71,7 @@ const struct opt server_rows[] = {
 	ROW("event-ttl", OPT_INT, event_ttl_s, "SECONDS", "how long Events are kept (default 3600)", NULL),
 	ROW("history", OPT_INT, history_s, "SECONDS", "how long old revisions can be watched and listed from (default 300)", NULL),
 	ROW("max-requests-inflight", OPT_INT, max_requests, "N", "seats of all priority levels together: requests in hand at one time; more wait or get 429 (default 600)", NULL),
+	ROW("request-timeout", OPT_STR, request_timeout, "DURATION", "how long a request may take that is no stream; less by its ?timeout= (default 1m0s)", NULL),
 	ROW("voters", OPT_INT, voters, "N", "members that vote, 1, 3 or 5; further ones stand by (default 5; the same on each server)", NULL),
 	ROW("failure-domain", OPT_STR, zone, "WORD", "what this server fails together with (a rack, a zone): votes are spread over these", "KONTIKI_FAILURE_DOMAIN"),
 	ROW("dead-after", OPT_INT, dead_s, "SECONDS", "a voter that is silent so long loses its vote to a stand-by (default 30)", NULL),
@@ -145,6 +146,12 @@ int server_opts_hooks(const struct server_opts *o, struct apiserver_cfg *cfg, st
 		if (!duration_parse(str_from(ttls[i].value), &ns) || ns < 0)
 			return err_set(e, ERR_BAD_REQUEST, "--%s \"%s\": give a duration such as 2m", ttls[i].flag, ttls[i].value);
 		*ttls[i].ret_ms = (uint64_t)MAX(ns / 1000000, 1);
+	}
+	if (o->request_timeout) {
+		/* Less than a second is no time to answer anything in; a day is as good as none. */
+		if (!duration_parse(str_from(o->request_timeout), &ns) || ns < 1000000000 || ns > 86400000000000)
+			return err_set(e, ERR_BAD_REQUEST, "--request-timeout \"%s\": give a duration from 1s to 24h, such as 1m", o->request_timeout);
+		cfg->request_timeout_ms = (uint32_t)(ns / 1000000);
 	}
 	return 0;
 }

@@ -12,7 +12,7 @@ struct server_opts {
 	const char *name, *data_dir, *address, *initial_cluster, *join, *token, *cluster_cidr, *service_cidr, *cluster_dns, *cluster_domain,
 			*cgroup_root, *runtime, *labels, *taints, *log_level, *audit_policy, *audit_log, *encryption, *proxy_ca, *proxy_names,
 			*token_hook, *token_hook_ttl, *token_hook_version, *authz_hook, *authz_hook_yes, *authz_hook_no, *authz_hook_version, *authn_config, *authz_config,
-			*etcd_listen, *zone, *snapshot_dir;
+			*etcd_listen, *zone, *snapshot_dir, *request_timeout;
 	struct oidc_cfg oidc;
 	struct opt_list servers, sans, sa_keys;
 	int64_t signing_s, audit_mb, audit_backups, audit_days, port, peer_port, kubelet_port, healthz_port, ingress_http_port,
@@ -27,7 +27,7 @@ struct server_opts server_opts_default(void);
 void server_opts_fini(struct server_opts *);
 /* Each number within its limits? */
 int server_opts_check_numbers(const struct server_opts *, struct err *);
-/* How long the answers of webhooks are kept goes into the cfg; are they spoken to in the version that is asked for? */
+/* How long requests may take and the answers of webhooks are kept goes into the cfg; are they spoken to in the version that is asked for? */
 int server_opts_hooks(const struct server_opts *, struct apiserver_cfg *, struct err *);
 
 #endif

@@ -21,6 +21,7 @@
 #include "proto/resource.h"
 
 /* Until an answer begins; a watch may be silent for ever. */
+/* Of a client in this process. */
 #define TIMEOUT_MS 60000
 /* A watch holds a connection of its own to a server without HTTP/2. */
 #define MAX_CONNECTIONS 1000
@@ -52,21 +53,10 @@ static enum step_result say(struct api_request *req, int status, const char *tex
 	return api_answer_bytes(req, status, "text/plain; charset=utf-8", &out);
 }
 
-/* What may take as long as it likes. */
-static bool is_long(const struct api_request *req)
-{
-	static const char *const subs[] = {"proxy", "exec", "attach", "portforward", "log"};
-
-	for (size_t i = 0; i < ARRAY_LEN(subs); i++)
-		if (str_eqc(req->at.sub, subs[i]))
-			return true;
-	return req->at.is_resource && req->at.verb == API_WATCH;
-}
-
 static void remote_failed(struct api_request *req, const struct err *why)
 {
 	if (why->code == ERR_TIMEOUT) {
-		api_fail(req, ERR_TIMEOUT, "Timeout: request did not complete within the allotted timeout");
+		api_fail_timeout(req);
 		api_request_failed(req);
 		return;
 	}
@@ -136,6 +126,7 @@ static enum step_result pass_on(struct api_request *req, const struct api_servic
 		return say(req, 500, e.text);
 	/* How long it takes is the other server's affair. */
 	flow_release(req);
+	api_keep_time(req);
 	c = xcalloc(1, sizeof(*c));
 	c->client = client;
 	c->watch = req->at.is_resource && req->at.verb == API_WATCH;
@@ -146,7 +137,7 @@ static enum step_result pass_on(struct api_request *req, const struct api_servic
 			.path = relay_path(req, req->path).p,
 			.headers = headers,
 			.upgrade = upgrade,
-			.timeout_ms = upgrade || is_long(req) ? 0 : TIMEOUT_MS,
+			.timeout_ms = upgrade || api_attrs_is_long(&req->at) ? 0 : req->local ? TIMEOUT_MS : api_time_left_ms(req),
 			.failed = remote_failed,
 			.closed = remote_closed};
 	return relay_start(&c->relay);

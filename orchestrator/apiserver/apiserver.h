@@ -58,6 +58,7 @@ struct apiserver_cfg {
 	uint16_t kubelet_port;    /* 0: what the node's status says, else 10250 */
 	uint32_t event_ttl_s;     /* 0: one hour */
 	unsigned max_requests;    /* seats of all priority levels together (flow.h). 0: 600 */
+	uint32_t request_timeout_ms; /* of requests that are no streams. 0: a minute */
 
 	/* The audit log (audit.h) and encryption at rest (crypt.h); NULL: none. Files are upstream's formats. */
 	const char *audit_policy_file, *audit_log_path;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "proto/duration.h"
 
 static const char *const verb_names[] = {
 		[API_GET] = "get",
@@ -143,6 +144,31 @@ static int number(const struct api_query *q, const char *key, int64_t *io, struc
 	return 0;
 }
 
+bool api_attrs_is_long(const struct api_attrs *at)
+{
+	static const char *const subs[] = {"proxy", "exec", "attach", "portforward", "log"};
+
+	for (size_t i = 0; i < ARRAY_LEN(subs); i++)
+		if (str_eqc(at->sub, subs[i]))
+			return true;
+	return at->is_resource && at->verb == API_WATCH;
+}
+
+/* How long the client is going to wait. */
+static int patience(const struct api_query *q, uint64_t *ret_ms, struct err *e)
+{
+	struct str s = api_query_get(q, "timeout");
+	int64_t ns = 0;
+
+	*ret_ms = 0;
+	if (s.n > 0 && !duration_parse(s, &ns))
+		return err_set(e, ERR_BAD_REQUEST, "invalid timeout specified in the request URL - time: invalid duration \"%.*s\"",
+				(int)MIN(s.n, (size_t)100), s.p);
+	if (ns > 0)
+		*ret_ms = (uint64_t)MAX(ns / 1000000, 1);
+	return 0;
+}
+
 int api_options_parse(const struct api_query *q, struct api_options *o, struct err *e)
 {
 	struct str s;
@@ -166,7 +192,7 @@ int api_options_parse(const struct api_query *q, struct api_options *o, struct e
 	o->force_set = api_query_has(q, "force");
 	o->force = o->force_set && truth(api_query_get(q, "force"));
 	if (number(q, "limit", &o->limit, e) || number(q, "timeoutSeconds", &o->timeout_s, e) ||
-			number(q, "gracePeriodSeconds", &o->grace_period_s, e))
+			number(q, "gracePeriodSeconds", &o->grace_period_s, e) || patience(q, &o->timeout_ms, e) < 0)
 		return -e->code;
 	s = api_query_get(q, "dryRun");
 	if (s.n > 0 && !str_eqc(s, "All"))

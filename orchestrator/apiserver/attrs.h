@@ -47,7 +47,8 @@ struct api_options {
 	int64_t limit;
 	bool watch, bookmarks, dry_run, pretty, force, force_set;
 	bool send_initial_events, send_initial_events_set;
-	int64_t timeout_s;                 /* 0 unset */
+	int64_t timeout_s;                 /* of a watch; 0 unset */
+	uint64_t timeout_ms;               /* of any other request; 0: the server's */
 	struct str field_manager;
 	enum { FIELDS_WARN, FIELDS_STRICT, FIELDS_IGNORE } field_validation;
 	struct str bad_dry_run, bad_field_validation; /* values that are none: writes are refused (422) */
@@ -56,6 +57,9 @@ struct api_options {
 	struct str propagation_policy;
 	bool orphan_dependents, orphan_dependents_set;
 };
+
+/* What may take as long as it likes, as upstream: watches, and what is streamed from or through a node. */
+bool api_attrs_is_long(const struct api_attrs *);
 
 struct api_query_pair {
 	struct str key, value;

@@ -312,11 +312,11 @@ static void over(struct http_call *http, const struct err *e)
 		return;
 	}
 	why = hook_call_failure(&req->arena, http, c->conf->url, e);
-	if (why && !req->canceled)
+	if (why && !api_is_over(req))
 		log_warn("apiserver", "webhook: %s", why);
 	tell(c->hook, req, c->key, why ? (struct auth_answer){.failure = str_from(why)} : (struct auth_answer){.body = body});
 	/* Who went away is no reason to refuse who waits for the same. */
-	if (!req->canceled)
+	if (!api_is_over(req))
 		keep(c->hook, c->key, why ? str_from(why) : body, why != NULL, why ? 0 : c->keep_ms(req, body));
 	land(c->hook, c->key);
 	http_call_fini(http);

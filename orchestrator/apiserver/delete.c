@@ -311,7 +311,7 @@ static void collection_next(struct collection *c)
 {
 	do {
 		c->again = false;
-		if (c->req->canceled || (c->at >= c->page.n && !page_turn(c))) {
+		if (api_is_over(c->req) || (c->at >= c->page.n && !page_turn(c))) {
 			api_request_resume(c->req);
 			return;
 		}

@@ -46,9 +46,8 @@ static void front_ended(struct api_request *req)
 	front_release(f);
 }
 
-/* Answers over this count as work in hand until the client has taken them, and it has so long for that. */
+/* Answers over this count as work in hand until the client has taken them, and it has the rest of the request's time for that. */
 #define LARGE_ANSWER (128u << 10)
-#define TAKEN_MS 60000
 
 /* The large answer has left, or will not. */
 static void front_left(struct front_request *f, bool whole)
@@ -82,7 +81,7 @@ static void front_respond_large(struct api_request *req, int status, const struc
 	f->leaving = true;
 	f->req = NULL;
 	req->owner = NULL;
-	loop_timer_start(&f->late, req->al->loop, TAKEN_MS, front_late);
+	loop_timer_start(&f->late, req->al->loop, api_time_left_ms(req), front_late);
 	http_respond_start(f->http, status, all, n + 1);
 	http_respond_write_take(f->http, body, &front_write_new(f)->w);
 }

@@ -58,7 +58,7 @@ enum step_result api__lease(struct api_request *req)
 	wire_add_uint(&req->command, 2, (uint64_t)req->lease);
 	wire_close(&req->command, mark);
 	req->kvr.command = buf_str(&req->command);
-	req->kvr.timeout_ms = 0;
+	req->kvr.timeout_ms = api_store_timeout_ms(req);
 	req->kvr.done = granted;
 	req->pending++;
 	kv_propose(req->srv->kv, &req->kvr);

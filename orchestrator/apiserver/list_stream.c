@@ -19,8 +19,8 @@
 
 /* Stored bytes from which on a list is streamed. */
 #define STREAM_MIN (1u << 20)
-/* A list has seats while it leaves (flow.h): who does not take it within this time is cut off. */
-#define TAKEN_MS 60000
+/* A list has seats while it leaves (flow.h): who does not take it within the request's time is cut off; a client in this process within this. */
+#define LOCAL_MS 60000
 /* What may wait for a slow client. */
 #define HIGH (1u << 20)
 #define LOW (256u << 10)
@@ -315,7 +315,7 @@ static void slice_due(struct loop_timer *t)
 	int r = 0;
 
 	if (clock_mono_ms() >= ls->until_ms)
-		err_set(&e, ERR_TIMEOUT, "the client did not take it within %d s", TAKEN_MS / 1000);
+		err_set(&e, ERR_TIMEOUT, "the client did not take it in the request's time");
 	else
 		r = ls->counting ? count_on(ls, &e) : ls->left > 0 ? fill(ls, &e) : 0;
 	if (e.code || r < 0) {
@@ -384,7 +384,9 @@ enum step_result api_list_stream(struct api_request *req, struct api_list_scan *
 		stream_gone(ls);
 		return STEP_NEXT;
 	}
-	ls->until_ms = clock_mono_ms() + TAKEN_MS;
+	/* A client in this process keeps its own time. */
+	ls->until_ms = clock_mono_ms() + (req->local ? LOCAL_MS : api_time_left_ms(req));
+	api_keep_time(req);
 	buf_adds(&ls->next, s->key);
 	ls->counting = !ls->count.done && enough(ls) == SIZE_MAX;
 	if (!ls->counting)

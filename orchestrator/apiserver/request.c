@@ -80,6 +80,7 @@ static void request_free(struct api_request *req)
 {
 	list_del(&req->link);
 	loop_timer_stop(&req->nap);
+	loop_timer_stop(&req->deadline);
 	flow_end(req);
 	if (req->report)
 		flow_report_end(req->report, NULL);
@@ -164,6 +165,71 @@ static enum step_result step_run(struct api_request *req, const struct api_step 
 	return STEP_WAIT;
 }
 
+/* --- The time that a request has ------------------------------------------------------------------------- */
+
+#define TIMEOUT_MS 60000
+/* A question to the store has a time limit of its own, which is not longer than this. */
+#define STORE_MS 10000
+
+uint64_t api_time_left_ms(const struct api_request *req)
+{
+	uint64_t all = req->srv->cfg.request_timeout_ms ? req->srv->cfg.request_timeout_ms : TIMEOUT_MS, used;
+
+	if (req->opt.timeout_ms > 0)
+		all = MIN(all, req->opt.timeout_ms);
+	used = (clock_mono_ns() - req->started_ns) / 1000000;
+	return used < all ? all - used : 1;
+}
+
+uint32_t api_store_timeout_ms(const struct api_request *req)
+{
+	uint64_t left = req->local || api_attrs_is_long(&req->at) ? STORE_MS : api_time_left_ms(req);
+
+	return left < STORE_MS ? (uint32_t)left : 0;
+}
+
+bool api_is_over(const struct api_request *req)
+{
+	return req->canceled || req->out_of_time;
+}
+
+enum step_result api_fail_timeout(struct api_request *req)
+{
+	req->fail = (struct api_failure){.has_details = true};
+	return api_fail(req, ERR_TIMEOUT, "Timeout: request did not complete within the allotted timeout");
+}
+
+static void give_up_waiting(struct api_request *req)
+{
+	if (req->on_cancel)
+		req->on_cancel(req);
+	else if (req->waiting && req->pending == 0)
+		api_request_resume(req);
+	/* Else a wait is under way; the step machine sees the flag when it ends. */
+}
+
+static void deadline_due(struct loop_timer *t)
+{
+	struct api_request *req = container_of(t, struct api_request, deadline);
+
+	if (req->answered || req->canceled || !req->waiting)
+		return;
+	req->out_of_time = true;
+	give_up_waiting(req);
+}
+
+/* Clients in this process have their own. */
+static void deadline_start(struct api_request *req)
+{
+	if (!req->local && !api_attrs_is_long(&req->at) && !loop_timer_active(&req->deadline))
+		loop_timer_start(&req->deadline, req->al->loop, api_time_left_ms(req), deadline_due);
+}
+
+void api_keep_time(struct api_request *req)
+{
+	loop_timer_stop(&req->deadline);
+}
+
 /* Run steps until one waits or answers. */
 static void run(struct api_request *req)
 {
@@ -178,7 +244,7 @@ static void run(struct api_request *req)
 			break;
 		}
 		ASSERT(step->run);
-		r = req->refresh_failed ? no_quorum(req) : step_run(req, step);
+		r = req->out_of_time ? api_fail_timeout(req) : req->refresh_failed ? no_quorum(req) : step_run(req, step);
 		log_debug("apiserver", "%.*s %.*s step=%s result=%d", STR_FMT(req->method), STR_FMT(req->target),
 				step->name, r);
 		if (r == STEP_NEXT) {
@@ -189,6 +255,7 @@ static void run(struct api_request *req)
 			continue;
 		} else if (r == STEP_WAIT) {
 			req->waiting = true;
+			deadline_start(req);
 			break;
 		} else {
 			if (r == STEP_FAIL)
@@ -246,11 +313,7 @@ void api_request_cancel(struct api_request *req)
 	if (req->canceled || req->answered)
 		return;
 	req->canceled = true;
-	if (req->on_cancel)
-		req->on_cancel(req);
-	else if (req->waiting && req->pending == 0)
-		api_request_resume(req);
-	/* Else a wait is under way; the step machine sees the flag when it ends. */
+	give_up_waiting(req);
 }
 
 static unsigned api_verb_bit(enum api_verb v)
@@ -501,7 +564,7 @@ bool api_refresh(struct api_request *req)
 		return false;
 	api_count(req->srv, COUNT_barriers);
 	req->barrier.done = refreshed;
-	req->barrier.timeout_ms = 0;
+	req->barrier.timeout_ms = api_store_timeout_ms(req);
 	req->pending++;
 	kv_barrier(req->srv->kv, &req->barrier);
 	return true;

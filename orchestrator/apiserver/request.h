@@ -180,6 +180,7 @@ struct api_request {
 	const struct api_step *program;
 	unsigned pc, load_pc, encode_pc, n_tries;
 	bool waiting, canceled, answered, fresh, refresh_failed, in_step;
+	bool out_of_time; /* the next step is the answer that says so */
 	uint64_t started_ns;
 	struct list link; /* in al->requests */
 
@@ -190,6 +191,7 @@ struct api_request {
 	unsigned pending; /* kv calls under way: memory stays */
 	bool commit_done;
 	struct loop_timer nap; /* of api_nap */
+	struct loop_timer deadline; /* from the first wait on */
 	unsigned n_naps;
 	uint64_t unseal_ms; /* until when values are waited for that a KMS plugin has to help with; 0: none yet */
 
@@ -286,6 +288,18 @@ void api_warn(struct api_request *, const char *fmt, ...) __attribute__((format(
 /* When something was not as expected in the local state: look again after a barrier, once. Gives STEP_WAIT while that
  * is possible; false when the state is fresh already. */
 bool api_refresh(struct api_request *);
+
+/*
+ * Every request that is no stream has a time (--request-timeout, or less by ?timeout=); then whatever it waits for is given up and it is answered
+ * with 504. Who takes a request over as a stream of its own (STEP_DONE) keeps the time himself.
+ */
+uint64_t api_time_left_ms(const struct api_request *);
+void api_keep_time(struct api_request *);
+/* For a question to the store that would take longer by itself; 0: it would not. */
+uint32_t api_store_timeout_ms(const struct api_request *);
+/* Nobody waits for an answer any more. */
+bool api_is_over(const struct api_request *);
+enum step_result api_fail_timeout(struct api_request *);
 
 /* Run this step again a little later, in fresher state: for things that others are about to make. False after `max` times. */
 bool api_nap(struct api_request *, unsigned ms, unsigned max);

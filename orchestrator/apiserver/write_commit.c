@@ -166,7 +166,7 @@ enum step_result api__commit(struct api_request *req)
 		buf_clear(&req->command);
 		txn_command(req->txn, &req->command);
 		req->kvr.command = buf_str(&req->command);
-		req->kvr.timeout_ms = 0;
+		req->kvr.timeout_ms = api_store_timeout_ms(req);
 		req->kvr.done = proposed;
 		err_clear(&req->kvr.err);
 		req->pending++;

@@ -16,13 +16,14 @@
 #include "tests/unit/orchestrator/apiserver/rig.h"
 
 char hook_rig_ca[8192], hook_rig_dir[128];
+unsigned hook_rig_request_ms;
 static struct http_server *server;
 static struct http_handler handler;
 static struct tls_ctx *tls;
 
 static void keep_dir(const char *dir, struct apiserver_cfg *cfg)
 {
-	(void)cfg;
+	cfg->request_timeout_ms = hook_rig_request_ms;
 	snprintf(hook_rig_dir, sizeof(hook_rig_dir), "%s", dir);
 }
 

@@ -7,6 +7,8 @@
 /* For a configuration's clientConfig, and of the rig's folder; set by hook_rig_start. */
 extern char hook_rig_ca[8192], hook_rig_dir[128];
 
+/* How long the server's requests may take, in milliseconds; set before the start. 0: as usual. */
+extern unsigned hook_rig_request_ms;
 /* Starts the rig too. */
 void hook_rig_start(void (*on_request)(struct http_handler *, struct http_request *));
 void hook_rig_stop(void);

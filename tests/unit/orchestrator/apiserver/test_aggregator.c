@@ -127,6 +127,8 @@ static void on_request(struct http_handler *h, struct http_request *r)
 		} else {
 			http_request_read_start(r, counted);
 		}
+	} else if (str_has_suffix(r->path, STR("/hangs"))) {
+		is_slow = 1;
 	} else if (str_search(r->query, STR("watch=")) >= 0) {
 		http_respond_start(r, 200, &type, 1);
 		watching = r;
@@ -554,6 +556,26 @@ static void test_local(void **state)
 	assert_true(json_str(json_getp(one, "data.client-ca-file")).n > 100);
 }
 
+/* A server that gives no answer in the request's time. */
+static void test_hangs(void **state)
+{
+	struct json *r;
+
+	(void)state;
+	register_fish();
+	/* On a busy machine the time may be over before it is asked. */
+	for (int i = 0; i < 50; i++) {
+		is_slow = was_canceled = 0;
+		r = rig_call("GET", SHOAL "/hangs?timeout=400ms", NULL, 504);
+		is(r, "message", "Timeout: request did not complete within the allotted timeout");
+		if (is_slow)
+			break;
+	}
+	assert_int_equal(is_slow, 1);
+	rig_until(&was_canceled);
+	rig_call("DELETE", REG "/v1.fish.example.com", NULL, 200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -563,6 +585,7 @@ int main(void)
 			cmocka_unit_test(test_slow_upload),
 			cmocka_unit_test(test_upgrade),
 			cmocka_unit_test(test_watch),
+			cmocka_unit_test(test_hangs),
 			cmocka_unit_test(test_unavailable),
 			cmocka_unit_test(test_documents),
 	};

@@ -469,6 +469,68 @@ static void test_canceled(void **state)
 	rig_call("GET", MAPS "/gone", NULL, 404);
 }
 
+/* A request has its time, whatever a webhook may have: the call to it is given up, and the client hears of it. */
+static void out_of_time(const char *method, const char *path, const char *body)
+{
+	struct json *r;
+
+	/* On a busy machine its time may be over before the webhook is asked. */
+	for (int i = 0; i < 50; i++) {
+		is_silent = was_canceled = 0;
+		r = rig_call(method, path, body, 504);
+		is(r, "message", "Timeout: request did not complete within the allotted timeout");
+		is(r, "reason", "Timeout");
+		if (is_silent)
+			break;
+	}
+	assert_int_equal(is_silent, 1);
+	rig_until(&was_canceled);
+}
+
+static void test_patience(void **state)
+{
+	struct json *r;
+
+	(void)state;
+	rig_call("POST", MAPS, MAP("there"), 201);
+	hook(VALIDATING, "slow", "/silent", ",'timeoutSeconds':30,'failurePolicy':'Ignore'");
+	out_of_time("POST", MAPS "?timeout=300ms", MAP("late"));
+	out_of_time("DELETE", MAPS "?timeout=300ms&labelSelector=hooked", NULL);
+	unhook(VALIDATING, "slow");
+	hook(MUTATING, "slow", "/silent", ",'timeoutSeconds':30");
+	out_of_time("POST", MAPS "?timeout=0.3s", MAP("late"));
+	unhook(MUTATING, "slow");
+	rig_call("GET", MAPS "/late?timeout=0s", NULL, 404);
+	rig_call("GET", MAPS "/there?timeout=24h", NULL, 200);
+	r = rig_call("GET", MAPS "?timeout=soon", NULL, 400);
+	is(r, "message", "invalid timeout specified in the request URL - time: invalid duration \"soon\"");
+	rig_call("DELETE", MAPS "/there", NULL, 200);
+}
+
+/* The server's own limit: no client's ?timeout= is longer, and it is not one of watches. */
+static void test_request_timeout(void **state)
+{
+	struct rig_watch *w = rig_watch(MAPS "?watch=1&timeoutSeconds=300");
+
+	(void)state;
+	rig_watch_begun(w);
+	hook(VALIDATING, "slow", "/silent", ",'timeoutSeconds':30");
+	out_of_time("POST", MAPS, MAP("late"));
+	out_of_time("POST", MAPS "?timeout=1h", MAP("late"));
+	unhook(VALIDATING, "slow");
+	rig_call("POST", MAPS, MAP("soon"), 201);
+	for (size_t i = 0;; i++)
+		if (json_eqc(json_getp(rig_event(w, i), "object.metadata.name"), "soon"))
+			break;
+	rig_watch_stop(w);
+}
+
+static int start_hasty(void **state)
+{
+	hook_rig_request_ms = 1000;
+	return start(state);
+}
+
 static const struct json *last(void)
 {
 	return json_at(asked, json_len(asked) - 1);
@@ -561,9 +623,13 @@ int main(void)
 			cmocka_unit_test(test_apply),
 			cmocka_unit_test(test_custom),
 			cmocka_unit_test(test_canceled),
+			cmocka_unit_test(test_patience),
 			cmocka_unit_test(test_special),
 			cmocka_unit_test(test_conditions),
 	};
 
-	return cmocka_run_group_tests(tests, start, stop);
+	const struct CMUnitTest hasty[] = {cmocka_unit_test(test_request_timeout)};
+	int r = cmocka_run_group_tests(tests, start, stop);
+
+	return cmocka_run_group_tests(hasty, start_hasty, stop) + r;
 }
