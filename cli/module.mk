@@ -80,6 +80,6 @@ kontiki_SOURCES = \
 	cli/store_client.c cli/store_client.h \
 	cli/store_serve.c \
 	cli/up.c
-kontiki_LDADD = libverbs.a libverify.a libagent.a libingress.a libkubelet.a libproxy.a libdns.a libetcd.a libapiserver.a libscheduler.a libcontrollers.a libingress.a libinformer.a libclient.a \
+kontiki_LDADD = libverbs.a libverify.a libagent.a libingress.a libkubelet.a libproxy.a libnetpol.a libdns.a libetcd.a libapiserver.a libscheduler.a libcontrollers.a libingress.a libinformer.a libclient.a \
 	libnet.a libraft.a libstore.a libproto.a $(IO_LIBS) $(RAFT_LIBS) $(LMDB_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(NL_LIBS) \
 	$(PCRE2_LIBS) $(ZLIB_LIBS) -lcrypt -lm

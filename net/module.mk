@@ -8,5 +8,8 @@ libnet_a_SOURCES = \
 	net/ipam.c net/ipam.h \
 	net/link.c net/link.h net/link-priv.h \
 	net/netns.c net/netns.h \
+	net/nft.c net/nft.h \
 	net/overlay.c net/overlay.h \
+	net/policy.c net/policy.h \
+	net/policy_nft.c net/policy_nft.h \
 	net/ruleset.c net/ruleset.h

@@ -21,13 +21,15 @@
 #include "orchestrator/informer/informer.h"
 #include "orchestrator/ingress/ingress.h"
 #include "orchestrator/kubelet/kubelet.h"
+#include "orchestrator/netpol/netpol.h"
 #include "orchestrator/proxy/proxy.h"
 #include "proto/core.pb-c.h"
 #include "proto/discovery.pb-c.h"
+#include "proto/networking.pb-c.h"
 #include "proto/pb.h"
 #include "proto/resource.h"
 
-enum { INF_PODS, INF_SERVICES, INF_SLICES, INF_NODES, INF_NAMESPACES, INF_N };
+enum { INF_PODS, INF_SERVICES, INF_SLICES, INF_NODES, INF_NAMESPACES, INF_POLICIES, INF_N };
 
 struct agent {
 	struct agent_cfg cfg;
@@ -43,6 +45,7 @@ struct agent {
 	struct kubelet_cfg kubelet_cfg;
 	struct kubelet *kubelet;
 	struct proxy *proxy;
+	struct netpol *netpol;
 	struct dns *dns;
 	struct ingress *ingress; /* NULL: none on this node */
 	char ingress_dir[512];
@@ -109,6 +112,36 @@ static void on_pod_cidr(struct kubelet_cfg *kc, const char *cidr, struct buf *me
 	buf_printf(members, "\"podCIDR\":\"%s\",\"ipamDir\":\"%s/ipam\",\"bridge\":\"" ATTACH_BRIDGE "\"", cidr, a->cfg.dir);
 }
 
+static bool on_admit(struct kubelet_cfg *kc, const Core__Pod *pod, const char *ip, const char **ret_why)
+{
+	struct agent *a = kc->data;
+
+	return netpol_admit(a->netpol, pod, ip, ret_why);
+}
+
+static void on_pod_gone(struct kubelet_cfg *kc, const char *uid)
+{
+	struct agent *a = kc->data;
+
+	netpol_forget(a->netpol, uid);
+}
+
+static void on_rules_changed(void *data)
+{
+	struct agent *a = data;
+
+	if (a->kubelet)
+		kubelet_network_changed(a->kubelet);
+}
+
+static void on_rules_trouble(void *data, const char *why)
+{
+	struct agent *a = data;
+
+	if (a->kubelet)
+		kubelet_network_trouble(a->kubelet, why);
+}
+
 /* The server on this node, if there is one, comes first and by loopback. */
 static const char *own_server(const struct agent *a)
 {
@@ -160,6 +193,7 @@ static void make_informers(struct agent *a)
 		[INF_SLICES] = {"discovery.k8s.io", "v1", "endpointslices", &discovery__endpoint_slice__descriptor},
 		[INF_NODES] = {"", "v1", "nodes", &core__node__descriptor},
 		[INF_NAMESPACES] = {"", "v1", "namespaces", &core__namespace__descriptor},
+		[INF_POLICIES] = {"networking.k8s.io", "v1", "networkpolicies", &networking__network_policy__descriptor},
 	};
 
 	snprintf(a->pod_selector, sizeof(a->pod_selector), "spec.nodeName=%s", a->cfg.node_name);
@@ -176,6 +210,9 @@ static int start_network(struct agent *a, struct err *e)
 {
 	struct proxy_cfg pc = {.loop = a->loop, .services = a->inf[INF_SERVICES], .slices = a->inf[INF_SLICES],
 			.pods_here = a->inf[INF_PODS], .node_name = a->cfg.node_name};
+	struct netpol_cfg nc = {.loop = a->loop, .client = a->client, .policies = a->inf[INF_POLICIES],
+			.namespaces = a->inf[INF_NAMESPACES], .pods_here = a->inf[INF_PODS], .changed = on_rules_changed,
+			.trouble = on_rules_trouble, .data = a};
 	struct dns_cfg dc = {.loop = a->loop, .services = a->inf[INF_SERVICES], .slices = a->inf[INF_SLICES],
 			.namespaces = a->inf[INF_NAMESPACES], .zone = a->cfg.cluster_domain};
 
@@ -188,6 +225,7 @@ static int start_network(struct agent *a, struct err *e)
 	a->proxy = proxy_start(&pc, e);
 	if (a->proxy == NULL)
 		return -(int)e->code;
+	a->netpol = netpol_start(&nc);
 	a->dns = dns_start(&dc, e);
 	if (a->dns == NULL)
 		return -(int)e->code;
@@ -233,6 +271,8 @@ static int start_kubelet(struct agent *a, struct err *e)
 		.tls = a->tls[CERT_SERVING],
 		.healthz_port = a->cfg.healthz_port,
 		.pod_cidr = on_pod_cidr,
+		.admit = on_admit,
+		.pod_gone = on_pod_gone,
 		.data = a,
 	};
 	return kubelet_start(&a->kubelet_cfg, &a->kubelet, e);
@@ -351,6 +391,10 @@ static void informers_stopped(void *arg)
 	if (a->proxy) {
 		a->closing++;
 		proxy_stop(a->proxy, network_closed, a);
+	}
+	if (a->netpol) {
+		a->closing++;
+		netpol_stop(a->netpol, network_closed, a);
 	}
 	if (a->ingress) {
 		a->closing++;

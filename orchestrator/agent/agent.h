@@ -1,8 +1,8 @@
 /*
- * The node agent: everything that a node runs, on one thread: kubelet, service proxy, cluster DNS, Ingresses, routes to the
- * other nodes' pods; and the balancer through which it reaches the servers.
+ * The node agent: everything that a node runs, on one thread: kubelet, service proxy, NetworkPolicies, cluster DNS, Ingresses,
+ * routes to the other nodes' pods; and the balancer through which it reaches the servers.
  *
- *	    servers <-- balancer (127.0.0.1) <-- client --> informers --> kubelet, proxy, dns, ingress, routes
+ *	    servers <-- balancer (127.0.0.1) <-- client --> informers --> kubelet, proxy, netpol, dns, ingress, routes
  *
  * The thread must be in the node's network namespace. Pods run on when the agent stops.
  */

@@ -288,6 +288,30 @@ static bool own_pod(struct question *q)
 	return no_relationship(q);
 }
 
+/*
+ * Every node enforces NetworkPolicies for its pods: while there are any it needs the labels and addresses of all pods that could be
+ * meant by them.
+ */
+static bool policies_exist(struct question *q)
+{
+	const struct resource *res = resource_find("networking.k8s.io", "v1", "networkpolicies");
+	struct arena *a = &q->req->arena;
+	struct str prefix = storage_prefix(a, res, STR_NULL);
+	struct store_view *v;
+	struct view_iter it;
+	struct store_kv kv;
+	struct err e = ERR_INIT;
+	bool found;
+
+	if (store_view_open(q->req->srv->store, &v, &e) < 0)
+		return false;
+	view_iter_init(&it, v, prefix, storage_end(a, prefix), 0, VIEW_KEYS_ONLY);
+	found = view_iter_next(&it, &kv, &e) > 0;
+	view_iter_fini(&it);
+	store_view_close(v);
+	return found;
+}
+
 static bool check_pod(struct question *q)
 {
 	struct str verb = q->at->verb;
@@ -299,7 +323,7 @@ static bool check_pod(struct question *q)
 	if (q->at->sub.n > 0)
 		return false;
 	if (listed("list watch", verb))
-		return selects_node(q->at->field_selector, q->node) ||
+		return selects_node(q->at->field_selector, q->node) || policies_exist(q) ||
 		       no(q, "can only list/watch pods with spec.nodeName field selector");
 	if (str_eqc(verb, "create"))
 		return true; /* mirror pods only: admission looks */

@@ -71,6 +71,19 @@ void informer_obj_unref(struct informer_obj *o)
 	free(o);
 }
 
+static void *unpack_part(const struct informer *inf, struct arena *a, struct str bytes)
+{
+	struct arena whole;
+	void *msg;
+
+	arena_init(&whole);
+	msg = pb_unpack(&whole, inf->cfg.desc, bytes);
+	if (msg)
+		msg = inf->cfg.keep(a, msg);
+	arena_fini(&whole);
+	return msg;
+}
+
 static struct informer_obj *obj_parse(struct informer *inf, struct str bytes)
 {
 	struct informer_obj *o = xcalloc(1, sizeof(*o));
@@ -78,7 +91,7 @@ static struct informer_obj *obj_parse(struct informer *inf, struct str bytes)
 
 	ref_init(&o->ref);
 	arena_init(&o->arena);
-	o->msg = pb_unpack(&o->arena, inf->cfg.desc, bytes);
+	o->msg = inf->cfg.keep ? unpack_part(inf, &o->arena, bytes) : pb_unpack(&o->arena, inf->cfg.desc, bytes);
 	if (o->msg)
 		o->meta = *(Meta__ObjectMeta **)((char *)o->msg + inf->meta_offset);
 	if (o->meta == NULL || pb_s(o->meta->name)[0] == '\0') {

@@ -64,6 +64,8 @@ struct informer_cfg {
 	const char *ns;                              /* NULL: all; copied */
 	const char *label_selector, *field_selector; /* NULL: none; copied */
 	bool metadata;                               /* of objects is all that is wanted (client.h) */
+	/* NULL: objects are kept whole. Else what is kept of one: a message of the same type, with its name, in the arena. */
+	void *(*keep)(struct arena *, const void *msg);
 };
 
 struct informer_handler {

@@ -34,6 +34,7 @@ struct kubelet {
 	bool look_at_all;      /* after the next relist: what came while the runtime was away was put off */
 	bool network_ready;    /* the CNI configuration is written */
 	bool pods_synced;
+	char *network_trouble; /* why NetworkPolicies are not enforced; NULL: they are */
 	bool called_unready;   /* by the API: our Node's condition */
 	bool stopping;
 	struct map workers;    /* uid -> struct pod_worker */
@@ -99,6 +100,8 @@ struct pod_worker {
 	unsigned sandbox_busy, n_acts;
 	struct list acts;            /* actions under way */
 	int64_t sandbox_not_before_ms, sandbox_delay_ms;
+	bool held;                   /* its containers wait for its network's rules */
+	bool held_told;              /* by an event, since that is not over in a moment */
 	uint64_t need_generation;
 	struct loop_timer kick, wake, refresh, retell;
 	struct objset *objects;      /* NULL until fetched */

@@ -290,6 +290,24 @@ void kubelet_object_changed(struct kubelet *k, const char *ns, const char *name)
 	}
 }
 
+void kubelet_network_changed(struct kubelet *k)
+{
+	MAP_FOR_EACH (e, &k->workers) {
+		struct pod_worker *w = e->value;
+
+		if (w->held)
+			worker_kick(w);
+	}
+}
+
+void kubelet_network_trouble(struct kubelet *k, const char *why)
+{
+	free(k->network_trouble);
+	k->network_trouble = why ? xstrdup(why) : NULL;
+	if (k->node && !k->stopping)
+		node_changed(k->node);
+}
+
 uint16_t kubelet_port(const struct kubelet *k)
 {
 	return k->server ? server_port(k->server) : 0;
@@ -364,6 +382,7 @@ static void destroy(struct kubelet *k)
 	MAP_FOR_EACH (e, &k->services)
 		kept_unref(e->value);
 	map_fini(&k->services);
+	free(k->network_trouble);
 	free(k->pods_dir);
 	free(k->logs_dir);
 	free(k->volumes_dir);

@@ -57,6 +57,13 @@ struct kubelet_cfg {
 	 * fill the members of the CNI plugin's configuration (JSON members without braces); by default they are podCIDR
 	 * and ipamDir (<dir>/ipam), as net/cni.h wants them. */
 	void (*pod_cidr)(struct kubelet_cfg *, const char *cidr, struct buf *cni_members);
+	/*
+	 * May containers start in a pod that has this address, and no other network than its own? NULL: always. While they may not,
+	 * *ret_why (NULL: it only takes a moment) is told by an event; kubelet_network_changed makes the kubelet ask again.
+	 */
+	bool (*admit)(struct kubelet_cfg *, const Core__Pod *, const char *ip, const char **ret_why);
+	/* Nothing of a pod that was asked about runs any more. NULL: nobody wants to know. */
+	void (*pod_gone)(struct kubelet_cfg *, const char *uid);
 	/* Tests and the agent's own progress lines. */
 	void (*on_status)(struct kubelet_cfg *, const Core__Pod *, const Core__PodStatus *);
 	void *data;
@@ -77,6 +84,11 @@ void kubelet_service_delete(struct kubelet *, const char *ns, const char *name);
 void kubelet_node_set(struct kubelet *, const Core__Node *);
 /* A ConfigMap or Secret changed: pods that use it look again soon. */
 void kubelet_object_changed(struct kubelet *, const char *ns, const char *name);
+
+/* What admit says may have changed. */
+void kubelet_network_changed(struct kubelet *);
+/* Why NetworkPolicies are not enforced on this node: a condition of the Node. NULL: they are. Copied. */
+void kubelet_network_trouble(struct kubelet *, const char *why);
 
 /* The TLS port in use, 0 when there is no server. */
 uint16_t kubelet_port(const struct kubelet *);

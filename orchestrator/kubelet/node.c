@@ -44,7 +44,7 @@ struct kubelet_node {
 	struct kept *lease;  /* as the API has it */
 	struct kept *node;
 	char *runtime_version;
-	int64_t ready_since_s, other_since_s;
+	int64_t ready_since_s, other_since_s, trouble_since_s;
 	bool was_ready;
 };
 
@@ -211,6 +211,13 @@ static void conditions(struct arena *a, struct kubelet_node *n, Core__NodeStatus
 			"kubelet has sufficient PID available");
 	condition(a, s, "Ready", ready, n->ready_since_s, ready ? "KubeletReady" : "KubeletNotReady",
 			ready ? "kubelet is posting ready status" : why);
+	if (!k->network_trouble)
+		n->trouble_since_s = 0;
+	else if (n->trouble_since_s == 0)
+		n->trouble_since_s = clock_wall_s();
+	/* Only where there is something to say: upstream's nodes have no such condition. */
+	if (k->network_trouble)
+		condition(a, s, "NetworkPolicyUnavailable", true, n->trouble_since_s, "CannotEnforce", k->network_trouble);
 }
 
 static void addresses(struct arena *a, struct kubelet_node *n, Core__NodeStatus *s)

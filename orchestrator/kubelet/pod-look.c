@@ -50,6 +50,23 @@ static void guess_backoff(struct work_container *c, const struct rt_container *r
 		backoff_next(&c->backoff, 0, 0);
 }
 
+/* Rules of its network come before its containers. Asked at each look, so that its address is known to those who make the rules. */
+static bool is_held(struct pod_worker *w)
+{
+	const struct kubelet *k = w->k;
+	const Core__Pod *pod = worker_pod(w);
+	const struct rt_pod *rt = worker_rt(w);
+	const char *why = NULL;
+
+	w->held = k->cfg->admit && pod && rt && rt->n_sandboxes && rt->sandboxes[0]->ready && !PB_OR(pod->spec, host_network, 0) &&
+		  !k->cfg->admit(k->cfg, pod, rt->sandboxes[0]->ip, &why);
+	if (w->held && why && !w->held_told)
+		pod_event(w->k, pod, NULL, true, "NetworkPolicyNotEnforced",
+				"The pod does not start: a NetworkPolicy selects it and cannot be enforced on this node: %s", why);
+	w->held_told = w->held && why;
+	return w->held;
+}
+
 static void fill_sync(struct pod_worker *w, struct arena *a, struct sync_in *in)
 {
 	const Core__Pod *pod = worker_pod(w);
@@ -66,6 +83,7 @@ static void fill_sync(struct pod_worker *w, struct arena *a, struct sync_in *in)
 	in->ready_to_start = w->volumes_ready && w->k->runtime_ready && containerd_can_sandbox(w->k->containerd) &&
 			     (w->k->network_ready || (pod && PB_OR(pod->spec, host_network, 0)));
 	in->sandbox_not_before_ms = w->sandbox_not_before_ms;
+	in->held = is_held(w);
 	in->resize_busy = w->resize_busy > 0;
 	in->resize_not_before_ms = w->resize_not_before_ms;
 	in->n_c = w->n_c;

@@ -205,6 +205,8 @@ static void start(const struct sync_in *in, struct sync_out *out, size_t i, cons
 	int64_t until = c->not_before_ms;
 	struct act *a;
 
+	if (in->held)
+		return;
 	if (last && last->state == RT_EXITED && c->backoff.delay_ms > 0) {
 		int64_t crash_until = last->finished_ns / 1000000 + c->backoff.delay_ms;
 

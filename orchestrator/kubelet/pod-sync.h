@@ -80,6 +80,7 @@ struct sync_in {
 	bool sandbox_busy;
 	bool ready_to_start; /* volumes are there, the runtime and its network too */
 	int64_t sandbox_not_before_ms;
+	bool held; /* no container may start in the sandbox yet */
 	bool resize_busy;
 	int64_t resize_not_before_ms; /* the last try failed */
 	/* Sandboxes and containers that are being stopped or removed by their id. */

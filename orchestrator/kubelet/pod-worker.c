@@ -425,6 +425,8 @@ void worker_close(struct pod_worker *w)
 		acts_cancel(w);
 		w->n_acts--;
 		map_del(&w->k->workers, str_from(w->uid));
+		if (w->gone && w->k->cfg->pod_gone)
+			w->k->cfg->pod_gone(w->k->cfg, w->uid);
 		resizes_look_soon(w->k);
 		loop_timer_stop(&w->kick);
 		loop_timer_stop(&w->wake);

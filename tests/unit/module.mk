@@ -10,6 +10,7 @@ include tests/unit/proto/dom.mk
 include tests/unit/proto/cel/module.mk
 include tests/unit/orchestrator/kubelet/module.mk
 include tests/unit/orchestrator/proxy/module.mk
+include tests/unit/orchestrator/netpol/module.mk
 include tests/unit/orchestrator/agent/module.mk
 include tests/unit/orchestrator/apiserver/module.mk
 include tests/unit/orchestrator/controllers/module.mk

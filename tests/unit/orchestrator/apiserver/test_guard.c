@@ -164,6 +164,15 @@ static void test_node(void **state)
 			 "\"\" in the namespace \"default\": no relationship found between node 'node1' and this object");
 	rig_call("GET", "/api/v1/pods?fieldSelector=spec.nodeName%3Dnode1", NULL, 200);
 	rig_call("GET", "/api/v1/pods", NULL, 403);
+	rig_as("admin");
+	rig_call("POST", "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies",
+			"{\"metadata\":{\"name\":\"deny\"},\"spec\":{\"podSelector\":{}}}", 201);
+	rig_as("node1");
+	rig_call("GET", "/api/v1/pods", NULL, 200); /* it enforces the policy, which may be about any pod */
+	rig_as("admin");
+	rig_call("DELETE", "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies/deny", NULL, 200);
+	rig_as("node1");
+	rig_call("GET", "/api/v1/pods", NULL, 403);
 	rig_call("GET", "/api/v1/namespaces/default/pods/p", NULL, 200);
 	rig_call("GET", "/api/v1/nodes", NULL, 200);
 	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts/default/token", "{\"spec\":{}}", 403);
