@@ -105,20 +105,28 @@ fails_with() {
 	grep -Eq -- "$regex" <<<"$out" || { echo "(no line matches: $regex)"; return 1; }
 }
 
-# until_ok SECONDS COMMAND...: true as soon as the command succeeds.
+# until_ok SECONDS COMMAND...: true as soon as the command succeeds; in this shell, so that what a function sets stays.
 until_ok() {
-	local limit=$((SECONDS + $1))
+	local limit=$((SECONDS + $1)) out
 	shift
-	until "$@" >"$tmp/until.out" 2>&1; do
+	out=$(mktemp "$tmp/until.XXXXXX")
+	until "$@" >"$out" 2>&1; do
 		if [ $SECONDS -ge $limit ]; then
-			cat "$tmp/until.out"
+			cat "$out"
 			echo "(not within the time)"
 			return 1
 		fi
 		sleep 0.1
 	done
-	cat "$tmp/until.out"
+	cat "$out"
+	rm -f "$out"
 }
+# What is so in a moment, not yet when the command before has answered: what another server or a controller makes of it. As t, t_out
+# and t_err, for as long as it takes.
+soon() { t "$1" until_ok 60 "${@:2}"; }
+soon_out() { t "$1" until_ok 60 has_line "${@:2}"; }
+soon_err() { t "$1" until_ok 60 fails_with "${@:2}"; }
+not() { ! "$@"; }
 # is VALUE COMMAND...: the command prints exactly VALUE.
 is() {
 	local want=$1 got
@@ -164,22 +172,20 @@ leftovers() {
 }
 
 cluster_down() {
-	local left
 	[ -n "$cluster" ] || return 0
 	if [ -n "${KONTIKI_KEEP:-}" ] && [ $n_failed -gt 0 ]; then
 		note "the cluster stays: $KONTIKI down --name $cluster --dir $cluster_dir; kubeconfig $tmp/kubeconfig"
 		return 0
 	fi
 	t "kontiki down" "$KONTIKI" down
-	left=$(leftovers)
-	if [ "$left" = "$leftovers_before" ] && [ ! -e "$cluster_dir" ]; then
-		ok "kontiki down leaves no trace"
-	else
-		not_ok "kontiki down leaves no trace"
-		echo "$left"
-		ls -d "$cluster_dir" 2>/dev/null
-	fi
+	t "kontiki down leaves no trace" until_ok 20 no_trace
 	cluster=
+}
+# A client of this test that has just lost its server, or was told to end, may need a moment more; what was forgotten stays.
+no_trace() {
+	local left
+	left=$(leftovers)
+	[ "$left" = "$leftovers_before" ] && [ ! -e "$cluster_dir" ] || { echo "$left"; ls -d "$cluster_dir" 2>/dev/null; return 1; }
 }
 
 # What tells later why it failed: every log in full, the objects and the metrics as they are now.
@@ -237,11 +243,13 @@ pods_ready() { # N SELECTOR [NAMESPACE]
 		awk '{ split($2, r, "/") } $3 == "Running" && r[1] == r[2]' | wc -l)
 	[ "$n" = "$1" ] || { k -n "${3:-default}" get pods -l "$2" -o wide; return 1; }
 }
-leader() { node list | awk '$5 == "leader" { print $1; exit }'; }
-has_leader() { [ -n "$(leader)" ]; }
+leader_now() { node list | awk '$5 == "leader" && !n++ { print $1 }'; }
+has_leader() { leader_now | grep .; }
+# Who leads; while they elect, who does in the end.
+leader() { until_ok 60 has_leader; }
 new_leader() { # OLD
 	local l
-	l=$(leader)
+	l=$(leader_now)
 	[ -n "$l" ] && [ "$l" != "$1" ]
 }
 servers() { node list | awk '/^server-/ { print $1 }'; }
@@ -252,14 +260,36 @@ in_node() { # NODE COMMAND...
 	nsenter --net="/run/netns/kontiki-$cluster-$n" "$@"
 }
 # In the nodes' network: where programs of a test listen.
-switch_address() { in_switch ip -4 -o addr show | awk '$2 != "lo" { sub("/.*", "", $4); print $4; exit }'; }
+switch_address() { in_switch ip -4 -o addr show | awk '$2 != "lo" && !n++ { sub("/.*", "", $4); print $4 }'; }
+# What runs there, as a Service: outside_service NAME PORT TARGET-PORT.
+outside_service() {
+	cat <<-EOP
+		apiVersion: v1
+		kind: Service
+		metadata: {name: $1}
+		spec: {ports: [{port: $2, targetPort: $3}]}
+		---
+		apiVersion: discovery.k8s.io/v1
+		kind: EndpointSlice
+		metadata: {name: $1, labels: {kubernetes.io/service-name: $1}}
+		addressType: IPv4
+		ports: [{port: $3}]
+		endpoints: [{addresses: ["$(switch_address)"], conditions: {ready: true}}]
+		---
+	EOP
+}
 in_switch() { nsenter --net="/run/netns/kontiki-$cluster-switch" "$@"; }
 # kubectl to this server, past the balancer: each answers from indexes of its own.
 direct() { # SERVER ARGUMENTS...
 	local server
 	server=$(addr_of "$1")
 	shift
-	in_switch "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --server "https://$server:6443" --insecure-skip-tls-verify --request-timeout=10s "$@"
+	in_switch "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --server "https://$server:6443" --insecure-skip-tls-verify --request-timeout=30s "$@"
+}
+# join_status SERVER TOKEN [agent|server]: what a joining node is answered: 400 when its token is good, since it says nothing else.
+join_status() {
+	in_switch curl -sSk --http1.1 -m 20 -o /dev/null -w '%{http_code}\n' -X POST -H "Authorization: Bearer ${2##*.}" -d '{}' \
+		"https://$(addr_of "$1"):6443/kontiki/v1/join/${3:-agent}"
 }
 
 # curl to the API with the administrator's certificate: api PATH [CURL-ARGUMENTS...]; the body, then a line with the status.
@@ -272,12 +302,12 @@ api_files() {
 api() {
 	local path=$1
 	shift
-	curl -sS -m 20 --cacert "$tmp/ca.crt" --cert "$tmp/admin.crt" --key "$tmp/admin.key" -w '\nstatus %{http_code}\n' "$@" "$server$path"
+	curl -sS -m 60 --cacert "$tmp/ca.crt" --cert "$tmp/admin.crt" --key "$tmp/admin.key" -w '\nstatus %{http_code}\n' "$@" "$server$path"
 }
 api_anonymous() {
 	local path=$1
 	shift
-	curl -sS -m 20 --cacert "$tmp/ca.crt" -w '\nstatus %{http_code}\n' "$@" "$server$path"
+	curl -sS -m 60 --cacert "$tmp/ca.crt" -w '\nstatus %{http_code}\n' "$@" "$server$path"
 }
 
 # --- the write loop (writer.py)

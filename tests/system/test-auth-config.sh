@@ -81,12 +81,11 @@ as() { # SUBJECT TEAM ARGUMENTS...
 	shift 2
 	"$KUBECTL" --kubeconfig /dev/null --cache-dir "$tmp/kube-cache" --server https://127.0.0.1:6443 --insecure-skip-tls-verify --token "$token" "$@"
 }
-stranger() { curl -sk -m 10 -o /dev/null -w '%{http_code}\n' "https://127.0.0.1:6443$1"; }
+stranger() { curl -sk -m 30 -o /dev/null -w '%{http_code}\n' "https://127.0.0.1:6443$1"; }
 whoami() { as jane blue auth whoami -o 'jsonpath={.status.userInfo.username}'; }
-has_name() { [ "$(whoami)" = "$1" ] || { whoami; return 1; }; }
 
 echo 'kind: AuthenticationConfiguration' >"$tmp/wrong.yaml"
-t_err "a wrong file is no start" 'no AuthenticationConfiguration of apiserver.config.k8s.io/v1' timeout 20 "$KONTIKI" server --no-agent --name n1 \
+t_err "a wrong file is no start" 'no AuthenticationConfiguration of apiserver.config.k8s.io/v1' timeout 60 "$KONTIKI" server --no-agent --name n1 \
 	--data-dir "$tmp/n0" --advertise-address 127.0.0.1 --etcd-listen off --authentication-config "$tmp/wrong.yaml"
 "$KONTIKI" server --no-agent --name n1 --data-dir "$tmp/n1" --advertise-address 127.0.0.1 --etcd-listen off \
 	--authentication-config "$tmp/authn.yaml" --authorization-config "$tmp/authz.yaml" >>"$tmp/n1.log" 2>&1 &
@@ -94,23 +93,24 @@ server=$!
 background+=("$server")
 t "the server is ready" until_ok 30 is 200 stranger /readyz
 t "a stranger may not even know the version" is 401 stranger /version
-t "who has a token is known by it" until_ok 20 has_name ext:jane
-t_out "and his team" 'team-blue' as jane blue auth whoami
-t_err "whom a rule does not like is nobody" 'Unauthorized|logged in' as root blue auth whoami
+t "who has a token is known by it" until_ok 60 is ext:jane whoami
+soon_out "and his team" 'team-blue' as jane blue auth whoami
+soon_err "whom a rule does not like is nobody" 'Unauthorized|logged in' as root blue auth whoami
+# The webhook has three seconds for an answer, and a busy machine may take them: who asks again is told what it says.
 admin create clusterrolebinding blue --clusterrole=cluster-admin --group=team-blue >/dev/null
 admin create namespace vault >/dev/null
-t "a role lets her in" until_ok 10 as jane blue get configmaps
-t_err "but not where the webhook says no" 'the vault is closed' as jane blue -n vault get configmaps
+soon "a role lets her in" as jane blue get configmaps
+soon_err "but not where the webhook says no" 'the vault is closed' as jane blue -n vault get configmaps
 t "who is in no team is not shown to it" admin -n vault get configmaps
 
 authn new: >"$tmp/next.yaml"
 mv "$tmp/next.yaml" "$tmp/authn.yaml"
-t "the file changes, and so does her name" until_ok 30 has_name new:jane
+t "the file changes, and so does her name" until_ok 60 is new:jane whoami
 cp "$tmp/wrong.yaml" "$tmp/authn.yaml"
 sed -i 's/name: roles/name: vault/' "$tmp/authz.yaml"
 complained() { grep -q 'who comes is still judged as before: .*no AuthenticationConfiguration' "$tmp/n1.log" &&
 	grep -q 'what may be done is still judged as before: .*Duplicate value' "$tmp/n1.log"; }
 t "what is wrong is said" until_ok 30 complained
-t "and changes nothing" has_name new:jane
-t "nor does it what she may" as jane blue get configmaps
+soon "and changes nothing" is new:jane whoami
+soon "nor does it what she may" as jane blue get configmaps
 kill "$server" && wait "$server"

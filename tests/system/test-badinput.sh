@@ -26,7 +26,7 @@ manifest() { # NAME REGEX YAML
 	t_err "$1" "$2" k apply -f "$tmp/bad.yaml"
 }
 pids() { for p in "/proc/"[0-9]*; do
-	[ "$(readlink "$p/exe")" = "$(readlink -f "$KONTIKI")" ] && tr '\0' ' ' <"$p/cmdline" | grep -q "$tmp" && basename "$p"
+	[ "$(readlink "$p/exe")" = "$(readlink -f "$KONTIKI")" ] && tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -E "^[^ ]+ server .*$tmp" >/dev/null && basename "$p"
 done; }
 
 cluster_up --servers 1
@@ -116,7 +116,7 @@ manifest "kubectl: a node port out of range" 'valid ports is 30000-32767' \
 manifest "kubectl: a quantity that is none" 'quantit' \
 	$'apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containers: [{name: a, image: b, resources: {limits: {cpu: lots}}}]}'
 t "a pod with an image that is nowhere is accepted" k run lost --image=nowhere.example/none:1
-t_out "and says what it lacks" 'ErrImagePull|ImagePullBackOff' until_ok 30 has_line 'ErrImagePull|ImagePullBackOff' k get pod lost
+t_out "and says what it lacks" 'ErrImagePull|ImagePullBackOff' until_ok 60 has_line 'ErrImagePull|ImagePullBackOff' k get pod lost
 immutable() {
 	k create secret generic fixed --from-literal=a=b >/dev/null && k patch secret fixed -p '{"immutable":true}' &&
 		fails_with 'immutable' k patch secret fixed -p '{"data":{"a":"Yw=="}}'
@@ -140,14 +140,14 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 
 	-keyout "$tmp/foreign.key" -out "$tmp/foreign.crt" >/dev/null 2>&1
 foreign() {
 	local out
-	out=$(curl -sS -m 10 --cacert "$tmp/ca.crt" --cert "$tmp/foreign.crt" --key "$tmp/foreign.key" -w '\nstatus %{http_code}\n' "$server/api/v1/pods" 2>&1)
+	out=$(curl -sS -m 60 --cacert "$tmp/ca.crt" --cert "$tmp/foreign.crt" --key "$tmp/foreign.key" -w '\nstatus %{http_code}\n' "$server/api/v1/pods" 2>&1)
 	printf '%s\n' "$out" | head -c 600
 	grep -Eq 'status (401|000)' <<<"$out"
 }
 t "a certificate of another authority" foreign
-plain() { ! curl -sS -m 5 "http://${server#https://}/api/v1/pods" | grep -q '"items"'; }
+plain() { ! curl -sS -m 60 "http://${server#https://}/api/v1/pods" | grep '"items"'; }
 t "plain HTTP" plain
-t "a handshake that is none" has_line sent timeout 5 bash -c "exec 5<>/dev/tcp/127.0.0.1/${server##*:} && head -c 3000 /dev/urandom >&5; echo sent"
+t "a handshake that is none" has_line sent timeout 60 bash -c "exec 5<>/dev/tcp/127.0.0.1/${server##*:} && head -c 3000 /dev/urandom >&5; echo sent"
 
 # --- nothing happened to the server
 t "the server is the same process as before" is "$before" pids

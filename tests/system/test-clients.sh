@@ -33,13 +33,13 @@ forwarded_page() {
 	local port
 	port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$tmp/forward.log" | head -n 1)
 	[ -n "$port" ] || { cat "$tmp/forward.log"; return 1; }
-	[ "$(curl -sS -m 3 "http://127.0.0.1:$port/")" = page ] || { cat "$tmp/forward.log"; return 1; }
+	[ "$(curl -sS -m 20 "http://127.0.0.1:$port/")" = page ] || { cat "$tmp/forward.log"; return 1; }
 }
 forwards() { # true|false: several requests over one port-forward
 	local rc=0
 	rm -f "$tmp/forward.log"
 	# Not through a function: the process that is killed must be the one that ends it.
-	KUBECTL_PORT_FORWARD_WEBSOCKETS=$1 timeout 60 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" -v=4 \
+	KUBECTL_PORT_FORWARD_WEBSOCKETS=$1 timeout 200 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" -v=4 \
 		port-forward pod/box :8080 >"$tmp/forward.log" 2>&1 &
 	background=($!)
 	until_ok 40 forwarded_page || rc=1
@@ -82,9 +82,9 @@ t "a service for the pod" k expose pod box --port 80 --target-port 8080
 page() { [ "$(k get --raw "$1")" = page ]; }
 t "proxy to the pod" until_ok 40 page /api/v1/namespaces/default/pods/box:8080/proxy/
 t "proxy to the service" until_ok 40 page /api/v1/namespaces/default/services/box:80/proxy/
-t_out "a page's links lead through the proxy" '<a href="/api/v1/namespaces/default/services/box:80/proxy/up">' \
+soon_out "a page's links lead through the proxy" '<a href="/api/v1/namespaces/default/services/box:80/proxy/up">' \
 	k get --raw /api/v1/namespaces/default/services/box:80/proxy/link.html
-t_out "proxy to the node's kubelet" 'ok' k get --raw "/api/v1/nodes/$(k get nodes -o 'jsonpath={.items[0].metadata.name}')/proxy/healthz"
+soon_out "proxy to the node's kubelet" 'ok' k get --raw "/api/v1/nodes/$(k get nodes -o 'jsonpath={.items[0].metadata.name}')/proxy/healthz"
 
 if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
 	skip "the JavaScript client: no npm here"
@@ -96,5 +96,6 @@ else
 	rc=$?
 	cat "$tmp/suite.out"
 	n_failed=$((n_failed + $(grep -c '^not ok' "$tmp/suite.out")))
+	! grep -q '^not ok' "$tmp/suite.out" || moment
 	[ $rc -lt 2 ] && grep -q '^ok' "$tmp/suite.out" || not_ok "the JavaScript client's suite ends"
 fi

@@ -72,7 +72,8 @@ t "the status has it" is Fine path a .status.phase
 t "scale" k scale crontab a --replicas=5
 t "it is scaled" is 5 path a .spec.replicas
 
-k get crontabs --watch -o name >"$tmp/watch.out" 2>&1 &
+# Not through a function: the process that is killed must be the one that ends it.
+"$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" get crontabs --watch -o name >"$tmp/watch.out" 2>&1 &
 background+=($!)
 saw() { grep -q "crontab.stable.example.com/$1" "$tmp/watch.out"; }
 t "a watch shows what is there" until_ok 30 saw a
@@ -80,13 +81,13 @@ t "a watch shows what is there" until_ok 30 saw a
 # One name, wanted of three servers at one time: it is given out once.
 rival() { # SERVER NAME
 	sed "s/crontabs/$2/; s/stable.example.com/rivals.example.com/; s/shortNames: .ct./shortNames: []/; s/singular: crontab/singular: $2x/" "$tmp/crd.yaml" |
-		sed "s/plural: crontabs/plural: $2/" | direct "$1" create -f -
+		sed "s/plural: crontabs/plural: $2/" | direct "$1" apply -f -
 }
 rivals() {
 	local i s pids=()
 	for i in 1 2 3 4 5; do
 		for s in $(servers); do
-			rival "$s" "r$i${s#server-}" >/dev/null &
+			until_ok 30 rival "$s" "r$i${s#server-}" >/dev/null &
 			pids+=($!)
 		done
 	done
@@ -112,7 +113,7 @@ t "and serves what was written without it" until_ok 30 direct "$old" get crontab
 k create namespace tabs >/dev/null
 t "an object in a namespace" k -n tabs apply -f "$tmp/a.yaml"
 t "which is deleted" k delete namespace tabs --wait=false
-t "the namespace goes with its custom objects" until_ok 30 namespace_gone
+t "the namespace goes with its custom objects" until_ok 60 namespace_gone
 
 t "the definition is deleted" k delete crd crontabs.stable.example.com --timeout=60s
 for s in $(servers); do t "$s forgets its group" until_ok 30 forgotten "$s"; done
@@ -146,7 +147,7 @@ lamp() { # NAME [OWNER]
 lamp_gone() { ! k get lamps.v1beta1.example.com "$@" -o name >/dev/null 2>&1; }
 lamps v1beta1 v1 >"$tmp/lamps.yaml"
 t "a definition whose webhook is not there" k apply -f "$tmp/lamps.yaml"
-t "it is established, too" k wait --for=condition=Established --timeout=10s crd/lamps.example.com
+t "it is established, too" k wait --for=condition=Established --timeout=60s crd/lamps.example.com
 k create namespace lit >/dev/null
 k create configmap owner >/dev/null
 for n in plain "owned $(k get configmap owner -o 'jsonpath={.metadata.uid}')"; do
@@ -160,6 +161,6 @@ lamps v1 v1beta1 >"$tmp/lamps.yaml"
 t "another version is stored from now on" k apply -f "$tmp/lamps.yaml"
 t_err "what lies in the old one cannot be read in the new one" 'conversion webhook for .* failed' k get lamps.v1.example.com plain
 k delete configmap owner >/dev/null
-t "an owner is deleted, and what it owned goes with it" until_ok 20 lamp_gone owned
-t "the namespace is deleted" k delete namespace lit --timeout=30s
-t "the definition is deleted, with what is left" k delete crd lamps.example.com --timeout=30s
+t "an owner is deleted, and what it owned goes with it" until_ok 60 lamp_gone owned
+t "the namespace is deleted" k delete namespace lit --timeout=90s
+t "the definition is deleted, with what is left" k delete crd lamps.example.com --timeout=90s

@@ -8,7 +8,8 @@
 command -v etcdctl >/dev/null || { skip "everything: no etcdctl (Debian: etcd-client)"; exit 0; }
 # Only this test's own settings.
 while read -r name; do unset "$name"; done < <(compgen -v ETCD)
-export ETCDCTL_API=3
+# etcdctl gives up after five seconds by itself, which a busy machine may need for a sync.
+export ETCDCTL_API=3 ETCDCTL_COMMAND_TIMEOUT=30s ETCDCTL_DIAL_TIMEOUT=10s
 # Below the ports that the kernel gives to outgoing connections.
 base=$((21000 + $$ % 290 * 40))
 client() { echo "127.0.0.1:$((base + $1))"; }
@@ -41,7 +42,7 @@ initial() { # SCHEME NUMBER...
 	for n in "$@"; do out+=${out:+,}m$n=$s://$(peer "$n"); done
 	echo "$out"
 }
-ctl() { timeout 20 etcdctl --endpoints "${endpoints:-$(client 1)}" "$@"; }
+ctl() { timeout 60 etcdctl --endpoints "${endpoints:-$(client 1)}" "$@"; }
 at() { # NUMBER ARGUMENTS...
 	local n=$1
 	shift
@@ -51,10 +52,20 @@ healthy() { at "$1" endpoint health; }
 id_of() { ctl member list | awk -F', ' -v n="$1" '$3 == n { print $1 }'; }
 logged() { grep -Eq -- "$2" "$tmp/m$1.log" || { tail -n 5 "$tmp/m$1.log"; return 1; }; }
 leader_number() {
+	local n
 	for n in "${!pid[@]}"; do
 		at "$n" endpoint status -w json | jq -e '.[0].Status | .leader == .header.member_id' >/dev/null 2>&1 && echo "$n" && return
 	done
 	return 1
+}
+# the_leader: the number of the leader, which there is in the end.
+the_leader() { until_ok 60 leader_number; }
+# moves_leader COMMAND...: leadership goes from the leader to the next of three, whose number is $to then. COMMAND gets both numbers.
+moves_leader() {
+	local l
+	l=$(leader_number) || return 1
+	to=$((l % 3 + 1))
+	"$@" "$l" "$to"
 }
 
 # --- flags, environment, file
@@ -65,8 +76,8 @@ t_err "an unknown flag is an error" 'flag provided but not defined: --nmae' "$KO
 t_err "what cannot be had says why" 'discovery cannot be had: there is no discovery service' "$KONTIKI" etcd --discovery http://x
 t_err "etcd's rules hold" 'at least as 5 times' "$KONTIKI" etcd --heartbeat-interval 500 --election-timeout 2000
 mkdir -p "$tmp/old/member/snap"
-t_err "a cipher that is none" 'unexpected TLS cipher suite "X"' timeout 5 "$KONTIKI" etcd --data-dir "$tmp/none" --cipher-suites X
-t_err "an etcd's own data directory is left alone" "is an etcd program's" timeout 5 "$KONTIKI" etcd --data-dir "$tmp/old" \
+t_err "a cipher that is none" 'unexpected TLS cipher suite "X"' timeout 30 "$KONTIKI" etcd --data-dir "$tmp/none" --cipher-suites X
+t_err "an etcd's own data directory is left alone" "is an etcd program's" timeout 30 "$KONTIKI" etcd --data-dir "$tmp/old" \
 	--listen-peer-urls "http://$(peer 9)" --listen-client-urls "http://$(client 9)" --advertise-client-urls "http://$(client 9)"
 
 # As a Type=notify unit has it: a socket, the environment, a link of the old name.
@@ -75,7 +86,7 @@ python3 - "$tmp/notify" >"$tmp/notified" <<'EOF' &
 import socket, sys
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 s.bind(sys.argv[1])
-s.settimeout(30)
+s.settimeout(60)
 print(s.recv(100).decode())
 EOF
 notifier=$!
@@ -85,12 +96,12 @@ start 1 env NOTIFY_SOCKET="$tmp/notify" ETCD_NAME=m1 ETCD_DATA_DIR="$tmp/env" ET
 	ETCD_LISTEN_METRICS_URLS="http://$(client 8)" "$tmp/etcd" --initial-advertise-peer-urls "http://$(peer 1)"
 wait "$notifier"
 t "READY=1 is told to the service manager" grep -qx READY=1 "$tmp/notified"
-t "the line that scripts wait for" logged 1 'ready to serve client requests'
-t "what means nothing here is warned of" logged 1 'snapshot-count=5 changes nothing'
-t "put" ctl put key value
+soon "the line that scripts wait for" logged 1 'ready to serve client requests'
+soon "what means nothing here is warned of" logged 1 'snapshot-count=5 changes nothing'
+soon "put" ctl put key value
 t_out "get" '^value$' ctl get key --print-value-only
-t_out "a unix socket" '"etcdserver":"3\.5\.' curl -s --unix-socket "$tmp/etcd.sock" http://x/version
-t_out "the metrics address has /health" '"health":"true"' curl -s "http://$(client 8)/health"
+soon_out "a unix socket" '"etcdserver":"3\.5\.' curl -s --unix-socket "$tmp/etcd.sock" http://x/version
+soon_out "the metrics address has /health" '"health":"true"' curl -s "http://$(client 8)/health"
 stop 1
 cat >"$tmp/etcd.yml" <<EOF
 name: 'm1'
@@ -122,13 +133,14 @@ t "write through one" at 1 put a 1
 t_out "read through another" '^1$' at 3 get a --print-value-only
 same_hashes() { [ "$(endpoints=$all ctl endpoint hashkv | awk '{ print $2 }' | sort -u | wc -l)" = 1 ]; }
 t "all have the same hash" until_ok 30 same_hashes
-t_out "status has a version and a size" '3\.5\.[0-9]+, [1-9][0-9.]* [kM]?B' ctl endpoint status
+soon_out "status has a version and a size" '3\.5\.[0-9]+, [1-9][0-9.]* [kM]?B' ctl endpoint status
 t "defragment" eval 'endpoints=$all ctl defrag'
-l=$(leader_number)
-to=$((l % 3 + 1))
-t_err "and not to a stranger" 'bad leader transferee' at "$l" move-leader 123
-t_out "move-leader" 'Leadership transferred' at "$l" move-leader "$(id_of "m$to")"
-t "there is a new leader" until_ok 40 eval "[ \"\$(leader_number)\" = $to ]"
+to_stranger() { at "$(leader_number)" move-leader 123; }
+soon_err "leadership does not go to a stranger" 'bad leader transferee' to_stranger
+to_next() { at "$1" move-leader "$(id_of "m$2")" | grep 'Leadership transferred'; }
+t "move-leader" until_ok 60 moves_leader to_next
+leads() { is "$1" leader_number; }
+t "there is a new leader" until_ok 60 leads "$to"
 # Damage to files, while it is down: the others have what is lost, and nobody has to do anything.
 flip() { # FILE OFFSET
 	printf "\\x$(printf %02x $((0x$(od -An -tx1 -j "$2" -N 1 "$1" | tr -d ' ') ^ 0x10)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
@@ -141,36 +153,35 @@ stop 3
 flip "$tmp/d3/store/checkpoint" 50
 at 1 put a 1 >/dev/null
 again
-t "a member whose store is damaged comes back by itself" until_ok 30 healthy 3
+t "a member whose store is damaged comes back by itself" until_ok 60 healthy 3
 t "the damage is named" logged 3 'store/checkpoint does not match its checksum'
-t "it has what the others have" until_ok 40 same_hashes
-t "and votes again, under its id" until_ok 30 eval 'three_vote && [ "$(id_of m3)" = "$id3" ]'
+t "it has what the others have" until_ok 60 same_hashes
+t "and votes again, under its id" until_ok 60 eval 'three_vote && [ "$(id_of m3)" = "$id3" ]'
 stop 3
 flip "$tmp/d3/raft/vote" 20
 flip "$tmp/d3/raft/vote" 4116
 again
-t "so does one whose vote is lost" until_ok 40 healthy 3
+t "so does one whose vote is lost" until_ok 60 healthy 3
 t "the damage is named" logged 3 'raft/vote is damaged'
-t "it votes again, under a new id" until_ok 30 eval 'three_vote && [ "$(id_of m3)" != "$id3" ]'
-t "it has what the others have" until_ok 40 same_hashes
+t "it votes again, under a new id" until_ok 60 eval 'three_vote && [ "$(id_of m3)" != "$id3" ]'
+t "it has what the others have" until_ok 60 same_hashes
 t_err "a member with the name of another cannot start anew" 'data directory' "$KONTIKI" etcd --name other --data-dir "$tmp/d1" \
 	--listen-peer-urls "http://$(peer 9)" --initial-advertise-peer-urls "http://$(peer 9)" --initial-cluster "other=http://$(peer 9)" \
 	--listen-client-urls "http://$(client 9)" --advertise-client-urls "http://$(client 9)"
 
 # --- kontiki's own commands, through the etcd API
 
-k() { timeout 30 "$KONTIKI" "$@" --endpoints "http://$(client 1),http://$(client 2)"; }
-t_out "kontiki status" '^m3 +(leader|voter) +up +[0-9]+ +[0-9]+ [KM]iB' k status
-t_out "is healthy" '^healthy$' k status
-t_out "and JSON" '"health":"healthy"' k status -o json
+k() { timeout 60 "$KONTIKI" "$@" --endpoints "http://$(client 1),http://$(client 2)"; }
+soon_out "kontiki status" '^m3 +(leader|voter) +up +[0-9]+ +[0-9]+ [KM]iB' k status
+soon_out "is healthy" '^healthy$' k status
+soon_out "and JSON" '"health":"healthy"' k status -o json
 t_out "kontiki member list" "^m2 +[0-9a-f]{16} +$(peer 2) +voter" k member list
 t_out "kontiki member add" 'is made, id [0-9a-f]{16}' k member add --address "$(peer 7)" --learner
-t_out "status tells of the place" 'nobody has come for it' k status
+soon_out "status tells of the place" 'nobody has come for it' k status
 t "kontiki member remove" k member remove "$(k member list | awk '/not started/ { print $3 }')"
-l=$(leader_number)
-to=$((l % 3 + 1))
-t "kontiki member transfer" k member transfer "m$to"
-t "there is a new leader" until_ok 40 eval "[ \"\$(leader_number)\" = $to ]"
+transfer() { k member transfer "m$2"; }
+t "kontiki member transfer" until_ok 60 moves_leader transfer
+t "there is a new leader" until_ok 60 leads "$to"
 t_err "nobody of that name" 'no such member: x' k member remove x
 t_err "what an etcd API has not" 'has no such thing' k member add --address "$(peer 7)" --witness
 t_err "a snapshot is etcdctl's" 'etcdctl snapshot save' k snapshot save "$tmp/x"
@@ -178,13 +189,13 @@ t_err "a data directory alone says too little" 'say where that listens, --endpoi
 t_err "nobody listens there" 'connection refused' "$KONTIKI" status --endpoints "http://$(client 9)"
 t_err "no URL" 'is not of the form' "$KONTIKI" status --endpoints nonsense
 stop 3
-t_out "a member that is down" 'PROBLEM: member m3 does not answer' eval 'k status || true'
+soon_out "a member that is down" 'PROBLEM: member m3 does not answer' eval 'k status || true'
 again
-t "it comes back" until_ok 40 healthy 3
+t "it comes back" until_ok 60 healthy 3
 
 # --- members come and go
 
-t_err "nobody joins without a place" 'no place was made' timeout 25 "$KONTIKI" etcd $(flags 4) --initial-cluster "$(initial http 1 2 3 4)" \
+t_err "nobody joins without a place" 'no place was made' timeout 60 "$KONTIKI" etcd $(flags 4) --initial-cluster "$(initial http 1 2 3 4)" \
 	--initial-cluster-state existing
 rm -rf "$tmp/d4"
 t_out "bad URLs" 'given member URLs are invalid' curl -s "http://$(client 1)/v3/cluster/member/add" -d '{"peerURLs":["ftp://x"]}'
@@ -197,21 +208,21 @@ start 4 "$KONTIKI" etcd $(flags 4) --initial-cluster "$(initial http 1 2 3 4)" -
 t "it starts" until_ok 40 eval 'ctl member list | grep -q "started, m4,.*true$"'
 t "a learner serves local reads" until_ok 30 has_line '^1$' at 4 get a --print-value-only --consistency=s
 t "member promote" until_ok 30 ctl member promote "$(id_of m4)"
-t_out "it votes" 'm4,.*false$' ctl member list
-t "member update" ctl member update "$(id_of m4)" --peer-urls "http://$(peer 6)"
-t_out "has the new address" "m4, http://$(peer 6)" ctl member list
+soon_out "it votes" 'm4,.*false$' ctl member list
+soon "member update" ctl member update "$(id_of m4)" --peer-urls "http://$(peer 6)"
+soon_out "has the new address" "m4, http://$(peer 6)" ctl member list
 id4=$(id_of m4)
 stop 4
 t "member remove" ctl member remove "$id4"
 t_err "it is gone" 'member not found' ctl member remove "$id4"
 rm -rf "$tmp/d4"
-t "member add as a voter" ctl member add m4 --peer-urls "http://$(peer 4)"
+soon "member add as a voter" ctl member add m4 --peer-urls "http://$(peer 4)"
 start 4 "$KONTIKI" etcd $(flags 4) --initial-cluster "$(initial http 1 2 3 4)" --initial-cluster-state existing
 t "it joins" until_ok 40 healthy 4
 endpoints=$(client 4)
 t_out "and has the data" '^1$' ctl get a --print-value-only
 unset endpoints
-t "the other three, and their data, outlive a leader" stop "$(leader_number)" KILL
+t "the other three, and their data, outlive a leader" stop "$(the_leader)" KILL
 for n in "${!pid[@]}"; do live=$n; done
 t_out "" '^1$' until_ok 40 at "$live" get a --print-value-only
 stop_all
@@ -242,7 +253,7 @@ rev=$(ctl endpoint status -w json | jq '.[0].Status.header.revision')
 t "so does compaction" ctl compact "$rev" --physical
 t "defragment" ctl defrag
 t_out "disarm" 'NOSPACE' ctl alarm disarm
-t "puts work again" ctl put small x
+soon "puts work again" ctl put small x
 
 # --- backups in etcd's format
 
@@ -270,12 +281,13 @@ if command -v etcd >/dev/null; then
 	at 8 user add root:rootpw >/dev/null
 	at 8 user grant-role root root >/dev/null
 	mirror() { # FROM TO: until a key that is put on the one is on the other
-		timeout 30 etcdctl --endpoints "$(client "$1")" make-mirror --prefix m/ "$(client "$2")" >/dev/null 2>&1 &
+		timeout 90 etcdctl --endpoints "$(client "$1")" make-mirror --prefix m/ "$(client "$2")" >/dev/null 2>&1 &
 		local p=$! rc
 		background+=("$p")
-		until_ok 30 eval "at $1 put m/$1 mirrored >/dev/null && at $2 get m/$1 | grep -q mirrored"
+		until_ok 60 eval "at $1 put m/$1 mirrored >/dev/null && at $2 get m/$1 | grep mirrored"
 		rc=$?
 		kill $p
+		wait $p 2>/dev/null
 		return $rc
 	}
 	t "make-mirror from here to etcd" mirror 1 8
@@ -299,7 +311,7 @@ if command -v etcd >/dev/null; then
 	t "we run on it" until_ok 40 healthy 8
 	t "with the same keys" eval '[ "$(content 8 0)" = "$want" ]'
 	t "at a revision that was raised" [ "$(rev_of 8)" = $((rev + 1000)) ]
-	t_err "one that watches from before is told so" 'required revision has been compacted' timeout 10 etcdctl --endpoints "$(client 8)" watch x --rev $((rev + 1))
+	t_err "one that watches from before is told so" 'required revision has been compacted' timeout 60 etcdctl --endpoints "$(client 8)" watch x --rev $((rev + 1))
 	t_out "and the same lease" 'remaining.*k/leased' at 8 lease timetolive "$lease" --keys
 	t "auth enable with etcd's users" at 8 auth enable
 	t_out "and their passwords" '^back$' at 8 --user root:rootpw get k/there --print-value-only
@@ -332,13 +344,16 @@ t_out "alice may look at herself" 'Roles: reader' ctl_as alice:pw user get alice
 hers() {
 	local rev
 	rev=$(ctl_as alice:pw get pub/a -w json | jq '.kvs[0].mod_revision')
-	timeout 2 etcdctl --endpoints "$(client 1)" --user alice:pw watch pub/a --rev "$rev"
-	[ $? = 124 ]
+	timeout 90 etcdctl --endpoints "$(client 1)" --user alice:pw watch pub/a --rev "$rev" >"$tmp/hers" 2>&1 &
+	local p=$!
+	background+=("$p")
+	until_ok 60 grep -x pub/a "$tmp/hers" || cat "$tmp/hers"
+	kill -0 $p && kill $p
 }
 t_out "a watch of hers" '^pub/a$' hers
-t_err "is not one of others' keys" 'permission denied' timeout 10 etcdctl --endpoints "$(client 1)" --user alice:pw watch small --rev 1
+t_err "is not one of others' keys" 'permission denied' timeout 60 etcdctl --endpoints "$(client 1)" --user alice:pw watch small --rev 1
 t_err "a snapshot is root's" 'permission denied' ctl_as alice:pw snapshot save "$tmp/no.db"
-t "change password" bash -c "echo new | timeout 20 etcdctl --endpoints $(client 1) --user root:secret user passwd alice --interactive=false"
+t "change password" bash -c "echo new | timeout 60 etcdctl --endpoints $(client 1) --user root:secret user passwd alice --interactive=false"
 t_err "the old one is over" 'authentication failed' ctl_as alice:pw get pub/a
 t_out "the new one is not" '^1$' ctl_as alice:new get pub/a --print-value-only
 t_err "root keeps its role" 'invalid auth management' ctl_as root:secret user revoke-role root root
@@ -354,7 +369,7 @@ rm -rf "$tmp"/d?
 
 openssl ecparam -name prime256v1 -genkey -noout -out "$tmp/jwt.key" 2>/dev/null
 openssl ec -in "$tmp/jwt.key" -pubout -out "$tmp/jwt.pub" 2>/dev/null
-t_err "a method that does not fit the key" 'is not one for RS256' timeout 10 "$KONTIKI" etcd $(flags 1) --initial-cluster "$(initial http 1)" \
+t_err "a method that does not fit the key" 'is not one for RS256' timeout 60 "$KONTIKI" etcd $(flags 1) --initial-cluster "$(initial http 1)" \
 	--auth-token "jwt,sign-method=RS256,priv-key=$tmp/jwt.key"
 rm -rf "$tmp"/d?
 for n in 1 2; do
@@ -368,9 +383,9 @@ t "users" eval 'ctl put a 1 && ctl user add root:secret && ctl user grant-role r
 token=$(login 1 | jq -r .token)
 t_out "a token says whose it is" '"username":"root"' eval 'cut -d. -f2 <<<"$token" | tr _- /+ | base64 -d 2>/dev/null || true'
 t_out "its member knows it" '"value":"MQ=="' with_token 1 "$token"
-t_out "so does another one" '"value":"MQ=="' with_token 2 "$token"
+soon_out "so does another one" '"value":"MQ=="' with_token 2 "$token"
 t_out "one that was changed is refused" 'invalid auth token' with_token 1 "${token%?????}AAAAA"
-t_out "a member without the private key gives none" 'verify-only key' login 2
+soon_out "a member without the private key gives none" 'verify-only key' login 2
 t_out "etcdctl" '^1$' ctl_as root:secret get a --print-value-only
 t "users change" ctl_as root:secret user add bob:pw
 t_out "then it is too old" 'revision of auth store is old' with_token 1 "$token"
@@ -396,11 +411,11 @@ for n in 1 2 3; do
 	# shellcheck disable=SC2046
 	start "$n" "$KONTIKI" etcd $(flags "$n" https) --initial-cluster "$(initial https 1 2 3)" "${tls[@]}"
 done
-tctl() { timeout 20 etcdctl --endpoints "https://$(client 1)" --cacert "$tmp/ca.pem" "$@"; }
+tctl() { timeout 60 etcdctl --endpoints "https://$(client 1)" --cacert "$tmp/ca.pem" "$@"; }
 as_root=(--cert "$tmp/root.pem" --key "$tmp/root.key")
 t "three members over TLS with others' certificates" until_ok 40 tctl "${as_root[@]}" put a 1
 t_out "members are shown as https" "https://$(peer 2)" tctl "${as_root[@]}" member list
-t "a client without a certificate is not served" eval '! tctl --dial-timeout 2s --command-timeout 3s get a 2>/dev/null'
+t "a client without a certificate is not served" eval '! ETCDCTL_COMMAND_TIMEOUT=10s ETCDCTL_DIAL_TIMEOUT=5s tctl get a 2>/dev/null'
 # --- revocation, host names, ciphers, while it runs
 mkdir "$tmp/ca"
 : >"$tmp/ca/index"
@@ -410,27 +425,28 @@ crl -gencrl -out "$tmp/crl.pem"
 start 5 "$KONTIKI" etcd $(flags 5 https) --initial-cluster "$(initial https 5)" "${tls[@]:0:11}" --client-crl-file "$tmp/crl.pem" \
 	--client-cert-allowed-hostname localhost --tls-min-version TLS1.2 --tls-max-version TLS1.2 \
 	--cipher-suites TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
-fctl() { timeout 10 etcdctl --endpoints "https://$(client 5)" --cacert "$tmp/ca.pem" --dial-timeout 2s --command-timeout 3s "$@"; }
+# Most of these are refused, which etcdctl takes for a network that is down, and waits.
+fctl() { ETCDCTL_COMMAND_TIMEOUT=10s ETCDCTL_DIAL_TIMEOUT=5s timeout 20 etcdctl --endpoints "https://$(client 5)" --cacert "$tmp/ca.pem" "$@"; }
 as() { echo --cert "$tmp/$1.pem" --key "$tmp/$1.key"; }
 t "a certificate for the host name" until_ok 40 fctl $(as member) put a 1
 t "not one for another" eval '! fctl $(as root) get a 2>/dev/null'
 talk() { openssl s_client -connect "$(client 5)" -CAfile "$tmp/ca.pem" -cert "$tmp/member.pem" -key "$tmp/member.key" "$@" </dev/null 2>&1; }
 t_out "the cipher that was asked for" 'Cipher is ECDHE-ECDSA-AES256-GCM-SHA384' talk
-t "no other" eval '! talk -cipher ECDHE-ECDSA-AES128-GCM-SHA256 | grep -q "Cipher is ECDHE"'
-t "nor another version" eval '! talk -tls1_3 | grep -q "Cipher is TLS"'
+t "no other" eval '! talk -cipher ECDHE-ECDSA-AES128-GCM-SHA256 | grep "Cipher is ECDHE"'
+t "nor another version" eval '! talk -tls1_3 | grep "Cipher is TLS"'
 crl -revoke "$tmp/member.pem"
 sleep 1 # a file's time has to change
 crl -gencrl -out "$tmp/crl.pem"
 t "a certificate that is revoked is refused from then on" until_ok 40 eval '! fctl $(as member) get a 2>/dev/null'
-t_out "kontiki status over TLS" '^healthy$' "$KONTIKI" status --endpoints "https://$(client 1)" --cacert "$tmp/ca.pem" --cert "$tmp/root.pem" --key "$tmp/root.key"
+soon_out "kontiki status over TLS" '^healthy$' "$KONTIKI" status --endpoints "https://$(client 1)" --cacert "$tmp/ca.pem" --cert "$tmp/root.pem" --key "$tmp/root.key"
 stop 5
-t_err "a list that is none" 'no revocation list' timeout 10 "$KONTIKI" etcd $(flags 5 https) --initial-cluster "$(initial https 5)" "${tls[@]:0:11}" \
+t_err "a list that is none" 'no revocation list' timeout 60 "$KONTIKI" etcd $(flags 5 https) --initial-cluster "$(initial https 5)" "${tls[@]:0:11}" \
 	--client-crl-file "$tmp/jwt.pub"
 t "the certificate's name is the user" eval 'tctl "${as_root[@]}" user add root:x && tctl "${as_root[@]}" user grant-role root root &&
 	tctl "${as_root[@]}" auth enable && tctl "${as_root[@]}" put b 2'
 t "and others' are not root" eval '! tctl --cert $tmp/odd.pem --key $tmp/odd.key put b 3 2>/dev/null'
 t "auth disable" tctl "${as_root[@]}" auth disable
-t "place for a member" tctl "${as_root[@]}" member add m4 --peer-urls "https://$(peer 4)"
+soon "place for a member" tctl "${as_root[@]}" member add m4 --peer-urls "https://$(peer 4)"
 odd=("${tls[@]}")
 odd[8]=$tmp/odd.pem
 odd[10]=$tmp/odd.key
@@ -441,5 +457,5 @@ stop 4 KILL
 stop_all
 rm -rf "$tmp"/d?
 start 1 "$KONTIKI" etcd $(flags 1 https) --initial-cluster "$(initial https 1)" --auto-tls --peer-auto-tls
-t "self-signed certificates" until_ok 30 timeout 5 etcdctl --endpoints "https://$(client 1)" --cacert "$tmp/d1/fixtures/client/cert.pem" put a 1
+t "self-signed certificates" until_ok 60 timeout 20 etcdctl --endpoints "https://$(client 1)" --cacert "$tmp/d1/fixtures/client/cert.pem" put a 1
 stop_all

@@ -12,12 +12,11 @@ rounds=${FAILOVER_ROUNDS:-3}
 wanted=" ${FAILOVER_FAULTS:-kill pause partition all} "
 
 service_ip() { k get service nginx-service -o 'jsonpath={.spec.clusterIP}'; }
-service_answers_on() { in_node "$1" curl -sSf -m 2 "http://$ip/" | grep -q 'Welcome to nginx'; }
-node_port_answers_on() { in_switch curl -sSf -m 2 "http://$(addr_of "$1"):30080/" | grep -q 'Welcome to nginx'; }
+service_answers_on() { in_node "$1" curl -sSf -m 5 "http://$ip/" | grep 'Welcome to nginx'; }
+node_port_answers_on() { in_switch curl -sSf -m 5 "http://$(addr_of "$1"):30080/" | grep 'Welcome to nginx'; }
 # A read that this server answers from its own state.
 local_read() { # SERVER CONFIGMAP
-	in_switch "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --server "https://$(addr_of "$1"):6443" --insecure-skip-tls-verify \
-		--request-timeout=5s get --raw "/api/v1/namespaces/default/configmaps/$2?resourceVersion=0"
+	direct "$1" get --raw "/api/v1/namespaces/default/configmaps/$2?resourceVersion=0"
 }
 other_servers() { servers | grep -vx "$1"; }
 # Also when an answer is lost.
@@ -30,16 +29,16 @@ other_pod() { # NODE: one that is on another
 # check_after FAULT OLD-LEADER: what must hold while the old leader is out.
 check_after() {
 	local fault=$1 old=$2 s pod
-	t "$fault: scale is accepted" k scale deployment nginx-deployment --replicas=4
+	soon "$fault: scale is accepted" k scale deployment nginx-deployment --replicas=4
 	t "$fault: a pod is on a node that is left" until_ok 60 other_pod "$old"
-	pod=$(other_pod "$old")
-	t "$fault: a pod can be deleted" k delete pod "$pod" --wait=false
+	pod=$(until_ok 60 other_pod "$old")
+	soon "$fault: a pod can be deleted" k delete pod "$pod" --wait=false --ignore-not-found
 	t "$fault: the deleted pod is replaced, there are four, and those on the nodes that are left run" until_ok 60 four_others_than "$pod" "$old"
 	for s in $(other_servers "$old"); do
 		t "$fault: the Service answers on $s" until_ok 40 service_answers_on "$s"
 		t "$fault: the node port answers on $s" until_ok 40 node_port_answers_on "$s"
 	done
-	t "$fault: scale back" k scale deployment nginx-deployment --replicas=2
+	soon "$fault: scale back" k scale deployment nginx-deployment --replicas=2
 }
 # For some time nobody can know that the node which is out will not start the pods that it was given.
 four_others_than() { # POD NODE
@@ -58,7 +57,7 @@ pods_called_ready() {
 }
 check_rejoined() { # FAULT SERVER
 	t "$1: something is written" until_ok 40 written "after-$1-$round"
-	t "$1: $2 is back and has what was written without it" until_ok 30 local_read "$2" "after-$1-$round"
+	t "$1: $2 is back and has what was written without it" until_ok 60 local_read "$2" "after-$1-$round"
 	t "$1: all nodes are ready again" until_ok 60 nodes_ready 3
 	t "$1: and all pods" until_ok 60 pods_called_ready
 }
@@ -74,9 +73,9 @@ fault() {
 	t "$name: also directly" until_ok 40 has_acks "$tmp/$name-$round-direct.log" 50
 	at=$(now)
 	t "$name: kontiki node $break $old (round $round)" node "$break" "$old"
-	t "$name: writes through the balancer resume" until_ok 30 acked_after "$tmp/$name-$round-lb.log" "$at"
-	t "$name: writes to a server that is left resume" until_ok 30 acked_after "$tmp/$name-$round-direct.log" "$at"
-	t "$name: there is a new leader" until_ok 30 new_leader "$old"
+	t "$name: writes through the balancer resume" until_ok 60 acked_after "$tmp/$name-$round-lb.log" "$at"
+	t "$name: writes to a server that is left resume" until_ok 60 acked_after "$tmp/$name-$round-direct.log" "$at"
+	t "$name: there is a new leader" until_ok 60 new_leader "$old"
 	if [ "$round" = 1 ] && [ -z "${FAILOVER_BENCH:-}" ]; then check_after "$name" "$old"; fi
 	t "$name: kontiki node $mend $old" node "$mend" "$old"
 	check_rejoined "$name" "$old"
@@ -122,9 +121,9 @@ cut_off_leader() {
 	t "partition: $old is cut off" node partition "$old"
 	at=$(now)
 	# The old leader may answer reads only until it knows that it is none; what matters is after the others went on.
-	t "partition: the others elect a leader" until_ok 30 new_leader "$old"
-	t "partition: and write" until_ok 30 k create configmap fence2 --from-literal=side=after
-	k patch configmap fence -p '{"data":{"side":"after"}}' >/dev/null
+	t "partition: the others elect a leader" until_ok 60 new_leader "$old"
+	t "partition: and write" until_ok 60 written fence2
+	soon "partition: and change" k patch configmap fence -p '{"data":{"side":"after"}}'
 	t_err "partition: a client of $old gets no write acknowledged" . as_client_of_old create configmap stale --from-literal=x=y
 	stale_read() {
 		local out
@@ -133,7 +132,7 @@ cut_off_leader() {
 	}
 	t "partition: and no stale read" stale_read
 	t "partition: heal" node heal "$old"
-	t "partition: $old has what was written without it" until_ok 30 local_read "$old" fence2
+	t "partition: $old has what was written without it" until_ok 60 local_read "$old" fence2
 	t "partition: all nodes are ready again" until_ok 60 nodes_ready 3
 }
 if [[ $wanted == *" partition "* ]]; then
@@ -145,12 +144,15 @@ fi
 all_die() {
 	start_writer all
 	t "all: writes are acknowledged" until_ok 40 has_acks "$tmp/all.log" 50
-	for s in $(servers); do node kill "$s" & done
-	wait_jobs=$(jobs -p | grep -vxF "${background[0]}")
-	for j in $wait_jobs; do wait "$j"; done
+	local killers=()
+	for s in $(servers); do
+		node kill "$s" &
+		killers+=($!)
+	done
+	wait "${killers[@]}"
 	at=$(now)
 	for s in $(servers); do t "all: start $s" node start "$s"; done
-	t "all: writes are acknowledged again" until_ok 30 acked_after "$tmp/all.log" "$at"
+	t "all: writes are acknowledged again" until_ok 60 acked_after "$tmp/all.log" "$at"
 	stop_writers
 	t "all: no acknowledged write is lost" writer check --kubeconfig "$tmp/kubeconfig" --log "$tmp/all.log" --prefix all
 	t "all: nodes are ready again" until_ok 60 nodes_ready 3

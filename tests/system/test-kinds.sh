@@ -51,18 +51,18 @@ k create namespace golden >/dev/null
 t "apply $n objects of all kinds" k apply -f "$tmp/all.json"
 t "list every kind" list_all
 t "a job is done" until_ok 60 has_line '^j +Complete +1/1 ' k get jobs -n golden
-t_out "a stateful set" '^ss +0/1 ' k get sts -n golden
-t_out "an autoscaler written as v1, read as v2" '"averageUtilization": ?50' k get hpa.v2.autoscaling h1 -n golden -o json
+soon_out "a stateful set" '^ss +0/1 ' k get sts -n golden
+soon_out "an autoscaler written as v1, read as v2" '"averageUtilization": ?50' k get hpa.v2.autoscaling h1 -n golden -o json
 t_err "what is wrong is said" 'spec.schedule: Invalid value: "60 \* \* \* \*": end of range \(60\) above maximum \(59\): 60' \
 	k patch cronjob cj -n golden --type merge -p '{"spec":{"schedule":"60 * * * *"}}'
 t_err "what must not change" 'spec.template: Invalid value: .*: field is immutable' \
 	k patch job j -n golden --type merge -p '{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"other"}]}}}}'
 t "delete them again" k delete -f "$tmp/all.json" --wait=false --ignore-not-found
 
-k run busy --image=busybox:1.35 --restart=Never -- sh -c 'while :; do i=$((i+1)); done' >/dev/null
-k wait --for=condition=Ready pod/busy --timeout=60s >/dev/null
-t "kubectl top node" until_ok 30 top_shows '^server-1 +[0-9]+m +[0-9]+% +[0-9]+Mi ' node
-t "kubectl top pod" until_ok 30 top_shows '^busy +[1-9][0-9]*m +[0-9]+Mi' pod
-t "kubectl top pod of containers" until_ok 30 top_shows '^busy +busy +[1-9][0-9]*m ' pod busy --containers
-t_out "metrics in a Table" '^server-1 +[0-9]+' k get nodes.metrics.k8s.io
+t "a pod that burns" k run busy --image=busybox:1.35 --restart=Never -- sh -c 'while :; do i=$((i+1)); done'
+t "runs" k wait --for=condition=Ready pod/busy --timeout=60s
+t "kubectl top node" until_ok 60 top_shows '^server-1 +[0-9]+m +[0-9]+% +[0-9]+Mi ' node
+t "kubectl top pod" until_ok 60 top_shows '^busy +[1-9][0-9]*m +[0-9]+Mi' pod
+t "kubectl top pod of containers" until_ok 60 top_shows '^busy +busy +[1-9][0-9]*m ' pod busy --containers
+soon_out "metrics in a Table" '^server-1 +[0-9]+' k get nodes.metrics.k8s.io
 t_err "metrics of a pod that is not there" 'not found' k get pods.metrics.k8s.io none

@@ -25,7 +25,7 @@ streams() {
 # Unlike a shell function, an exec'd kubectl can be stopped by its process id.
 kx() { exec "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" "$@"; }
 # With a terminal, as -it needs: script(1) makes one.
-tty() { timeout 20 script -qec "$*" /dev/null </dev/null; }
+tty() { timeout 60 script -qec "$*" /dev/null </dev/null; }
 
 suite() {
 	local v=$1 ns=$2
@@ -40,12 +40,13 @@ suite() {
 	t_out "$v explain" 'KIND: +Pod' k explain pods
 	t_out "$v explain a field" 'readinessProbe' k explain deployment.spec.template.spec.containers
 	t_out "$v get --raw /healthz" '^ok' k get --raw /healthz
-	t_out "$v get nodes -o wide" 'INTERNAL-IP' k get nodes -o wide
+	soon_out "$v get nodes -o wide" 'INTERNAL-IP' k get nodes -o wide
 	t_out "$v describe node" 'Allocatable' k describe node server-1
 	t_out "$v auth can-i" '^yes$' k auth can-i create pods
 
 	# --- making things
 	t "$v create namespace" k create namespace "$ns"
+	t "$v which gets an account for its pods" until_ok 60 kn get serviceaccount default
 	t_err "$v create it again" 'AlreadyExists|already exists' k create namespace "$ns"
 	t_out "$v apply a file" 'deployment.apps/nginx-deployment created' kn apply -f "$root/examples/nginx-deployment.yaml"
 	t_out "$v apply it again" 'unchanged' kn apply -f "$root/examples/nginx-deployment.yaml"
@@ -71,7 +72,7 @@ suite() {
 
 	# --- looking at them
 	t_out "$v get pods" '^myapp-pod +1/1 +Running' kn get pods
-	t_out "$v get pods -o wide" 'server-[123]' kn get pods -o wide
+	soon_out "$v get pods -o wide" 'server-[123]' kn get pods -o wide
 	t_out "$v get -A" "^$ns +myapp-pod" k get pods -A
 	t_out "$v get all" 'deployment.apps/nginx-deployment' kn get all
 	t_out "$v get several kinds" 'service/nginx-service' kn get deploy,rs,svc,ep,cm,secret,sa,events
@@ -87,16 +88,16 @@ suite() {
 	t_out "$v get --sort-by" 'myapp-pod' kn get pods --sort-by=.metadata.creationTimestamp
 	t_out "$v get --show-labels" 'app=myapp' kn get pods --show-labels
 	t_out "$v get --chunk-size" 'myapp-pod' kn get pods --chunk-size=1
-	streams "$v get -w" 10 'myapp-pod' kx -n "$ns" get pods -w
-	t_out "$v describe pod" 'Scheduled' kn describe pod myapp-pod
-	t_out "$v describe deployment" 'NewReplicaSet:' kn describe deployment nginx-deployment
-	t_out "$v describe service" 'Endpoints: +10\.' kn describe service nginx-service
+	streams "$v get -w" 60 'myapp-pod' kx -n "$ns" get pods -w
+	soon_out "$v describe pod" 'Scheduled' kn describe pod myapp-pod
+	soon_out "$v describe deployment" 'NewReplicaSet:' kn describe deployment nginx-deployment
+	soon_out "$v describe service" 'Endpoints: +10\.' kn describe service nginx-service
 	t_out "$v describe secret hides the value" 'password: +[0-9]+ bytes' kn describe secret app-secret
-	t_out "$v logs" '^Hello Kubernetes!$' kn logs myapp-pod
-	t_out "$v logs by deployment" 'nginx' kn logs deploy/nginx-deployment
-	t_out "$v logs --tail --timestamps" '^20..-' kn logs --tail=1 --timestamps runner
+	soon_out "$v logs" '^Hello Kubernetes!$' kn logs myapp-pod
+	soon_out "$v logs by deployment" 'nginx' kn logs deploy/nginx-deployment
+	soon_out "$v logs --tail --timestamps" '^20..-' kn logs --tail=1 --timestamps runner
 	t_out "$v logs of what took config" '^GREETING=Hello from a ConfigMap$' until_ok 40 kn logs config-consumer
-	streams "$v logs -f" 10 'ran' kx -n "$ns" logs -f runner
+	streams "$v logs -f" 60 'ran' kx -n "$ns" logs -f runner
 	t "$v exec" is hello kn exec myapp-pod -- echo hello
 	t "$v exec with stdin" is from-stdin exec_stdin
 	t_err "$v exec gives the exit status" 'exit code 7|status 7' kn exec myapp-pod -- sh -c 'exit 7'
@@ -111,7 +112,7 @@ suite() {
 	t_err "$v scale with a wrong precondition" 'Expected replicas to be 9' kn scale deployment/nginx-deployment --current-replicas=9 --replicas=1
 	t "$v set image" kn set image deployment/nginx-deployment nginx=nginx:1.16.1 --record
 	t "$v rollout status after it" kn rollout status deployment/nginx-deployment --timeout=90s
-	t_out "$v rollout history" '^2 +' kn rollout history deployment/nginx-deployment
+	soon_out "$v rollout history" '^2 +' kn rollout history deployment/nginx-deployment
 	t_out "$v rollout history of one revision" 'nginx:1.16.1' kn rollout history deployment/nginx-deployment --revision=2
 	t "$v rollout undo" kn rollout undo deployment/nginx-deployment
 	t "$v and it is back" until_ok 30 is nginx:1.14.2 kn get deployment nginx-deployment -o 'jsonpath={.spec.template.spec.containers[0].image}'
@@ -138,7 +139,7 @@ suite() {
 	t "$v apply --prune leaves others alone" kn get deployment made
 	t "$v taint and untaint" taint_round
 	t "$v cordon" k cordon server-3
-	t_out "$v cordoned" 'server-3 +Ready,SchedulingDisabled' k get nodes
+	soon_out "$v cordoned" 'server-3 +Ready,SchedulingDisabled' k get nodes
 	t "$v uncordon" k uncordon server-3
 
 	# --- removing them
@@ -159,7 +160,11 @@ exec_stdin() { echo from-stdin | kn exec -i myapp-pod -- cat; }
 attach_once() {
 	kn run ticker --image=busybox:1.35 --restart=Never -- sh -c 'while true; do echo tick; sleep 0.2; done' || return 1
 	kn wait --for=condition=Ready pod/ticker --timeout=60s || return 1
-	timeout 3 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" -n "$ns" attach ticker
+	"$KUBECTL" --kubeconfig "$tmp/kubeconfig" -n "$ns" attach ticker >"$tmp/attached" 2>&1 &
+	local pid=$!
+	until_ok 60 grep -m 1 tick "$tmp/attached"
+	kill $pid 2>/dev/null
+	wait $pid 2>/dev/null
 	kn delete pod ticker --force --grace-period=0 2>/dev/null
 	true
 }
@@ -168,7 +173,7 @@ cp_round() {
 	kn cp "$tmp/to-copy" myapp-pod:/tmp/there && kn cp myapp-pod:/tmp/there "$tmp/back" && cat "$tmp/back"
 }
 replace_configmap() { kn get configmap made -o yaml | sed 's/c: d/c: e/' | kn replace -f - && is e kn get configmap made -o 'jsonpath={.data.c}'; }
-taint_round() { k taint nodes server-3 a=b:NoSchedule && k get node server-3 -o 'jsonpath={.spec.taints}' | grep -q NoSchedule && k taint nodes server-3 a-; }
+taint_round() { k taint nodes server-3 a=b:NoSchedule && k get node server-3 -o 'jsonpath={.spec.taints}' | grep NoSchedule && k taint nodes server-3 a-; }
 nothing_left() { [ -z "$(kn get pods,rs -l "$1" -o name)" ] || { kn get pods,rs -l "$1"; return 1; }; }
 port_forward() {
 	local port pid
@@ -176,8 +181,8 @@ port_forward() {
 	pid=$!
 	until_ok 30 grep -q 'Forwarding from 127.* -> ' "$tmp/pf.out" >/dev/null || cat "$tmp/pf.out"
 	port=$(sed -n 's/.*127.0.0.1:\([0-9]*\).*/\1/p' "$tmp/pf.out")
-	t_out "$v port-forward" 'Welcome to nginx' curl -sS -m 5 "http://127.0.0.1:${port:-1}/"
-	t_out "$v port-forward again" 'Welcome to nginx' curl -sS -m 5 "http://127.0.0.1:${port:-1}/"
+	t_out "$v port-forward" 'Welcome to nginx' curl -sS -m 30 "http://127.0.0.1:${port:-1}/"
+	t_out "$v port-forward again" 'Welcome to nginx' curl -sS -m 30 "http://127.0.0.1:${port:-1}/"
 	kill $pid 2>/dev/null
 	wait $pid 2>/dev/null
 }

@@ -47,10 +47,10 @@ cluster_up --servers 3
 own=$(switch_address)
 t "certificates" certificates
 t "a balancer beside the programs" start_balancer
-t_out "what is served here is registered" '^v1.apps +Local +True' k get apiservices
+soon_out "what is served here is registered" '^v1.apps +Local +True' k get apiservices
 t_out "custom resources have no registration of their own yet" '^No resources' k get apiservices -l kube-aggregator.kubernetes.io/automanaged=true
 addresses=$(for s in $(servers); do addr_of "$s"; done | paste -sd,)
-KUBECONFIG=$tmp/suite/kubeconfig nsenter --net="/run/netns/kontiki-$cluster-switch" timeout 240 "$nodejs" "$tmp/suite/proof.mjs" \
+KUBECONFIG=$tmp/suite/kubeconfig nsenter --net="/run/netns/kontiki-$cluster-switch" timeout 480 "$nodejs" "$tmp/suite/proof.mjs" \
 	"$own" "$tmp/suite" "$addresses" "$KONTIKI" >"$tmp/proof.out" 2>&1 &
 suite=$!
 background+=("$suite")
@@ -60,4 +60,4 @@ rc=$?
 cat "$tmp/proof.out"
 n_failed=$((n_failed + $(grep -c '^not ok' "$tmp/proof.out")))
 [ $rc -lt 2 ] && grep -q '^ok' "$tmp/proof.out" || not_ok "the suite ends"
-[ $n_failed = 0 ] || tail -n 20 "$tmp"/suite/*.log
+[ $n_failed = 0 ] || moment

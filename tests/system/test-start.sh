@@ -6,18 +6,7 @@
 
 [ "$(id -u)" = 0 ] || { skip "everything: needs root"; exit 0; }
 ns=kontiki-start-$$
-trap end_start EXIT
-end_start() {
-	local rc=$?
-	trap - EXIT
-	[ ${#background[@]} -eq 0 ] || kill "${background[@]}" 2>/dev/null
-	wait
-	ip netns del "$ns" 2>/dev/null
-	rm -rf "$tmp"
-	[ $rc -eq 0 ] || exit $rc
-	[ $n_failed -eq 0 ]
-	exit
-}
+trap 'rc=$?; ip netns del "$ns" 2>/dev/null; (exit $rc); on_exit' EXIT
 ip netns add "$ns" && ip -n "$ns" link set lo up
 inside() { nsenter --net="/run/netns/$ns" "$@"; }
 # server NAME PORT-OFFSET [FLAGS...]: in the foreground; one that starts after all is ended.
@@ -31,7 +20,7 @@ first() {
 	(exec nsenter --net="/run/netns/$ns" "$KONTIKI" server --no-agent --name first --data-dir "$tmp/first" --advertise-address 127.0.0.1 \
 		--etcd-listen off) >>"$tmp/first.log" 2>&1 &
 	background=($!)
-	until_ok 40 k get --raw /readyz >/dev/null
+	until_ok 60 k get --raw /readyz >/dev/null
 }
 k() { inside "$KUBECTL" --kubeconfig "$tmp/first/admin.kubeconfig" --cache-dir "$tmp/kube-cache" "$@"; }
 
@@ -63,7 +52,7 @@ t_err "an agent whose server is not there" 'cannot reach the cluster' inside "$K
 t_err "an initial cluster that does not name the server" 'does not name this server' server other 4 --initial-cluster a=127.0.0.1:1,b=127.0.0.1:2
 t_err "an address that is none" 'address|IPv4' server other 4 --advertise-address here
 t_err "a flag that is none" 'unknown flag: --nonsense' server other 4 --nonsense
-t "nothing of all that is left behind" bash -c "! pgrep -f '$tmp/(second|third|join|other|a)( |$)'"
+soon "nothing of all that is left behind" bash -c "! pgrep -f '$tmp/(second|third|join|other|a)( |$)'"
 
 kill "${background[@]}" && wait
 background=()
@@ -91,4 +80,4 @@ background=($!)
 t "without containerd it says what to install" until_ok 40 grep -q "containerd does not start: .*Debian's package containerd" "$tmp/bare.log"
 not_ready() { k get node first --no-headers | grep -q NotReady; }
 t "and the node is not ready" until_ok 40 not_ready
-t_out "with the reason" 'KubeletNotReady|runtime|containerd' k get node first -o 'jsonpath={.status.conditions[?(@.type=="Ready")]}'
+soon_out "with the reason" 'KubeletNotReady|runtime|containerd' k get node first -o 'jsonpath={.status.conditions[?(@.type=="Ready")]}'

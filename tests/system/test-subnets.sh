@@ -30,11 +30,11 @@ pods() {
 }
 ip_of() { k get pod "$1" -o 'jsonpath={.status.podIP}'; }
 # No -T: it makes the wget of Debian's busybox-static crash.
-wget_in() { timeout 8 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" exec "$1" -- wget -q -O - "$2"; }
+wget_in() { timeout 30 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" exec "$1" -- wget -q -O - "$2"; }
 # The answer is there as a whole.
 gets_all() { [ "$(wget_in "$1" "http://$2/large" | wc -c)" = 3000000 ]; }
 gets_name() { [ "$(wget_in "$1" "http://$2/")" = "$3" ]; }
-node_gets() { in_node "$1" curl -sSf -m 5 "http://$2/" | grep -qx "$3"; }
+node_gets() { in_node "$1" curl -sSf -m 10 "http://$2/" | grep -x "$3"; }
 
 second=10.$((150 + $$ % 50)).$(($$ / 50 % 250)).0/24
 cluster_up --servers 1 --agents 2 --subnet "$second"
@@ -46,19 +46,19 @@ t "they run" until_ok 60 pods_ready 3 app=across
 for from in server-1 agent-1 agent-2; do
 	for to in server-1 agent-1 agent-2; do
 		ip=$(ip_of "on-$to")
-		t "pod on $from to pod on $to" until_ok 30 gets_name "on-$from" "$ip:8080" "on-$to"
-		t "pod on $from to Service of $to, by name" until_ok 30 gets_name "on-$from" "svc-$to" "on-$to"
-		t "node $from to pod on $to" until_ok 30 node_gets "$from" "$ip:8080" "on-$to"
+		t "pod on $from to pod on $to" until_ok 60 gets_name "on-$from" "$ip:8080" "on-$to"
+		t "pod on $from to Service of $to, by name" until_ok 60 gets_name "on-$from" "svc-$to" "on-$to"
+		t "node $from to pod on $to" until_ok 60 node_gets "$from" "$ip:8080" "on-$to"
 	done
 done
 t "large answers come across whole" until_ok 40 gets_all on-server-1 "$(ip_of on-agent-1):8080"
 t "and the other way" until_ok 40 gets_all on-agent-1 svc-agent-2
 port=$(k get service svc-agent-1 -o 'jsonpath={.spec.ports[0].nodePort}')
 t "a node port of server-1 leads to the pod on the other network" until_ok 40 in_switch curl -sSf -m 5 "http://$(addr_of server-1):$port/"
-t_out "server-1 reaches agent-1's pods over the overlay" 'dev kontiki-vx' in_node server-1 ip route get "$(ip_of on-agent-1)"
-t_out "and agent-2's by a plain route" "via $(addr_of agent-2) dev eth0" in_node server-1 ip route get "$(ip_of on-agent-2)"
+soon_out "server-1 reaches agent-1's pods over the overlay" 'dev kontiki-vx' in_node server-1 ip route get "$(ip_of on-agent-1)"
+soon_out "and agent-2's by a plain route" "via $(addr_of agent-2) dev eth0" in_node server-1 ip route get "$(ip_of on-agent-2)"
 t "delete a node" k delete node agent-1
-no_way() { ! in_node server-1 ip route show dev kontiki-vx | grep -q .; }
+no_way() { ! in_node server-1 ip route show dev kontiki-vx | grep .; }
 t "its way goes" until_ok 30 no_way
 t_err "subnets that overlap are refused" 'overlap' "$KONTIKI" up --name x --dir "$tmp/x" --subnet 10.5.0.0/16 --subnet 10.5.7.0/24
 cluster_down

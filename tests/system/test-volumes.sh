@@ -72,16 +72,17 @@ no_volumes() { [ -z "$(k get pv -o name)" ]; }
 t_out "there is a default class" 'local-path.*kontiki.dev/local-path.*Delete.*WaitForFirstConsumer' k get storageclass
 t "make a stateful set" make_set
 t "its pods run" k rollout status sts/db --timeout=150s
-t_out "its claims are bound" '^Bound Bound' k get pvc -o jsonpath='{.items[*].status.phase}{"\n"}'
+soon_out "its claims are bound" '^Bound Bound' k get pvc -o jsonpath='{.items[*].status.phase}{"\n"}'
 pv=$(volume_of 0)
 path=$(folder_of "$pv")
-t "the volume is a directory of the node" test -f "$path/names"
+soon "the volume is a directory of the node" test -f "$path/names"
 t_err "a read-only mount is one" 'Read-only' k exec db-0 -- touch /ro/x
 t "the subPath is in the volume" test -d "$path/sub"
 
 t "delete the pod" k delete pod db-0
-t "it is back" k wait --for=condition=ready pod/db-0 --timeout=60s
-t "with its data" is 2 names_in
+# kubectl wait waits for no pod that is not there yet.
+t "it is back" until_ok 90 k wait --for=condition=ready pod/db-0 --timeout=60s
+soon "with its data" is 2 names_in
 t "and its volume" is "$pv" volume_of 0
 
 t_err "a volume in use does not go by itself" 'timed out' k delete pv "$pv" --timeout=2s
@@ -116,5 +117,5 @@ t "delete it" k delete pv hand --timeout=60s
 t "the data stay" is hi cat "$tmp/hand/v/hi"
 
 t "delete the stateful set" k delete sts db
-t "its volumes go" until_ok 60 no_volumes
-t "and their directories" until_ok 40 not_there "$path"
+t "its volumes go" until_ok 90 no_volumes
+t "and their directories" until_ok 90 not_there "$path"

@@ -45,20 +45,20 @@ created_in_order() {
 
 t "make a job" make_job three 3 "exit 0"
 t "a job of three completions completes" k wait --for=condition=complete job/three --timeout=90s
-t_out "and says so" '^3 ' k get job three -o jsonpath='{.status.succeeded} {.status.conditions[*].type}{"\n"}'
+soon_out "and says so" '^3 ' k get job three -o jsonpath='{.status.succeeded} {.status.conditions[*].type}{"\n"}'
 t "make a job that fails" make_job fails 1 "exit 3"
 t "it reaches its backoff limit" k wait --for=condition=failed job/fails --timeout=90s
-t_out "and says why" 'BackoffLimitExceeded' k get job fails -o jsonpath='{.status.conditions[*].reason}{"\n"}'
+soon_out "and says why" 'BackoffLimitExceeded' k get job fails -o jsonpath='{.status.conditions[*].reason}{"\n"}'
 
 t "make a daemon set" make_set DaemonSet agent ""
 t "rollout status of the daemon set" k rollout status ds/agent --timeout=90s
-t "a daemon on each node" is 3 nodes_of agent
+soon "a daemon on each node" is 3 nodes_of agent
 t "a new template" k set env ds/agent A=b
 t "it rolls" k rollout status ds/agent --timeout=120s
-t_out "its history" '^2 ' k rollout history ds/agent
+soon_out "its history" '^2 ' k rollout history ds/agent
 t "undo" k rollout undo ds/agent
 t "rolls back" k rollout status ds/agent --timeout=120s
-t "to the first template" is "" k get ds agent -o jsonpath='{.spec.template.spec.containers[0].env}'
+soon "to the first template" is "" k get ds agent -o jsonpath='{.spec.template.spec.containers[0].env}'
 
 t "make a stateful set" make_set StatefulSet db "  serviceName: db
   replicas: 3"
@@ -72,4 +72,4 @@ t "rolls back" k rollout status sts/db --timeout=180s
 t "make a cron job" k create cronjob hourly --image=busybox:1.35 --schedule="0 * * * *" -- true
 t "a job from it" k create job now --from=cronjob/hourly
 t "completes" k wait --for=condition=complete job/now --timeout=90s
-t "the cron job saw it" until_ok 40 has_line '^20' k get cronjob hourly -o jsonpath='{.status.lastSuccessfulTime}{"\n"}'
+t "the cron job saw it" until_ok 90 has_line '^20' k get cronjob hourly -o jsonpath='{.status.lastSuccessfulTime}{"\n"}'
