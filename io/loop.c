@@ -16,6 +16,8 @@
 #include "io/io-priv.h"
 
 #define MAX_TO_WAKE 8
+/* How long loop_free waits: longer than any stream lingers for its peer (stream_close_flushed: five seconds at most). */
+#define CLOSING_MS 7000
 
 struct loop {
 	uv_loop_t uv;
@@ -250,7 +252,7 @@ void loop_free(struct loop *l)
 	if (l == NULL)
 		return;
 	ASSERT(!l->has_thread);
-	deadline = clock_mono_ms() + 2000;
+	deadline = clock_mono_ms() + CLOSING_MS;
 	uv_unref((uv_handle_t *)&l->wake);
 	loop_turn(l, 0);
 	while (uv_loop_alive(&l->uv) && clock_mono_ms() < deadline)
