@@ -5,6 +5,7 @@
 
 #include "base/util.h"
 #include "proto/duration.h"
+#include "proto/go_time.h"
 #include "proto/quantity.h"
 
 /* Where we are, for messages; made into text only when something is wrong. */
@@ -261,9 +262,7 @@ static void put_time(struct encode *e, const struct schema_type *t, const struct
 		return;
 	}
 	if (!time_parse(v->s, &s, &ns) || !codec__time_in_range(s)) {
-		wrong_value(e, p, arena_printf(e->errs->arena,
-					       "parsing time \"%.*s\" as \"2006-01-02T15:04:05%sZ07:00\": cannot parse it",
-					       STR_FMT(v->s), t->json == SCHEMA_TIME ? "" : ".000000"));
+		wrong_value(e, p, go_time_problem(e->errs->arena, v->s, t->json != SCHEMA_TIME));
 		return;
 	}
 	if (s == GO_ZERO_TIME)

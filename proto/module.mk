@@ -62,6 +62,8 @@ libproto_a_SOURCES = \
 	proto/codec_custom.c \
 	proto/codec_dom.c \
 	proto/codec_encode.c \
+	proto/go_time.c \
+	proto/go_time.h \
 	proto/codec_scan.c \
 	proto/scan.h \
 	proto/codec_text.c \

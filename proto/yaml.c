@@ -40,7 +40,7 @@ static void stream_free(void *data)
 	map_fini(&ys->anchors);
 }
 
-/* A file of JSON is read as JSON: faster, and its errors are JSON's. */
+/* A file of JSON is read as JSON: faster, and its errors are JSON's. Where keys come twice the lines are asked for. */
 static bool looks_like_json(struct arena *a, struct str text)
 {
 	struct json_opts opts = {.max_nodes = MAX_NODES};
@@ -49,7 +49,7 @@ static bool looks_like_json(struct arena *a, struct str text)
 	text = str_trim(text);
 	if (text.n == 0 || text.p[0] != '{')
 		return false;
-	return json_parse_prefix(a, text, &opts, &j, NULL) == 0;
+	return json_parse_prefix(a, text, &opts, &j, NULL) == 0 && opts.n_dups == 0;
 }
 
 struct yaml_stream *yaml_open(struct arena *a, struct str text)
@@ -105,26 +105,19 @@ static int spend(struct yaml_stream *ys, size_t n, size_t line)
 	return 0;
 }
 
-static void note_dup(struct yaml_stream *ys, const struct place *at)
+/* The line is that of the value, and the key is shown as what it was, not as the string that it becomes. */
+static void note_dup(struct yaml_stream *ys, const struct json *key, size_t line)
 {
-	const struct place *chain[JSON_MAX_DEPTH + 1];
-	struct buf b = BUF_INIT;
-	size_t n = 0;
+	_cleanup_(buf_fini) struct buf b = BUF_INIT;
 
 	if (ys->n_dups >= JSON_MAX_DUPS)
 		return;
-	for (; at != NULL && n < ARRAY_LEN(chain); at = at->up)
-		chain[n++] = at;
-	while (n-- > 0) {
-		if (chain[n]->key.p == NULL)
-			buf_printf(&b, "[%zu]", chain[n]->i);
-		else
-			buf_printf(&b, "%s%.*s", b.n ? "." : "", STR_FMT(chain[n]->key));
-	}
+	buf_printf(&b, "line %zu: key ", line + 1);
+	json_print(&b, key, JSON_COMPACT);
+	buf_printf(&b, " already set in map");
 	if (ys->dups == NULL)
 		ys->dups = arena_new_array(ys->a, struct str, JSON_MAX_DUPS);
 	ys->dups[ys->n_dups++] = arena_str(ys->a, buf_str(&b));
-	buf_fini(&b);
 }
 
 /* ---- scalars ---- */
@@ -305,6 +298,7 @@ static int pair(struct yaml_stream *ys, yaml_event_t *key_ev, const struct place
 	struct place here = {up, STR_NULL, 0};
 	size_t line = key_ev->start_mark.line;
 	bool is_merge = is_merge_key(key_ev);
+	size_t value_line;
 	yaml_event_t ev;
 	struct json *k, *v;
 	int rc;
@@ -318,6 +312,7 @@ static int pair(struct yaml_stream *ys, yaml_event_t *key_ev, const struct place
 	rc = next_event(ys, &ev);
 	if (rc < 0)
 		return rc;
+	value_line = ev.start_mark.line;
 	rc = value(ys, &ev, &here, depth, &v);
 	yaml_event_delete(&ev);
 	if (rc < 0)
@@ -325,7 +320,7 @@ static int pair(struct yaml_stream *ys, yaml_event_t *key_ev, const struct place
 	if (is_merge)
 		return merge(ys, v, line, merged);
 	if (json_get(j, here.key))
-		note_dup(ys, &here);
+		note_dup(ys, k, value_line);
 	json_set(ys->a, j, here.key, v);
 	return 0;
 }
@@ -429,8 +424,6 @@ static int next_json(struct yaml_stream *ys, struct json **ret)
 		ys->done = true;
 		return rc;
 	}
-	ys->dups = opts.dups;
-	ys->n_dups = opts.n_dups;
 	ys->rest = str_skip(ys->rest, opts.used);
 	return 1;
 }

@@ -26,8 +26,8 @@ struct yaml_stream *yaml_open(struct arena *, struct str text);
 /* 1 and a tree, 0 at the end, or a negative error with the line; after an error the stream is at
  * its end. */
 int yaml_next(struct yaml_stream *, struct json **ret, struct err *);
-/* Duplicate keys of the last document, as json_opts has them. */
-size_t yaml_dups(const struct yaml_stream *, struct str **ret_paths);
+/* Duplicate keys of the last document, in Go's words: `line 3: key "a" already set in map`, the line being the value's. */
+size_t yaml_dups(const struct yaml_stream *, struct str **ret_texts);
 
 /* Exactly one document (an empty text gives null). */
 int yaml_parse(struct arena *, struct str text, struct json **ret, struct err *);

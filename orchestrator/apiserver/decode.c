@@ -141,13 +141,61 @@ enum step_result api_normalize_patched(struct api_request *req, const struct sch
 	return api_fail(req, ERR_INVALID, " \"\" is invalid: %.*s", STR_FMT(buf_str(&text)));
 }
 
+/* The name of the package in which upstream has the type that its storage works with. */
+static struct str internal_package(const struct schema_type *type)
+{
+	struct str group, rest, name = str_from(type->api_version);
+
+	if (!type->root)
+		return STR("v1");
+	if (!str_cut(name, '/', &group, &rest) || str_eqc(group, "events.k8s.io"))
+		return STR("core");
+	str_cut(group, '.', &group, &rest);
+	return group;
+}
+
+/*
+ * A built-in kind of another name or version: upstream reads the body as what it says that it is, and then finds no way from there to the
+ * endpoint's kind; of a kind that does not exist it knows nothing.
+ */
+static enum step_result fail_other_kind(struct api_request *req, const struct schema_type *type, struct str version, struct str kind)
+{
+	struct str want = str_from(type->api_version), group, bare;
+	const struct resource *known;
+
+	if (version.n == 0)
+		version = type->root ? want : STR("v1");
+	if (kind.n == 0)
+		kind = str_from(type->kind);
+	if (!str_cut(version, '/', &group, &bare))
+		bare = version;
+	known = resource_find_kind(arena_cstr(&req->arena, version), arena_cstr(&req->arena, kind));
+	if (known && str_eqc(kind, type->kind))
+		return api_fail(req, ERR_BAD_REQUEST,
+				"the API version in the data (%.*s) does not match the expected API version (%.*s)",
+				STR_FMT(version), STR_FMT(want));
+	if (known)
+		return api_fail(req, ERR_BAD_REQUEST,
+				"%.*s in version \"%.*s\" cannot be handled as a %s: converting (%.*s.%.*s) to (%.*s.%s): unknown conversion",
+				STR_FMT(kind), STR_FMT(bare), type->kind, STR_FMT(bare), STR_FMT(kind),
+				STR_FMT(internal_package(type)), type->kind);
+	return api_fail(req, ERR_BAD_REQUEST,
+			"%.*s in version \"%.*s\" cannot be handled as a %s: no kind \"%.*s\" is registered for version \"%.*s\" in scheme "
+			"\"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
+			STR_FMT(kind), STR_FMT(bare), type->kind, STR_FMT(kind), STR_FMT(version));
+}
+
 /* Missing kind and apiVersion are the endpoint's; given ones must be. */
 static enum step_result check_kind(struct api_request *req, const struct schema_type *type, struct str version,
 		struct str kind, bool lenient)
 {
 	struct str want = str_from(type->api_version);
+	bool other_kind = kind.n > 0 && !str_eqc(kind, type->kind);
 
-	if (kind.n > 0 && !str_eqc(kind, type->kind))
+	if (type->json != SCHEMA_CUSTOM &&
+			(other_kind || (version.n > 0 && !lenient && type->root && !str_eq(version, want))))
+		return fail_other_kind(req, type, version, kind);
+	if (other_kind)
 		return api_fail(req, ERR_BAD_REQUEST,
 				"%.*s in version \"%.*s\" cannot be handled as a %s: no kind \"%.*s\" is registered for this "
 				"resource",
@@ -190,6 +238,26 @@ static void keep_dups(struct api_request *req, const struct json_opts *opts)
 		strict(req, DUPLICATE, opts->dups[i]);
 }
 
+/* What the reader of YAML says is one error with a line each, and a warning each. */
+static void keep_yaml_dups(struct api_request *req, const struct json_opts *opts, const char *prefix)
+{
+	_cleanup_(buf_fini) struct buf all = BUF_INIT;
+
+	req->n_strict = 0;
+	if (opts->n_dups == 0)
+		return;
+	req->strict = arena_new_array(&req->arena, struct str, STRICT_MAX);
+	if (req->opt.field_validation != FIELDS_STRICT) {
+		for (size_t i = 0; i < opts->n_dups && i < STRICT_MAX; i++)
+			req->strict[req->n_strict++] = opts->dups[i];
+		return;
+	}
+	buf_printf(&all, "%syaml: unmarshal errors:", prefix);
+	for (size_t i = 0; i < opts->n_dups; i++)
+		buf_printf(&all, "\n  %.*s", STR_FMT(opts->dups[i]));
+	req->strict[req->n_strict++] = arena_str(&req->arena, buf_str(&all));
+}
+
 /* A JSON patch is told apart from the object that it makes: "json patch unknown field "[0].foo"". */
 static void keep_json_patch(struct api_request *req, const struct json_opts *opts)
 {
@@ -227,10 +295,10 @@ static int parse_yaml(struct api_request *req, struct json_opts *opts, struct er
 	struct json *more;
 	int rc = yaml_next(ys, &req->sent, e);
 
-	if (rc == 0)
-		return err_set(e, ERR_BAD_REQUEST, "the body is empty");
 	if (rc < 0)
 		return rc;
+	if (rc == 0)
+		req->sent = json_new_null(&req->arena);
 	opts->n_dups = yaml_dups(ys, &opts->dups);
 	rc = yaml_next(ys, &more, e);
 	return rc > 0 ? err_set(e, ERR_BAD_REQUEST, "the body holds more than one document") : rc;
@@ -252,6 +320,19 @@ static struct str summary(struct api_request *req)
 	return arena_sprintf(&req->arena, "%.*s%s", STR_FMT(buf_str(&hex)), more);
 }
 
+/* Before anything else upstream looks for the kind, which only an object has; null is one without members. */
+static enum step_result fail_no_object(struct api_request *req, const struct schema_type *type)
+{
+	const char *is = json_is(req->sent, JSON_ARRAY) ? "array" : json_is(req->sent, JSON_STRING) ? "string" :
+			 json_is(req->sent, JSON_BOOL) ? "bool" : "number";
+
+	return api_fail(req, ERR_BAD_REQUEST,
+			"the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: json: cannot "
+			"unmarshal %s into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
+			"\"json:\\\"kind,omitempty\\\"\" } (%.*s)",
+			type->kind, is, STR_FMT(summary(req)));
+}
+
 static enum step_result decode_text(struct api_request *req, const struct schema_type *type, bool yaml, bool lenient)
 {
 	struct json_opts opts = {.max_nodes = BODY_MAX_VALUES};
@@ -260,12 +341,12 @@ static enum step_result decode_text(struct api_request *req, const struct schema
 
 	if ((yaml ? parse_yaml(req, &opts, &e) : json_parse(&req->arena, req->body, &opts, &req->sent, &e)) < 0)
 		return api_fail(req, e.code == ERR_TOO_LARGE ? ERR_TOO_LARGE : ERR_BAD_REQUEST,
-				"the object provided is unrecognized (must be of type %s): couldn't get version/kind; "
-				"%s parse error: %s (%.*s)",
-				type->kind, yaml ? "yaml" : "json", e.text, STR_FMT(summary(req)));
+				"the object provided is unrecognized (must be of type %s): %s%s (%.*s)", type->kind,
+				yaml ? "" : "couldn't get version/kind; json parse error: ", e.text, STR_FMT(summary(req)));
+	if (json_is_null(req->sent))
+		req->sent = json_new_object(&req->arena);
 	if (!json_is(req->sent, JSON_OBJECT))
-		return api_fail(req, ERR_BAD_REQUEST,
-				"the object provided is unrecognized (must be of type %s): it is not an object", type->kind);
+		return fail_no_object(req, type);
 	/* Of built-in kinds the path says enough; what has a schema made at run time says itself what it is. */
 	if (req->res && req->res->custom && !lenient && type == resource_type(req->res))
 		for (size_t i = 0; i < 2; i++)
@@ -274,7 +355,10 @@ static enum step_result decode_text(struct api_request *req, const struct schema
 						"the object provided is unrecognized (must be of type %s): Object '%s' is missing in '%.*s' (%.*s)",
 						type->kind, i ? "apiVersion" : "Kind", (int)MIN(req->body.n, (size_t)1000), req->body.p,
 						STR_FMT(summary(req)));
-	keep_dups(req, &opts);
+	if (yaml)
+		keep_yaml_dups(req, &opts, "");
+	else
+		keep_dups(req, &opts);
 	r = check_kind(req, type, json_str(json_getc(req->sent, "apiVersion")), json_str(json_getc(req->sent, "kind")),
 			lenient);
 	if (r != STEP_NEXT)
@@ -339,15 +423,12 @@ static enum step_result decode_configuration(struct api_request *req)
 	if (managed_check_options(req) != STEP_NEXT)
 		return STEP_FAIL;
 	/* Most write JSON, which is YAML too, but much faster to read. */
-	if (!(str_has_prefix(req->body, STR("{")) && json_parse(&req->arena, req->body, &opts, &req->sent, &e) == 0) &&
+	if (!(str_has_prefix(req->body, STR("{")) && json_parse(&req->arena, req->body, &opts, &req->sent, &e) == 0 && opts.n_dups == 0) &&
 			parse_yaml(req, &opts, &e) < 0)
 		return api_fail(req, e.code == ERR_TOO_LARGE ? ERR_TOO_LARGE : ERR_BAD_REQUEST, "error decoding YAML: %s", e.text);
 	if (!json_is(req->sent, JSON_OBJECT))
 		return api_fail(req, ERR_BAD_REQUEST, "error decoding YAML: an object expected");
-	if (opts.n_dups > 0 && req->opt.field_validation == FIELDS_STRICT)
-		return api_fail(req, ERR_BAD_REQUEST, "error strict decoding YAML: duplicate field \"%.*s\"", STR_FMT(opts.dups[0]));
-	for (size_t i = 0; i < opts.n_dups && req->opt.field_validation == FIELDS_WARN; i++)
-		api_warn(req, "duplicate field \"%.*s\"", STR_FMT(opts.dups[i]));
+	keep_yaml_dups(req, &opts, "error strict decoding YAML: error converting YAML to JSON: ");
 	return STEP_NEXT;
 }
 

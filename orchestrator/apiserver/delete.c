@@ -204,6 +204,8 @@ enum step_result api__delete_encode(struct api_request *req)
 
 /* Names that are held at a time. What is answered is read again at the end, at the revision at which it began. */
 #define PAGE 500
+/* How often one that others change all the time is begun with again. */
+#define CONFLICTS_MAX 10
 
 struct collection {
 	struct api_request *req; /* whose deletes these are */
@@ -211,10 +213,12 @@ struct collection {
 	struct api_list_scan range, rest; /* all of it, and what is still to come */
 	size_t left;                      /* by the limit */
 	struct str body;                  /* of each delete */
+	bool preconditions;               /* it has some */
 	struct arena pages[2];            /* this page and the one before, whose last delete may still be ending */
 	unsigned turn;
 	struct api_selected page;
 	size_t at;
+	unsigned conflicts; /* of the object before `at`, one after the other */
 	bool busy; /* inside collection_next */
 	bool again;
 	struct loop_timer timer; /* starts it, out of the step; goes on looking for what is selected */
@@ -245,13 +249,20 @@ static void part_respond(struct api_request *part, int status, const struct http
 
 	(void)h, (void)n;
 	buf_fini(body);
-	/* Who else deleted it meanwhile did our work; any other failure stops the rest. */
-	if (status >= 400 && part->fail.err.code != ERR_NOT_FOUND && part->fail.err.code != ERR_CONFLICT) {
+	/*
+	 * Who else deleted it meanwhile did our work; any other failure stops the rest. A conflict without preconditions is a lost race against
+	 * those who change it: it is not deleted, so it is deleted again.
+	 */
+	if (status >= 400 && part->fail.err.code == ERR_CONFLICT && !c->preconditions && ++c->conflicts < CONFLICTS_MAX) {
+		c->at--;
+	} else if (status >= 400 && part->fail.err.code != ERR_NOT_FOUND) {
 		struct api_failure *f = &c->req->fail;
 
 		*f = (struct api_failure){.err = part->fail.err};
 		f->message = arena_str(&c->req->arena, str_from(part->fail.err.text));
 		collection_stop(c);
+	} else {
+		c->conflicts = 0;
 	}
 	part_over(part);
 }
@@ -377,6 +388,7 @@ enum step_result api__delete_collection(struct api_request *req)
 		c->rest.more = false;
 	}
 	c->body = json_text(&req->arena, req->sent);
+	c->preconditions = json_len(json_getc(req->sent, "preconditions")) > 0;
 	arena_init(&c->pages[0]);
 	arena_init(&c->pages[1]);
 	arena_on_free(&req->arena, collection_gone, c);

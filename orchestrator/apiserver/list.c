@@ -178,6 +178,12 @@ static enum step_result list_scan(struct list_out *o, struct api_list_scan *s, s
 	while ((r = view_iter_next(&it, &kv, &e)) > 0) {
 		struct str raw;
 
+		/* Where all are selected, that there is one more says enough: nobody has to convert it. */
+		if (sel->all && req->opt.limit > 0 && o->n >= (size_t)req->opt.limit) {
+			s->more = true;
+			r = 0;
+			break;
+		}
 		r = storage_unwrap_as(&req->arena, req->res, kv.key, kv.value, convert_conversions(req), &raw, &e);
 		/* Those that are to be converted first are collected, as if all of them were selected. */
 		if (r == -ERR_PENDING && (req->opt.limit <= 0 || o->n + ++pending < (size_t)req->opt.limit))

@@ -185,6 +185,12 @@ static enum step_result run(struct api_request *req, struct json *live, struct j
 		return api_fail_err(req, &e);
 	}
 	req->applied = true;
+	/* Keys that came twice are told when all else is well. */
+	if (req->n_strict > 0 && req->opt.field_validation == FIELDS_STRICT)
+		return api_fail(req, ERR_BAD_REQUEST, "%.*s", STR_FMT(req->strict[0]));
+	for (size_t i = 0; i < req->n_strict && req->opt.field_validation == FIELDS_WARN; i++)
+		api_warn(req, "%.*s", STR_FMT(req->strict[i]));
+	req->n_strict = 0;
 	return api_normalize(req, fm.type, ret);
 }
 

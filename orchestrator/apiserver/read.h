@@ -24,6 +24,8 @@ enum step_result api_list_options_check(struct api_request *);
 /* 422 for dryRun and fieldValidation with values that are none; the second: what a delete takes of query and body. */
 enum step_result api_write_options_check(struct api_request *);
 enum step_result api_delete_options_check(struct api_request *, const struct json *options);
+/* resourceVersion is no version. */
+enum step_result api_fail_no_version(struct api_request *);
 /* 504: the version that was asked for is not here yet. */
 enum step_result api_fail_too_new(struct api_request *, uint64_t asked);
 /* A stored object that could not be read: 500, or the wait for its conversion (convert.h). */

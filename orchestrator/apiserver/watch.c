@@ -248,8 +248,7 @@ static enum step_result watch_point(struct api_request *req, bool *ret_initial, 
 	if (api_list_options_check(req) != STEP_NEXT)
 		return STEP_FAIL;
 	if (rv.n > 0 && !str_to_u64(rv, &n))
-		return api_fail(req, ERR_BAD_REQUEST, "resourceVersion: Invalid value: \"%.*s\": strconv.ParseUint: parsing \"%.*s\": invalid syntax",
-				STR_FMT(rv), STR_FMT(rv));
+		return api_fail_no_version(req);
 	*ret_rv = (int64_t)n;
 	/* A version from ahead: this member may lag behind the one that gave it. */
 	if (!str_eqc(rv, "0") && (n == 0 || (uint64_t)store_revision(req->srv->store) < n) && api_refresh(req))

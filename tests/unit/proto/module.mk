@@ -1,4 +1,4 @@
-UNIT_TESTS += tests/unit/proto/test_pb tests/unit/proto/test_codec
+UNIT_TESTS += tests/unit/proto/test_pb tests/unit/proto/test_codec tests/unit/proto/test_go_time
 tests_unit_proto_test_pb_SOURCES = tests/unit/proto/test_pb.c
 tests_unit_proto_test_pb_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_proto_test_pb_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
@@ -10,3 +10,7 @@ tests_unit_proto_test_codec_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_proto_test_codec_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS) $(CMOCKA_LIBS)
 EXTRA_DIST += tests/data/proto/objects.jsonl
 $(tests_unit_proto_test_pb_OBJECTS) $(tests_unit_proto_test_codec_OBJECTS): | $(PROTO_PB_H)
+
+tests_unit_proto_test_go_time_SOURCES = tests/unit/proto/test_go_time.c
+tests_unit_proto_test_go_time_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_proto_test_go_time_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS) $(CMOCKA_LIBS)

@@ -170,6 +170,70 @@ static void warned(const char *const *want, size_t n)
 	assert_string_equal(arena_cstr(&rig_arena, rig_warnings()), b.p ? b.p : "");
 }
 
+/* What YAML says twice is told by lines, in its reader's words. */
+static void test_strict_yaml(void **state)
+{
+	static const char object[] = "metadata:\n  name: strict-yaml\n  foo: 1\ndata:\n  k: \"1\"\n  k: \"2\"\n  k:\n    \"3\"\n";
+	static const char apply[] = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: strict-apply}\ndata:\n  k: \"1\"\n  k: \"2\"\n";
+	static const char unknown[] = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: strict-apply}\nfoo: 1\ndata: {k: \"1\", k: \"2\"}\n";
+	static const char *const in_object[] = {"line 6: key \\\"k\\\" already set in map", "line 8: key \\\"k\\\" already set in map",
+			"unknown field \\\"metadata.foo\\\""};
+	static const char *const in_apply[] = {"line 6: key \\\"k\\\" already set in map"};
+
+	(void)state;
+	rig_type("application/yaml");
+	is(rig_call("POST", CM "?fieldValidation=Strict", object, 400), "message",
+			"ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: yaml: unmarshal errors:\n"
+			"  line 6: key \"k\" already set in map\n  line 8: key \"k\" already set in map, unknown field \"metadata.foo\"");
+	rig_type("application/yaml");
+	is(rig_call("POST", CM, object, 201), "data.k", "3");
+	warned(in_object, ARRAY_LEN(in_object));
+	rig_type("application/apply-patch+yaml");
+	is(rig_call("PATCH", CM "/strict-apply?fieldManager=m&fieldValidation=Strict", apply, 400), "message",
+			"error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 6: key \"k\" already set in map");
+	rig_type("application/apply-patch+yaml");
+	rig_call("PATCH", CM "/strict-apply?fieldManager=m", apply, 201);
+	warned(in_apply, ARRAY_LEN(in_apply));
+	/* What cannot be applied at all is said first. */
+	rig_type("application/apply-patch+yaml");
+	is(rig_call("PATCH", CM "/strict-apply?fieldManager=m&fieldValidation=Strict", unknown, 500), "message",
+			"failed to create typed patch object (/strict-apply; /v1, Kind=ConfigMap): .foo: field not declared in schema");
+	rig_type("application/yaml");
+	is(rig_call("POST", CM, "a: [b\n", 400), "message",
+			"the object provided is unrecognized (must be of type ConfigMap): yaml: line 2: did not find expected ',' or ']' (613a205b620a)");
+}
+
+/* Bodies that are something else than what the path takes. */
+static void test_other_kinds(void **state)
+{
+	static const struct {
+		const char *path, *body, *message;
+		int status;
+	} rows[] = {
+		{CM, "{\"kind\":\"Secret\",\"apiVersion\":\"v1\"}",
+				"Secret in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Secret) to (core.ConfigMap): unknown conversion", 400},
+		{DEPLOY, "{\"kind\":\"Job\",\"apiVersion\":\"batch/v1\"}",
+				"Job in version \"v1\" cannot be handled as a Deployment: converting (v1.Job) to (apps.Deployment): unknown conversion", 400},
+		{CM, "{\"kind\":\"Nothing\"}",
+				"Nothing in version \"v1\" cannot be handled as a ConfigMap: no kind \"Nothing\" is registered for version \"v1\" in scheme "
+				"\"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"", 400},
+		{DEPLOY, "{\"kind\":\"Deployment\",\"apiVersion\":\"apps/v9\"}",
+				"Deployment in version \"v9\" cannot be handled as a Deployment: no kind \"Deployment\" is registered for version \"apps/v9\" in "
+				"scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"", 400},
+		{CM, "[1]", "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: json: cannot "
+				"unmarshal array into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
+				"\"json:\\\"kind,omitempty\\\"\" } (5b315d)", 400},
+		{CM, "null", "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required", 422},
+		{CM, "{\"metadata\":{\"creationTimestamp\":\"x\"}}",
+				"ConfigMap in version \"v1\" cannot be handled as a ConfigMap: parsing time \"x\" as \"2006-01-02T15:04:05Z07:00\": cannot parse "
+				"\"x\" as \"2006\"", 400},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		is(rig_call("POST", rows[i].path, rows[i].body, rows[i].status), "message", rows[i].message);
+}
+
 /* Keys that come twice and fields that nobody knows, in bodies and in patches. */
 static void test_strict(void **state)
 {
@@ -225,7 +289,10 @@ static void test_whom_and_how(void **state)
 			"invalid continue token: continue key is not valid: server does not recognize this encoded version");
 	is(rig_call("GET", CM "?limit=1&continue=!", NULL, 400), "message", "invalid continue token: continue key is not valid: it is no base64");
 	is(rig_call("GET", CM "?resourceVersion=x", NULL, 400), "message",
-			"resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax");
+			"invalid resource version: resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax");
+	o = rig_call("GET", CM "/kube-root-ca.crt?resourceVersion=x", NULL, 500);
+	is(o, "message", "resourceVersion: Invalid value: \"x\": strconv.ParseUint: parsing \"x\": invalid syntax");
+	assert_null(json_getc(o, "reason"));
 }
 
 /* What a service gets by itself, and what it may not ask for. */
@@ -323,6 +390,8 @@ int main(void)
 			cmocka_unit_test(test_not_found),
 			cmocka_unit_test(test_words),
 			cmocka_unit_test(test_strict),
+		cmocka_unit_test(test_strict_yaml),
+		cmocka_unit_test(test_other_kinds),
 			cmocka_unit_test(test_whom_and_how),
 			cmocka_unit_test(test_service_ports_and_families),
 			cmocka_unit_test(test_warnings),

@@ -128,10 +128,12 @@ static void test_lists(void **state)
 	assert_int_equal(lamp_rig_objects, 22);
 	JSON_ITEMS (it, json_getc(o, "items"))
 		assert_non_null(json_getp(it, "spec.power"));
-	lamp_rig_objects = 0;
+	lamp_rig_calls = lamp_rig_objects = 0;
 	o = rig_call("GET", NEW "?limit=5", NULL, 200);
 	assert_int_equal(json_len(json_getc(o, "items")), 5);
-	assert_true(lamp_rig_objects <= 6);
+	/* What follows a page is not converted to know that it is there. */
+	assert_int_equal(lamp_rig_objects, 5);
+	assert_int_equal(lamp_rig_calls, 1);
 	o = rig_call("GET", arena_printf(&rig_arena, NEW "?limit=5&continue=%s", json_cstr(json_getp(o, "metadata.continue"))), NULL, 200);
 	assert_int_equal(json_len(json_getc(o, "items")), 5);
 	o = rig_call("GET", NEW "?limit=7&labelSelector=even%3Dyes", NULL, 200);

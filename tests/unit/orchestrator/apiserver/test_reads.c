@@ -295,7 +295,9 @@ static void test_list_options(void **state)
 		{"continue=x&resourceVersionMatch=Exact&resourceVersion=1", "resourceVersionMatch is forbidden when continue is provided", 422},
 		{"watch=1&sendInitialEvents=true", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan", 422},
 		{"watch=1&resourceVersionMatch=NotOlderThan", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided", 422},
-		{"resourceVersion=abc", "strconv.ParseUint: parsing", 400},
+		{"resourceVersion=abc", "invalid resource version: resourceVersion: Invalid value: \"abc\": strconv.ParseUint: parsing", 400},
+		{"watch=1&resourceVersion=abc", "resourceVersion: Invalid value: \"abc\": strconv.ParseUint: parsing", 500},
+		{"resourceVersion=99999999999999999999", "value out of range", 400},
 	};
 	struct json *o, *old;
 	char path[512];
