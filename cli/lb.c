@@ -14,6 +14,7 @@
 #include "io/loop.h"
 #include "io/tls.h"
 #include "net/netns.h"
+#include "orchestrator/apiserver/apiserver.h"
 
 struct lb_opts {
 	const char *listen, *ca, *netns, *log_level;
@@ -79,7 +80,7 @@ static int run(const struct lb_opts *o, struct err *e)
 {
 	struct ca_watch ca;
 	struct balancer_config cfg = {.listen = o->listen, .backends = o->backends.v, .n_backends = o->backends.n,
-			.interval_ms = 250, .timeout_ms = 1000};
+			.health_path = APISERVER_WELL_PATH, .interval_ms = 250, .timeout_ms = 1000};
 	struct tls_config tc = {.server = false};
 	struct tls_ctx *tls = NULL;
 	struct loop *loop;

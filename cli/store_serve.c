@@ -58,6 +58,27 @@ static void add_time(struct arena *a, struct json *j, const char *name, uint64_t
 	json_setc(a, j, name, json_newc(a, text));
 }
 
+static void add_problem(struct arena *a, struct json *list, bool warning, const char *text)
+{
+	struct json *one = json_new_object(a);
+
+	json_setc(a, one, "warning", json_new_bool(a, warning));
+	json_setc(a, one, "text", json_newc(a, text));
+	json_push(a, list, one);
+}
+
+/* Of this server alone: the plugins are processes of its machine. */
+static bool plugins_are_well(struct arena *a, struct json *problems)
+{
+	struct err e = ERR_INIT;
+
+	if (crypt_health(&e) == 0)
+		return true;
+	add_problem(a, problems, false, arena_printf(a, "KMS plugin %s: what it sealed and this server has not opened yet cannot be read, and three minutes "
+			"after its last sign of life nothing is sealed any more; all else is served. Start the plugin on this machine", e.text));
+	return false;
+}
+
 static struct json *status_json(struct arena *a, const struct kv_status *st)
 {
 	struct kv_problem *p = arena_new_array(a, struct kv_problem, KV_MAX_PROBLEMS);
@@ -67,13 +88,10 @@ static struct json *status_json(struct arena *a, const struct kv_status *st)
 	for (size_t i = 0; i < st->n_members; i++)
 		json_push(a, members, member_json(a, st, &st->members[i]));
 	for (size_t i = 0; i < n; i++) {
-		struct json *one = json_new_object(a);
-
-		json_setc(a, one, "warning", json_new_bool(a, p[i].warning));
-		json_setc(a, one, "text", json_newc(a, p[i].text));
-		json_push(a, problems, one);
+		add_problem(a, problems, p[i].warning, p[i].text);
 		errors += !p[i].warning;
 	}
+	errors += !plugins_are_well(a, problems);
 	json_setc(a, j, "name", json_newc(a, st->name));
 	json_setc(a, j, "cluster", json_newf(a, "%016" PRIx64, st->cluster_id));
 	json_setc(a, j, "leader", json_newc(a, st->role.leader_name));

@@ -15,6 +15,7 @@
 #include "orchestrator/agent/certs.h"
 #include "orchestrator/agent/routes.h"
 #include "orchestrator/agent/servers.h"
+#include "orchestrator/apiserver/apiserver.h"
 #include "orchestrator/client/client.h"
 #include "orchestrator/client/client_http.h"
 #include "orchestrator/dns/dns.h"
@@ -154,7 +155,7 @@ static int start_client(struct agent *a, struct err *e)
 {
 	char address[32];
 	struct certs_cfg certs = {a->loop, a->cfg.pki_dir, a->cfg.node_name, a->cfg.node_ip};
-	struct balancer_config bc = {.listen = "127.0.0.1:0", .interval_ms = 1000, .timeout_ms = 1000};
+	struct balancer_config bc = {.listen = "127.0.0.1:0", .health_path = APISERVER_WELL_PATH, .interval_ms = 1000, .timeout_ms = 1000};
 	struct client_http_cfg cc = {.address = address, .user_agent = "kontiki-agent"};
 	const char **known;
 	struct arena arena;

@@ -126,6 +126,8 @@ static inline void api_count(struct apiserver *srv, enum api_counter c)
 	atomic_fetch_add_explicit(&srv->counters[c], 1, memory_order_relaxed);
 }
 
+/* paths.c: see APISERVER_WELL_PATH. */
+bool api__is_well(struct apiserver *);
 /* http_front.c */
 int api__front_open(struct api_loop *, const struct http_server_config *, struct err *);
 /* apiserver.c: the context of the current loop, made when missing. */

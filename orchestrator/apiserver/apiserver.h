@@ -26,6 +26,13 @@ struct kv;
 struct loop;
 struct tls_ctx;
 
+/*
+ * Where balancers and agents of ours look whether a server serves: 200, or 500 without a quorum, before the first objects are there and while it
+ * shuts down. Nobody has to be known for it, so that AuthenticationConfiguration may close /readyz; a KMS plugin that is not well is no reason
+ * to go to another server, which for all that is not sealed serves no better.
+ */
+#define APISERVER_WELL_PATH "/kontiki/v1/ready"
+
 struct apiserver_cfg {
 	const char *listen;     /* "0.0.0.0:6443"; port 0: the kernel chooses (apiserver_port) */
 	int netns_fd;           /* 0 or -1: the thread's own namespace */

@@ -273,13 +273,24 @@ static bool serve_extra(struct apiserver *srv, struct http_request *r)
 	return false;
 }
 
+static bool serve_well(struct apiserver *srv, struct http_request *r)
+{
+	bool well;
+
+	if (!str_eqc(r->path, APISERVER_WELL_PATH) || !str_eqc(r->method, "GET"))
+		return false;
+	well = api__is_well(srv);
+	http_respond(r, well ? 200 : 500, NULL, 0, well ? STR("ok") : STR("not ready"));
+	return true;
+}
+
 static void front_request(struct http_handler *h, struct http_request *r)
 {
 	struct api_loop *al = container_of(h, struct api_loop, http_handler);
 	struct front_request *f;
 	struct api_request *req;
 
-	if (serve_extra(al->srv, r))
+	if (serve_well(al->srv, r) || serve_extra(al->srv, r))
 		return;
 	f = xcalloc(1, sizeof(*f));
 	req = api_request_new(al, &front_responder, f);

@@ -142,7 +142,10 @@ static void unsealed(struct loop_timer *t)
 	api_request_resume(container_of(t, struct api_request, nap));
 }
 
-/* A step on this loop must not wait for a plugin: what it made of what it could not read is forgotten, and it runs again. */
+/*
+ * A step on this loop must not wait for a plugin: what it made of what it could not read is forgotten, and it runs again. When that has
+ * been tried for long enough, what it made of it is the answer.
+ */
 static enum step_result step_run(struct api_request *req, const struct api_step *step)
 {
 	bool late = req->unseal_ms && clock_mono_ms() >= req->unseal_ms;
@@ -151,9 +154,9 @@ static enum step_result step_run(struct api_request *req, const struct api_step 
 	bool again;
 
 	crypt_missed();
-	crypt_hurry(!late);
+	crypt_hurry(true);
 	r = step->run(req);
-	again = crypt_hurry(false) && crypt_missed() && (r == STEP_NEXT || r == STEP_FAIL);
+	again = crypt_hurry(false) && crypt_missed() && !late && (r == STEP_NEXT || r == STEP_FAIL);
 	if (!again)
 		return r;
 	if (!req->unseal_ms)

@@ -48,7 +48,7 @@ $(sed 's/^/      /' "$tmp/tls.crt")
   - {expression: "!user.username.endsWith('root')", message: no such user}
 anonymous:
   enabled: true
-  conditions: [{path: /livez}, {path: /readyz}, {path: /healthz}]
+  conditions: [{path: /livez}]
 YAML
 }
 cat >"$tmp/access.yaml" <<YAML
@@ -91,7 +91,9 @@ t_err "a wrong file is no start" 'no AuthenticationConfiguration of apiserver.co
 	--authentication-config "$tmp/authn.yaml" --authorization-config "$tmp/authz.yaml" >>"$tmp/n1.log" 2>&1 &
 server=$!
 background+=("$server")
-t "the server is ready" until_ok 30 is 200 stranger /readyz
+t "the server is ready" until_ok 30 is 200 stranger /kontiki/v1/ready
+t "where strangers are let in" is 200 stranger /livez
+t "and not where they are not" is 401 stranger /readyz
 t "a stranger may not even know the version" is 401 stranger /version
 t "who has a token is known by it" until_ok 60 is ext:jane whoami
 soon_out "and his team" 'team-blue' as jane blue auth whoami
