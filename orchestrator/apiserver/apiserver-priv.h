@@ -29,6 +29,7 @@ struct flow_state;
 struct front_proxy;
 struct http_client;
 struct kv;
+struct params_cache;
 struct quota_state;
 struct service_clients;
 struct service_server;
@@ -73,6 +74,7 @@ struct api_loop {
 	struct custom_index *custom; /* api__custom */
 	struct webhook_state *hooks; /* made when first asked */
 	struct convert_pool *conversions; /* likewise */
+	struct params_cache *params; /* likewise */
 	struct service_clients *services; /* api__services */
 	struct flow_state *flow;     /* of a serve loop; else NULL */
 	struct aggregate_index *aggregates; /* api__aggregates */

@@ -27,6 +27,7 @@
 #include "orchestrator/apiserver/crypt.h"
 #include "orchestrator/apiserver/flow.h"
 #include "orchestrator/apiserver/front_proxy.h"
+#include "orchestrator/apiserver/params_cache.h"
 #include "orchestrator/apiserver/quota_state.h"
 #include "orchestrator/apiserver/custom_index.h"
 #include "orchestrator/apiserver/service_clients.h"
@@ -66,6 +67,7 @@ static void loop_context_free(struct api_loop *al)
 	flow_state_free(al->flow);
 	custom_index_free(al->custom);
 	convert_pool_free(al->conversions);
+	params_cache_free(al->params);
 	webhook_state_free(al->hooks);
 	service_clients_free(al->services);
 	aggregate_index_free(al->aggregates);

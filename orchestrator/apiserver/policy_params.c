@@ -6,6 +6,7 @@
 #include "orchestrator/apiserver/convert.h"
 #include "orchestrator/apiserver/custom_index.h"
 #include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/params_cache.h"
 #include "orchestrator/apiserver/policies.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/webhooks.h"
@@ -43,15 +44,31 @@ static bool namespace_of(struct api_request *req, const struct policy_binding *b
 	return ret->n > 0;
 }
 
+/* What a webhook has to convert, as it was read before; NULL: not known. */
+static struct json *read_known(struct api_request *req, const struct params_key *k)
+{
+	struct json *doc;
+	struct str text;
+
+	if (!req->al->params)
+		req->al->params = params_cache_new();
+	text = params_cache_get(req->al->params, k);
+	return text.n > 0 && json_parse(&req->arena, arena_str(&req->arena, text), NULL, &doc, NULL) == 0 ? doc : NULL;
+}
+
 /* NULL: *ret_why, or *pending. Parameters that are there and cannot be read must not pass for none: the policy would not be run. */
 static struct json *read_one(struct api_request *req, const struct resource *res, struct str key, struct str value, uint64_t rv, bool *pending,
 		struct str *ret_why)
 {
 	struct custom_conversions *conv = res->custom ? convert_asides(req) : NULL;
+	struct params_key known = {key, rv, res->api_version, custom_index_epoch(api__custom(req->al))};
+	bool by_webhook = res->custom && res->custom->def->webhook;
+	struct json *doc = by_webhook ? read_known(req, &known) : NULL;
 	struct err e = ERR_INIT;
-	struct json *doc;
 	struct str raw;
 
+	if (doc)
+		return doc;
 	if (storage_unwrap_as(&req->arena, res, key, value, conv, &raw, &e) < 0 || api_dom_of(&req->arena, res, raw, &doc, &e) < 0) {
 		*pending |= e.code == ERR_PENDING;
 		if (e.code != ERR_PENDING)
@@ -59,6 +76,8 @@ static struct json *read_one(struct api_request *req, const struct resource *res
 		return NULL;
 	}
 	json_setc(&req->arena, api_meta(&req->arena, doc), "resourceVersion", json_newf(&req->arena, "%llu", (unsigned long long)rv));
+	if (by_webhook)
+		params_cache_put(req->al->params, &known, json_text(&req->arena, doc));
 	return doc;
 }
 

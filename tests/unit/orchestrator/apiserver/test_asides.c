@@ -227,11 +227,20 @@ static void test_params(void **state)
 	with_params("v1", "params.spec.power == \\'8W\\'", "'name':'one'", 201);
 	assert_int_equal(lamp_rig_calls, 1);
 	with_params("v1", "params.spec.power == \\'8W\\'", "'name':'two'", 422);
-	lamp_rig_calls = 0;
+	assert_int_equal(lamp_rig_calls, 2);
 	with_params("v1", "params.spec.power in [\\'8W\\',\\'9W\\']", "'selector':{'matchLabels':{'param':'yes'}}", 201);
-	assert_int_equal(lamp_rig_calls, 1);
+	assert_int_equal(lamp_rig_calls, 3);
+	/* What has been converted once is known, until the object changes. */
+	with_params("v1", "params.spec.power in [\\'8W\\',\\'9W\\']", "'selector':{'matchLabels':{'param':'yes'}}", 201);
+	assert_int_equal(lamp_rig_calls, 3);
+	patch(OLD "/one", MERGE, "{\"spec\":{\"watts\":7}}", 200);
+	lamp_rig_objects = 0;
+	with_params("v1", "params.spec.power in [\\'7W\\',\\'9W\\']", "'selector':{'matchLabels':{'param':'yes'}}", 201);
+	assert_int_equal(lamp_rig_objects, 1);
 	with_params("v1", "params.spec.power == \\'8W\\'", "'selector':{'matchLabels':{'param':'yes'}}", 422);
 	lamp_rig_broken = "out of order";
+	with_params("v1", "params.spec.power == \\'7W\\'", "'name':'one'", 201);
+	patch(OLD "/one", MERGE, "{\"metadata\":{\"labels\":{\"other\":\"yes\"}}}", 200);
 	o = with_params("v1", "true", "'name':'one'", 422);
 	assert_non_null(strstr(json_cstr(json_getc(o, "message")), "failed to configure binding: a param cannot be read as example.com/v1, Kind=Lamp: "
 								   "conversion webhook for example.com/v1beta1, Kind=Lamp failed"));
