@@ -51,6 +51,7 @@ struct loop;
 	X(CONFIGMAPS, "", "v1", "configmaps", core__config_map)                                    \
 	X(SERVICEACCOUNTS, "", "v1", "serviceaccounts", core__service_account)                     \
 	X(REPLICASETS, "apps", "v1", "replicasets", apps__replica_set)                             \
+	X(REPLICATIONCONTROLLERS, "", "v1", "replicationcontrollers", core__replication_controller) \
 	X(DEPLOYMENTS, "apps", "v1", "deployments", apps__deployment)                              \
 	X(DAEMONSETS, "apps", "v1", "daemonsets", apps__daemon_set)                                \
 	X(STATEFULSETS, "apps", "v1", "statefulsets", apps__stateful_set)                          \
@@ -116,6 +117,7 @@ struct reconcile {
 	uint64_t now_ms;             /* monotonic */
 	struct arena *arena;         /* of this round: build the messages here */
 	const void *arg;             /* the controller's settings (struct controllers_cfg) */
+	const char *refused;         /* what the API said when the round before this one could not create something; NULL: it could */
 	struct list actions;         /* the runner's */
 	unsigned stage;
 	uint64_t again_ms;           /* 0: only when something changes */
@@ -188,7 +190,7 @@ struct controller_row {
 	uint64_t resync_ms;    /* every key of the first watch comes again after so long; 0: never */
 };
 
-extern const struct controller_row controller_deployment, controller_replicaset, controller_endpointslice,
+extern const struct controller_row controller_deployment, controller_replicaset, controller_replication, controller_endpointslice,
 		controller_endpoints, controller_namespace, controller_garbage, controller_node_lifecycle, controller_node_ipam,
 		controller_serviceaccount, controller_root_ca, controller_podgc, controller_clusterrole_aggregation,
 		controller_resourcequota, controller_csr, controller_crd, controller_job, controller_daemonset, controller_statefulset,

@@ -97,6 +97,31 @@ static void set_condition(struct rollout *d, Apps__DeploymentStatus *st, const c
 	c->message = arena_strdup(d->r->arena, message);
 }
 
+/* What a set could not do, its deployment cannot do either: the newest set that says so is heard. */
+static void replica_failure(struct rollout *d, Apps__DeploymentStatus *st)
+{
+	const Apps__ReplicaSetCondition *why = NULL;
+
+	for (size_t i = 0; i <= d->n_sets; i++) {
+		/* The current one last: it has the last word. */
+		const Apps__ReplicaSet *rs = i < d->n_sets ? d->sets[i].rs : d->current ? d->current->rs : NULL;
+
+		for (size_t k = 0; rs && rs->status && k < rs->status->n_conditions; k++)
+			if (pb_streq(rs->status->conditions[k]->type, "ReplicaFailure") && pb_streq(rs->status->conditions[k]->status, "True"))
+				why = rs->status->conditions[k];
+	}
+	if (why) {
+		set_condition(d, st, "ReplicaFailure", "True", arena_strdup(d->r->arena, pb_s(why->reason)), pb_s(why->message), false);
+		return;
+	}
+	for (size_t i = 0; i < st->n_conditions; i++) {
+		if (pb_streq(st->conditions[i]->type, "ReplicaFailure")) {
+			pb_remove(st, "conditions", i);
+			return;
+		}
+	}
+}
+
 static const char *current_name(const struct rollout *d)
 {
 	return d->current ? d->current->o->meta->name : "";
@@ -167,6 +192,7 @@ void rollout_status(struct rollout *d)
 	else
 		set_condition(d, st, "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.",
 				false);
+	replica_failure(d, st);
 	progressing(d, st, old);
 	if (!d->meta_changed && !pb_equal(old, st))
 		plan_update_status(d->r, VIEW_DEPLOYMENTS, copy);

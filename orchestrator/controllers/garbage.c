@@ -298,7 +298,7 @@ const struct controller_row controller_garbage = {
 			{VIEW_ENDPOINTS, map_any}, {VIEW_ENDPOINTSLICES, map_any}, {VIEW_CONFIGMAPS, map_any},
 			{VIEW_SERVICEACCOUNTS, map_any}, {VIEW_LEASES, map_any}, {VIEW_NODES, map_any}, {VIEW_DAEMONSETS, map_any},
 			{VIEW_STATEFULSETS, map_any}, {VIEW_REVISIONS, map_any}, {VIEW_CLAIMS, map_any}, {VIEW_JOBS, map_any},
-			{VIEW_CRONJOBS, map_any}},
+			{VIEW_CRONJOBS, map_any}, {VIEW_REPLICATIONCONTROLLERS, map_any}},
 	.reconcile = reconcile_garbage,
 	.workers = 16,
 };

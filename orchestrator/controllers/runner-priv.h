@@ -46,6 +46,7 @@ struct work {
 	struct reconcile round;
 	unsigned stage, outstanding;
 	struct err err;
+	char *refused; /* why something could not be created: for the next round */
 };
 
 struct watch_handler {

@@ -16,7 +16,7 @@
 #define DEFAULT_WORKERS 8
 
 static const struct controller_row *const rows[] = {
-	&controller_deployment, &controller_replicaset, &controller_endpointslice, &controller_endpoints,
+	&controller_deployment, &controller_replicaset, &controller_replication, &controller_endpointslice, &controller_endpoints,
 	&controller_namespace, &controller_garbage, &controller_node_lifecycle, &controller_node_ipam,
 	&controller_serviceaccount, &controller_root_ca, &controller_podgc, &controller_clusterrole_aggregation,
 	&controller_resourcequota, &controller_csr, &controller_crd,

@@ -89,6 +89,8 @@ static void action_done(struct client_req *req)
 			remember(w, a);
 	} else if (code != ERR_NOT_FOUND || a->op == PLAN_CREATE) {
 		/* A thing that is gone needs no update and no delete. */
+		if (a->op == PLAN_CREATE && !w->refused && code != ERR_CANCELED)
+			w->refused = xstrdup(req->err.text);
 		if (w->err.code == ERR_OK)
 			w->err = req->err;
 	}

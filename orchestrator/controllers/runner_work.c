@@ -39,6 +39,7 @@ void work__free(struct work *w)
 	LIST_FOR_EACH_SAFE (p, next, &w->pending, struct pending, link)
 		pending__free(p);
 	free(w->key);
+	free(w->refused);
 	free(w);
 }
 
@@ -231,6 +232,8 @@ void work__start(struct work *w)
 		.view = &all->view, .key = w->key, .ns = arena_cstr(&w->arena, ns), .name = arena_cstr(&w->arena, name),
 		.now_s = clock_wall_s(), .now_ms = clock_mono_ms(), .arena = &w->arena, .arg = &all->cfg,
 	};
+	w->round.refused = w->refused ? arena_strdup(&w->arena, w->refused) : NULL;
+	free(TAKE(w->refused));
 	list_init(&w->round.actions);
 	w->ctl->row->reconcile(&w->round);
 	work__run_stage(w);

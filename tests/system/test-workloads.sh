@@ -50,6 +50,24 @@ t "make a job that fails" make_job fails 1 "exit 3"
 t "it reaches its backoff limit" k wait --for=condition=failed job/fails --timeout=90s
 soon_out "and says why" 'BackoffLimitExceeded' k get job fails -o jsonpath='{.status.conditions[*].reason}{"\n"}'
 
+t "make a replication controller" k apply -f - <<YAML
+apiVersion: v1
+kind: ReplicationController
+metadata: {name: old}
+spec:
+  replicas: 2
+  template:
+    metadata: {labels: {app: old}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers: [{name: c, image: "busybox:1.35", command: [sleep, "3600"]}]
+YAML
+t "its pods run" k wait --for=jsonpath='{.status.availableReplicas}'=2 rc/old --timeout=90s
+t "scale it" k scale rc/old --replicas=1
+t "one goes" k wait --for=jsonpath='{.status.replicas}'=1 rc/old --timeout=90s
+t "delete it, not its pods" k delete rc/old --cascade=orphan
+t "its pod has no owner and runs" until_ok 60 has_line '^Running\[\]$' k get pods -l app=old -o jsonpath='{.items[0].status.phase}[{.items[0].metadata.ownerReferences}]{"\n"}'
+
 t "make a daemon set" make_set DaemonSet agent ""
 t "rollout status of the daemon set" k rollout status ds/agent --timeout=90s
 soon "a daemon on each node" is 3 nodes_of agent

@@ -24,6 +24,100 @@ static void assert_quiet(const char *path)
 	assert_string_equal(str(get(path), "metadata.resourceVersion"), rv);
 }
 
+/* --- Replication controllers ----------------------------------------------------------------------------------------- */
+
+static struct json *old_controller(void)
+{
+	return get(NS "/replicationcontrollers/old");
+}
+
+static int64_t old_wants;
+
+static bool old_is_complete(void)
+{
+	struct json *rc = old_controller();
+
+	return num(rc, "status.observedGeneration") == num(rc, "metadata.generation") && num(rc, "status.replicas") == old_wants &&
+	       num(rc, "status.readyReplicas") == old_wants && num(rc, "status.availableReplicas") == old_wants &&
+	       count_pods("app=old", is_ready) == (size_t)old_wants;
+}
+
+static const char *condition_message(const struct json *o, const char *type)
+{
+	JSON_ITEMS (c, json_getp(o, "status.conditions"))
+		if (json_eqc(json_getc(c, "type"), type) && json_eqc(json_getc(c, "status"), "True"))
+			return str(c, "message");
+	return "";
+}
+
+static bool old_is_refused(void)
+{
+	return strstr(condition_message(old_controller(), "ReplicaFailure"), "exceeded quota") != NULL;
+}
+
+static bool old_is_allowed(void)
+{
+	return condition_message(old_controller(), "ReplicaFailure")[0] == '\0' && old_is_complete();
+}
+
+static bool quota_counts(void)
+{
+	return strcmp(str(get(NS "/resourcequotas/few"), "status.used.pods"), "1") == 0;
+}
+
+static bool old_is_gone(void)
+{
+	return count_pods("app=old", NULL) == 0;
+}
+
+static void test_replication_controller(void **state)
+{
+	struct json *lonely;
+
+	world_renews = true;
+	add_node("n1", "4");
+	add_node("n2", "4");
+	add_node("n3", "4");
+	post(NS "/pods", "{\"metadata\":{\"name\":\"lonely\",\"labels\":{\"app\":\"old\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}");
+	post(NS "/replicationcontrollers", "{\"metadata\":{\"name\":\"old\"},\"spec\":{\"replicas\":2,\"template\":{\"metadata\":{\"labels\":{"
+					   "\"app\":\"old\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"x\"}]}}}}");
+	old_wants = 2;
+	WAIT(old_is_complete);
+	/* A pod that fits is taken in, and one more is made. */
+	lonely = get(NS "/pods/lonely");
+	assert_string_equal(str(json_at(json_getp(lonely, "metadata.ownerReferences"), 0), "kind"), "ReplicationController");
+	assert_string_equal(str(json_at(json_getp(lonely, "metadata.ownerReferences"), 0), "apiVersion"), "v1");
+	merge(NS "/replicationcontrollers/old/scale", "{\"spec\":{\"replicas\":3}}");
+	old_wants = 3;
+	WAIT(old_is_complete);
+	assert_int_equal(num(old_controller(), "status.fullyLabeledReplicas"), 3);
+	/* One that fits no longer is let go, and replaced. */
+	merge(NS "/pods/lonely", "{\"metadata\":{\"labels\":{\"app\":\"other\"}}}");
+	WAIT(old_is_complete);
+	assert_int_equal(json_len(json_getp(get(NS "/pods/lonely"), "metadata.ownerReferences")), 0);
+	rig_call("DELETE", NS "/pods/lonely", NULL, 200);
+	assert_quiet(NS "/replicationcontrollers/old");
+	merge(NS "/replicationcontrollers/old/scale", "{\"spec\":{\"replicas\":1}}");
+	old_wants = 1;
+	WAIT(old_is_complete);
+}
+
+/* What the API refuses is a condition, and an event, until it is allowed. */
+static void test_replica_failure(void **state)
+{
+	post(NS "/resourcequotas", "{\"metadata\":{\"name\":\"few\"},\"spec\":{\"hard\":{\"pods\":\"1\"}}}");
+	WAIT(quota_counts);
+	merge(NS "/replicationcontrollers/old/scale", "{\"spec\":{\"replicas\":2}}");
+	old_wants = 2;
+	WAIT(old_is_refused);
+	assert_int_equal(num(old_controller(), "status.replicas"), 1);
+	merge(NS "/resourcequotas/few", "{\"spec\":{\"hard\":{\"pods\":\"5\"}}}");
+	WAIT(old_is_allowed);
+	rig_call("DELETE", NS "/resourcequotas/few", NULL, 200);
+	rig_call("DELETE", NS "/replicationcontrollers/old", NULL, 200);
+	WAIT(old_is_gone);
+}
+
 /* --- Jobs ------------------------------------------------------------------------------------------------------------ */
 
 static void job(const char *name, const char *exit_code, const char *more)
@@ -75,10 +169,6 @@ static void test_job(void **state)
 {
 	struct json *j;
 
-	world_renews = true;
-	add_node("n1", "4");
-	add_node("n2", "4");
-	add_node("n3", "4");
 	job("three", "0", "\"completions\":3,\"parallelism\":2,");
 	WAIT(job_is_complete);
 	j = subject_job();
@@ -516,6 +606,8 @@ static void test_cronjob(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_replication_controller),
+		cmocka_unit_test(test_replica_failure),
 		cmocka_unit_test(test_job),
 		cmocka_unit_test(test_job_failure),
 		cmocka_unit_test(test_job_indexed),
