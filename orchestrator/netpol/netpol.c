@@ -336,6 +336,8 @@ static void settle(struct netpol *np, bool in_force)
 	np->cfg.changed(np->cfg.data);
 }
 
+static void write_rules(struct netpol *np);
+
 static void applied(struct process_run *r, struct process_exit x, struct str out, struct str err_out, const struct err *e)
 {
 	struct netpol *np = container_of(r, struct netpol, run);
@@ -345,6 +347,12 @@ static void applied(struct process_run *r, struct process_exit x, struct str out
 
 	if (np->stopping) {
 		finish(np, true);
+		return;
+	}
+	if (e && np->in_force) {
+		/* Somebody changed the table, so the differences do not fit: as a whole, at once. */
+		np->in_force = false;
+		write_rules(np);
 		return;
 	}
 	np->stats.applied += !e;

@@ -37,7 +37,7 @@ reach() {
 		i=0
 		for t; do
 			i=$((i + 1))
-			{ timeout 3 wget -q -O - "http://$t/" >/dev/null 2>&1 && echo "$i y" || echo "$i n"; } &
+			{ timeout 2 wget -q -O - "http://$t/" >/dev/null 2>&1 && echo "$i y" || echo "$i n"; } &
 		done
 		wait' sh "$@" | sort -n | cut -d' ' -f2 | tr -d '\n'
 }
@@ -47,6 +47,14 @@ sees() {
 	shift 2
 	t "$name" until_ok 40 is "$want" reach "$@"
 }
+
+# A connection that stands: what near sends, one writes to a file.
+received() { k exec one -- sh -c 'wc -c </w/got'; }
+grows() {
+	local before
+	before=$(received) && sleep 1 && [ "$(received)" -gt "$before" ]
+}
+stands_still() { ! grows; }
 
 cluster_up --servers 3
 t "three nodes become ready" until_ok 60 nodes_ready 3
@@ -68,8 +76,13 @@ vip=$(k get service one -o 'jsonpath={.spec.clusterIP}')
 sees "without a policy, from the same node" yyy default near "$one:8080" "$vip" "$two:8080"
 sees "without a policy, from another namespace and node" yyy other guest "$one:8080" "$vip" "$two:8080"
 
+k exec one -- sh -c '(sleep 1000 | nc -l -p 9000 >/w/got) >/dev/null 2>&1 </dev/null &' >/dev/null
+k exec near -- sh -c "(while sleep 0.1; do echo x; done | nc $one 9000) >/dev/null 2>&1 </dev/null &" >/dev/null
+t "a connection stands" until_ok 30 grows
+
 t "nobody may reach them" policy deny 'podSelector: {matchLabels: {app: srv}}'
 sees "denied to the same node, also by the Service" nnn default near "$one:8080" "$vip" "$two:8080"
+t "the connection ends" until_ok 30 stands_still
 sees "denied to another node" nnny default far "$one:8080" "$vip" "$two:8080" "$foe:8080"
 sees "a pod reaches itself, also by its Service, and others" yyy default one "$one:8080" "$vip" "$far:8080"
 t "the node reaches its own pod" in_node server-1 curl -sSf -m 5 -o /dev/null "http://$one:8080/"

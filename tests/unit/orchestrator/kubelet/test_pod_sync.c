@@ -267,6 +267,35 @@ static void test_backoff(void **state)
 	arena_fini(&a);
 }
 
+/* The network's rules are not in place: nothing starts, of whatever kind; what runs goes on, and what is to end ends. */
+static void test_held(void **state)
+{
+	static const struct {
+		const char *pod, *rt, *want;
+	} held[] = {
+		{"Always c:main c:two", "", "sandbox:0"},
+		{"Always c:main c:two", "+0 two/0@0:run", ""},
+		{"Always i:a c:main e:dbg", "+0", ""},
+		{"Always s:side c:main", "+0", ""},
+		{"Always c:main", "+0 main/0@0:x1,1", ""},
+		{"Always c:main", "+0 main/0@0:unknown", "kill:main0"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(held); i++) {
+		struct sync_in in;
+		struct sync_out out = {.arena = &a};
+		Core__Pod *pod;
+
+		arena_init(&a);
+		pod = make_pod(held[i].pod);
+		fill(&in, pod, make_rt(pod, held[i].rt));
+		in.held = true;
+		pod_sync(&in, &out);
+		assert_string_equal(dump(&in, &out), held[i].want);
+		arena_fini(&a);
+	}
+}
+
 static void test_unhealthy(void **state)
 {
 	struct sync_in in;
@@ -469,6 +498,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_backoff),
+		cmocka_unit_test(test_held),
 		cmocka_unit_test(test_unhealthy),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_status_keeps),
