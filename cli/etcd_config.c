@@ -1,6 +1,7 @@
 /* Where the values come from: the command line, the environment, a file. What they mean: etcd_config_check.c. */
 #include "cli/etcd_config.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -258,6 +259,7 @@ static const struct {
 	{"trusted-ca-file", ETCD_FLAG_TRUSTED_CA_FILE, ETCD_FLAG_PEER_TRUSTED_CA_FILE},
 	{"auto-tls", ETCD_FLAG_AUTO_TLS, ETCD_FLAG_PEER_AUTO_TLS},
 	{"crl-file", ETCD_FLAG_CLIENT_CRL_FILE, ETCD_FLAG_PEER_CRL_FILE},
+	{"skip-client-san-verification", ETCD_FLAG_PEER_SKIP_SAN, ETCD_FLAG_PEER_SKIP_SAN},
 	{"allowed-cn", ETCD_N_FLAGS, ETCD_FLAG_PEER_CERT_ALLOWED_CN},
 	{"allowed-cns", ETCD_N_FLAGS, ETCD_FLAG_PEER_CERT_ALLOWED_CN},
 	{"allowed-hostname", ETCD_FLAG_CLIENT_CERT_ALLOWED_HOSTNAME, ETCD_FLAG_PEER_CERT_ALLOWED_HOSTNAME},
@@ -298,12 +300,16 @@ static const char *yaml_text(struct etcd_config *c, const struct json *v)
 static int set_yaml(struct etcd_config *c, int flag, const char *section, struct str key, const struct json *v, struct err *e)
 {
 	const char *where = arena_printf(&c->arena, "%s%.*s in the configuration file", section, STR_FMT(key)), *text;
+	int64_t ns;
 
 	if (v->type == JSON_NULL)
 		return 0;
 	text = yaml_text(c, v);
 	if (text == NULL)
 		return err_set(e, ERR_BAD_REQUEST, "%s: must be a plain value or a list of them", where);
+	/* In a file etcd counts durations in nanoseconds. */
+	if (etcd_flags[flag].kind == ETCD_DURATION && v->type == JSON_NUMBER)
+		text = str_to_i64(str_from(text), &ns) && ns >= 0 ? arena_printf(&c->arena, "%" PRId64 "ms", ns / 1000000) : text;
 	/* etcd writes an empty text for "not set". */
 	return *text == '\0' ? 0 : set(c, flag, text, where, e);
 }

@@ -433,12 +433,21 @@ static int check_figures(struct etcd_config *c, struct err *e)
 
 /* --- The rest ----------------------------------------------------------------------------------------------------------- */
 
+static bool is_default(const struct etcd_flag_row *r, const char *value)
+{
+	uint64_t ms, otherwise;
+
+	if (r->kind == ETCD_DURATION && etcd_duration_parse(str_from(value), &ms) && etcd_duration_parse(str_from(r->otherwise), &otherwise))
+		return ms == otherwise;
+	return strcmp(value, r->otherwise) == 0;
+}
+
 static int check_uses(struct etcd_config *c, struct err *e)
 {
 	for (int i = 0; i < ETCD_N_FLAGS; i++) {
 		const struct etcd_flag_row *r = &etcd_flags[i];
 
-		if (c->value[i] == NULL || strcmp(c->value[i], r->otherwise) == 0)
+		if (c->value[i] == NULL || is_default(r, c->value[i]))
 			continue;
 		if (r->use == ETCD_REFUSED)
 			return err_set(e, ERR_BAD_REQUEST, "--%s cannot be had: %s", r->name, r->text);

@@ -1,8 +1,10 @@
 /* cli/etcd_config: etcd's flags, environment and file, their precedence and its rules. */
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -287,6 +289,112 @@ static void test_rules(void **state)
 	FINE("--auto-tls", "--listen-client-urls", "https://127.0.0.1:1", "--advertise-client-urls", "https://127.0.0.1:1");
 }
 
+/* --- Every flag, from every source ---------------------------------------------------------------------------------------- */
+
+enum source { BY_FLAG, BY_ENVIRONMENT, BY_FILE, N_SOURCES };
+
+/* Set a flag and nothing else; the error, or NULL. */
+static const char *load_by(struct etcd_config *c, enum source source, const char *name, const char *value)
+{
+	static char text[512];
+	char *env[] = {text, NULL};
+	size_t at;
+
+	if (source == BY_FLAG) {
+		snprintf(text, sizeof(text), "--%s=%s", name, value);
+		return LOAD(c, text);
+	}
+	if (source == BY_FILE) {
+		snprintf(text, sizeof(text), "%s: '%s'\n", name, value);
+		return load_yaml(c, text);
+	}
+	at = (size_t)snprintf(text, sizeof(text), "ETCD_%s", name);
+	for (size_t i = 5; i < at; i++)
+		text[i] = text[i] == '-' ? '_' : (char)toupper((unsigned char)text[i]);
+	snprintf(text + at, sizeof(text) - at, "=%s", value);
+	return load_with(c, env, (const char *const[]){NULL});
+}
+
+/* Something else than the default that every flag of the kind takes. */
+static const char *other_value(const struct etcd_flag_row *r)
+{
+	switch (r->kind) {
+	case ETCD_BOOL:
+		return strcmp(r->otherwise, "true") == 0 ? "false" : "true";
+	case ETCD_NUMBER:
+		return strcmp(r->otherwise, "7") == 0 ? "8" : "7";
+	case ETCD_DURATION:
+		return "17s";
+	case ETCD_URLS:
+		return "http://127.0.0.1:7";
+	default:
+		return "other";
+	}
+}
+
+static void check_use(const struct etcd_flag_row *r, enum source source)
+{
+	const char *value = other_value(r), *why;
+	char want[512];
+	struct etcd_config c;
+
+	why = load_by(&c, source, r->name, value);
+	switch (r->use) {
+	case ETCD_USED: /* what it takes besides is the other tests' */
+		if (why != NULL && (strstr(why, "not defined") || strstr(why, "unknown key") || strstr(why, "cannot be had")))
+			fail_msg("%s: %s", r->name, why);
+		if (c.value[r - etcd_flags] == NULL || strcmp(c.value[r - etcd_flags], value) != 0)
+			fail_msg("%s is not taken", r->name);
+		break;
+	case ETCD_QUIET:
+		if (why != NULL || c.n_warnings != 0)
+			fail_msg("%s: %s", r->name, why ? why : c.warnings[0]);
+		break;
+	case ETCD_WARNED:
+		snprintf(want, sizeof(want), "--%s=%s changes nothing: %s", r->name, value, r->text);
+		if (why != NULL || c.n_warnings != 1 || strcmp(c.warnings[0], want) != 0)
+			fail_msg("%s: %s", r->name, why ? why : c.n_warnings ? c.warnings[0] : "no warning");
+		break;
+	case ETCD_REFUSED:
+		snprintf(want, sizeof(want), "--%s cannot be had: %s", r->name, r->text);
+		if (why == NULL || strcmp(why, want) != 0)
+			fail_msg("%s: %s", r->name, why ? why : "accepted");
+		break;
+	}
+	etcd_config_fini(&c);
+	/* Its default changes nothing, and nobody hears of it. */
+	if (r->use != ETCD_USED && r->otherwise[0] != '\0') {
+		why = load_by(&c, source, r->name, r->otherwise);
+		if (why != NULL || c.n_warnings != 0)
+			fail_msg("%s=%s: %s", r->name, r->otherwise, why ? why : c.warnings[0]);
+		etcd_config_fini(&c);
+	}
+}
+
+static void test_every_flag(void **state)
+{
+	for (int i = 0; i < ETCD_N_FLAGS; i++)
+		for (int source = 0; source < N_SOURCES; source++)
+			check_use(&etcd_flags[i], (enum source)source);
+}
+
+/* Durations in a file are numbers of nanoseconds, as etcd has them, or words. */
+static void test_file_durations(void **state)
+{
+	struct etcd_config c;
+
+	assert_null(load_yaml(&c, "watch-progress-notify-interval: 5000000000\ngrpc-keepalive-timeout: 20000000000\n"
+				  "peer-transport-security:\n  skip-client-san-verification: true\n"));
+	assert_int_equal(c.progress_ms, 5000);
+	assert_int_equal(c.n_warnings, 0);
+	etcd_config_fini(&c);
+	assert_null(load_yaml(&c, "watch-progress-notify-interval: 7s\n"));
+	assert_int_equal(c.progress_ms, 7000);
+	etcd_config_fini(&c);
+	assert_non_null(load_yaml(&c, "watch-progress-notify-interval: -1\n"));
+	etcd_config_fini(&c);
+}
+
 static void test_durations(void **state)
 {
 	uint64_t ms = 0;
@@ -313,6 +421,8 @@ int main(void)
 		cmocka_unit_test(test_file),
 		cmocka_unit_test(test_timing), cmocka_unit_test(test_security), cmocka_unit_test(test_rules),
 		cmocka_unit_test(test_durations),
+		cmocka_unit_test(test_every_flag),
+		cmocka_unit_test(test_file_durations),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
