@@ -293,9 +293,11 @@ static int apply_alarm(struct store *s, const Raftpb__Command *c, bool want, str
 	if (a->alarm < 0 || a->alarm > ETCDSERVERPB__ALARM_TYPE__CORRUPT)
 		return ANSWER_MALFORMED;
 	if (!get && a->alarm != ETCDSERVERPB__ALARM_TYPE__NONE) {
-		rc = store__alarm_set(&s->writer, a->memberid, (int)a->alarm,
-				a->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE, &changed, e);
-		if (rc == 0 && changed)
+		bool on = a->action == ETCDSERVERPB__ALARM_REQUEST__ALARM_ACTION__ACTIVATE;
+
+		rc = store__alarm_set(&s->writer, a->memberid, (int)a->alarm, on, &changed, e);
+		/* As in etcd one that was on already is answered as well. */
+		if (rc == 0 && (changed || on))
 			wire_alarm(out, a->memberid, (int)a->alarm);
 	}
 	list.out = get ? out : NULL;

@@ -27,6 +27,15 @@ const char *etcd_error_text(enum etcd_error error)
 	return rows[error].text;
 }
 
+const char *etcd_code_name(int code)
+{
+	static const char *const names[] = {"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists",
+			"PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal",
+			"Unavailable", "DataLoss", "Unauthenticated"};
+
+	return code >= 0 && code < (int)ARRAY_LEN(names) ? names[code] : "Unknown";
+}
+
 /* Errors of raft (raft/kv.h) by their code. */
 static const struct {
 	enum err_code code;

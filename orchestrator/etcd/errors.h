@@ -18,6 +18,8 @@ enum etcd_error {
 
 int etcd_error_code(enum etcd_error); /* enum grpc_code */
 const char *etcd_error_text(enum etcd_error);
+/* A gRPC code as gRPC's Go library spells it. */
+const char *etcd_code_name(int code);
 /* The row for an error; ETCD_ERR_OK when there is none: then err_grpc_code and its own text are what is told. */
 enum etcd_error etcd_error_of(const struct err *);
 

@@ -297,10 +297,8 @@ static int parse_message(struct buf *wire, const ProtobufCMessageDescriptor *d, 
 		const struct json_member *m = &v->members[i];
 		const ProtobufCFieldDescriptor *f = field_of(d, m->key);
 
-		if (f == NULL)
-			return err_set(e, ERR_BAD_REQUEST, "unknown field \"%.*s\" in %s", (int)MIN(m->key.n, 100u), m->key.p,
-					d->name);
-		if (m->value->type == JSON_NULL)
+		/* What is not known is not looked at, as in etcd: clients may be newer. */
+		if (f == NULL || m->value->type == JSON_NULL)
 			continue;
 		if (f->label != PROTOBUF_C_LABEL_REPEATED) {
 			rc = parse_value(wire, f, m->value, depth, e);
@@ -324,7 +322,7 @@ int etcd_json_parse(struct buf *wire, const ProtobufCMessageDescriptor *d, struc
 		return 0;
 	arena_init(&a);
 	rc = json_parse(&a, text, NULL, &dom, e);
-	if (rc == 0)
+	if (rc == 0 && dom->type != JSON_NULL)
 		rc = parse_message(wire, d, dom, 0, e);
 	arena_fini(&a);
 	return rc;

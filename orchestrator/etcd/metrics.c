@@ -174,10 +174,6 @@ static void add_peers(const struct sample *s, struct buf *b)
 
 static const char *const kinds[] = {
 		[ETCD_UNARY] = "unary", [ETCD_SERVER] = "server_stream", [ETCD_BIDI] = "bidi_stream"};
-/* As gRPC's Go library spells its codes. */
-static const char *const codes[ETCD_N_CODES] = {"OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound",
-		"AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange",
-		"Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"};
 
 enum grpc_figure { STARTED, RECEIVED, SENT, HANDLED };
 
@@ -249,7 +245,7 @@ static void add_grpc(struct etcd_server *srv, struct buf *b)
 			uint64_t n = total(srv, m, HANDLED, code);
 
 			if (n > 0 || code == GRPC_OK)
-				add_grpc_line(b, "grpc_server_handled_total", m, codes[code], n);
+				add_grpc_line(b, "grpc_server_handled_total", m, etcd_code_name(code), n);
 		}
 	add_handling(srv, b);
 }

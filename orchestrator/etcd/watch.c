@@ -8,6 +8,7 @@
  * A client that does not read: when more than ETCD_SEND_HIGH bytes wait for it all watches of the stream are paused, and its
  * requests with them; the hub feeds them again from the store's log when the bytes have left.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -318,6 +319,17 @@ static void ask_view(struct asking *a, bool locally)
 	etcd__read(a->s->call->el, &a->read, locally);
 }
 
+/* In the words of Go's clients: they look for them, to show the password anew and to watch on. */
+static void refuse_err(struct watch_stream *s, const struct err *e)
+{
+	enum etcd_error known = etcd_error_of(e);
+	char text[ERR_TEXT_MAX + 64];
+
+	snprintf(text, sizeof(text), "rpc error: code = %s desc = %s", etcd_code_name(known ? etcd_error_code(known) : err_grpc_code(e->code)),
+			known ? etcd_error_text(known) : e->text);
+	refuse(s, text);
+}
+
 static void permitted(struct etcd_read *read, struct store_view *v, const struct err *failed)
 {
 	struct asking *a = container_of(read, struct asking, read);
@@ -331,11 +343,11 @@ static void permitted(struct etcd_read *read, struct store_view *v, const struct
 	}
 	s->asking = NULL;
 	if (v == NULL)
-		refuse(s, failed->text);
+		refuse_err(s, failed);
 	else if (permit(s->call, v, a->r, &e) == 0)
 		create(s, a->r);
 	else
-		refuse(s, e.text);
+		refuse_err(s, &e);
 	asking_free(a);
 	pause_requests(s);
 }

@@ -226,7 +226,7 @@ t_out "gateway: put" '"revision":"[0-9]+"' post kv/put '{"key":"Zw==","value":"M
 t_out "gateway: range" '"kvs":\[\{"key":"Zw==".*"value":"MQ=="\}\],"count":"1"\}' post kv/range '{"key":"Zw=="}'
 t_out "gateway: txn" '"succeeded":true' post kv/txn '{"compare":[{"target":"VALUE","key":"Zw==","value":"MQ=="}],"success":[{"requestPut":{"key":"Zw==","value":"Mg=="}}]}'
 t_out "gateway: an error" '"error":"etcdserver: key is not provided","code":3' post kv/range '{}'
-t_out "gateway: an unknown field" 'unknown field' post kv/range '{"kex":"Zw=="}'
+t_out "gateway: an unknown field is not looked at" '"count":"1"' post kv/range '{"key":"Zw==","kex":"Zw=="}'
 t_out "gateway: not JSON" '"code":3' post kv/range 'nonsense'
 curl -sSN -m 120 -X POST "$url/v3/watch" -d '{"create_request":{"key":"Zw=="}}' >"$tmp/gw" 2>/dev/null &
 background+=($!)
