@@ -3,12 +3,15 @@
  * administrators rely on (its restricted labels, its taints). TaintNodesByCondition: a new node is not ready until the
  * node lifecycle controller has seen it so.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/util.h"
 #include "orchestrator/apiserver/admission.h"
+#include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/authn.h"
 #include "orchestrator/apiserver/authz_node.h"
+#include "orchestrator/apiserver/node_graph.h"
 #include "orchestrator/apiserver/objects.h"
 #include "proto/json.h"
 #include "proto/resource.h"
@@ -52,37 +55,67 @@ static bool label_allowed(struct str key)
 	return false;
 }
 
-/* As which role our own servers register; the cluster's word, said at their start. */
+/* As which role our own servers register, and nobody else: who runs where control planes run gets what is meant for them. */
+static bool is_server(struct api_request *req, struct str node)
+{
+	struct kv_status *st = xmalloc(sizeof(*st));
+	bool found = false;
+
+	kv_status(req->srv->kv, st);
+	for (size_t i = 0; i < st->n_members; i++)
+		found = found || str_eqc(node, st->members[i].name);
+	free(st);
+	return found;
+}
+
 static bool own_role(struct str key)
 {
 	return str_eqc(key, "node-role.kubernetes.io/control-plane");
 }
 
-static struct str changed_labels(struct api_request *req)
+/* Those that a node may not say of itself. *ret_role: also the one that only servers may. */
+static struct str changed_labels(struct api_request *req, bool *ret_role)
 {
 	_cleanup_(buf_fini) struct buf out = BUF_INIT;
 	const struct json *old = json_getp(req->old, "metadata.labels"), *new = json_getp(req->obj, "metadata.labels");
 
-	JSON_MEMBERS (m, new)
-		if (!label_allowed(m->key) && !own_role(m->key) &&
-				(!json_get(old, m->key) || !json_equal(json_get(old, m->key), m->value)))
+	*ret_role = false;
+	JSON_MEMBERS (m, new) {
+		if (label_allowed(m->key) || (json_get(old, m->key) && json_equal(json_get(old, m->key), m->value)))
+			continue;
+		if (own_role(m->key))
+			*ret_role = true;
+		else
 			buf_printf(&out, "%s%.*s", out.n ? ", " : "", STR_FMT(m->key));
-	JSON_MEMBERS (m, old)
-		if (!label_allowed(m->key) && !own_role(m->key) && !json_get(new, m->key))
+	}
+	JSON_MEMBERS (m, old) {
+		if (label_allowed(m->key) || json_get(new, m->key))
+			continue;
+		if (own_role(m->key))
+			*ret_role = true;
+		else
 			buf_printf(&out, "%s%.*s", out.n ? ", " : "", STR_FMT(m->key));
+	}
 	return arena_str(&req->arena, buf_str(&out));
 }
 
 enum step_result admit_node_self(struct api_request *req)
 {
 	struct str node = asker(req), name = req->at.name.n ? req->at.name : api_name(req->obj), labels;
+	bool role;
 
 	if (node.n == 0)
 		return STEP_NEXT;
 	if (!str_eq(name, node))
 		return api_fail_forbidden(req, req->res, name, "node \"%.*s\" is not allowed to modify node \"%.*s\"", STR_FMT(node),
 				STR_FMT(name));
-	labels = changed_labels(req);
+	labels = changed_labels(req, &role);
+	if (labels.n == 0 && role && !is_server(req, node)) {
+		/* It may have joined a moment ago. */
+		if (api_refresh(req))
+			return STEP_WAIT;
+		labels = STR("node-role.kubernetes.io/control-plane");
+	}
 	if (labels.n > 0)
 		return api_fail_forbidden(req, req->res, name, "node \"%.*s\" is not allowed to modify labels: %.*s", STR_FMT(node),
 				STR_FMT(labels));
@@ -124,10 +157,44 @@ enum step_result admit_node_taint(struct api_request *req)
 
 /* --- Pods ---------------------------------------------------------------------------------------------------- */
 
+/*
+ * What a pod refers to its node may read, so a node's own pods refer to nothing at all: what the graph would make of it (node_graph.h) is one edge,
+ * to the pod itself.
+ */
+static bool refers_to_something(struct api_request *req)
+{
+	struct node_graph *g = node_graph_new();
+	struct err e = ERR_INIT;
+	struct str raw;
+	bool found = true;
+
+	if (api_dom_encode(&req->arena, resource_type(req->res), req->obj, &raw, &e) == 0) {
+		node_graph_pod(g, req->at.ns, api_name(req->obj), STR_NULL, raw);
+		found = node_graph_edges(g) != 1;
+	}
+	node_graph_free(g);
+	return found || json_len(json_getp(req->obj, "spec.resourceClaims")) > 0;
+}
+
+/* It goes with its node, and with nothing else. */
+static const char *wrong_owner(const struct json *obj, struct str node)
+{
+	const struct json *owners = json_getp(obj, "metadata.ownerReferences"), *o = json_at(owners, 0);
+
+	if (json_len(owners) != 1)
+		return "with exactly one owner reference, to itself";
+	if (!json_eqc(json_getc(o, "apiVersion"), "v1") || !json_eqc(json_getc(o, "kind"), "Node") || !str_eq(json_str(json_getc(o, "name")), node))
+		return "with an owner reference set to itself";
+	if (!json_true(json_getc(o, "controller")))
+		return "with a controller reference set to itself";
+	return json_true(json_getc(o, "blockOwnerDeletion")) ? "that do not block the deletion of their owner" : NULL;
+}
+
 static enum step_result mirror_pod(struct api_request *req, struct str node)
 {
 	const struct json *spec = json_getc(req->obj, "spec");
 	static const char *const refs[] = {"secret", "configMap", "persistentVolumeClaim", "projected"};
+	const char *owner = wrong_owner(req->obj, node);
 
 	if (admission_annotation(req->obj, MIRROR).n == 0)
 		return api_fail_forbidden(req, req->res, api_name(req->obj),
@@ -143,6 +210,11 @@ static enum step_result mirror_pod(struct api_request *req, struct str node)
 			if (!json_is_null(json_getc(v, refs[i])))
 				return api_fail_forbidden(req, req->res, api_name(req->obj),
 						"node \"%.*s\" can not create pods that reference %ss", STR_FMT(node), refs[i]);
+	if (refers_to_something(req))
+		return api_fail_forbidden(req, req->res, api_name(req->obj),
+				"node \"%.*s\" can not create pods that reference secrets, configmaps or claims", STR_FMT(node));
+	if (owner)
+		return api_fail_forbidden(req, req->res, api_name(req->obj), "node \"%.*s\" can only create pods %s", STR_FMT(node), owner);
 	return STEP_NEXT;
 }
 

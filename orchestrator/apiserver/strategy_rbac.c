@@ -86,9 +86,11 @@ enum step_result strategy_role_check(struct api_request *req)
 
 	if (trusted(req))
 		return STEP_NEXT;
-	/* Labels and finalizers alone grant nothing. */
+	/* Finalizers and owners alone grant nothing. Labels do: a role's permissions become those of the roles that aggregate it. */
 	if (req->old && same(json_getc(req->old, "rules"), json_getc(req->obj, "rules")) &&
-			same(json_getc(req->old, "aggregationRule"), aggregation))
+			same(json_getc(req->old, "aggregationRule"), aggregation) &&
+			same(json_getp(req->old, "metadata.labels"), json_getp(req->obj, "metadata.labels")) &&
+			same(json_getp(req->old, "metadata.annotations"), json_getp(req->obj, "metadata.annotations")))
 		return STEP_NEXT;
 	r = may(req, "escalate", req->res->plural, req->at.ns, api_name(req->obj), &allowed);
 	if (r != STEP_NEXT || allowed)

@@ -401,6 +401,60 @@ static void test_quota(void **state)
 	assert_string_equal(used(ns, "q", "count/configmaps"), "1");
 }
 
+#define MIRROR(meta, spec) "{'metadata':{'name':'mirror','annotations':{'kubernetes.io/config.mirror':'h'}" meta "},'spec':{'nodeName':'node1'," \
+	"'containers':[{'name':'c','image':'i'}]" spec "}}"
+#define OWNED(more) ",'ownerReferences':[{'apiVersion':'v1','kind':'Node','name':'node1','uid':'u','controller':true" more "}]"
+
+/* What a pod refers to its node may read: one that a node makes itself refers to nothing. */
+static void test_mirror_pods(void **state)
+{
+	static const char *const bad[] = {
+			MIRROR(OWNED(""), ",'imagePullSecrets':[{'name':'own'}]"),
+			MIRROR(OWNED(""), ",'initContainers':[{'name':'d','image':'i','env':[{'name':'A','valueFrom':{'secretKeyRef':{'name':'own','key':'a'}}}]}]"),
+			MIRROR(OWNED(""), ",'initContainers':[{'name':'d','image':'i','envFrom':[{'secretRef':{'name':'own'}}]}]"),
+			MIRROR(OWNED(""), ",'initContainers':[{'name':'d','image':'i','envFrom':[{'configMapRef':{'name':'own'}}]}]"),
+			MIRROR(OWNED(""), ",'volumes':[{'name':'v','csi':{'driver':'d.example.com','nodePublishSecretRef':{'name':'own'}}}]"),
+			MIRROR(OWNED(""), ",'volumes':[{'name':'v','ephemeral':{'volumeClaimTemplate':{'spec':{'accessModes':['ReadWriteOnce'],'resources':{"
+					  "'requests':{'storage':'1Gi'}}}}}}]"),
+			MIRROR(OWNED(""), ",'resourceClaims':[{'name':'a','resourceClaimName':'b'}]"),
+			MIRROR(OWNED(""), ",'serviceAccountName':'default'"),
+			MIRROR("", ""),
+			MIRROR(OWNED(",'blockOwnerDeletion':true"), ""),
+			MIRROR(",'ownerReferences':[{'apiVersion':'v1','kind':'Node','name':'node2','uid':'u','controller':true}]", ""),
+	};
+
+	(void)state;
+	rig_as("node1");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		rig_call("POST", "/api/v1/namespaces/default/pods?dryRun=All", quoted(bad[i]), 403);
+	rig_call("POST", "/api/v1/namespaces/default/pods?dryRun=All", quoted(MIRROR(OWNED(""), "")), 201);
+	/* No node is a control plane because it says so. */
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", "/api/v1/nodes/node1", "{\"metadata\":{\"labels\":{\"node-role.kubernetes.io/control-plane\":\"\"}}}", 403);
+	rig_as("admin");
+}
+
+/* Who may change roles, but holds little, cannot have a strong one aggregated into his own. */
+static void test_labels_grant(void **state)
+{
+	static const char label[] = "{\"metadata\":{\"labels\":{\"rbac.authorization.k8s.io/aggregate-to-view\":\"true\"}}}";
+
+	(void)state;
+	rig_as("admin");
+	rig_call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterroles", quoted("{'metadata':{'name':'clerk'},'rules':[{'apiGroups':["
+			"'rbac.authorization.k8s.io'],'resources':['clusterroles'],'verbs':['patch']}]}"), 201);
+	rig_call("POST", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", quoted("{'metadata':{'name':'clerk'},'roleRef':{'apiGroup':"
+			"'rbac.authorization.k8s.io','kind':'ClusterRole','name':'clerk'},'subjects':[{'apiGroup':'rbac.authorization.k8s.io','kind':'User','name':'jane'}]}"), 201);
+	rig_as("jane");
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", "/apis/rbac.authorization.k8s.io/v1/clusterroles/cluster-admin", label, 403);
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", "/apis/rbac.authorization.k8s.io/v1/clusterroles/clerk", label, 200);
+	rig_as("admin");
+	rig_call("DELETE", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/clerk", NULL, 200);
+	rig_call("DELETE", "/apis/rbac.authorization.k8s.io/v1/clusterroles/clerk", NULL, 200);
+}
+
 static void test_node_restriction(void **state)
 {
 	struct json *o;
@@ -645,6 +699,8 @@ int main(void)
 			cmocka_unit_test(test_priority),
 			cmocka_unit_test(test_quota),
 			cmocka_unit_test(test_node_restriction),
+			cmocka_unit_test(test_mirror_pods),
+			cmocka_unit_test(test_labels_grant),
 			cmocka_unit_test(test_csr),
 			cmocka_unit_test(test_matrix),
 	};
