@@ -57,6 +57,8 @@ static void create_pod(struct job *j, int32_t index)
 			pod->spec->hostname = base;
 		set_index_env(a, pod->spec->init_containers, pod->spec->n_init_containers);
 		set_index_env(a, pod->spec->containers, pod->spec->n_containers);
+		if (j->per_index)
+			job_mark_failures(j, index, pod);
 	}
 	/* As the API server does with generateName; here, so that the event can tell the name. */
 	pod->metadata->generate_name = arena_printf(a, "%.57s-", base);
@@ -68,7 +70,7 @@ static void create_pod(struct job *j, int32_t index)
 	plan_event(j->r, VIEW_JOBS, j->o, "Normal", "SuccessfulCreate", "Created pod: %s", pod->metadata->name);
 }
 
-/* The smallest indexes that have neither succeeded nor a pod. */
+/* The smallest indexes that have not ended and have no pod. One that has to wait after a failure does not hold the others up. */
 static void create_indexed(struct job *j, int32_t n)
 {
 	struct index_set taken;
@@ -84,11 +86,22 @@ static void create_indexed(struct job *j, int32_t n)
 		if (have >= 0 && (pod_is_active(p) || waits))
 			index_set_add(&taken, have);
 	}
-	while (n-- > 0) {
+	for (size_t i = 0; i < j->failed_indexes.n; i++)
+		for (int32_t k = j->failed_indexes.ranges[i].from; k <= j->failed_indexes.ranges[i].to; k++)
+			index_set_add(&taken, k);
+	for (; n > 0; index++) {
+		int64_t until;
+
 		index = index_set_next_free(&taken, index);
 		if (index >= j->spec->completions)
 			return;
-		create_pod(j, index++);
+		until = j->per_index ? job_index_backoff_until(j, index) : 0;
+		if (until > j->r->now_s) {
+			plan_again(j->r, (uint64_t)(until - j->r->now_s) * 1000);
+			continue;
+		}
+		create_pod(j, index);
+		n--;
 	}
 }
 
@@ -135,7 +148,7 @@ static int32_t wanted(const struct job *j)
 	int32_t parallel = MAX(pb_or(j->spec, parallelism, 1), 0);
 
 	if (j->spec->has_completions)
-		return MIN(parallel, MAX(j->spec->completions - j->succeeded, 0));
+		return MIN(parallel, MAX(j->spec->completions - j->succeeded - index_set_count(&j->failed_indexes), 0));
 	/* A queue of work that has one success takes on nobody new. */
 	return j->succeeded > 0 ? MIN(parallel, (int32_t)j->n_active) : parallel;
 }
@@ -161,7 +174,7 @@ static void keep_running(struct job *j)
 		missing -= (int32_t)j->n_terminating;
 	if (missing <= 0)
 		return;
-	until = job_backoff_until(j);
+	until = j->per_index ? 0 : job_backoff_until(j);
 	if (until > j->r->now_s) {
 		plan_again(j->r, (uint64_t)(until - j->r->now_s) * 1000);
 		return;
@@ -185,6 +198,9 @@ static bool decide_end(struct job *j)
 	reason = job_failure(j, &message);
 	if (reason)
 		return job_set_condition(j, "FailureTarget", true, reason, message);
+	message = job_success(j->r->arena, j->spec, &j->completed);
+	if (message)
+		return job_set_condition(j, "SuccessCriteriaMet", true, "SuccessPolicy", message);
 	if (!job_is_complete(j))
 		return false;
 	return job_set_condition(j, "SuccessCriteriaMet", true, "CompletionsReached", "Reached expected number of succeeded pods");
@@ -196,7 +212,7 @@ static void end(struct job *j)
 	const Batch__UncountedTerminatedPods *un = j->st->uncounted_terminated_pods;
 	const Batch__JobCondition *why;
 
-	if (j->n_active > 0 || j->n_terminating > 0 || j->n_counted > 0 || un->n_succeeded > 0 || un->n_failed > 0)
+	if (j->n_active > 0 || j->n_delayed > 0 || j->n_terminating > 0 || j->n_counted > 0 || un->n_succeeded > 0 || un->n_failed > 0)
 		return;
 	if (job_condition_is_true(j->st, "FailureTarget", &why)) {
 		job_set_condition(j, "Failed", true, why->reason, why->message);
@@ -319,6 +335,7 @@ static void reconcile_job(struct reconcile *r)
 	j.copy = pb_copy(r->arena, j.job);
 	j.st = pb_sub(r->arena, j.copy, "status");
 	j.indexed = pb_streq(j.spec->completion_mode, "Indexed");
+	j.per_index = j.indexed && j.spec->has_backoff_limit_per_index;
 	j.pods = informer_index_get(r->view->pods_by_owner, str_from(pb_s(o->meta->uid)));
 	run(&j);
 }

@@ -93,6 +93,22 @@ int32_t index_set_count(const struct index_set *s)
 	return n;
 }
 
+int32_t index_set_common(const struct index_set *a, const struct index_set *b)
+{
+	int32_t n = 0;
+
+	for (size_t i = 0, k = 0; i < a->n && k < b->n;) {
+		int32_t from = MAX(a->ranges[i].from, b->ranges[k].from), to = MIN(a->ranges[i].to, b->ranges[k].to);
+
+		n += MAX(to - from + 1, 0);
+		if (a->ranges[i].to <= b->ranges[k].to)
+			i++;
+		else
+			k++;
+	}
+	return n;
+}
+
 int32_t index_set_next_free(const struct index_set *s, int32_t from)
 {
 	size_t i = position(s, from);

@@ -25,6 +25,8 @@ void index_set_parse(struct index_set *, struct arena *, struct str text, int32_
 bool index_set_has(const struct index_set *, int32_t index);
 void index_set_add(struct index_set *, int32_t index);
 int32_t index_set_count(const struct index_set *);
+/* How many are in both. */
+int32_t index_set_common(const struct index_set *, const struct index_set *);
 /* The smallest index from `from` on that is not in the set. */
 int32_t index_set_next_free(const struct index_set *, int32_t from);
 const char *index_set_text(const struct index_set *);

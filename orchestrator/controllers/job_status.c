@@ -40,7 +40,7 @@ static bool phase_is(const Core__Pod *p, const char *phase)
 }
 
 /* A pod that is being deleted has failed, at once or, with podReplacementPolicy Failed, when it has ended. */
-static enum job_outcome outcome(const struct job *j, const Core__Pod *p)
+enum job_outcome job_outcome(const struct job *j, const Core__Pod *p)
 {
 	if (phase_is(p, "Succeeded"))
 		return JOB_POD_SUCCEEDED;
@@ -48,8 +48,11 @@ static enum job_outcome outcome(const struct job *j, const Core__Pod *p)
 		return JOB_POD_FAILED;
 	if (p->metadata->deletion_timestamp == NULL)
 		return JOB_POD_GOES_ON;
-	return j->stopping || j->o->meta->deletion_timestamp || !pb_streq(j->spec->pod_replacement_policy, "Failed") ? JOB_POD_FAILED
-														     : JOB_POD_GOES_ON;
+	if (!pb_streq(j->spec->pod_replacement_policy, "Failed") && j->spec->pod_failure_policy == NULL)
+		return JOB_POD_FAILED;
+	if (j->stopping && job_condition_is_true(j->st, "SuccessCriteriaMet", NULL))
+		return JOB_POD_LET_GO;
+	return j->stopping || j->o->meta->deletion_timestamp ? JOB_POD_FAILED : JOB_POD_GOES_ON;
 }
 
 static const struct informer_obj *find(const struct job *j, const char *uid)
@@ -79,10 +82,14 @@ static void count(struct job *j, const struct informer_obj *pod, enum job_outcom
 {
 	Batch__UncountedTerminatedPods *un = j->st->uncounted_terminated_pods;
 	int32_t index = j->indexed ? job_index_of(j, pod->meta) : -1;
-	const char *uid = pb_s(pod->meta->uid);
+	const char *uid = pb_s(pod->meta->uid), *message;
 
 	j->counted[j->n_counted++] = pod;
+	if (how == JOB_POD_LET_GO)
+		return;
 	if (how == JOB_POD_FAILED) {
+		if ((j->indexed && index < 0) || job_pod_action(j->r->arena, j->spec, pod->msg, &message) == JOB_IGNORE)
+			return;
 		if (!pb_has_str(un->failed, un->n_failed, uid))
 			pb_add_str(j->r->arena, un, "failed", uid);
 	} else if (!j->indexed) {
@@ -96,7 +103,6 @@ static void count(struct job *j, const struct informer_obj *pod, enum job_outcom
 static void take(struct job *j, const struct informer_obj *pod)
 {
 	const Core__Pod *p = pod->msg;
-	enum job_outcome how = outcome(j, p);
 
 	if (pod_is_active(p)) {
 		j->active[j->n_active++] = pod;
@@ -104,7 +110,16 @@ static void take(struct job *j, const struct informer_obj *pod)
 	} else if (!phase_is(p, "Succeeded") && !phase_is(p, "Failed")) {
 		j->n_terminating++;
 	}
-	if (how != JOB_POD_GOES_ON && job_tracks(pod->meta))
+	/* First the successes, because an index that has one fails no more. */
+	if (job_tracks(pod->meta) && phase_is(p, "Succeeded"))
+		count(j, pod, JOB_POD_SUCCEEDED);
+}
+
+static void take_ended(struct job *j, const struct informer_obj *pod)
+{
+	enum job_outcome how = job_outcome(j, pod->msg);
+
+	if (job_tracks(pod->meta) && how != JOB_POD_GOES_ON && how != JOB_POD_SUCCEEDED && !job_is_delayed(j, pod))
 		count(j, pod, how);
 }
 
@@ -122,12 +137,24 @@ void job_account(struct job *j)
 	failed += settle(j, un->failed, &un->n_failed);
 	for (size_t i = 0; i < j->pods.n; i++)
 		take(j, j->pods.v[i]);
+	if (j->per_index) {
+		index_set_parse(&j->failed_indexes, a, str_from(pb_s(j->st->failed_indexes)), pb_or(j->spec, completions, 0));
+		job_failed_indexes(j);
+		j->st->failed_indexes = index_set_text(&j->failed_indexes);
+	}
+	for (size_t i = 0; i < j->pods.n; i++)
+		take_ended(j, j->pods.v[i]);
 	if (j->indexed) {
 		succeeded = index_set_count(&j->completed);
 		j->st->completed_indexes = j->completed.n > 0 ? index_set_text(&j->completed) : NULL;
 	}
 	j->succeeded = succeeded + (int32_t)un->n_succeeded;
 	j->failed = failed + (int32_t)un->n_failed;
+	for (size_t i = 0; i < j->n_delayed; i++) {
+		const char *message;
+
+		j->failed += job_pod_action(a, j->spec, j->delayed[i]->msg, &message) != JOB_IGNORE;
+	}
 	/* Zero is left out where it is in what is stored, so that equal means equal. */
 #define SET(field, value) (j->st->field = (value), j->st->has_##field = j->st->field != 0)
 	SET(succeeded, succeeded);
@@ -205,26 +232,28 @@ static bool restarts_exceed(const struct job *j, int32_t limit)
 	return limit == 0 ? n > 0 : n >= limit;
 }
 
-/* What we do not act on: a job that asks for it would run differently than it says. */
-static const char *unsupported(const Batch__JobSpec *s)
+static const char *index_failure(const struct job *j, const char **ret_message)
 {
-	return s->pod_failure_policy      ? "podFailurePolicy"
-	       : s->success_policy        ? "successPolicy"
-	       : s->has_backoff_limit_per_index ? "backoffLimitPerIndex"
-	       : s->has_max_failed_indexes ? "maxFailedIndexes"
-					  : NULL;
+	int32_t n = index_set_count(&j->failed_indexes);
+
+	if (j->spec->has_max_failed_indexes && n > j->spec->max_failed_indexes) {
+		*ret_message = "Job has exceeded the specified maximal number of failed indexes";
+		return "MaxFailedIndexesExceeded";
+	}
+	if (n > 0 && n + j->succeeded >= pb_or(j->spec, completions, 0)) {
+		*ret_message = "Job has failed indexes";
+		return "FailedIndexes";
+	}
+	return NULL;
 }
 
 const char *job_failure(struct job *j, const char **ret_message)
 {
 	int32_t limit = pb_or(j->spec, backoff_limit, 6);
-	const char *field = unsupported(j->spec);
 
-	if (field) {
-		*ret_message = arena_printf(j->r->arena, "spec.%s is not supported here; no pod was started. Create the job without it.",
-				field);
-		return "UnsupportedField";
-	}
+	*ret_message = job_policy_failure(j);
+	if (*ret_message)
+		return "PodFailurePolicy";
 	if (j->failed > limit || restarts_exceed(j, limit)) {
 		*ret_message = "Job has reached the specified backoff limit";
 		return "BackoffLimitExceeded";
@@ -238,7 +267,7 @@ const char *job_failure(struct job *j, const char **ret_message)
 		}
 		plan_again(j->r, (uint64_t)MIN(left, (int64_t)86400) * 1000);
 	}
-	return NULL;
+	return j->per_index ? index_failure(j, ret_message) : NULL;
 }
 
 /* Without completions the job is a queue of work: it is done when one pod says so by success and the others have ended. */
@@ -249,7 +278,7 @@ bool job_is_complete(const struct job *j)
 	return j->succeeded >= j->spec->completions;
 }
 
-static int64_t ended_at(const Core__Pod *p)
+int64_t job_ended_at(const Core__Pod *p)
 {
 	int64_t last = 0;
 
@@ -264,23 +293,29 @@ static int64_t ended_at(const Core__Pod *p)
 	return last ? last : time_s(p->metadata->creation_timestamp);
 }
 
+int64_t job_backoff(int64_t n, int64_t last_s)
+{
+	int64_t delay = BACKOFF_FIRST_S;
+
+	for (int64_t i = 1; i < n && delay < BACKOFF_MAX_S; i++)
+		delay *= 2;
+	return last_s + MIN(delay, (int64_t)BACKOFF_MAX_S);
+}
+
 int64_t job_backoff_until(const struct job *j)
 {
-	int64_t success = 0, last = 0, delay = BACKOFF_FIRST_S;
-	unsigned n = 0;
+	int64_t success = 0, last = 0, n = 0;
 
 	for (size_t i = 0; i < j->pods.n; i++)
 		if (phase_is(j->pods.v[i]->msg, "Succeeded"))
-			success = MAX(success, ended_at(j->pods.v[i]->msg));
+			success = MAX(success, job_ended_at(j->pods.v[i]->msg));
 	for (size_t i = 0; i < j->pods.n; i++) {
 		const Core__Pod *p = j->pods.v[i]->msg;
 
-		if (!phase_is(p, "Failed") || ended_at(p) <= success)
+		if (!phase_is(p, "Failed") || job_ended_at(p) <= success)
 			continue;
-		last = MAX(last, ended_at(p));
+		last = MAX(last, job_ended_at(p));
 		n++;
 	}
-	for (unsigned i = 1; i < n && delay < BACKOFF_MAX_S; i++)
-		delay *= 2;
-	return n == 0 ? 0 : last + MIN(delay, (int64_t)BACKOFF_MAX_S);
+	return n == 0 ? 0 : job_backoff(n, last);
 }

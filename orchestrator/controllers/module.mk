@@ -27,6 +27,7 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/job-priv.h \
 	orchestrator/controllers/job.c \
 	orchestrator/controllers/job_index.c orchestrator/controllers/job_index.h \
+	orchestrator/controllers/job_policy.c \
 	orchestrator/controllers/job_status.c \
 	orchestrator/controllers/namespace.c \
 	orchestrator/controllers/node_match.c orchestrator/controllers/node_match.h \

@@ -50,6 +50,25 @@ t "make a job that fails" make_job fails 1 "exit 3"
 t "it reaches its backoff limit" k wait --for=condition=failed job/fails --timeout=90s
 soon_out "and says why" 'BackoffLimitExceeded' k get job fails -o jsonpath='{.status.conditions[*].reason}{"\n"}'
 
+t "make an indexed job with a limit for each index" k apply -f - <<YAML
+apiVersion: batch/v1
+kind: Job
+metadata: {name: each}
+spec:
+  completionMode: Indexed
+  completions: 3
+  parallelism: 3
+  backoffLimitPerIndex: 0
+  podFailurePolicy:
+    rules: [{action: FailIndex, onExitCodes: {operator: In, values: [42]}}]
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: c, image: "busybox:1.35", command: [sh, -c, '[ "\$JOB_COMPLETION_INDEX" = 1 ] && exit 42; exit 0']}]
+YAML
+t "it fails" k wait --for=condition=failed job/each --timeout=90s
+t_out "because of one index, the others are done" '^0,2 1 .*FailedIndexes' k get job each -o jsonpath='{.status.completedIndexes} {.status.failedIndexes} {.status.conditions[*].reason}{"\n"}'
+
 t "make a replication controller" k apply -f - <<YAML
 apiVersion: v1
 kind: ReplicationController

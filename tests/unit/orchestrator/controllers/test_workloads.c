@@ -269,10 +269,6 @@ static void test_job_limits(void **state)
 	WAIT(job_failed);
 	assert_true(job_has("Failed", "DeadlineExceeded"));
 	assert_int_equal(num(subject_job(), "status.active"), 0);
-	job("policy", "0", "\"podFailurePolicy\":{\"rules\":[{\"action\":\"FailJob\",\"onExitCodes\":{\"operator\":\"In\",\"values\":[3]}}]},");
-	WAIT(job_failed);
-	assert_true(job_has("Failed", "UnsupportedField"));
-	assert_int_equal(json_len(job_pods()), 0);
 }
 
 static const char *indexes(const char *text, int add, int limit)
