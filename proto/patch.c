@@ -157,11 +157,29 @@ static int missing(struct run *r, const char *op, struct str path)
 		STR_FMT(path));
 }
 
+/* An element that is not there, or a key that no element has. */
+static int no_index(struct run *r, const char *op, struct str path, struct str key)
+{
+	bool takes = strcmp(op, "remove") == 0 || (strcmp(op, "move") == 0 && str_eq(path, key));
+	const char *adds = takes ? "" : arena_printf(r->a, ": value was not a proper array index: '%.*s'", STR_FMT(key));
+	int64_t i;
+	const char *during = strcmp(op, "copy") == 0 ? "error while adding value during copy" :
+			     arena_printf(r->a, "error in %s for path: '%.*s'", op, STR_FMT(path));
+
+	if (!str_to_i64(key, &i))
+		return err_set(r->e, ERR_INVALID, "%s%s: strconv.Atoi: parsing \"%.*s\": invalid syntax", during, adds, STR_FMT(key));
+	return err_set(r->e, ERR_INVALID, "%s: Unable to access invalid index: %.*s: invalid index referenced", during, STR_FMT(key));
+}
+
 static int add(struct run *r, const char *op, struct str path, struct json *value)
 {
+	bool moves = strcmp(op, "add") != 0 && strcmp(op, "replace") != 0;
 	struct target t;
 	size_t i;
 
+	if (!resolve(r, path, &t) && moves)
+		return err_set(r->e, ERR_INVALID, "%s operation does not apply: doc is missing destination path: %.*s: missing value", op,
+			STR_FMT(path));
 	if (!resolve(r, path, &t))
 		return missing(r, op, path);
 	if (t.depth + json_depth(value) > JSON_MAX_DEPTH)
@@ -174,13 +192,15 @@ static int add(struct run *r, const char *op, struct str path, struct json *valu
 		json_push(r->a, t.parent, value);
 	} else {
 		if (!to_index(t.last, t.parent->n, &i))
-			return err_set(r->e, ERR_INVALID,
-				"%s operation does not apply: doc is missing path: \"%.*s\": "
-				"invalid index referenced",
-				op, STR_FMT(path));
+			return no_index(r, op, path, t.last);
 		json_insert(r->a, t.parent, i, value);
 	}
 	return 0;
+}
+
+static int missing_from(struct run *r, const char *op, struct str from)
+{
+	return err_set(r->e, ERR_INVALID, "%s operation does not apply: doc is missing from path: %.*s: missing value", op, STR_FMT(from));
 }
 
 static int take_out(struct run *r, const char *op, struct str path, struct json **ret)
@@ -189,14 +209,19 @@ static int take_out(struct run *r, const char *op, struct str path, struct json 
 	struct target t;
 	size_t i;
 
-	if (resolve(r, path, &t) && t.parent != NULL) {
-		if (t.parent->type == JSON_OBJECT)
-			v = json_del(t.parent, t.last);
-		else if (to_index(t.last, t.parent->n, &i))
-			v = json_del_at(t.parent, i);
-	}
+	bool moves = strcmp(op, "move") == 0;
+
+	if (!resolve(r, path, &t) || t.parent == NULL)
+		return moves ? missing_from(r, op, path) : missing(r, op, path);
+	if (t.parent->type == JSON_OBJECT)
+		v = json_del(t.parent, t.last);
+	else if (to_index(t.last, t.parent->n, &i))
+		v = json_del_at(t.parent, i);
+	if (v == NULL && t.parent->type == JSON_ARRAY)
+		return no_index(r, op, moves ? t.last : path, t.last);
 	if (v == NULL)
-		return missing(r, op, path);
+		return err_set(r->e, ERR_INVALID, "error in %s for path: '%.*s': Unable to remove nonexistent key: %.*s: missing value", op,
+			STR_FMT(moves ? t.last : path), STR_FMT(t.last));
 	*ret = v;
 	return 0;
 }
@@ -230,32 +255,43 @@ static int test(struct run *r, struct str path, const struct json *want)
 	return err_set(r->e, ERR_INVALID, "testing value %.*s failed: test failed", STR_FMT(path));
 }
 
+/* Some operations say more of it than others. */
+static int no_pointer(struct run *r, const struct json *op, struct str name, const char *which)
+{
+	bool terse = str_eqc(name, "add") || str_eqc(name, "remove") || (str_eqc(name, "copy") && strcmp(which, "path") == 0);
+	const char *of = terse ? "" : arena_printf(r->a, "operation missing %s field: ", which);
+
+	if (json_getc(op, which))
+		return err_set(r->e, ERR_BAD_REQUEST, "the %s of a JSON patch operation must be a string", which);
+	return err_set(r->e, ERR_INVALID, "%.*s operation failed to decode %s: %smissing value", STR_FMT(name), which, of);
+}
+
 static int apply_op(struct run *r, const struct json *op)
 {
 	struct str name = json_str(json_getc(op, "op")), path = json_str(json_getc(op, "path")),
 		   from = json_str(json_getc(op, "from"));
 	struct json *value = json_getc(op, "value"), *v;
+	bool moves = str_eqc(name, "move") || str_eqc(name, "copy");
 	int rc;
 
+	if (!moves && !str_eqc(name, "remove") && !str_eqc(name, "test") && !str_eqc(name, "add") && !str_eqc(name, "replace"))
+		return err_set(r->e, ERR_INVALID, "Unexpected kind: %.*s", STR_FMT(name));
+	if (moves && !json_is(json_getc(op, "from"), JSON_STRING))
+		return no_pointer(r, op, name, "from");
 	if (!json_is(json_getc(op, "path"), JSON_STRING))
-		return err_set(r->e, ERR_BAD_REQUEST, "JSON patch operation without a path");
+		return no_pointer(r, op, name, "path");
 	if (str_eqc(name, "remove"))
 		return take_out(r, "remove", path, &v);
-	if (str_eqc(name, "move") || str_eqc(name, "copy")) {
-		if (!json_is(json_getc(op, "from"), JSON_STRING))
-			return err_set(r->e, ERR_BAD_REQUEST,
-				"JSON patch operation %.*s without from", STR_FMT(name));
+	if (moves) {
 		if (name.p[0] == 'm') {
 			rc = take_out(r, "move", from, &v);
 			return rc < 0 ? rc : add(r, "move", path, v);
 		}
 		v = lookup(r, from);
-		return v ? add(r, "copy", path, json_copy(r->a, v)) : missing(r, "copy", from);
+		return v ? add(r, "copy", path, json_copy(r->a, v)) : missing_from(r, "copy", from);
 	}
 	if (str_eqc(name, "test"))
 		return test(r, path, value);
-	if (!str_eqc(name, "add") && !str_eqc(name, "replace"))
-		return err_set(r->e, ERR_BAD_REQUEST, "Unexpected kind: %.*s", STR_FMT(name));
 	if (value == NULL)
 		return err_set(r->e, ERR_BAD_REQUEST, "JSON patch operation %.*s without a value",
 			STR_FMT(name));

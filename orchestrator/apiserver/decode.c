@@ -112,16 +112,59 @@ enum step_result api_normalize(struct api_request *req, const struct schema_type
 					STR_FMT(bare_version(type)), type->kind, STR_FMT(why));
 }
 
+/* The name of the package in which upstream has the type that its storage works with. */
+static struct str internal_package(const struct schema_type *type)
+{
+	struct str group, rest, name = str_from(type->api_version);
+
+	if (!type->root)
+		return STR("v1");
+	if (!str_cut(name, '/', &group, &rest) || str_eqc(group, "events.k8s.io"))
+		return STR("core");
+	str_cut(group, '.', &group, &rest);
+	return group;
+}
+
+/* Why a body of that kind is none of the type: it can be read and not be converted, or nobody knows it. */
+static struct str no_way_from(struct arena *a, const struct schema_type *type, struct str version, struct str kind)
+{
+	struct str group, bare;
+
+	if (!str_cut(version, '/', &group, &bare))
+		bare = version;
+	if (resource_find_kind(arena_cstr(a, version), arena_cstr(a, kind)))
+		return arena_sprintf(a, "converting (%.*s.%.*s) to (%.*s.%s): unknown conversion", STR_FMT(bare), STR_FMT(kind),
+				STR_FMT(internal_package(type)), type->kind);
+	return arena_sprintf(a, "no kind \"%.*s\" is registered for version \"%.*s\" in scheme "
+				"\"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
+			STR_FMT(kind), STR_FMT(version));
+}
+
+/* What a patch leaves says itself what it is; a strategic one is of the type whatever it says. */
+static struct str patched_kind(struct api_request *req, const struct schema_type *type, const struct json *o)
+{
+	struct str version = json_str(json_getc(o, "apiVersion")), kind = json_str(json_getc(o, "kind"));
+
+	if (req->patch_type == PATCH_STRATEGIC || type->json == SCHEMA_CUSTOM || !type->root || version.n == 0 || kind.n == 0 ||
+			(str_eqc(version, type->api_version) && str_eqc(kind, type->kind)))
+		return STR_NULL;
+	if (str_eqc(kind, type->kind) && resource_find_kind(arena_cstr(&req->arena, version), type->kind))
+		return STR_NULL;
+	return no_way_from(&req->arena, type, version, kind);
+}
+
 /* Upstream names the patch itself when it is a strategic one, else what it makes of the object; and no object. */
 enum step_result api_normalize_patched(struct api_request *req, const struct schema_type *type, struct json **io)
 {
 	_cleanup_(buf_fini) struct buf value = BUF_INIT, text = BUF_INIT;
 	struct field_path path = field_child(NULL, "patch");
 	struct json *before = *io;
-	struct str why = normalize(req, type, io);
+	struct str why = patched_kind(req, type, before);
 	struct api_cause *cause;
 	struct field_errs errs;
 
+	if (!why.p)
+		why = normalize(req, type, io);
 	if (!why.p)
 		return STEP_NEXT;
 	if (req->patch_type == PATCH_STRATEGIC) {
@@ -141,19 +184,6 @@ enum step_result api_normalize_patched(struct api_request *req, const struct sch
 	return api_fail(req, ERR_INVALID, " \"\" is invalid: %.*s", STR_FMT(buf_str(&text)));
 }
 
-/* The name of the package in which upstream has the type that its storage works with. */
-static struct str internal_package(const struct schema_type *type)
-{
-	struct str group, rest, name = str_from(type->api_version);
-
-	if (!type->root)
-		return STR("v1");
-	if (!str_cut(name, '/', &group, &rest) || str_eqc(group, "events.k8s.io"))
-		return STR("core");
-	str_cut(group, '.', &group, &rest);
-	return group;
-}
-
 /*
  * A built-in kind of another name or version: upstream reads the body as what it says that it is, and then finds no way from there to the
  * endpoint's kind; of a kind that does not exist it knows nothing.
@@ -161,7 +191,6 @@ static struct str internal_package(const struct schema_type *type)
 static enum step_result fail_other_kind(struct api_request *req, const struct schema_type *type, struct str version, struct str kind)
 {
 	struct str want = str_from(type->api_version), group, bare;
-	const struct resource *known;
 
 	if (version.n == 0)
 		version = type->root ? want : STR("v1");
@@ -169,20 +198,12 @@ static enum step_result fail_other_kind(struct api_request *req, const struct sc
 		kind = str_from(type->kind);
 	if (!str_cut(version, '/', &group, &bare))
 		bare = version;
-	known = resource_find_kind(arena_cstr(&req->arena, version), arena_cstr(&req->arena, kind));
-	if (known && str_eqc(kind, type->kind))
+	if (resource_find_kind(arena_cstr(&req->arena, version), arena_cstr(&req->arena, kind)) && str_eqc(kind, type->kind))
 		return api_fail(req, ERR_BAD_REQUEST,
 				"the API version in the data (%.*s) does not match the expected API version (%.*s)",
 				STR_FMT(version), STR_FMT(want));
-	if (known)
-		return api_fail(req, ERR_BAD_REQUEST,
-				"%.*s in version \"%.*s\" cannot be handled as a %s: converting (%.*s.%.*s) to (%.*s.%s): unknown conversion",
-				STR_FMT(kind), STR_FMT(bare), type->kind, STR_FMT(bare), STR_FMT(kind),
-				STR_FMT(internal_package(type)), type->kind);
-	return api_fail(req, ERR_BAD_REQUEST,
-			"%.*s in version \"%.*s\" cannot be handled as a %s: no kind \"%.*s\" is registered for version \"%.*s\" in scheme "
-			"\"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
-			STR_FMT(kind), STR_FMT(bare), type->kind, STR_FMT(kind), STR_FMT(version));
+	return api_fail(req, ERR_BAD_REQUEST, "%.*s in version \"%.*s\" cannot be handled as a %s: %.*s", STR_FMT(kind), STR_FMT(bare),
+			type->kind, STR_FMT(no_way_from(&req->arena, type, version, kind)));
 }
 
 /* Missing kind and apiVersion are the endpoint's; given ones must be. */
@@ -320,17 +341,22 @@ static struct str summary(struct api_request *req)
 	return arena_sprintf(&req->arena, "%.*s%s", STR_FMT(buf_str(&hex)), more);
 }
 
+static const char *go_kind(const struct json *v)
+{
+	static const char *const names[] = {[JSON_NULL] = "null", [JSON_BOOL] = "bool", [JSON_NUMBER] = "number",
+			[JSON_STRING] = "string", [JSON_ARRAY] = "array", [JSON_OBJECT] = "object"};
+
+	return names[v->type];
+}
+
 /* Before anything else upstream looks for the kind, which only an object has; null is one without members. */
 static enum step_result fail_no_object(struct api_request *req, const struct schema_type *type)
 {
-	const char *is = json_is(req->sent, JSON_ARRAY) ? "array" : json_is(req->sent, JSON_STRING) ? "string" :
-			 json_is(req->sent, JSON_BOOL) ? "bool" : "number";
-
 	return api_fail(req, ERR_BAD_REQUEST,
 			"the object provided is unrecognized (must be of type %s): couldn't get version/kind; json parse error: json: cannot "
 			"unmarshal %s into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string "
 			"\"json:\\\"kind,omitempty\\\"\" } (%.*s)",
-			type->kind, is, STR_FMT(summary(req)));
+			type->kind, go_kind(req->sent), STR_FMT(summary(req)));
 }
 
 static enum step_result decode_text(struct api_request *req, const struct schema_type *type, bool yaml, bool lenient)
@@ -462,8 +488,9 @@ enum step_result api__decode_patch(struct api_request *req)
 		if (json_parse(&req->arena, req->body, &opts, &req->sent, &e) < 0)
 			return api_fail(req, ERR_BAD_REQUEST, "error decoding patch: %s", e.text);
 		if (!json_is(req->sent, req->patch_type == PATCH_JSON ? JSON_ARRAY : JSON_OBJECT))
-			return api_fail(req, ERR_BAD_REQUEST, "error decoding patch: %s expected",
-					req->patch_type == PATCH_JSON ? "an array of operations" : "an object");
+			return api_fail(req, ERR_BAD_REQUEST, "%sjson: cannot unmarshal %s into Go value of type %s",
+					req->patch_type == PATCH_STRATEGIC ? "" : "error decoding patch: ", go_kind(req->sent),
+					req->patch_type == PATCH_JSON ? "[]handlers.jsonPatchOp" : "map[string]interface {}");
 		if (req->patch_type == PATCH_JSON)
 			keep_json_patch(req, &opts);
 		else

@@ -232,6 +232,22 @@ static void test_other_kinds(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		is(rig_call("POST", rows[i].path, rows[i].body, rows[i].status), "message", rows[i].message);
+	/* A merge that makes it another kind; a strategic one cannot. */
+	rig_call("POST", CM, "{\"metadata\":{\"name\":\"other-kind\"}}", 201);
+	rig_type("application/merge-patch+json");
+	assert_non_null(strstr(json_cstr(json_getc(rig_call("PATCH", CM "/other-kind", "{\"kind\":\"Secret\"}", 422), "message")),
+			"converting (v1.Secret) to (core.ConfigMap): unknown conversion"));
+	rig_type("application/strategic-merge-patch+json");
+	is(rig_call("PATCH", CM "/other-kind", "{\"kind\":\"Secret\"}", 200), "kind", "ConfigMap");
+	rig_type("application/merge-patch+json");
+	is(rig_call("PATCH", CM "/other-kind", "[]", 400), "message",
+			"error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}");
+	rig_type("application/json-patch+json");
+	is(rig_call("PATCH", CM "/other-kind", "{}", 400), "message",
+			"error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp");
+	rig_type("application/json-patch+json");
+	is(json_at(json_getp(rig_call("PATCH", CM "/other-kind", "[{\"op\":\"jump\"}]", 422), "details.causes"), 0), "message",
+			"Unexpected kind: jump");
 }
 
 /* Keys that come twice and fields that nobody knows, in bodies and in patches. */
