@@ -20,6 +20,7 @@
 #include "orchestrator/apiserver/admission.h"
 #include "orchestrator/apiserver/answer.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
+#include "orchestrator/apiserver/authz.h"
 #include "orchestrator/apiserver/backend.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategies.h"
@@ -472,4 +473,20 @@ static enum step_result exec_start(struct api_request *req)
 }
 
 const struct api_step strategy_pod_log[] = {{"load", api__load}, {"log", log_start}, {NULL, NULL}};
-const struct api_step strategy_pod_exec[] = {{"admit", admit_connect}, {"load", api__load}, {"exec", exec_start}, {NULL, NULL}};
+/* A WebSocket begins with a GET, but who may look at a pod may not yet act in it: as upstream, it takes "create" besides. */
+static enum step_result exec_may(struct api_request *req)
+{
+	struct authz_attrs at = authz_attrs_of(req);
+	struct authz_answer answer;
+	enum step_result r;
+
+	if (req->local || str_eqc(at.verb, "create"))
+		return STEP_NEXT;
+	at.verb = STR("create");
+	r = authz_decide(req, &req->user, &at, false, &answer);
+	if (r != STEP_NEXT || answer.allowed)
+		return r;
+	return authz_forbid(req, &req->user, &at, answer.reason);
+}
+
+const struct api_step strategy_pod_exec[] = {{"may", exec_may}, {"admit", admit_connect}, {"load", api__load}, {"exec", exec_start}, {NULL, NULL}};

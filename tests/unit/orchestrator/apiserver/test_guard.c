@@ -434,6 +434,27 @@ static void test_mirror_pods(void **state)
 	rig_as("admin");
 }
 
+/* exec is for who may create it, by whatever method it comes: "get" alone is what auditors have. */
+static void test_exec_takes_create(void **state)
+{
+	static const char *const subs[] = {"exec?command=sh&stdout=1", "attach?stdout=1", "portforward?ports=80"};
+
+	(void)state;
+	rig_as("admin");
+	rig_call("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles", quoted("{'metadata':{'name':'auditor'},'rules':[{'apiGroups':[''],"
+			"'resources':['pods','pods/exec','pods/attach','pods/portforward'],'verbs':['get']}]}"), 201);
+	rig_call("POST", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings", quoted("{'metadata':{'name':'auditor'},'roleRef':{'apiGroup':"
+			"'rbac.authorization.k8s.io','kind':'Role','name':'auditor'},'subjects':[{'apiGroup':'rbac.authorization.k8s.io','kind':'User','name':'jane'}]}"), 201);
+	for (size_t i = 0; i < sizeof(subs) / sizeof(subs[0]); i++) {
+		rig_as("jane");
+		rig_call("GET", arena_printf(&rig_arena, "/api/v1/namespaces/default/pods/none/%s", subs[i]), NULL, 403);
+		rig_as("admin");
+		rig_call("GET", arena_printf(&rig_arena, "/api/v1/namespaces/default/pods/none/%s", subs[i]), NULL, 404);
+	}
+	rig_call("DELETE", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings/auditor", NULL, 200);
+	rig_call("DELETE", "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles/auditor", NULL, 200);
+}
+
 /* Who may change roles, but holds little, cannot have a strong one aggregated into his own. */
 static void test_labels_grant(void **state)
 {
@@ -700,6 +721,7 @@ int main(void)
 			cmocka_unit_test(test_quota),
 			cmocka_unit_test(test_node_restriction),
 			cmocka_unit_test(test_mirror_pods),
+			cmocka_unit_test(test_exec_takes_create),
 			cmocka_unit_test(test_labels_grant),
 			cmocka_unit_test(test_csr),
 			cmocka_unit_test(test_matrix),
