@@ -20,7 +20,7 @@
 static const char *alarm_words(struct arena *a, unsigned alarms)
 {
 	return arena_printf(a, "%s%s%s%s", alarms & KV_ALARM_NOSPACE ? "NOSPACE " : "", alarms & KV_ALARM_CORRUPT ? "CORRUPT " : "",
-			    alarms & KV_ALARM_DAMAGED ? "DAMAGED " : "", alarms & KV_ALARM_DISK ? "DISK" : "");
+			    alarms & (KV_ALARM_DAMAGED | KV_ALARM_LOG) ? "DAMAGED " : "", alarms & KV_ALARM_DISK ? "DISK" : "");
 }
 
 struct json *member_json(struct arena *a, const struct kv_status *st, const struct kv_member *m)

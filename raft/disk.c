@@ -108,6 +108,11 @@ static int posix_unlink(struct disk *d, const char *path)
 	return unlinkat(of(d)->root_fd, path, 0) < 0 ? -errno : 0;
 }
 
+static void posix_uncache(struct disk *d _unused_, int fd)
+{
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static int posix_sync_dir(struct disk *d)
 {
 	if (of(d)->nosync)
@@ -151,6 +156,7 @@ static const struct disk_ops posix_ops = {
 	.size = posix_size,
 	.rename = posix_rename,
 	.unlink = posix_unlink,
+	.uncache = posix_uncache,
 	.sync_dir = posix_sync_dir,
 	.list = posix_list,
 };

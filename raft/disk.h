@@ -31,6 +31,8 @@ struct disk_ops {
 	int64_t (*size)(struct disk *, int fd);
 	int (*rename)(struct disk *, const char *from, const char *to);
 	int (*unlink)(struct disk *, const char *path);
+	/* What is read next comes from the disk and not from a cache, as far as that can be had: for who asks what the disk has. */
+	void (*uncache)(struct disk *, int fd);
 	/* Names made, renamed or removed before are durable. */
 	int (*sync_dir)(struct disk *);
 	/* Calls fn for each regular file. */

@@ -227,6 +227,7 @@ enum kv_alarm {
 	KV_ALARM_NOSPACE = 1, /* the store is over its quota: writes are refused (replicated) */
 	KV_ALARM_CORRUPT = 2, /* members differ: reads and writes are refused (replicated) */
 	KV_ALARM_DAMAGED = 8, /* something in the member's store does not match its checksum: it is not served, and mended from the others */
+	KV_ALARM_LOG = 16,    /* a closed segment of the member's log does not match its checksums: a checkpoint of the store takes its place */
 	KV_ALARM_DISK = 4,    /* the member's disk fails, is full, or hangs: it does not take part until that is over */
 };
 
@@ -262,7 +263,7 @@ struct kv_status {
 	/* Of this member's store, at most a second old: file, pages that hold data, quota. */
 	uint64_t store_bytes, store_used, store_quota;
 	unsigned alarms;        /* of the cluster (replicated) and of this member */
-	char damage[256];       /* with KV_ALARM_DAMAGED: what was found first */
+	char damage[256];       /* with KV_ALARM_DAMAGED or KV_ALARM_LOG: what was found first */
 	/* Passes through this member's store that look for damage: milliseconds since 1970, 0: none yet; 4 KiB pages of the present one. */
 	uint64_t scrubbed_at, scrub_began_at, scrub_pages;
 	char disk_error[256];   /* with KV_ALARM_DISK: cause and cure */

@@ -3,7 +3,7 @@
  * through the core), member_turn.c (ends of turns, times), member_msg.c (messages), member_apply.c (committed entries),
  * member_propose.c, member_read.c and member_lease.c (requests), member_change.c and member_change_start.c (requests about
  * members), member_conf.c (who is in), member_roles.c, member_health.c, member_snap.c, and the disk's member_disk.c,
- * member_scrub.c and member_defrag.c.
+ * member_scrub.c, member_files.c and member_defrag.c.
  */
 #ifndef RAFT_MEMBER_PRIV_H
 #define RAFT_MEMBER_PRIV_H
@@ -138,6 +138,8 @@ struct member {
 	bool raft_open, stopped;
 	bool halted;    /* the disk failed: member_disk.c */
 	bool forgetful; /* lost entries that it had acknowledged: no vote */
+	uint64_t pair;  /* but for this one: repair_pair */
+	bool settled;   /* raft/settled is there */
 	struct err halt_err;
 	uint64_t halt_term, forget_term;
 	struct stable *stable;
@@ -173,6 +175,14 @@ struct member {
 		uint64_t last_wall, begun_wall; /* the last whole pass, and the beginning of this one; 0: none */
 		bool out, wants_checkpoint;
 	} scrub;
+	struct {
+		uint64_t next_at, since;
+		uint32_t at;      /* the closed segment that was looked at last */
+		uint32_t damaged; /* the one that is damaged; 0: none */
+		uint64_t cut;     /* the log goes up to this entry as soon as a checkpoint has it */
+		bool out;
+		char text[256];
+	} files;
 	uint64_t conf_index;
 	bool was_member;
 	struct peer_state peers[KV_MAX_MEMBERS * 2];
@@ -317,10 +327,18 @@ void member__leases_expire(struct member *, uint64_t now, const struct err *all)
 /* member_disk.c */
 bool member__runs(const struct member *); /* neither stopped nor halted */
 void member__disk_failed(struct member *, const struct err *);
+/* Without the core, which hands over only what it leads for long enough: the best of the others is told to stand for election. */
+void member__hand_over_now(struct member *);
 void member__failed(struct member *, const struct err *); /* fatal or a failing disk, by the error's code */
 void member__halted_frame(struct member *, uint64_t from, const struct msg *);
 const char *member__disk_trouble(struct member *, uint64_t now);
 bool member__load_forgetful(struct member *);
+/* Two voters, of which this one has forgotten something: see raft/repair.h. */
+int member__pair_term(struct member *, struct err *);
+bool member__votes_for_pair(const struct member *, uint64_t candidate);
+/* This configuration is about to come into the log, or with a snapshot. False: the disk failed. */
+bool member__conf_comes(struct member *, const void *conf, size_t size);
+void member__maybe_settle(struct member *);
 int member__repair_log(struct member *, struct err *); /* *e: in, what is wrong */
 /* Two other voters have what this member has, as far as it knows. */
 bool member__others_have_it(struct member *);
@@ -341,6 +359,12 @@ bool member__wants_state(struct member *);
 bool member__stuck(struct member *, const struct err *);
 /* The store was replaced by a whole one that is at a later entry. */
 int member__unstick(struct member *, struct err *);
+
+/* member_files.c */
+void member__files_load(struct member *);
+void member__files_tick(struct member *, uint64_t now);
+/* The log must not keep entries up to this one longer than it has to; 0: it may. */
+uint64_t member__files_cut(const struct member *);
 
 /* member_defrag.c */
 void member__defrag(struct member *, struct kv_admin *);

@@ -104,6 +104,7 @@ int member_new(const struct member_cfg *cfg, void *arg, struct member **ret, str
 	if (rc != 0)
 		goto fail;
 	member__scrub_load(m);
+	member__files_load(m);
 	(void)stable_load_peers(m->cfg.disk, &m->noted);
 	member__note_peers(m);
 	member__refresh_peers(m);

@@ -215,7 +215,8 @@ void member_view_wanted(struct member *m)
 	(void)member__settle_for_read(m);
 }
 
-static int apply_batch(struct member *m, struct answers *a, struct list *confs, struct err *e)
+/* last: 0, or the entry up to which all is applied, and committed at once. *ret_at: the entry that could not be applied. */
+static int apply_batch(struct member *m, uint64_t last, struct answers *a, struct list *confs, uint64_t *ret_at, struct err *e)
 {
 	struct proposal *next = list_empty(&m->pending) ? NULL : LIST_FIRST(&m->pending, struct proposal, link);
 	int rc = store_begin(m->store, e);
@@ -227,12 +228,15 @@ static int apply_batch(struct member *m, struct answers *a, struct list *confs, 
 	/* What lingered was undone, by a commit for somebody else's sake that failed. */
 	if (store_applied(m->store).index != m->applied)
 		rc = err_set(e, ERR_IO, "the store fell back to entry %" PRIu64, store_applied(m->store).index);
-	for (unsigned n = 0; rc == 0 && m->applied < m->commit && n < APPLY_MAX_ENTRIES; n++) {
+	for (unsigned n = 0; rc == 0 && m->applied < (last ? last : m->commit) && (last || n < APPLY_MAX_ENTRIES); n++) {
+		*ret_at = m->applied + 1;
 		rc = apply_entry(m, m->applied + 1, &next, a, confs, e);
-		if (store_batch_bytes(m->store) - before > APPLY_MAX_BYTES)
+		if (!last && store_batch_bytes(m->store) - before > APPLY_MAX_BYTES)
 			break;
 	}
-	if (rc == 0)
+	if (rc == 0 && last)
+		rc = store_commit(m->store, e);
+	else if (rc == 0)
 		rc = end_batch(m, confs, e);
 	else
 		store_rollback(m->store);
@@ -253,6 +257,42 @@ void member__check_ready(struct member *m)
 	member__arm_by(m, member__now(m));
 }
 
+static void forget_confs(struct list *confs)
+{
+	LIST_FOR_EACH_SAFE (c, next, confs, struct committed_conf, link) {
+		list_del(&c->link);
+		raft_configuration_close(&c->conf);
+		free(c);
+	}
+}
+
+/*
+ * A batch, or as much of it as can be applied. One entry that meets damage undoes the others of its transaction, those that lingered and
+ * were answered, too: they are applied once more, without it. Then nothing that was answered is missing while the member waits to be mended.
+ */
+static int apply_some(struct member *m, struct answers *a, struct list *confs, struct err *e)
+{
+	uint64_t at = 0;
+	int rc = apply_batch(m, 0, a, confs, &at, e);
+
+	if (rc == -(int)ERR_CORRUPT && at > store_applied(m->store).index + 1) {
+		struct err why = *e;
+
+		follow_store(m);
+		a->n = 0;
+		buf_clear(&a->bytes);
+		err_clear(e);
+		rc = list_empty(confs) ? 0 : member__load_conf(m, e);
+		forget_confs(confs);
+		if (rc == 0)
+			rc = apply_batch(m, at - 1, a, confs, &at, e);
+		/* The next turn meets the damage again, and only that. */
+		if (rc == 0)
+			log_debug("raft", "%s", why.text);
+	}
+	return rc;
+}
+
 void member__apply(struct member *m)
 {
 	struct answers a = {.bytes = BUF_INIT};
@@ -265,7 +305,7 @@ void member__apply(struct member *m)
 	}
 	list_init(&confs);
 	a.at = xcalloc(MIN(m->commit - m->applied, APPLY_MAX_ENTRIES), sizeof(*a.at));
-	if (apply_batch(m, &a, &confs, &e) != 0) {
+	if (apply_some(m, &a, &confs, &e) != 0) {
 		/* Undone in the store, so undone here as well. */
 		follow_store(m);
 		a.n = 0;
@@ -323,7 +363,8 @@ static uint64_t keep_from(const struct member *m, uint64_t index)
 
 	while (keep > m->log.first && (bytes < m->cfg.trailing_bytes || (keep > needed && bytes < m->cfg.max_log_bytes)))
 		bytes += log_get(&m->log, --keep)->size + 64;
-	return keep;
+	/* What is damaged can be sent to nobody. */
+	return MAX(keep, MIN(member__files_cut(m), index) + 1);
 }
 
 /* The log before the checkpoint is not needed any more. */
@@ -333,8 +374,8 @@ static void cut_log(struct member *m, struct checkpoint_work *c)
 	uint64_t index = c->meta.index;
 	struct err e = ERR_INIT;
 
-	/* A snapshot was installed meanwhile: the core's log begins behind this checkpoint already. */
-	if (!member__runs(m) || index <= m->raft.trail.snapshot.index || log_term(&m->log, index) != c->meta.term) {
+	/* A snapshot was installed meanwhile: the core's log begins behind this checkpoint already. At the same index more of it may go. */
+	if (!member__runs(m) || index < m->raft.trail.snapshot.index || (index == m->raft.trail.snapshot.index && !member__files_cut(m)) || log_term(&m->log, index) != c->meta.term) {
 		raft_configuration_close(&c->meta.configuration);
 		return;
 	}
@@ -533,6 +574,9 @@ void member__upkeep(struct member *m, uint64_t now)
 	if (!member__runs(m))
 		return;
 	member__scrub_tick(m, now);
+	member__files_tick(m, now);
+	if (!member__runs(m))
+		return;
 	ask_whether_removed(m, now);
 	member__resign_if_stuck(m, now);
 	member__resign_if_witness(m, now);

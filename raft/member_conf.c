@@ -206,6 +206,8 @@ void member_status(struct member *m, struct kv_status *out)
 
 		if (store_damage(m->store, &e))
 			snprintf(out->damage, sizeof(out->damage), "%s", e.text);
+	} else {
+		snprintf(out->damage, sizeof(out->damage), "%s", m->files.text);
 	}
 	memcpy(out->disk_error, m->disk_error, sizeof(out->disk_error));
 	for (unsigned i = 0; i < m->raft.configuration.n && out->n_members < KV_MAX_MEMBERS; i++)

@@ -33,7 +33,7 @@ bool member__runs(const struct member *m)
 /* --- A failing disk ---------------------------------------------------------------------------------------------- */
 
 /* The best of the others is told to stand for election now; whatever it has of our log is a majority's anyway. */
-static void hand_over(struct member *m)
+void member__hand_over_now(struct member *m)
 {
 	struct msg out = {.kind = MSG_TIMEOUT_NOW};
 	struct kv_member best = {0};
@@ -42,7 +42,7 @@ static void hand_over(struct member *m)
 		struct kv_member o;
 
 		member__fill(m, &m->raft.configuration.servers[i], &o);
-		if (!o.self && o.role == KV_VOTER && o.reachable && !(o.alarms & KV_ALARM_DISK) &&
+		if (!o.self && o.role == KV_VOTER && o.reachable && !(o.alarms & (KV_ALARM_DISK | KV_ALARM_DAMAGED)) &&
 		    (!best.id || o.match_index > best.match_index))
 			best = o;
 	}
@@ -64,7 +64,7 @@ void member__disk_failed(struct member *m, const struct err *e)
 		return;
 	m->halt_err = *e;
 	if (led)
-		hand_over(m);
+		member__hand_over_now(m);
 	m->halted = true;
 	m->state = RAFT_FOLLOWER;
 	m->halt_term = raft_current_term(&m->raft);
@@ -165,13 +165,9 @@ const char *member__disk_trouble(struct member *m, uint64_t now)
 
 bool member__load_forgetful(struct member *m)
 {
-	struct disk *d = m->cfg.disk;
-	int fd = d->ops->open(d, REPAIR_FORGETFUL, false);
-
-	if (fd >= 0)
-		d->ops->close(d, fd);
-	/* When in doubt it has forgotten; and a later term than needed is as good. */
-	m->forgetful = fd != -ENOENT && !MUTANT(votes_forgetful);
+	/* A later term than needed is as good. */
+	m->forgetful = repair_forgetful(m->cfg.disk, &m->pair) && !MUTANT(votes_forgetful);
+	m->settled = repair_is_settled(m->cfg.disk);
 	m->forget_term = m->stable->term;
 	return m->forgetful;
 }
@@ -186,23 +182,87 @@ bool member__others_have_it(struct member *m)
 
 int member__repair_log(struct member *m, struct err *e)
 {
+	uint64_t pair = repair_pair(m->cfg.disk, m->id);
 	struct err why = *e;
 	int rc;
 
-	if (!member__others_have_it(m))
+	if (!member__others_have_it(m) && !pair)
 		return repair_refuse(e, m->conf.n > 0, repair_other_voters(m->conf.p, m->conf.n, m->id));
 	err_clear(e);
 	/* First the promise not to vote, then the loss. */
-	rc = repair_promise(m->cfg.disk, e);
+	rc = repair_promise(m->cfg.disk, pair, e);
 	if (rc == 0)
 		rc = wal_repair(m->cfg.disk, m->wal.damaged_segment, m->wal.damaged_offset, e);
 	if (rc != 0)
 		return rc;
 	log_error("wal", "%s", why.text);
-	log_warn("wal", "the damaged part is kept as raft/*.bad; what it held comes from the other members, and this one does not "
-			"vote until then");
-	m->forgetful = !MUTANT(votes_forgetful);
+	log_warn("wal", "the damaged part is kept as raft/*.bad; what it held comes from the other members, and this one %s until then",
+		 pair ? "votes only for the other voter" : "does not vote");
+	m->forgetful = repair_forgetful(m->cfg.disk, &m->pair) && !MUTANT(votes_forgetful);
 	return 0;
+}
+
+/*
+ * Of two voters the other one has to lead in a later term, or it would go on from what this one acknowledged in the present one. It hears of a
+ * later term from this one, as if this one had stood for election. What was acknowledged was so before.
+ */
+int member__pair_term(struct member *m, struct err *e)
+{
+	return m->forgetful && m->pair ? stable_save_vote(m->stable, m->stable->term + 1, 0, e) : 0;
+}
+
+bool member__votes_for_pair(const struct member *m, uint64_t candidate)
+{
+	struct raft_configuration c = m->raft.configuration;
+	unsigned voters = 0, two = 0;
+
+	for (unsigned i = 0; i < c.n; i++) {
+		voters += c.servers[i].role == RAFT_VOTER;
+		two += c.servers[i].role == RAFT_VOTER && (c.servers[i].id == m->id || c.servers[i].id == candidate);
+	}
+	return m->forgetful && m->pair == candidate && m->pair != 0 && (c.n == 0 || (voters == 2 && two == 2));
+}
+
+/* A configuration comes into the log: from now on it is not certain who votes. */
+static bool unsettle(struct member *m)
+{
+	struct err e = ERR_INIT;
+	int rc = 0;
+
+	if (m->settled)
+		rc = repair_unsettle(m->cfg.disk, &e);
+	m->settled = m->settled && rc != 0;
+	if (rc != 0)
+		member__disk_failed(m, &e);
+	return rc == 0;
+}
+
+/* Of a forgetful member the promise becomes the strict one, should others than the two vote. */
+bool member__conf_comes(struct member *m, const void *conf, size_t size)
+{
+	struct err e = ERR_INIT;
+
+	if (!unsettle(m))
+		return false;
+	if (!m->forgetful || !m->pair || repair_other_of_two(conf, size, m->id) == m->pair)
+		return true;
+	m->pair = 0;
+	if (repair_promise(m->cfg.disk, 0, &e) != 0)
+		member__disk_failed(m, &e);
+	return member__runs(m);
+}
+
+void member__maybe_settle(struct member *m)
+{
+	struct err e = ERR_INIT;
+
+	if (m->settled || m->forgetful || m->conf.n == 0 || m->raft.configuration_uncommitted_index != 0 ||
+	    m->conf_index != m->raft.configuration_committed_index || !str_eq(buf_str(&m->conf), buf_str(&m->noted)))
+		return;
+	if (repair_settle(m->cfg.disk, &e) != 0)
+		member__disk_failed(m, &e);
+	else
+		m->settled = true;
 }
 
 void member__note_peers(struct member *m)

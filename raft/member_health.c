@@ -39,7 +39,7 @@ static void refresh(struct member *m, uint64_t now)
 		m->stats = s;
 		alarms |= (s.alarm_nospace ? KV_ALARM_NOSPACE : 0) | (s.alarm_corrupt ? KV_ALARM_CORRUPT : 0);
 	}
-	alarms |= m->damage_since ? KV_ALARM_DAMAGED : 0;
+	alarms |= (m->damage_since ? KV_ALARM_DAMAGED : 0) | (m->files.damaged ? KV_ALARM_LOG : 0);
 	if ((alarms & KV_ALARM_DISK) && !(m->alarms & KV_ALARM_DISK) && !m->halted)
 		log_warn("raft", "alarm=disk error=\"%s\"", trouble);
 	if (!(alarms & KV_ALARM_DISK) && (m->alarms & KV_ALARM_DISK))
@@ -162,13 +162,13 @@ void member__fill_health(struct member *m, struct kv_member *out)
 	struct peer_state *p = member__peer(m, out->id);
 
 	if (out->self) {
-		out->alarms = m->alarms & (KV_ALARM_DISK | KV_ALARM_DAMAGED);
+		out->alarms = m->alarms & (KV_ALARM_DISK | KV_ALARM_DAMAGED | KV_ALARM_LOG);
 		out->applied_index = m->applied;
 		out->store_bytes = m->stats.file_bytes;
 		out->store_used = m->stats.in_use_bytes;
 		out->wal_bytes = m->wal.bytes;
 	} else if (p && p->health_at && member__now(m) - p->health_at < HEALTH_OLD_MS) {
-		out->alarms = p->health.alarms & (KV_ALARM_DISK | KV_ALARM_DAMAGED);
+		out->alarms = p->health.alarms & (KV_ALARM_DISK | KV_ALARM_DAMAGED | KV_ALARM_LOG);
 		out->applied_index = p->health.applied;
 		out->store_bytes = p->health.store_bytes;
 		out->store_used = p->health.store_used;

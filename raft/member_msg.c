@@ -220,17 +220,19 @@ static void receive_append(struct member *m, uint64_t from, const struct msg *ms
 /*
  * D17: the core never votes while its own log says that it has no vote. But a learner's promotion may be in the others' logs
  * already, and who needs its vote cannot tell it so without being elected. Whose vote counts is the candidate's affair; ours is
- * to give one a term, to a log as good as ours.
+ * to give one a term, to a log as good as ours. And of two voters one that has forgotten something gives it to the other one, even if what
+ * is left of its own log has an entry that the other one never got: that one was never committed (raft/repair.h).
  */
-static void vote_as_learner(struct member *m, uint64_t from, const struct raft_request_vote *v)
+static void vote_beyond_core(struct member *m, uint64_t from, const struct raft_request_vote *v)
 {
 	uint64_t last = m->raft.last_stored, term = raft_current_term(&m->raft);
 	uint64_t last_term = last == m->applied ? m->applied_term : log_term(&m->log, last);
+	bool good = v->last_log_term > last_term || (v->last_log_term == last_term && v->last_log_index >= last);
 	struct msg out = {.kind = MSG_VOTE_RESULT};
 
-	if (!member__runs(m) || m->state != RAFT_FOLLOWER || member__is_voter(m, m->id) || !v->disrupt_leader)
+	if (!member__runs(m) || m->state != RAFT_FOLLOWER || !v->disrupt_leader)
 		return;
-	if (v->last_log_term < last_term || (v->last_log_term == last_term && v->last_log_index < last))
+	if (good ? member__is_voter(m, m->id) : !member__votes_for_pair(m, from))
 		return;
 	if (v->pre_vote ? v->term < term : v->term != term || (m->raft.voted_for != 0 && m->raft.voted_for != from))
 		return;
@@ -250,14 +252,14 @@ static void receive_vote(struct member *m, uint64_t from, const struct msg *msg)
 {
 	struct raft_message in = {.type = RAFT_REQUEST_VOTE, .request_vote = msg->vote};
 
-	if (m->forgetful)
+	if (m->forgetful && !member__votes_for_pair(m, from))
 		return;
 	/* D16: the core refuses for as long as it remembers a leader; the paper says for one election timeout. */
 	if (m->state == RAFT_FOLLOWER && member__now(m) - m->last_contact >= m->cfg.election_ms)
 		in.request_vote.disrupt_leader = true;
 	in.request_vote.candidate_id = from;
 	receive(m, from, &in);
-	vote_as_learner(m, from, &in.request_vote);
+	vote_beyond_core(m, from, &in.request_vote);
 }
 
 /*

@@ -227,7 +227,13 @@ void member__look_for_damage(struct member *m)
 			  e.text);
 		m->dirty = true;
 	}
-	if (m->state == RAFT_LEADER && has_helper(m)) {
+	if (m->state == RAFT_LEADER && has_helper(m) && !m->ready) {
+		/* Stuck before the first entry of its term it can lead nothing, not even a change of leaders. */
+		if (m->apply_stuck && now >= m->resign_after) {
+			m->resign_after = now + 10u * m->cfg.election_ms;
+			member__hand_over_now(m);
+		}
+	} else if (m->state == RAFT_LEADER && has_helper(m)) {
 		member__resign_damaged(m, now);
 	} else if (m->state != RAFT_LEADER && now - m->damage_since > HELP_MS && member__others_have_it(m)) {
 		err_prefix(&e, "the store is damaged, and nobody has helped; started again, this member takes its state from the others");

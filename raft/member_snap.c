@@ -393,6 +393,10 @@ static int swap_in(struct member *m, struct snap_recv *r, struct err *e)
 	struct raft_event ev = {.type = RAFT_PERSISTED_SNAPSHOT};
 	int rc;
 
+	if (!str_eq(buf_str(&r->conf), buf_str(&m->conf)) && !member__conf_comes(m, r->conf.p, r->conf.n)) {
+		raft_configuration_close(&m->snap_meta.configuration);
+		return err_set(e, ERR_IO, "%s", m->halt_err.text);
+	}
 	rc = store_install_finish(r->install, e);
 	r->install = NULL;
 	if (rc != 0) {

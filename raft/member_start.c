@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/util.h"
 #include "raft/member-priv.h"
 
@@ -243,6 +244,21 @@ int member__load(struct member *m, struct err *e)
 		return rc;
 	member__load_forgetful(m);
 	rc = open_wal(m, &l.reader, e);
+	while (rc == -(int)ERR_CORRUPT && m->wal.damaged_segment) {
+		struct err why = *e;
+
+		err_clear(e);
+		rc = wal_begin_later(m->cfg.disk, m->wal.damaged_segment, store_checkpointed(m->store).index, e);
+		if (rc != 0) {
+			*e = why;
+			rc = -(int)ERR_CORRUPT;
+			break;
+		}
+		log_error("wal", "%s", why.text);
+		log_reset(&m->log, 0);
+		l = (struct loader){.reader = l.reader, .m = m};
+		rc = open_wal(m, &l.reader, e);
+	}
 	if (rc == -(int)ERR_CORRUPT && m->wal.damaged_segment) {
 		rc = member__repair_log(m, e);
 		log_reset(&m->log, 0);
@@ -250,6 +266,9 @@ int member__load(struct member *m, struct err *e)
 		if (rc == 0)
 			rc = open_wal(m, &l.reader, e);
 	}
+	if (rc != 0)
+		return rc;
+	rc = member__pair_term(m, e);
 	if (rc != 0)
 		return rc;
 	rc = join_log_and_store(m, &l, e);

@@ -99,6 +99,15 @@ static void handle_entries(struct member *m, const struct raft_update *u)
 		member__refresh_peers(m);
 }
 
+/* Before anybody hears of it, the disk included. False: the disk failed. */
+static bool conf_comes(struct member *m, const struct raft_update *u)
+{
+	for (unsigned i = 0; i < u->entries.n; i++)
+		if (u->entries.batch[i].type == RAFT_CHANGE && !member__conf_comes(m, u->entries.batch[i].buf.base, u->entries.batch[i].buf.len))
+			return false;
+	return true;
+}
+
 static void handle_state(struct member *m)
 {
 	int before = m->state;
@@ -158,6 +167,10 @@ int member__step(struct member *m, struct raft_event *ev)
 	if (u.flags & (RAFT_UPDATE_CURRENT_TERM) || u.flags & (RAFT_UPDATE_VOTED_FOR))
 		member__save_vote(m);
 	if (!member__runs(m)) {
+		m->stepping = false;
+		return RAFT_SHUTDOWN;
+	}
+	if ((u.flags & (RAFT_UPDATE_ENTRIES)) && !conf_comes(m, &u)) {
 		m->stepping = false;
 		return RAFT_SHUTDOWN;
 	}

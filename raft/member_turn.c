@@ -124,6 +124,7 @@ void member_flush(struct member *m)
 		member__defrag_advance(m);
 		member__maybe_checkpoint(m);
 		member__maybe_remember(m);
+		member__maybe_settle(m);
 		log_trim(&m->log, m->applied + 1);
 	}
 	if (!m->stopped)

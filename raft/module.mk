@@ -17,6 +17,7 @@ libraft_a_SOURCES = \
 	raft/member_change.c raft/member_change_start.c \
 	raft/member_conf.c \
 	raft/member_defrag.c \
+	raft/member_files.c \
 	raft/member_disk.c \
 	raft/member_health.c \
 	raft/member_lease.c \
@@ -38,4 +39,5 @@ libraft_a_SOURCES = \
 	raft/transport.c raft/transport.h raft/transport-priv.h \
 	raft/transport_in.c raft/transport_out.c raft/hello-priv.h \
 	raft/wal.c raft/wal.h raft/wal-priv.h \
+	raft/wal_check.c \
 	raft/wal_load.c

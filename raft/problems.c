@@ -65,6 +65,9 @@ static void look_at_member(struct list_of *l, const struct kv_status *s, const s
 		    m->self && s->damage[0] ? ": " : "", m->self ? s->damage : "",
 		    other_voters(s, m) > 0 ? "the leader sends it the whole state, which mends it by itself"
 					   : "no other voting member that answers has what it has: bring one back, or restore a snapshot ('kontiki snapshot restore')");
+	if (m->alarms & KV_ALARM_LOG)
+		add(l, true, "a closed segment of the log of member %s is damaged%s%s: it is dropped as soon as the store's checkpoint has what it held",
+		    name_of(m, buf), m->self && s->damage[0] ? ": " : "", m->self ? s->damage : "");
 	if (m->alarms & KV_ALARM_CORRUPT)
 		add(l, false, "member %s holds other data than this one: find out which of them agrees with the rest, and replace the other one",
 		    name_of(m, buf));

@@ -400,6 +400,7 @@ static void on_name(void *arg, const char *name)
 		d->ops->rename(d, name, old);
 	}
 	if (strcmp(name, MARK_NAME) == 0 || strcmp(name, "durable") == 0 || strcmp(name, "reserve.wal") == 0 || strcmp(name, "forgetful") == 0 ||
+	    strcmp(name, "settled") == 0 ||
 	    strcmp(name, "peers") == 0 || strcmp(name, "rejoin") == 0)
 		d->ops->unlink(d, name);
 }

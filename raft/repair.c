@@ -6,8 +6,10 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/crc32c.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "raft/bytes.h"
 #include "raft/member-priv.h"
 #include "raft/stable.h"
 #include "raft/wal.h"
@@ -52,9 +54,107 @@ static bool there(struct disk *d, const char *name)
 	return fd != -ENOENT;
 }
 
-int repair_promise(struct disk *d, struct err *e)
+/* The file: crc u32 of what follows | id u64. Anything else, as an older program writes it, stands for nobody. */
+static int write_promise(struct disk *d, uint64_t pair, struct err *e)
 {
-	return make_mark(d, REPAIR_FORGETFUL, e);
+	int fd = d->ops->open(d, REPAIR_FORGETFUL ".tmp", true), rc = fd < 0 ? fd : d->ops->truncate(d, fd, 0);
+	uint8_t b[12];
+
+	put_u64(b + 4, pair);
+	put_u32(b, crc32c(0, b + 4, 8));
+	if (rc == 0)
+		rc = d->ops->pwrite(d, fd, b, sizeof(b), 0);
+	if (rc == 0)
+		rc = d->ops->sync(d, fd);
+	if (fd >= 0)
+		d->ops->close(d, fd);
+	if (rc == 0)
+		rc = d->ops->rename(d, REPAIR_FORGETFUL ".tmp", REPAIR_FORGETFUL);
+	if (rc == 0)
+		rc = d->ops->sync_dir(d);
+	return rc < 0 ? err_set_errno(e, -rc, "cannot write raft/" REPAIR_FORGETFUL) : 0;
+}
+
+bool repair_forgetful(struct disk *d, uint64_t *ret_pair)
+{
+	int fd = d->ops->open(d, REPAIR_FORGETFUL, false);
+	uint8_t b[12];
+
+	*ret_pair = 0;
+	if (fd < 0)
+		return fd != -ENOENT;
+	if (d->ops->pread(d, fd, b, sizeof(b), 0) == sizeof(b) && get_u32(b) == crc32c(0, b + 4, 8))
+		*ret_pair = get_u64(b + 4);
+	d->ops->close(d, fd);
+	return true;
+}
+
+int repair_promise(struct disk *d, uint64_t pair, struct err *e)
+{
+	uint64_t before;
+
+	return repair_forgetful(d, &before) && (before == 0 || pair != 0) ? 0 : write_promise(d, pair, e);
+}
+
+/* --- Two voters ----------------------------------------------------------------------------------------------------- */
+
+int repair_settle(struct disk *d, struct err *e)
+{
+	return make_mark(d, REPAIR_SETTLED, e);
+}
+
+int repair_unsettle(struct disk *d, struct err *e)
+{
+	int rc = d->ops->unlink(d, REPAIR_SETTLED);
+
+	if (rc == 0 || rc == -ENOENT)
+		rc = d->ops->sync_dir(d);
+	return rc < 0 ? err_set_errno(e, -rc, "cannot remove raft/" REPAIR_SETTLED) : 0;
+}
+
+/* When in doubt it is not. */
+bool repair_is_settled(struct disk *d)
+{
+	int fd = d->ops->open(d, REPAIR_SETTLED, false);
+
+	if (fd >= 0)
+		d->ops->close(d, fd);
+	return fd >= 0;
+}
+
+uint64_t repair_other_of_two(const void *conf, size_t size, uint64_t self)
+{
+	struct raft_buffer raw = {(void *)(uintptr_t)conf, size};
+	struct raft_configuration c;
+	unsigned voters = 0;
+	uint64_t other = 0;
+	bool votes = false;
+
+	if (!msg_conf_ok(str_of(conf, size)) || raft_configuration_decode(&raw, &c) != 0)
+		return 0;
+	for (unsigned i = 0; i < c.n; i++) {
+		if (c.servers[i].role != RAFT_VOTER)
+			continue;
+		voters++;
+		votes = votes || c.servers[i].id == self;
+		other = c.servers[i].id == self ? other : c.servers[i].id;
+	}
+	raft_configuration_close(&c);
+	return votes && voters == 2 ? other : 0;
+}
+
+uint64_t repair_pair(struct disk *d, uint64_t self)
+{
+	struct buf conf = BUF_INIT;
+	uint64_t other = 0;
+
+	/* While it catches up `peers` may tell of older members, but the promise is kept up to date. */
+	if (repair_forgetful(d, &other))
+		return other;
+	if (repair_is_settled(d) && stable_load_peers(d, &conf))
+		other = repair_other_of_two(conf.p, conf.n, self);
+	buf_fini(&conf);
+	return other;
 }
 
 #define UNKNOWN "raft/peers, which tells who could give back what is lost, is missing or damaged, too"
@@ -84,12 +184,14 @@ int repair_state(struct disk *d, const char *store_dir, uint64_t self, struct er
 	struct err why = *e;
 	int rc;
 
+	uint64_t pair = repair_pair(d, self);
+
 	buf_fini(&conf);
-	if (others < 2)
+	if (others < 2 && !pair)
 		return repair_refuse(e, known, others);
 	err_clear(e);
 	/* First the promise not to vote, then the loss. */
-	rc = repair_promise(d, e);
+	rc = repair_promise(d, pair, e);
 	if (rc == 0)
 		rc = wal_set_aside(d, e);
 	if (rc == 0)
@@ -97,8 +199,8 @@ int repair_state(struct disk *d, const char *store_dir, uint64_t self, struct er
 	if (rc != 0)
 		return rc;
 	log_error("raft", "%s", why.text);
-	log_warn("raft", "log and store are put aside (raft/*.bad, store.bad); this member takes the whole state from the others, and does "
-			 "not vote until it has it");
+	log_warn("raft", "log and store are put aside (raft/*.bad, store.bad); this member takes the whole state from the others, and %s until it has it",
+		 pair ? "votes only for the other voter" : "does not vote");
 	return 0;
 }
 

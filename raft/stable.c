@@ -26,6 +26,19 @@ static int fail(struct err *e, int rc, const char *what, const char *file)
 	return err_set_errno(e, -rc, "cannot %s raft/%s", what, file);
 }
 
+static uint32_t seal_of(const struct stable *s)
+{
+	uint8_t b[8 * 5 + 1];
+
+	put_u64(b, s->cluster_id);
+	put_u64(b + 8, s->member_id);
+	put_u64(b + 16, s->vote_seq);
+	put_u64(b + 24, s->term);
+	put_u64(b + 32, s->voted_for);
+	b[40] = s->joined;
+	return crc32c(crc32c(0, b, sizeof(b)), s->name, sizeof(s->name));
+}
+
 static int load_member(struct stable *s, struct err *e)
 {
 	struct disk *d = s->disk;
@@ -85,13 +98,9 @@ static int write_whole(struct disk *d, const char *name, const void *p, size_t n
 	return rc < 0 ? fail(e, rc, "write", name) : 0;
 }
 
-int stable_save_member(struct stable *s, uint64_t cluster_id, uint64_t member_id, const char *name, bool joined,
-		       struct err *e)
+static void encode_member(uint8_t b[MEMBER_SIZE], uint64_t cluster_id, uint64_t member_id, const char *name, bool joined)
 {
-	struct disk *d = s->disk;
-	uint8_t b[MEMBER_SIZE] = {0};
-
-	ASSERT(strlen(name) < KV_NAME_MAX);
+	memset(b, 0, MEMBER_SIZE);
 	put_u32(b, MEMBER_MAGIC);
 	put_u32(b + 8, STABLE_FORMAT);
 	put_u64(b + 12, cluster_id);
@@ -99,6 +108,16 @@ int stable_save_member(struct stable *s, uint64_t cluster_id, uint64_t member_id
 	memcpy(b + 28, name, strlen(name));
 	put_u32(b + 28 + KV_NAME_MAX, joined);
 	put_u32(b + 4, crc32c(0, b + 8, MEMBER_SIZE - 8));
+}
+
+int stable_save_member(struct stable *s, uint64_t cluster_id, uint64_t member_id, const char *name, bool joined,
+		       struct err *e)
+{
+	struct disk *d = s->disk;
+	uint8_t b[MEMBER_SIZE];
+
+	ASSERT(strlen(name) < KV_NAME_MAX);
+	encode_member(b, cluster_id, member_id, name, joined);
 	if (write_whole(d, "member", b, sizeof(b), e) != 0)
 		return -(int)e->code;
 	s->has_member = true;
@@ -107,6 +126,7 @@ int stable_save_member(struct stable *s, uint64_t cluster_id, uint64_t member_id
 	s->member_id = member_id;
 	memset(s->name, 0, sizeof(s->name));
 	memcpy(s->name, name, strlen(name));
+	s->seal = seal_of(s);
 	return 0;
 }
 
@@ -120,6 +140,7 @@ static int write_slots(struct stable *s, struct err *e)
 	struct disk *d = s->disk;
 	uint8_t b[VOTE_SIZE] = {0};
 
+	s->seal = seal_of(s);
 	put_u32(b, VOTE_MAGIC);
 	put_u32(b + 8, STABLE_FORMAT);
 	put_u64(b + 12, s->vote_seq);
@@ -216,6 +237,72 @@ int stable_save_vote(struct stable *s, uint64_t term, uint64_t voted_for, struct
 	return write_slots(s, e);
 }
 
+/* What a slot on the disk may be: whole and ours, damaged or older than ours (a write that was lost), or newer than anything we wrote. */
+static int check_slots(struct stable *s, bool *ret_bad, struct err *e)
+{
+	struct disk *d = s->disk;
+	uint8_t b[SLOT_STRIDE + VOTE_SIZE] = {0};
+	int64_t n;
+
+	d->ops->uncache(d, s->vote_fd);
+	n = d->ops->pread(d, s->vote_fd, b, sizeof(b), 0);
+	if (n < 0 && n != -EIO)
+		return fail(e, (int)n, "read", "vote");
+	for (unsigned i = 0; i < 2; i++) {
+		const uint8_t *slot = b + i * SLOT_STRIDE;
+		uint64_t seq = get_u64(slot + 12);
+		bool same = seq == s->vote_seq && get_u64(slot + 20) == s->term && get_u64(slot + 28) == s->voted_for;
+
+		if (slot_ok(slot) && seq >= s->vote_seq && !same)
+			return err_set(e, ERR_CORRUPT, "raft/vote holds a vote that this process did not give: is another one at work in this directory?");
+		*ret_bad = *ret_bad || !slot_ok(slot) || !same;
+	}
+	return 0;
+}
+
+static int check_member(struct stable *s, bool *ret_bad, struct err *e)
+{
+	struct disk *d = s->disk;
+	uint8_t b[MEMBER_SIZE + 1], want[MEMBER_SIZE];
+	int fd = d->ops->open(d, "member", false);
+	int64_t n = fd;
+
+	if (fd >= 0) {
+		d->ops->uncache(d, fd);
+		n = d->ops->pread(d, fd, b, sizeof(b), 0);
+		d->ops->close(d, fd);
+	}
+	if (n < 0 && n != -ENOENT && n != -EIO)
+		return fail(e, (int)n, "read", "member");
+	encode_member(want, s->cluster_id, s->member_id, s->name, s->joined);
+	*ret_bad = n != MEMBER_SIZE || memcmp(b, want, MEMBER_SIZE) != 0;
+	if (*ret_bad && n == MEMBER_SIZE && get_u32(b) == MEMBER_MAGIC && get_u32(b + 4) == crc32c(0, b + 8, MEMBER_SIZE - 8))
+		return err_set(e, ERR_CORRUPT, "raft/member is the file of another member: is another process at work in this directory?");
+	return 0;
+}
+
+int stable_scrub(struct stable *s, char ret_found[128], struct err *e)
+{
+	bool vote = false, member = false;
+	char name[KV_NAME_MAX];
+	int rc;
+
+	ret_found[0] = '\0';
+	if (s->seal != seal_of(s))
+		return err_set(e, ERR_CORRUPT, "term, vote and identity have changed in memory: is the machine's memory at fault?");
+	rc = check_slots(s, &vote, e);
+	if (rc == 0 && s->has_member)
+		rc = check_member(s, &member, e);
+	if (rc != 0 || !(vote || member))
+		return rc;
+	snprintf(ret_found, 128, "raft/%s%s on the disk %s not what was written", vote ? "vote" : "member", vote && member ? " and raft/member" : "",
+		 vote && member ? "are" : "is");
+	if (vote)
+		rc = write_slots(s, e);
+	memcpy(name, s->name, sizeof(name));
+	return rc == 0 && member ? stable_save_member(s, s->cluster_id, s->member_id, name, s->joined, e) : rc;
+}
+
 int stable_save_peers(struct disk *d, struct str bytes, struct err *e)
 {
 	struct buf b = BUF_INIT;
@@ -251,4 +338,19 @@ bool stable_load_peers(struct disk *d, struct buf *ret)
 		d->ops->close(d, fd);
 	free(p);
 	return good;
+}
+
+bool stable_peers_are(struct disk *d, struct str bytes)
+{
+	int fd = d->ops->open(d, "peers", false);
+	struct buf have = BUF_INIT;
+	bool same;
+
+	if (fd >= 0) {
+		d->ops->uncache(d, fd);
+		d->ops->close(d, fd);
+	}
+	same = stable_load_peers(d, &have) && str_eq(buf_str(&have), bytes);
+	buf_fini(&have);
+	return same;
 }

@@ -31,15 +31,23 @@ struct stable {
 	int vote_fd;
 	uint64_t vote_seq;
 	uint64_t term, voted_for;
+	uint32_t seal; /* over all of these: what stable_scrub writes must not have rotted in memory */
 };
 
 int stable_open(struct stable *, struct disk *, struct err *);
 void stable_close(struct stable *);
 int stable_save_member(struct stable *, uint64_t cluster_id, uint64_t member_id, const char *name, bool joined,
 		       struct err *);
+/*
+ * Are `member` and `vote` on the disk what this process wrote or read? *ret_found: what is not, in words; "" when all is. It is written anew if what
+ * this process knows is known to be true: its own checksum fits, and nothing on the disk is newer. Else ERR_CORRUPT.
+ */
+int stable_scrub(struct stable *, char ret_found[128], struct err *);
 int stable_save_vote(struct stable *, uint64_t term, uint64_t voted_for, struct err *);
 /* The bytes are the caller's affair. load: false when there is none, or it is damaged. */
 int stable_save_peers(struct disk *, struct str bytes, struct err *);
+/* The file holds these bytes, as the disk has it. */
+bool stable_peers_are(struct disk *, struct str bytes);
 bool stable_load_peers(struct disk *, struct buf *ret);
 
 #endif

@@ -126,4 +126,24 @@ int wal_read(struct wal *, struct wal_pos, uint64_t index, uint64_t term, struct
 /* Entries below `index` are not needed any more: remove segments that hold nothing else. Never the last one. */
 int wal_drop_before(struct wal *, uint64_t index, struct err *);
 
+/*
+ * Looking at what is written, in wal_check.c. A closed segment is complete and durable, and nothing is written to it any more.
+ */
+struct wal_check {
+	uint32_t seq, size;
+	uint64_t cluster_id, member_id;
+};
+/* The oldest closed segment with a later number than `after`; false: there is none. */
+bool wal_closed_after(const struct wal *, uint32_t after, struct wal_check *ret);
+/* Any thread. ERR_CORRUPT: a record of it is not what was written. One that is gone meanwhile is whole. */
+int wal_check(struct disk *, const struct wal_check *, struct err *);
+/* The segment is still part of the log; the largest index in it and all before it. */
+bool wal_has_segment(const struct wal *, uint32_t seq, uint64_t *ret_max_index);
+/*
+ * After wal_open answered ERR_CORRUPT: when a later segment is intact at its beginning and goes on at `index` + 1 or before, where `index` is
+ * durable elsewhere, the log may begin there. 0: the segments before it are put aside, and wal_open may be tried again. ERR_NOT_FOUND: there is no
+ * such segment.
+ */
+int wal_begin_later(struct disk *, uint32_t damaged_segment, uint64_t index, struct err *);
+
 #endif

@@ -231,6 +231,14 @@ static const struct {
 	{"the store", node_lose_store, false},
 };
 
+/* Of a member that is down: the database, its checkpoint, or all of it. */
+void fault_rot_store(struct node *n)
+{
+	void (*const kinds[])(struct node *) = {rot_checkpoint, cut_store, node_lose_store, rot_value};
+
+	kinds[rng_below(&n->w->rng, ARRAY_LEN(kinds))](n);
+}
+
 /* Only then it may do something about it by itself. */
 static bool knows_two_others(struct node *n)
 {

@@ -2,7 +2,7 @@
 check_PROGRAMS += tests/sim/sim
 SIM_SOURCES = tests/sim/sim.c tests/sim/world.c tests/sim/world.h tests/sim/node.c tests/sim/node_start.c \
 	tests/sim/node_ops.c tests/sim/node_check.c tests/sim/node-priv.h tests/sim/faults.c \
-	tests/sim/scenario.c tests/sim/client.c tests/sim/watcher.c tests/sim/simdisk.c tests/sim/simdisk.h tests/lib/rng.h
+	tests/sim/scenario.c tests/sim/scenario_disk.c tests/sim/client.c tests/sim/watcher.c tests/sim/simdisk.c tests/sim/simdisk.h tests/lib/rng.h
 tests_sim_sim_SOURCES = $(SIM_SOURCES)
 tests_sim_sim_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(UV_CFLAGS) $(RAFT_CFLAGS)
 tests_sim_sim_LDADD = libverify.a libraft.a libstore.a libproto.a libio.a libbase.a $(RAFT_LIBS) $(LMDB_LIBS) $(PROTOBUFC_LIBS) \

@@ -642,6 +642,8 @@ static const struct scenario scenarios[] = {
 	{"rot", "files are damaged, and repaired from the others", prepare_rot, drive_rot},
 	{"idle", "followers are started again, then there is a write", prepare_idle, drive_idle},
 	{"scrub", "values rot, and are found and mended while everybody runs", prepare_scrub, drive_scrub},
+	{"files", "files of the log, vote and identity rot while everybody runs", prepare_files, drive_files},
+	{"pair", "one of two voters loses its log or store, while a third one comes and goes", prepare_pair, drive_pair},
 	{"revote", "a vote is lost right after it was given", prepare_revote, drive_revote},
 	{"leases", "leases under changes of leader", prepare_leases, drive_leases},
 };

@@ -233,6 +233,11 @@ static int sim_list(struct disk *disk, void (*fn)(void *arg, const char *name), 
 	return 0;
 }
 
+/* There is no cache: what is read is what would be written. */
+static void sim_uncache(struct disk *d _unused_, int fd _unused_)
+{
+}
+
 static const struct disk_ops ops = {
 	.open = sim_open,
 	.close = sim_close,
@@ -244,6 +249,7 @@ static const struct disk_ops ops = {
 	.size = sim_size,
 	.rename = sim_rename,
 	.unlink = sim_unlink,
+	.uncache = sim_uncache,
 	.sync_dir = sim_sync_dir,
 	.list = sim_list,
 };
@@ -335,6 +341,19 @@ bool simdisk_rot(struct simdisk *d, const char *name)
 		if (!f->used || !strstr(f->name, name) || f->size == 0)
 			continue;
 		f->data[rng_below(d->rng, f->size)] ^= (uint8_t)(1u << rng_below(d->rng, 8));
+		return true;
+	}
+	return false;
+}
+
+bool simdisk_flip(struct simdisk *d, const char *name, uint64_t offset)
+{
+	for (int i = 0; i < SIMDISK_MAX_FILES; i++) {
+		struct simfile *f = &d->files[i];
+
+		if (!f->used || strcmp(f->name, name) != 0 || offset >= f->size)
+			continue;
+		f->data[offset] ^= (uint8_t)(1u << rng_below(d->rng, 8));
 		return true;
 	}
 	return false;

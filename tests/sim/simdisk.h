@@ -38,6 +38,8 @@ void simdisk_fini(struct simdisk *);
 void simdisk_power_loss(struct simdisk *);
 /* Flip one bit of a random durable byte of a file with this in its name; false when there is none. */
 bool simdisk_rot(struct simdisk *, const char *name);
+/* One bit of the byte at this place of the file; false when it is not there. */
+bool simdisk_flip(struct simdisk *, const char *name, uint64_t offset);
 /* A byte in each checksummed part of this file (at `stride` bytes from each other), so that no part is left. */
 void simdisk_ruin(struct simdisk *, const char *name, uint64_t stride);
 

@@ -139,6 +139,11 @@ struct scenario {
 	/* The faults. The world is well again afterwards by itself. */
 	void (*drive)(struct world *);
 };
+/* scenario_disk.c */
+void prepare_files(struct world *);
+void drive_files(struct world *);
+void prepare_pair(struct world *);
+void drive_pair(struct world *);
 const struct scenario *scenario_find(const char *name);
 void scenario_list(FILE *);
 
@@ -253,6 +258,8 @@ void fault_add(struct node *through, struct node *what);
 struct node *fault_pick(struct world *); /* one that is up; or NULL */
 /* Damage to some file of some member, if the cluster can bear it now. */
 void fault_rot(struct world *);
+/* Damage to the store of a member that is down. */
+void fault_rot_store(struct node *);
 /* A bit of some value in the store of a member that runs. */
 void fault_rot_value(struct node *);
 /* Stopped, its vote unreadable, started again at once; false when the cluster cannot bear that now. */

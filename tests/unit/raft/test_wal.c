@@ -489,6 +489,132 @@ static void test_vote(void **state)
 	assert_int_equal(stable_open(&s, &f->disk.disk, &why), -(int)ERR_CORRUPT);
 }
 
+/* Each closed segment is whole until one bit of it is not; what is still written to is nobody's affair. */
+static void test_check(void **state)
+{
+	struct fixture *f = *state;
+	struct err why = ERR_INIT;
+	struct wal_check c, next;
+	uint64_t i = 1, max = 0;
+	uint32_t at = 0;
+	unsigned n = 0;
+
+	fill(f, &i, 300);
+	for (; wal_closed_after(&f->wal, at, &c); at = c.seq, n++)
+		OK(wal_check(&f->disk.disk, &c, &e));
+	assert_true(n >= 2);
+	assert_true(wal_has_segment(&f->wal, at, &max) && max > 0 && max < 300);
+	assert_true(wal_has_segment(&f->wal, at + 1, &max));
+	assert_false(wal_has_segment(&f->wal, at + 2, &max));
+	assert_true(wal_closed_after(&f->wal, 0, &c));
+	/* Up to seven zeros behind each record belong to nothing: less than an eighth of the bytes. */
+	n = 0;
+	for (uint32_t o = 0; o < c.size; o += 7) {
+		flip(f, c.seq, o);
+		n += wal_check(&f->disk.disk, &c, &why) != 0;
+		flip(f, c.seq, o);
+	}
+	assert_true(n > c.size / 7 / 8 * 7);
+	flip(f, c.seq, 100);
+	assert_int_equal(wal_check(&f->disk.disk, &c, &why), -(int)ERR_CORRUPT);
+	assert_non_null(strstr(why.text, "raft/00000001.wal is damaged at offset"));
+	flip(f, c.seq, 100);
+	OK(wal_check(&f->disk.disk, &c, &e));
+	/* One that was dropped meanwhile is no damage. */
+	next = c;
+	next.seq = 99;
+	OK(wal_check(&f->disk.disk, &next, &e));
+	/* Whole records of another segment: the writes of this one were lost. */
+	assert_int_equal(f->disk.disk.ops->rename(&f->disk.disk, "00000002.wal", "00000001.wal"), 0);
+	assert_int_equal(wal_check(&f->disk.disk, &c, &why), -(int)ERR_CORRUPT);
+}
+
+/* A damaged segment before what is durable elsewhere: the log begins behind it. Not when something would be missing. */
+static void test_begin_later(void **state)
+{
+	struct fixture *f = *state;
+	struct err why = ERR_INIT;
+	struct wal_check c;
+	uint64_t i = 1, max;
+
+	fill(f, &i, 300);
+	assert_true(wal_closed_after(&f->wal, 0, &c));
+	assert_true(wal_has_segment(&f->wal, c.seq, &max));
+	flip(f, c.seq, 100);
+	wal_close(&f->wal);
+	assert_int_equal(reopen(f, &why), -(int)ERR_CORRUPT);
+	assert_int_equal(wal_begin_later(&f->disk.disk, f->wal.damaged_segment, max - 1, &why), -(int)ERR_NOT_FOUND);
+	assert_true(is_there(f, "00000001.wal"));
+	OK(wal_begin_later(&f->disk.disk, f->wal.damaged_segment, max, &e));
+	assert_true(is_there(f, "00000001.bad"));
+	OK(reopen(f, &e));
+	assert_int_equal(f->seen.index[0], max + 1);
+	assert_int_equal(f->seen.index[f->seen.n - 1], i - 1);
+	append(f, i, 1);
+	flush(f);
+}
+
+static void flip_in(struct fixture *f, const char *name, off_t at)
+{
+	_cleanup_(freep) char *path = xasprintf("%s/%s", f->dir, name);
+	int fd = open(path, O_RDWR);
+	uint8_t b;
+
+	assert_int_equal(pread(fd, &b, 1, at), 1);
+	b ^= 4;
+	assert_int_equal(pwrite(fd, &b, 1, at), 1);
+	close(fd);
+}
+
+/* What rots below a running member is written anew; what is newer than it knows, or differs in its own memory, is not. */
+static void test_stable_scrub(void **state)
+{
+	struct fixture *f = *state;
+	struct err why = ERR_INIT;
+	struct stable s, other;
+	char text[128];
+
+	OK(stable_open(&s, &f->disk.disk, &e));
+	OK(stable_save_member(&s, 7, 8, "n1", false, &e));
+	OK(stable_save_vote(&s, 3, 8, &e));
+	OK(stable_scrub(&s, text, &e));
+	assert_string_equal(text, "");
+	flip_in(f, "vote", 4096 + 20);
+	flip_in(f, "vote", 20);
+	OK(stable_scrub(&s, text, &e));
+	assert_non_null(strstr(text, "raft/vote on the disk"));
+	flip_in(f, "member", 30);
+	OK(stable_scrub(&s, text, &e));
+	assert_non_null(strstr(text, "raft/member on the disk"));
+	OK(stable_scrub(&s, text, &e));
+	assert_string_equal(text, "");
+	OK(stable_open(&other, &f->disk.disk, &e));
+	assert_int_equal(other.term, 3);
+	assert_int_equal(other.voted_for, 8);
+	assert_string_equal(other.name, "n1");
+	/* An older vote: the newest write was lost. */
+	s.term++;
+	OK(stable_save_vote(&s, 5, 8, &e));
+	OK(stable_save_vote(&other, 4, 0, &e));
+	OK(stable_save_vote(&s, 6, 8, &e));
+	OK(stable_save_vote(&other, 4, 0, &e));
+	s.vote_seq += 5;
+	assert_int_equal(stable_scrub(&s, text, &why), -(int)ERR_CORRUPT);
+	assert_non_null(strstr(why.text, "in memory"));
+	OK(stable_save_vote(&s, 6, 8, &e));
+	OK(stable_save_vote(&other, 4, 0, &e));
+	OK(stable_scrub(&s, text, &e));
+	assert_non_null(strstr(text, "raft/vote"));
+	OK(stable_scrub(&s, text, &e));
+	assert_string_equal(text, "");
+	/* Somebody else gave a later one. */
+	other.vote_seq = s.vote_seq + 1;
+	OK(stable_save_vote(&other, 9, 7, &e));
+	assert_int_equal(stable_scrub(&s, text, &why), -(int)ERR_CORRUPT);
+	stable_close(&s);
+	stable_close(&other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -506,6 +632,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_spares_of_another_log, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_foreign, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_vote, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_check, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_begin_later, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_stable_scrub, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
