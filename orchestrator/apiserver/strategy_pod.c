@@ -317,6 +317,7 @@ int64_t strategy_pod_grace(struct api_request *req, int64_t asked)
 static enum step_result binding_decode(struct api_request *req)
 {
 	struct str target, kind;
+	bool wrong_kind;
 
 	if (api_decode_body(req, "core.v1.Binding", false) != STEP_NEXT)
 		return STEP_FAIL;
@@ -326,9 +327,15 @@ static enum step_result binding_decode(struct api_request *req)
 	if (str_eqc(req->at.resource, "bindings"))
 		req->at.name = json_strp(req->sent, "metadata.name");
 	req->res = resource_find("", "v1", "pods");
-	if (target.n == 0 || (kind.n > 0 && !str_eqc(kind, "Node")))
-		return api_fail(req, ERR_BAD_REQUEST, "target.name is required, and target.kind must be Node or empty");
-	return STEP_NEXT;
+	wrong_kind = kind.n > 0 && !str_eqc(kind, "Node");
+	if (target.n > 0 && !wrong_kind)
+		return STEP_NEXT;
+	/* Upstream has no status for what is wrong here. */
+	req->fail.reason = "";
+	if (!wrong_kind)
+		return api_fail(req, ERR_INTERNAL, "target.name: Required value");
+	return api_fail(req, ERR_INTERNAL, "%starget.kind: Unsupported value: \"%.*s\": supported values: \"Node\", \"<empty>\"%s",
+			target.n == 0 ? "[" : "", STR_FMT(kind), target.n == 0 ? ", target.name: Required value]" : "");
 }
 
 static enum step_result binding_admit(struct api_request *req)

@@ -232,6 +232,9 @@ static void test_other_kinds(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
 		is(rig_call("POST", rows[i].path, rows[i].body, rows[i].status), "message", rows[i].message);
+	is(rig_call("POST", "/api/v1/namespaces/default/pods/p/binding", "{}", 500), "message", "target.name: Required value");
+	is(rig_call("POST", "/api/v1/namespaces/default/pods/p/binding", "{\"target\":{\"name\":\"n\",\"kind\":\"Pod\"}}", 500), "message",
+			"target.kind: Unsupported value: \"Pod\": supported values: \"Node\", \"<empty>\"");
 	/* A merge that makes it another kind; a strategic one cannot. */
 	rig_call("POST", CM, "{\"metadata\":{\"name\":\"other-kind\"}}", 201);
 	rig_type("application/merge-patch+json");
