@@ -6,6 +6,7 @@
 
 #include "base/util.h"
 #include "proto/duration.h"
+#include "proto/tz.h"
 
 struct bounds {
 	uint64_t min, max;
@@ -171,7 +172,7 @@ int cron_parse(struct str text, struct cron *ret, struct err *e)
 	return 0;
 }
 
-/* --- Times, in UTC --------------------------------------------------------------------------------------- */
+/* --- Times --------------------------------------------------------------------------------------- */
 
 #define DAY_S 86400
 /* February 29th on a weekday comes within 28 years, but for 2100; what does not come within so long never does. */
@@ -191,12 +192,11 @@ static bool day_matches(const struct cron *c, int64_t day)
 	return c->any_day || c->any_weekday ? by_day && by_weekday : by_day || by_weekday;
 }
 
-int64_t cron_next(const struct cron *c, int64_t after)
+/* By a clock that never jumps. */
+static int64_t next_even(const struct cron *c, int64_t after)
 {
 	int64_t from = after / 60 + 1, first = from / (24 * 60);
 
-	if (c->every_s > 0)
-		return after + c->every_s;
 	for (int64_t day = first; day < first + YEARS * 366; day++) {
 		if (!day_matches(c, day))
 			continue;
@@ -207,7 +207,24 @@ int64_t cron_next(const struct cron *c, int64_t after)
 	return 0;
 }
 
-int64_t cron_last(const struct cron *c, int64_t after, int64_t until)
+int64_t cron_next(const struct cron *c, const struct tz *z, int64_t after)
+{
+	if (c->every_s > 0)
+		return after + c->every_s;
+	/* Between two changes a zone's clocks are UTC's, but for the offset. */
+	for (;;) {
+		int64_t offset = z ? tz_offset(z, after + 1) : 0, end = z ? tz_next_change(z, after + 1) : INT64_MAX;
+		int64_t at = next_even(c, after + offset);
+
+		if (at == 0)
+			return 0;
+		if (at - offset < end)
+			return at - offset;
+		after = end - 1;
+	}
+}
+
+int64_t cron_last(const struct cron *c, const struct tz *z, int64_t after, int64_t until)
 {
 	static const int64_t windows[] = {3600, DAY_S, 32 * DAY_S, 366 * DAY_S, INT64_MAX};
 	int64_t last = 0;
@@ -220,7 +237,7 @@ int64_t cron_last(const struct cron *c, int64_t after, int64_t until)
 	for (size_t i = 0; i < ARRAY_LEN(windows) && last == 0; i++) {
 		int64_t t = until - after > windows[i] ? until - windows[i] : after;
 
-		while ((t = cron_next(c, t)) != 0 && t <= until)
+		while ((t = cron_next(c, z, t)) != 0 && t <= until)
 			last = t;
 	}
 	return last;

@@ -11,6 +11,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
+struct tz;
+
 struct cron {
 	/* Bit n: at n. Sundays are day 0. */
 	uint64_t minutes, hours, days, months, weekdays;
@@ -20,9 +22,12 @@ struct cron {
 };
 
 int cron_parse(struct str text, struct cron *ret, struct err *);
-/* The first time after that one, in Unix seconds, by the clock of UTC; 0: there is none. */
-int64_t cron_next(const struct cron *, int64_t after);
+/*
+ * The first time after that one, in Unix seconds, by the clocks of the zone (NULL: UTC); 0: there is none. What clocks that are put
+ * forward leap over does not come that day; what they show twice when they are put back comes twice.
+ */
+int64_t cron_next(const struct cron *, const struct tz *, int64_t after);
 /* The last time behind `after` and not behind `until`; 0: there is none. */
-int64_t cron_last(const struct cron *, int64_t after, int64_t until);
+int64_t cron_last(const struct cron *, const struct tz *, int64_t after, int64_t until);
 
 #endif

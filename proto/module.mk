@@ -57,6 +57,7 @@ proto/schema.tab.c: $(PROTO_FILES) proto/options.proto proto/schemagen$(EXEEXT)
 
 noinst_LIBRARIES += libproto.a
 libproto_a_SOURCES = \
+	proto/tz.c proto/tz.h \
 	proto/codec.c proto/codec.h proto/codec-priv.h \
 	proto/codec_base64.c \
 	proto/codec_custom.c \

@@ -1,6 +1,9 @@
 /*
  * CronJob: a Job at each time of a schedule. A run's name holds the minute it is for, so that no run is made twice; of several
  * times that were missed only the last one is made up for.
+ *
+ * The rules of time zones are the system's (tzdata). Their small files are read anew in each round, so that what an upgrade of the
+ * system brings counts at once.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,13 +11,20 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/buf.h"
+#include "base/file.h"
 #include "base/util.h"
 #include "orchestrator/controllers/controller.h"
 #include "proto/batch.pb-c.h"
 #include "proto/core.pb-c.h"
 #include "proto/cron.h"
 #include "proto/pb.h"
+#include "proto/tz.h"
 
+#define ZONES "/usr/share/zoneinfo"
+#define ZONE_SIZE_MAX ((size_t)1 << 20)
+/* More missed times than that are told: somebody stopped the clock, or wants more than can be done. */
+#define MISSED_MAX 100
 #define SCHEDULED_AT "batch.kubernetes.io/cronjob-scheduled-timestamp"
 
 struct runs {
@@ -130,17 +140,49 @@ static void start(struct runs *c, int64_t at)
 	c->st->last_schedule_time = time_now(c->r->arena, at);
 }
 
+/* 0 and NULL: UTC. The API server has refused names that lead out of the folder; here they are nothing as well. */
+static int read_zone(struct arena *a, const char *name, struct tz *room, const struct tz **ret, struct err *e)
+{
+	struct buf file = BUF_INIT;
+	int r;
+
+	*ret = NULL;
+	if (name[0] == '\0' || strcmp(name, "UTC") == 0)
+		return 0;
+	if (name[0] == '/' || strstr(name, ".."))
+		return err_set(e, ERR_BAD_REQUEST, "that is no name");
+	r = file_get(arena_printf(a, ZONES "/%s", name), ZONE_SIZE_MAX, &file, e);
+	if (r == 0)
+		r = tz_parse(room, a, buf_str(&file), e);
+	buf_fini(&file);
+	if (r == 0)
+		*ret = room;
+	return r;
+}
+
+static void tell_if_many(struct runs *c, const struct cron *cron, const struct tz *zone, int64_t since, int64_t at)
+{
+	int n = 0;
+
+	while (n <= MISSED_MAX && (since = cron_next(cron, zone, since)) != 0 && since <= at)
+		n++;
+	if (n > MISSED_MAX)
+		plan_event(c->r, VIEW_CRONJOBS, c->o, "Warning", "TooManyMissedTimes",
+				"too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew");
+}
+
 static void schedule(struct runs *c)
 {
-	const char *zone = pb_s(c->spec->time_zone);
+	const struct tz *zone;
+	struct tz room;
 	int64_t since = MAX(time_s(c->st->last_schedule_time), time_s(c->o->meta->creation_timestamp)), at, next, now = c->r->now_s;
 	bool has_deadline = c->spec->has_starting_deadline_seconds;
 	struct err e = ERR_INIT;
 	struct cron cron;
 
-	if (zone[0] != '\0' && strcmp(zone, "UTC") != 0 && strcmp(zone, "Etc/UTC") != 0) {
-		plan_event(c->r, VIEW_CRONJOBS, c->o, "Warning", "UnknownTimeZone",
-				"spec.timeZone %s: only UTC and Etc/UTC are acted on here; nothing is started until the zone is one of them", zone);
+	if (read_zone(c->r->arena, pb_s(c->spec->time_zone), &room, &zone, &e) < 0) {
+		plan_event(c->r, VIEW_CRONJOBS, c->o, "Warning", "UnknownTimeZone", "invalid timeZone: \"%s\": %s", pb_s(c->spec->time_zone),
+				e.text);
 		return;
 	}
 	if (cron_parse(str_from(pb_s(c->spec->schedule)), &cron, &e) < 0) {
@@ -148,13 +190,16 @@ static void schedule(struct runs *c)
 				e.text);
 		return;
 	}
-	at = cron_last(&cron, since, now);
+	at = cron_last(&cron, zone, since, now);
+	/* What is older than the deadline could not be started any more: nobody misses it. */
+	if (at != 0)
+		tell_if_many(c, &cron, zone, has_deadline ? MAX(since, now - c->spec->starting_deadline_seconds - 1) : since, at);
 	if (at != 0 && has_deadline && now - at > c->spec->starting_deadline_seconds)
 		plan_event(c->r, VIEW_CRONJOBS, c->o, "Warning", "MissSchedule", "Missed scheduled time to start a job %" PRId64 " seconds ago",
 				now - at);
 	else if (at != 0)
 		start(c, at);
-	next = cron_next(&cron, cron.every_s > 0 && at != 0 ? at : cron.every_s > 0 ? since : now);
+	next = cron_next(&cron, zone, cron.every_s > 0 && at != 0 ? at : cron.every_s > 0 ? since : now);
 	if (next != 0)
 		plan_again(c->r, (uint64_t)MIN(MAX(next - now, (int64_t)1), (int64_t)86400) * 1000);
 }

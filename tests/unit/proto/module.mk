@@ -14,3 +14,8 @@ $(tests_unit_proto_test_pb_OBJECTS) $(tests_unit_proto_test_codec_OBJECTS): | $(
 tests_unit_proto_test_go_time_SOURCES = tests/unit/proto/test_go_time.c
 tests_unit_proto_test_go_time_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_proto_test_go_time_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS) $(CMOCKA_LIBS)
+
+UNIT_TESTS += tests/unit/proto/test_tz
+tests_unit_proto_test_tz_SOURCES = tests/unit/proto/test_tz.c
+tests_unit_proto_test_tz_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_proto_test_tz_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS) $(CMOCKA_LIBS)

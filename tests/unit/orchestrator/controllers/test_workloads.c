@@ -530,7 +530,7 @@ static const char *next_time(const char *schedule, int n)
 
 	assert_int_equal(cron_parse(str_from(schedule), &c, &e), 0);
 	while (n-- > 0 && t > 0)
-		t = cron_next(&c, t);
+		t = cron_next(&c, NULL, t);
 	return t == 0 ? "never" : fmt("%d %02d:%02d", (int)((t - midnight) / 86400), (int)((t - midnight) % 86400 / 3600), (int)(t % 3600 / 60));
 }
 
@@ -540,7 +540,7 @@ static int64_t last_time(const char *schedule, int64_t after, int64_t until)
 	struct cron c;
 
 	assert_int_equal(cron_parse(str_from(schedule), &c, &e), 0);
-	return cron_last(&c, after, until);
+	return cron_last(&c, NULL, after, until);
 }
 
 static void test_schedules(void **state)
@@ -594,7 +594,7 @@ static void test_cronjob(void **state)
 	assert_string_equal(str(json_at(json_getp(first, "metadata.ownerReferences"), 0), "kind"), "CronJob");
 	WAIT(cron_succeeded);
 	rig_call("DELETE", BATCH "/cronjobs/tick", "{\"propagationPolicy\":\"Background\"}", 200);
-	post(BATCH "/cronjobs", fmt("{\"metadata\":{\"name\":\"zoned\"},\"spec\":{\"timeZone\":\"Europe/Paris\",%s}}", spec));
+	post(BATCH "/cronjobs", fmt("{\"metadata\":{\"name\":\"zoned\"},\"spec\":{\"timeZone\":\"Europe/Atlantis\",%s}}", spec));
 	WAIT(zone_is_refused);
 	assert_quiet(BATCH "/cronjobs/zoned");
 }
