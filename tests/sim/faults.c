@@ -99,7 +99,7 @@ static bool may_forget(const struct node *n)
 	for (size_t i = 0; i < s.n_members; i++)
 		voters += s.members[i].role == KV_VOTER;
 	for (int i = 0; i < SIM_NODES; i++)
-		if (&w->nodes[i] != n && w->nodes[i].id && !w->nodes[i].gone && (w->nodes[i].forgets || !node_mended(&w->nodes[i])))
+		if (&w->nodes[i] != n && w->nodes[i].id && !w->nodes[i].gone && (w->nodes[i].forgets || !node_sound(&w->nodes[i])))
 			return false;
 	return voters >= 3;
 }

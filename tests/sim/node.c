@@ -129,6 +129,7 @@ void node_wipe(struct node *n)
 	simdisk_init(&n->disk, &n->w->rng);
 	n->id = 0;
 	n->gone = n->rotten = n->rejoins = n->admitted = n->forgets = false;
+	n->whole_at = 0;
 }
 
 static void lose_work(struct node *n)

@@ -7,7 +7,7 @@
 #include "base/util.h"
 #include "raft/member-priv.h"
 #include "raft/repair.h"
-#include "store/view.h"
+#include "store/store.h"
 #include "tests/sim/world.h"
 
 static void member_cfg_of(struct node *n, struct member_cfg *mc)
@@ -228,23 +228,16 @@ void node__retry(struct event *ev)
 		n->retry = event_add(n->w, n, 200 * MS, node__retry);
 }
 
-static bool look(void *arg _unused_, const struct store_kv *kv _unused_)
-{
-	return true;
-}
-
-/* Read everything, so that damage that is still there is found now, not when something else is damaged. */
+/* Read everything, history as well, so that damage that is still there is found now, not when something else is damaged. */
 static bool store_is_whole(struct node *n)
 {
-	struct store_view *v;
-	uint64_t hash;
-	int64_t rev, compact;
+	struct store_scrub at = {0};
+	struct err e = ERR_INIT;
+	bool done = false, head;
 
-	if (store_view_open(n->store, &v, NULL) != 0)
-		return false;
-	(void)view_hash(v, 0, &hash, &rev, &compact, NULL);
-	(void)view_range(v, STR(""), str_of("", 1), 0, 0, look, NULL, NULL, NULL);
-	store_view_close(v);
+	while (!done)
+		if (store_scrub(n->store, &at, 1000, &done, &head, &e) != 0)
+			return false;
 	return !store_damage(n->store, NULL);
 }
 
@@ -265,5 +258,14 @@ bool node_mended(struct node *n)
 		if (s.members[i].self && (s.members[i].role == KV_VOTER || voters >= n->w->voters) && !n->member->forgetful &&
 		    s.role.leader_id)
 			n->rotten = false;
+	if (!n->rotten)
+		n->whole_at = store_applied(n->store).index;
 	return !n->rotten;
+}
+
+bool node_sound(struct node *n)
+{
+	if (node_mended(n) && n->whole_at > 0 && n->member && store_checkpointed(n->store).index >= n->whole_at)
+		n->whole_at = 0;
+	return !n->rotten && n->whole_at == 0;
 }

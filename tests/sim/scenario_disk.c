@@ -130,7 +130,7 @@ static bool others_whole(struct node *n)
 	for (int i = 0; i < SIM_NODES; i++) {
 		struct node *o = &n->w->nodes[i];
 
-		if (o != n && o->id && !o->gone && (o->forgets || !node_mended(o)))
+		if (o != n && o->id && !o->gone && (o->forgets || !node_sound(o)))
 			return false;
 	}
 	return true;

@@ -72,6 +72,7 @@ struct node {
 	uint64_t epoch;
 	uint64_t paused_until;
 	bool rotten;          /* one of its files has been damaged, and it has not got over that yet */
+	uint64_t whole_at;    /* its store was found whole again at this index, which it may not have in a checkpoint yet; 0: it has */
 	bool rejoins;         /* its vote or identity was damaged: it asks to be let in again under a new id */
 	bool store_full;      /* commits of its store fail */
 	bool forgets;         /* a sync has failed: it may have lost what it acknowledged, for good or for a while */
@@ -238,6 +239,8 @@ bool node_serves(const struct node *);
 void node_check(struct node *);
 /* It has got over the damage to its files: takes part and votes. */
 bool node_mended(struct node *);
+/* And no power loss takes it back to what was damaged. */
+bool node_sound(struct node *);
 struct node *node_by_id(struct world *, uint64_t id); /* NULL: nobody has it now */
 struct node *node_leader(struct world *); /* one that believes to lead, of the highest term; or NULL */
 
