@@ -9,6 +9,8 @@ t "the nodes become ready" until_ok 60 nodes_ready 4
 cp "$tmp/kubeconfig" "$tmp/old"
 old_token=$(cat "$cluster_dir/server-2/pki/join.token")
 k run looker --image=busybox --restart=Never --command -- sleep 1000 >/dev/null
+# Its server may be the one that dies; what is not started by then is a pod that failed.
+t "a pod runs" k wait --for=condition=Ready pod/looker --timeout=90s
 
 # Each call is a connection of its own; what fails is noted.
 prober() { # KUBECONFIG LOG
@@ -24,10 +26,12 @@ start_load() { # KUBECONFIG NAME
 	prober "$1" "$tmp/$2.probe" &
 	background+=($!)
 }
+enough() { [ "$(acks "$tmp/$1.log")" -ge 50 ] && [ "$(wc -l <"$tmp/$1.probe.count")" -ge 10 ]; }
 no_failures() { # NAME
 	! grep -q failed "$tmp/$1.probe" || { cat "$tmp/$1.probe"; return 1; }
 	awk '$4 != "ack"' "$tmp/$1.log" | grep . && return 1
-	[ "$(acks "$tmp/$1.log")" -ge 50 ] && [ "$(wc -l <"$tmp/$1.probe.count")" -ge 10 ]
+	# On a busy machine it may take a while until there were enough to say so.
+	until_ok 60 enough "$1"
 }
 cas() { "$KUBECTL" --kubeconfig "$cluster_dir/admin.kubeconfig" -n "$1" get configmap kube-root-ca.crt -o 'jsonpath={.data.ca\.crt}' | grep -c BEGIN; }
 certs_in() { grep -c BEGIN "$1"; }
