@@ -75,13 +75,18 @@ static void judge_answer(struct backend *be, bool ready)
 		conn__cut_backend(be);
 }
 
-static void judge_loss(struct backend *be)
+/*
+ * Whoever refuses has lost its connections already. Silence is less sure (a machine that is too busy answers later), so where clients could go
+ * nowhere else it has to last: cut off, they would only lose what they wait for.
+ */
+static void judge_loss(struct backend *be, bool silent)
 {
 	enum health_state old = be->health.state;
 
 	health_lost(&be->health);
 	tell(be, old);
-	conn__cut_backend(be);
+	if (!silent || be->health.n_lost >= HEALTH_LOST_LIMIT || another_is_ready(be))
+		conn__cut_backend(be);
 }
 
 static void check_done(struct http_call *c, const struct err *e)
@@ -106,7 +111,7 @@ static void check_done(struct http_call *c, const struct err *e)
 		loop_timer_start(&be->timer, b->loop, GRACE_MS, on_check_timer);
 		return;
 	} else {
-		judge_loss(be);
+		judge_loss(be, e->code == ERR_TIMEOUT);
 	}
 	loop_timer_start(&be->timer, b->loop, b->interval_ms, on_check_timer);
 }
@@ -154,7 +159,7 @@ void backend__heard(struct backend *be)
 void backend__refused(struct backend *be)
 {
 	if (!be->removed && be->health.state != HEALTH_DEAD)
-		judge_loss(be);
+		judge_loss(be, false);
 }
 
 /* --- Backends ---------------------------------------------------------------------------------------------- */

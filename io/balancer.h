@@ -11,8 +11,8 @@
  *   - When a client's bytes went to a backend and nothing came back for some tens of milliseconds, the backend is
  *     asked at once. So the interval may be long and still nobody waits for it.
  *   - A backend that does not answer and of which nothing else is heard loses its connections at once, so that clients
- *     notice and come back to a living one. One that says itself that it cannot serve (it lost its quorum, it
- *     shuts down) loses them when another one can.
+ *     notice and come back to a living one; when there is none, after some checks without an answer. One that says itself
+ *     that it cannot serve (it lost its quorum, it shuts down) loses them when another one can.
  *   - A new connection is raced until a server has answered its first bytes: a backend that refuses, does not
  *     accept or accepts and stays silent is given up for the next one before the client sees anything. Bytes are
  *     sent to a second server only while they are a TLS handshake, which has no effect on a server.

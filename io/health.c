@@ -20,6 +20,7 @@ void health_answered(struct health *h, double took_ms, bool ready)
 	}
 	h->measured = true;
 	h->n_unready = ready ? 0 : h->n_unready + 1;
+	h->n_lost = 0;
 	h->state = ready ? HEALTH_READY : HEALTH_UNREADY;
 }
 
@@ -29,6 +30,7 @@ void health_lost(struct health *h)
 	h->measured = false;
 	h->smoothed = h->deviation = 0;
 	h->n_unready = 0;
+	h->n_lost++;
 	h->state = HEALTH_DEAD;
 }
 

@@ -29,10 +29,12 @@ enum health_state { /* from the best to the worst to choose */
 #define HEALTH_FLOOR_MS 250
 /* A server that says so many times in a row that it cannot serve should lose its connections to one that can. */
 #define HEALTH_UNREADY_LIMIT 3
+/* A server that is silent so many times in a row loses its connections even when there is no other one: it is gone, not busy. */
+#define HEALTH_LOST_LIMIT 4
 
 struct health {
 	enum health_state state;
-	unsigned n_unready;      /* in a row */
+	unsigned n_unready, n_lost; /* in a row */
 	uint64_t ceiling_ms;
 	double smoothed, deviation; /* of answers, in ms */
 	bool measured;

@@ -79,7 +79,8 @@ refused "a label selector that is none" 400 'BadRequest' "$cms?labelSelector=%3D
 refused "a field that cannot be selected by" 400 'field label not supported|not a known field selector' "$cms?fieldSelector=data.a%3Db"
 refused "a continue token that is none" 400 'continue' "$cms?limit=1&continue=nonsense"
 refused "a limit that is none" 400 'limit|BadRequest' "$cms?limit=many"
-refused "a resourceVersion that is none" 400 'resourceVersion|Invalid|BadRequest' "$cms?watch=1&resourceVersion=abc"
+refused "a resourceVersion that is none" 400 'resourceVersion: Invalid value' "$cms?resourceVersion=abc"
+refused "nor can a watch begin at one (upstream's code)" 500 'resourceVersion: Invalid value' "$cms?watch=1&resourceVersion=abc"
 rv=$(k get configmap precious -o 'jsonpath={.metadata.resourceVersion}')
 t "a change, so that the first version is stale" k patch configmap precious -p '{"data":{"a":"c"}}'
 refused "a stale resourceVersion" 409 'the object has been modified' "$cms/precious" "${json[@]}" -X PUT \

@@ -24,6 +24,8 @@ struct backend {
 	unsigned n_asked; /* apart from health checks */
 	bool silent;      /* answers nothing, as a stopped process */
 	bool sick;        /* answers its health check with 500 */
+	struct http_request *later; /* is answered when the second check comes: the first one was lost then */
+	unsigned n_checks;          /* since it came */
 };
 
 static struct loop *loop;
@@ -34,11 +36,30 @@ static void on_cancel(struct http_request *r)
 	http_respond_abort(r);
 }
 
+static void on_cancel_later(struct http_request *r)
+{
+	for (size_t i = 0; i < ARRAY_LEN(backends); i++)
+		if (backends[i].later == r)
+			backends[i].later = NULL;
+	http_respond_abort(r);
+}
+
 static void on_request(struct http_handler *h, struct http_request *r)
 {
 	struct backend *b = container_of(h, struct backend, handler);
 	static char big[300000];
 
+	if (b->later && ++b->n_checks == 2) {
+		http_respond(b->later, 200, NULL, 0, STR("late"));
+		b->later = NULL;
+		b->silent = false;
+	}
+	if (str_eqc(r->path, "/later")) {
+		b->later = r;
+		b->silent = true;
+		r->on_cancel = on_cancel_later;
+		return;
+	}
 	if (b->silent) {
 		r->on_cancel = on_cancel;
 		return;
@@ -222,6 +243,18 @@ static void test_silent_backend_loses_connections(void **state)
 	stop_balancer(b);
 }
 
+/* One that is only slow for a while, and alone: who waits for it goes on waiting, for there is nowhere else to go. */
+static void test_a_lone_backend_may_be_slow(void **state)
+{
+	struct balancer *b = start_balancer(500);
+
+	wait_healthy(b, 2);
+	backends[1].sick = true;
+	wait_healthy(b, 1);
+	assert_string_equal(ask(b, "/later").text, "late");
+	stop_balancer(b);
+}
+
 static void test_refusing_backend_is_passed_over(void **state)
 {
 	struct balancer *b = start_balancer(5000);
@@ -251,6 +284,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sick_backend_is_avoided, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_silent_backend_loses_connections, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_lone_backend_may_be_slow, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_refusing_backend_is_passed_over, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_backends_change, setup, teardown),
 	};

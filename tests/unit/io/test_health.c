@@ -58,10 +58,13 @@ static void test_states(void **state)
 	assert_int_equal(h.state, HEALTH_READY);
 	assert_int_equal(h.n_unready, 0);
 	health_lost(&h);
+	health_lost(&h);
 	assert_int_equal(h.state, HEALTH_DEAD);
+	assert_int_equal(h.n_lost, 2);
 	assert_int_equal(health_patience(&h), 1000);
 	health_answered(&h, 5, true);
 	assert_int_equal(h.state, HEALTH_READY);
+	assert_int_equal(h.n_lost, 0);
 }
 
 int main(void)
