@@ -309,21 +309,11 @@ void loop_post(struct loop *l, struct loop_msg *m)
 	wake_up(l);
 }
 
-void loop_wake_lazily(struct loop *l)
-{
-	if (atomic_load(&l->asleep))
-		wake_later(l);
-}
-
 void loop_post_lazily(struct loop *l, struct loop_msg *m)
 {
 	enqueue(l, m);
-	loop_wake_lazily(l);
-}
-
-void loop_post_quietly(struct loop *l, struct loop_msg *m)
-{
-	enqueue(l, m);
+	if (atomic_load(&l->asleep))
+		wake_later(l);
 }
 
 void loop_wake_posted(void)

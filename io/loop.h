@@ -70,12 +70,6 @@ void loop_post(struct loop *, struct loop_msg *);
  */
 void loop_post_lazily(struct loop *, struct loop_msg *);
 void loop_wake_posted(void);
-/*
- * Its two halves. A loop that is not woken finds the message when something else wakes it; the caller of the first alone knows that
- * something will.
- */
-void loop_post_quietly(struct loop *, struct loop_msg *);
-void loop_wake_lazily(struct loop *);
 
 /*
  * Timers. All-zero memory is a stopped timer. The callback runs once for each start; the timer is

@@ -24,30 +24,16 @@ void gather_arrived(struct gather *g)
 	g->arrived++;
 }
 
-/* A few may stay away. */
-static unsigned enough(const struct gather *g)
-{
-	return g->expected - g->expected / 8;
-}
-
-unsigned gather_missing(const struct gather *g)
-{
-	return g->arrived < enough(g) ? enough(g) - g->arrived : 0;
-}
-
 bool gather_holds(struct gather *g, uint64_t now)
 {
 	if (g->expected < GATHER_MIN || g->skip > 0)
 		return false;
-	if (g->arrived >= enough(g)) {
+	if (g->arrived >= g->expected - g->expected / 8) {
 		g->give_up = GIVE_UP_MIN;
 		return false;
 	}
 	if (now < g->until)
 		return true;
-	/* Most came: the wait was worth it, if it was too short. */
-	if (g->arrived >= g->expected / 2)
-		return false;
 	g->skip = g->give_up;
 	g->give_up = MIN(g->give_up * 2, GIVE_UP_MAX);
 	return false;

@@ -7,7 +7,7 @@
  * answered have come back, though at most twice as long as the last one took: with less patience the clients of a busy
  * machine, whose writes come through a follower that waits as well, do not make it in time.
  *
- * Where fewer than half of them come back in time, waiting is given up for some batches; for more of them each time.
+ * Where they do not come back in time, waiting is given up for some batches; for more of them each time.
  *
  *	gather_answered(g, now)         for each answer
  *	gather_arrived(g)               for each new write
@@ -39,7 +39,5 @@ void gather_answered(struct gather *, uint64_t now);
 void gather_arrived(struct gather *);
 bool gather_holds(struct gather *, uint64_t now);
 void gather_left(struct gather *, uint64_t now);
-/* While it holds: so many have yet to arrive before the batch leaves. */
-unsigned gather_missing(const struct gather *);
 
 #endif

@@ -39,7 +39,6 @@ struct kv {
 	struct join joining;
 	struct loop_msg view_wanted;
 	atomic_bool view_wanted_posted;
-	atomic_int patience; /* so many proposals, but for the last of them, need not wake the loop: see member_patience */
 	uint64_t n_work; /* worker jobs out */
 
 	/* The writer thread. */

@@ -1,7 +1,6 @@
 #include "raft/kv.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,13 +73,7 @@ void kv_propose(struct kv *kv, struct kv_req *req)
 	req->kv = kv;
 	req->loop = loop_current();
 	req->deadline = deadline(kv, req->timeout_ms, kv->cfg.request_ms);
-	req->msg.run = run_propose;
-	loop_post_quietly(kv->loop, &req->msg);
-	/*
-	 * Only now: should the patience be at its end meanwhile, the loop looks at its queue once more before it sleeps, and finds this.
-	 */
-	if (atomic_fetch_sub(&kv->patience, 1) <= 1)
-		loop_wake_lazily(kv->loop);
+	post_back(kv, kv->loop, &req->msg, run_propose);
 }
 
 static void run_barrier(struct loop_msg *msg)
@@ -325,10 +318,8 @@ void kv__on_check(uv_check_t *h)
 
 	if (kv->kicked) {
 		kv->kicked = false;
-		if (kv->member) {
+		if (kv->member)
 			member_flush(kv->member);
-			atomic_store(&kv->patience, (int)MIN(member_patience(kv->member), (unsigned)INT_MAX));
-		}
 		if (kv->closing)
 			kv__maybe_close(kv);
 	}

@@ -97,7 +97,6 @@ static int new_member(struct kv *kv, struct err *e)
 		return rc;
 	}
 	kv->member = member;
-	atomic_store(&kv->patience, 0);
 	member_stop(old);
 	member_free(old);
 	stable_close(&before);

@@ -198,7 +198,6 @@ struct member {
 	uint64_t sent_at;
 	struct gather gather;
 	uint64_t held_until; /* the queue waits for more until then; UINT64_MAX: not */
-	unsigned patience;   /* member_patience() */
 	uint64_t next_id;
 	struct proposal **submitting; /* those in the SUBMIT step under way */
 

@@ -123,11 +123,6 @@ void member_free(struct member *);
 void *member_arg(const struct member *);
 
 void member_flush(struct member *);
-/*
- * After member_flush: so many more proposals change nothing, but for the last of them, before the member's next event or timer. So the
- * shell need not wake a thread for each.
- */
-unsigned member_patience(const struct member *);
 void member_timer(struct member *);
 /* A whole frame from another member. `bytes` are borrowed for the call. */
 void member_receive(struct member *, uint64_t from, struct str frame);

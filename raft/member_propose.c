@@ -1,6 +1,5 @@
 /* Proposals: queue, append on the leader, forwarding to the leader, answers, and what becomes of them when things go wrong. */
 #include <inttypes.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,7 +151,6 @@ static bool held(struct member *m)
 	if (!gather_holds(&m->gather, member__now(m)))
 		return false;
 	m->held_until = m->gather.until;
-	m->patience = gather_missing(&m->gather);
 	return true;
 }
 
@@ -269,15 +267,11 @@ static bool forwards_paced(struct member *m)
 
 static void forward_queue(struct member *m)
 {
-	if (!list_empty(&m->queue) && member__now(m) < m->forward_after) {
+	if (member__now(m) < m->forward_after) {
 		member__arm_by(m, m->forward_after);
 		return;
 	}
-	if (forwards_paced(m)) {
-		m->patience = UINT_MAX;
-		return;
-	}
-	if (held(m) || list_empty(&m->queue))
+	if (forwards_paced(m) || held(m))
 		return;
 	gather_left(&m->gather, member__now(m));
 	m->sent[0] = m->sent[1];
@@ -302,17 +296,13 @@ static void forward_queue(struct member *m)
 void member__submit(struct member *m)
 {
 	m->held_until = UINT64_MAX;
+	if (list_empty(&m->queue))
+		return;
 	if (m->state == RAFT_LEADER) {
 		/* One step a turn at the least, so that a full tail drains while new ones gather. */
 		uint64_t before = m->log.last;
 
-		if (raft_transferee(&m->raft) != 0)
-			return;
-		if (paced(m)) {
-			m->patience = UINT_MAX;
-			return;
-		}
-		if (held(m))
+		if (raft_transferee(&m->raft) != 0 || paced(m) || held(m))
 			return;
 		while (!list_empty(&m->queue) && !tail_is_full(m, 0) && submit_some(m))
 			;
@@ -324,11 +314,6 @@ void member__submit(struct member *m)
 	} else if (m->leader != 0 && m->leader != m->id) {
 		forward_queue(m);
 	}
-}
-
-unsigned member_patience(const struct member *m)
-{
-	return m->patience;
 }
 
 static void unknown(struct member *m, struct proposal *p, const char *why)

@@ -100,7 +100,6 @@ static void maybe_write(struct member *m)
 
 void member_flush(struct member *m)
 {
-	m->patience = 0;
 	if (member__runs(m)) {
 		member__snap_advance(m);
 		maybe_barrier(m);

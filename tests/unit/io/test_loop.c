@@ -201,45 +201,6 @@ static void lazy_messages_can_be_hurried(void **state)
 	loop_free(q.there);
 }
 
-/* A quiet message waits for the next one that wakes the loop, and is run before it. */
-struct quiet {
-	struct loop_msg msg, loud;
-	struct loop *loop;
-	atomic_uint seen;
-	unsigned order[2], n;
-};
-
-static void on_quiet(struct loop_msg *m)
-{
-	struct quiet *q = container_of(m, struct quiet, msg);
-
-	q->order[q->n++] = 1;
-	atomic_fetch_add(&q->seen, 1);
-}
-
-static void on_loud(struct loop_msg *m)
-{
-	struct quiet *q = container_of(m, struct quiet, loud);
-
-	q->order[q->n++] = 2;
-	atomic_fetch_add(&q->seen, 1);
-	loop_stop(q->loop);
-}
-
-static void quiet_messages_are_found_by_who_wakes(void **state)
-{
-	struct quiet q = {.msg.run = on_quiet, .loud.run = on_loud, .loop = loop_new("quiet")};
-
-	loop_thread_start(q.loop);
-	loop_post_quietly(q.loop, &q.msg);
-	loop_post(q.loop, &q.loud);
-	loop_thread_join(q.loop);
-	assert_int_equal(atomic_load(&q.seen), 2);
-	assert_int_equal(q.order[0], 1);
-	assert_int_equal(q.order[1], 2);
-	loop_free(q.loop);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,7 +209,6 @@ int main(void)
 		cmocka_unit_test(messages_keep_their_order),
 		cmocka_unit_test(messages_wake_a_sleeping_loop),
 		cmocka_unit_test(lazy_messages_can_be_hurried),
-		cmocka_unit_test(quiet_messages_are_found_by_who_wakes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,9 +37,7 @@ static void test_waits(void **state _unused_)
 	assert_int_equal(g.until, 103 + 2 * 3 + 2);
 	arrived(&g, 27);
 	assert_true(gather_holds(&g, 104));
-	assert_int_equal(gather_missing(&g), 1);
 	arrived(&g, 1);
-	assert_int_equal(gather_missing(&g), 0);
 	assert_false(gather_holds(&g, 104));
 	gather_left(&g, 104);
 	assert_int_equal(g.until, UINT64_MAX);
@@ -113,24 +111,6 @@ static void test_gives_up(void **state _unused_)
 	assert_in_range(futile(&g, 9, &now), 1, 2);
 }
 
-/* Where half of them come in time, and the rest too late, the next batch waits again. */
-static void test_most_came(void **state _unused_)
-{
-	struct gather g;
-	uint64_t now = 1000;
-
-	gather_init(&g);
-	gather_left(&g, now);
-	for (unsigned i = 0; i < 10; i++) {
-		answered(&g, 50, now += 5);
-		arrived(&g, 25);
-		assert_true(gather_holds(&g, now));
-		now = g.until;
-		assert_false(gather_holds(&g, now));
-		gather_left(&g, now);
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -138,7 +118,6 @@ int main(void)
 		cmocka_unit_test(test_few),
 		cmocka_unit_test(test_bounded),
 		cmocka_unit_test(test_gives_up),
-		cmocka_unit_test(test_most_came),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
