@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/mutant.h"
 #include "base/util.h"
 #include "store/keys.h"
 #include "store/pages.h"
@@ -286,7 +285,7 @@ int store_scrub(struct store *s, struct store_scrub *sc, size_t max_pages, bool 
 		*ret_head = true;
 		return rc;
 	}
-	rc = MUTANT(scrub_blind) ? 0 : scrub(s, sc, max_pages, false, e);
+	rc = scrub(s, sc, max_pages, false, e);
 	if (rc == -(int)ERR_CORRUPT) {
 		err_clear(e);
 		rc = scrub(s, sc, max_pages, true, e);
