@@ -180,7 +180,7 @@ fail:
 	if (n->store)
 		store_abandon(TAKE(n->store));
 	stable_close(&n->stable);
-	if (n->disk.fault != SIMDISK_FINE)
+	if (n->disk.fault != SIMDISK_FINE || (n->may_refuse && e.code == ERR_CORRUPT))
 		sim_trace(w, "%s cannot start: %s", n->name, e.text);
 	else
 		sim_fail(w, "%s does not start: %s", n->name, e.text);

@@ -644,6 +644,7 @@ static const struct scenario scenarios[] = {
 	{"scrub", "values rot, and are found and mended while everybody runs", prepare_scrub, drive_scrub},
 	{"files", "files of the log, vote and identity rot while everybody runs", prepare_files, drive_files},
 	{"pair", "one of two voters loses its log or store, while a third one comes and goes", prepare_pair, drive_pair},
+	{"third", "one of two voters loses its log, which alone tells of a third one", prepare_third, drive_third},
 	{"revote", "a vote is lost right after it was given", prepare_revote, drive_revote},
 	{"leases", "leases under changes of leader", prepare_leases, drive_leases},
 };

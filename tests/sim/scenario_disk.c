@@ -209,3 +209,141 @@ void drive_pair(struct world *w)
 		fault_restart(w, rng_chance(&w->rng, 60));
 	}
 }
+
+/*
+ * third: of two voters one loses its log, and only the lost part told that a third one votes.
+ *
+ * The two add a third one. When its vote is in everybody's log the leader is cut off (A). If the third one (C) is elected then, it answers
+ * writes that the other one (B) has acknowledged: those two are a majority now. Before B hears that any of it is committed its process dies,
+ * and its log is damaged where the third one's vote stands; C dies as well. All that is left of B's files says: two voters, A and B. If B gave
+ * its vote to A, as it may when that is certain, A would lead without those writes. So B has to be refused until a person has seen to it
+ * (here: the damage is undone).
+ */
+void prepare_third(struct world *w)
+{
+	w->n_initial = 2;
+	w->think_ms = 2;
+	w->voters = 3;
+	w->value_size = 48;
+	w->compact_ms = UINT32_MAX;
+	w->latency_us = 3 * MS;
+	w->no_rot = true; /* but for what is done here */
+}
+
+static unsigned voters_in(const struct node *n)
+{
+	return n->member ? member__voters(n->member) : 0;
+}
+
+static bool alone_together(struct world *w)
+{
+	for (int i = 0; i < 2; i++) {
+		struct kv_status s;
+
+		if (!w->nodes[i].member || !repair_is_settled(&w->nodes[i].disk.disk))
+			return false;
+		member_status(w->nodes[i].member, &s);
+		if (s.n_members != 2 || voters_in(&w->nodes[i]) != 2)
+			return false;
+	}
+	return true;
+}
+
+/* The third one goes, whoever leads. */
+static bool part(struct world *w)
+{
+	for (int i = 0; i < 100 && !alone_together(w); i++) {
+		struct node *leader = node_leader(w);
+		struct kv_status s;
+
+		if (!world_pass(w, 100 * MS))
+			return false;
+		if (leader && leader->member)
+			member_status(leader->member, &s);
+		for (size_t j = 0; leader && leader->member && j < s.n_members; j++) {
+			const struct node *n = node_by_id(w, s.members[j].id);
+
+			if (!n || n->index >= 2)
+				fault_admin(leader, MEMBER_REMOVE, s.members[j].id);
+		}
+	}
+	return alone_together(w);
+}
+
+/* The log's entry with the newest configuration that is not known to be committed: a byte of it on the disk. */
+static uint8_t *promotion_of(struct node *n)
+{
+	const struct log_entry *le = log_get(&n->member->log, n->member->raft.configuration_uncommitted_index);
+	char name[WAL_NAME_SIZE];
+
+	if (!le)
+		return NULL;
+	wal__segment_name(le->pos.segment, name);
+	return file_of(n, name) ? file_of(n, name)->data + le->pos.offset + 20 : NULL;
+}
+
+/* C leads and has answered a write, which B has acknowledged without knowing that the third one's vote is committed. */
+static bool answered_unknown(struct world *w, struct node *b, struct node *c)
+{
+	uint64_t since = UINT64_MAX;
+
+	for (int i = 0; i < 15000 && b->member && c->member; i++) {
+		if (since == UINT64_MAX && c->member->state == RAFT_LEADER)
+			since = w->n_acked;
+		if (b->member->state == RAFT_LEADER || b->member->raft.configuration_uncommitted_index == 0)
+			return false;
+		if (w->n_acked > since)
+			return true;
+		if (!world_pass(w, 100))
+			return false;
+	}
+	return false;
+}
+
+static void lose_promotion(struct world *w, struct node *a, struct node *b, struct node *c)
+{
+	uint8_t *byte = promotion_of(b);
+
+	if (!byte)
+		return;
+	fault_crash(b, false);
+	fault_crash(c, rng_chance(&w->rng, 50));
+	fault_heal(w);
+	sim_trace(w, "%s loses the end of its log, %s comes back, %s is gone", b->name, a->name, c->name);
+	*byte ^= 1;
+	w->n_rots++;
+	b->rotten = b->may_refuse = true;
+	node_start(b, false);
+	world_pass(w, 2500 * MS);
+	b->may_refuse = false;
+	if (b->member)
+		return;
+	*byte ^= 1;
+	b->rotten = false;
+}
+
+void drive_third(struct world *w)
+{
+	while (world_pass(w, rng_between(&w->rng, 10, 200) * MS)) {
+		struct node *a, *b, *c = &w->nodes[2];
+
+		fault_heal(w);
+		fault_restart(w, true);
+		if (!part(w))
+			continue;
+		if (c->member)
+			fault_crash(c, false);
+		node_wipe(c);
+		a = node_leader(w);
+		if (!a || a->index >= 2)
+			continue;
+		b = &w->nodes[1 - a->index];
+		fault_add(a, c);
+		for (int i = 0; i < 50000 && b->member && (voters_in(b) < 3 || voters_in(c) < 3); i++)
+			if (!world_pass(w, 100))
+				return;
+		fault_isolate(w, a->index);
+		if (b->member && c->member && answered_unknown(w, b, c))
+			lose_promotion(w, a, b, c);
+	}
+}

@@ -73,6 +73,7 @@ struct node {
 	uint64_t paused_until;
 	bool rotten;          /* one of its files has been damaged, and it has not got over that yet */
 	uint64_t whole_at;    /* its store was found whole again at this index, which it may not have in a checkpoint yet; 0: it has */
+	bool may_refuse;      /* what is wrong with its files may be for a person to decide: it may refuse to start */
 	bool rejoins;         /* its vote or identity was damaged: it asks to be let in again under a new id */
 	bool store_full;      /* commits of its store fail */
 	bool forgets;         /* a sync has failed: it may have lost what it acknowledged, for good or for a while */
@@ -145,6 +146,8 @@ void prepare_files(struct world *);
 void drive_files(struct world *);
 void prepare_pair(struct world *);
 void drive_pair(struct world *);
+void prepare_third(struct world *);
+void drive_third(struct world *);
 const struct scenario *scenario_find(const char *name);
 void scenario_list(FILE *);
 
