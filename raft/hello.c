@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -54,27 +55,45 @@ bool transport__decode_hello(struct str frame, struct hello *h)
 {
 	struct reader r = reader_of(str_skip(frame, 8));
 
-	h->version = read_u32(&r);
+	*h = (struct hello){.version = read_u32(&r)};
+	if (h->version != HELLO_VERSION)
+		return reader_ok(&r, false);
 	h->cluster_id = read_u64(&r);
 	h->from = read_u64(&r);
 	h->to = read_u64(&r);
 	h->channel = read_u8(&r);
 	h->name = read_bytes(&r);
 	h->addr = read_bytes(&r);
-	/* A later version may add fields behind. */
-	return reader_ok(&r, false);
+	return reader_ok(&r, true);
 }
 
 bool transport__decode_answer(struct str frame, struct hello_answer *a)
 {
 	struct reader r = reader_of(str_skip(frame, 8));
 
-	read_u32(&r);
+	a->version = read_u32(&r);
 	a->ok = read_u8(&r) != 0;
 	a->cluster_id = read_u64(&r);
 	a->member_id = read_u64(&r);
 	a->text = read_bytes(&r);
+	/* A later version may add fields behind. */
 	return reader_ok(&r, false);
+}
+
+int transport__check_version(uint32_t version, struct err *e)
+{
+	if (version == HELLO_VERSION)
+		return 0;
+	return err_set(e, ERR_FORBIDDEN,
+		       "it speaks version %" PRIu32 " of the protocol between members, and this one version %u: run the same program on all servers",
+		       version, HELLO_VERSION);
+}
+
+int transport__let_in(const struct hello_answer *a, struct err *e)
+{
+	if (!a->ok)
+		return err_set(e, ERR_FORBIDDEN, "it refuses us: %.*s", STR_FMT(a->text));
+	return transport__check_version(a->version, e);
 }
 
 static int check_foreign(struct stream *s, const struct x509_info *cert, const char *const *cns, struct err *e)

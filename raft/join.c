@@ -88,10 +88,11 @@ static void send_request(struct attempt *a)
 static void take_greeting(struct attempt *a, struct str frame)
 {
 	struct hello_answer h;
-	struct err e;
+	struct err e = ERR_INIT;
+	int rc = transport__decode_answer(frame, &h) ? transport__let_in(&h, &e) : err_set(&e, ERR_PROTOCOL, "its answer is malformed");
 
-	if (!transport__decode_answer(frame, &h) || !h.ok) {
-		err_set(&e, ERR_FORBIDDEN, "%s refuses us: %.*s", stream_peer_address(a->stream), STR_FMT(h.text));
+	if (rc != 0) {
+		err_prefix(&e, "cannot join the cluster through %s", stream_peer_address(a->stream));
 		finish(a, 0, &e);
 		return;
 	}

@@ -44,21 +44,21 @@ static void in_refuse(struct in *in, const char *why)
 	free(in);
 }
 
-static const char *check_hello(struct transport *t, const struct hello *h)
+static int check_hello(struct transport *t, const struct hello *h, struct err *e)
 {
-	if (h->version != HELLO_VERSION)
-		return "it speaks another version of the protocol between members: run the same program on all servers";
+	if (transport__check_version(h->version, e) != 0)
+		return -(int)e->code;
 	if (h->channel == CHANNEL_JOIN)
-		return NULL;
+		return 0;
 	if (h->channel >= MSG_N_CHANNELS)
-		return "it asks for an unknown channel";
+		return err_set(e, ERR_FORBIDDEN, "it asks for an unknown channel");
 	if (h->cluster_id != t->cfg.cluster_id)
-		return "it belongs to another cluster (other initial members, or an old data directory)";
+		return err_set(e, ERR_FORBIDDEN, "it belongs to another cluster (other initial members, or an old data directory)");
 	if (h->to != t->cfg.member_id)
-		return "it means another member, which had this address before";
+		return err_set(e, ERR_FORBIDDEN, "it means another member, which had this address before");
 	if (h->from == 0 || h->from == t->cfg.member_id)
-		return "it has the id of this member: a data directory was copied";
-	return NULL;
+		return err_set(e, ERR_FORBIDDEN, "it has the id of this member: a data directory was copied");
+	return 0;
 }
 
 /* False: the connection is gone. */
@@ -67,11 +67,12 @@ static bool take_hello(struct in *in, struct str frame)
 	struct transport *t = in->t;
 	struct hello_answer a = {.ok = true, .cluster_id = t->cfg.cluster_id, .member_id = t->cfg.member_id};
 	struct buf b = BUF_INIT;
+	struct err e = ERR_INIT;
 	struct hello h;
-	const char *why = transport__decode_hello(frame, &h) ? check_hello(t, &h) : "its hello is malformed";
+	int rc = transport__decode_hello(frame, &h) ? check_hello(t, &h, &e) : err_set(&e, ERR_PROTOCOL, "its hello is malformed");
 
-	if (why) {
-		in_refuse(in, why);
+	if (rc != 0) {
+		in_refuse(in, e.text);
 		return false;
 	}
 	in->said_hello = true;

@@ -111,8 +111,7 @@ static void out_on_data(struct stream_user *user, struct stream *s _unused_, str
 		out_down(o, &e);
 		return;
 	}
-	if (!a.ok) {
-		err_set(&e, ERR_FORBIDDEN, "it refuses us: %.*s", STR_FMT(a.text));
+	if (transport__let_in(&a, &e) != 0) {
 		o->backoff = BACKOFF_MAX_MS;
 		out_down(o, &e);
 		return;

@@ -129,6 +129,87 @@ static void test_foreign_cluster(void **state _unused_)
 	stop(&f);
 }
 
+/* Who speaks another version is told which one, whatever the rest of its hello looks like; also who wants to join. */
+static void test_other_version(void **state _unused_)
+{
+	static const uint32_t versions[] = {0, HELLO_VERSION - 1, HELLO_VERSION + 1, 0xffffffff};
+	struct fixture f;
+	char answer[4096], want[64];
+
+	start(&f, false);
+	for (size_t i = 0; i < 2 * ARRAY_LEN(versions); i++) {
+		struct hello h = {.version = versions[i / 2], .channel = CHANNEL_JOIN, .name = STR("n2"), .addr = STR("y:1")};
+		struct buf b = BUF_INIT;
+		struct hello_answer a;
+		size_t n;
+
+		transport__encode_hello(&b, &h);
+		if (i % 2) {
+			/* Nothing behind the version is as it is now. */
+			b.n = 12;
+			buf_adds(&b, STR("\377\377\377\377 something else"));
+			put_u32(b.p, (uint32_t)b.n - 4);
+		}
+		n = say(&f, buf_str(&b), answer, sizeof(answer));
+		assert_true(n > 8 && transport__decode_answer(str_of(answer, n), &a));
+		assert_false(a.ok);
+		assert_int_equal(a.version, HELLO_VERSION);
+		snprintf(want, sizeof(want), "it speaks version %u of the protocol", versions[i / 2]);
+		assert_true(str_search(a.text, str_from(want)) >= 0);
+		assert_true(str_search(a.text, STR("and this one version 2")) >= 0);
+		buf_fini(&b);
+	}
+	still_works(&f);
+	stop(&f);
+}
+
+/* A member of another version, as who asks it for admission sees it: it answers one connection and ends. */
+static void *other_version(void *arg)
+{
+	int *listener = arg, fd = accept(*listener, NULL, NULL);
+	struct hello_answer a = {.ok = listener[1] != 0, .text = STR("no")};
+	struct buf b = BUF_INIT;
+	char hello[4096];
+
+	transport__encode_answer(&b, &a);
+	put_u32(b.p + 8, HELLO_VERSION + 1);
+	if (recv(fd, hello, sizeof(hello), 0) > 0)
+		(void)!send(fd, b.p, b.n, MSG_NOSIGNAL);
+	(void)!recv(fd, hello, sizeof(hello), 0);
+	close(fd);
+	buf_fini(&b);
+	return NULL;
+}
+
+/* Though it would let us in: what it says later could not be understood. */
+static void test_lets_in_another_version(void **state _unused_)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	char addr[32], *dir = rt_dir();
+	const char *seed[1] = {addr};
+	struct kv_cfg cfg = {.name = "n2", .listen = "127.0.0.1:0", .data_dir = dir, .join = seed, .n_join = 1, .join_ms = 20000, .nosync = true};
+	socklen_t n = sizeof(a);
+
+	for (int lets_in = 0; lets_in < 2; lets_in++) {
+		int listener[2] = {socket(AF_INET, SOCK_STREAM, 0), lets_in};
+		struct err why = ERR_INIT;
+		pthread_t thread;
+		struct kv *kv;
+
+		a.sin_port = 0;
+		assert_int_equal(bind(listener[0], (struct sockaddr *)&a, n), 0);
+		assert_int_equal(listen(listener[0], 1), 0);
+		assert_int_equal(getsockname(listener[0], (struct sockaddr *)&a, &n), 0);
+		snprintf(addr, sizeof(addr), "127.0.0.1:%d", ntohs(a.sin_port));
+		assert_int_equal(pthread_create(&thread, NULL, other_version, listener), 0);
+		assert_int_equal(kv_start(&cfg, &kv, &why), -(int)ERR_FORBIDDEN);
+		assert_non_null(strstr(why.text, lets_in ? "it speaks version 3 of the protocol" : "it refuses us: no"));
+		pthread_join(thread, NULL);
+		close(listener[0]);
+	}
+	rt_dir_free(dir);
+}
+
 /* A member with a certificate of the right CA but of another organization cannot join, nor one of a taken name. */
 static void test_join_refused(void **state _unused_)
 {
@@ -249,6 +330,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_foreign_cluster),
+		cmocka_unit_test(test_other_version),
+		cmocka_unit_test(test_lets_in_another_version),
 		cmocka_unit_test(test_join_refused),
 		cmocka_unit_test(test_refusal_is_told),
 	};
