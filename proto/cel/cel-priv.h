@@ -464,6 +464,10 @@ uint64_t cel__format_regex_size(const struct cel_opaque *);
 /* By which rule a call is paid; it is the same each time it runs. */
 uint8_t cel__cost_rule(const struct cel__expr *call);
 uint64_t cel__join_cost(struct cel_value result);
+/* What a call costs that is not made, since an argument is an error. */
+uint64_t cel__failed_call_cost(struct cel__eval *, const struct cel__expr *call, const struct cel_value *args);
+/* Those look at their second argument only where the first is none (eval.c). */
+bool cel__is_optional_or(const struct cel__overload *);
 /* Values known before it runs. */
 struct cel_value cel__eval_constant(struct arena *, const struct cel__expr *);
 /* v.name or v[key]; optional: an optional of it, none when it is not there. An optional v passes that on. */

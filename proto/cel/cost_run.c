@@ -250,6 +250,23 @@ uint64_t cel__call_cost(struct cel__eval *v, const struct cel__expr *call, const
 	return 1;
 }
 
+uint64_t cel__failed_call_cost(struct cel__eval *v, const struct cel__expr *call, const struct cel_value *args)
+{
+	switch ((enum rule)call->rule) {
+	case NOTHING:
+	case VALIDATE:
+	case SLICE:
+	case RANGE:
+	case REVERSE:
+	case FLATTEN:
+	case SELF_COMPARE:
+	case SORT_BY:
+		return 1;
+	default:
+		return call->n_overloads > 0 ? cel__call_cost(v, call, call->overloads[0], args) : 1;
+	}
+}
+
 uint64_t cel__join_cost(struct cel_value result)
 {
 	return times((double)size_of(result) * 2, CEL__STRING_FACTOR);

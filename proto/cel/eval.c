@@ -175,6 +175,16 @@ static struct cel_value condition(struct cel__eval *v, const struct cel__expr *e
 	return resolve(v, e->args[c.b ? 1 : 2]);
 }
 
+/* A selection or an index; what may be absent and is costs nothing. */
+static struct cel_value qualify(struct cel__eval *v, struct cel_value object, struct cel_value key, bool optional)
+{
+	struct cel_value found = cel__qualify(v->a, object, key, optional);
+
+	if (found.kind == CEL_OPTIONAL && found.optional == NULL && (optional || object.kind == CEL_OPTIONAL))
+		return found;
+	return cel__pay(v, 1) ? found : stopped(v);
+}
+
 static struct cel_value index_of(struct cel__eval *v, const struct cel__expr *e)
 {
 	struct cel_value object = resolve(v, e->args[0]), key;
@@ -184,9 +194,7 @@ static struct cel_value index_of(struct cel__eval *v, const struct cel__expr *e)
 	key = e->op == OP_OPT_SELECT ? e->args[1]->value : resolve(v, e->args[1]);
 	if (cel__is_error(key))
 		return key;
-	if (!cel__pay(v, 1))
-		return stopped(v);
-	return cel__qualify(v->a, object, key, e->op != OP_INDEX);
+	return qualify(v, object, key, e->op != OP_INDEX);
 }
 
 static bool is_index(const struct cel__expr *e)
@@ -208,9 +216,7 @@ static struct cel_value resolve(struct cel__eval *v, const struct cel__expr *e)
 		operand = resolve(v, e->args[0]);
 		if (cel__is_error(operand))
 			return operand;
-		if (!cel__pay(v, 1))
-			return stopped(v);
-		return cel__qualify(v->a, operand, cel_value_str(e->name), false);
+		return qualify(v, operand, cel_value_str(e->name), false);
 	}
 	if (is_index(e))
 		return index_of(v, e);
@@ -262,9 +268,31 @@ static struct cel_value no_overload(struct cel__eval *v, const struct cel__expr 
 	return error;
 }
 
+/* A call of what failed is not made, but paid for, as upstream: unless a third argument was not even looked at. */
+static struct cel_value failed_call(struct cel__eval *v, const struct cel__expr *e, const struct cel_value *args, struct cel_value error)
+{
+	return cel__pay(v, cel__failed_call_cost(v, e, args)) ? error : stopped(v);
+}
+
+/* or and orValue: free, and the other value is looked at only where there is none, as upstream. */
+static struct cel_value either(struct cel__eval *v, const struct cel__expr *e)
+{
+	struct cel_value args[2] = {eval(v, e->args[0])};
+
+	if (cel__is_error(args[0]))
+		return args[0];
+	args[1] = args[0].kind == CEL_OPTIONAL && args[0].optional == NULL ? eval(v, e->args[1]) : args[0];
+	if (cel__is_error(args[1]))
+		return args[1];
+	if (!cel__signature_matches(e->overloads[0], args, 2))
+		return no_overload(v, e, args);
+	return e->overloads[0]->fn(v, args, 2);
+}
+
 static struct cel_value call(struct cel__eval *v, const struct cel__expr *e)
 {
 	struct cel_value args[CEL__MAX_ARGS], result;
+	const struct cel_value *error = NULL;
 	const struct cel__overload *o = NULL;
 	const char *function;
 	uint64_t cost;
@@ -272,16 +300,21 @@ static struct cel_value call(struct cel__eval *v, const struct cel__expr *e)
 	ASSERT(e->n_args <= CEL__MAX_ARGS);
 	for (uint32_t i = 0; i < e->n_args; i++) {
 		args[i] = eval(v, e->args[i]);
-		if (cel__is_error(args[i]))
-			return args[i];
+		if (cel__is_error(args[i])) {
+			if (e->n_args > 2 && i + 1 < e->n_args)
+				return args[i];
+			error = error != NULL ? error : &args[i];
+		}
 		if ((args[i].kind == CEL_STRING || args[i].kind == CEL_BYTES) && !cel__steps(v, args[i].s.n / 32))
 			return stopped(v);
 	}
+	if (error != NULL)
+		return failed_call(v, e, args, *error);
 	for (uint32_t i = 0; i < e->n_overloads && o == NULL; i++)
 		if (cel__signature_matches(e->overloads[i], args, e->n_args))
 			o = e->overloads[i];
 	if (o == NULL)
-		return no_overload(v, e, args);
+		return failed_call(v, e, args, no_overload(v, e, args));
 	function = o->function;
 	/* What is done is paid for first, so that nobody gets work that is over the limit; a join's price is its result's. */
 	cost = cel__call_cost(v, e, o, args);
@@ -312,7 +345,7 @@ static struct cel_value eval_call(struct cel__eval *v, const struct cel__expr *e
 	case OP_NOT_FALSE:
 		return not_false(v, e);
 	default:
-		return call(v, e);
+		return e->n_overloads == 1 && cel__is_optional_or(e->overloads[0]) ? either(v, e) : call(v, e);
 	}
 }
 
@@ -332,6 +365,12 @@ static bool take_optional(struct cel__eval *v, struct cel_value *value)
 	return true;
 }
 
+/* What makes a list, a map or an object costs what it costs though it fails. */
+static struct cel_value failed_literal(struct cel__eval *v, uint64_t cost, struct cel_value error)
+{
+	return cel__pay(v, cost) ? error : stopped(v);
+}
+
 static struct cel_value make_list(struct cel__eval *v, const struct cel__expr *e)
 {
 	struct cel_value *items = arena_alloc(v->a, MAX(e->n_args, 1u) * sizeof(*items));
@@ -341,10 +380,10 @@ static struct cel_value make_list(struct cel__eval *v, const struct cel__expr *e
 		struct cel_value item = eval(v, e->args[i]);
 
 		if (cel__is_error(item))
-			return item;
+			return failed_literal(v, COST_LIST, item);
 		if (e->optional != NULL && e->optional[i] && !take_optional(v, &item)) {
 			if (cel__is_error(item))
-				return item;
+				return failed_literal(v, COST_LIST, item);
 			continue;
 		}
 		items[n++] = item;
@@ -362,19 +401,19 @@ static struct cel_value make_map(struct cel__eval *v, const struct cel__expr *e)
 		struct cel_value key = eval(v, e->args[i]), value;
 
 		if (cel__is_error(key))
-			return key;
+			return failed_literal(v, COST_MAP, key);
 		value = eval(v, e->args[i + 1]);
 		if (cel__is_error(value))
-			return value;
+			return failed_literal(v, COST_MAP, value);
 		if (e->optional != NULL && e->optional[i] && !take_optional(v, &value)) {
 			if (cel__is_error(value))
-				return value;
+				return failed_literal(v, COST_MAP, value);
 			continue;
 		}
 		if (!cel__map_key(key.kind))
-			return cel_error(v->a, "unsupported key type: %s", cel__value_type(v->a, key)->name);
+			return failed_literal(v, COST_MAP, cel_error(v->a, "unsupported key type: %s", cel__value_type(v->a, key)->name));
 		if (cel__map_find(v->a, m.map, key, NULL))
-			return cel_error(v->a, "Failed with repeated key: %.*s", STR_FMT(cel_value_text(v->a, key)));
+			return failed_literal(v, COST_MAP, cel_error(v->a, "Failed with repeated key: %.*s", STR_FMT(cel_value_text(v->a, key))));
 		m = cel__map_add(v->a, m.map, key, value);
 	}
 	return cel__pay(v, COST_MAP) ? m : stopped(v);
@@ -389,17 +428,17 @@ static struct cel_value make_struct(struct cel__eval *v, const struct cel__expr 
 		struct cel_value key = cel_value_str(e->fields[i]), value = eval(v, e->args[i]);
 
 		if (cel__is_error(value))
-			return value;
+			return failed_literal(v, COST_STRUCT, value);
 		if (e->optional != NULL && e->optional[i] && !take_optional(v, &value)) {
 			if (cel__is_error(value))
-				return value;
+				return failed_literal(v, COST_STRUCT, value);
 			continue;
 		}
 		if (cel__map_find(v->a, m.map, key, NULL))
-			return cel_error(v->a, "Failed with repeated key: %.*s", STR_FMT(key.s));
+			return failed_literal(v, COST_STRUCT, cel_error(v->a, "Failed with repeated key: %.*s", STR_FMT(key.s)));
 		value = cel__struct_field(v, e->type, key.s, value);
 		if (cel__is_error(value))
-			return value;
+			return failed_literal(v, COST_STRUCT, value);
 		m = cel__map_add(v->a, m.map, key, value);
 	}
 	if (!cel__pay(v, COST_STRUCT))

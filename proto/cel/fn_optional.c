@@ -93,5 +93,10 @@ static const struct cel__overload overloads[] = {
 	{"_[?_]", "optional_map_optindex_optional_value", "OMABA:OB", false, NULL},
 };
 
+bool cel__is_optional_or(const struct cel__overload *o)
+{
+	return o->fn == or || o->fn == or_value;
+}
+
 extern const struct cel__library cel__lib_optional;
 const struct cel__library cel__lib_optional = {CEL_LIB_OPTIONAL, overloads, ARRAY_LEN(overloads)};

@@ -204,13 +204,75 @@ static void test_budget(void **state)
 	arena_fini(&arena);
 }
 
+/* A list of at most `max` and n rules about each two of its elements: seven for each two, six for each, three more. */
+static struct structural *pairs(int max, int n, struct field_errs *errs)
+{
+	const char *rules = "";
+	struct structural *s;
+
+	for (int i = 0; i < n; i++)
+		rules = arena_printf(&arena, "%s%s{'rule':'self.l.all(x, self.l.all(y, x + y >= 0))'}", rules, i > 0 ? "," : "");
+	field_errs_init(errs, &arena);
+	s = structural_compile(&arena,
+			parse(arena_printf(&arena, "{'type':'object','properties':{'l':{'type':'array','maxItems':%d,'items':{'type':'integer'}}},"
+						   "'x-kubernetes-validations':[%s]}", max, rules)), NULL, errs);
+	assert_non_null(s);
+	return s;
+}
+
+/* One rule may cost 10,000,000, all of a definition 100,000,000: fourteen of 7,006,003 each may, fifteen not; so may one about 1,194 elements, about 1,195 not. */
+static void test_cost_limits(void **state)
+{
+	static const struct {
+		int max, n;
+		const char *error;
+	} rows[] = {
+			{1000, 14, NULL},
+			{1000, 15, "estimated cost total for entire OpenAPIv3 schema exceeds budget by factor of 1.0"},
+			{1194, 1, NULL},
+			{1195, 1, "estimated rule cost exceeds budget by factor of 1.0"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct field_errs errs;
+
+		structural_rules_costs(pairs(rows[i].max, rows[i].n, &errs), NULL, &errs);
+		if (rows[i].error ? strstr(print_errs(&errs), rows[i].error) == NULL : errs.n > 0)
+			fail_msg("%d rules, at most %d: %s", rows[i].n, rows[i].max, print_errs(&errs));
+		arena_fini(&arena);
+	}
+}
+
+/* All rules of an object may take 10,000,000 together: ten of 960,523 do, of eleven the last is not run. */
+static void test_budget_of_object(void **state)
+{
+	(void)state;
+	for (int n = 10; n <= 11; n++) {
+		struct field_errs errs;
+		struct structural *s = pairs(370, n, &errs);
+		struct json *obj = parse("{'l':[]}"), *list = json_getc(obj, "l");
+
+		for (int i = 0; i < 370; i++)
+			json_push(&arena, list, json_new_int(&arena, i));
+		structural_rules_run(s, obj, NULL, &errs);
+		assert_int_equal(errs.n, n - 10);
+		if (n == 11)
+			assert_non_null(strstr(print_errs(&errs),
+					"validation failed due to running out of cost budget, no further validation rules will be run"));
+		arena_fini(&arena);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_definitions),
 			cmocka_unit_test(test_costs),
 			cmocka_unit_test(test_objects),
+			cmocka_unit_test(test_cost_limits),
 			cmocka_unit_test(test_budget),
+			cmocka_unit_test(test_budget_of_object),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
