@@ -13,6 +13,7 @@
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/read.h"
 #include "orchestrator/apiserver/storage.h"
+#include "orchestrator/apiserver/strategies.h"
 #include "orchestrator/apiserver/strategy.h"
 #include "orchestrator/apiserver/txn.h"
 #include "orchestrator/apiserver/write.h"
@@ -146,7 +147,7 @@ enum step_result api__delete_decide(struct api_request *req)
 	int64_t asked = json_i64_or(json_getc(req->sent, "gracePeriodSeconds"), -1), grace = 0, left;
 	enum step_result r = preconditions(req);
 	struct json *meta, *view;
-	bool marked, held;
+	bool marked, held, told;
 
 	if (r != STEP_NEXT)
 		return r;
@@ -162,6 +163,7 @@ enum step_result api__delete_decide(struct api_request *req)
 		r = admission_run(req, ADMIT_DELETE, ADMIT_VALIDATE);
 	if (r != STEP_NEXT)
 		return r;
+	told = req->evicting && strategy_pod_evicted(req);
 	meta = api_meta(&req->arena, req->obj);
 	marked = !json_is_null(json_getc(meta, "deletionTimestamp"));
 	if (!marked)
@@ -185,6 +187,8 @@ enum step_result api__delete_decide(struct api_request *req)
 		mark(req, meta, MAX(grace, 0));
 		return api_txn_put_object(req);
 	}
+	if (told)
+		return api_txn_put_object(req);
 	req->new_bytes = req->old_bytes;
 	return STEP_NEXT;
 }

@@ -50,7 +50,54 @@ static enum step_result eviction_admit(struct api_request *req)
 	options = json_getc(req->sent, "deleteOptions");
 	req->sent = json_is(options, JSON_OBJECT) ? options : json_new_object(&req->arena);
 	req->strat = api_strategy_find(req->res);
+	req->evicting = true;
 	return STEP_NEXT;
+}
+
+/* --- What the pod says ------------------------------------------------------------------------------------------------------ */
+
+static struct json *condition_of(struct arena *a, struct json *list, const char *type)
+{
+	struct json *c;
+
+	JSON_ITEMS (it, list)
+		if (json_eqc(json_getc(it, "type"), type))
+			return it;
+	c = json_new_object(a);
+	json_setc(a, c, "type", json_newc(a, type));
+	json_push(a, list, c);
+	return c;
+}
+
+static struct json *conditions_of(struct arena *a, struct json *obj)
+{
+	struct json *list = json_getp(obj, "status.conditions");
+
+	if (!json_is(list, JSON_ARRAY)) {
+		list = json_new_array(a);
+		json_setp(a, obj, "status.conditions", list);
+	}
+	return list;
+}
+
+bool strategy_pod_evicted(struct api_request *req)
+{
+	static const char reason[] = "EvictionByEvictionAPI", message[] = "Eviction API: evicting";
+	struct arena *a = &req->arena;
+	struct json *c = condition_of(a, conditions_of(a, req->obj), "DisruptionTarget");
+	const struct json *generation = json_getp(req->obj, "metadata.generation");
+	bool on = json_eqc(json_getc(c, "status"), "True");
+
+	if (on && json_eqc(json_getc(c, "reason"), reason) && json_eqc(json_getc(c, "message"), message))
+		return false;
+	if (!on)
+		json_setc(a, c, "lastTransitionTime", api_now(a));
+	if (json_i64_or(generation, 0) > 0)
+		json_setc(a, c, "observedGeneration", json_new_int(a, json_i64_or(generation, 0)));
+	json_setc(a, c, "status", json_newc(a, "True"));
+	json_setc(a, c, "reason", json_newc(a, reason));
+	json_setc(a, c, "message", json_newc(a, message));
+	return true;
 }
 
 /* --- What the budget says -------------------------------------------------------------------------------------------------- */
@@ -132,21 +179,10 @@ static enum step_result check_budget(struct api_request *req, const struct json 
 
 static void insufficient(struct arena *a, struct json *budget)
 {
-	struct json *list = json_getp(budget, "status.conditions"), *cond = NULL;
+	struct json *cond = condition_of(a, conditions_of(a, budget), "DisruptionAllowed");
 
-	if (!json_is(list, JSON_ARRAY)) {
-		list = json_new_array(a);
-		json_setp(a, budget, "status.conditions", list);
-	}
-	JSON_ITEMS (c, list)
-		if (json_eqc(json_getc(c, "type"), "DisruptionAllowed"))
-			cond = c;
-	if (!cond) {
-		cond = json_new_object(a);
-		json_setc(a, cond, "type", json_newc(a, "DisruptionAllowed"));
+	if (!json_getc(cond, "message"))
 		json_setc(a, cond, "message", json_newc(a, ""));
-		json_push(a, list, cond);
-	}
 	if (!json_eqc(json_getc(cond, "status"), "False"))
 		json_setc(a, cond, "lastTransitionTime", api_now(a));
 	json_setc(a, cond, "status", json_newc(a, "False"));

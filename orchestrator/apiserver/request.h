@@ -206,6 +206,7 @@ struct api_request {
 	struct str key;
 	bool encode_later;  /* new_bytes are made, and put into txn, by the commit */
 	bool fully_deleted; /* the write removes the object */
+	bool evicting;      /* the delete is an eviction, which a pod's status tells */
 	char uid[37];       /* of a new object: the same in every try, so that a lost answer can be told */
 	bool unknown;       /* the last proposal's outcome was lost: resolve it before trying again */
 	int ok_status;      /* 0: by verb */

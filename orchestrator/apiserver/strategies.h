@@ -19,6 +19,8 @@ extern const struct api_step strategy_bindings[];
 
 /* eviction.c */
 extern const struct api_step strategy_eviction[];
+/* Puts on req->obj, a pod, that it is being evicted; false: it says so already. */
+bool strategy_pod_evicted(struct api_request *);
 
 /* strategy_service.c */
 enum step_result strategy_service_create(struct api_request *);

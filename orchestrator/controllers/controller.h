@@ -77,6 +77,7 @@ struct loop;
 	X(INGRESSES, "networking.k8s.io", "v1", "ingresses", networking__ingress)                  \
 	X(INGRESSCLASSES, "networking.k8s.io", "v1", "ingressclasses", networking__ingress_class)  \
 	X(APISERVICES, "apiregistration.k8s.io", "v1", "apiservices", apiregistration__apiservice) \
+	X(BUDGETS, "policy", "v1", "poddisruptionbudgets", policy__pod_disruption_budget)          \
 	X(LEASES, "coordination.k8s.io", "v1", "leases", coordination__lease)
 
 enum view_id {
@@ -151,6 +152,8 @@ void plan_delete_of(struct reconcile *, const struct resource *, const struct in
 /* A list of the object's metadata ("finalizers") becomes this one. Of a view's kind (resource NULL), or of any (VIEW_N). */
 void plan_patch_list(struct reconcile *, enum view_id, const struct resource *, const struct informer_obj *, const char *key,
 		struct json *list);
+/* A strategic merge patch of the status subresource: lists with merge keys are merged. Only if the uid still fits. */
+void plan_patch_status(struct reconcile *, enum view_id, const struct informer_obj *, struct json *status);
 void plan_expect_absent_of(struct reconcile *, const struct resource *, const char *ns, const char *name, const char *uid);
 /* The last action is another account's: what upstream has in a controller of its own. */
 void plan_as(struct reconcile *, const char *account);
@@ -196,7 +199,8 @@ extern const struct controller_row controller_deployment, controller_replicaset,
 		controller_resourcequota, controller_csr, controller_crd, controller_job, controller_daemonset, controller_statefulset,
 		controller_claim_protection, controller_volume_protection, controller_volume_binder, controller_volume_local,
 		controller_ephemeral_volume, controller_cronjob, controller_account_token, controller_token_cleaner, controller_join_token,
-		controller_bootstrap_signer, controller_admission_policy, controller_ingress_status;
+		controller_bootstrap_signer, controller_admission_policy, controller_ingress_status,
+		controller_taint_eviction, controller_disruption, controller_stale_disruption;
 
 /* crd.c: what a client needs to ask for the objects of a definition; NULL when they are not served. */
 const struct resource *crd_resource(struct arena *, const struct informer_obj *definition);

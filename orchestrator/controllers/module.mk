@@ -15,6 +15,7 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/deployment-priv.h \
 	orchestrator/controllers/deployment.c \
 	orchestrator/controllers/deployment_status.c \
+	orchestrator/controllers/disruption.c orchestrator/controllers/disruption.h \
 	orchestrator/controllers/endpoints.c \
 	orchestrator/controllers/endpointslice.c \
 	orchestrator/controllers/garbage.c \
@@ -48,6 +49,7 @@ libcontrollers_a_SOURCES = \
 	orchestrator/controllers/statefulset-priv.h \
 	orchestrator/controllers/statefulset.c \
 	orchestrator/controllers/statefulset_status.c \
+	orchestrator/controllers/taint_eviction.c \
 	orchestrator/controllers/tokens.c \
 	orchestrator/controllers/views.c \
 	orchestrator/controllers/volume_binder.c \

@@ -1,6 +1,6 @@
 /*
- * Node lifecycle: a node that stopped renewing its lease becomes Unknown and tainted, its pods are marked not ready and,
- * when they no longer tolerate it, deleted. Ages are measured from when this leader last saw a renewal, with its own
+ * Node lifecycle: a node that stopped renewing its lease becomes Unknown and tainted, and its pods are marked not ready; that those which
+ * do not tolerate it are deleted is another controller's (taint_eviction.c). Ages are measured from when this leader last saw a renewal, with its own
  * clock, so neither skewed clocks nor a change of leader make nodes look dead.
  */
 #include <string.h>
@@ -126,6 +126,8 @@ static void update_taints(struct reconcile *r, const struct informer_obj *o, con
 	for (size_t i = spec->n_taints; i-- > 0;)
 		if (is_ours(spec->taints[i]))
 			pb_remove(spec, "taints", i);
+		else if (pb_streq(spec->taints[i]->effect, "NoExecute") && !spec->taints[i]->time_added)
+			spec->taints[i]->time_added = time_now(r->arena, r->now_s); /* what is tolerated for a while is so from now on */
 	if (strcmp(ready, "True") != 0) {
 		want_taint(r, spec, node, key, "NoSchedule");
 		want_taint(r, spec, node, key, "NoExecute");
@@ -140,49 +142,6 @@ static void update_taints(struct reconcile *r, const struct informer_obj *o, con
 		want_taint(r, spec, node, "node.kubernetes.io/unschedulable", "NoSchedule");
 	if (!same_taints(node->spec, spec))
 		plan_update(r, VIEW_NODES, copy);
-}
-
-/* Seconds that the pod tolerates the taint: 0 none, -1 for ever. */
-static int64_t toleration_s(const Core__PodSpec *s, const Core__Taint *taint)
-{
-	int64_t least = INT64_MAX;
-	bool found = false;
-
-	for (size_t i = 0; i < s->n_tolerations; i++) {
-		const Core__Toleration *t = s->tolerations[i];
-		bool exists = pb_streq(t->operator_, "Exists");
-
-		if ((pb_s(t->effect)[0] && !pb_streq(t->effect, "NoExecute")) || (pb_s(t->key)[0] ? !pb_streq(t->key, taint->key) : !exists) ||
-				(!exists && !pb_streq(t->value, taint->value)))
-			continue;
-		found = true;
-		if (t->has_toleration_seconds)
-			least = MIN(least, MAX(t->toleration_seconds, (int64_t)0));
-	}
-	return !found ? 0 : least == INT64_MAX ? -1 : least;
-}
-
-static void evict(struct reconcile *r, const Core__Node *node, const struct informer_obj *o)
-{
-	const Core__Pod *p = o->msg;
-
-	for (size_t i = 0; node->spec && i < node->spec->n_taints; i++) {
-		const Core__Taint *t = node->spec->taints[i];
-		int64_t tolerates, left;
-
-		if (!pb_streq(t->effect, "NoExecute"))
-			continue;
-		tolerates = toleration_s(p->spec, t);
-		if (tolerates < 0)
-			continue;
-		left = time_s(t->time_added) + tolerates - r->now_s;
-		if (left <= 0) {
-			plan_delete(r, VIEW_PODS, o, -1, NULL);
-			plan_event(r, VIEW_PODS, o, "Normal", "TaintManagerEviction", "Marking for deletion Pod %.*s", STR_FMT(o->key));
-			return;
-		}
-		plan_again(r, (uint64_t)left * 1000);
-	}
 }
 
 /* So that Services stop sending traffic there. */
@@ -229,7 +188,6 @@ static void reconcile_node(struct reconcile *r)
 	for (size_t i = 0; i < pods.n; i++) {
 		if (pods.v[i]->meta->deletion_timestamp != NULL)
 			continue;
-		evict(r, node, pods.v[i]);
 		if (strcmp(ready, "True") != 0)
 			mark_not_ready(r, pods.v[i]);
 	}
@@ -245,22 +203,9 @@ static void map_lease(struct enqueue *q, const struct view *v, const struct info
 		enqueue_key(q, node->key);
 }
 
-static void map_pod(struct enqueue *q, const struct view *v, const struct informer_obj *o)
-{
-	const Core__Pod *p = o->msg;
-	const struct informer_obj *node = p->spec ? view_get(v, VIEW_NODES, NULL, pb_s(p->spec->node_name)) : NULL;
-	const Core__Node *n = informer_msg(node);
-
-	for (size_t i = 0; n && n->spec && i < n->spec->n_taints; i++)
-		if (pb_streq(n->spec->taints[i]->effect, "NoExecute")) {
-			enqueue_key(q, node->key);
-			return;
-		}
-}
-
 const struct controller_row controller_node_lifecycle = {
 	.name = "node-lifecycle-controller",
 	.account = "node-controller",
-	.watches = {{VIEW_NODES, map_self}, {VIEW_LEASES, map_lease}, {VIEW_PODS, map_pod}},
+	.watches = {{VIEW_NODES, map_self}, {VIEW_LEASES, map_lease}, {VIEW_PODS, map_nothing}},
 	.reconcile = reconcile_node,
 };

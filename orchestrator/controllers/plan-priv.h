@@ -20,6 +20,7 @@ struct plan_action {
 	const void *msg;
 	const char *key, *uid, *propagation; /* delete */
 	struct str patch;
+	const char *patch_type; /* NULL: a merge patch */
 	const char *method, *path; /* call */
 	int64_t grace_s;
 	struct client_req req;

@@ -143,6 +143,22 @@ void plan_patch_list(struct reconcile *r, enum view_id view, const struct resour
 	a->patch = json_text(r->arena, patch);
 }
 
+/* The patch names the object that it is for; what others write beside it stays. */
+void plan_patch_status(struct reconcile *r, enum view_id view, const struct informer_obj *o, struct json *status)
+{
+	struct plan_action *a = add(r, PLAN_PATCH, view, NULL);
+	struct json *patch = json_new_object(r->arena), *meta = json_new_object(r->arena);
+
+	json_setc(r->arena, meta, "uid", json_newc(r->arena, pb_s(o->meta->uid)));
+	json_setc(r->arena, patch, "metadata", meta);
+	json_setc(r->arena, patch, "status", status);
+	a->ns = o->meta->namespace_ ? arena_strdup(r->arena, o->meta->namespace_) : NULL;
+	a->name = arena_strdup(r->arena, o->meta->name);
+	a->sub = "status";
+	a->patch = json_text(r->arena, patch);
+	a->patch_type = CLIENT_STRATEGIC_PATCH;
+}
+
 struct json *owner_json(struct arena *a, const Meta__OwnerReference *ref)
 {
 	struct json *j = json_new_object(a);

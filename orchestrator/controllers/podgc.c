@@ -46,6 +46,7 @@ static void reconcile_pod(struct reconcile *r)
 		return;
 	plan_expect_absent(r, VIEW_NODES, NULL, arena_strdup(r->arena, node), "");
 	plan_stage(r);
+	pod_disrupt(r, o, "DeletionByPodGC", "PodGC: node no longer exists", true);
 	plan_delete(r, VIEW_PODS, o, 0, NULL);
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/util.h"
 #include "orchestrator/controllers/controller.h"
 #include "proto/json.h"
@@ -29,6 +30,52 @@ bool pod_is_ready(const Core__Pod *p)
 	const Core__PodCondition *c = pod_condition(p, "Ready");
 
 	return c && pb_streq(c->status, "True");
+}
+
+static bool has_ended(const Core__Pod *p)
+{
+	return p->status && (pb_streq(p->status->phase, "Succeeded") || pb_streq(p->status->phase, "Failed"));
+}
+
+struct json *pod_disruption(struct arena *a, const Core__Pod *p, const char *reason, const char *message, bool failed, int64_t now_s)
+{
+	const Core__PodCondition *old = pod_condition(p, "DisruptionTarget");
+	bool on = old && pb_streq(old->status, "True");
+	struct json *status, *list, *c;
+
+	failed = failed && !has_ended(p);
+	if (!failed && on && pb_streq(old->reason, reason) && pb_streq(old->message, message))
+		return NULL;
+	status = json_new_object(a);
+	list = json_new_array(a);
+	c = json_new_object(a);
+	json_setc(a, c, "type", json_newc(a, "DisruptionTarget"));
+	json_setc(a, c, "status", json_newc(a, "True"));
+	json_setc(a, c, "reason", json_newc(a, reason));
+	json_setc(a, c, "message", json_newc(a, message));
+	if (p->metadata && pb_or(p->metadata, generation, 0) > 0)
+		json_setc(a, c, "observedGeneration", json_new_int(a, p->metadata->generation));
+	if (!on) {
+		char text[CLOCK_RFC3339_SIZE];
+
+		clock_rfc3339(now_s, text);
+		json_setc(a, c, "lastTransitionTime", json_newc(a, text));
+	}
+	json_push(a, list, c);
+	json_setc(a, status, "conditions", list);
+	if (failed)
+		json_setc(a, status, "phase", json_newc(a, "Failed"));
+	return status;
+}
+
+void pod_disrupt(struct reconcile *r, const struct informer_obj *o, const char *reason, const char *message, bool failed)
+{
+	struct json *status = pod_disruption(r->arena, o->msg, reason, message, failed, r->now_s);
+
+	if (status == NULL)
+		return;
+	plan_patch_status(r, VIEW_PODS, o, status);
+	plan_stage(r);
 }
 
 int64_t pod_available_at(const Core__Pod *p, int32_t min_ready_s)

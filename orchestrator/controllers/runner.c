@@ -23,7 +23,8 @@ static const struct controller_row *const rows[] = {
 	&controller_job, &controller_daemonset, &controller_statefulset, &controller_claim_protection,
 	&controller_volume_protection, &controller_volume_binder, &controller_volume_local, &controller_ephemeral_volume,
 	&controller_cronjob, &controller_account_token, &controller_token_cleaner, &controller_join_token, &controller_bootstrap_signer,
-	&controller_admission_policy, &controller_ingress_status,
+	&controller_admission_policy, &controller_ingress_status, &controller_taint_eviction, &controller_disruption,
+	&controller_stale_disruption,
 };
 
 static bool controller_ready(const struct controller *c)

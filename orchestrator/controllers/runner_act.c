@@ -125,7 +125,7 @@ void action__start(struct work *w, struct plan_action *a)
 	}
 	if (a->op == PLAN_PATCH) {
 		a->req.body = a->patch;
-		a->req.content_type = CLIENT_MERGE_PATCH;
+		a->req.content_type = a->patch_type ? a->patch_type : CLIENT_MERGE_PATCH;
 	}
 	if (a->op == PLAN_EXPECT_EMPTY)
 		a->req.limit = 1;

@@ -20,6 +20,7 @@
 #include "proto/core.pb-c.h"
 #include "proto/discovery.pb-c.h"
 #include "proto/networking.pb-c.h"
+#include "proto/policy.pb-c.h"
 #include "proto/storage.pb-c.h"
 #include "proto/pb.h"
 #include "proto/resource.h"

@@ -39,6 +39,13 @@ $3
 YAML
 }
 nodes_of() { k get pods -l "app=$1" --field-selector=status.phase=Running -o jsonpath='{range .items[*]}{.spec.nodeName}{"\n"}{end}' | sort -u | wc -l; }
+evict() {
+	printf '{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"%s","namespace":"default"}}' "$1" |
+		k create --raw "/api/v1/namespaces/default/pods/$1/eviction" -f -
+}
+# replaced JOB POD: the job has a pod that runs, and another one
+replaced() { k get pods -l "job-name=$1" --field-selector=status.phase=Running -o name | grep -v "/$2\$" | grep .; }
+budget() { k get pdb db -o jsonpath='{.status.disruptionsAllowed}/{.status.expectedPods}/{.status.disruptedPods}{"\n"}'; }
 created_in_order() {
 	[ "$(k get pods -l app=db --sort-by=.metadata.creationTimestamp -o jsonpath='{.items[*].metadata.name}')" = "db-0 db-1 db-2" ]
 }
@@ -68,6 +75,26 @@ spec:
 YAML
 t "it fails" k wait --for=condition=failed job/each --timeout=90s
 t_out "because of one index, the others are done" '^0,2 1 .*FailedIndexes' k get job each -o jsonpath='{.status.completedIndexes} {.status.failedIndexes} {.status.conditions[*].reason}{"\n"}'
+
+t "make a job that bears no failure but disruptions" k apply -f - <<YAML
+apiVersion: batch/v1
+kind: Job
+metadata: {name: spared}
+spec:
+  backoffLimit: 0
+  podFailurePolicy:
+    rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}]
+  template:
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 1
+      containers: [{name: c, image: "busybox:1.35", command: [sleep, "3600"]}]
+YAML
+t "it runs" k wait --for=jsonpath='{.status.ready}'=1 job/spared --timeout=90s
+first=$(k get pods -l job-name=spared -o jsonpath='{.items[0].metadata.name}')
+t "its pod is evicted" evict "$first"
+t "another one takes its place" until_ok 90 replaced spared "$first"
+t_out "and the job has not failed" '^1//$' k get job spared -o jsonpath='{.status.active}/{.status.failed}/{.status.conditions[*].type}{"\n"}'
 
 t "make a replication controller" k apply -f - <<YAML
 apiVersion: v1
@@ -105,6 +132,19 @@ t "restart" k rollout restart sts/db
 t "it rolls" k rollout status sts/db --timeout=180s
 t "undo" k rollout undo sts/db
 t "rolls back" k rollout status sts/db --timeout=180s
+
+t "make a budget for it" k apply -f - <<YAML
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: db}
+spec: {minAvailable: 100%, selector: {matchLabels: {app: db}}}
+YAML
+soon_out "that allows nothing" '^0/3/$' budget
+t "an eviction is refused" fails_with "violate the pod's disruption budget" evict db-1
+t "a larger budget" k patch pdb db --type=merge -p '{"spec":{"minAvailable":2}}'
+soon_out "allows one" '^1/3/$' budget
+t "evict one" evict db-1
+t "it comes back, and the budget with it" until_ok 90 has_line '^1/3/$' budget
 
 t "make a cron job" k create cronjob hourly --image=busybox:1.35 --schedule="0 * * * *" -- true
 t "a job from it" k create job now --from=cronjob/hourly

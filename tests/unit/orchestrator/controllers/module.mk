@@ -39,3 +39,7 @@ UNIT_TESTS += tests/unit/orchestrator/controllers/test_ingress_status
 tests_unit_orchestrator_controllers_test_ingress_status_SOURCES = tests/unit/orchestrator/controllers/test_ingress_status.c $(CONTROLLERS_RIG)
 tests_unit_orchestrator_controllers_test_ingress_status_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_controllers_test_ingress_status_LDADD = $(CONTROLLERS_LIBS)
+UNIT_TESTS += tests/unit/orchestrator/controllers/test_disruption
+tests_unit_orchestrator_controllers_test_disruption_SOURCES = tests/unit/orchestrator/controllers/test_disruption.c $(CONTROLLERS_RIG)
+tests_unit_orchestrator_controllers_test_disruption_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_controllers_test_disruption_LDADD = $(CONTROLLERS_LIBS)
