@@ -258,7 +258,7 @@ static void pod(struct arena *a, struct json *obj)
 static void service_spec(struct arena *a, struct json *spec)
 {
 	struct json *type = json_getc(spec, "type");
-	bool outside = json_eqc(type, "NodePort") || json_eqc(type, "LoadBalancer");
+	bool outside = json_eqc(type, "NodePort") || json_eqc(type, "LoadBalancer"), cluster = json_eqc(type, "ClusterIP");
 
 	if (json_eqc(json_getc(spec, "sessionAffinity"), "ClientIP") &&
 		json_is_null(json_getp(spec, "sessionAffinityConfig.clientIP.timeoutSeconds")))
@@ -266,9 +266,9 @@ static void service_spec(struct arena *a, struct json *spec)
 			json_new_int(a, 10800));
 	if (json_eqc(json_getc(spec, "sessionAffinity"), "None"))
 		json_delc(spec, "sessionAffinityConfig");
-	if (outside && is_empty(json_getc(spec, "externalTrafficPolicy")))
+	if ((outside || (cluster && json_len(json_getc(spec, "externalIPs")) > 0)) && is_empty(json_getc(spec, "externalTrafficPolicy")))
 		json_setc(a, spec, "externalTrafficPolicy", json_newc(a, "Cluster"));
-	if (outside || json_eqc(type, "ClusterIP"))
+	if (outside || cluster)
 		setc_if_missing(a, spec, "internalTrafficPolicy", "\"Cluster\"");
 	if (json_eqc(type, "LoadBalancer"))
 		setc_if_missing(a, spec, "allocateLoadBalancerNodePorts", "true");

@@ -39,6 +39,12 @@ void validate_labels(const struct json *labels, const struct field_path *, struc
 void validate_annotations(
 	const struct json *annotations, const struct field_path *, struct field_errs *);
 
+/*
+ * spec.clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy of a Service, as they stand there by themselves; also for who gives out
+ * addresses and wants to begin with what makes sense.
+ */
+void validate_service_addresses(const struct json *spec, struct field_errs *);
+
 /* Guaranteed, Burstable or BestEffort: what the resources of a pod's containers make of it. */
 const char *validate_qos_class(const struct json *pod);
 

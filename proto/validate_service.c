@@ -6,6 +6,7 @@
 #define SLICE_MAX_ENDPOINTS 1000u
 #define SLICE_MAX_ADDRESSES 100u
 #define SLICE_MAX_PORTS 20000u
+#define KUBELET_PORT 10250
 
 static const char *const protocols[] = {"SCTP", "TCP", "UDP", NULL};
 
@@ -37,6 +38,8 @@ static void service_port(struct field_errs *e, const struct field_path *at, cons
 	validate__one_of(e, at, p, "protocol", protocols);
 	if (!json_is_null(json_getc(p, "targetPort")))
 		validate__port_or_name(e, &target, json_getc(p, "targetPort"));
+	if (!json_is_null(json_getc(p, "appProtocol")))
+		validate__name(e, at, p, "appProtocol", validate__qualified_name);
 	if (json_i64_or(json_getc(p, "nodePort"), 0) == 0)
 		return;
 	if (is_type(spec, "ClusterIP"))
@@ -64,6 +67,14 @@ static void service_ports(
 	JSON_ITEMS (p, list) {
 		struct field_path at = field_index(&all, i++);
 
+		if (is_type(spec, "LoadBalancer") && json_i64_or(json_getc(p, "port"), 0) == KUBELET_PORT)
+			field_invalid(e, &at, json_getc(p, "port"), "may not expose port %d externally since it is used by kubelet",
+				KUBELET_PORT);
+	}
+	i = 0;
+	JSON_ITEMS (p, list) {
+		struct field_path at = field_index(&all, i++);
+
 		service_port(e, &at, p, json_len(list) > 1, spec, seen);
 	}
 	i = 0;
@@ -84,20 +95,35 @@ static void service_ports(
 	}
 }
 
-static void strings(struct field_errs *e, const struct field_path *up, const struct json *spec,
-	const char *key, bool cidr)
+static void external_ips(struct field_errs *e, const struct field_path *up, const struct json *spec)
 {
-	struct field_path all = field_child(up, key);
+	struct field_path all = field_child(up, "externalIPs");
 	size_t i = 0;
 
-	JSON_ITEMS (s, json_getc(spec, key)) {
+	JSON_ITEMS (s, json_getc(spec, "externalIPs")) {
 		struct field_path at = field_index(&all, i++);
-		const char *bad = cidr ? NULL : validate__ip(json_str(s));
+		const char *bad = validate__ip(json_str(s));
 
-		if (cidr && !validate__is_cidr(json_str(s)))
-			bad = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+		if (!bad)
+			bad = validate__no_special_ip(json_str(s));
 		if (bad)
 			field_invalid(e, &at, s, "%s", bad);
+	}
+}
+
+/* Upstream's path has this name with a capital. */
+static void source_ranges(struct field_errs *e, const struct field_path *up, const struct json *spec)
+{
+	struct field_path all = field_child(up, "LoadBalancerSourceRanges");
+	size_t i = 0;
+
+	if (json_len(json_getc(spec, "loadBalancerSourceRanges")) > 0 && !is_type(spec, "LoadBalancer"))
+		field_forbidden(e, &all, "may only be used when `type` is 'LoadBalancer'");
+	JSON_ITEMS (s, json_getc(spec, "loadBalancerSourceRanges")) {
+		struct field_path at = field_index(&all, i++);
+
+		if (!validate__is_cidr(str_trim(json_str(s))))
+			field_invalid_str(e, &at, str_trim(json_str(s)), "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
 	}
 }
 
@@ -122,7 +148,8 @@ static void affinity(struct field_errs *e, const struct field_path *path, const 
 
 static void traffic(struct field_errs *e, const struct field_path *path, const struct json *spec)
 {
-	static const char *const values[] = {"Cluster", "Local", NULL};
+	static const char *const values[] = {"Cluster", "Local", NULL},
+		   *const distributions[] = {"PreferClose", "PreferSameNode", "PreferSameZone", NULL};
 	struct field_path external = field_child(path, "externalTrafficPolicy");
 	struct json *v = json_getc(spec, "externalTrafficPolicy");
 
@@ -133,6 +160,12 @@ static void traffic(struct field_errs *e, const struct field_path *path, const s
 		field_invalid(
 			e, &external, v, "may only be set for externally-accessible services");
 	validate__one_of_opt(e, path, spec, "internalTrafficPolicy", values);
+	validate__one_of_opt(e, path, spec, "trafficDistribution", distributions);
+}
+
+static bool needs_health_port(const struct json *spec)
+{
+	return is_type(spec, "LoadBalancer") && json_eqc(json_getc(spec, "externalTrafficPolicy"), "Local");
 }
 
 /* What only a load balancer has. */
@@ -141,7 +174,7 @@ static void balancer(struct field_errs *e, const struct field_path *path, const 
 	static const char *const only[] = {"allocateLoadBalancerNodePorts", "loadBalancerClass"};
 	struct field_path health = field_child(path, "healthCheckNodePort"), class = field_child(path, "loadBalancerClass");
 	struct json *port = json_getc(spec, "healthCheckNodePort"), *now = json_getc(spec, "loadBalancerClass");
-	bool is = is_type(spec, "LoadBalancer");
+	bool is = is_type(spec, "LoadBalancer"), needs = needs_health_port(spec);
 
 	for (size_t i = 0; i < ARRAY_LEN(only) && !is; i++) {
 		struct field_path p = field_child(path, only[i]);
@@ -149,51 +182,120 @@ static void balancer(struct field_errs *e, const struct field_path *path, const 
 		if (!json_is_null(json_getc(spec, only[i])))
 			field_forbidden(e, &p, "may only be used when `type` is 'LoadBalancer'");
 	}
-	if (json_i64_or(port, 0) != 0 && !(is && json_eqc(json_getc(spec, "externalTrafficPolicy"), "Local")))
+	if (json_i64_or(port, 0) != 0 && !needs)
 		field_invalid(e, &health, port,
 			"may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+	else if (needs && was && needs_health_port(was) && json_i64_or(json_getc(was, "healthCheckNodePort"), 0) != 0 &&
+		!json_equal(port, json_getc(was, "healthCheckNodePort")))
+		field_forbidden(e, &health, "field is immutable");
 	if (is && was && is_type(was, "LoadBalancer") && !json_equal(now, json_getc(was, "loadBalancerClass")))
 		field_invalid(e, &class, now, "may not change once set");
 	else if (is && !json_is_null(now))
 		validate__name(e, path, spec, "loadBalancerClass", validate__qualified_name);
 }
 
-/* There are addresses of one family; only endpoints that are written by hand may be of both. */
-static void families(struct field_errs *e, const struct field_path *path, const struct json *spec)
+static bool is_v6(const struct json *ip)
 {
-	static const char *const policies[] = {"SingleStack", "PreferDualStack", "RequireDualStack", NULL},
-		   *const values[] = {"IPv4", "IPv6", NULL};
-	struct field_path all = field_child(path, "ipFamilies"), policy = field_child(path, "ipFamilyPolicy");
-	bool elsewhere = json_eqc(json_getc(spec, "clusterIP"), "None") && json_len(json_getc(spec, "selector")) == 0;
-	size_t i = 0;
-
-	validate__one_of_opt(e, path, spec, "ipFamilyPolicy", policies);
-	JSON_ITEMS (f, json_getc(spec, "ipFamilies")) {
-		struct field_path at = field_index(&all, i++);
-
-		if (!json_eqc(f, "IPv4") && !json_eqc(f, "IPv6"))
-			field_not_supported(e, &at, json_str(f), values);
-		else if (json_eqc(f, "IPv6") && !elsewhere)
-			field_invalid(e, &at, f, "not configured on this cluster");
-	}
-	if (json_eqc(json_getc(spec, "ipFamilyPolicy"), "RequireDualStack") && !elsewhere)
-		field_invalid(e, &policy, json_getc(spec, "ipFamilyPolicy"), "this cluster is not configured for dual-stack services");
+	return str_find(json_str(ip), ':') >= 0;
 }
 
+static void families(struct field_errs *e, const struct field_path *path, const struct json *spec)
+{
+	static const char *const policies[] = {"PreferDualStack", "RequireDualStack", "SingleStack", NULL},
+		   *const values[] = {"IPv4", "IPv6", NULL};
+	struct field_path all = field_child(path, "ipFamilies");
+	const struct json *list = json_getc(spec, "ipFamilies");
+
+	for (size_t i = 0; i < json_len(list); i++) {
+		struct field_path at = field_index(&all, i);
+		struct str f = json_str(json_at(list, i));
+
+		if (!str_eqc(f, "IPv4") && !str_eqc(f, "IPv6"))
+			field_not_supported(e, &at, f, values);
+		for (size_t k = 0; k < i; k++)
+			if (str_eq(f, json_str(json_at(list, k)))) {
+				field_duplicate(e, &at, f);
+				break;
+			}
+	}
+	validate__one_of_opt(e, path, spec, "ipFamilyPolicy", policies);
+}
+
+/* The list as such: false when what it says of families is not worth a look. */
+static bool cluster_ip_list(struct field_errs *e, const struct field_path *all, const struct json *list)
+{
+	const char *text = validate__go_strings(e->arena, list);
+	bool good = true;
+	size_t i = 0;
+
+	if (json_eqc(json_at(list, 0), "None") && json_len(list) > 1) {
+		field_err_add(e, all, FIELD_INVALID, "Invalid value: %s: 'None' must be the first and only value", text);
+		good = false;
+	}
+	JSON_ITEMS (ip, list) {
+		struct field_path at = field_index(all, i++);
+		const char *bad = i == 1 && json_eqc(ip, "None") ? NULL : validate__ip(json_str(ip));
+
+		if (bad)
+			field_invalid(e, &at, ip, "%s", bad);
+		good = good && !bad;
+	}
+	if (json_len(list) > 2)
+		field_err_add(e, all, FIELD_INVALID, "Invalid value: %s: may only hold up to 2 values", text);
+	if (good && json_len(list) > 1 && (json_len(list) != 2 || is_v6(json_at(list, 0)) == is_v6(json_at(list, 1))))
+		field_err_add(e, all, FIELD_INVALID, "Invalid value: %s: may specify no more than one IP for each IP family", text);
+	return good;
+}
+
+void validate_service_addresses(const struct json *spec, struct field_errs *e)
+{
+	struct field_path path = field_child(NULL, "spec"), all = field_child(&path, "clusterIPs");
+	const struct json *list = json_getc(spec, "clusterIPs"), *asked = json_getc(spec, "ipFamilies");
+	struct str first = json_str(json_getc(spec, "clusterIP"));
+	const char *text = validate__go_strings(e->arena, list);
+
+	if (is_type(spec, "ExternalName"))
+		return;
+	if (first.n > 0 && json_len(list) == 0)
+		field_required(e, &all, "");
+	else if (first.n > 0 && !str_eq(first, json_str(json_at(list, 0))))
+		field_err_add(e, &all, FIELD_INVALID, "Invalid value: %s: first value must match `clusterIP`", text);
+	else if (first.n == 0 && json_len(list) > 0)
+		field_err_add(e, &all, FIELD_INVALID, "Invalid value: %s: must be empty when `clusterIP` is not specified", text);
+	families(e, &path, spec);
+	if (!cluster_ip_list(e, &all, list) || json_eqc(json_at(list, 0), "None"))
+		return;
+	for (size_t i = 0; i < json_len(list) && i < json_len(asked); i++) {
+		struct field_path at = field_index(&all, i);
+		const struct json *ip = json_at(list, i), *f = json_at(asked, i);
+
+		if ((json_eqc(f, "IPv4") && is_v6(ip)) || (json_eqc(f, "IPv6") && !is_v6(ip)))
+			field_invalid(e, &at, ip, "expected an %s value as indicated by `ipFamilies[%zu]`", json_cstr(f), i);
+	}
+}
+
+/* What the type says of the address. */
 static void cluster_ip(struct field_errs *e, const struct field_path *path, const struct json *spec)
 {
+	static const char *const none[] = {"clusterIPs", "ipFamilies", "ipFamilyPolicy"};
 	struct field_path all = field_child(path, "clusterIPs"), first = field_index(&all, 0);
 	struct str ip = json_str(json_getc(spec, "clusterIP"));
 
-	if (ip.n == 0)
-		return;
-	if (is_type(spec, "ExternalName"))
-		field_forbidden(e, &all, "may not be set for ExternalName services");
-	else if (!str_eqc(ip, "None") && validate__ip(ip))
-		field_invalid_str(e, &first, ip, "%s", validate__ip(ip));
-	else if (str_eqc(ip, "None") && !is_type(spec, "ClusterIP"))
-		field_invalid_str(e, &first, ip, "may not be set to 'None' for %s services",
-			json_cstr(json_getc(spec, "type")));
+	for (size_t i = 0; i < ARRAY_LEN(none) && is_type(spec, "ExternalName"); i++)
+		if (json_len(json_getc(spec, none[i])) > 0 || json_str(json_getc(spec, none[i])).n > 0)
+			validate__forbid(e, path, none[i], "may not be set for ExternalName services");
+	if (str_eqc(ip, "None") && (is_type(spec, "NodePort") || is_type(spec, "LoadBalancer")))
+		field_invalid_str(e, &first, ip, "may not be set to 'None' for %s services", json_cstr(json_getc(spec, "type")));
+}
+
+/* An address stays with its service, unless the service has none by its type. */
+static void kept_address(struct field_errs *e, const struct field_path *path, const struct json *spec, const struct json *was)
+{
+	struct field_path ips = field_child(path, "clusterIPs"), first = field_index(&ips, 0);
+	struct str old = json_str(json_getc(was, "clusterIP")), ip = json_str(json_getc(spec, "clusterIP"));
+
+	if (was && old.n > 0 && !is_type(spec, "ExternalName") && !is_type(was, "ExternalName") && !str_eq(old, ip))
+		field_err_add(e, &first, FIELD_INVALID, "Invalid value: []string{\"%.*s\"}: may not change once set", STR_FMT(ip));
 }
 
 /* The dot of a name that is complete may stand there. */
@@ -207,34 +309,25 @@ void validate__service(const struct validate__ctx *c)
 	static const char *const types[] = {
 		"ClusterIP", "ExternalName", "LoadBalancer", "NodePort", NULL};
 	struct field_path path = field_child(NULL, "spec"),
-			  selector = field_child(&path, "selector"),
-			  ips = field_child(&path, "clusterIPs");
-	struct field_path first = field_index(&ips, 0);
+			  selector = field_child(&path, "selector");
 	const struct json *spec = json_getc(c->obj, "spec"), *was = json_getc(c->old, "spec");
-	struct str old_ip = json_str(json_getc(was, "clusterIP"));
 	struct field_errs *e = c->errs;
 
 	if (c->sub[0] != '\0')
 		return;
-	service_ports(e, &path, spec);
+	cluster_ip(e, &path, spec);
 	if (is_type(spec, "ExternalName") && validate__required(e, &path, spec, "externalName"))
 		validate__name(e, &path, spec, "externalName", canonical_name);
+	service_ports(e, &path, spec);
 	validate_labels(json_getc(spec, "selector"), &selector, e);
 	affinity(e, &path, spec);
+	validate_service_addresses(spec, e);
+	external_ips(e, &path, spec);
 	validate__one_of(e, &path, spec, "type", types);
-	cluster_ip(e, &path, spec);
-	strings(e, &path, spec, "externalIPs", false);
-	strings(e, &path, spec, "loadBalancerSourceRanges", true);
-	traffic(e, &path, spec);
+	source_ranges(e, &path, spec);
 	balancer(e, &path, spec, was);
-	families(e, &path, spec);
-	/* An address stays with its service, unless the service has none by its type. */
-	if (was && old_ip.n > 0 && !is_type(spec, "ExternalName") &&
-		!is_type(was, "ExternalName") &&
-		!str_eq(old_ip, json_str(json_getc(spec, "clusterIP"))))
-		field_err_add(e, &first, FIELD_INVALID,
-			"Invalid value: []string{\"%s\"}: may not change once set",
-			json_cstr(json_getc(spec, "clusterIP")));
+	traffic(e, &path, spec);
+	kept_address(e, &path, spec, was);
 }
 
 /* ---- endpoints ---- */

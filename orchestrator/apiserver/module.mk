@@ -110,6 +110,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/strategy_crd.c \
 	orchestrator/apiserver/strategy_kinds.c \
 	orchestrator/apiserver/strategy_pod.c \
+	orchestrator/apiserver/service_fields.c orchestrator/apiserver/service_fields.h \
 	orchestrator/apiserver/strategy_service.c \
 	orchestrator/apiserver/tables.c orchestrator/apiserver/tables.h \
 	orchestrator/apiserver/txn.c orchestrator/apiserver/txn.h \

@@ -24,7 +24,6 @@ bool strategy_pod_evicted(struct api_request *);
 
 /* strategy_service.c */
 enum step_result strategy_service_create(struct api_request *);
-enum step_result strategy_service_update(struct api_request *);
 enum step_result strategy_service_admit(struct api_request *);
 enum step_result strategy_service_released(struct api_request *);
 

@@ -13,6 +13,7 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/objects.h"
+#include "orchestrator/apiserver/service_fields.h"
 #include "orchestrator/apiserver/storage.h"
 #include "orchestrator/apiserver/strategies.h"
 #include "orchestrator/apiserver/txn.h"
@@ -155,11 +156,6 @@ static enum step_result ip_claim_wanted(struct api_request *req, struct store_vi
 	return STEP_NEXT;
 }
 
-static bool wants_ip(const struct json *spec)
-{
-	return spec && !json_eqc(json_getc(spec, "type"), "ExternalName");
-}
-
 static struct str ip_of(const struct json *obj)
 {
 	struct str ip = json_strp(obj, "spec.clusterIP");
@@ -167,91 +163,35 @@ static struct str ip_of(const struct json *obj)
 	return str_eqc(ip, "None") ? STR_NULL : ip;
 }
 
-/* `elsewhere`: neither address nor pods are ours, so endpoints of both families may be written by hand. */
-static void families(struct arena *a, struct json *spec, bool elsewhere)
-{
-	struct json *list = json_new_array(a);
-
-	if (json_is_null(json_getc(spec, "ipFamilyPolicy")))
-		json_setc(a, spec, "ipFamilyPolicy", json_newc(a, elsewhere ? "RequireDualStack" : "SingleStack"));
-	if (json_len(json_getc(spec, "ipFamilies")) > 0)
-		return;
-	json_push(a, list, json_newc(a, "IPv4"));
-	if (elsewhere && !json_eqc(json_getc(spec, "ipFamilyPolicy"), "SingleStack"))
-		json_push(a, list, json_newc(a, "IPv6"));
-	json_setc(a, spec, "ipFamilies", list);
-}
-
+/* Only a Service that had none by its type, or is new, is given an address; whether it may have another one is for validation to say. */
 static enum step_result allocate_ip(struct api_request *req, struct store_view *v)
 {
 	struct arena *a = &req->arena;
 	struct json *spec = json_getc(req->obj, "spec"), *list;
 	struct str want = json_str(json_getc(spec, "clusterIP")), had = req->old ? ip_of(req->old) : STR_NULL;
-	enum step_result r = STEP_NEXT;
 	uint32_t ip;
 
-	if (want.n == 0)
-		want = json_str(json_at(json_getc(spec, "clusterIPs"), 0));
-	if (!wants_ip(spec)) {
+	if (!service_has_address(spec)) {
 		if (had.n > 0)
 			txn_delete(req->txn, ip_key(a, had));
-		json_delc(spec, "clusterIP");
-		json_delc(spec, "clusterIPs");
 		return STEP_NEXT;
 	}
-	/* PUT without the address keeps it. */
-	if (want.n == 0 && had.n > 0)
-		want = had;
-	if (want.n == 0) {
-		if (!ip_choose(req, v, &ip))
-			return api_fail(req, ERR_INTERNAL, "failed to allocate a serviceIP: range is full");
-		want = ip_text(a, ip);
-		claim(req, ip_key(a, want));
-	} else if (!str_eqc(want, "None") && !str_eq(want, had)) {
-		r = ip_claim_wanted(req, v, want);
-	}
-	if (r != STEP_NEXT)
-		return r;
-	if (had.n > 0 && !str_eq(had, want))
-		txn_delete(req->txn, ip_key(a, had));
+	if (str_eqc(want, "None") || (req->old && service_has_address(json_getc(req->old, "spec")) && want.n > 0))
+		return STEP_NEXT;
+	if (want.n > 0)
+		return ip_claim_wanted(req, v, want);
+	if (!ip_choose(req, v, &ip))
+		return api_fail(req, ERR_INTERNAL, "Internal error occurred: failed to allocate a serviceIP: range is full");
+	want = ip_text(a, ip);
+	claim(req, ip_key(a, want));
 	json_setc(a, spec, "clusterIP", json_new_str(a, want));
 	list = json_new_array(a);
 	json_push(a, list, json_new_str(a, want));
 	json_setc(a, spec, "clusterIPs", list);
-	families(a, spec, str_eqc(want, "None") && json_len(json_getc(spec, "selector")) == 0);
 	return STEP_NEXT;
 }
 
 /* --- Node ports ------------------------------------------------------------------------------------------------ */
-
-static bool wants_ports(const struct json *spec)
-{
-	const struct json *type = json_getc(spec, "type");
-
-	if (json_eqc(type, "LoadBalancer"))
-		return !json_getc(spec, "allocateLoadBalancerNodePorts") ||
-		       json_true(json_getc(spec, "allocateLoadBalancerNodePorts"));
-	return json_eqc(type, "NodePort");
-}
-
-static bool has_port(const struct json *obj, int64_t port)
-{
-	JSON_ITEMS (p, json_getp(obj, "spec.ports"))
-		if (json_i64_or(json_getc(p, "nodePort"), 0) == port)
-			return true;
-	return false;
-}
-
-/* Ports of the old object with the same name (or number and protocol) keep their node port. */
-static int64_t port_before(const struct json *old, const struct json *p)
-{
-	JSON_ITEMS (o, json_getp(old, "spec.ports"))
-		if (str_eq(json_str(json_getc(o, "name")), json_str(json_getc(p, "name"))) &&
-				str_eq(json_str(json_getc(o, "protocol")), json_str(json_getc(p, "protocol"))) &&
-				json_equal(json_getc(o, "port"), json_getc(p, "port")))
-			return json_i64_or(json_getc(o, "nodePort"), 0);
-	return 0;
-}
 
 static int64_t port_choose(struct api_request *req, struct store_view *v)
 {
@@ -262,29 +202,59 @@ static int64_t port_choose(struct api_request *req, struct store_view *v)
 	for (int64_t k = 0; k < n; k++) {
 		int64_t port = min + (start + k) % n;
 
-		if (!has_port(req->obj, port) && !(req->old && has_port(req->old, port)) &&
+		if (!service_uses_port(json_getc(req->obj, "spec"), port) && !service_uses_port(json_getc(req->old, "spec"), port) &&
 				!taken(req, v, port_key(&req->arena, port), &mine))
 			return port;
 	}
 	return 0;
 }
 
-static enum step_result port_claim(struct api_request *req, struct store_view *v, int64_t port)
+/* NULL: it is this Service's. Else why not; `*ret_stale`: a look behind a barrier may say otherwise. */
+static const char *port_claim(struct api_request *req, struct store_view *v, int64_t port, bool *ret_stale)
 {
 	bool mine;
 
+	*ret_stale = false;
 	if (port < req->srv->cfg.node_port_min || port > req->srv->cfg.node_port_max)
-		return fail_port(req, port,
-				arena_printf(&req->arena, "provided port is not in the valid range. The range of valid ports "
-							  "is %u-%u",
-						req->srv->cfg.node_port_min, req->srv->cfg.node_port_max));
-	if (taken(req, v, port_key(&req->arena, port), &mine)) {
-		if (mine)
-			return STEP_NEXT;
-		return api_refresh(req) ? STEP_WAIT :
-					  fail_port(req, port, "provided port is already allocated");
+		return arena_printf(&req->arena, "provided port is not in the valid range. The range of valid ports is %u-%u",
+				req->srv->cfg.node_port_min, req->srv->cfg.node_port_max);
+	if (!taken(req, v, port_key(&req->arena, port), &mine))
+		claim(req, port_key(&req->arena, port));
+	else if (!mine) {
+		*ret_stale = true;
+		return "provided port is already allocated";
 	}
-	claim(req, port_key(&req->arena, port));
+	return NULL;
+}
+
+struct numbers {
+	int64_t v[128];
+	size_t n;
+};
+
+static bool is_among(const struct numbers *seen, int64_t port)
+{
+	for (size_t i = 0; i < seen->n; i++)
+		if (seen->v[i] == port)
+			return true;
+	return false;
+}
+
+/* TCP and UDP of one port may share the number, which is claimed once. */
+static enum step_result keep_port(struct api_request *req, struct store_view *v, struct numbers *seen, int64_t port)
+{
+	const char *why;
+	bool stale;
+
+	if (is_among(seen, port) || service_uses_port(json_getc(req->old, "spec"), port))
+		return STEP_NEXT;
+	why = port_claim(req, v, port, &stale);
+	if (why && stale && api_refresh(req))
+		return STEP_WAIT;
+	if (why)
+		return fail_port(req, port, why);
+	if (seen->n < ARRAY_LEN(seen->v))
+		seen->v[seen->n++] = port;
 	return STEP_NEXT;
 }
 
@@ -292,48 +262,68 @@ static enum step_result allocate_ports(struct api_request *req, struct store_vie
 {
 	struct arena *a = &req->arena;
 	struct json *spec = json_getc(req->obj, "spec");
-	bool wanted = wants_ports(spec), may_have = wanted || json_eqc(json_getc(spec, "type"), "LoadBalancer");
-	int64_t seen[64];
-	size_t n_seen = 0;
+	struct numbers seen = {.n = 0};
+	enum step_result r = STEP_NEXT;
 
+	if (!service_has_ports(spec))
+		return STEP_NEXT;
 	JSON_ITEMS (p, json_getc(spec, "ports")) {
 		int64_t port = json_i64_or(json_getc(p, "nodePort"), 0);
-		bool again = false;
 
-		/* Of a type without them those of before go; one that was asked for stays, for validation to refuse it. */
-		if (!may_have) {
-			if (port == 0 || (req->old && has_port(req->old, port)))
-				json_delc(p, "nodePort");
+		if (port == 0 && !service_wants_ports(spec))
 			continue;
-		}
-		if (port == 0 && req->old)
-			port = port_before(req->old, p);
-		if (port == 0 && !wanted)
-			continue;
+		if (port == 0 && !req->old)
+			port = service_port_beside(spec, p);
 		if (port == 0)
 			port = port_choose(req, v);
 		if (port == 0)
-			return api_fail(req, ERR_INTERNAL, "failed to allocate a nodePort: range is full");
+			return api_fail(req, ERR_INTERNAL, "Internal error occurred: failed to allocate a nodePort: range is full");
 		json_setc(a, p, "nodePort", json_new_int(a, port));
-		/* TCP and UDP of one port may share the number. */
-		for (size_t i = 0; i < n_seen; i++)
-			again = again || seen[i] == port;
-		if (!again && !(req->old && has_port(req->old, port))) {
-			enum step_result r = port_claim(req, v, port);
-
-			if (r != STEP_NEXT)
-				return r;
-		}
-		if (!again && n_seen < ARRAY_LEN(seen))
-			seen[n_seen++] = port;
-	}
-	JSON_ITEMS (o, json_getp(req->old, "spec.ports")) {
-		int64_t port = json_i64_or(json_getc(o, "nodePort"), 0);
-
-		if (port > 0 && !has_port(req->obj, port))
-			txn_delete(req->txn, port_key(a, port));
+		r = keep_port(req, v, &seen, port);
+		if (r != STEP_NEXT)
+			return r;
 	}
 	return STEP_NEXT;
+}
+
+static enum step_result allocate_health_port(struct api_request *req, struct store_view *v)
+{
+	struct json *spec = json_getc(req->obj, "spec");
+	const struct json *old = json_getc(req->old, "spec");
+	int64_t port = json_i64_or(json_getc(spec, "healthCheckNodePort"), 0);
+	const char *why;
+	bool stale;
+
+	if (!service_wants_health_port(spec))
+		return STEP_NEXT;
+	if (port != 0 && service_wants_health_port(old) && json_i64_or(json_getc(old, "healthCheckNodePort"), 0) != 0)
+		return STEP_NEXT;
+	if (port == 0) {
+		port = port_choose(req, v);
+		if (port == 0)
+			return api_fail(req, ERR_INTERNAL, "Internal error occurred: failed to allocate a HealthCheck NodePort 0: range is full");
+		json_setc(&req->arena, spec, "healthCheckNodePort", json_new_int(&req->arena, port));
+	}
+	why = port_claim(req, v, port, &stale);
+	if (why && stale && api_refresh(req))
+		return STEP_WAIT;
+	return why ? api_fail(req, ERR_INTERNAL, "Internal error occurred: failed to allocate requested HealthCheck NodePort %lld: %s", (long long)port, why) : STEP_NEXT;
+}
+
+static void release_port(struct api_request *req, const struct json *number)
+{
+	int64_t port = json_i64_or(number, 0);
+
+	if (port > 0 && !service_uses_port(json_getc(req->obj, "spec"), port))
+		txn_delete(req->txn, port_key(&req->arena, port));
+}
+
+/* The ports of before that the Service of now does not have; without one, all. */
+static void release_ports(struct api_request *req)
+{
+	JSON_ITEMS (p, json_getp(req->old, "spec.ports"))
+		release_port(req, json_getc(p, "nodePort"));
+	release_port(req, json_getp(req->old, "spec.healthCheckNodePort"));
 }
 
 /* --- Hooks --------------------------------------------------------------------------------------------------------- */
@@ -344,43 +334,34 @@ enum step_result strategy_service_create(struct api_request *req)
 	return STEP_NEXT;
 }
 
-/* A change of type takes along what only the old type could have, unless the client changed that too. */
-enum step_result strategy_service_update(struct api_request *req)
-{
-	static const char *const external[] = {"externalTrafficPolicy", "healthCheckNodePort",
-			"allocateLoadBalancerNodePorts", "loadBalancerClass"};
-	static const char *const internal[] = {"ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"};
-	struct json *spec = json_getc(req->obj, "spec");
-	const struct json *old = json_getc(req->old, "spec");
-	bool outside = json_eqc(json_getc(spec, "type"), "NodePort") || json_eqc(json_getc(spec, "type"), "LoadBalancer");
-
-	if (req->subres || !spec || str_eq(json_str(json_getc(spec, "type")), json_str(json_getc(old, "type"))))
-		return STEP_NEXT;
-	for (size_t i = 0; i < ARRAY_LEN(external) && !outside; i++)
-		if (json_equal(json_getc(spec, external[i]), json_getc(old, external[i])))
-			json_delc(spec, external[i]);
-	for (size_t i = 0; i < ARRAY_LEN(internal) && !wants_ip(spec); i++)
-		if (json_equal(json_getc(spec, internal[i]), json_getc(old, internal[i])))
-			json_delc(spec, internal[i]);
-	if (wants_ip(spec) && json_equal(json_getc(spec, "externalName"), json_getc(old, "externalName")))
-		json_delc(spec, "externalName");
-	return STEP_NEXT;
-}
-
 enum step_result strategy_service_admit(struct api_request *req)
 {
+	struct json *spec = json_getc(req->obj, "spec");
+	const struct json *old = json_getc(req->old, "spec");
+	struct field_errs errs;
 	struct store_view *v;
 	struct err e = ERR_INIT;
 	enum step_result r;
 
-	if (req->subres || !json_is(json_getc(req->obj, "spec"), JSON_OBJECT))
+	if (req->subres || !json_is(spec, JSON_OBJECT))
 		return STEP_NEXT;
+	field_errs_init(&errs, &req->arena);
+	service_keep(&req->arena, spec, old);
+	service_sync_addresses(&req->arena, spec, old);
+	service_families(&req->arena, spec, old, &errs);
+	if (errs.n > 0)
+		return api_fail_invalid(req, &errs);
+	service_drop(&req->arena, req->obj, req->old);
 	if (store_view_open(req->srv->store, &v, &e) < 0)
 		return api_fail_err(req, &e);
 	r = allocate_ip(req, v);
 	if (r == STEP_NEXT)
 		r = allocate_ports(req, v);
+	if (r == STEP_NEXT)
+		r = allocate_health_port(req, v);
 	store_view_close(v);
+	if (r == STEP_NEXT)
+		release_ports(req);
 	return r;
 }
 
@@ -396,5 +377,7 @@ enum step_result strategy_service_released(struct api_request *req)
 		if (port > 0)
 			txn_delete(req->txn, port_key(&req->arena, port));
 	}
+	if (json_i64_or(json_getp(req->old, "spec.healthCheckNodePort"), 0) > 0)
+		txn_delete(req->txn, port_key(&req->arena, json_i64_or(json_getp(req->old, "spec.healthCheckNodePort"), 0)));
 	return STEP_NEXT;
 }

@@ -284,6 +284,7 @@ static void test_odds(void **state)
 /* What belongs to a load balancer, and what one family of addresses allows. */
 static void test_service_fields(void **state)
 {
+#define LOCAL "\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":\"Local\""
 #define SERVICE(more) "{" META ",\"spec\":{\"ports\":[{\"port\":80}]," more "}}"
 	static const char *const rows[][2] = {
 		{SERVICE("\"type\":\"LoadBalancer\",\"loadBalancerClass\":\"a/b\",\"allocateLoadBalancerNodePorts\":false"), ""},
@@ -292,10 +293,46 @@ static void test_service_fields(void **state)
 			"spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer', "
 			"spec.healthCheckNodePort: Invalid value: 30000: may only be set when `type` is 'LoadBalancer' and "
 			"`externalTrafficPolicy` is 'Local']"},
-		{SERVICE("\"ipFamilies\":[\"IPv6\"],\"ipFamilyPolicy\":\"RequireDualStack\",\"selector\":{\"a\":\"b\"}"),
-			"[spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster, spec.ipFamilyPolicy: Invalid value: "
-			"\"RequireDualStack\": this cluster is not configured for dual-stack services]"},
-		{SERVICE("\"clusterIP\":\"None\",\"ipFamilies\":[\"IPv4\",\"IPv6\"],\"ipFamilyPolicy\":\"RequireDualStack\""), ""},
+		{SERVICE("\"clusterIP\":\"None\",\"clusterIPs\":[\"None\"],\"ipFamilies\":[\"IPv4\",\"IPv6\"],"
+			 "\"ipFamilyPolicy\":\"RequireDualStack\""), ""},
+		{SERVICE("\"ipFamilyPolicy\":\"Both\",\"ipFamilies\":[\"IPv4\",\"IPv4\"]"),
+			"[spec.ipFamilies[1]: Duplicate value: \"IPv4\", spec.ipFamilyPolicy: Unsupported value: \"Both\": supported values: "
+			"\"PreferDualStack\", \"RequireDualStack\", \"SingleStack\"]"},
+		{SERVICE("\"clusterIP\":\"10.0.0.1\""), "spec.clusterIPs: Required value"},
+		{SERVICE("\"clusterIPs\":[\"10.0.0.1\"]"),
+			"spec.clusterIPs: Invalid value: []string{\"10.0.0.1\"}: must be empty when `clusterIP` is not specified"},
+		{SERVICE("\"clusterIP\":\"10.0.0.1\",\"clusterIPs\":[\"10.0.0.2\"]"),
+			"spec.clusterIPs: Invalid value: []string{\"10.0.0.2\"}: first value must match `clusterIP`"},
+		{SERVICE("\"clusterIP\":\"None\",\"clusterIPs\":[\"None\",\"x\"]"),
+			"[spec.clusterIPs: Invalid value: []string{\"None\", \"x\"}: 'None' must be the first and only value, "
+			"spec.clusterIPs[1]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)]"},
+		{SERVICE("\"clusterIP\":\"10.0.0.1\",\"clusterIPs\":[\"10.0.0.1\",\"10.0.0.2\"]"),
+			"spec.clusterIPs: Invalid value: []string{\"10.0.0.1\", \"10.0.0.2\"}: may specify no more than one IP for each IP family"},
+		{SERVICE("\"clusterIP\":\"10.0.0.1\",\"clusterIPs\":[\"10.0.0.1\"],\"ipFamilies\":[\"IPv6\"]"),
+			"spec.clusterIPs[0]: Invalid value: \"10.0.0.1\": expected an IPv6 value as indicated by `ipFamilies[0]`"},
+		{SERVICE("\"type\":\"NodePort\",\"clusterIP\":\"None\",\"clusterIPs\":[\"None\"]"),
+			"spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"},
+		{SERVICE("\"type\":\"ExternalName\",\"externalName\":\"a\",\"clusterIPs\":[\"None\"],\"ipFamilies\":[\"IPv4\"],"
+			 "\"ipFamilyPolicy\":\"SingleStack\""),
+			"[spec.clusterIPs: Forbidden: may not be set for ExternalName services, spec.ipFamilies: Forbidden: may not be set for "
+			"ExternalName services, spec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services]"},
+		{SERVICE("\"externalIPs\":[\"1.2.3\",\"127.0.0.1\"]"),
+			"[spec.externalIPs[0]: Invalid value: \"1.2.3\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff), "
+			"spec.externalIPs[1]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)]"},
+		{SERVICE("\"loadBalancerSourceRanges\":[\"10.0.0.0/8\"]"),
+			"spec.LoadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'"},
+		{SERVICE("\"type\":\"LoadBalancer\",\"loadBalancerSourceRanges\":[\" 10.0.0.0/8 \",\"x\"]"),
+			"spec.LoadBalancerSourceRanges[1]: Invalid value: \"x\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"},
+		{SERVICE("\"trafficDistribution\":\"Near\""),
+			"spec.trafficDistribution: Unsupported value: \"Near\": supported values: \"PreferClose\", \"PreferSameNode\", "
+			"\"PreferSameZone\""},
+		{SERVICE("\"trafficDistribution\":\"PreferSameZone\",\"externalIPs\":[\"1.2.3.4\"],\"externalTrafficPolicy\":\"Local\""), ""},
+		{"{" META ",\"spec\":{\"type\":\"LoadBalancer\",\"ports\":[{\"port\":10250,\"appProtocol\":\"kubernetes.io/h2c\"}]}}",
+			"spec.ports[0]: Invalid value: 10250: may not expose port 10250 externally since it is used by kubelet"},
+		{"{" META ",\"spec\":{\"ports\":[{\"port\":1,\"appProtocol\":\"-\"}]}}",
+			"spec.ports[0].appProtocol: Invalid value: \"-\": name part must consist of alphanumeric characters, '-', '_' or '.', and "
+			"must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation "
+			"is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"},
 		{SERVICE("\"type\":\"ExternalName\",\"externalName\":\"a.example.com.\""), ""},
 		{SERVICE("\"type\":\"ExternalName\",\"externalName\":\"a..\""),
 			"spec.externalName: Invalid value: \"a..\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric "
@@ -310,6 +347,9 @@ static void test_service_fields(void **state)
 		check("v1", "Service", "", rows[i][0], NULL, rows[i][1]);
 	check("v1", "Service", "", SERVICE("\"type\":\"LoadBalancer\",\"loadBalancerClass\":\"a/b\""),
 		SERVICE("\"type\":\"LoadBalancer\""), "spec.loadBalancerClass: Invalid value: \"a/b\": may not change once set");
+	check("v1", "Service", "", SERVICE(LOCAL ",\"healthCheckNodePort\":30001"), SERVICE(LOCAL ",\"healthCheckNodePort\":30000"),
+		"spec.healthCheckNodePort: Forbidden: field is immutable");
+	check("v1", "Service", "", SERVICE(LOCAL ",\"healthCheckNodePort\":30001"), SERVICE(LOCAL), "");
 }
 
 static void test_gates(void **state)
@@ -503,7 +543,7 @@ static void test_services(void **state)
 {
 	check("v1", "Service", "", "{" META ",\"spec\":{\"ports\":[{\"port\":80}]}}", NULL, "");
 	check("v1", "Service", "", "{" META ",\"spec\":{}}", NULL, "spec.ports: Required value");
-	check("v1", "Service", "", "{" META ",\"spec\":{\"clusterIP\":\"None\"}}", NULL, "");
+	check("v1", "Service", "", "{" META ",\"spec\":{\"clusterIP\":\"None\",\"clusterIPs\":[\"None\"]}}", NULL, "");
 	check("v1", "Service", "",
 		"{" META ",\"spec\":{\"ports\":[{\"port\":80,\"name\":\"a\"},{\"port\":80,\"name\":"
 		"\"a\",\"nodePort\":30000}]}}",
@@ -516,7 +556,7 @@ static void test_services(void **state)
 	check("v1", "Service", "", "{" META ",\"spec\":{\"type\":\"ExternalName\"}}", NULL,
 		"spec.externalName: Required value");
 	check("v1", "Service", "",
-		"{" META ",\"spec\":{\"clusterIP\":\"10.0.0.2\",\"ports\":[{\"port\":80}]}}",
+		"{" META ",\"spec\":{\"clusterIP\":\"10.0.0.2\",\"clusterIPs\":[\"10.0.0.2\"],\"ports\":[{\"port\":80}]}}",
 		"{" META ",\"spec\":{\"clusterIP\":\"10.0.0.1\",\"ports\":[{\"port\":80}]}}",
 		"spec.clusterIPs[0]: Invalid value: []string{\"10.0.0.2\"}: may not change once "
 		"set");

@@ -72,6 +72,11 @@ tests_unit_orchestrator_apiserver_test_answers_SOURCES = tests/unit/orchestrator
 tests_unit_orchestrator_apiserver_test_answers_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_answers_LDADD = $(APISERVER_RIG_LIBS)
 $(tests_unit_orchestrator_apiserver_test_answers_OBJECTS): | $(PROTO_PB_H)
+UNIT_TESTS += tests/unit/orchestrator/apiserver/test_services
+tests_unit_orchestrator_apiserver_test_services_SOURCES = tests/unit/orchestrator/apiserver/test_services.c
+tests_unit_orchestrator_apiserver_test_services_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_services_LDADD = $(APISERVER_RIG_LIBS)
+$(tests_unit_orchestrator_apiserver_test_services_OBJECTS): | $(PROTO_PB_H)
 UNIT_TESTS += tests/unit/orchestrator/apiserver/test_aggregate
 tests_unit_orchestrator_apiserver_test_aggregate_SOURCES = tests/unit/orchestrator/apiserver/test_aggregate.c
 tests_unit_orchestrator_apiserver_test_aggregate_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
