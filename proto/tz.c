@@ -8,6 +8,9 @@
 #define RULE_YEARS_END 2200
 #define CHANGES_MAX 10000
 #define DAY_S 86400
+/* No clock of a real place is further from UTC (RFC 9636, 3.2). */
+#define OFFSET_MIN (-89999)
+#define OFFSET_MAX 93599
 
 static int bad(struct err *e, const char *what)
 {
@@ -191,6 +194,15 @@ static size_t body(const struct counts *c, size_t width)
 	return c->times * (width + 1) + c->types * 6 + c->chars + c->leap * (width + 4) + c->isstd + c->isut;
 }
 
+static bool offsets_ok(const struct tz *z)
+{
+	bool ok = z->first >= OFFSET_MIN && z->first <= OFFSET_MAX;
+
+	for (size_t i = 0; ok && i < z->n; i++)
+		ok = z->changes[i].offset >= OFFSET_MIN && z->changes[i].offset <= OFFSET_MAX;
+	return ok;
+}
+
 int tz_parse(struct tz *z, struct arena *a, struct str s, struct err *e)
 {
 	struct counts c;
@@ -219,7 +231,9 @@ int tz_parse(struct tz *z, struct arena *a, struct str s, struct err *e)
 	rule = str_skip(s, HEADER + body(&c, 8));
 	if (rule.p[0] != '\n' || rule.p[rule.n - 1] != '\n')
 		return bad(e, "its last line is cut off");
-	return footer(z, str_sub(rule, 1, rule.n - 1)) ? 0 : bad(e, "the rule in its last line cannot be read");
+	if (!footer(z, str_sub(rule, 1, rule.n - 1)))
+		return bad(e, "the rule in its last line cannot be read");
+	return offsets_ok(z) ? 0 : bad(e, "its clocks are more than a day ahead of UTC, or behind it");
 }
 
 /* How many changes are not after that time. */

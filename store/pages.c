@@ -239,11 +239,14 @@ int pages_open(struct pages *p, const char *path, int fd, MDB_txn *txn, struct e
 	size_t id = mdb_txn_id(txn);
 	struct page_head head;
 	struct meta meta;
+	MDB_envinfo info;
 	MDB_stat stat;
 	uint8_t *page;
 	int rc = mdb_stat(txn, 1, &stat);
 
 	*p = (struct pages){.fd = -1};
+	if (rc == 0)
+		rc = mdb_env_info(mdb_txn_env(txn), &info);
 	if (rc != 0)
 		return err_set(e, ERR_IO, "store: look at %s: %s", path, mdb_strerror(rc));
 	ASSERT(stat.ms_psize >= PAGE_MIN && stat.ms_psize <= PAGE_LARGEST);
@@ -264,7 +267,8 @@ int pages_open(struct pages *p, const char *path, int fd, MDB_txn *txn, struct e
 	free(page);
 	if (rc == 0 && meta.txn_id != id)
 		rc = err_set(e, ERR_UNAVAILABLE, "store: the state was replaced meanwhile");
-	if (rc == 0 && (meta.magic != META_MAGIC || (meta.version & 0x7fffffff) != META_VERSION || head.pgno != (id & 1)))
+	if (rc == 0 && (meta.magic != META_MAGIC || (meta.version & 0x7fffffff) != META_VERSION || head.pgno != (id & 1) ||
+			meta.last_page >= info.me_mapsize / p->size))
 		rc = damaged(e, id & 1, "the state's head");
 	p->free = tree_of(&meta.dbs[0]);
 	p->main = tree_of(&meta.dbs[1]);

@@ -96,6 +96,15 @@ tests_fuzz_fuzz_snapfile_SOURCES = tests/fuzz/fuzz_snapfile.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_snapfile_LDFLAGS = $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_snapfile_LDADD = $(STORE_FUZZ_LIBS)
 
+FUZZ_TARGETS += tests/fuzz/fuzz_pages
+tests_fuzz_fuzz_pages_SOURCES = tests/fuzz/fuzz_pages.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_pages_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_pages_LDADD = $(STORE_FUZZ_LIBS)
+FUZZ_TARGETS += tests/fuzz/fuzz_tz
+tests_fuzz_fuzz_tz_SOURCES = tests/fuzz/fuzz_tz.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_tz_LDFLAGS = $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_tz_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(YAML_LIBS)
+
 FUZZ_TARGETS += tests/fuzz/fuzz_peer
 tests_fuzz_fuzz_peer_SOURCES = tests/fuzz/fuzz_peer.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_peer_CFLAGS = $(KT_CFLAGS) $(UV_CFLAGS) $(RAFT_CFLAGS)

@@ -130,6 +130,30 @@ static void test_bad_files(void **state)
 	buf_fini(&b);
 }
 
+/* No place's clocks are days off. */
+static void test_absurd_offsets(void **state)
+{
+	static const char part[] = "TZif2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\4\0\0\0\0\0\0UTC";
+	static const struct {
+		const char *rule;
+		int32_t offset; /* INT32_MIN: refused */
+	} rules[] = {{"XXX-14", 50400}, {"XXX+24", -86400}, {"XXX+25", INT32_MIN}, {"XXX-26", INT32_MIN}, {"XXX-100", INT32_MIN}};
+
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+		struct str parts[] = {str_of(part, sizeof(part)), str_of(part, sizeof(part)), STR("\n"), str_from(rules[i].rule), STR("\n")};
+		struct err e = ERR_INIT;
+		struct tz z;
+
+		if (rules[i].offset == INT32_MIN) {
+			assert_true(tz_parse(&z, &arena, arena_join(&arena, parts, ARRAY_LEN(parts)), &e) < 0);
+			assert_non_null(strstr(e.text, "more than a day"));
+		} else {
+			assert_int_equal(tz_parse(&z, &arena, arena_join(&arena, parts, ARRAY_LEN(parts)), &e), 0);
+			assert_int_equal(tz_offset(&z, 0), rules[i].offset);
+		}
+	}
+}
+
 static int stop(void **state)
 {
 	arena_fini(&arena);
@@ -142,6 +166,7 @@ int main(void)
 		cmocka_unit_test(test_as_libc),
 		cmocka_unit_test(test_jumps),
 		cmocka_unit_test(test_bad_files),
+		cmocka_unit_test(test_absurd_offsets),
 	};
 	arena_init(&arena);
 	return cmocka_run_group_tests_name("tz", tests, NULL, stop);
