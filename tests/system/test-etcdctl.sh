@@ -258,6 +258,8 @@ wait $perf
 kill -9 "${member[0]}"
 t "two of three go on" until_ok 40 e1 1 put survivor yes
 soon "with all that was there" is "$n" count get --prefix mirrored
+# A follower learns with the leader's next message what is committed; from then on it shows it without anybody.
+soon "the other one knows it" is yes e1 1 get survivor --consistency s --print-value-only
 
 # How fast it was is not what is asked here.
 t "check perf runs to its end" grep -Eq 'Throughput (is|too low)' "$tmp/perf.out"
