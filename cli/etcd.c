@@ -82,17 +82,18 @@ static const char *bind_address(struct etcd_program *p, const struct etcd_url *u
 	return arena_printf(&p->c.arena, "127.0.0.1%s", u->address + strlen("localhost"));
 }
 
-static int join_urls(struct etcd_program *p, const struct etcd_urls *urls, const char **ret, struct err *e)
+/* With commas; `texts`: as URLs, else as addresses. */
+static int join_urls(struct etcd_program *p, const struct etcd_urls *urls, bool texts, const char *flag, const char **ret, struct err *e)
 {
 	struct buf b = BUF_INIT;
 	int rc = 0;
 
 	for (size_t i = 0; i < urls->n; i++) {
 		buf_addc(&b, i ? "," : "");
-		buf_addc(&b, urls->v[i].text);
+		buf_addc(&b, texts ? urls->v[i].text : urls->v[i].address);
 	}
 	if (b.n >= KV_ADDR_MAX)
-		rc = err_set(e, ERR_BAD_REQUEST, "--advertise-client-urls: all of them together must be shorter than %d characters", KV_ADDR_MAX);
+		rc = err_set(e, ERR_BAD_REQUEST, "%s: all URLs of a member together must be shorter than %d characters", flag, KV_ADDR_MAX);
 	*ret = arena_strdup(&p->c.arena, b.p ? b.p : "");
 	buf_fini(&b);
 	return rc;
@@ -114,14 +115,27 @@ static const char *peer_addresses(struct etcd_program *p)
 	return all;
 }
 
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(((const struct etcd_url *)a)->text, ((const struct etcd_url *)b)->text);
+}
+
 /* A member that begins, or one that joins, or (the directory is one already) whatever it was. */
-static void set_members(struct etcd_program *p, struct kv_cfg *cfg)
+static int set_members(struct etcd_program *p, struct kv_cfg *cfg, struct err *e)
 {
 	struct etcd_config *c = &p->c;
 	struct kv_peer *initial = arena_new_array(&c->arena, struct kv_peer, c->n_initial);
 
 	for (size_t i = 0; i < c->n_initial; i++) {
-		initial[i] = (struct kv_peer){.name = c->initial[i].name, .addr = c->initial[i].peer.v[0].address};
+		struct etcd_urls sorted = c->initial[i].peer;
+		int rc;
+
+		/* In whatever order it was given: everybody has the same list. */
+		qsort(sorted.v, sorted.n, sizeof(sorted.v[0]), by_text);
+		initial[i] = (struct kv_peer){.name = c->initial[i].name};
+		rc = join_urls(p, &sorted, false, "--initial-cluster", &initial[i].addr, e);
+		if (rc != 0)
+			return rc;
 		if (strcmp(initial[i].name, c->name) == 0)
 			cfg->advertise = initial[i].addr;
 		else if (c->existing)
@@ -129,10 +143,11 @@ static void set_members(struct etcd_program *p, struct kv_cfg *cfg)
 	}
 	if (c->existing && cfg->n_join > 0) {
 		cfg->join = p->joined;
-		return;
+		return 0;
 	}
 	cfg->initial = initial;
 	cfg->n_initial = c->n_initial;
+	return 0;
 }
 
 static int start_kv(struct etcd_program *p, struct err *e)
@@ -161,9 +176,10 @@ static int start_kv(struct etcd_program *p, struct err *e)
 		.nosync = c->no_sync,
 		.on_fatal = on_fatal,
 	};
-	int rc = join_urls(p, &c->advertise_client, &cfg.url, e);
+	int rc = join_urls(p, &c->advertise_client, true, "--advertise-client-urls", &cfg.url, e);
 
-	set_members(p, &cfg);
+	if (rc == 0)
+		rc = set_members(p, &cfg, e);
 	return rc ? rc : kv_start(&cfg, &p->kv, e);
 }
 

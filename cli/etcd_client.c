@@ -89,6 +89,16 @@ static const char *without_scheme(const char *url)
 	return p ? p + 3 : url;
 }
 
+/* All of the list, with commas. */
+static const char *addresses(struct arena *a, const struct json *urls)
+{
+	const char *all = "";
+
+	JSON_ITEMS (url, urls)
+		all = arena_printf(a, "%s%s%s", all, *all ? "," : "", without_scheme(json_cstr(url)));
+	return all;
+}
+
 static struct json *member_of(struct arena *a, const struct json *m)
 {
 	struct json *j = json_new_object(a);
@@ -96,7 +106,7 @@ static struct json *member_of(struct arena *a, const struct json *m)
 
 	json_setc(a, j, "name", json_newc(a, name));
 	json_setc(a, j, "id", json_newf(a, "%016" PRIx64, number(m, "ID")));
-	json_setc(a, j, "address", json_newc(a, without_scheme(first_of(a, json_getc(m, "peerURLs")))));
+	json_setc(a, j, "address", json_newc(a, addresses(a, json_getc(m, "peerURLs"))));
 	json_setc(a, j, "url", json_newc(a, first_of(a, json_getc(m, "clientURLs"))));
 	json_setc(a, j, "role", json_newc(a, json_true(json_getc(m, "isLearner")) ? "learner" : "voter"));
 	json_setc(a, j, "started", json_new_bool(a, *name != '\0'));
@@ -247,13 +257,13 @@ static const struct json *find(const struct json *members, const char *who)
 }
 
 /* As the others' peer URLs are. */
-static const char *peer_url(struct arena *a, const struct json *answer, const char *address)
+static const char *peer_url(struct arena *a, const struct json *answer, struct str address)
 {
 	bool tls = false;
 
 	JSON_ITEMS (m, json_getc(answer, "members"))
 		tls = tls || strncmp(first_of(a, json_getc(m, "peerURLs")), "https://", 8) == 0;
-	return strstr(address, "://") ? address : arena_printf(a, "%s://%s", tls ? "https" : "http", address);
+	return arena_printf(a, "%s%.*s", str_search(address, STR("://")) >= 0 ? "" : tls ? "https://" : "http://", STR_FMT(address));
 }
 
 /* Only the leader takes it. */
@@ -287,7 +297,13 @@ int etcd_client_change(const struct store_client_opts *o, const char *verb, cons
 	if (m)
 		json_setc(a, body, "ID", json_newf(a, "%" PRIu64, (uint64_t)strtoull(json_cstr(json_getc(m, "id")), NULL, 16)));
 	if (address) {
-		json_push(a, urls, json_newc(a, peer_url(a, answer, address)));
+		struct str one, rest = str_from(address);
+		bool more;
+
+		do {
+			more = str_cut(rest, ',', &one, &rest);
+			json_push(a, urls, json_newc(a, peer_url(a, answer, one)));
+		} while (more);
 		json_setc(a, body, "peerURLs", urls);
 	}
 	if (learner)

@@ -185,6 +185,14 @@ static int add_initial(struct etcd_config *c, struct str one, struct err *e)
 	return add_url(c, url, &m->peer, "--initial-cluster", e);
 }
 
+static bool has_url(const struct etcd_urls *urls, const char *text)
+{
+	for (size_t i = 0; i < urls->n; i++)
+		if (strcmp(urls->v[i].text, text) == 0)
+			return true;
+	return false;
+}
+
 static int check_own_entry(struct etcd_config *c, struct err *e)
 {
 	struct etcd_member *self = member_named(c, str_from(c->name));
@@ -193,15 +201,14 @@ static int check_own_entry(struct etcd_config *c, struct err *e)
 		return err_set(e, ERR_BAD_REQUEST, "couldn't find local name \"%s\" in the initial cluster configuration", c->name);
 	if (c->advertise_peer.n == 0)
 		return err_set(e, ERR_BAD_REQUEST, "--initial-advertise-peer-urls is empty");
-	for (size_t i = 0; i < self->peer.n; i++) {
-		bool found = false;
-
-		for (size_t j = 0; j < c->advertise_peer.n; j++)
-			found = found || strcmp(self->peer.v[i].text, c->advertise_peer.v[j].text) == 0;
-		if (!found)
+	for (size_t i = 0; i < self->peer.n; i++)
+		if (!has_url(&c->advertise_peer, self->peer.v[i].text))
 			return err_set(e, ERR_BAD_REQUEST, "--initial-cluster has %s=%s but it is missing from --initial-advertise-peer-urls=%s",
 					c->name, self->peer.v[i].text, etcd_value(c, ETCD_FLAG_INITIAL_ADVERTISE_PEER_URLS));
-	}
+	for (size_t i = 0; i < c->advertise_peer.n; i++)
+		if (!has_url(&self->peer, c->advertise_peer.v[i].text))
+			return err_set(e, ERR_BAD_REQUEST, "--initial-advertise-peer-urls has %s but it is missing from --initial-cluster=%s",
+					c->advertise_peer.v[i].text, etcd_value(c, ETCD_FLAG_INITIAL_CLUSTER));
 	return 0;
 }
 

@@ -20,7 +20,7 @@ struct member_opts {
 
 static const struct opt member_rows[] = {
 	STORE_CLIENT_ROWS(struct member_opts, where),
-	{"address", 0, OPT_STR, offsetof(struct member_opts, address), "IP:PORT", "add, update: where its peers reach it", NULL, NULL},
+	{"address", 0, OPT_STR, offsetof(struct member_opts, address), "IP:PORT", "add, update: where its peers reach it (several: with commas)", NULL, NULL},
 	{"url", 0, OPT_STR, offsetof(struct member_opts, url), "URL", "update: where clients reach its API", NULL, NULL},
 	{"failure-domain", 0, OPT_STR, offsetof(struct member_opts, zone), "WORD", "add, update: what it fails together with (a rack, a zone)", NULL, NULL},
 	{"learner", 0, OPT_BOOL, offsetof(struct member_opts, learner), "", "add: it gets the data but no vote until it is promoted", NULL, NULL},

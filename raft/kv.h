@@ -46,7 +46,7 @@ struct tls_ctx;
 
 struct kv_peer {
 	const char *name; /* unique in the cluster, a DNS label */
-	const char *addr; /* "ip:port" or "[ip6]:port" where the peers reach it */
+	const char *addr; /* "ip:port" or "[ip6]:port" where the peers reach it (several: with commas; they are tried in turn) */
 	const char *url;  /* where clients reach its API, "https://ip:6443" (several: with commas); may be NULL */
 	const char *zone; /* its failure domain, any word; may be NULL */
 	bool learner;     /* stays a learner until kv_member_promote; else it becomes a voter or stand-by by itself */
@@ -59,7 +59,7 @@ struct kv_cfg {
 
 	/* The peers' side. listen NULL: no transport, which only a cluster of one member may have. */
 	const char *listen;    /* "ip:port", several with commas; port 0 lets the kernel choose (tests) */
-	const char *advertise; /* NULL: same as listen */
+	const char *advertise; /* as kv_peer's addr; NULL: same as listen */
 	const char *url;       /* this member's API URL, told to the others; may be NULL */
 	const char *zone;      /* its failure domain; may be NULL */
 	bool witness;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "raft/addrs.h"
 #include "raft/kv-priv.h"
 #include "raft/repair.h"
 
@@ -255,6 +256,15 @@ static void start_join(struct kv *kv)
 	join_start(&kv->joining);
 }
 
+/* One address after the other is asked, whosever it is. */
+static void add_seeds(struct kv *kv, struct str list)
+{
+	for (size_t i = 0; i < addrs_n(list); i++) {
+		kv->join = xrealloc(kv->join, (kv->cfg.n_join + 1) * sizeof(*kv->join));
+		kv->join[kv->cfg.n_join++] = str_dup(addrs_at(list, i));
+	}
+}
+
 /* Whom to ask for admission is what the damaged member knew of the others. */
 static void join_the_others(struct kv *kv)
 {
@@ -263,11 +273,9 @@ static void join_the_others(struct kv *kv)
 
 	for (size_t i = 0; i < kv->cfg.n_join; i++)
 		free(kv->join[i]);
-	free(kv->join);
-	kv->join = xcalloc(n + 1, sizeof(*kv->join));
+	kv->cfg.n_join = 0;
 	for (size_t i = 0; i < n; i++)
-		kv->join[i] = xstrdup(addrs[i]);
-	kv->cfg.n_join = n;
+		add_seeds(kv, str_from(addrs[i]));
 	kv->rejoins = true;
 }
 
@@ -340,9 +348,9 @@ static void copy_cfg(struct kv *kv, const struct kv_cfg *cfg)
 	kv->alone = (struct kv_peer){.name = kv->name, .addr = kv->addr, .url = kv->url, .zone = kv->zone};
 	kv->first = kv->initial ? kv->initial : &kv->alone;
 	kv->n_first = kv->initial ? cfg->n_initial : 1;
-	kv->join = xcalloc(cfg->n_join + 1, sizeof(*kv->join));
+	kv->cfg.n_join = 0;
 	for (size_t i = 0; i < cfg->n_join; i++)
-		kv->join[i] = xstrdup(cfg->join[i]);
+		add_seeds(kv, str_from(cfg->join[i]));
 	kv->cfg.election_ms = cfg->election_ms ? cfg->election_ms : 300;
 	kv->cfg.heartbeat_ms = cfg->heartbeat_ms ? cfg->heartbeat_ms : 50;
 	kv->cfg.request_ms = cfg->request_ms ? cfg->request_ms : 10000;

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/util.h"
+#include "raft/addrs.h"
 #include "raft/member-priv.h"
 
 void member__change_done(struct member *m, struct change *c, enum msg_status status, uint64_t id, const struct err *e)
@@ -80,6 +81,8 @@ static bool usable(struct change *c, struct err *e)
 				return err_set(e, ERR_INVALID,
 					       "a member's name, address, URL and zone are plain text without blanks or '|'"),
 				       false;
+	if (c->who.addr[0] && !addrs_ok(str_from(c->who.addr)))
+		return err_set(e, ERR_INVALID, "\"%s\" is no list of addresses", c->who.addr), false;
 	c->why = KV_WHY_NONE;
 	return true;
 }

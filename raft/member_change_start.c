@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mutant.h"
 #include "base/util.h"
+#include "raft/addrs.h"
 #include "raft/member-priv.h"
 
 /* An operator may make a learner a voter when it lags at most this many entries behind. */
@@ -91,7 +92,12 @@ static bool submit_change(struct member *m, struct change *c, const struct conf_
 	return true;
 }
 
-/* Others (not `except`) with this address or, unless it is empty, this name. */
+static bool addr_of(const struct kv_member *a, const struct kv_member *b)
+{
+	return addrs_meet(str_from(a->addr), str_from(b->addr));
+}
+
+/* Others (not `except`) with one of these addresses or, unless it is empty, this name. */
 static size_t namesakes(struct member *m, const struct kv_member *who, uint64_t except, struct kv_member *ret_first)
 {
 	size_t n = 0;
@@ -101,7 +107,7 @@ static size_t namesakes(struct member *m, const struct kv_member *who, uint64_t 
 
 		member__fill(m, &m->raft.configuration.servers[i], &o);
 		if (o.id == except ||
-		    (strcmp(o.addr, who->addr) != 0 && (who->name[0] == '\0' || strcmp(o.name, who->name) != 0)))
+		    (!addr_of(&o, who) && (who->name[0] == '\0' || strcmp(o.name, who->name) != 0)))
 			continue;
 		if (n++ == 0)
 			*ret_first = o;
@@ -111,7 +117,7 @@ static size_t namesakes(struct member *m, const struct kv_member *who, uint64_t 
 
 static void refuse_namesake(struct member *m, struct change *c, const struct kv_member *o)
 {
-	refuse(m, c, ERR_ALREADY_EXISTS, strcmp(o->addr, c->who.addr) == 0 ? KV_WHY_ADDR_EXISTS : KV_WHY_NAME_EXISTS,
+	refuse(m, c, ERR_ALREADY_EXISTS, addr_of(o, &c->who) ? KV_WHY_ADDR_EXISTS : KV_WHY_NAME_EXISTS,
 	       "member \"%s\" (id %016" PRIx64 ", address %s) is there already: if it is lost for good, remove it first",
 	       o->name, o->id, o->addr);
 }
@@ -218,13 +224,13 @@ static void start_join(struct member *m, struct change *c)
 			member__change_done(m, c, MSG_DONE, o.id, NULL);
 			return;
 		}
-		if (!o.started && strcmp(o.addr, c->who.addr) == 0) {
+		if (!o.started && addr_of(&o, &c->who)) {
 			claim(m, c, &o);
 			return;
 		}
 	}
 	n = namesakes(m, &c->who, 0, &o);
-	if (n == 1 && c->again && strcmp(o.name, c->who.name) == 0 && strcmp(o.addr, c->who.addr) == 0) {
+	if (n == 1 && c->again && strcmp(o.name, c->who.name) == 0 && addr_of(&o, &c->who)) {
 		/* The place was made for it once, and its certificate lets it in. */
 		replace(m, c, &o);
 		return;

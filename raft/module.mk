@@ -2,6 +2,7 @@
 noinst_LIBRARIES += libraft.a
 libraft_a_CPPFLAGS = $(AM_CPPFLAGS) $(RAFT_CFLAGS) $(UV_CFLAGS) $(PROTOBUFC_CFLAGS)
 libraft_a_SOURCES = \
+	raft/addrs.c raft/addrs.h \
 	raft/bytes.h \
 	raft/disk.c raft/disk.h \
 	raft/hello.c \

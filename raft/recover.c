@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/util.h"
+#include "raft/addrs.h"
 #include "raft/bytes.h"
 #include "raft/disk.h"
 #include "raft/member-priv.h"
@@ -91,7 +92,7 @@ static int check_list(const struct kv_restore_cfg *cfg, struct err *e)
 	for (size_t i = 0; i < cfg->n_initial; i++) {
 		self = self || strcmp(cfg->initial[i].name, cfg->name) == 0;
 		for (size_t j = 0; j < i; j++)
-			if (strcmp(cfg->initial[i].name, cfg->initial[j].name) == 0 || strcmp(cfg->initial[i].addr, cfg->initial[j].addr) == 0)
+			if (strcmp(cfg->initial[i].name, cfg->initial[j].name) == 0 || addrs_meet(str_from(cfg->initial[i].addr), str_from(cfg->initial[j].addr)))
 				return err_set(e, ERR_INVALID, "members \"%s\" and \"%s\" of the list are the same", cfg->initial[j].name,
 					       cfg->initial[i].name);
 	}

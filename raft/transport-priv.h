@@ -23,6 +23,8 @@ struct out {
 	struct stream *stream;
 	struct stream_user user;
 	struct stream_connect connect;
+	size_t at; /* which of the peer's addresses, going round: the next one when this one does not answer */
+	char address[KV_ADDR_MAX];
 	struct loop_timer timer; /* back-off, or patience with the hello */
 	unsigned backoff;
 	struct buf in;
@@ -35,7 +37,7 @@ struct peer {
 	struct list link;
 	struct transport *t;
 	uint64_t id;
-	char addr[KV_ADDR_MAX], name[KV_NAME_MAX];
+	char addr[KV_ADDR_MAX], name[KV_NAME_MAX]; /* raft/addrs.h */
 	char known[KV_ADDR_MAX]; /* its address as the configuration has it; it may have said hello from another one */
 	bool wanted; /* in the configuration; others are only answered */
 	bool dead;   /* freed when its last connect request has come back */

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "io/stream.h"
+#include "raft/addrs.h"
 #include "raft/hello-priv.h"
 #include "raft/transport.h"
 
@@ -57,7 +58,7 @@ static void out_down(struct out *o, const struct err *why)
 	buf_clear(&o->frames);
 	if (why && (was_up || strncmp(o->last_error, why->text, sizeof(o->last_error) - 1) != 0)) {
 		snprintf(o->last_error, sizeof(o->last_error), "%.*s", (int)sizeof(o->last_error) - 1, why->text);
-		log_info("raft", "peer=%s addr=%s %s: %s", p->name, p->addr, was_up ? "connection lost" : "cannot connect",
+		log_info("raft", "peer=%s addr=%s %s: %s", p->name, o->address, was_up ? "connection lost" : "cannot connect",
 			 why->text);
 	}
 	if (t->closing || p->dead || (o->channel == MSG_CHANNEL_BULK && !was_up)) {
@@ -65,6 +66,7 @@ static void out_down(struct out *o, const struct err *why)
 		peer_maybe_free(p);
 		return;
 	}
+	o->at += !was_up;
 	o->state = OUT_WAITING;
 	if (was_up && o->channel == MSG_CHANNEL_MAIN)
 		o->lost_at = clock_mono_ms();
@@ -193,9 +195,13 @@ static void dial(struct out *o)
 
 	if (t->closing || p->dead)
 		return;
+	/* Where frames go already. */
+	if (o->channel == MSG_CHANNEL_BULK)
+		o->at = p->out[MSG_CHANNEL_MAIN].at;
+	snprintf(o->address, sizeof(o->address), "%.*s", STR_FMT(addrs_at(str_from(p->addr), o->at)));
 	o->state = OUT_CONNECTING;
 	o->connect = (struct stream_connect){.loop = t->cfg.loop,
-					     .address = p->addr,
+					     .address = o->address,
 					     .netns_fd = -1,
 					     .tls = t->cfg.tls_client,
 					     .timeout_ms = MAX(2 * t->cfg.election_ms, 500u),

@@ -12,6 +12,7 @@
 #include "proto/etcd_rpc.pb-c.h"
 #include "proto/pb.h"
 #include "proto/wire.h"
+#include "raft/addrs.h"
 #include "store/view.h"
 
 /* --- Showing members ---------------------------------------------------------------------------------------------- */
@@ -21,30 +22,27 @@ static bool shown_as_learner(const struct kv_member *m)
 	return m->role != KV_VOTER && m->learner;
 }
 
-static void add_urls(struct buf *b, uint32_t field, struct str list)
+/* `scheme` is put before each. */
+static void add_urls(struct buf *b, uint32_t field, const char *scheme, struct str list)
 {
-	struct str one, rest = list;
-	bool more = list.n > 0;
+	char url[KV_ADDR_MAX + 16];
 
-	while (more) {
-		more = str_cut(rest, ',', &one, &rest);
-		if (one.n > 0)
-			wire_add_bytes(b, field, one);
+	for (size_t i = 0; i < addrs_n(list); i++) {
+		snprintf(url, sizeof(url), "%s%.*s", scheme, STR_FMT(addrs_at(list, i)));
+		wire_add_bytes(b, field, str_from(url));
 	}
 }
 
 static void add_member(struct buf *b, uint32_t field, const struct kv_member *m, bool tls)
 {
-	char peer[KV_ADDR_MAX + 16];
 	size_t mark = wire_open(b, field);
 
-	snprintf(peer, sizeof(peer), "%s://%s", tls ? "https" : "http", m->addr);
 	wire_add_uint(b, 1, m->id);
 	if (m->name[0])
 		wire_add_bytes(b, 2, str_from(m->name));
-	wire_add_bytes(b, 3, str_from(peer));
+	add_urls(b, 3, tls ? "https://" : "http://", str_from(m->addr));
 	if (m->started)
-		add_urls(b, 4, str_from(m->url));
+		add_urls(b, 4, "", str_from(m->url));
 	if (shown_as_learner(m))
 		wire_add_uint(b, 5, 1);
 	wire_close(b, mark);
@@ -178,32 +176,46 @@ static struct admin *admin_of(struct etcd_call *c, enum change change, uint64_t 
 	return a;
 }
 
-/* "http://host:port": the first URL is the one that is dialled. */
-static bool peer_address(const char *const *urls, size_t n, char out[KV_ADDR_MAX])
+/* "http://host:port" */
+static bool peer_address(struct str url, struct str *ret)
 {
-	for (size_t i = 0; i < n; i++) {
-		struct str s = str_from(urls[i]), host, port;
-		int64_t number;
-		ptrdiff_t colon;
+	struct str s = str_skip(url, str_has_prefix(url, STR("https://")) ? 8 : 7), host, port;
+	ptrdiff_t colon = str_rfind(s, ':');
+	int64_t number;
 
-		if (str_has_prefix(s, STR("http://")))
-			s = str_skip(s, 7);
-		else if (str_has_prefix(s, STR("https://")))
-			s = str_skip(s, 8);
-		else
+	host = str_sub(s, 0, colon < 0 ? 0 : (size_t)colon);
+	port = colon < 0 ? STR_NULL : str_skip(s, (size_t)colon + 1);
+	if (!(str_has_prefix(url, STR("http://")) || str_has_prefix(url, STR("https://"))) || host.n == 0 || !str_to_i64(port, &number) ||
+	    number < 1 || number > 65535)
+		return false;
+	for (size_t k = 0; k < s.n; k++)
+		if ((uint8_t)s.p[k] <= ' ' || strchr("/|,", s.p[k]) || (uint8_t)s.p[k] > '~')
 			return false;
-		colon = str_rfind(s, ':');
-		host = str_sub(s, 0, colon < 0 ? 0 : (size_t)colon);
-		port = colon < 0 ? STR_NULL : str_skip(s, (size_t)colon + 1);
-		if (host.n == 0 || s.n >= KV_ADDR_MAX || !str_to_i64(port, &number) || number < 1 || number > 65535)
+	*ret = s;
+	return true;
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+	return str_cmp(*(const struct str *)a, *(const struct str *)b);
+}
+
+/* All of them, in order as etcd has them, each once; they are tried in turn. */
+static bool peer_addresses(struct etcd_call *c, const char *const *urls, size_t n, char out[KV_ADDR_MAX])
+{
+	struct str *all = arena_new_array(c->arena, struct str, n + 1);
+	size_t at = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (!peer_address(str_from(urls[i]), &all[i]))
 			return false;
-		for (size_t k = 0; k < s.n; k++)
-			if ((uint8_t)s.p[k] <= ' ' || s.p[k] == '/' || s.p[k] == '|' || (uint8_t)s.p[k] > '~')
-				return false;
-		if (i == 0) {
-			memcpy(out, s.p, s.n);
-			out[s.n] = '\0';
-		}
+	qsort(all, n, sizeof(*all), by_bytes);
+	for (size_t i = 0; i < n; i++) {
+		if (i > 0 && str_eq(all[i], all[i - 1]))
+			continue;
+		if (at + all[i].n + 2 > KV_ADDR_MAX)
+			return false;
+		at += (size_t)snprintf(out + at, KV_ADDR_MAX - at, "%s%.*s", at > 0 ? "," : "", STR_FMT(all[i]));
 	}
 	return n > 0;
 }
@@ -240,9 +252,9 @@ void etcd__member_add(struct etcd_call *c, struct str request)
 		return;
 	}
 	kv_status(c->el->srv->kv, &st);
-	error = peer_address((const char *const *)r->peerurls, r->n_peerurls, addr) ? may_add(c->el->srv, &st, r->islearner) : ETCD_ERR_MEMBER_BAD_URLS;
+	error = peer_addresses(c, (const char *const *)r->peerurls, r->n_peerurls, addr) ? may_add(c->el->srv, &st, r->islearner) : ETCD_ERR_MEMBER_BAD_URLS;
 	for (size_t i = 0; error == ETCD_ERR_OK && i < st.n_members; i++)
-		if (strcmp(st.members[i].addr, addr) == 0)
+		if (addrs_meet(str_from(st.members[i].addr), str_from(addr)))
 			error = ETCD_ERR_PEER_URL_EXISTS;
 	if (error != ETCD_ERR_OK) {
 		etcd__fail(c, error);
@@ -279,7 +291,7 @@ void etcd__member_update(struct etcd_call *c, struct str request)
 
 	if (r == NULL) {
 		etcd__fail_malformed(c);
-	} else if (!peer_address((const char *const *)r->peerurls, r->n_peerurls, addr)) {
+	} else if (!peer_addresses(c, (const char *const *)r->peerurls, r->n_peerurls, addr)) {
 		etcd__fail(c, ETCD_ERR_MEMBER_BAD_URLS);
 	} else if ((a = admin_of(c, UPDATE, r->id)) != NULL) {
 		snprintf(a->member.addr, sizeof(a->member.addr), "%s", addr);

@@ -263,6 +263,10 @@ static void test_rules(void **state)
 	FAILS("brackets", "--advertise-client-urls", "http://fe80::1:2379");
 	FAILS("couldn't find local name \"a\"", "--name", "a", "--initial-cluster", "b=http://localhost:2380");
 	FAILS("missing from --initial-advertise-peer-urls", "--initial-cluster", "default=http://10.0.0.1:2380");
+	FAILS("has http://localhost:2381 but it is missing from --initial-cluster", "--initial-cluster", "default=http://localhost:2380",
+	      "--initial-advertise-peer-urls", "http://localhost:2380,http://localhost:2381");
+	FINE("--initial-cluster", "default=http://localhost:2381,default=http://localhost:2380", "--initial-advertise-peer-urls",
+	     "http://localhost:2380,http://localhost:2381");
 	FAILS("must be new or existing", "--initial-cluster-state", "old");
 	FAILS("not of the form", "--initial-cluster", "default");
 	FAILS("cannot listen with TLS", "--listen-client-urls", "https://127.0.0.1:1", "--advertise-client-urls", "https://127.0.0.1:1");

@@ -14,6 +14,11 @@ tests_unit_raft_test_wal_SOURCES = tests/unit/raft/test_wal.c $(RAFT_TEST_COMMON
 tests_unit_raft_test_wal_CFLAGS = $(RAFT_TEST_CFLAGS)
 tests_unit_raft_test_wal_LDADD = $(RAFT_TEST_LIBS) $(CMOCKA_LIBS)
 
+UNIT_TESTS += tests/unit/raft/test_addrs
+tests_unit_raft_test_addrs_SOURCES = tests/unit/raft/test_addrs.c $(RAFT_TEST_COMMON)
+tests_unit_raft_test_addrs_CFLAGS = $(RAFT_TEST_CFLAGS)
+tests_unit_raft_test_addrs_LDADD = $(RAFT_TEST_LIBS) $(CMOCKA_LIBS)
+
 UNIT_TESTS += tests/unit/raft/test_msg
 tests_unit_raft_test_msg_SOURCES = tests/unit/raft/test_msg.c $(RAFT_TEST_COMMON)
 tests_unit_raft_test_msg_CFLAGS = $(RAFT_TEST_CFLAGS)

@@ -325,6 +325,32 @@ static void test_refusal_is_told(void **state _unused_)
 	loop_free(loop);
 }
 
+/* A peer has several addresses: whoever does not answer at the first is found at the next, and again when it comes back elsewhere. */
+static void test_addresses_in_turn(void **state _unused_)
+{
+	struct loop *loop = loop_new("test");
+	struct kv_member peer = {.id = 2, .name = "b"};
+	struct end a, b, c;
+
+	open_end(&a, loop, 1);
+	open_end(&b, loop, 2);
+	open_end(&c, loop, 2);
+	snprintf(peer.addr, sizeof(peer.addr), "127.0.0.1:1,%s,%s", b.addr, c.addr);
+	transport_peers(a.t, &peer, 1);
+	assert_true(turn_until(loop, &a.ups, 1));
+	assert_int_equal(c.ups, 0);
+	transport_close(b.t, on_closed);
+	assert_true(turn_until(loop, &b.closed, 1));
+	/* Its process is gone: that is told once, and then the search goes on. */
+	assert_true(turn_until(loop, &a.refusals, 1));
+	assert_true(turn_until(loop, &a.ups, 2));
+	transport_close(a.t, on_closed);
+	transport_close(c.t, on_closed);
+	assert_true(turn_until(loop, &a.closed, 1));
+	assert_true(turn_until(loop, &c.closed, 1));
+	loop_free(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +360,7 @@ int main(void)
 		cmocka_unit_test(test_lets_in_another_version),
 		cmocka_unit_test(test_join_refused),
 		cmocka_unit_test(test_refusal_is_told),
+		cmocka_unit_test(test_addresses_in_turn),
 	};
 
 	log_set_level(getenv("RT_LOG") ? getenv("RT_LOG") : "error");

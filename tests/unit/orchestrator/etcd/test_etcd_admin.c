@@ -43,10 +43,10 @@ static void test_members(void **state _unused_)
 	Etcdserverpb__MemberRemoveRequest drop = ETCDSERVERPB__MEMBER_REMOVE_REQUEST__INIT;
 	Etcdserverpb__MoveLeaderRequest move = ETCDSERVERPB__MOVE_LEADER_REQUEST__INIT;
 	static const char *const bad[] = {"10.0.0.1:2380", "ftp://10.0.0.1:2380", "http://10.0.0.1", "http://:1", "http://a:0", "http://a:1/x",
-			"http://a|b:1"};
+			"http://a|b:1", "http://a:1,b:1"};
 	Etcdserverpb__MemberListResponse *l;
 	Etcdserverpb__MemberAddResponse *added;
-	const char *urls[1] = {"http://127.0.0.1:1"};
+	const char *urls[4] = {"http://127.0.0.1:1"};
 	uint64_t self, id;
 
 	list.linearizable = true;
@@ -99,6 +99,26 @@ static void test_members(void **state _unused_)
 	urls[0] = "https://example.com:2380";
 	l = (void *)CALL(rig, "/etcdserverpb.Cluster/MemberUpdate", update, etcdserverpb__member_update_response).message;
 	assert_non_null(l);
+	/* Several: all are shown, in order, each once. */
+	update.n_peerurls = 4;
+	urls[0] = "http://10.0.0.2:2380";
+	urls[1] = "http://10.0.0.1:2380";
+	urls[2] = "http://10.0.0.2:2380";
+	urls[3] = "http://10.0.0.3:2380";
+	l = (void *)CALL(rig, "/etcdserverpb.Cluster/MemberUpdate", update, etcdserverpb__member_update_response).message;
+	assert_non_null(l);
+	l = CALL(rig, "/etcdserverpb.Cluster/MemberList", list, etcdserverpb__member_list_response).message;
+	for (size_t i = 0; i < l->n_members; i++)
+		if (l->members[i]->id == id) {
+			assert_int_equal(l->members[i]->n_peerurls, 3);
+			assert_string_equal(l->members[i]->peerurls[0], "http://10.0.0.1:2380");
+			assert_string_equal(l->members[i]->peerurls[2], "http://10.0.0.3:2380");
+		}
+	add.n_peerurls = 2;
+	urls[0] = "http://10.0.0.9:2380";
+	urls[1] = "http://10.0.0.3:2380";
+	check_error(CALL(rig, "/etcdserverpb.Cluster/MemberAdd", add, etcdserverpb__member_add_response), 9,
+			"etcdserver: Peer URLs already exists");
 	move.targetid = id;
 	check_error(CALL(rig, "/etcdserverpb.Maintenance/MoveLeader", move, etcdserverpb__move_leader_response), 9,
 			"etcdserver: bad leader transferee");
