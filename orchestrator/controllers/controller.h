@@ -119,6 +119,11 @@ struct reconcile {
 	struct arena *arena;         /* of this round: build the messages here */
 	const void *arg;             /* the controller's settings (struct controllers_cfg) */
 	const char *refused;         /* what the API said when the round before this one could not create something; NULL: it could */
+	/*
+	 * What the round before this one expected to be empty and was not, of each resource how many there are (at most 500 are counted) and
+	 * how many of these have which finalizer: {"pods.": {"": 2, "a.b/c": 1}}. NULL: nothing.
+	 */
+	const struct json *left;
 	struct list actions;         /* the runner's */
 	unsigned stage;
 	uint64_t again_ms;           /* 0: only when something changes */

@@ -47,6 +47,8 @@ struct work {
 	unsigned stage, outstanding;
 	struct err err;
 	char *refused; /* why something could not be created: for the next round */
+	struct json *found; /* what was expected not to be there, in the arena of the round under way */
+	char *left;    /* the same as a text: for the next round */
 };
 
 struct watch_handler {

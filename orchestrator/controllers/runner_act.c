@@ -9,9 +9,13 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/controllers/runner-priv.h"
+#include "proto/json.h"
 #include "proto/meta.pb-c.h"
 #include "proto/pb.h"
 #include "proto/resource.h"
+
+/* Of what should not be there any more so many are counted. */
+#define LEFT_COUNTED 500
 
 static void remember(struct work *w, const struct plan_action *a)
 {
@@ -40,14 +44,44 @@ static void remember(struct work *w, const struct plan_action *a)
 		pending__free(p);
 }
 
+static void count_one(struct arena *a, struct json *in, const char *key)
+{
+	json_setc(a, in, arena_strdup(a, key), json_new_int(a, json_i64_or(json_getc(in, key), 0) + 1));
+}
+
+/* What is there although nothing should be; false: nothing is. */
+static bool count_left(struct work *w, const struct plan_action *a)
+{
+	struct arena *ar = &w->arena;
+	struct json *of = json_new_object(ar);
+	struct arena tmp;
+	struct str item;
+	size_t pos = 0;
+
+	while (client_list_next(a->req.answer, &pos, &item)) {
+		Meta__PartialObjectMetadata *m;
+
+		count_one(ar, of, "");
+		arena_init(&tmp);
+		m = pb_unpack(&tmp, &meta__partial_object_metadata__descriptor, item);
+		for (size_t i = 0; m && m->metadata && i < m->metadata->n_finalizers; i++)
+			count_one(ar, of, m->metadata->finalizers[i]);
+		arena_fini(&tmp);
+	}
+	if (json_len(of) == 0)
+		return false;
+	if (!w->found)
+		w->found = json_new_object(ar);
+	json_setc(ar, w->found, arena_printf(ar, "%s.%s", a->resource->plural, a->resource->group), of);
+	return true;
+}
+
 /* Actions that write nothing the cache would show: they hold or they do not. */
 static void check_done(struct work *w, const struct plan_action *a)
 {
 	struct err e = a->req.err;
-	struct str item;
-	size_t pos = 0;
 
-	if (a->op == PLAN_EXPECT_EMPTY && e.code == ERR_OK && client_list_next(a->req.answer, &pos, &item)) {
+	if (a->op == PLAN_EXPECT_EMPTY && e.code == ERR_OK && count_left(w, a)) {
 		err_set(&e, ERR_CONFLICT, "%s in %s are not gone yet", a->resource->plural, a->ns ? a->ns : "the cluster");
 		w->not_yet = true;
 	} else if (a->op == PLAN_EXPECT_ABSENT && e.code == ERR_OK) {
@@ -128,7 +162,7 @@ void action__start(struct work *w, struct plan_action *a)
 		a->req.content_type = a->patch_type ? a->patch_type : CLIENT_MERGE_PATCH;
 	}
 	if (a->op == PLAN_EXPECT_EMPTY)
-		a->req.limit = 1;
+		a->req.limit = LEFT_COUNTED;
 	a->req.raw_method = a->method;
 	a->req.raw_path = a->path;
 	if (a->op == PLAN_CALL)

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "orchestrator/controllers/runner-priv.h"
+#include "proto/json.h"
 #include "proto/pb.h"
 
 #define BACKOFF_FIRST_MS 10
@@ -40,6 +41,7 @@ void work__free(struct work *w)
 		pending__free(p);
 	free(w->key);
 	free(w->refused);
+	free(w->left);
 	free(w);
 }
 
@@ -170,6 +172,7 @@ static void work_finish(struct work *w)
 
 	w->running = false;
 	w->ctl->n_running--;
+	w->left = w->found ? str_dup(json_text(&w->arena, w->found)) : NULL;
 	arena_fini(&w->arena);
 	if (all->stopping)
 		return;
@@ -212,6 +215,18 @@ void work__run_stage(struct work *w)
 	work_finish(w);
 }
 
+static const struct json *left_before(struct work *w)
+{
+	char *text = TAKE(w->left);
+	struct json *left = NULL;
+	struct err e = ERR_INIT;
+
+	if (text && json_parse(&w->arena, arena_str(&w->arena, str_from(text)), NULL, &left, &e) < 0)
+		log_error("controllers", "%s key=%s: what is left cannot be read: %s", w->ctl->row->name, w->key, e.text);
+	free(text);
+	return left;
+}
+
 void work__start(struct work *w)
 {
 	struct controllers *all = w->ctl->all;
@@ -234,6 +249,8 @@ void work__start(struct work *w)
 	};
 	w->round.refused = w->refused ? arena_strdup(&w->arena, w->refused) : NULL;
 	free(TAKE(w->refused));
+	w->found = NULL;
+	w->round.left = left_before(w);
 	list_init(&w->round.actions);
 	w->ctl->row->reconcile(&w->round);
 	work__run_stage(w);

@@ -412,6 +412,49 @@ static void test_remote_resources(void **state)
 	arena_fini(&a);
 }
 
+static const char *gold_says(const char *type, const char *status)
+{
+	const struct json *all = json_getp(rig_call("GET", "/api/v1/namespaces/gold", NULL, 0), "status.conditions");
+
+	JSON_ITEMS (c, all)
+		if (json_eqc(json_getc(c, "type"), type) && json_eqc(json_getc(c, "status"), status))
+			return str(c, "message");
+	return "";
+}
+
+static bool gold_is_held(void)
+{
+	return strstr(gold_says("NamespaceFinalizersRemaining", "True"), "x.y/z in 1") != NULL;
+}
+
+static bool gold_is_gone(void)
+{
+	return json_eqc(json_getc(rig_call("GET", "/api/v1/namespaces/gold", NULL, 0), "reason"), "NotFound");
+}
+
+/* Whoever wonders why a namespace does not go is told what is in it, and who holds that. */
+static void test_held_namespace(void **state)
+{
+	(void)state;
+	post("/api/v1/namespaces", "{\"metadata\":{\"name\":\"gold\"}}");
+	post("/api/v1/namespaces/gold/secrets", "{\"metadata\":{\"name\":\"a\",\"finalizers\":[\"a.b/c\",\"x.y/z\"]}}");
+	post("/api/v1/namespaces/gold/secrets", "{\"metadata\":{\"name\":\"b\",\"finalizers\":[\"a.b/c\"]}}");
+	post("/api/v1/namespaces/gold/configmaps", "{\"metadata\":{\"name\":\"a\",\"finalizers\":[\"a.b/c\"]}}");
+	rig_call("DELETE", "/api/v1/namespaces/gold", NULL, 200);
+	WAIT(gold_is_held);
+	assert_string_equal(gold_says("NamespaceFinalizersRemaining", "True"),
+			"Some content in the namespace has finalizers remaining: a.b/c in 3 resource instances, x.y/z in 1 resource instances");
+	assert_string_equal(gold_says("NamespaceContentRemaining", "True"),
+			"Some resources are remaining: configmaps. has 1 resource instances, secrets. has 2 resource instances");
+	assert_string_equal(gold_says("NamespaceDeletionContentFailure", "False"),
+			"All content successfully deleted, may be waiting on finalization");
+	assert_string_equal(gold_says("NamespaceDeletionDiscoveryFailure", "False"), "All resources successfully discovered");
+	merge("/api/v1/namespaces/gold/secrets/a", "{\"metadata\":{\"finalizers\":null}}");
+	merge("/api/v1/namespaces/gold/secrets/b", "{\"metadata\":{\"finalizers\":null}}");
+	merge("/api/v1/namespaces/gold/configmaps/a", "{\"metadata\":{\"finalizers\":null}}");
+	WAIT(gold_is_gone);
+}
+
 static void test_namespace(void **state)
 {
 	post("/api/v1/namespaces", "{\"metadata\":{\"name\":\"red\"}}");
@@ -631,6 +674,7 @@ int main(void)
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_orphan_and_foreground),
 		cmocka_unit_test(test_namespace),
+		cmocka_unit_test(test_held_namespace),
 		cmocka_unit_test(test_silent_server),
 		cmocka_unit_test(test_remote_resources),
 		cmocka_unit_test(test_plan_keeps),
