@@ -60,6 +60,7 @@ libproto_a_SOURCES += \
 	proto/validate_resize.c \
 	proto/validate_scaling.c \
 	proto/validate_service.c \
+	proto/validate_event.c \
 	proto/validate_small.c \
 	proto/validate_storage.c \
 	proto/validate_volume.c \

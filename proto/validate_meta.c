@@ -107,6 +107,8 @@ static void owners(struct field_errs *e, const struct field_path *path, const st
 			if (json_str(json_getc(o, required[i])).n == 0)
 				field_invalid_str(e, &p, STR(""), "must not be empty");
 		}
+		if (json_eqc(json_getc(o, "apiVersion"), "v1") && json_eqc(json_getc(o, "kind"), "Event"))
+			field_invalid(e, path, o, "/v1, Kind=Event is disallowed from being an owner");
 		if (!json_true(json_getc(o, "controller")))
 			continue;
 		if (controller)

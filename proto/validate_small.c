@@ -207,16 +207,3 @@ void validate__lease(const struct validate__ctx *c)
 		field_invalid(c->errs, &path, v, "must be greater than 0");
 	validate__nonneg(c->errs, &spec, json_getc(c->obj, "spec"), "leaseTransitions");
 }
-
-void validate__event(const struct validate__ctx *c)
-{
-	const char *field = json_getc(c->obj, "regarding") ? "regarding" : "involvedObject";
-	struct field_path object = field_child(NULL, field),
-			  path = field_child(&object, "namespace");
-	struct str mine = json_strp(c->obj, "metadata.namespace"),
-		   its = json_str(json_getc(json_getc(c->obj, field), "namespace"));
-
-	/* What has no namespace is told of in "default". */
-	if (its.n == 0 ? !str_eqc(mine, "default") && mine.n > 0 : !str_eq(its, mine))
-		field_invalid_str(c->errs, &path, its, "does not match event.namespace");
-}

@@ -114,6 +114,30 @@ static enum step_result token_admit(struct api_request *req)
 	return admission_special(req, ADMIT_CREATE, schema_type_find("authentication.v1.TokenRequest"));
 }
 
+/* Whom the body names, if it names somebody, is whom the path names. */
+static bool token_is_for_another(struct api_request *req)
+{
+	static const char *const keys[] = {"name", "namespace"};
+	const struct str at[] = {req->at.name, req->at.ns};
+	struct field_path meta = field_child(NULL, "metadata");
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		struct field_path f = field_child(&meta, keys[i]);
+		struct str said = json_str(json_getc(json_getc(req->sent, "metadata"), keys[i]));
+		struct field_errs errs;
+
+		if (said.n == 0 || str_eq(said, at[i]))
+			continue;
+		field_errs_init(&errs, &req->arena);
+		field_invalid_str(&errs, &f, said, "must match the service account %s if specified", keys[i]);
+		req->obj = json_copy(&req->arena, req->sent);
+		json_setp(&req->arena, req->obj, "metadata.name", json_new_str(&req->arena, req->at.name));
+		api_fail_invalid_as(req, "authentication.k8s.io", "TokenRequest", &errs);
+		return true;
+	}
+	return false;
+}
+
 static enum step_result token_issue(struct api_request *req)
 {
 	struct arena *a = &req->arena;
@@ -126,6 +150,8 @@ static enum step_result token_issue(struct api_request *req)
 	struct str token;
 	enum step_result r;
 
+	if (token_is_for_another(req))
+		return STEP_FAIL;
 	if (!authn_key(an))
 		return api_fail(req, ERR_UNAVAILABLE, "this server has no key for service-account tokens");
 	if (!json_is_null(asked))

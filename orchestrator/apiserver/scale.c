@@ -1,4 +1,6 @@
 /* The scale subresource: the number of replicas of workloads (and where a custom resource says it is) as an autoscaling/v1 Scale. */
+#include <string.h>
+
 #include "base/util.h"
 #include "orchestrator/apiserver/objects.h"
 #include "orchestrator/apiserver/strategies.h"
@@ -33,7 +35,15 @@ struct json *strategy_scale_to_view(struct api_request *req, struct json *obj)
 			json_setp(a, view, "status.selector", v);
 		return view;
 	}
-	if (selector_from_json(a, json_getp(obj, "spec.selector"), &sel, NULL) == 0 && !sel.nothing) {
+	/* That of a ReplicationController is a map of labels, those of the others are such selectors. */
+	v = json_getp(obj, "spec.selector");
+	if (strcmp(req->res->plural, "replicationcontrollers") == 0) {
+		struct json *labels = json_new_object(a);
+
+		json_setc(a, labels, "matchLabels", v ? v : json_new_object(a));
+		v = labels;
+	}
+	if (selector_from_json(a, v, &sel, NULL) == 0 && !sel.nothing) {
 		selector_print(&text, &sel);
 		json_setp(a, view, "status.selector", json_new_str(a, buf_str(&text)));
 	}

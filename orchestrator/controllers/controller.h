@@ -118,6 +118,7 @@ struct reconcile {
 	uint64_t now_ms;             /* monotonic */
 	struct arena *arena;         /* of this round: build the messages here */
 	const void *arg;             /* the controller's settings (struct controllers_cfg) */
+	const char *component;       /* whom its events are from */
 	const char *refused;         /* what the API said when the round before this one could not create something; NULL: it could */
 	/*
 	 * What the round before this one expected to be empty and was not, of each resource how many there are (at most 500 are counted) and
@@ -149,9 +150,9 @@ void plan_expect_absent(struct reconcile *, enum view_id, const char *ns, const 
 /* A core/v1 Event about an object of this kind. type: "Normal" or "Warning". Best effort: its failure is only logged. */
 void plan_event(struct reconcile *, enum view_id, const struct informer_obj *about, const char *type, const char *reason,
 		const char *fmt, ...) __attribute__((format(printf, 6, 7)));
-/* Such an event, as it is written. */
-Core__Event *event_about(struct arena *, int64_t now_s, enum view_id, const Meta__ObjectMeta *about, const char *type, const char *reason,
-		const char *message);
+/* Such an event, as it is written; `component`: from whom, a constant. */
+Core__Event *event_about(struct arena *, int64_t now_s, const char *component, enum view_id, const Meta__ObjectMeta *about, const char *type,
+		const char *reason, const char *message);
 /* Of any resource, by name: delete it. */
 void plan_delete_of(struct reconcile *, const struct resource *, const struct informer_obj *, const char *propagation);
 /* A list of the object's metadata ("finalizers") becomes this one. Of a view's kind (resource NULL), or of any (VIEW_N). */
@@ -189,6 +190,7 @@ void map_owner(struct enqueue *, const struct informer_obj *, const char *kind);
 struct controller_row {
 	const char *name;
 	const char *account; /* of kube-system, as upstream calls it; NULL: the client's user */
+	const char *component; /* whom its events are from, as upstream calls that; NULL: the name */
 	struct {
 		enum view_id view;
 		controller_map_fn *map; /* NULL ends the list */

@@ -302,6 +302,7 @@ static void map_owner_of_pods(struct enqueue *q, const struct view *v, const str
 const struct controller_row controller_disruption = {
 	.name = "disruption-controller",
 	.account = "disruption-controller",
+	.component = "controllermanager",
 	.watches = {{VIEW_BUDGETS, map_self}, {VIEW_PODS, map_pod}, {VIEW_REPLICASETS, map_owner_of_pods}, {VIEW_DEPLOYMENTS, map_owner_of_pods},
 		{VIEW_STATEFULSETS, map_owner_of_pods}, {VIEW_REPLICATIONCONTROLLERS, map_owner_of_pods}},
 	.reconcile = reconcile_budget,

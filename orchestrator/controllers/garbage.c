@@ -125,6 +125,21 @@ static void expect_absent(struct reconcile *r, struct source s, const struct inf
 		plan_expect_absent(r, s.view, ns, name, uid);
 }
 
+/* Whoever names an owner in another namespace learns why the object goes: owners are looked for in its own. */
+static void tell_if_elsewhere(struct reconcile *r, struct source s, const struct informer_obj *o, struct source of, const Meta__OwnerReference *ref)
+{
+	if (s.view == VIEW_N)
+		return;
+	INFORMER_FOR_EACH (other, of.inf) {
+		if (!pb_streq(other->meta->uid, pb_s(ref->uid)))
+			continue;
+		plan_event(r, s.view, o, "Warning", "OwnerRefInvalidNamespace",
+				"ownerRef [%s/%s, namespace: %s, name: %s, uid: %s] does not exist in namespace \"%s\"", pb_s(ref->api_version),
+				pb_s(ref->kind), pb_s(o->meta->namespace_), pb_s(ref->name), pb_s(ref->uid), pb_s(o->meta->namespace_));
+		return;
+	}
+}
+
 /* As a dependent: are my owners still there? */
 static bool judge_dependent(struct reconcile *r, struct source s, const struct informer_obj *o)
 {
@@ -145,8 +160,10 @@ static bool judge_dependent(struct reconcile *r, struct source s, const struct i
 			n_here++;
 		else
 			gone[n_gone++] = pb_s(ref->uid);
-		if (!owner && of.inf)
+		if (!owner && of.inf) {
+			tell_if_elsewhere(r, s, o, of, ref);
 			expect_absent(r, of, o, ref);
+		}
 	}
 	if (n_gone == 0 && !foreground)
 		return false;

@@ -66,6 +66,7 @@ static void map_all(struct enqueue *q, const struct view *v, const struct inform
 const struct controller_row controller_node_ipam = {
 	.name = "node-ipam-controller",
 	.account = "node-controller",
+	.component = "cidrAllocator",
 	.watches = {{VIEW_NODES, map_all}},
 	.reconcile = reconcile_ipam,
 	.workers = 1,

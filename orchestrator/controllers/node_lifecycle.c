@@ -206,6 +206,7 @@ static void map_lease(struct enqueue *q, const struct view *v, const struct info
 const struct controller_row controller_node_lifecycle = {
 	.name = "node-lifecycle-controller",
 	.account = "node-controller",
+	.component = "node-controller",
 	.watches = {{VIEW_NODES, map_self}, {VIEW_LEASES, map_lease}, {VIEW_PODS, map_nothing}},
 	.reconcile = reconcile_node,
 };

@@ -197,8 +197,8 @@ void plan_again(struct reconcile *r, uint64_t ms)
 		r->again_ms = ms;
 }
 
-Core__Event *event_about(struct arena *a, int64_t now_s, enum view_id view, const Meta__ObjectMeta *about, const char *type, const char *reason,
-		const char *message)
+Core__Event *event_about(struct arena *a, int64_t now_s, const char *component, enum view_id view, const Meta__ObjectMeta *about,
+		const char *type, const char *reason, const char *message)
 {
 	const char *api_version, *kind = view_kind(view, &api_version);
 	Core__Event *ev = pb_new_of(a, core__event, Core__Event);
@@ -217,7 +217,7 @@ Core__Event *event_about(struct arena *a, int64_t now_s, enum view_id view, cons
 	ref->resource_version = arena_strdup(a, pb_s(about->resource_version));
 	ev->type = (char *)type;
 	ev->reason = (char *)reason;
-	source->component = (char *)"kontiki-controller-manager";
+	source->component = (char *)component;
 	ev->reporting_component = source->component;
 	ev->first_timestamp = time_now(a, now_s);
 	ev->last_timestamp = time_now(a, now_s);
@@ -234,7 +234,7 @@ void plan_event(struct reconcile *r, enum view_id view, const struct informer_ob
 	va_list ap;
 
 	va_start(ap, fmt);
-	ev = event_about(r->arena, r->now_s, view, about->meta, type, reason, arena_vprintf(r->arena, fmt, ap));
+	ev = event_about(r->arena, r->now_s, r->component, view, about->meta, type, reason, arena_vprintf(r->arena, fmt, ap));
 	va_end(ap);
 	a = add(r, PLAN_EVENT, view, ev);
 	a->ns = ev->metadata->namespace_;

@@ -122,9 +122,7 @@ void recorder_say(struct recorder *rec, enum view_id view, const Meta__ObjectMet
 	w->rec = rec;
 	w->key = key;
 	client_req_init(&w->req, k ? CLIENT_UPDATE : CLIENT_CREATE, resource_find("", "v1", "events"));
-	ev = event_about(&w->req.arena, now_s, view, about, warning ? "Warning" : "Normal", reason, arena_strdup(&w->req.arena, message));
-	ev->source->component = rec->component;
-	ev->reporting_component = rec->component;
+	ev = event_about(&w->req.arena, now_s, rec->component, view, about, warning ? "Warning" : "Normal", reason, arena_strdup(&w->req.arena, message));
 	if (k) {
 		ev->metadata->name = arena_strdup(&w->req.arena, k->name);
 		ev->count = k->count;

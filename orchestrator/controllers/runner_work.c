@@ -247,6 +247,7 @@ void work__start(struct work *w)
 		.view = &all->view, .key = w->key, .ns = arena_cstr(&w->arena, ns), .name = arena_cstr(&w->arena, name),
 		.now_s = clock_wall_s(), .now_ms = clock_mono_ms(), .arena = &w->arena, .arg = &all->cfg,
 	};
+	w->round.component = w->ctl->row->component ? w->ctl->row->component : w->ctl->row->name;
 	w->round.refused = w->refused ? arena_strdup(&w->arena, w->refused) : NULL;
 	free(TAKE(w->refused));
 	w->found = NULL;

@@ -345,6 +345,7 @@ static void map_class(struct enqueue *q, const struct view *v, const struct info
 const struct controller_row controller_volume_binder = {
 	.name = "persistentvolume-binder-controller",
 	.account = "persistent-volume-binder",
+	.component = "persistentvolume-controller",
 	.watches = {{VIEW_CLAIMS, map_claim}, {VIEW_VOLUMES, map_volume}, {VIEW_CLASSES, map_class}, {VIEW_NODES, map_nothing}},
 	.reconcile = reconcile,
 };

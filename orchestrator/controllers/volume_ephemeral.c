@@ -60,6 +60,7 @@ static void map_claim(struct enqueue *q, const struct view *v, const struct info
 const struct controller_row controller_ephemeral_volume = {
 	.name = "ephemeral-volume-controller",
 	.account = "ephemeral-volume-controller",
+	.component = "ephemeral_volume",
 	.watches = {{VIEW_PODS, map_pod}, {VIEW_CLAIMS, map_claim}},
 	.reconcile = reconcile,
 };

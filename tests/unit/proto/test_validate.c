@@ -352,6 +352,40 @@ static void test_service_fields(void **state)
 	check("v1", "Service", "", SERVICE(LOCAL ",\"healthCheckNodePort\":30001"), SERVICE(LOCAL), "");
 }
 
+/* Two forms of one kind, of which the newer one says more and changes less. */
+static void test_events(void **state)
+{
+#define TIMED "\"eventTime\":\"2026-01-01T00:00:00.000001Z\",\"action\":\"a\",\"reason\":\"r\",\"reportingInstance\":\"i\""
+#define NEW(more) "{" META ",\"regarding\":{\"namespace\":\"d\"},\"type\":\"Normal\",\"reportingController\":\"x.y/c\"," TIMED more "}"
+	static const char *const rows[][3] = {
+		{"v1", "{" META ",\"involvedObject\":{\"namespace\":\"e\"}}",
+			"involvedObject.namespace: Invalid value: \"e\": does not match event.namespace"},
+		{"v1", "{" META ",\"involvedObject\":{\"namespace\":\"d\"}}", ""},
+		/* With an exact time it may be told of elsewhere. */
+		{"v1", "{" META ",\"involvedObject\":{\"namespace\":\"e\"},\"reportingComponent\":\"c\"," TIMED "}", ""},
+		{"v1", "{" META ",\"involvedObject\":{\"namespace\":\"e\"},\"eventTime\":\"2026-01-01T00:00:00.000001Z\"}",
+			"[reportingComponent: Required value, reportingComponent: Invalid value: \"\": name part must be non-empty, "
+			"reportingInstance: Required value, action: Required value, reason: Required value]"},
+		{"events.k8s.io/v1", NEW(""), ""},
+		{"events.k8s.io/v1", NEW(",\"deprecatedCount\":3,\"deprecatedSource\":{\"host\":\"h\"},"
+				     "\"deprecatedFirstTimestamp\":\"2026-01-01T00:00:00Z\",\"series\":{\"count\":1}"),
+			"[series.count: Invalid value: \"\": should be at least 2, series.lastObservedTime: Required value, "
+			"firstTimestamp: Invalid value: \"\": needs to be unset, count: Invalid value: \"\": needs to be unset, "
+			"source: Invalid value: \"\": needs to be unset]"},
+		{"events.k8s.io/v1", "{" META ",\"regarding\":{\"namespace\":\"d\"},\"type\":\"Odd\"}",
+			"[eventTime: Required value, type: Invalid value: \"\": has invalid value: Odd]"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		check(rows[i][0], "Event", "", rows[i][1], NULL, rows[i][2]);
+	check("events.k8s.io/v1", "Event", "", NEW(",\"note\":\"n\",\"series\":{\"count\":1}"), NEW(""),
+		"[series.count: Invalid value: \"\": should be at least 2, series.lastObservedTime: Required value, "
+		"message: Invalid value: \"n\": field is immutable]");
+	check("events.k8s.io/v1", "Event", "",
+		NEW(",\"series\":{\"count\":2,\"lastObservedTime\":\"2026-01-01T00:00:00.000002Z\"}"), NEW(""), "");
+}
+
 static void test_gates(void **state)
 {
 	(void)state;
@@ -675,6 +709,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_pod_placing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_odds, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_service_fields, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gates, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pod_updates, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ephemeral, setup, teardown),

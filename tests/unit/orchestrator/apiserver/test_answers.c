@@ -399,6 +399,31 @@ static void test_finalizers(void **state)
 	rig_call("POST", CM, "{\"metadata\":{\"name\":\"f\",\"finalizers\":[\"ball.toys.example\"]}}", 422);
 }
 
+/* Who is no owner, whom a token is for, and the selector of what has labels only. */
+static void test_owners_tokens_scale(void **state)
+{
+	static const char *const bodies[][2] = {
+			{"{\"metadata\":{\"name\":\"other\"}}", "metadata.name: Invalid value: \"other\": must match the service account name if specified"},
+			{"{\"metadata\":{\"namespace\":\"other\"}}",
+					"metadata.namespace: Invalid value: \"other\": must match the service account namespace if specified"},
+	};
+	struct json *o;
+
+	(void)state;
+	o = rig_call("POST", CM, "{\"metadata\":{\"name\":\"owned\",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"Event\",\"name\":\"e\",\"uid\":\"u\"}]}}",
+			422);
+	is(json_at(json_getp(o, "details.causes"), 0), "field", "metadata.ownerReferences");
+	assert_non_null(strstr(arena_cstr(&rig_arena, json_strp(o, "message")), "/v1, Kind=Event is disallowed from being an owner"));
+	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts", "{\"metadata\":{\"name\":\"bot\"}}", 201);
+	for (size_t i = 0; i < ARRAY_LEN(bodies); i++)
+		is(rig_call("POST", "/api/v1/namespaces/default/serviceaccounts/bot/token", bodies[i][0], 422), "message",
+				arena_printf(&rig_arena, "TokenRequest.authentication.k8s.io \"bot\" is invalid: %s", bodies[i][1]));
+	rig_call("POST", "/api/v1/namespaces/default/replicationcontrollers",
+			"{\"metadata\":{\"name\":\"rc\"},\"spec\":{\"replicas\":0,\"selector\":{\"b\":\"2\",\"a\":\"1\"},\"template\":{\"metadata\":{\"labels\":"
+			"{\"a\":\"1\",\"b\":\"2\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}}}", 201);
+	is(rig_call("GET", "/api/v1/namespaces/default/replicationcontrollers/rc/scale", NULL, 200), "status.selector", "a=1,b=2");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -415,6 +440,7 @@ int main(void)
 			cmocka_unit_test(test_service_ports_and_families),
 			cmocka_unit_test(test_warnings),
 			cmocka_unit_test(test_finalizers),
+			cmocka_unit_test(test_owners_tokens_scale),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);

@@ -455,6 +455,29 @@ static void test_held_namespace(void **state)
 	WAIT(gold_is_gone);
 }
 
+static bool stray_is_told(void)
+{
+	const struct json *all = json_getc(get(NS "/events?fieldSelector=involvedObject.name=stray"), "items");
+
+	JSON_ITEMS (e, all)
+		if (json_eqc(json_getc(e, "reason"), "OwnerRefInvalidNamespace"))
+			return json_eqc(json_getp(e, "source.component"), "garbage-collector-controller") &&
+			       strstr(str(e, "message"), "name: lord") && strstr(str(e, "message"), "does not exist in namespace \"default\"");
+	return false;
+}
+
+/* An owner elsewhere is none; who is deleted for that is told. */
+static void test_stray(void **state)
+{
+	const struct json *lord;
+
+	(void)state;
+	lord = post("/api/v1/namespaces/kube-system/configmaps", "{\"metadata\":{\"name\":\"lord\"}}");
+	post(NS "/configmaps", fmt("{\"metadata\":{\"name\":\"stray\",\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\","
+				   "\"name\":\"lord\",\"uid\":\"%s\"}]}}", str(lord, "metadata.uid")));
+	WAIT(stray_is_told);
+}
+
 static void test_namespace(void **state)
 {
 	post("/api/v1/namespaces", "{\"metadata\":{\"name\":\"red\"}}");
@@ -674,6 +697,7 @@ int main(void)
 		cmocka_unit_test(test_garbage),
 		cmocka_unit_test(test_orphan_and_foreground),
 		cmocka_unit_test(test_namespace),
+		cmocka_unit_test(test_stray),
 		cmocka_unit_test(test_held_namespace),
 		cmocka_unit_test(test_silent_server),
 		cmocka_unit_test(test_remote_resources),
