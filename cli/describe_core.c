@@ -5,6 +5,7 @@
 #include "base/util.h"
 #include "cli/describe-priv.h"
 #include "proto/codec.h"
+#include "proto/pod_resources.h"
 #include "proto/quantity.h"
 
 /* ---- Node: head ---- */
@@ -94,33 +95,14 @@ static struct quantity amount(const struct json *list, const char *name)
 	return quantity_of(json_cstr(json_getc(list, name)));
 }
 
-/* A container's share: `which` is "requests" or "limits". */
-static struct quantity container_amount(const struct json *c, const char *which, const char *name)
-{
-	return amount(json_getc(json_getc(c, "resources"), which), name);
-}
-
-/*
- * What a pod takes: the sum over its containers and the init containers that keep running beside them (restartPolicy
- * Always), or what one init container needs together with those started before it, if that is more; and the overhead.
- */
+/* What a pod takes: by itself, or its containers together (proto/pod_resources.h); and the overhead. */
 static struct quantity pod_amount(const struct json *pod, const char *which, const char *name)
 {
-	struct quantity sum = QUANTITY_ZERO, peak = QUANTITY_ZERO, beside = QUANTITY_ZERO;
+	const struct json *spec = json_getc(pod, "spec");
+	struct quantity sum = QUANTITY_ZERO;
 
-	JSON_ITEMS (c, json_getp(pod, "spec.containers"))
-		sum = quantity_add(sum, container_amount(c, which, name));
-	JSON_ITEMS (c, json_getp(pod, "spec.initContainers")) {
-		struct quantity q = container_amount(c, which, name), all = quantity_add(beside, q);
-
-		if (json_eqc(json_getc(c, "restartPolicy"), "Always"))
-			beside = all;
-		if (quantity_cmp(all, peak) > 0)
-			peak = all;
-	}
-	sum = quantity_add(sum, beside);
-	if (quantity_cmp(peak, sum) > 0)
-		sum = peak;
+	if (!resources_amount(spec, which, str_from(name), &sum))
+		containers_amount(spec, which, str_from(name), &sum);
 	if (strcmp(which, "requests") == 0 || quantity_sign(sum))
 		sum = quantity_add(sum, amount(json_getp(pod, "spec.overhead"), name));
 	return sum;

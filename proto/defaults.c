@@ -9,6 +9,7 @@
 #include "proto/quantity.h"
 #include "proto/schema.h"
 #include "proto/structural.h"
+#include "proto/pod_resources.h"
 
 /*
  * A constant for a field that is left out. A field that cannot tell empty from absent (no pointer
@@ -253,6 +254,7 @@ static void pod(struct arena *a, struct json *obj)
 				host_ports(a, c);
 		}
 	}
+	pod_resources_default(a, spec);
 }
 
 static void service_spec(struct arena *a, struct json *spec)

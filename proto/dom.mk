@@ -52,6 +52,7 @@ libproto_a_SOURCES += \
 	proto/validate_flow.c \
 	proto/validate_network.c \
 	proto/validate_pod.c \
+	proto/pod_resources.c proto/pod_resources.h \
 	proto/validate_resources.c \
 	proto/validate_security.c \
 	proto/validate_warn.c \

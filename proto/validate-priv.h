@@ -148,6 +148,8 @@ void validate__quantities(
 /* Of a container: names too, and requests that its limits allow. */
 void validate__resources(
 	struct field_errs *, const struct field_path *path, const struct json *res);
+/* Of a pod spec as a whole: as of a container, and enough for its containers. */
+void validate__pod_resources(struct field_errs *, const struct field_path *up, const struct json *spec);
 /* A resourceFieldRef: which resource, in which unit. */
 void validate__resource_ref(struct field_errs *, const struct field_path *path, const struct json *ref);
 /* securityContext of a container at `up`, and of a pod spec. */

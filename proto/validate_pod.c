@@ -234,6 +234,7 @@ void validate__pod_spec(struct field_errs *e, const struct field_path *path,
 	topologies_differ(e, path, json_getc(spec, "topologySpreadConstraints"));
 	scheduling_gates(e, path, json_getc(spec, "schedulingGates"));
 	validate__one_of_opt(e, &os, json_getc(spec, "os"), "name", systems);
+	validate__pod_resources(e, path, spec);
 }
 
 /* ---- updates ---- */

@@ -1,5 +1,5 @@
 /*
- * Resizing a pod: cpu and memory of its containers and sidecars may change, and nothing else; the pod's quality of
+ * Resizing a pod: cpu and memory of the pod as a whole, of its containers and sidecars may change, and nothing else; the pod's quality of
  * service is decided once. Also what a container says about being resized, and the quality of service itself.
  */
 #include <string.h>
@@ -24,19 +24,28 @@ static bool is_guaranteed(const struct json *requests, const struct json *limits
 	       (!asks(requests, what) || quantity_cmp(quantity_of(request), quantity_of(limit)) == 0);
 }
 
+static void judge(const struct json *has, bool *any, bool *guaranteed)
+{
+	const struct json *req = json_getp(has, "resources.requests"), *lim = json_getp(has, "resources.limits");
+
+	*any |= asks(req, "cpu") || asks(req, "memory") || asks(lim, "cpu") || asks(lim, "memory");
+	*guaranteed &= is_guaranteed(req, lim, "cpu") && is_guaranteed(req, lim, "memory");
+}
+
 const char *validate_qos_class(const struct json *pod)
 {
 	static const char *const lists[] = {"containers", "initContainers"};
 	const struct json *spec = json_getc(pod, "spec");
 	bool any = false, guaranteed = true;
 
-	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-		JSON_ITEMS (c, json_getc(spec, lists[i])) {
-			const struct json *req = json_getp(c, "resources.requests"), *lim = json_getp(c, "resources.limits");
-
-			any |= asks(req, "cpu") || asks(req, "memory") || asks(lim, "cpu") || asks(lim, "memory");
-			guaranteed &= is_guaranteed(req, lim, "cpu") && is_guaranteed(req, lim, "memory");
-		}
+	/* Where the pod as a whole has resources its containers' do not count. */
+	if (json_is(json_getc(spec, "resources"), JSON_OBJECT)) {
+		judge(spec, &any, &guaranteed);
+	} else {
+		for (size_t i = 0; i < ARRAY_LEN(lists); i++)
+			JSON_ITEMS (c, json_getc(spec, lists[i]))
+				judge(c, &any, &guaranteed);
+	}
 	return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
 }
 
@@ -185,6 +194,25 @@ static void amounts_stay(struct field_errs *e, const struct field_path *spec, co
 	}
 }
 
+/* The pod's own resources, which it has from the beginning or not at all. */
+static void whole_pod(struct field_errs *e, const struct field_path *spec, const struct json *now, const struct json *was)
+{
+	struct field_path path = field_child(spec, "resources");
+	struct json *is = json_new_object(e->arena), *old = json_new_object(e->arena);
+
+	if (validate__is_nothing(json_getc(was, "resources"))) {
+		if (!validate__is_nothing(json_getc(now, "resources")))
+			field_forbidden(e, &path, "pod-level resources may not be added on resize");
+		return;
+	}
+	json_setc(e->arena, old, "resources", json_getc(was, "resources"));
+	if (json_getc(now, "resources"))
+		json_setc(e->arena, is, "resources", json_getc(now, "resources"));
+	nothing_removed(e, spec, is, old);
+	if (differ(put_back(e->arena, is, old), old))
+		field_forbidden(e, spec, "only cpu and memory resources are mutable");
+}
+
 void validate__resize_update(const struct validate__ctx *c)
 {
 	const struct json *now = json_getc(c->obj, "spec"), *was = json_getc(c->old, "spec");
@@ -197,8 +225,7 @@ void validate__resize_update(const struct validate__ctx *c)
 		field_forbidden(c->errs, &root, "static pods cannot be resized");
 	if (json_eqc(json_getp(was, "os.name"), "windows"))
 		field_forbidden(c->errs, &root, "windows pods cannot be resized");
-	if (!validate__is_nothing(json_getc(was, "resources")) || !validate__is_nothing(json_getc(now, "resources")))
-		field_forbidden(c->errs, &root, "pods with pod-level resources cannot be resized");
+	whole_pod(c->errs, &spec, now, was);
 	if (!str_eqc(class, validate_qos_class(c->obj)))
 		field_invalid_str(c->errs, &spec, class, "Pod QOS Class may not change as a result of resizing");
 	if (!node_follows(c->old))

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/util.h"
 #include "proto/json.h"
+#include "proto/pod_resources.h"
 #include "proto/resource.h"
 
 static struct quantity quantity_from(const struct json *j)
@@ -22,45 +23,14 @@ static struct quantity larger(struct quantity a, struct quantity b)
 	return quantity_cmp(a, b) >= 0 ? a : b;
 }
 
-bool amount_of_container(const struct json *c, const char *what, struct str resource, struct quantity *ret)
-{
-	const struct json *v = json_get(json_getc(json_getc(c, "resources"), what), resource);
-
-	if (json_is_null(v))
-		return false;
-	*ret = quantity_from(v);
-	return true;
-}
-
 bool amount_of_pod(const struct json *spec, const char *what, struct str resource, struct quantity *ret)
 {
-	struct quantity sum = QUANTITY_ZERO, sidecars = QUANTITY_ZERO, init = QUANTITY_ZERO, q;
 	const struct json *overhead = json_get(json_getc(spec, "overhead"), resource);
-	bool any = false;
-
 	/* What the pod says as a whole counts instead of its parts. */
-	if (amount_of_container(spec, what, resource, &sum)) {
-		any = true;
-	} else {
-		JSON_ITEMS (c, json_getc(spec, "containers"))
-			if (amount_of_container(c, what, resource, &q)) {
-				sum = quantity_add(sum, q);
-				any = true;
-			}
-		JSON_ITEMS (c, json_getc(spec, "initContainers")) {
-			if (!amount_of_container(c, what, resource, &q))
-				continue;
-			any = true;
-			if (json_eqc(json_getc(c, "restartPolicy"), "Always"))
-				sidecars = quantity_add(sidecars, q);
-			else
-				init = larger(init, quantity_add(sidecars, q));
-		}
-		sum = larger(quantity_add(sum, sidecars), init);
-	}
+	bool any = resources_amount(spec, what, resource, ret) || containers_amount(spec, what, resource, ret);
+
 	if (!json_is_null(overhead) && any)
-		sum = quantity_add(sum, quantity_from(overhead));
-	*ret = sum;
+		*ret = quantity_add(*ret, quantity_from(overhead));
 	return any;
 }
 
@@ -181,7 +151,7 @@ static struct quantity claim_use(const struct json *claim, struct str name)
 		return QUANTITY_ZERO;
 	if (str_eqc(rest, "persistentvolumeclaims"))
 		return quantity_from_i64(1, QUANTITY_DECIMAL_SI);
-	amount_of_container(json_getc(claim, "spec"), "requests", STR("storage"), &q);
+	resources_amount(json_getc(claim, "spec"), "requests", STR("storage"), &q);
 	return q;
 }
 
@@ -193,7 +163,19 @@ static struct quantity raised(const struct json *status, const char *what, struc
 
 	if (strcmp(what, "requests") == 0 && given)
 		q = larger(q, quantity_from(given));
-	return amount_of_container(status, what, resource, &actual) ? larger(q, actual) : q;
+	return resources_amount(status, what, resource, &actual) ? larger(q, actual) : q;
+}
+
+/* What it asks for becomes the largest of that and what its status says. */
+static void hold_most(struct arena *a, struct json *has, const struct json *status, const char *what, struct str resource)
+{
+	char text[QUANTITY_SIZE];
+	struct quantity q;
+
+	if (!resources_amount(has, what, resource, &q))
+		return;
+	quantity_print(raised(status, what, resource, q), text);
+	json_set(a, json_getc(json_getc(has, "resources"), what), resource, json_newc(a, text));
 }
 
 /* A pod on its way to other amounts holds, container by container, the largest of what it asks for, was given and runs with. */
@@ -204,21 +186,16 @@ static void amount_while_resized(struct arena *a, const struct json *pod, const 
 	} lists[] = {{"containers", "containerStatuses"}, {"initContainers", "initContainerStatuses"}};
 	const struct json *status = json_getc(pod, "status");
 	struct json *spec = json_getc(pod, "spec");
-	char text[QUANTITY_SIZE];
 
-	if (json_len(json_getc(status, "containerStatuses")) > 0)
+	if (json_len(json_getc(status, "containerStatuses")) > 0 || json_getc(status, "resources"))
 		spec = json_copy(a, spec);
+	/* The pod as a whole has a status of the same form. */
+	hold_most(a, spec, status, what, resource);
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		JSON_ITEMS (c, json_getc(spec, lists[i].specs)) {
-			struct quantity q;
-
-			if (!amount_of_container(c, what, resource, &q))
-				continue;
 			JSON_ITEMS (s, json_getc(status, lists[i].statuses))
-				if (json_equal(json_getc(s, "name"), json_getc(c, "name"))) {
-					quantity_print(raised(s, what, resource, q), text);
-					json_set(a, json_getc(json_getc(c, "resources"), what), resource, json_new_str(a, arena_str(a, str_from(text))));
-				}
+				if (json_equal(json_getc(s, "name"), json_getc(c, "name")))
+					hold_most(a, c, s, what, resource);
 		}
 	amount_of_pod(spec, what, resource, ret);
 }
@@ -259,11 +236,11 @@ static bool best_effort(const struct json *pod)
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		for (size_t k = 0; k < ARRAY_LEN(whats); k++) {
 			JSON_ITEMS (c, json_getc(spec, lists[i]))
-				if ((amount_of_container(c, whats[k], STR("cpu"), &q) && quantity_sign(q)) ||
-						(amount_of_container(c, whats[k], STR("memory"), &q) && quantity_sign(q)))
+				if ((resources_amount(c, whats[k], STR("cpu"), &q) && quantity_sign(q)) ||
+						(resources_amount(c, whats[k], STR("memory"), &q) && quantity_sign(q)))
 					return false;
-			if (amount_of_container(spec, whats[k], STR("cpu"), &q) ||
-					amount_of_container(spec, whats[k], STR("memory"), &q))
+			if (resources_amount(spec, whats[k], STR("cpu"), &q) ||
+					resources_amount(spec, whats[k], STR("memory"), &q))
 				return false;
 		}
 	return true;
@@ -360,11 +337,11 @@ struct str quota_unsaid(struct arena *a, const struct json *spec, struct str nam
 
 	for (size_t i = 0; i < ARRAY_LEN(needed); i++)
 		asked = asked || str_eqc(name, needed[i]);
-	if (!asked || amount_of_container(spec, what, r, &q))
+	if (!asked || resources_amount(spec, what, r, &q))
 		return STR_NULL;
 	for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 		JSON_ITEMS (c, json_getc(spec, lists[i]))
-			if (!amount_of_container(c, what, r, &q))
+			if (!resources_amount(c, what, r, &q))
 				buf_printf(&out, "%s%.*s", out.n ? "," : "", STR_FMT(json_str(json_getc(c, "name"))));
 	return arena_str(a, buf_str(&out));
 }

@@ -13,9 +13,7 @@
 struct json;
 struct resource;
 
-/* resources.{requests,limits} of a container, or of a whole pod: containers together, or the largest init container on top of the
- * sidecars before it, and the overhead. False: nothing is said of it. */
-bool amount_of_container(const struct json *container, const char *what, struct str resource, struct quantity *ret);
+/* resources.{requests,limits} of a whole pod: what it says itself, or else its containers together, and the overhead. False: nothing is said of it. */
 bool amount_of_pod(const struct json *spec, const char *what, struct str resource, struct quantity *ret);
 
 /* Does a ResourceQuota's entry `name` (a key of spec.hard) count objects of this kind, and how much does this one use? Zero: none. */

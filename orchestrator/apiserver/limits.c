@@ -4,6 +4,7 @@
 #include "base/util.h"
 #include "orchestrator/apiserver/amounts.h"
 #include "proto/json.h"
+#include "proto/pod_resources.h"
 
 #define ANNOTATION "kubernetes.io/limit-ranger"
 
@@ -180,7 +181,7 @@ struct str limits_check_pod(struct arena *a, const struct json *range, const str
 		if (json_eqc(json_getc(limit, "type"), "Container"))
 			for (size_t i = 0; i < ARRAY_LEN(lists); i++)
 				JSON_ITEMS (ct, json_getc(spec, lists[i]))
-					check_limit(&c, limit, ct, amount_of_container);
+					check_limit(&c, limit, ct, resources_amount);
 		if (json_eqc(json_getc(limit, "type"), "Pod"))
 			check_limit(&c, limit, spec, amount_of_pod);
 	}
@@ -193,7 +194,7 @@ struct str limits_check_claim(struct arena *a, const struct json *range, const s
 	struct complaints c = {.arena = a, .text = BUF_INIT};
 	struct amount want = {0};
 
-	want.said = amount_of_container(json_getc(claim, "spec"), "requests", STR("storage"), &want.q);
+	want.said = resources_amount(json_getc(claim, "spec"), "requests", STR("storage"), &want.q);
 	JSON_ITEMS (limit, json_getp(range, "spec.limits"))
 		for (size_t i = 0; json_eqc(json_getc(limit, "type"), "PersistentVolumeClaim") && i < ARRAY_LEN(bounds); i++)
 			JSON_MEMBERS (m, json_getc(limit, bounds[i])) {

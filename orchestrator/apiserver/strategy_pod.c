@@ -87,7 +87,13 @@ static void take_resources(struct arena *a, struct json *pod, const struct json 
 
 enum step_result strategy_pod_resize(struct api_request *req, struct json *view)
 {
+	struct json *whole = json_getp(view, "spec.resources");
+
 	req->obj = json_copy(&req->arena, req->old);
+	if (whole)
+		json_setp(&req->arena, req->obj, "spec.resources", whole);
+	else
+		json_delp(req->obj, "spec.resources");
 	take_resources(&req->arena, req->obj, view, "spec.containers");
 	take_resources(&req->arena, req->obj, view, "spec.initContainers");
 	return STEP_NEXT;

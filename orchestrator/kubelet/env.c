@@ -178,7 +178,7 @@ int env_resource(struct arena *a, const struct env_ctx *ctx, const Core__Contain
 		c = container_named(ctx->pod, f->container_name);
 	if (!c)
 		return err_set(e, ERR_INVALID, "container %s not found", nz(f->container_name));
-	res_of_container(c, &r);
+	res_of(res_given(a, ctx->pod, c), &r);
 	if (strcmp(what, "limits.cpu") == 0)
 		milli = r.cpu_limit ? r.cpu_limit : ctx->node_cpu_milli;
 	else if (strcmp(what, "requests.cpu") == 0)

@@ -120,6 +120,7 @@ struct pod_worker {
 	int64_t first_seen_ms;
 	bool closing;
 	/* Resizing: see resize.h and pod-resize.c. */
+	struct kept *whole;          /* what the pod's control group was given as the pod's own resources; NULL: nothing */
 	int64_t resize_since_ms;     /* something else is wanted than is allocated; 0: it is not */
 	const char *resize_reason;   /* Deferred, Infeasible; NULL: neither */
 	char *resize_message;
@@ -183,6 +184,9 @@ void worker_save_allocation(struct pod_worker *);
 Core__Pod *worker_load_allocation(struct pod_worker *, struct arena *);
 void worker_load_actual(struct pod_worker *, const Core__Pod *record);
 void worker_set_actual(struct work_container *, const char *id, const Core__ResourceRequirements *);
+/* What the pod's control group has of the resources of the pod as a whole; NULL: nothing. */
+void worker_set_whole(struct pod_worker *, const Core__ResourceRequirements *);
+const Core__ResourceRequirements *worker_whole(const struct pod_worker *);
 
 /* --- pod-objects.c ------------------------------------------------------------------------------------------------ */
 

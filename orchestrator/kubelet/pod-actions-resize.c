@@ -32,6 +32,11 @@ static void resize_failed(struct act_op *op, const char *what, const char *text)
 	acts__end(op);
 }
 
+static const Core__ResourceRequirements *pod_whole(const struct act_op *op)
+{
+	return ((const Core__Pod *)op->pod->msg)->spec->resources;
+}
+
 /* A step is done: remember it at once, so that an agent that starts anew knows what runs. */
 static void resize_stepped(struct act_op *op)
 {
@@ -41,7 +46,10 @@ static void resize_stepped(struct act_op *op)
 
 	if (c && c->actual && strcmp(c->actual_id, r->id) == 0) {
 		worker_set_actual(c, r->id,
-				resize_mix(&op->arena, c->actual->msg, r->spec->resources, s->memory ? "memory" : "cpu"));
+				resize_mix(&op->arena, c->actual->msg, r->given, s->memory ? "memory" : "cpu"));
+		worker_save_allocation(op->w);
+	} else if (!r && pod_whole(op)) {
+		worker_set_whole(op->w, resize_mix(&op->arena, worker_whole(op->w), pod_whole(op), s->memory ? "memory" : "cpu"));
 		worker_save_allocation(op->w);
 	}
 	resize_next(op);
@@ -86,6 +94,11 @@ static void resize_next(struct act_op *op)
 	int64_t in_use;
 
 	if (op->step == op->n_steps) {
+		/* Also what is the same to the kernel. */
+		if (!resize_equal(pod_whole(op), worker_whole(op->w))) {
+			worker_set_whole(op->w, pod_whole(op));
+			worker_save_allocation(op->w);
+		}
 		free(TAKE(op->w->resize_error));
 		op->w->resize_delay_ms = 0;
 		acts__end(op);
@@ -120,6 +133,7 @@ void acts__resize(struct act_op *op)
 	struct pod_worker *w = op->w;
 	const Core__Pod *pod = op->pod->msg;
 	struct resize_actual *actual = arena_new_array(&op->arena, struct resize_actual, w->n_c + 1);
+	const Core__ResourceRequirements *whole = pb_copy(&op->arena, worker_whole(w));
 	size_t n_actual = 0;
 
 	op->resized = arena_new_array(&op->arena, struct resize_container, w->n_c + 1);
@@ -131,10 +145,12 @@ void acts__resize(struct act_op *op)
 
 		if (!rc || rc->state != RT_RUNNING || c->ephemeral || !c->actual || strcmp(c->actual_id, rc->id) != 0)
 			continue;
-		*r = (struct resize_container){spec, arena_strdup(&op->arena, rc->id), c->actual->msg, resize_way(spec, c->actual->msg)};
+		*r = (struct resize_container){.spec = spec, .id = arena_strdup(&op->arena, rc->id), .actual = c->actual->msg};
+		r->given = res_given(&op->arena, pod, spec);
+		r->way = resize_way(spec, r->given, r->actual);
 		actual[n_actual++] = (struct resize_actual){c->name, r->id, pb_copy(&op->arena, c->actual->msg)};
 		op->n_resized++;
 	}
-	op->n_steps = resize_plan(&op->arena, resize_was(&op->arena, pod, actual, n_actual), pod, op->resized, op->n_resized, &op->steps);
+	op->n_steps = resize_plan(&op->arena, resize_was(&op->arena, pod, whole, actual, n_actual), pod, op->resized, op->n_resized, &op->steps);
 	resize_next(op);
 }

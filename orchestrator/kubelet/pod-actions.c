@@ -171,6 +171,7 @@ static void create_sandbox(struct act_op *op)
 	}
 	if (cgroup_setup(req.config->linux->cgroup_parent, &limits, &e) < 0)
 		log_warn("kubelet", "pod=%s/%s control group: %s", op->w->ns, op->w->name, e.text);
+	worker_set_whole(op->w, pod->spec->resources);
 	acts__call(op, CRI_RUN_POD_SANDBOX, &req.base, 0, sandbox_ran);
 }
 
@@ -303,7 +304,7 @@ static void created(struct act_op *op)
 		return;
 	}
 	pod_event(w->k, op->pod->msg, op->container, false, "Created", "Created container %s", op->container);
-	worker_set_actual(worker_container(w, op->container), op->id, op->spec->resources);
+	worker_set_actual(worker_container(w, op->container), op->id, res_given(&op->arena, op->pod->msg, op->spec));
 	worker_save_allocation(w);
 	req.container_id = op->id;
 	acts__call(op, CRI_START_CONTAINER, &req.base, 0, started);

@@ -374,7 +374,7 @@ static Runtime__LinuxContainerResources *resources(struct arena *a, const struct
 			PB_NEW(a, Runtime__LinuxContainerResources, runtime__linux_container_resources);
 	struct res res;
 
-	res_of_container(in->spec, &res);
+	res_of(res_given(a, in->pod, in->spec), &res);
 	r->cpu_shares = res_cpu_shares(res.cpu_request);
 	r->cpu_period = 100000;
 	r->cpu_quota = res_cpu_quota(res.cpu_limit);

@@ -9,6 +9,7 @@
 #include "orchestrator/kubelet/kubelet-priv.h"
 #include "orchestrator/kubelet/pbutil.h"
 #include "orchestrator/kubelet/resize.h"
+#include "orchestrator/kubelet/resources.h"
 
 #define FORCED_GRACE_S 1 /* for a pod that is gone from the API */
 
@@ -106,9 +107,10 @@ static void fill_sync(struct pod_worker *w, struct arena *a, struct sync_in *in)
 		if (rc && rc->state == RT_RUNNING && !c->ephemeral && !(c->init && !s->sidecar)) {
 			/* Made by an agent that kept no record: what is allocated is what it was made with. */
 			if (!c->actual || strcmp(c->actual_id, rc->id) != 0)
-				worker_set_actual(c, rc->id, s->spec->resources);
+				worker_set_actual(c, rc->id, res_given(a, pod, s->spec));
 			s->actual = c->actual->msg;
-			s->resize = resize_way(s->spec, s->actual);
+			s->resize = resize_way(s->spec, res_given(a, pod, s->spec), s->actual);
+			in->pod_resize = pod->spec->resources && !resize_equal(pod->spec->resources, worker_whole(w));
 		}
 	}
 }
@@ -205,6 +207,7 @@ static void make_status(struct pod_worker *w, struct arena *a, const struct sync
 		s.reason = "DeadlineExceeded";
 		s.message = "Pod was active on the node longer than the specified deadline";
 	}
+	s.whole = worker_whole(w);
 	s.resize_reason = w->resize_reason;
 	s.resize_message = w->resize_message;
 	s.resize_began = w->resize_began;
@@ -257,7 +260,7 @@ static void tell_crash_loops(struct pod_worker *w, const struct sync_in *in)
 /* What was allocated has come to all containers that run. */
 static void check_resized(struct pod_worker *w, const struct sync_in *in)
 {
-	bool done = true;
+	bool done = !in->pod_resize;
 
 	for (size_t i = 0; i < in->n_c; i++)
 		done = done && !in->c[i].busy && in->c[i].resize == RESIZE_DONE;
@@ -265,6 +268,7 @@ static void check_resized(struct pod_worker *w, const struct sync_in *in)
 	if (!done && !w->resize_began) {
 		for (size_t i = 0; i < in->n_c; i++)
 			w->resize_began |= in->c[i].resize != RESIZE_DONE;
+		w->resize_began |= in->pod_resize;
 		w->resize_generation = PB_OR(worker_pod(w)->metadata, generation, 0);
 	}
 	if (!done || !w->resize_began || w->resize_busy)

@@ -41,7 +41,7 @@ void worker_save_allocation(struct pod_worker *w)
 		if (w->c[i].actual)
 			actual[n++] = (struct resize_actual){w->c[i].name, w->c[i].actual_id, w->c[i].actual->msg};
 	if (fs_mkdir_all(pod_dir(&a, &w->k->host, w->uid), 0755, &e) < 0 ||
-			file_put(record_path(&a, w), pb_pack_arena(resize_record(&a, worker_pod(w), actual, n), &a), 0600, false, &e) < 0)
+			file_put(record_path(&a, w), pb_pack_arena(resize_record(&a, worker_pod(w), worker_whole(w), actual, n), &a), 0600, false, &e) < 0)
 		log_warn("kubelet", "pod=%s/%s allocation not saved: %s", w->ns, w->name, e.text);
 	arena_fini(&a);
 }
@@ -69,6 +69,21 @@ void worker_load_actual(struct pod_worker *w, const Core__Pod *record)
 		if (c && s->resources)
 			worker_set_actual(c, nz(s->container_id), s->resources);
 	}
+	if (record->status)
+		worker_set_whole(w, record->status->resources);
+}
+
+void worker_set_whole(struct pod_worker *w, const Core__ResourceRequirements *whole)
+{
+	struct kept *old = w->whole;
+
+	w->whole = whole ? kept_new(whole) : NULL;
+	kept_unref(old);
+}
+
+const Core__ResourceRequirements *worker_whole(const struct pod_worker *w)
+{
+	return w->whole ? w->whole->msg : NULL;
 }
 
 void worker_set_actual(struct work_container *c, const char *id, const Core__ResourceRequirements *actual)

@@ -6,6 +6,7 @@
 
 #include "base/util.h"
 #include "orchestrator/kubelet/pbutil.h"
+#include "orchestrator/kubelet/resize.h"
 #include "orchestrator/kubelet/resources.h"
 
 static Meta__Time *time_at(struct arena *a, int64_t s)
@@ -135,7 +136,8 @@ static Core__ContainerState *wait_state(struct arena *a, const struct status_in 
 /* What it was given, and what it runs with. */
 static void resources(struct arena *a, const struct sync_container *sc, bool runs, Core__ContainerStatus *s)
 {
-	const Core__ResourceRequirements *given = sc->spec->resources, *now = runs && sc->actual ? sc->actual : given;
+	const Core__ResourceRequirements *given = sc->spec->resources;
+	const Core__ResourceRequirements *now = runs && sc->actual ? resize_own(a, sc->actual, given) : given;
 
 	for (size_t i = 0; given && i < given->n_requests; i++) {
 		Core__ContainerStatus__AllocatedResourcesEntry *e = pb_add(a, s, "allocated_resources");
@@ -193,6 +195,21 @@ static Core__ContainerStatus *container_status(struct arena *a, const struct sta
 	else
 		PB_SET(s, ready, runs && sc->started && in->c[i].ready);
 	return s;
+}
+
+/* Of a pod that has resources as a whole. */
+static void pod_resources(struct arena *a, const struct status_in *in, Core__PodStatus *s)
+{
+	const Core__ResourceRequirements *given = in->sync->pod->spec->resources;
+
+	for (size_t i = 0; given && i < given->n_requests; i++) {
+		Core__PodStatus__AllocatedResourcesEntry *e = pb_add(a, s, "allocated_resources");
+
+		e->key = given->requests[i]->key;
+		e->value = given->requests[i]->value;
+	}
+	if (given)
+		s->resources = pb_copy(a, in->whole ? in->whole : given);
 }
 
 bool pod_phase_is_terminal(const char *phase)
@@ -413,6 +430,7 @@ Core__PodStatus *pod_status(struct arena *a, const struct status_in *in)
 		s->reason = in->old->reason;
 		s->message = in->old->message;
 	}
+	pod_resources(a, in, s);
 	s->qos_class = pod_qos(pod);
 	s->start_time = in->old && in->old->start_time ? in->old->start_time : time_at(a, in->now_s);
 	addresses(a, in, s);

@@ -21,6 +21,7 @@ struct status_in {
 	bool all_stopped, init_failed; /* from sync_out */
 	const char *phase; /* forced, with reason and message: eviction, deadline; else NULL */
 	const char *reason, *message;
+	const Core__ResourceRequirements *whole;    /* what the pod's group has of the pod's own resources; NULL: nothing */
 	const char *resize_reason, *resize_message; /* what is wanted is not allocated; NULL: it is */
 	bool resize_began;                          /* what is allocated has not come to all containers yet */
 	const char *resize_error;                   /* why not; NULL: no reason yet */

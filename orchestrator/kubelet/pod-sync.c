@@ -325,7 +325,7 @@ static void sync_ephemeral(const struct sync_in *in, struct sync_out *out)
 /* One action brings their resources to all containers; those that are restarted for it get them in that way. */
 static void sync_resize(const struct sync_in *in, struct sync_out *out)
 {
-	bool any = false;
+	bool any = in->pod_resize;
 
 	for (size_t i = 0; i < in->n_c; i++)
 		any |= !in->c[i].busy && in->c[i].resize == RESIZE_IN_PLACE;

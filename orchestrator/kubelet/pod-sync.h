@@ -82,6 +82,7 @@ struct sync_in {
 	int64_t sandbox_not_before_ms;
 	bool held; /* no container may start in the sandbox yet */
 	bool resize_busy;
+	bool pod_resize; /* containers run, and the pod's group has other resources than the pod was given as a whole */
 	int64_t resize_not_before_ms; /* the last try failed */
 	/* Sandboxes and containers that are being stopped or removed by their id. */
 	const char *const *busy_ids;

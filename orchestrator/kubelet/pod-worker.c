@@ -400,6 +400,7 @@ static void maybe_free(struct pod_worker *w)
 	free(w->objects);
 	kept_unref(w->pod);
 	kept_unref(w->wanted);
+	kept_unref(w->whole);
 	free(w->resize_message);
 	free(w->resize_error);
 	kept_unref(w->status);

@@ -81,6 +81,8 @@ Core__Pod *resize_with(struct arena *a, const Core__Pod *pod, const Core__Pod *f
 	spec->containers = list_with(a, spec->containers, spec->n_containers, from->spec->containers, from->spec->n_containers);
 	spec->init_containers = list_with(a, spec->init_containers, spec->n_init_containers, from->spec->init_containers,
 			from->spec->n_init_containers);
+	if (from->spec->resources && !resize_equal(from->spec->resources, spec->resources))
+		spec->resources = from->spec->resources;
 	return out;
 }
 
@@ -120,7 +122,7 @@ enum resize_verdict resize_decide(struct arena *a, const Core__Pod *wanted, cons
 	const Core__PodSpec *w = wanted->spec, *g = allocated->spec;
 	struct res now, was;
 
-	if (same_list(w->containers, w->n_containers, g->containers, g->n_containers) &&
+	if (resize_equal(w->resources, g->resources) && same_list(w->containers, w->n_containers, g->containers, g->n_containers) &&
 			same_list(w->init_containers, w->n_init_containers, g->init_containers, g->n_init_containers))
 		return RESIZE_SAME;
 	res_of_pod(wanted, &now);
@@ -158,12 +160,12 @@ static bool restarts_for(const Core__Container *c, const char *resource)
 	return false;
 }
 
-enum resize_way resize_way(const Core__Container *c, const Core__ResourceRequirements *actual)
+enum resize_way resize_way(const Core__Container *c, const Core__ResourceRequirements *given, const Core__ResourceRequirements *actual)
 {
-	if (resize_equal(c->resources, actual))
+	if (resize_equal(given, actual))
 		return RESIZE_DONE;
 	for (size_t i = 0; i < ARRAY_LEN(resources); i++)
-		if (restarts_for(c, resources[i]) && !same_resource(c->resources, actual, resources[i]))
+		if (restarts_for(c, resources[i]) && !same_resource(given, actual, resources[i]))
 			return RESIZE_RESTART;
 	return RESIZE_IN_PLACE;
 }
@@ -200,14 +202,6 @@ static struct resize_step step(int container, const struct res *is, const struct
 	};
 }
 
-static void res_of(const Core__ResourceRequirements *r, struct res *ret)
-{
-	Core__Container c = CORE__CONTAINER__INIT;
-
-	c.resources = (Core__ResourceRequirements *)r;
-	res_of_container(&c, ret);
-}
-
 size_t resize_plan(struct arena *a, const Core__Pod *was_pod, const Core__Pod *is_pod, const struct resize_container *c, size_t n,
 		struct resize_step **ret)
 {
@@ -228,9 +222,9 @@ size_t resize_plan(struct arena *a, const Core__Pod *was_pod, const Core__Pod *i
 				struct res is, was;
 				int dir;
 
-				if (c[i].way != RESIZE_IN_PLACE || same_resource(c[i].spec->resources, c[i].actual, resources[r]))
+				if (c[i].way != RESIZE_IN_PLACE || same_resource(c[i].given, c[i].actual, resources[r]))
 					continue;
-				res_of(c[i].spec->resources, &is);
+				res_of(c[i].given, &is);
 				res_of(c[i].actual, &was);
 				dir = direction(&is, &was, memory);
 				/* Said otherwise, and the same to the kernel: still a step, so that it is remembered. */
@@ -255,12 +249,15 @@ static Core__Container *brief(struct arena *a, const Core__Container *c)
 	return out;
 }
 
-Core__Pod *resize_record(struct arena *a, const Core__Pod *pod, const struct resize_actual *actual, size_t n)
+Core__Pod *resize_record(struct arena *a, const Core__Pod *pod, const Core__ResourceRequirements *whole, const struct resize_actual *actual,
+		size_t n)
 {
 	Core__Pod *out = PB_NEW(a, Core__Pod, core__pod);
 
 	out->spec = PB_NEW(a, Core__PodSpec, core__pod_spec);
 	out->status = PB_NEW(a, Core__PodStatus, core__pod_status);
+	out->spec->resources = pod->spec->resources;
+	out->status->resources = (Core__ResourceRequirements *)whole;
 	for (size_t i = 0; i < pod->spec->n_containers; i++)
 		PB_ADD(a, out->spec, containers, brief(a, pod->spec->containers[i]));
 	for (size_t i = 0; i < pod->spec->n_init_containers; i++)
@@ -276,9 +273,10 @@ Core__Pod *resize_record(struct arena *a, const Core__Pod *pod, const struct res
 	return out;
 }
 
-Core__Pod *resize_was(struct arena *a, const Core__Pod *pod, const struct resize_actual *actual, size_t n)
+Core__Pod *resize_was(struct arena *a, const Core__Pod *pod, const Core__ResourceRequirements *whole, const struct resize_actual *actual,
+		size_t n)
 {
-	Core__Pod *from = PB_NEW(a, Core__Pod, core__pod);
+	Core__Pod *from = PB_NEW(a, Core__Pod, core__pod), *was;
 
 	from->spec = PB_NEW(a, Core__PodSpec, core__pod_spec);
 	for (size_t i = 0; i < n; i++) {
@@ -289,7 +287,22 @@ Core__Pod *resize_was(struct arena *a, const Core__Pod *pod, const struct resize
 		PB_ADD(a, from->spec, containers, c);
 		PB_ADD(a, from->spec, init_containers, c);
 	}
-	return resize_with(a, pod, from);
+	was = resize_with(a, pod, from);
+	was->spec->resources = (Core__ResourceRequirements *)whole;
+	return was;
+}
+
+const Core__ResourceRequirements *resize_own(struct arena *a, const Core__ResourceRequirements *actual, const Core__ResourceRequirements *own)
+{
+	Core__ResourceRequirements *r = NULL;
+
+	for (size_t i = 0; i < ARRAY_LEN(resources); i++)
+		if (amount(actual, resources[i], true) && !amount(own, resources[i], true)) {
+			if (r == NULL)
+				r = pb_copy(a, actual);
+			pb_map_del(r, "limits", resources[i]);
+		}
+	return r ? r : actual;
 }
 
 static void print_amounts(struct buf *b, const char *key, const Core__ResourceRequirements *r, bool limits)

@@ -1,6 +1,8 @@
 /*
  * Resizing a pod that runs: pure functions between three sets of resources of its containers.
  *
+ * A pod may have resources as a whole, too; they are told apart in the same way, and containers without a limit share the pod's.
+ *
  *	wanted      what the API says
  *	allocated   what this node has given it: the kubelet works with a pod whose containers have these
  *	actual      what a container that runs was made with, or was given last
@@ -36,11 +38,13 @@ enum resize_verdict resize_decide(struct arena *, const Core__Pod *wanted, const
 		const struct resize_node *, const char **ret_message);
 
 enum resize_way { RESIZE_DONE, RESIZE_IN_PLACE, RESIZE_RESTART };
-enum resize_way resize_way(const Core__Container *allocated, const Core__ResourceRequirements *actual);
+/* `given`: what it is to run with, its own or the pod's (res_given). */
+enum resize_way resize_way(const Core__Container *allocated, const Core__ResourceRequirements *given,
+		const Core__ResourceRequirements *actual);
 
 /* Whether the sets have the same amounts; NULL is empty. */
 bool resize_equal(const Core__ResourceRequirements *, const Core__ResourceRequirements *);
-/* `pod` with the resources of the containers of the same names in `from`. Borrows from both. */
+/* `pod` with its own resources and those of the containers of the same names as in `from`. Borrows from both. */
 Core__Pod *resize_with(struct arena *, const Core__Pod *pod, const Core__Pod *from);
 /* `actual` with what `allocated` says about one resource, requests and limits. */
 Core__ResourceRequirements *resize_mix(struct arena *, const Core__ResourceRequirements *actual,
@@ -50,6 +54,7 @@ Core__ResourceRequirements *resize_mix(struct arena *, const Core__ResourceRequi
 struct resize_container {
 	const Core__Container *spec; /* allocated */
 	const char *id;
+	const Core__ResourceRequirements *given; /* its own, or the pod's */
 	const Core__ResourceRequirements *actual;
 	enum resize_way way;
 };
@@ -73,9 +78,15 @@ struct resize_actual {
 	const char *name, *id;
 	const Core__ResourceRequirements *actual;
 };
-Core__Pod *resize_record(struct arena *, const Core__Pod *allocated, const struct resize_actual *, size_t n);
-/* The pod with what its containers run with. */
-Core__Pod *resize_was(struct arena *, const Core__Pod *allocated, const struct resize_actual *, size_t n);
+/* `whole`: what the pod's control group was given last as the pod's own; NULL: nothing. */
+Core__Pod *resize_record(struct arena *, const Core__Pod *allocated, const Core__ResourceRequirements *whole, const struct resize_actual *,
+		size_t n);
+/* The pod with what it and its containers run with. */
+Core__Pod *resize_was(struct arena *, const Core__Pod *allocated, const Core__ResourceRequirements *whole, const struct resize_actual *,
+		size_t n);
+/* What a container runs with, but for the limits that are the pod's: for its status. */
+const Core__ResourceRequirements *resize_own(struct arena *, const Core__ResourceRequirements *actual,
+		const Core__ResourceRequirements *own);
 /* {"containers":[{"name":"c","resources":{...}}],"generation":2}, with an error unless it is NULL: for events. */
 const char *resize_text(struct arena *, const Core__Pod *, const char *error);
 

@@ -29,10 +29,8 @@ int64_t res_units(const char *quantity)
 		_q ? _q->string : NULL;                                                            \
 	})
 
-void res_of_container(const Core__Container *c, struct res *ret)
+void res_of(const Core__ResourceRequirements *r, struct res *ret)
 {
-	const Core__ResourceRequirements *r = c->resources;
-
 	memset(ret, 0, sizeof(*ret));
 	if (!r)
 		return;
@@ -44,6 +42,51 @@ void res_of_container(const Core__Container *c, struct res *ret)
 		ret->cpu_request = ret->cpu_limit;
 	if (!ret->memory_request)
 		ret->memory_request = ret->memory_limit;
+}
+
+void res_of_container(const Core__Container *c, struct res *ret)
+{
+	res_of(c->resources, ret);
+}
+
+const Core__ResourceRequirements *res_given(struct arena *a, const Core__Pod *pod, const Core__Container *c)
+{
+	static const char *const shared[] = {"cpu", "memory"};
+	const Core__ResourceRequirements *whole = pod->spec->resources, *own = c->resources;
+	Core__ResourceRequirements *given = NULL;
+
+	for (size_t i = 0; whole && i < ARRAY_LEN(shared); i++) {
+		Core__ResourceRequirements__LimitsEntry *limit = pb_map_find(whole->limits, whole->n_limits, shared[i]);
+
+		if (limit == NULL || (own && res_milli(QUANTITY_IN(own->limits, own->n_limits, shared[i])) > 0))
+			continue;
+		if (given == NULL)
+			given = own ? pb_copy(a, own) : PB_NEW(a, Core__ResourceRequirements, core__resource_requirements);
+		pb_map_del(given, "limits", shared[i]);
+		pb_add_msg(a, given, "limits", limit);
+	}
+	return given ? given : own;
+}
+
+/* What the pod as a whole says counts instead of what its containers say. */
+static void use_pod_level(const Core__ResourceRequirements *whole, struct res *s)
+{
+	const struct {
+		int64_t *cpu, *memory;
+		const char *cpu_text, *memory_text;
+	} rows[] = {
+		{&s->cpu_request, &s->memory_request, QUANTITY_IN(whole->requests, whole->n_requests, "cpu"),
+				QUANTITY_IN(whole->requests, whole->n_requests, "memory")},
+		{&s->cpu_limit, &s->memory_limit, QUANTITY_IN(whole->limits, whole->n_limits, "cpu"),
+				QUANTITY_IN(whole->limits, whole->n_limits, "memory")},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		if (rows[i].cpu_text)
+			*rows[i].cpu = res_milli(rows[i].cpu_text);
+		if (rows[i].memory_text)
+			*rows[i].memory = res_units(rows[i].memory_text);
+	}
 }
 
 static void sum(struct res *s, const struct res *r, bool *cpu_unlimited, bool *memory_unlimited)
@@ -82,15 +125,17 @@ void res_of_pod(const Core__Pod *pod, struct res *ret)
 		s.cpu_limit = 0;
 	if (memory_unlimited)
 		s.memory_limit = 0;
+	if (pod->spec->resources)
+		use_pod_level(pod->spec->resources, &s);
 	*ret = s;
 }
 
 /* 0: BestEffort, 1: Guaranteed so far, 2: Burstable. */
-static int qos_of(const Core__Container *c)
+static int qos_of(const Core__ResourceRequirements *has)
 {
 	struct res r;
 
-	res_of_container(c, &r);
+	res_of(has, &r);
 	if (!r.cpu_request && !r.cpu_limit && !r.memory_request && !r.memory_limit)
 		return 0;
 	if (r.cpu_limit && r.memory_limit && r.cpu_limit == r.cpu_request && r.memory_limit == r.memory_request)
@@ -102,10 +147,12 @@ const char *pod_qos(const Core__Pod *pod)
 {
 	unsigned seen = 0; /* bit a class */
 
-	for (size_t i = 0; i < pod->spec->n_containers; i++)
-		seen |= 1u << qos_of(pod->spec->containers[i]);
-	for (size_t i = 0; i < pod->spec->n_init_containers; i++)
-		seen |= 1u << qos_of(pod->spec->init_containers[i]);
+	if (pod->spec->resources)
+		seen = 1u << qos_of(pod->spec->resources);
+	for (size_t i = 0; !pod->spec->resources && i < pod->spec->n_containers; i++)
+		seen |= 1u << qos_of(pod->spec->containers[i]->resources);
+	for (size_t i = 0; !pod->spec->resources && i < pod->spec->n_init_containers; i++)
+		seen |= 1u << qos_of(pod->spec->init_containers[i]->resources);
 	return seen == 1u << 0 ? "BestEffort" : seen == 1u << 1 ? "Guaranteed" : "Burstable";
 }
 
@@ -123,6 +170,24 @@ int64_t res_cpu_quota(int64_t milli)
 	return MAX(milli * 100, MIN_QUOTA_US);
 }
 
+/* What the pod as a whole asks for beyond its containers is divided among them. */
+static int64_t memory_beyond(const Core__Pod *pod)
+{
+	const Core__ResourceRequirements *whole = pod->spec->resources;
+	const char *text = whole ? QUANTITY_IN(whole->requests, whole->n_requests, "memory") : NULL;
+	size_t n = pod->spec->n_containers + pod->spec->n_init_containers;
+	Core__PodSpec spec = *pod->spec;
+	Core__Pod parts = *pod;
+	struct res r;
+
+	if (text == NULL || n == 0)
+		return 0;
+	spec.resources = NULL;
+	parts.spec = &spec;
+	res_of_pod(&parts, &r);
+	return MAX(res_units(text) - r.memory_request, 0) / (int64_t)n;
+}
+
 int64_t res_oom_score_adj(const Core__Pod *pod, const Core__Container *c, int64_t capacity)
 {
 	const char *qos = pod_qos(pod);
@@ -134,7 +199,7 @@ int64_t res_oom_score_adj(const Core__Pod *pod, const Core__Container *c, int64_
 	if (strcmp(qos, "BestEffort") == 0 || capacity <= 0)
 		return 1000;
 	res_of_container(c, &r);
-	adj = 1000 - (int64_t)((__int128)1000 * r.memory_request / capacity);
+	adj = 1000 - (int64_t)((__int128)1000 * (r.memory_request + memory_beyond(pod)) / capacity);
 	/* Above Guaranteed pods, below BestEffort ones. */
 	return adj < 3 ? 3 : adj > 999 ? 999 : adj;
 }

@@ -16,8 +16,12 @@ struct res {
 int64_t res_milli(const char *quantity);
 /* Whole units, rounded up. */
 int64_t res_units(const char *quantity);
+void res_of(const Core__ResourceRequirements *, struct res *ret); /* NULL: nothing */
 void res_of_container(const Core__Container *, struct res *ret);
-/* The sum over containers, or the largest init container, whichever is more; a limit only when all have one. */
+/* What the container runs with: its own, and where it has no limit of cpu or memory the pod's. Borrows from both; NULL: nothing. */
+const Core__ResourceRequirements *res_given(struct arena *, const Core__Pod *, const Core__Container *);
+/* What the pod says as a whole, and of the rest the sum over containers, or the largest init container, whichever is more; a limit only when
+ * all have one. */
 void res_of_pod(const Core__Pod *, struct res *ret);
 
 int64_t res_cpu_shares(int64_t milli);

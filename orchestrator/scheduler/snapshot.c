@@ -120,6 +120,51 @@ static void add_container(struct resources *r, const Core__Pod *p, const Core__C
 		add_extra(r, most.extra[i].name, most.extra[i].n);
 }
 
+static bool pod_level(const char *name)
+{
+	return strcmp(name, "cpu") == 0 || strcmp(name, "memory") == 0 || strncmp(name, "hugepages-", strlen("hugepages-")) == 0;
+}
+
+static void set_one(struct resources *r, const char *name, const Resource__Quantity *q)
+{
+	if (strcmp(name, "cpu") == 0)
+		r->milli_cpu = 0;
+	else if (strcmp(name, "memory") == 0)
+		r->memory = 0;
+	else
+		for (unsigned i = 0; i < r->n_extra; i++)
+			if (strcmp(r->extra[i].name, name) == 0)
+				r->extra[i].n = 0;
+	add_one(r, name, q);
+}
+
+/* The larger one of two amounts, which may be absent. */
+static const Resource__Quantity *larger(const Resource__Quantity *a, const Resource__Quantity *b)
+{
+	if (a == NULL || b == NULL)
+		return a ? a : b;
+	return quantity_cmp(quantity_of(a->string), quantity_of(b->string)) >= 0 ? a : b;
+}
+
+/* What the pod as a whole asks for counts instead of its containers; on its way to other amounts, the largest of all of them. */
+static void use_pod_level(struct resources *sum, const Core__Pod *p)
+{
+	const Core__ResourceRequirements *own = p->spec->resources, *actual = p->status ? p->status->resources : NULL;
+
+	for (size_t i = 0; own && i < own->n_requests; i++) {
+		const char *name = own->requests[i]->key;
+		const Resource__Quantity *most = actual && is_infeasible(p) ? NULL : own->requests[i]->value;
+
+		if (!pod_level(name))
+			continue;
+		if (actual) {
+			most = larger(most, pb_map_get(actual->requests, actual->n_requests, name));
+			most = larger(most, pb_map_get(p->status->allocated_resources, p->status->n_allocated_resources, name));
+		}
+		set_one(sum, name, most);
+	}
+}
+
 struct resources pod_requests(const Core__Pod *p)
 {
 	struct resources sum = {0}, sidecars = {0}, peak = {0};
@@ -140,6 +185,7 @@ struct resources pod_requests(const Core__Pod *p)
 		}
 	}
 	max_all(&sum, &peak);
+	use_pod_level(&sum, p);
 	for (size_t i = 0; i < s->n_overhead; i++)
 		add_one(&sum, s->overhead[i]->key, s->overhead[i]->value);
 	return sum;

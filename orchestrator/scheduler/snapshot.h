@@ -59,7 +59,8 @@ void snapshot_place(struct snapshot *, const struct informer_obj *pod, const cha
 void snapshot_remove(struct snapshot *, const char *uid);
 bool snapshot_has(const struct snapshot *, const char *uid);
 
-/* The effective request: the larger of all containers together (and restartable init containers) and each init container; plus overhead. */
+/* The effective request: the pod's own, or else the larger of all containers together (and restartable init containers) and each init container;
+ * plus overhead. */
 struct resources pod_requests(const Core__Pod *);
 int64_t resources_extra(const struct resources *, const char *name);
 

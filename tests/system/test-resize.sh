@@ -29,6 +29,16 @@ cat >"$tmp/pods.yaml" <<-'EOP'
 	  terminationGracePeriodSeconds: 1
 	  containers:
 	  - {name: c, image: busybox, command: [sleep, "98765"]}
+	---
+	apiVersion: v1
+	kind: Pod
+	metadata: {name: whole}
+	spec:
+	  terminationGracePeriodSeconds: 1
+	  resources: {limits: {cpu: 200m, memory: 64Mi}}
+	  containers:
+	  - {name: shares, image: busybox, command: [sleep, "98765"]}
+	  - {name: own, image: busybox, command: [sleep, "98765"], resources: {limits: {memory: 16Mi}}}
 EOP
 field() { k get pod p -o "jsonpath=$1"; }
 of() { field "{.status.containerStatuses[?(@.name=='$1')]$2}"; }
@@ -41,10 +51,21 @@ quota_of() { group "$1" cpu/cpu.cfs_quota_us cpu.max | cut -d' ' -f1; }
 resize() {
 	k patch pod "$1" --subresource resize -p "{\"spec\":{\"containers\":[{\"name\":\"$2\",\"resources\":$3}]}}"
 }
+whole() { k get pod whole -o "jsonpath=$1"; }
+resize_whole() { k patch pod whole --subresource resize -p "{\"spec\":{\"resources\":$1}}"; }
+in_whole() { k exec whole -c "$1" -- sh -c "cat /sys/fs/cgroup/$2 2>/dev/null || cat /sys/fs/cgroup/$3"; }
+# Of the control group of the pod itself.
+whole_group() {
+	find /sys/fs/cgroup -type d -name "pod$(whole '{.metadata.uid}')" 2>/dev/null | while read -r dir; do
+		cat "$dir/$1" "$dir/$2" 2>/dev/null
+	done | cut -d' ' -f1
+}
+whole_memory() { whole_group memory.limit_in_bytes memory.max; }
+whole_quota() { whole_group cpu.cfs_quota_us cpu.max; }
 reasons() { k get events --field-selector involvedObject.name=p -o jsonpath='{.items[*].reason}'; }
 
 t "pods" k apply -f "$tmp/pods.yaml"
-t "run" k wait --for=condition=Ready pod/p pod/plain --timeout=60s
+t "run" k wait --for=condition=Ready pod/p pod/plain pod/whole --timeout=60s
 soon "the status says what it was given" is 100m of c .allocatedResources.cpu
 soon "and what it runs with" is 64Mi of c .resources.limits.memory
 soon "a limit of memory" is 67108864 memory_of c
@@ -80,6 +101,29 @@ soon_out "and says why" 'enough capacity: cpu, requested: 1000000' condition Pod
 soon "of which generation" is 5 condition PodResizePending .observedGeneration
 t "what it has stays" is 50m of c .allocatedResources.cpu
 
+# --- a pod with resources as a whole
+t "what it leaves out comes from its limits, or its containers" is "200m 16Mi Burstable" \
+	whole '{.spec.resources.requests.cpu} {.spec.resources.requests.memory} {.status.qosClass}'
+soon "what it was given" is "200m 64Mi" whole '{.status.allocatedResources.cpu} {.status.resources.limits.memory}'
+soon "its control group has its memory" is 67108864 whole_memory
+soon "and its cpu" is 20000 whole_quota
+soon "a container without a limit shares it" is 67108864 in_whole shares memory/memory.limit_in_bytes memory.max
+soon "one with a limit keeps that" is 16777216 in_whole own memory/memory.limit_in_bytes memory.max
+soon "which is all that its status says" is 16Mi whole '{.status.containerStatuses[*].resources.limits.memory}'
+ids=$(whole '{.status.containerStatuses[*].containerID}')
+t "more for the pod" resize_whole '{"limits":{"cpu":"400m","memory":"96Mi"}}'
+t "comes to its control group" until_ok 40 is 100663296 whole_memory
+t "with its cpu" until_ok 40 is 40000 whole_quota
+t "and to the container that shares it" until_ok 40 is 100663296 in_whole shares memory/memory.limit_in_bytes memory.max
+soon "not to the other" is 16777216 in_whole own memory/memory.limit_in_bytes memory.max
+soon "what it runs with" is "96Mi 400m" whole '{.status.resources.limits.memory} {.status.resources.limits.cpu}'
+soon "nothing is under way any more" is "" whole '{.status.conditions[?(@.type=="PodResizeInProgress")].status}'
+t "no container was restarted" is "$ids 0 0" whole '{.status.containerStatuses[*].containerID} {.status.containerStatuses[*].restartCount}'
+t "more than the node has, for the pod" resize_whole '{"requests":{"cpu":"1000"},"limits":{"cpu":"1001"}}'
+t "is infeasible" until_ok 40 is Infeasible whole '{.status.conditions[?(@.type=="PodResizePending")].reason}'
+soon "what it has stays" is "200m 40000" eval 'echo "$(whole "{.status.allocatedResources.cpu}") $(whole_quota)"'
+t_err "its containers must fit" 'must be greater than or equal to aggregate container requests of 16Mi' resize_whole '{"requests":{"memory":"8Mi"}}'
+
 # --- a new agent remembers what was given, and does not give what was refused
 t "the node's program is killed" node kill server-1
 t "and started" node start server-1
@@ -87,6 +131,10 @@ t "exec works again" until_ok 60 k exec p -c c -- true
 soon "the pod has what it had" is 10000 quota_of c
 t "still infeasible" until_ok 40 is Infeasible condition PodResizePending .reason
 soon "given is what was given" is 50m of c .allocatedResources.cpu
+soon "so is what the pod as a whole was" is "200m 96Mi" whole '{.status.allocatedResources.cpu} {.status.resources.limits.memory}'
+t "less for the pod" resize_whole '{"requests":{"cpu":"100m"},"limits":{"cpu":"300m","memory":"48Mi"}}'
+t "comes to it" until_ok 60 is 50331648 whole_memory
+t "and its containers" until_ok 60 is 50331648 in_whole shares memory/memory.limit_in_bytes memory.max
 t "taken back" resize p c '{"requests":{"cpu":"60m"},"limits":{"cpu":"120m"}}'
 t "no longer pending" until_ok 40 is "" condition PodResizePending .reason
 t "comes to the container" until_ok 40 is 12000 quota_of c

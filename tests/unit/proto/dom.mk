@@ -63,3 +63,7 @@ tests_unit_proto_test_facts_SOURCES = tests/unit/proto/test_facts.c
 tests_unit_proto_test_facts_CFLAGS = $(DOM_TEST_CFLAGS)
 tests_unit_proto_test_facts_LDADD = $(DOM_TEST_LIBS)
 EXTRA_DIST += tests/data/api/fields.txt tests/data/api/enums.txt tests/data/api/resources.txt
+UNIT_TESTS += tests/unit/proto/test_pod_resources
+tests_unit_proto_test_pod_resources_SOURCES = tests/unit/proto/test_pod_resources.c
+tests_unit_proto_test_pod_resources_CFLAGS = $(DOM_TEST_CFLAGS)
+tests_unit_proto_test_pod_resources_LDADD = $(DOM_TEST_LIBS)

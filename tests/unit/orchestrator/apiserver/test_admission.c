@@ -130,6 +130,9 @@ static void test_limits(void **state)
 			"[minimum cpu usage per Container is 100m, but request is 50m, maximum cpu usage per Container is 2, but limit "
 			"is 3, cpu max limit to request ratio per Container is 4, but provided ratio is 60.000000, maximum memory usage "
 			"per Pod is 2Gi, but limit is 3Gi]");
+	pod = parse("{'spec':{'resources':{'limits':{'memory':'3Gi'}},'containers':[{'name':'c','resources':{'limits':{'cpu':'1','memory':'1Gi'},"
+		    "'requests':{'cpu':'500m'}}}]}}");
+	assert_string_equal(arena_cstr(&a, limits_check_pod(&a, range, pod)), "maximum memory usage per Pod is 2Gi, but limit is 3Gi");
 	pod = parse("{'spec':{'containers':[{'name':'c'}]}}");
 	assert_true(str_search(limits_check_pod(&a, range, pod),
 				    STR("minimum cpu usage per Container is 100m.  No request is specified")) >= 0);
@@ -165,6 +168,13 @@ static void test_amounts(void **state)
 					    "'allocatedResources':{'cpu':'2'},'resources':{'requests':{'cpu':'3'}}},{'name':'b',"
 					    "'allocatedResources':{'cpu':'500m'}}]}}",
 					"4"},
+			/* What the pod says as a whole counts instead of its containers. */
+			{"", "pods", "requests.cpu", "{'spec':{'resources':{'requests':{'cpu':'2'}},'containers':[{'name':'a','resources':{"
+						     "'requests':{'cpu':'1'}}}]}}",
+					"2"},
+			{"", "pods", "requests.cpu", "{'spec':{'resources':{'requests':{'cpu':'2'}},'containers':[{'name':'a'}]},'status':{"
+						     "'allocatedResources':{'cpu':'3'},'resources':{'requests':{'cpu':'1'}}}}",
+					"3"},
 			{"", "pods", "limits.cpu", "{'spec':{'containers':[{'name':'a','resources':{'limits':{'cpu':'1'}}}]},'status':{"
 						   "'containerStatuses':[{'name':'a','allocatedResources':{'cpu':'9'},'resources':{'limits':{"
 						   "'cpu':'3'}}}]}}",

@@ -67,6 +67,38 @@ static void test_tolerations_again(void **state)
 }
 
 /* What kubectl patch --subresource resize sends: resources change, nothing else does, and whoever looks at the limits is asked. */
+/* A pod that has resources as a whole. */
+static void test_pod_resize_whole(void **state)
+{
+	static const char pod[] = "{\"metadata\":{\"name\":\"w\"},\"spec\":{\"resources\":{\"limits\":{\"cpu\":\"2\",\"memory\":\"128Mi\"}},\"containers\":"
+			"[{\"name\":\"c\",\"image\":\"b\",\"resources\":{\"requests\":{\"cpu\":\"100m\"}}}]}}";
+	static const char plain[] = "{\"metadata\":{\"name\":\"plain\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"b\"}]}}";
+	struct json *o = rig_call("POST", PODS, pod, 201);
+
+	(void)state;
+	is(o, "spec.resources.requests.cpu", "100m");
+	is(o, "spec.resources.requests.memory", "128Mi");
+	is(o, "status.qosClass", "Burstable");
+	o = patch(PODS "/w/resize", STRATEGIC, "{\"spec\":{\"resources\":{\"limits\":{\"cpu\":\"4\"},\"requests\":{\"cpu\":\"1\"}}}}", 200);
+	is(o, "spec.resources.limits.cpu", "4");
+	is(o, "spec.resources.requests.cpu", "1");
+	is(o, "spec.resources.limits.memory", "128Mi");
+	assert_int_equal(json_i64_or(json_getp(o, "metadata.generation"), 0), 2);
+	o = patch(PODS "/w/resize", STRATEGIC, "{\"spec\":{\"resources\":{\"limits\":{\"memory\":null}}}}", 422);
+	is(o, "message", "Pod \"w\" is invalid: spec.resources.limits: Forbidden: resource limits cannot be removed");
+	o = patch(PODS "/w/resize", STRATEGIC, "{\"spec\":{\"resources\":{\"requests\":{\"cpu\":\"50m\"}}}}", 422);
+	is(o, "message", "Pod \"w\" is invalid: spec.resources.requests[cpu]: Invalid value: \"50m\": must be greater than or equal to aggregate "
+			"container requests of 100m");
+	o = patch(PODS "/w/resize", STRATEGIC, "{\"spec\":{\"resources\":{\"requests\":{\"cpu\":\"4\"}}}}", 422);
+	is(o, "message", "Pod \"w\" is invalid: spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing");
+	patch(PODS "/w", STRATEGIC, "{\"spec\":{\"resources\":{\"requests\":{\"cpu\":\"2\"}}}}", 422);
+	rig_call("POST", PODS, plain, 201);
+	o = patch(PODS "/plain/resize", STRATEGIC, "{\"spec\":{\"resources\":{\"requests\":{\"cpu\":\"2\"}}}}", 422);
+	assert_true(str_search(json_str(json_getc(o, "message")), STR("spec.resources: Forbidden: pod-level resources may not be added on resize")) >= 0);
+	rig_call("DELETE", PODS "/plain", NULL, 200);
+	rig_call("DELETE", PODS "/w", NULL, 200);
+}
+
 static void test_pod_resize(void **state)
 {
 	static const char pod[] = "{\"metadata\":{\"name\":\"r\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"b\","
@@ -226,6 +258,7 @@ int main(void)
 			cmocka_unit_test(test_proxy),
 			cmocka_unit_test(test_pod),
 			cmocka_unit_test(test_pod_resize),
+			cmocka_unit_test(test_pod_resize_whole),
 			cmocka_unit_test(test_tolerations_again),
 			cmocka_unit_test(test_eviction),
 	};

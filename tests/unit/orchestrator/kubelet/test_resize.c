@@ -14,6 +14,7 @@
 #include "orchestrator/kubelet/pbutil.h"
 #include "orchestrator/kubelet/pod-status.h"
 #include "orchestrator/kubelet/resize.h"
+#include "orchestrator/kubelet/resources.h"
 #include "proto/pb.h"
 #include "proto/quantity.pb-c.h"
 
@@ -50,7 +51,7 @@ static Core__ResourceRequirements *amounts(struct str rest)
 	return r;
 }
 
-/* "a c=100m; b c=1": containers by name. A name with a star is a sidecar's, one with a plus restarts for memory. */
+/* "a c=100m; b c=1": containers by name; "pod" is what the pod has as a whole. A name with a star is a sidecar's, one with a plus restarts for memory. */
 static Core__Pod *pod_of(const char *text)
 {
 	Core__Pod *pod = PB_NEW(&a, Core__Pod, core__pod);
@@ -65,6 +66,10 @@ static Core__Pod *pod_of(const char *text)
 
 		str_cut(rest, ';', &one, &rest);
 		str_cut(str_trim(one), ' ', &name, &res);
+		if (str_eqc(name, "pod")) {
+			pod->spec->resources = amounts(res);
+			continue;
+		}
 		c->name = arena_cstr(&a, name);
 		c->resources = amounts(res);
 		if (strchr(c->name, '+')) {
@@ -116,6 +121,11 @@ static void test_decide(void **state)
 		/* Who asks for less gets it, however full the node is. */
 		{"a c=3", "a c=5", RESIZE_FITS, ""},
 		{"a* c=500m; b c=100m", "a* c=100m; b c=100m", RESIZE_FITS, ""},
+		/* What the pod asks for as a whole counts, not its containers. */
+		{"pod c=500m; a c=100m", "pod c=200m; a c=100m", RESIZE_FITS, ""},
+		{"pod c=3; a c=100m", "pod c=200m; a c=100m", RESIZE_INFEASIBLE,
+				"Node didn't have enough capacity: cpu, requested: 3000, capacity: 2000"},
+		{"pod c=1; a c=900m", "pod c=1; a c=100m", RESIZE_FITS, ""},
 		{"a* c=1; b c=100m", "a* c=100m; b c=100m", RESIZE_DEFERRED,
 				"Node didn't have enough resource: cpu, requested: 1100, used: 1000, capacity: 2000"},
 	};
@@ -151,6 +161,13 @@ static void test_plan(void **state)
 		/* The same said otherwise. */
 		{"a C=100m", "a c=100m C=100m", "0 cpu 102 10000"},
 		{"a* c=100m; b c=100m", "a* c=200m; b c=100m", "pod cpu 307 0, 0 cpu 204 0"},
+		/* The pod's own resources: its group, and the containers without a limit of their own. */
+		{"pod c=1 C=2; a c=100m; b C=1", "pod c=1 C=4; a c=100m; b C=1", "pod cpu 1024 400000, 0 cpu 102 400000"},
+		{"pod m=64Mi M=128Mi; a; b M=32Mi", "pod m=64Mi M=96Mi; a; b M=32Mi",
+				"0 memory 100663296 shrinks, pod memory 100663296 shrinks"},
+		{"pod c=1; a c=100m", "pod c=2; a c=100m", "pod cpu 2048 0"},
+		{"pod c=1 C=2; a", "pod c=1 C=2; a C=1", "0 cpu 1024 100000"},
+		{"pod c=2 C=2; a+ c=1 m=1Mi", "pod c=1 C=1; a+ c=1 m=1Mi", "0 cpu 1024 100000, pod cpu 1024 100000"},
 		/* What is restarted for it is not updated, but its group is. */
 		{"a+ M=64Mi", "a+ M=96Mi", "pod memory 100663296"},
 	};
@@ -166,14 +183,15 @@ static void test_plan(void **state)
 		size_t n = 0, n_steps;
 
 		for (size_t k = 0; k < is->spec->n_init_containers; k++, n++)
-			c[n] = (struct resize_container){.spec = is->spec->init_containers[k], .actual = was->spec->init_containers[k]->resources};
+			c[n] = (struct resize_container){.spec = is->spec->init_containers[k], .actual = res_given(&a, was, was->spec->init_containers[k])};
 		for (size_t k = 0; k < is->spec->n_containers; k++, n++)
-			c[n] = (struct resize_container){.spec = is->spec->containers[k], .actual = was->spec->containers[k]->resources};
+			c[n] = (struct resize_container){.spec = is->spec->containers[k], .actual = res_given(&a, was, was->spec->containers[k])};
 		for (size_t k = 0; k < n; k++) {
-			c[k].way = resize_way(c[k].spec, c[k].actual);
+			c[k].given = res_given(&a, is, c[k].spec);
+			c[k].way = resize_way(c[k].spec, c[k].given, c[k].actual);
 			actual[k] = (struct resize_actual){c[k].spec->name, "id", c[k].actual};
 		}
-		n_steps = resize_plan(&a, resize_was(&a, is, actual, n), is, c, n, &s);
+		n_steps = resize_plan(&a, resize_was(&a, is, was->spec->resources, actual, n), is, c, n, &s);
 		for (size_t k = 0; k < n_steps; k++) {
 			buf_printf(&b, "%s", k ? ", " : "");
 			if (s[k].container < 0)
@@ -207,7 +225,8 @@ static void test_ways(void **state)
 	(void)state;
 	arena_init(&a);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-		assert_int_equal(resize_way(pod_of(rows[i].is)->spec->containers[0], amounts(str_from(rows[i].was))), rows[i].want);
+		assert_int_equal(resize_way(pod_of(rows[i].is)->spec->containers[0], pod_of(rows[i].is)->spec->containers[0]->resources,
+						 amounts(str_from(rows[i].was))), rows[i].want);
 	arena_fini(&a);
 }
 
@@ -220,8 +239,14 @@ static void test_record(void **state)
 
 	(void)state;
 	arena_init(&a);
+	/* The pod's own are in it, too. */
+	record = pb_unpack(&a, &core__pod__descriptor,
+			pb_pack_arena(resize_record(&a, pod_of("pod c=1; a"), amounts(STR("c=2")), &actual, 0), &a));
+	assert_string_equal(text_of(record->status->resources), "c=2");
+	assert_string_equal(text_of(resize_with(&a, pod_of("pod c=4; a"), record)->spec->resources), "c=1");
+	assert_string_equal(text_of(resize_with(&a, pod_of("a c=4"), pod_of("a c=3"))->spec->containers[0]->resources), "c=3");
 	actual = (struct resize_actual){"b", "id1", amounts(STR("c=50m"))};
-	bytes = pb_pack_arena(resize_record(&a, pod_of("s* c=10m; a c=100m; b c=100m C=200m"), &actual, 1), &a);
+	bytes = pb_pack_arena(resize_record(&a, pod_of("s* c=10m; a c=100m; b c=100m C=200m"), NULL, &actual, 1), &a);
 	record = pb_unpack(&a, &core__pod__descriptor, bytes);
 	assert_non_null(record);
 	wanted = pod_of("s* c=20m; a c=100m; b c=1 C=2");
@@ -284,7 +309,7 @@ static void test_sync_and_status(void **state)
 	c.spec = in.pod->spec->containers[0];
 	c.hash = "";
 	c.actual = amounts(STR("c=100m M=64Mi"));
-	c.resize = resize_way(c.spec, c.actual);
+	c.resize = resize_way(c.spec, c.spec->resources, c.actual);
 	pod_sync(&in, &out);
 	assert_int_equal(out.n_acts, 1);
 	assert_int_equal(out.acts[0].kind, ACT_RESIZE);

@@ -42,6 +42,8 @@ static const Core__Pod *pod_of(const char *text)
 #define R(name, cpu) "{'name':'" name "','resources':{'requests':{'cpu':'" cpu "'}}}"
 #define SPEC(list) "{'metadata':{},'spec':{'containers':[" list "]}"
 
+#define WHOLE(cpu, list) "{'metadata':{},'spec':{'resources':{'requests':{'cpu':'" cpu "'}},'containers':[" list "]}"
+
 static void test_requests(void **state)
 {
 	static const struct {
@@ -60,6 +62,12 @@ static void test_requests(void **state)
 		/* What its node can never give it does not count. */
 		{SPEC(R("a", "100")) ",'status':{'conditions':[{'type':'PodResizePending','status':'True','reason':'Infeasible'}],"
 		 "'containerStatuses':[{'name':'a','allocatedResources':{'cpu':'1'}}]}}", 1000},
+		/* What the pod says as a whole counts instead; on its way to other amounts the largest of all. */
+		{WHOLE("2", R("a", "1") "," R("b", "250m")) "}", 2000},
+		{WHOLE("2", R("a", "1")) ",'status':{'allocatedResources':{'cpu':'3'},'resources':{'requests':{'cpu':'2500m'}}}}", 3000},
+		{WHOLE("9", R("a", "1")) ",'status':{'conditions':[{'type':'PodResizePending','status':'True','reason':'Infeasible'}],"
+		 "'allocatedResources':{'cpu':'3'},'resources':{'requests':{'cpu':'3'}}}}", 3000},
+		{"{'metadata':{},'spec':{'overhead':{'cpu':'100m'},'resources':{'requests':{'memory':'1Gi'}},'containers':[" R("a", "1") "]}}", 1100},
 		{SPEC(R("a", "100")) ",'status':{'conditions':[{'type':'PodResizePending','status':'True','reason':'Deferred'}],"
 		 "'containerStatuses':[{'name':'a','allocatedResources':{'cpu':'1'}}]}}", 100000},
 	};
