@@ -10,6 +10,7 @@
 #include "store/bolt.h"
 #include "store/snapfile.h"
 #include "store/store.h"
+#include "store/view.h"
 
 bool etcd_backup_is(const char *path)
 {
@@ -70,7 +71,22 @@ static int fill(const char *path, struct store *s, struct err *e)
 	return rc;
 }
 
-int etcd_backup_convert(const char *path, const char *dir, struct arena *a, const char **ret_file, struct err *e)
+/* Where API servers have their objects, unless somebody told them otherwise (--etcd-prefix). */
+static int look_for_objects(struct store *s, bool *ret, struct err *e)
+{
+	struct store_view *v;
+	int64_t n = 0;
+	int rc = store_view_open(s, &v, e);
+
+	if (rc != 0)
+		return rc;
+	rc = view_count(v, STR("/registry/"), STR("/registry0"), 0, &n, e);
+	store_view_close(v);
+	*ret = n > 0;
+	return rc;
+}
+
+int etcd_backup_convert(const char *path, const char *dir, struct arena *a, const char **ret_file, bool *ret_kubernetes, struct err *e)
 {
 	/* Nothing here outlives the restore, so nothing need be synced. */
 	struct store_cfg cfg = {.dir = arena_printf(a, "%s/store", dir), .no_sync = true};
@@ -87,6 +103,8 @@ int etcd_backup_convert(const char *path, const char *dir, struct arena *a, cons
 	if (rc != 0)
 		return rc;
 	rc = fill(path, s, e);
+	if (rc == 0)
+		rc = look_for_objects(s, ret_kubernetes, e);
 	/*
 	 * A restore makes the new cluster's id from what the file's head says: so that is the same wherever this backup is converted, and
 	 * another one for other data. The time would not be.

@@ -14,8 +14,8 @@ bool etcd_backup_is(const char *path);
 int etcd_backup_status(const char *path, struct err *);
 /*
  * Make one of our snapshot files of it, below the folder `dir`, which is made and may be removed afterwards; *ret_file is in
- * the arena.
+ * the arena. *ret_kubernetes: it has the objects of a Kubernetes API server, whose clients keep revisions.
  */
-int etcd_backup_convert(const char *path, const char *dir, struct arena *, const char **ret_file, struct err *);
+int etcd_backup_convert(const char *path, const char *dir, struct arena *, const char **ret_file, bool *ret_kubernetes, struct err *);
 
 #endif

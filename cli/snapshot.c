@@ -39,7 +39,7 @@ static const struct opt snapshot_rows[] = {
 	{"initial-cluster", 0, OPT_STR, offsetof(struct snapshot_opts, initial), "NAME=IP:PORT,...",
 	 "restore: all members of the new cluster; the same file and list on each (default: this one alone)", NULL, NULL},
 	{"bump-revision", 0, OPT_INT, offsetof(struct snapshot_opts, bump), "N",
-	 "restore: raise the revision by so much, beyond all that clients have seen; the same on each member (default 1000000000, with --mark-compacted, for a server's snapshot; 0, as it was, for an etcd's)", NULL, NULL},
+	 "restore: raise the revision by so much, beyond all that clients have seen; the same on each member (default 1000000000, with --mark-compacted, for a server's snapshot and for an etcd's that holds Kubernetes' objects, /registry/; 0, as it was, for another one's)", NULL, NULL},
 	{"mark-compacted", 0, OPT_BOOL, offsetof(struct snapshot_opts, mark), "",
 	 "restore: what is older than that counts as compacted, so that watchers read anew; --bump-revision wants it", NULL, NULL},
 	OPT_END,
@@ -167,7 +167,7 @@ static int save(const struct snapshot_opts *o, const char *path, struct arena *a
 
 /* --- restore ---------------------------------------------------------------------------------------------------------- */
 
-/* As etcdutl has it: both or none of the two. What clients of an API server have seen is always taken care of. */
+/* As etcdutl has it: both or none of the two. Of an etcd's backup the default is chosen when it has been read. */
 static int choose_bump(const struct snapshot_opts *o, bool of_etcd, int64_t *ret, struct err *e)
 {
 	bool said = o->bump != BUMP_UNSAID;
@@ -182,8 +182,10 @@ static int choose_bump(const struct snapshot_opts *o, bool of_etcd, int64_t *ret
 	return 0;
 }
 
-static void print_bump(int64_t was, int64_t by)
+static void print_bump(int64_t was, int64_t by, bool kubernetes)
 {
+	if (by > 0 && kubernetes)
+		printf("The backup holds the objects of a Kubernetes API server (/registry/), whose clients go on from revisions that they have seen.\n");
 	if (by > 0)
 		printf("Its revision goes on at %" PRId64 ", raised by %" PRId64 ", and what is older counts as compacted: clients that have seen later\n"
 		       "revisions than the backup's read everything anew (--bump-revision 0: as it was)\n", was + by, by);
@@ -199,7 +201,7 @@ static int restore(const struct snapshot_opts *o, const char *path, struct arena
 	struct kv_peer *initial = NULL;
 	struct snapfile_info info;
 	const char *import, *file = path;
-	bool converted = false, of_etcd = etcd_backup_is(path);
+	bool converted = false, kubernetes = false, of_etcd = etcd_backup_is(path);
 	int rv = 0;
 
 	if (!o->where.data_dir || !o->address)
@@ -216,9 +218,12 @@ static int restore(const struct snapshot_opts *o, const char *path, struct arena
 	if (rv == 0)
 		rv = choose_bump(o, of_etcd, &cfg.bump, e);
 	if (rv == 0 && of_etcd) {
-		rv = etcd_backup_convert(path, import, a, &file, e);
+		rv = etcd_backup_convert(path, import, a, &file, &kubernetes, e);
 		converted = e->code != ERR_ALREADY_EXISTS;
 	}
+	/* What clients of an API server have seen is always taken care of. */
+	if (kubernetes && o->bump == BUMP_UNSAID)
+		cfg.bump = KV_BUMP_DEFAULT;
 	if (rv == 0)
 		rv = kv_restore(&cfg, file, &info, e);
 	if (converted)
@@ -227,7 +232,7 @@ static int restore(const struct snapshot_opts *o, const char *path, struct arena
 		return rv;
 	if (!of_etcd)
 		print_info(path, &info);
-	print_bump(info.revision, cfg.bump);
+	print_bump(info.revision, cfg.bump, kubernetes && o->bump == BUMP_UNSAID);
 	printf("%s is now member \"%s\" of a new cluster%s: start %s with --data-dir %s --name %s there%s\n", cfg.data_dir, cfg.name,
 	       cfg.n_initial > 1 ? " of several" : "", of_etcd ? "'kontiki etcd' (or 'kontiki server')" : "'kontiki server'", cfg.data_dir, cfg.name,
 	       cfg.n_initial > 1 ? ", and the others that were made from this file" : "");

@@ -300,6 +300,22 @@ if command -v etcd >/dev/null; then
 	t_out "its backup is read here" 'a backup of etcd: revision [0-9]+, .* 1 leases' "$KONTIKI" snapshot status "$tmp/etcd.db"
 	t_out "and restored" 'came over' "$KONTIKI" snapshot restore "$tmp/etcd.db" --data-dir "$tmp/d8" --member m8 --advertise-address 127.0.0.1 \
 		--peer-port "$(peer 8 | cut -d: -f2)" --bump-revision 1000 --mark-compacted
+	# Of a control plane's backup the revision is raised by itself, as its clients go on from what they have seen; and not when somebody says so.
+	restored() { # NAME FLAGS...: with that backup
+		rm -rf "$tmp/dk" && "$KONTIKI" snapshot restore "$tmp/$1.db" --data-dir "$tmp/dk" --member k --advertise-address 127.0.0.1 "${@:2}"
+	}
+	start 8 etcd --name k8s --data-dir "$tmp/dk8s" --listen-peer-urls "http://$(peer 8)" --initial-advertise-peer-urls "http://$(peer 8)" \
+		--listen-client-urls "http://$(client 8)" --advertise-client-urls "http://$(client 8)" --initial-cluster "k8s=http://$(peer 8)"
+	t "an etcd of a control plane's" until_ok 40 healthy 8
+	at 8 put /registryx/other 1 >/dev/null
+	at 8 snapshot save "$tmp/nok8s.db" >/dev/null
+	at 8 put /registry/namespaces/default object >/dev/null
+	at 8 snapshot save "$tmp/k8s.db" >/dev/null
+	stop 8
+	t_out "its backup is restored with a higher revision" 'goes on at 1000000003, raised by 1000000000' restored k8s
+	t_out "and it says why" 'holds the objects of a Kubernetes API server' restored k8s
+	t_out "--bump-revision 0: as it was" 'goes on at 3\. ' restored k8s --bump-revision 0
+	t_out "what is somebody else's keeps its revision" 'goes on at 2\. ' restored nok8s
 	cluster_of() { # DIR NAME: the cluster of a member that is made of that backup, in a list of two
 		"$KONTIKI" snapshot restore "$tmp/etcd.db" --data-dir "$1" --member "$2" --advertise-address 127.0.0.1 \
 			--initial-cluster a=127.0.0.1:1,b=127.0.0.1:2 >/dev/null && "$KONTIKI" recover --data-dir "$1" | grep -o 'of cluster [0-9a-f]*'
