@@ -11,6 +11,7 @@
  *	gap      one client an endpoint puts without a pause; --signal is sent to --pid after --seconds; prints how long
  *	         nobody had a write acknowledged afterwards, and each client's own longest wait
  *
+ * put, get, sget, range and mixed use a client that does as little as it can (tests/bench/h2_unary.h), the others io/grpc.h.
  * A client has one request under way at a time. Clients share --connections HTTP/2 connections (default: one each), which
  * are spread over the endpoints. Prints one line of key=value pairs; latencies in milliseconds, and the longest pause in which nobody
  * had an answer. One thread, so that the load takes no
@@ -31,6 +32,7 @@
 #include "io/tls.h"
 #include "proto/etcd_rpc.pb-c.h"
 #include "proto/pb.h"
+#include "tests/bench/h2_unary.h"
 
 #define KEY_SIZE 32
 #define PREFIX "/bench/"
@@ -99,6 +101,8 @@ static double hist_ms(const struct hist *h, double quantile)
 struct client {
 	struct grpc_call call;
 	struct grpc_channel *channel;
+	struct h2_unary_call light_call;
+	struct h2_unary *light; /* instead of the channel */
 	uint64_t began_ns, longest_us, last_ack_ns;
 	unsigned endpoint;
 	bool out; /* a request is under way */
@@ -212,22 +216,35 @@ static void note_ack(struct client *c, uint64_t now)
 	last_ack_ns_of_all = now;
 }
 
-static void on_done(struct grpc_call *call)
+static void answered(struct client *c, int code, struct str text)
 {
-	struct client *c = container_of(call, struct client, call);
 	uint64_t now = clock_mono_ns();
 
 	c->out = false;
-	if (call->code == GRPC_OK) {
+	if (code == GRPC_OK) {
 		n_ok++;
 		hist_add(&hist, (now - c->began_ns) / 1000);
 		note_ack(c, now);
 	} else if (!ending) {
 		n_errors++;
-		snprintf(last_error, sizeof(last_error), "%s: %.*s", grpc_code_name(call->code), (int)call->status.n,
-			 call->status.p);
+		snprintf(last_error, sizeof(last_error), "%s: %.*s", grpc_code_name(code), (int)text.n, text.p);
 	}
+}
+
+static void on_done(struct grpc_call *call)
+{
+	struct client *c = container_of(call, struct client, call);
+
+	answered(c, call->code, call->status);
 	grpc_call_fini(call);
+	next(c);
+}
+
+static void on_light_done(struct h2_unary_call *call)
+{
+	struct client *c = container_of(call, struct client, light_call);
+
+	answered(c, call->code, STR(""));
 	next(c);
 }
 
@@ -265,10 +282,16 @@ static void next(struct client *c)
 	}
 	buf_clear(&request);
 	request_of(&request, &method);
-	c->call = (struct grpc_call){.method = method, .done = on_done, .timeout_ms = opt.op == OP_GAP ? 1000 : 10000};
 	c->out = true;
 	c->began_ns = clock_mono_ns();
 	n_started++;
+	if (c->light != NULL) {
+		c->light_call.method = method;
+		c->light_call.done = on_light_done;
+		h2_unary_start(c->light, &c->light_call, buf_str(&request));
+		return;
+	}
+	c->call = (struct grpc_call){.method = method, .done = on_done, .timeout_ms = opt.op == OP_GAP ? 1000 : 10000};
 	grpc_unary(c->channel, &c->call, buf_str(&request));
 }
 
@@ -368,24 +391,44 @@ static struct tls_ctx *client_tls(void)
 	return ctx;
 }
 
+static bool is_light(void)
+{
+	return (opt.op == OP_PUT || opt.op == OP_GET || opt.op == OP_SGET || opt.op == OP_RANGE || opt.op == OP_MIXED) &&
+	       opt.size + KEY_SIZE + 16 <= H2_UNARY_MAX;
+}
+
+static struct grpc_channel *channel_to(const char *endpoint, struct tls_ctx *tls)
+{
+	struct grpc_channel_config cfg = {.address = endpoint, .tls = tls};
+	struct grpc_channel *channel;
+	struct err e = ERR_INIT;
+
+	if (grpc_channel_new(loop, &cfg, &channel, &e) != 0) {
+		fprintf(stderr, "etcd_load: %s: %s\n", endpoint, e.text);
+		exit(1);
+	}
+	return channel;
+}
+
 static void run(void)
 {
 	struct tls_ctx *tls = client_tls();
 	unsigned n = opt.connections;
 	struct grpc_channel **channels = xcalloc(n, sizeof(struct grpc_channel *));
-	struct err e = ERR_INIT;
+	struct h2_unary **lights = xcalloc(n, sizeof(struct h2_unary *));
 
 	for (unsigned i = 0; i < n; i++) {
-		struct grpc_channel_config cfg = {.address = opt.endpoints[i % opt.n_endpoints], .tls = tls};
+		const char *endpoint = opt.endpoints[i % opt.n_endpoints];
 
-		if (grpc_channel_new(loop, &cfg, &channels[i], &e) != 0) {
-			fprintf(stderr, "etcd_load: %s: %s\n", cfg.address, e.text);
-			exit(1);
-		}
+		if (is_light())
+			lights[i] = h2_unary_new(loop, endpoint, tls);
+		else
+			channels[i] = channel_to(endpoint, tls);
 	}
 	clients = xcalloc(opt.clients, sizeof(*clients));
 	for (unsigned i = 0; i < opt.clients; i++) {
 		clients[i].channel = channels[i % n];
+		clients[i].light = lights[i % n];
 		clients[i].endpoint = i % n % opt.n_endpoints;
 	}
 	if (opt.op == OP_WATCH)

@@ -13,7 +13,7 @@ check_PROGRAMS += tests/bench/http_bench
 tests_bench_http_bench_SOURCES = tests/bench/http_bench.c
 tests_bench_http_bench_LDADD = $(IO_LIBS)
 check_PROGRAMS += tests/bench/etcd_load
-tests_bench_etcd_load_SOURCES = tests/bench/etcd_load.c
+tests_bench_etcd_load_SOURCES = tests/bench/etcd_load.c tests/bench/h2_unary.c tests/bench/h2_unary.h
 tests_bench_etcd_load_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS)
 tests_bench_etcd_load_LDADD = libproto.a libio.a libbase.a $(PROTOBUFC_LIBS) $(UV_LIBS) $(OPENSSL_LIBS) $(NGHTTP2_LIBS) \
 	-lpthread
