@@ -401,6 +401,7 @@ static enum step_result binding_prepare(struct api_request *req)
 		json_set(&req->arena, ann, m->key, m->value);
 	}
 	bound_condition(&req->arena, req->obj);
+	json_delp(req->obj, "status.nominatedNodeName"); /* it is where it is now */
 	api_txn_new(req);
 	return api_txn_put_object(req);
 }

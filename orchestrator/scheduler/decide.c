@@ -94,17 +94,39 @@ static const char *filter_ports(const struct attempt *a, const struct node_info 
 	return NULL;
 }
 
+/* What is kept on the node for pods that others make room for there, and that come first. */
+static struct resources promised(const struct attempt *a, const struct node_info *n, int64_t *ret_pods)
+{
+	struct resources sum = {0};
+
+	*ret_pods = 0;
+	MAP_FOR_EACH (e, &a->snap->nominees) {
+		const struct nominee *other = e->value;
+
+		if (strcmp(other->node, n->name) != 0 || pb_streq(other->o->meta->uid, a->o->meta->uid) ||
+				pb_or(((const Core__Pod *)other->o->msg)->spec, priority, 0) < pb_or(a->pod->spec, priority, 0))
+			continue;
+		sum.milli_cpu += other->req.milli_cpu;
+		sum.memory += other->req.memory;
+		sum.ephemeral += other->req.ephemeral;
+		++*ret_pods;
+	}
+	return sum;
+}
+
 static const char *filter_resources(const struct attempt *a, const struct node_info *n)
 {
 	const struct resources *r = &a->req;
+	int64_t more_pods;
+	struct resources more = promised(a, n, &more_pods);
 
-	if ((int64_t)n->n_pods + 1 > n->max_pods)
+	if ((int64_t)n->n_pods + more_pods + 1 > n->max_pods)
 		return "Too many pods";
-	if (r->milli_cpu > 0 && n->used.milli_cpu + r->milli_cpu > n->can.milli_cpu)
+	if (r->milli_cpu > 0 && n->used.milli_cpu + more.milli_cpu + r->milli_cpu > n->can.milli_cpu)
 		return "Insufficient cpu";
-	if (r->memory > 0 && n->used.memory + r->memory > n->can.memory)
+	if (r->memory > 0 && n->used.memory + more.memory + r->memory > n->can.memory)
 		return "Insufficient memory";
-	if (r->ephemeral > 0 && n->used.ephemeral + r->ephemeral > n->can.ephemeral)
+	if (r->ephemeral > 0 && n->used.ephemeral + more.ephemeral + r->ephemeral > n->can.ephemeral)
 		return "Insufficient ephemeral-storage";
 	for (unsigned i = 0; i < r->n_extra; i++)
 		if (r->extra[i].n > 0 && resources_extra(&n->used, r->extra[i].name) + r->extra[i].n >
@@ -408,6 +430,14 @@ static const char *why_not(const struct attempt *a, const struct node_info *n)
 	for (size_t i = 0; i < ARRAY_LEN(filters) && why == NULL; i++)
 		why = filters[i](a, n);
 	return why;
+}
+
+const char *decide_why_not(const struct snapshot *s, const struct informer_obj *o, const struct pod_volumes *volumes, const struct node_info *n,
+		struct arena *arena)
+{
+	struct attempt a = {.snap = s, .o = o, .pod = o->msg, .volumes = volumes, .req = pod_requests(o->msg), .arena = arena};
+
+	return why_not(&a, n);
 }
 
 static int by_text(const void *a, const void *b)

@@ -19,4 +19,8 @@ struct decision {
 /* `seed` breaks ties between equally good nodes. Texts are in the arena. */
 struct decision decide(const struct snapshot *, const struct informer_obj *pod, const struct pod_volumes *, uint64_t seed, struct arena *);
 
+/* Why this one node will not do, NULL when it will. */
+const char *decide_why_not(const struct snapshot *, const struct informer_obj *pod, const struct pod_volumes *, const struct node_info *,
+		struct arena *);
+
 #endif

@@ -11,6 +11,8 @@
 #include "orchestrator/controllers/controller.h"
 #include "orchestrator/controllers/volume_match.h"
 #include "orchestrator/scheduler/decide.h"
+#include "orchestrator/scheduler/evict.h"
+#include "orchestrator/scheduler/preempt.h"
 #include "proto/pb.h"
 #include "proto/resource.h"
 
@@ -20,6 +22,8 @@
 #define BACKOFF_MAX_MS 10000
 /* Decisions in one turn of the loop, so that it stays short. */
 #define BATCH 64
+/* After a pod made others go the informers may still show them as they were: so long it pushes out no more. */
+#define PREEMPT_PAUSE_MS 5000
 
 enum pod_state {
 	POD_QUEUED,        /* to be decided */
@@ -39,6 +43,7 @@ struct sched_pod {
 	struct loop_timer timer;
 	struct client_req req;
 	const char *node; /* in req's arena while POD_BINDING */
+	uint64_t preempt_not_before_ms;
 };
 
 /* A request that nobody waits for: events and status. */
@@ -59,8 +64,8 @@ struct scheduler {
 	struct view *view;
 	struct snapshot snap;
 	struct map pods; /* uid -> struct sched_pod: pods without a node, and those just bound */
-	struct list queue, notes;
-	struct informer_handler on_pods, on_nodes;
+	struct list queue, notes, evictions;
+	struct informer_handler on_pods, on_nodes, on_budgets;
 	struct storage_watch on_storage[3]; /* claims, volumes, classes */
 	struct loop_timer turn, retry;
 	unsigned n_binding;
@@ -71,6 +76,7 @@ struct scheduler {
 
 static void turn(struct loop_timer *t);
 static void maybe_stopped(struct scheduler *s);
+static void maybe_stopped_evictions(void *arg);
 
 static void wake(struct scheduler *s)
 {
@@ -158,6 +164,8 @@ static void want_pod(struct scheduler *s, const struct informer_obj *o)
 	}
 	informer_obj_unref(p->o);
 	p->o = informer_obj_ref(o);
+	if (pod->status && pb_s(pod->status->nominated_node_name)[0])
+		snapshot_nominate(&s->snap, o, pod->status->nominated_node_name);
 	/* Gated pods wait for their gates to be removed, which is a change of theirs. */
 	if (pod->spec->n_scheduling_gates > 0)
 		p->state = POD_UNSCHEDULABLE;
@@ -174,11 +182,12 @@ static void on_pod(struct informer_handler *h, const struct informer_obj *old, c
 	if (pod->spec == NULL)
 		return;
 	if (new == NULL || has_ended(pod)) {
+		bool made_room = snapshot_has(&s->snap, o->meta->uid);
+
 		forget_pod(s, o->meta->uid);
-		if (snapshot_has(&s->snap, o->meta->uid)) {
-			snapshot_remove(&s->snap, o->meta->uid);
+		snapshot_remove(&s->snap, o->meta->uid);
+		if (made_room)
 			requeue_unschedulable(s);
-		}
 		return;
 	}
 	/* Recreated under the same name: the old one is gone. */
@@ -217,6 +226,17 @@ static void on_synced(struct informer_handler *h)
 static void on_nodes_synced(struct informer_handler *h)
 {
 	wake(container_of(h, struct scheduler, on_nodes));
+}
+
+/* How budgets change is no reason to decide anew. */
+static void on_budget(struct informer_handler *h, const struct informer_obj *old, const struct informer_obj *new)
+{
+	(void)h, (void)old, (void)new;
+}
+
+static void on_budgets_synced(struct informer_handler *h)
+{
+	wake(container_of(h, struct scheduler, on_budgets));
 }
 
 static const enum view_id storage_views[] = {VIEW_CLAIMS, VIEW_VOLUMES, VIEW_CLASSES};
@@ -309,7 +329,8 @@ static void send_event(struct scheduler *s, const struct informer_obj *o, const 
 	client_do(s->client, &n->req);
 }
 
-static void set_condition(struct scheduler *s, const struct informer_obj *o, const char *text)
+/* nominated: where others make room for it; NULL: nowhere. */
+static void set_condition(struct scheduler *s, const struct informer_obj *o, const char *text, const char *nominated)
 {
 	const Core__Pod *old = o->msg;
 	struct note *n;
@@ -318,7 +339,8 @@ static void set_condition(struct scheduler *s, const struct informer_obj *o, con
 	Core__PodCondition *c = NULL;
 
 	for (size_t i = 0; old->status && i < old->status->n_conditions; i++)
-		if (pb_streq(old->status->conditions[i]->type, "PodScheduled") && pb_streq(old->status->conditions[i]->message, text))
+		if (pb_streq(old->status->conditions[i]->type, "PodScheduled") && pb_streq(old->status->conditions[i]->message, text) &&
+				(nominated == NULL || pb_streq(old->status->nominated_node_name, nominated)))
 			return;
 	n = note_new(s, CLIENT_UPDATE, "pods");
 	a = &n->req.arena;
@@ -335,6 +357,8 @@ static void set_condition(struct scheduler *s, const struct informer_obj *o, con
 	c->status = (char *)"False";
 	c->reason = (char *)"Unschedulable";
 	c->message = arena_strdup(a, text);
+	if (nominated)
+		pod->status->nominated_node_name = arena_strdup(a, nominated);
 	n->req.ns = pod->metadata->namespace_;
 	n->req.name = pod->metadata->name;
 	n->req.sub = "status";
@@ -426,6 +450,33 @@ static void select_node(struct scheduler *s, const struct pod_volumes *volumes, 
 	}
 }
 
+/* Whom it pushes out, if that helps: where it waits for them to go; NULL: nowhere. In the arena. */
+static const char *push_out(struct sched_pod *p, const struct pod_volumes *volumes, struct arena *a)
+{
+	struct scheduler *s = p->s;
+	const struct informer_obj **budgets = arena_new_array(a, const struct informer_obj *, informer_len(s->view->inf[VIEW_BUDGETS]) + 1);
+	struct preemption out;
+	size_t n = 0;
+
+	if (volumes->message || clock_mono_ms() < p->preempt_not_before_ms || !preempt_may(&s->snap, p->o))
+		return NULL;
+	INFORMER_FOR_EACH (o, s->view->inf[VIEW_BUDGETS])
+		budgets[n++] = o;
+	out = preempt(&s->snap, p->o, volumes, budgets, n, a);
+	if (out.node == NULL)
+		return NULL;
+	p->preempt_not_before_ms = clock_mono_ms() + PREEMPT_PAUSE_MS;
+	for (size_t i = 0; i < out.n; i++) {
+		if (out.victims[i]->meta->deletion_timestamp != NULL)
+			continue; /* it is going anyway */
+		evict_start(&s->evictions, s->client, out.victims[i], SCHEDULER_NAME, maybe_stopped_evictions, s);
+		send_event(s, out.victims[i], "Normal", "Preempted",
+				arena_printf(a, "Preempted by pod %s on node %s", pb_s(p->o->meta->uid), out.node->name));
+	}
+	snapshot_nominate(&s->snap, p->o, out.node->name);
+	return arena_strdup(a, out.node->name);
+}
+
 static void decide_one(struct sched_pod *p)
 {
 	struct scheduler *s = p->s;
@@ -443,7 +494,7 @@ static void decide_one(struct sched_pod *p)
 		bind_pod(p, d.node->name);
 	} else {
 		p->state = POD_UNSCHEDULABLE;
-		set_condition(s, p->o, d.message);
+		set_condition(s, p->o, d.message, push_out(p, &volumes, &a));
 	}
 	arena_fini(&a);
 }
@@ -453,7 +504,8 @@ static void turn(struct loop_timer *t)
 	struct scheduler *s = container_of(t, struct scheduler, turn);
 	struct list *l;
 
-	if (!informer_synced(s->view->inf[VIEW_PODS]) || !informer_synced(s->view->inf[VIEW_NODES]))
+	if (!informer_synced(s->view->inf[VIEW_PODS]) || !informer_synced(s->view->inf[VIEW_NODES]) ||
+			!informer_synced(s->view->inf[VIEW_BUDGETS]))
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(storage_views); i++)
 		if (!informer_synced(s->view->inf[storage_views[i]]))
@@ -474,11 +526,14 @@ struct scheduler *scheduler_start(struct loop *loop, struct client *client, stru
 	s->view = view;
 	list_init(&s->queue);
 	list_init(&s->notes);
+	list_init(&s->evictions);
 	snapshot_init(&s->snap);
 	s->on_pods = (struct informer_handler){.changed = on_pod, .synced = on_synced};
 	s->on_nodes = (struct informer_handler){.changed = on_node, .synced = on_nodes_synced};
 	informer_add_handler(view->inf[VIEW_PODS], &s->on_pods);
 	informer_add_handler(view->inf[VIEW_NODES], &s->on_nodes);
+	s->on_budgets = (struct informer_handler){.changed = on_budget, .synced = on_budgets_synced};
+	informer_add_handler(view->inf[VIEW_BUDGETS], &s->on_budgets);
 	for (size_t i = 0; i < ARRAY_LEN(storage_views); i++) {
 		s->on_storage[i] = (struct storage_watch){{.changed = on_storage, .synced = on_storage_synced}, s};
 		informer_add_handler(view->inf[storage_views[i]], &s->on_storage[i].base);
@@ -502,8 +557,13 @@ static void finish(struct loop_timer *t)
 
 static void maybe_stopped(struct scheduler *s)
 {
-	if (s->stopping && s->n_binding == 0 && list_empty(&s->notes) && !loop_timer_active(&s->turn))
+	if (s->stopping && s->n_binding == 0 && list_empty(&s->notes) && list_empty(&s->evictions) && !loop_timer_active(&s->turn))
 		loop_timer_start(&s->turn, s->loop, 0, finish);
+}
+
+static void maybe_stopped_evictions(void *arg)
+{
+	maybe_stopped(arg);
 }
 
 void scheduler_stop(struct scheduler *s, void (*cb)(void *arg), void *arg)
@@ -513,12 +573,14 @@ void scheduler_stop(struct scheduler *s, void (*cb)(void *arg), void *arg)
 	s->stopped_arg = arg;
 	list_del(&s->on_pods.link);
 	list_del(&s->on_nodes.link);
+	list_del(&s->on_budgets.link);
 	for (size_t i = 0; i < ARRAY_LEN(storage_views); i++)
 		list_del(&s->on_storage[i].base.link);
 	loop_timer_stop(&s->turn);
 	loop_timer_stop(&s->retry);
 	LIST_FOR_EACH (n, &s->notes, struct note, link)
 		client_cancel(&n->req);
+	evict_cancel(&s->evictions);
 	MAP_FOR_EACH (e, &s->pods) {
 		struct sched_pod *p = e->value;
 

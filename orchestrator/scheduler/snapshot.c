@@ -237,6 +237,7 @@ void snapshot_init(struct snapshot *s)
 {
 	map_init(&s->nodes);
 	map_init(&s->placed);
+	map_init(&s->nominees);
 }
 
 void snapshot_set_node(struct snapshot *s, const struct informer_obj *o)
@@ -267,6 +268,31 @@ void snapshot_del_node(struct snapshot *s, const char *name)
 	informer_obj_unref(n->node);
 	n->node = NULL;
 	node_settle(s, n);
+}
+
+static void forget_nominee(struct snapshot *s, const char *uid)
+{
+	struct nominee *n = map_del(&s->nominees, str_from(pb_s(uid)));
+
+	if (n == NULL)
+		return;
+	informer_obj_unref(n->o);
+	free(n->node);
+	free(n);
+}
+
+void snapshot_nominate(struct snapshot *s, const struct informer_obj *pod, const char *node)
+{
+	struct nominee *n;
+
+	forget_nominee(s, pod->meta->uid);
+	if (node[0] == '\0')
+		return;
+	n = xcalloc(1, sizeof(*n));
+	n->o = informer_obj_ref(pod);
+	n->node = xstrdup(node);
+	n->req = pod_requests(pod->msg);
+	map_put(&s->nominees, str_from(pb_s(pod->meta->uid)), n);
 }
 
 void snapshot_place(struct snapshot *s, const struct informer_obj *pod, const char *node)
@@ -303,6 +329,7 @@ void snapshot_remove(struct snapshot *s, const char *uid)
 {
 	struct node_info *n = map_del(&s->placed, str_from(pb_s(uid)));
 
+	forget_nominee(s, uid);
 	if (n == NULL)
 		return;
 	drop(s, n, uid);
@@ -312,6 +339,42 @@ void snapshot_remove(struct snapshot *s, const char *uid)
 bool snapshot_has(const struct snapshot *s, const char *uid)
 {
 	return map_get(&s->placed, str_from(pb_s(uid))) != NULL;
+}
+
+/* --- Trials ---------------------------------------------------------------------------------------------- */
+
+void node_trial_begin(struct node_trial *t, struct snapshot *s, struct node_info *real, struct arena *a)
+{
+	*t = (struct node_trial){.node = *real, .real = real, .s = s};
+	list_init(&t->node.pods);
+	LIST_FOR_EACH (np, &real->pods, struct node_pod, link) {
+		struct node_pod *copy = arena_memdup(a, np, sizeof(*np));
+
+		list_init(&copy->link);
+		list_add_tail(&t->node.pods, &copy->link);
+	}
+	map_put(&s->nodes, str_from(real->name), &t->node);
+}
+
+void node_trial_drop(struct node_trial *t, struct node_pod *np)
+{
+	list_del(&np->link);
+	t->node.n_pods--;
+	add_all(&t->node.used, &np->req, -1);
+	sum_extras(&t->node);
+}
+
+void node_trial_add(struct node_trial *t, struct node_pod *np)
+{
+	list_add_tail(&t->node.pods, &np->link);
+	t->node.n_pods++;
+	add_all(&t->node.used, &np->req, 1);
+	sum_extras(&t->node);
+}
+
+void node_trial_end(struct node_trial *t)
+{
+	map_put(&t->s->nodes, str_from(t->real->name), t->real);
 }
 
 void snapshot_fini(struct snapshot *s)
@@ -327,6 +390,14 @@ void snapshot_fini(struct snapshot *s)
 		free(n->name);
 		free(n);
 	}
+	MAP_FOR_EACH (e, &s->nominees) {
+		struct nominee *n = e->value;
+
+		informer_obj_unref(n->o);
+		free(n->node);
+		free(n);
+	}
+	map_fini(&s->nominees);
 	map_fini(&s->nodes);
 	map_fini(&s->placed);
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/arena.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "orchestrator/informer/informer.h"
@@ -44,9 +45,17 @@ struct node_info {
 	struct list pods;             /* of struct node_pod */
 };
 
+/* A pod for which others are made to go from a node; it is not there yet, and need not come to it. */
+struct nominee {
+	struct informer_obj *o;
+	char *node;
+	struct resources req;
+};
+
 struct snapshot {
-	struct map nodes;   /* of struct node_info, by name */
-	struct map placed;  /* pod uid -> its struct node_info */
+	struct map nodes;    /* of struct node_info, by name */
+	struct map placed;   /* pod uid -> its struct node_info */
+	struct map nominees; /* pod uid -> struct nominee; none of them is placed */
 };
 
 void snapshot_init(struct snapshot *);
@@ -57,7 +66,24 @@ void snapshot_del_node(struct snapshot *, const char *name);
 void snapshot_place(struct snapshot *, const struct informer_obj *pod, const char *node);
 /* It counts nowhere. Absent: fine. */
 void snapshot_remove(struct snapshot *, const char *uid);
+/* Room is kept for the pod on the node, against those of no higher priority, until it is placed or removed. node "": no longer. */
+void snapshot_nominate(struct snapshot *, const struct informer_obj *pod, const char *node);
 bool snapshot_has(const struct snapshot *, const char *uid);
+
+/*
+ * Trying what would be: a copy of a node that stands in its place in the snapshot, from which pods are taken off and put back. What is made is
+ * in the arena; nothing else may be done with the snapshot until the end.
+ */
+struct node_trial {
+	struct node_info node;
+	struct node_info *real;
+	struct snapshot *s;
+};
+void node_trial_begin(struct node_trial *, struct snapshot *, struct node_info *real, struct arena *);
+/* A pod of the trial's list. */
+void node_trial_drop(struct node_trial *, struct node_pod *);
+void node_trial_add(struct node_trial *, struct node_pod *);
+void node_trial_end(struct node_trial *);
 
 /* The effective request: the pod's own, or else the larger of all containers together (and restartable init containers) and each init container;
  * plus overhead. */

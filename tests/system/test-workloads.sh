@@ -46,6 +46,19 @@ evict() {
 # replaced JOB POD: the job has a pod that runs, and another one
 replaced() { k get pods -l "job-name=$1" --field-selector=status.phase=Running -o name | grep -v "/$2\$" | grep .; }
 budget() { k get pdb db -o jsonpath='{.status.disruptionsAllowed}/{.status.expectedPods}/{.status.disruptedPods}{"\n"}'; }
+# taker NAME MORE: a pod that asks for all the cpu of a node
+taker() {
+	k apply -f - <<YAML
+apiVersion: v1
+kind: Pod
+metadata: {name: $1}
+spec:
+  $2
+  terminationGracePeriodSeconds: 1
+  nodeSelector: {kubernetes.io/hostname: server-2}
+  containers: [{name: c, image: "busybox:1.35", command: [sleep, "3600"], resources: {requests: {cpu: "$cpu"}}}]
+YAML
+}
 created_in_order() {
 	[ "$(k get pods -l app=db --sort-by=.metadata.creationTimestamp -o jsonpath='{.items[*].metadata.name}')" = "db-0 db-1 db-2" ]
 }
@@ -150,3 +163,12 @@ t "make a cron job" k create cronjob hourly --image=busybox:1.35 --schedule="0 *
 t "a job from it" k create job now --from=cronjob/hourly
 t "completes" k wait --for=condition=complete job/now --timeout=90s
 t "the cron job saw it" until_ok 90 has_line '^20' k get cronjob hourly -o jsonpath='{.status.lastSuccessfulTime}{"\n"}'
+
+cpu=$(k get node server-2 -o jsonpath='{.status.allocatable.cpu}')
+t "a pod that takes all of a node" taker lazy ""
+t "runs" k wait --for=condition=Ready pod/lazy --timeout=90s
+t "a class of higher priority" k create priorityclass high --value=1000
+t "a pod of that class" taker urgent "priorityClassName: high"
+t "takes its place" k wait --for=condition=Ready pod/urgent --timeout=90s
+soon_err "the other one is gone" 'not found' k get pod lazy
+soon_out "an event says why" 'Preempted by pod' k get events --field-selector reason=Preempted -o jsonpath='{.items[*].message}{"\n"}'

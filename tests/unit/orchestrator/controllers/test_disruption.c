@@ -357,6 +357,42 @@ static void test_spared(void **state)
 	rig_call("DELETE", NS "/pods/spared", "{\"gracePeriodSeconds\":0}", 200);
 }
 
+/* --- Preemption ------------------------------------------------------------------------------------------------------------------ */
+
+static bool urgent_waits(void)
+{
+	return strcmp(str(get(NS "/pods/urgent"), "status.nominatedNodeName"), "n3") == 0 && is_target();
+}
+
+static bool urgent_runs(void)
+{
+	return str(get(NS "/pods/urgent"), "status.phase")[0] == 'R';
+}
+
+static void preemptor(const char *name, const char *policy)
+{
+	post(NS "/pods", fmt("{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"priorityClassName\":\"%s\",\"nodeSelector\":{\"kubernetes.io/hostname\":\"n3\"},"
+			     "\"containers\":[{\"name\":\"c\",\"image\":\"one\",\"resources\":{\"requests\":{\"cpu\":\"3\"}}}]}}", name, policy));
+}
+
+static void test_preempted(void **state)
+{
+	add_node("n3", "4");
+	post("/apis/scheduling.k8s.io/v1/priorityclasses", "{\"metadata\":{\"name\":\"high\"},\"value\":1000}");
+	post(NS "/pods", "{\"metadata\":{\"name\":\"lazy\",\"finalizers\":[\"test/kept\"]},\"spec\":{\"nodeSelector\":{\"kubernetes.io/hostname\":\"n3\"},"
+			 "\"containers\":[{\"name\":\"c\",\"image\":\"one\",\"resources\":{\"requests\":{\"cpu\":\"2\"}}}]}}");
+	kept = "lazy";
+	WAIT(kept_runs);
+	preemptor("urgent", "high");
+	WAIT(urgent_waits);
+	assert_target("PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod");
+	let_go();
+	WAIT(urgent_runs);
+	assert_string_equal(str(get(NS "/pods/urgent"), "spec.nodeName"), "n3");
+	assert_string_equal(str(get(NS "/pods/urgent"), "status.nominatedNodeName"), "");
+	rig_call("DELETE", NS "/pods/urgent", "{\"gracePeriodSeconds\":0}", 200);
+}
+
 /* --- Jobs ---------------------------------------------------------------------------------------------------------------------- */
 
 static const char *job_name;
@@ -419,6 +455,7 @@ int main(void)
 		cmocka_unit_test(test_tainted),
 		cmocka_unit_test(test_collected),
 		cmocka_unit_test(test_spared),
+		cmocka_unit_test(test_preempted),
 		cmocka_unit_test(test_jobs),
 	};
 	return cmocka_run_group_tests_name("disruption", tests, world_start, world_stop);
