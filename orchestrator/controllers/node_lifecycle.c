@@ -203,10 +203,21 @@ static void map_lease(struct enqueue *q, const struct view *v, const struct info
 		enqueue_key(q, node->key);
 }
 
+/* One that says it is ready while its node is given up. */
+static void map_pod(struct enqueue *q, const struct view *v, const struct informer_obj *o)
+{
+	const Core__Pod *p = o->msg;
+	const struct informer_obj *node = p->spec && pod_is_ready(p) ? view_get(v, VIEW_NODES, NULL, pb_s(p->spec->node_name)) : NULL;
+	const Core__NodeCondition *c = node ? node_condition(node->msg, "Ready") : NULL;
+
+	if (node && (c == NULL || !pb_streq(c->status, "True")))
+		enqueue_key(q, node->key);
+}
+
 const struct controller_row controller_node_lifecycle = {
 	.name = "node-lifecycle-controller",
 	.account = "node-controller",
 	.component = "node-controller",
-	.watches = {{VIEW_NODES, map_self}, {VIEW_LEASES, map_lease}, {VIEW_PODS, map_nothing}},
+	.watches = {{VIEW_NODES, map_self}, {VIEW_LEASES, map_lease}, {VIEW_PODS, map_pod}},
 	.reconcile = reconcile_node,
 };

@@ -262,6 +262,10 @@ static void test_silent_node(void **state)
 	/* Its lease is renewed no more; the others' are. */
 	WAIT(n1_is_unknown);
 	WAIT(nothing_is_ready_on_n1);
+	/* A late report does not make them ready again. */
+	merge(fmt(NS "/pods/%s/status", str(json_at(json_getc(get(NS "/pods?fieldSelector=spec.nodeName=n1"), "items"), 0), "metadata.name")),
+			"{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
+	WAIT(nothing_is_ready_on_n1);
 	/* It comes back: first the lease, then its own report. */
 	renew("n1");
 	merge("/api/v1/nodes/n1/status", "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"}]}}");
