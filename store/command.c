@@ -365,14 +365,14 @@ int store__command_unpack(struct arena *a, struct str bytes, Raftpb__Command **r
 	struct str rest = bytes, inner;
 	unsigned field;
 
-	if (store__put_unpack(a, bytes, ret))
-		return put_form((*ret)->put);
-	while (wire_field(&rest, &field, &inner))
-		if (field == RAFTPB__COMMAND__OP_TXN && !txn_depth_ok(inner, MAX_DEPTH))
-			return ANSWER_TOO_MANY_OPS;
-	*ret = unpack(a, &raftpb__command__descriptor, bytes);
-	if (*ret == NULL)
-		return ANSWER_MALFORMED;
+	if (!store__plain_unpack(a, bytes, ret)) {
+		while (wire_field(&rest, &field, &inner))
+			if (field == RAFTPB__COMMAND__OP_TXN && !txn_depth_ok(inner, MAX_DEPTH))
+				return ANSWER_TOO_MANY_OPS;
+		*ret = unpack(a, &raftpb__command__descriptor, bytes);
+		if (*ret == NULL)
+			return ANSWER_MALFORMED;
+	}
 	switch ((*ret)->op_case) {
 	case RAFTPB__COMMAND__OP_TXN:
 		return txn_form((*ret)->txn);

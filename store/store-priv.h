@@ -245,8 +245,8 @@ int store__condemned(const char *dir, struct err *);
 void store__result_error(struct buf *out, int answer);
 /* `bytes` as a message of the arena that may borrow from them, and its form checked. */
 int store__command_unpack(struct arena *, struct str bytes, Raftpb__Command **ret);
-/* unpack.c: the same of a plain put; false: it is none. */
-bool store__put_unpack(struct arena *, struct str bytes, Raftpb__Command **ret);
+/* unpack.c: the same of a plain put or transaction, without the checks of its form; false: it is none. */
+bool store__plain_unpack(struct arena *, struct str bytes, Raftpb__Command **ret);
 int store__range_unpack(struct arena *, struct str bytes, Etcdserverpb__RangeRequest **ret);
 int store__txn_unpack(struct arena *, struct str bytes, Etcdserverpb__TxnRequest **ret);
 bool store__txn_writes(const Etcdserverpb__TxnRequest *);
