@@ -17,7 +17,7 @@ struct stream_write *http__relay(struct http_write *);
 /* HTTP/2 header fields. */
 nghttp2_nv http__nv(struct str name, struct str value);
 /* Names in lower case; control characters in values become spaces, as nghttp2 refuses a whole
- * message for one. */
+ * message for one. A value without any is not copied. */
 struct str http__lower(struct arena *, struct str name);
 struct str http__clean(struct arena *, struct str value);
 /* Fields that belong to one connection and do not exist in HTTP/2 (RFC 9113, 8.2.2). */

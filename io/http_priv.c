@@ -76,12 +76,23 @@ struct str http__lower(struct arena *a, struct str name)
 	return str_of(p, name.n);
 }
 
+static bool is_control(char c)
+{
+	return (unsigned char)c < 0x20 && c != '\t';
+}
+
 struct str http__clean(struct arena *a, struct str value)
 {
-	char *p = arena_cstr(a, value);
+	size_t i = 0;
+	char *p;
 
-	for (size_t i = 0; i < value.n; i++)
-		if ((unsigned char)p[i] < 0x20 && p[i] != '\t')
+	while (i < value.n && !is_control(value.p[i]))
+		i++;
+	if (i == value.n)
+		return str_trim(value);
+	p = arena_cstr(a, value);
+	for (; i < value.n; i++)
+		if (is_control(p[i]))
 			p[i] = ' ';
 	return str_trim(str_of(p, value.n));
 }

@@ -242,6 +242,7 @@ int http_server_new(struct loop *l, const struct http_server_config *c, struct h
 	s->config.body_timeout_ms = or_default(c->body_timeout_ms, DEFAULT_BODY_MS);
 	s->config.write_timeout_ms = or_default(c->write_timeout_ms, DEFAULT_WRITE_MS);
 	s->config.max_connections = c->max_connections ? c->max_connections : DEFAULT_CONNECTIONS;
+	s->config.once_field = c->once_field;
 	s->config.max_streams = c->max_streams ? c->max_streams : HTTP_MAX_STREAMS;
 	lc.handshake_timeout_ms = s->config.header_timeout_ms;
 	rv = listener_open(l, &lc, &s->user, &s->listener, e);

@@ -72,6 +72,9 @@ struct http_server_config {
 	uint64_t write_timeout_ms;  /* queued bytes of which none leaves (a stuck reader); 300 s */
 	unsigned max_connections;   /* 0: 10000. Further ones are closed */
 	unsigned max_streams;       /* requests at a time on one HTTP/2 connection; 0: HTTP_MAX_STREAMS */
+	/* A field of responses whose value never comes twice, so that HTTP/2 need not have it remembered; a
+	 * literal, NULL: none. */
+	const char *once_field;
 };
 
 int http_server_new(struct loop *, const struct http_server_config *, struct http_handler *,

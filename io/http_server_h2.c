@@ -318,16 +318,20 @@ static void h2_head(struct http_req *r, int status, const struct http_header *h,
 	struct arena *a = &r->pub.arena;
 	nghttp2_nv *nv = arena_new_array(a, nghttp2_nv, n + 3);
 	nghttp2_data_provider body = {.source.ptr = r, .read_callback = read_body};
+	const char *once = c->server->config.once_field;
 	size_t n_nv = 0;
 	int rv;
 
 	nv[n_nv++] = http__nv(STR(":status"), str_u64((uint64_t)status, arena_alloc(a, STR_U64_SIZE)));
 	for (size_t i = 0; i < n; i++)
 		if (!http__is_connection_field(h[i].name) &&
-			!str_ieq(h[i].name, STR("content-length")))
-			nv[n_nv++] =
-				http__nv(http__lower(a, h[i].name), http__clean(a, h[i].value));
-	nv[n_nv++] = http__nv(STR("date"), arena_str(a, http__date(c->server)));
+			!str_ieq(h[i].name, STR("content-length"))) {
+			nv[n_nv] = http__nv(http__lower(a, h[i].name), http__clean(a, h[i].value));
+			if (once && str_ieq(h[i].name, str_from(once)))
+				nv[n_nv].flags |= NGHTTP2_NV_FLAG_NO_INDEX;
+			n_nv++;
+		}
+	nv[n_nv++] = http__nv(STR("date"), http__date(c->server));
 	if (length >= 0 && status != 204 && status >= 200)
 		nv[n_nv++] = http__nv(STR("content-length"),
 			str_u64((uint64_t)length, arena_alloc(a, STR_U64_SIZE)));
@@ -407,7 +411,7 @@ static void h2_end(struct http_req *r, const struct http_header *trailers, size_
 		for (size_t i = 0; i < n; i++)
 			r->out_trailers.h[i] =
 				(struct http_header){http__lower(a, trailers[i].name),
-					http__clean(a, trailers[i].value)};
+					arena_str(a, http__clean(a, trailers[i].value))};
 		r->out_trailers.n = n;
 	}
 	go_on(r);

@@ -141,6 +141,14 @@ static void tls_broke(struct stream *s, const char *doing)
 		stream__break(s, ERR_UNAVAILABLE, "tls: %s: %s", doing, text);
 }
 
+/* SSL_get_error believes what is in the queue of errors. It is nearly always empty, and emptying it
+ * costs more than looking. */
+static void no_errors(void)
+{
+	if (ERR_peek_error() != 0)
+		ERR_clear_error();
+}
+
 /* False when there is nothing more to do for now. */
 static bool handshake(struct stream *s)
 {
@@ -150,7 +158,7 @@ static bool handshake(struct stream *s)
 	unsigned n;
 	int rv;
 
-	ERR_clear_error();
+	no_errors();
 	rv = SSL_do_handshake(t->ssl);
 	if (rv != 1 && SSL_get_error(t->ssl, rv) != SSL_ERROR_WANT_READ) {
 		tls_broke(s, "handshake");
@@ -176,7 +184,7 @@ static bool read_some(struct stream *s)
 	size_t n = 0;
 	int rv;
 
-	ERR_clear_error();
+	no_errors();
 	rv = SSL_read_ex(t->ssl, p, LOOP_PLAIN_SIZE, &n);
 	if (rv == 1) {
 		stream__deliver(s, str_of(p, n));
@@ -208,9 +216,10 @@ void stream__tls_input(struct stream *s)
 	}
 	if (!t->handshaken && handshake(s))
 		stream__update_reading(s);
-	/* Bytes put back by stream_unread are older than ours: on_kick delivers them first. */
-	while (t->handshaken && s->reading && s->unread.n == 0 && !t->got_close_notify &&
-		!s->broken && !s->closing)
+	/* Bytes put back by stream_unread are older than ours: on_kick delivers them first. When none
+	 * are left OpenSSL need not be asked. */
+	while (t->handshaken && (t->in.n > 0 || SSL_has_pending(t->ssl)) && s->reading &&
+		s->unread.n == 0 && !t->got_close_notify && !s->broken && !s->closing)
 		if (!read_some(s))
 			break;
 	buf_adds(&t->kept, t->in);
@@ -230,7 +239,7 @@ bool stream__tls_encrypt(struct stream *s)
 		size_t n = 0;
 		int rv;
 
-		ERR_clear_error();
+		no_errors();
 		rv = SSL_write_ex(t->ssl, c->p + c->off, c->n - c->off, &n);
 		if (rv != 1) {
 			rv = SSL_get_error(t->ssl, rv);

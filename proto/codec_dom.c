@@ -154,7 +154,7 @@ static int read_field(struct dom *d, const struct codec__msg *m, size_t i, struc
 		break;
 	}
 	if (rc == 0)
-		json_setc(d->arena, obj, f->json, value);
+		json_addc(d->arena, obj, f->json, value);
 	return rc;
 }
 
@@ -304,8 +304,8 @@ static int to_dom_at(struct arena *a, const struct schema_type *type, struct str
 		return bad(&d, type, "broken message");
 	obj = json_new_object(a);
 	if (type->root && !(opts && opts->bare)) {
-		json_setc(a, obj, "kind", json_newc(a, opts && opts->kind ? opts->kind : type->kind));
-		json_setc(a, obj, "apiVersion",
+		json_addc(a, obj, "kind", json_newc(a, opts && opts->kind ? opts->kind : type->kind));
+		json_addc(a, obj, "apiVersion",
 			  json_newc(a, opts && opts->api_version ? opts->api_version : type->api_version));
 	}
 	rc = read_members(&d, &m, obj);

@@ -527,8 +527,10 @@ static bool is_type_meta(const struct schema_type *t, struct str key)
  */
 static void put_body(struct encode *e, const struct schema_type *t, const struct json *obj, const struct path *p, bool outer)
 {
-	const struct json_member *values[SCHEMA_MAX_FIELDS] = {NULL};
+	const struct json_member *values[SCHEMA_MAX_FIELDS];
 
+	for (size_t i = 0; i < t->n_fields; i++)
+		values[i] = NULL;
 	for (size_t i = 0; i < json_len(obj); i++) {
 		const struct json_member *m = &obj->members[i];
 		const struct schema_field *f = schema_field_find(t, m->key);

@@ -502,6 +502,61 @@ static const struct hook {
 
 /* ---- the walk ---- */
 
+/*
+ * For each schema type: its first row and its first hook, plus 1; 0: none. And whether it, or anything in it, has a default at all: most have
+ * not, and are not walked through. Made once.
+ */
+static struct {
+	pthread_once_t once;
+	uint16_t *row, *hook;
+	bool *deep;
+} start = {.once = PTHREAD_ONCE_INIT};
+
+/* A field whose value is walked into. */
+static bool has_walk(const struct schema_field *f)
+{
+	return f->kind == SCHEMA_MESSAGE && f->type != NULL && f->type->json == SCHEMA_PLAIN;
+}
+
+static bool is_deep(const struct schema_type *t)
+{
+	if (start.row[t - schema_types] > 0 || start.hook[t - schema_types] > 0)
+		return true;
+	for (size_t i = 0; i < t->n_fields; i++) {
+		const struct schema_field *f = &t->fields[i];
+
+		if (f->more->default_json ||
+			((has_walk(f) || schema_is(f, SCHEMA_INLINE)) && start.deep[f->type - schema_types]))
+			return true;
+	}
+	return false;
+}
+
+/* Types hold each other, some themselves: until nothing changes any more. */
+static void find_deep(void)
+{
+	bool changed = true;
+
+	start.deep = xcalloc(n_schema_types, sizeof(*start.deep));
+	while (changed) {
+		changed = false;
+		for (size_t i = 0; i < n_schema_types; i++)
+			if (!start.deep[i] && is_deep(&schema_types[i]))
+				changed = start.deep[i] = true;
+	}
+}
+
+static void find_starts(void)
+{
+	start.row = xcalloc(n_schema_types, sizeof(*start.row));
+	start.hook = xcalloc(n_schema_types, sizeof(*start.hook));
+	for (size_t i = ARRAY_LEN(rows); i-- > 0;)
+		start.row[schema_type_find(rows[i].type) - schema_types] = (uint16_t)(i + 1);
+	for (size_t i = ARRAY_LEN(hooks); i-- > 0;)
+		start.hook[schema_type_find(hooks[i].type) - schema_types] = (uint16_t)(i + 1);
+	find_deep();
+}
+
 static void apply(struct arena *a, const struct schema_type *t, struct json *obj);
 
 static void field(struct arena *a, const struct schema_field *f, struct json *obj)
@@ -514,9 +569,10 @@ static void field(struct arena *a, const struct schema_field *f, struct json *ob
 	}
 	if (f->more->default_json)
 		set_if_missing(a, f, obj, f->more->default_json);
+	if (!has_walk(f) || !start.deep[f->type - schema_types])
+		return;
 	v = json_getc(obj, f->json);
-	if (f->kind != SCHEMA_MESSAGE || f->type == NULL || f->type->json != SCHEMA_PLAIN ||
-		v == NULL)
+	if (v == NULL)
 		return;
 	if (schema_is(f, SCHEMA_REPEATED)) {
 		JSON_ITEMS (it, v)
@@ -529,27 +585,11 @@ static void field(struct arena *a, const struct schema_field *f, struct json *ob
 	}
 }
 
-/* For each schema type: its first row and its first hook, plus 1; 0: none. Made once. */
-static struct {
-	pthread_once_t once;
-	uint16_t *row, *hook;
-} start = {.once = PTHREAD_ONCE_INIT};
-
-static void find_starts(void)
-{
-	start.row = xcalloc(n_schema_types, sizeof(*start.row));
-	start.hook = xcalloc(n_schema_types, sizeof(*start.hook));
-	for (size_t i = ARRAY_LEN(rows); i-- > 0;)
-		start.row[schema_type_find(rows[i].type) - schema_types] = (uint16_t)(i + 1);
-	for (size_t i = ARRAY_LEN(hooks); i-- > 0;)
-		start.hook[schema_type_find(hooks[i].type) - schema_types] = (uint16_t)(i + 1);
-}
-
 static void apply(struct arena *a, const struct schema_type *t, struct json *obj)
 {
 	size_t row = start.row[t - schema_types], hook = start.hook[t - schema_types];
 
-	if (!json_is(obj, JSON_OBJECT))
+	if (!start.deep[t - schema_types] || !json_is(obj, JSON_OBJECT))
 		return;
 	/* The rows of one type stand together. */
 	for (size_t i = row; i > 0 && i <= ARRAY_LEN(rows); i++) {

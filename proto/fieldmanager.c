@@ -84,15 +84,15 @@ static struct json *encode_entry(struct arena *a, const struct entry *x)
 	struct json *j = json_new_object(a);
 
 	if (x->manager.n > 0)
-		json_setc(a, j, "manager", json_new_str(a, x->manager));
-	json_setc(a, j, "operation", json_newc(a, x->applied ? "Apply" : "Update"));
-	json_setc(a, j, "apiVersion", json_new_str(a, x->api_version));
+		json_addc(a, j, "manager", json_new_str(a, x->manager));
+	json_addc(a, j, "operation", json_newc(a, x->applied ? "Apply" : "Update"));
+	json_addc(a, j, "apiVersion", json_new_str(a, x->api_version));
 	if (!json_is_null(x->time))
-		json_setc(a, j, "time", x->time);
-	json_setc(a, j, "fieldsType", json_newc(a, "FieldsV1"));
-	json_setc(a, j, "fieldsV1", x->set);
+		json_addc(a, j, "time", x->time);
+	json_addc(a, j, "fieldsType", json_newc(a, "FieldsV1"));
+	json_addc(a, j, "fieldsV1", x->set);
 	if (x->subresource.n > 0)
-		json_setc(a, j, "subresource", json_new_str(a, x->subresource));
+		json_addc(a, j, "subresource", json_new_str(a, x->subresource));
 	return j;
 }
 
@@ -169,11 +169,11 @@ static struct json *ownable(const struct fieldmanager *fm, const struct json *ob
 		bool is_meta = str_eqc(m->key, "metadata") && json_is(m->value, JSON_OBJECT);
 
 		if (!unowned(fm, m->key, false))
-			json_set(a, out, m->key, is_meta ? meta : m->value);
+			json_add(a, out, m->key, is_meta ? meta : m->value);
 		if (is_meta)
 			JSON_MEMBERS (k, m->value)
 				if (!unowned(fm, k->key, true))
-					json_set(a, meta, k->key, k->value);
+					json_add(a, meta, k->key, k->value);
 	}
 	return out;
 }

@@ -179,7 +179,7 @@ static struct json *begin(struct arena *a, bool member)
 	struct json *node = json_new_object(a);
 
 	if (member)
-		json__add(a, node, STR("."), fieldset_leaf(a));
+		json_add(a, node, STR("."), fieldset_leaf(a));
 	return node;
 }
 
@@ -200,7 +200,7 @@ struct json *fieldset_node(struct arena *a, bool member, const struct fieldset_c
 		return member ? fieldset_leaf(a) : NULL;
 	node = begin(a, member);
 	for (size_t i = 0; i < n; i++)
-		json__add(a, node, c[i].step, c[i].node);
+		json_add(a, node, c[i].step, c[i].node);
 	return finish(node);
 }
 
@@ -230,7 +230,7 @@ static struct json *combine(struct arena *a, enum op op, struct json *x, struct 
 				c >= 0 ? y->members[k].value : NULL);
 
 		if (child)
-			json__add(a, out, m->key, child);
+			json_add(a, out, m->key, child);
 		i += c <= 0;
 		k += c >= 0;
 	}

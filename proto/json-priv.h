@@ -4,8 +4,6 @@
 
 #include "proto/json.h"
 
-/* Append a member: the key must be new and already in the arena. */
-void json__add(struct arena *, struct json *o, struct str key, struct json *value);
 /* By their keys, for qsort. */
 int json__member_cmp(const void *, const void *);
 

@@ -257,7 +257,7 @@ unsigned json_depth(const struct json *j)
 	return deepest + 1;
 }
 
-void json__add(struct arena *a, struct json *o, struct str key, struct json *value)
+void json_add(struct arena *a, struct json *o, struct str key, struct json *value)
 {
 	if (o->n == o->members_cap) {
 		uint32_t cap = MAX(o->members_cap * 2, 4u);
@@ -287,7 +287,12 @@ void json_set(struct arena *a, struct json *o, struct str key, struct json *valu
 	if (m)
 		m->value = value;
 	else
-		json__add(a, o, arena_str(a, key), value);
+		json_add(a, o, arena_str(a, key), value);
+}
+
+void json_addc(struct arena *a, struct json *o, const char *key, struct json *value)
+{
+	json_add(a, o, str_from(key), value);
 }
 
 void json_setc(struct arena *a, struct json *o, const char *key, struct json *value)

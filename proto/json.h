@@ -191,6 +191,9 @@ unsigned json_depth(const struct json *j);
 /* Insert or replace; the key is copied when it is new. obj must be an object, value not NULL. */
 void json_set(struct arena *, struct json *obj, struct str key, struct json *value);
 void json_setc(struct arena *, struct json *obj, const char *key, struct json *value);
+/* Insert a member that is known not to be there yet. The key is borrowed: it must live as long as obj. */
+void json_add(struct arena *, struct json *obj, struct str key, struct json *value);
+void json_addc(struct arena *, struct json *obj, const char *key, struct json *value);
 /* Set by dotted path; objects on the way are made (a non-object there is replaced). */
 void json_setp(struct arena *, struct json *obj, const char *path, struct json *value);
 /* The object at key: made, or put in place of a null, when missing; NULL when something else is

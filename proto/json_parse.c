@@ -384,7 +384,7 @@ static int member(struct parser *p, struct json *o, const struct place *up, unsi
 		note_dup(p, &here);
 		json_set(p->a, o, here.key, v);
 	} else {
-		json__add(p->a, o, here.key, v);
+		json_add(p->a, o, here.key, v);
 	}
 	return 0;
 }

@@ -1,5 +1,6 @@
 #include "proto/validate.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "base/util.h"
@@ -74,6 +75,19 @@ static const struct {
 	{"flowcontrol.apiserver.k8s.io/v1", "PriorityLevelConfiguration", validate__priority_level},
 };
 
+/* The row of each resource by its place among them. Made once. */
+static validate__fn **by_resource;
+static pthread_once_t by_resource_once = PTHREAD_ONCE_INIT;
+
+static void find_rows(void)
+{
+	by_resource = xcalloc(n_resources, sizeof(*by_resource));
+	RESOURCE_FOR_EACH (r)
+		for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+			if (strcmp(kinds[i].api_version, r->api_version) == 0 && strcmp(kinds[i].kind, r->kind) == 0)
+				by_resource[r - resources] = kinds[i].fn;
+}
+
 void validate_object(const struct resource *res, const char *sub, const struct json *obj,
 	const struct json *old, struct field_errs *errs)
 {
@@ -86,9 +100,8 @@ void validate_object(const struct resource *res, const char *sub, const struct j
 		structural_rules_run(res->custom->schema, obj, old, errs);
 		return;
 	}
-	for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
-		if (strcmp(kinds[i].api_version, res->api_version) == 0 &&
-			strcmp(kinds[i].kind, res->kind) == 0)
-			kinds[i].fn(&c);
+	pthread_once(&by_resource_once, find_rows);
+	if (by_resource[res - resources])
+		by_resource[res - resources](&c);
 	validate__warnings(&c);
 }

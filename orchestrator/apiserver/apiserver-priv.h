@@ -12,6 +12,7 @@
 #include "io/http_server.h"
 #include "io/loop.h"
 #include "orchestrator/apiserver/apiserver.h"
+#include "orchestrator/apiserver/parent_cache.h"
 #include "orchestrator/apiserver/request.h"
 
 struct aggregate_docs;
@@ -69,6 +70,7 @@ struct api_loop {
 	struct list requests;       /* api_request.link: all that are alive on this loop */
 	struct list watches;        /* api_watch.link */
 	struct api_event_cache *events;
+	struct parent_cache parents;
 	struct quota_state *quotas; /* of a serve loop; else NULL */
 	struct authz_state *authz;  /* made when first asked; serve loops have it from the start */
 	struct custom_index *custom; /* api__custom */

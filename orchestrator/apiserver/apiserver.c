@@ -273,6 +273,7 @@ static int serve_open(struct apiserver *srv, unsigned i, const char *address, st
 {
 	char name[16];
 	struct http_server_config hc = {.address = address,
+			.once_field = "Audit-Id",
 			.netns_fd = srv->cfg.netns_fd,
 			.reuseport = srv->cfg.n_loops > 1,
 			.tls = srv->tls};

@@ -68,26 +68,26 @@ static void forget_unknown(struct api_request *req, const struct schema_type *ty
 static struct str normalize(struct api_request *req, const struct schema_type *type, struct json **io)
 {
 	_cleanup_(buf_fini) struct buf wire = BUF_INIT, text = BUF_INIT;
-	_cleanup_(freep) struct codec_errs *errs = xmalloc(sizeof(*errs));
 	const struct codec_err *hard;
+	struct codec_errs errs;
 	struct err e = ERR_INIT;
 
-	codec_errs_init(errs, &req->arena);
+	codec_errs_init(&errs, &req->arena);
 	buf_reserve(&wire, req->body.n); /* the wire form is the shorter one */
-	codec_to_wire(&wire, type, *io, errs);
-	hard = codec_errs_hard(errs);
+	codec_to_wire(&wire, type, *io, &errs);
+	hard = codec_errs_hard(&errs);
 	if (hard)
 		return str_from(hard->message);
-	forget_unknown(req, type, errs);
-	if (errs->n + req->n_strict > 0 && req->opt.field_validation == FIELDS_STRICT) {
-		codec_errs_strict_message(errs, req->strict, req->n_strict, &text);
+	forget_unknown(req, type, &errs);
+	if (errs.n + req->n_strict > 0 && req->opt.field_validation == FIELDS_STRICT) {
+		codec_errs_strict_message(&errs, req->strict, req->n_strict, &text);
 		return arena_str(&req->arena, buf_str(&text));
 	}
 	if (req->opt.field_validation == FIELDS_WARN) {
 		for (size_t i = 0; i < req->n_strict; i++)
 			api_warn(req, "%.*s", STR_FMT(req->strict[i]));
-		for (size_t i = 0; i < errs->n; i++)
-			api_warn(req, "%s", errs->items[i].message);
+		for (size_t i = 0; i < errs.n; i++)
+			api_warn(req, "%s", errs.items[i].message);
 	}
 	req->n_strict = 0;
 	if (codec_wire_to_dom(&req->arena, type, arena_str(&req->arena, buf_str(&wire)), NULL, io, &e) < 0)
@@ -254,6 +254,8 @@ static void strict(struct api_request *req, const char *what, struct str path)
 
 static void keep_dups(struct api_request *req, const struct json_opts *opts)
 {
+	if (opts->n_dups == 0)
+		return;
 	req->strict = arena_new_array(&req->arena, struct str, STRICT_MAX);
 	for (size_t i = 0; i < opts->n_dups; i++)
 		strict(req, DUPLICATE, opts->dups[i]);

@@ -20,6 +20,7 @@ libapiserver_a_SOURCES = \
 	orchestrator/apiserver/policies.c orchestrator/apiserver/policies.h orchestrator/apiserver/policies-priv.h \
 	orchestrator/apiserver/policies_mutate.c orchestrator/apiserver/policy_params.c \
 	orchestrator/apiserver/params_cache.c orchestrator/apiserver/params_cache.h \
+	orchestrator/apiserver/parent_cache.c orchestrator/apiserver/parent_cache.h \
 	orchestrator/apiserver/admit_cel.c orchestrator/apiserver/admit_cel.h orchestrator/apiserver/policy.c orchestrator/apiserver/policy.h \
 	orchestrator/apiserver/admit_match.c orchestrator/apiserver/admit_match.h orchestrator/apiserver/admit_special.c orchestrator/apiserver/webhook.c orchestrator/apiserver/webhook.h \
 	orchestrator/apiserver/hook_target.c orchestrator/apiserver/hook_target.h \

@@ -24,20 +24,17 @@ int api_dom_of(struct arena *a, const struct resource *res, struct str raw, stru
 int api_dom_encode(struct arena *a, const struct schema_type *t, const struct json *dom, struct str *ret, struct err *e)
 {
 	_cleanup_(buf_fini) struct buf out = BUF_INIT;
-	struct codec_errs *errs = xmalloc(sizeof(*errs));
 	const struct codec_err *hard;
-	int r = 0;
+	struct codec_errs errs;
 
-	codec_errs_init(errs, a);
+	codec_errs_init(&errs, a);
 	buf_reserve(&out, OBJECT_SIZE);
-	codec_to_wire(&out, t, dom, errs);
-	hard = codec_errs_hard(errs);
+	codec_to_wire(&out, t, dom, &errs);
+	hard = codec_errs_hard(&errs);
 	if (hard)
-		r = err_set(e, ERR_INTERNAL, "%s: %s", hard->path, hard->message);
-	else
-		*ret = arena_str(a, buf_str(&out));
-	free(errs);
-	return r;
+		return err_set(e, ERR_INTERNAL, "%s: %s", hard->path, hard->message);
+	*ret = arena_str(a, buf_str(&out));
+	return 0;
 }
 
 bool api_base64_decode(struct arena *a, struct str text, struct str *ret)

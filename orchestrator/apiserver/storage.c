@@ -228,7 +228,7 @@ int storage_load_as(struct store *store, uint64_t index, struct arena *a, const 
 	return r;
 }
 
-int storage_exists(struct store *store, struct str key, struct err *e)
+int storage_exists(struct store *store, struct str key, bool *ret, struct err *e)
 {
 	struct store_view *v;
 	struct store_kv kv;
@@ -236,9 +236,13 @@ int storage_exists(struct store *store, struct str key, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = view_get(v, key, 0, &kv, e);
+	/* Mostly it does not, and nobody wants to read that in words. */
+	r = view_get(v, key, 0, &kv, NULL);
+	*ret = r == 0;
+	if (r < 0 && r != -ERR_NOT_FOUND)
+		view_get(v, key, 0, &kv, e);
 	store_view_close(v);
-	return r;
+	return r == -ERR_NOT_FOUND ? 0 : r;
 }
 
 /* A custom object is answered as it will be read: through the stored form where that is another version's. */

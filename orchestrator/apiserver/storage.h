@@ -63,7 +63,7 @@ int storage_load(struct store *, struct arena *, struct str key, struct str *ret
 /* The same in the form of `res`, from a view that has applied `index` (store_view_open_at). */
 int storage_load_as(struct store *, uint64_t index, struct arena *, const struct resource *res, struct str key,
 		struct custom_conversions *conv, struct str *ret_raw, uint64_t *ret_rv, struct err *);
-/* Whether there is an object: 0 or ERR_NOT_FOUND. Nothing is decoded. */
-int storage_exists(struct store *, struct str key, struct err *);
+/* Whether there is an object. Nothing is decoded. */
+int storage_exists(struct store *, struct str key, bool *ret, struct err *);
 
 #endif

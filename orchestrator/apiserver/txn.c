@@ -31,10 +31,15 @@ void txn_reset(struct api_txn *t)
 	t->n_compares = t->n_ops = 0;
 }
 
+/* Room for a comparison without its key, and for another one: most writes have two. */
+#define COMPARE_FRAME 160
+
 static void compare(struct api_txn *t, int result, int target, struct str key, unsigned value_field, uint64_t value)
 {
-	size_t mark = wire_open(&t->compares, 1);
+	size_t mark;
 
+	buf_reserve(&t->compares, key.n + COMPARE_FRAME);
+	mark = wire_open(&t->compares, 1);
 	if (result)
 		wire_add_uint(&t->compares, 1, (uint64_t)result);
 	if (target)

@@ -34,9 +34,12 @@ static enum step_result name_required(struct api_request *req)
 static enum step_result check_absent(struct api_request *req)
 {
 	struct err e = ERR_INIT;
+	bool found;
 
-	if (storage_exists(req->srv->store, req->key, &e) < 0)
-		return e.code == ERR_NOT_FOUND ? STEP_NEXT : api_fail_err(req, &e);
+	if (storage_exists(req->srv->store, req->key, &found, &e) < 0)
+		return api_fail_err(req, &e);
+	if (!found)
+		return STEP_NEXT;
 	if (api_refresh(req))
 		return STEP_WAIT;
 	return req->config ? managed_apply_again(req) : api_fail_exists(req, req->res, api_name(req->obj));

@@ -6,7 +6,7 @@
  *	api_load_key, api_lookup:  the parts of that for other steps and for admission
  *
  * All is read from this server's own store, which may be behind. What is missing there, or was outrun once, is looked for again behind a
- * read barrier (api_refresh) before anybody is told so. The versions that are found go into the transaction as comparisons, so that
+ * read barrier (api_refresh) before anybody is told so; the namespace, which nearly always is as it was, is not even read (parent_cache.h). The versions that are found go into the transaction as comparisons, so that
  * what was seen here still holds where it is committed. A commit whose outcome nobody told (the leader went away) comes back here, and is
  * looked for before it is tried again.
  */
@@ -100,6 +100,12 @@ static enum step_result resolve(struct api_request *req)
 	return STEP_JUMP;
 }
 
+static void take_parent(struct api_request *req, struct str ns, uint64_t rv)
+{
+	req->parent_key = storage_key(&req->arena, resource_find("", "v1", "namespaces"), STR_NULL, ns);
+	req->parent_rv = rv;
+}
+
 /* New content needs a namespace that exists and is not on its way out. */
 enum step_result api__load_parent(struct api_request *req)
 {
@@ -116,9 +122,14 @@ enum step_result api__load_parent(struct api_request *req)
 		return r;
 	if (!req->res->namespaced || req->subres)
 		return STEP_NEXT;
+	if (req->n_tries == 0 && !req->opt.dry_run && parent_cache_get(&req->al->parents, ns, &rv)) {
+		take_parent(req, ns, rv);
+		return STEP_NEXT;
+	}
 	r = api_lookup(req, "", "namespaces", STR_NULL, ns, &raw, &rv);
 	if (r != STEP_NEXT)
 		return r;
+	parent_cache_put(&req->al->parents, ns, 0);
 	if (!raw.p)
 		return api_fail_not_found(req, resource_find("", "v1", "namespaces"), ns);
 	storage_meta(raw, &m);
@@ -135,8 +146,8 @@ enum step_result api__load_parent(struct api_request *req)
 		req->fail.n_causes = 1;
 		return STEP_FAIL;
 	}
-	req->parent_key = storage_key(&req->arena, resource_find("", "v1", "namespaces"), STR_NULL, ns);
-	req->parent_rv = rv;
+	parent_cache_put(&req->al->parents, ns, rv);
+	take_parent(req, ns, rv);
 	return STEP_NEXT;
 }
 

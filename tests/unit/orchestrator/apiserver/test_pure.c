@@ -5,12 +5,15 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <stdio.h>
+
 #include "base/arena.h"
 #include "base/buf.h"
 #include "io/jws.h"
 #include "io/x509.h"
 #include "base/util.h"
 #include "orchestrator/apiserver/attrs.h"
+#include "orchestrator/apiserver/parent_cache.h"
 #include "orchestrator/apiserver/proxy_target.h"
 #include "orchestrator/apiserver/jwt.h"
 #include "orchestrator/apiserver/storage.h"
@@ -293,10 +296,42 @@ static void test_proxy_targets(void **state)
 	assert_null(proxy_location(&a, STR("x"), "10.0.0.1:80", STR("/p/proxy")).p);
 }
 
+static void test_parent_cache(void **state _unused_)
+{
+	struct parent_cache c = {0};
+	char longest[PARENT_CACHE_NAME + 1];
+	uint64_t v = 0;
+
+	assert_false(parent_cache_get(&c, STR("a"), &v));
+	assert_false(parent_cache_get(&c, STR(""), &v));
+	parent_cache_put(&c, STR("a"), 5);
+	assert_true(parent_cache_get(&c, STR("a"), &v) && v == 5);
+	parent_cache_put(&c, STR("a"), 7);
+	assert_true(parent_cache_get(&c, STR("a"), &v) && v == 7);
+	parent_cache_put(&c, STR("a"), 0);
+	assert_false(parent_cache_get(&c, STR("a"), &v));
+	memset(longest, 'x', sizeof(longest));
+	parent_cache_put(&c, str_of(longest, sizeof(longest)), 1);
+	assert_false(parent_cache_get(&c, str_of(longest, sizeof(longest)), &v));
+	parent_cache_put(&c, str_of(longest, PARENT_CACHE_NAME), 1);
+	assert_true(parent_cache_get(&c, str_of(longest, PARENT_CACHE_NAME), &v));
+	/* Many names share places: one that is found is right, and one that is forgotten takes no other with it. */
+	for (unsigned i = 0; i < 1000; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "n%u", i);
+		parent_cache_put(&c, str_from(name), i + 1);
+		assert_true(parent_cache_get(&c, str_from(name), &v) && v == i + 1);
+		parent_cache_put(&c, STR("n0"), 0);
+		assert_int_equal(parent_cache_get(&c, str_from(name), &v), i > 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test_setup_teardown(test_attrs, setup, teardown),
+			cmocka_unit_test(test_parent_cache),
 			cmocka_unit_test_setup_teardown(test_proxy_names, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_proxy_targets, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_target_refused, setup, teardown),

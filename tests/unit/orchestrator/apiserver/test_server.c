@@ -57,6 +57,11 @@ static void test_namespace(void **state)
 
 	(void)state;
 	is(o, "status.phase", "Active");
+	/* From here on the server remembers the namespace as it is now, and must find out that it is another one. */
+	rig_call("POST", "/api/v1/namespaces/n/configmaps", "{\"metadata\":{\"name\":\"w\"}}", 201);
+	rig_call("POST", "/api/v1/namespaces/n/configmaps", "{\"metadata\":{\"name\":\"v\"}}", 201);
+	patch("/api/v1/namespaces/n", MERGE, "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}", 200);
+	rig_call("POST", "/api/v1/namespaces/n/configmaps", "{\"metadata\":{\"name\":\"u\"}}", 201);
 	is(rig_call("DELETE", "/api/v1/namespaces/n", NULL, 200), "status.phase", "Terminating");
 	rig_call("DELETE", "/api/v1/namespaces/n", NULL, 409);
 	o = rig_call("POST", "/api/v1/namespaces/n/configmaps", "{\"metadata\":{\"name\":\"x\"}}", 403);
@@ -66,6 +71,30 @@ static void test_namespace(void **state)
 	json_setp(&rig_arena, o, "spec.finalizers", json_new_array(&rig_arena));
 	rig_call("PUT", "/api/v1/namespaces/n/finalize", text(o), 200);
 	rig_call("GET", "/api/v1/namespaces/n", NULL, 404);
+	o = rig_call("POST", "/api/v1/namespaces/n/configmaps", "{\"metadata\":{\"name\":\"x\"}}", 404);
+	is(o, "message", "namespaces \"n\" not found");
+	rig_call("POST", "/api/v1/namespaces", "{\"metadata\":{\"name\":\"n\"}}", 201);
+	rig_call("POST", "/api/v1/namespaces/n/configmaps", "{\"metadata\":{\"name\":\"x\"}}", 201);
+}
+
+/* A namespace that was there a moment ago and is gone while nobody looked: the transaction finds out. */
+static void test_namespace_gone(void **state)
+{
+	struct json *o;
+
+	(void)state;
+	rig_call("POST", "/api/v1/namespaces", "{\"metadata\":{\"name\":\"m\"}}", 201);
+	rig_call("POST", "/api/v1/namespaces/m/configmaps", "{\"metadata\":{\"name\":\"w\"}}", 201);
+	rig_call("DELETE", "/api/v1/namespaces/m", NULL, 200);
+	o = rig_call("GET", "/api/v1/namespaces/m", NULL, 200);
+	json_setp(&rig_arena, o, "spec.finalizers", json_new_array(&rig_arena));
+	rig_call("PUT", "/api/v1/namespaces/m/finalize", text(o), 200);
+	o = rig_call("POST", "/api/v1/namespaces/m/configmaps", "{\"metadata\":{\"name\":\"x\"}}", 404);
+	is(o, "message", "namespaces \"m\" not found");
+	rig_call("POST", "/api/v1/namespaces/m/configmaps?dryRun=All", "{\"metadata\":{\"name\":\"x\"}}", 404);
+	/* Another one of that name. */
+	rig_call("POST", "/api/v1/namespaces", "{\"metadata\":{\"name\":\"m\"}}", 201);
+	rig_call("POST", "/api/v1/namespaces/m/configmaps", "{\"metadata\":{\"name\":\"x\"}}", 201);
 }
 
 static void test_finalizers(void **state)
@@ -257,6 +286,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_create_read_update),
 			cmocka_unit_test(test_namespace),
+			cmocka_unit_test(test_namespace_gone),
 			cmocka_unit_test(test_finalizers),
 			cmocka_unit_test(test_collection),
 			cmocka_unit_test(test_collection_pages),
