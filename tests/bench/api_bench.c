@@ -6,13 +6,17 @@
  *
  *	create     ConfigMaps of 1 KiB as JSON, one request at a time a connection
  *	get        one of them, as JSON
+ *	update     each of them, as JSON
+ *	apply      each of them, by server-side apply
+ *	lease      renewals of leases, one a connection, as nodes send them
  *	pods       pods are created
  *	list       all of them, as JSON, as protobuf and as a table
  *	watch      so many watchers of ConfigMaps; how long one change takes to all of them
  *	clients    gets and updates by 256 clients, each with a connection of its own
  *	memory     of the server: idle, and after all that
  *
- * --only leaves out what it does not name; get, watch and clients want the ConfigMaps of create, and list wants those pods.
+ * --only leaves out what it does not name; get, update, apply, watch and clients want the ConfigMaps of create, and list wants those pods. update,
+ * apply and lease run only when they are named. tests/bench/api_profile tells where the instructions of one request go.
  *
  * With --as the requests are another user's (an administrator acts as him), who, unlike the administrator, needs seats; --seats is how many
  * the server has (flow.h).
@@ -37,6 +41,7 @@
 #include "io/tls.h"
 
 #define CM "/api/v1/namespaces/default/configmaps"
+#define LEASES "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 #define PODS "/api/v1/namespaces/default/pods"
 #define PROTOBUF "application/vnd.kubernetes.protobuf"
 #define MAX_CONNECTIONS 256
@@ -154,8 +159,8 @@ struct lane {
 /* Fills in path and body of the i-th request. */
 typedef void fill_fn(struct lane *, unsigned i);
 
-static const char *method, *accept_type;
-static bool acting;
+static const char *method, *accept_type, *content_type = "application/json";
+static bool acting, quiet;
 static fill_fn *fill;
 static unsigned n_started, n_done, n_wanted, n_failed;
 static uint64_t *times, n_bytes;
@@ -168,7 +173,7 @@ static void lane_done(struct http_call *c, const struct err *e)
 	struct lane *l = container_of(c, struct lane, call);
 
 	if (e || c->status >= 300) {
-		if (n_failed++ == 0)
+		if (n_failed++ == 0 && !quiet)
 			fprintf(stderr, "api_bench: %s %s: %d %s %.*s\n", method, l->path, c->status, e ? e->text : "",
 					(int)MIN(c->body_in.n, (size_t)300), c->body_in.p ? c->body_in.p : "");
 	}
@@ -185,7 +190,7 @@ static void lane_next(struct lane *l)
 	if (n_started == n_wanted)
 		return;
 	headers[0] = (struct http_header){STR("accept"), str_from(accept_type)};
-	headers[1] = (struct http_header){STR("content-type"), STR("application/json")};
+	headers[1] = (struct http_header){STR("content-type"), str_from(content_type)};
 	memset(&l->call, 0, sizeof(l->call));
 	fill(l, n_started++);
 	l->call.method = method;
@@ -228,6 +233,10 @@ static void measure(const char *name, const char *how, const char *accept, fill_
 	s = (double)(clock_mono_ns() - since) / 1e9;
 	cpu = server_cpu_s() - cpu;
 	qsort(times, n, sizeof(*times), by_time);
+	if (quiet) {
+		free(times);
+		return;
+	}
 	printf("%-26s %8.0f /s   median %8.2f ms   p99 %8.2f ms   %7.1f MB/s   server cpu %7.1f us a request", name, n / s,
 			(double)times[n / 2] / 1e6, (double)times[n * 99 / 100] / 1e6, (double)n_bytes / 1e6 / s, cpu * 1e6 / n);
 	printf(n_failed ? "   %u FAILED\n" : "\n", n_failed);
@@ -305,6 +314,44 @@ static void fill_each(struct lane *l, unsigned i)
 	free_body(l);
 	snprintf(l->path, sizeof(l->path), CM "/c%u", i);
 	l->body = xasprintf("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c%u\"},\"data\":{\"n\":\"x\"}}", i);
+}
+
+static void fill_apply(struct lane *l, unsigned i)
+{
+	free_body(l);
+	snprintf(l->path, sizeof(l->path), CM "/c%u?fieldManager=bench&force=true", i);
+	l->body = xasprintf("{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c%u\",\"labels\":{\"a\":\"b\"}},"
+			    "\"data\":{\"n\":\"x\"}}", i);
+}
+
+static char *lease_body(const struct lane *l, unsigned i)
+{
+	unsigned k = (unsigned)(l - lanes);
+
+	return xasprintf("{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"node-%u\",\"ownerReferences\":[{"
+			 "\"apiVersion\":\"v1\",\"kind\":\"Node\",\"name\":\"node-%u\",\"uid\":\"b3f2\"}]},\"spec\":{\"holderIdentity\":\"node-%u\","
+			 "\"leaseDurationSeconds\":40,\"renewTime\":\"2026-01-01T00:00:%02u.%06uZ\"}}", k, k, k, i / 1000000 % 60, i % 1000000);
+}
+
+static void fill_new_lease(struct lane *l, unsigned i)
+{
+	free_body(l);
+	snprintf(l->path, sizeof(l->path), LEASES);
+	l->body = lease_body(l, i);
+}
+
+static void fill_lease(struct lane *l, unsigned i)
+{
+	free_body(l);
+	snprintf(l->path, sizeof(l->path), LEASES "/node-%u", (unsigned)(l - lanes));
+	l->body = lease_body(l, i);
+}
+
+static void fill_ready(struct lane *l, unsigned i)
+{
+	(void)i;
+	free_body(l);
+	snprintf(l->path, sizeof(l->path), "/readyz");
 }
 
 static void fill_change(struct lane *l, unsigned i)
@@ -409,6 +456,18 @@ static void connect_up_to(unsigned n)
 			die("connect", e.text);
 }
 
+/* All connections are there, and the server has written what a new one writes. */
+static void wait_ready(void)
+{
+	quiet = true;
+	do {
+		usleep(500000);
+		measure("", "GET", "text/plain", fill_ready, n_open, n_open);
+	} while (n_failed > 0);
+	usleep(500000);
+	quiet = false;
+}
+
 static void part_create(void)
 {
 	measure("create ConfigMap 1 KiB", "POST", "application/json", fill_config_map, n_requests, n_connections);
@@ -417,6 +476,24 @@ static void part_create(void)
 static void part_get(void)
 {
 	measure("get ConfigMap", "GET", "application/json", fill_get, n_requests * 4, n_connections);
+}
+
+static void part_update(void)
+{
+	measure("update ConfigMap", "PUT", "application/json", fill_each, n_requests, n_connections);
+}
+
+static void part_apply(void)
+{
+	content_type = "application/apply-patch+yaml";
+	measure("apply ConfigMap", "PATCH", "application/json", fill_apply, n_requests, n_connections);
+	content_type = "application/json";
+}
+
+static void part_lease(void)
+{
+	measure("create Lease", "POST", "application/json", fill_new_lease, n_connections, n_connections);
+	measure("renew Lease", "PUT", "application/json", fill_lease, n_requests, n_connections);
 }
 
 static void part_pods(void)
@@ -446,15 +523,17 @@ static void part_clients(void)
 static const struct {
 	const char *name;
 	void (*run)(void);
-} parts[] = {{"create", part_create}, {"get", part_get}, {"pods", part_pods}, {"list", part_list}, {"watch", measure_watch},
-		{"clients", part_clients}};
+	bool named_only;
+} parts[] = {{"create", part_create, false}, {"get", part_get, false}, {"update", part_update, true}, {"apply", part_apply, true},
+		{"lease", part_lease, true}, {"pods", part_pods, false}, {"list", part_list, false}, {"watch", measure_watch, false},
+		{"clients", part_clients, false}};
 
-static bool wanted(const char *part)
+static bool wanted(const char *part, bool named_only)
 {
 	struct str rest = str_from(only), one;
 
 	if (!only)
-		return true;
+		return !named_only;
 	while (rest.n > 0) {
 		str_cut(rest, ',', &one, &rest);
 		if (str_eqc(one, part))
@@ -511,14 +590,14 @@ int main(int argc, char **argv)
 	server_start();
 	loop = loop_new("bench");
 	connect_up_to(n_connections);
-	usleep(500000); /* the default roles are written meanwhile */
+	wait_ready();
 	print_memory("idle");
 	if (as_user) {
 		measure("bind the user", "POST", "application/json", fill_binding, 1, 1);
 		acting = true;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-		if (wanted(parts[i].name))
+		if (wanted(parts[i].name, parts[i].named_only))
 			parts[i].run();
 	print_memory("at the end");
 	for (unsigned i = 0; i < n_open; i++)
