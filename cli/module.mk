@@ -73,6 +73,7 @@ kontiki_SOURCES = \
 	cli/pki.c cli/pki.h \
 	cli/recover.c \
 	cli/server.c cli/server-priv.h \
+	cli/kubelet_opts.c cli/kubelet_opts.h \
 	cli/server_opts.c cli/server_opts.h \
 	cli/server_start.c \
 	cli/snapshot.c \

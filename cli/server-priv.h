@@ -30,6 +30,7 @@ struct server {
 	struct backup *backup;
 	struct agent *agent;
 	struct agent_cfg agent_cfg;
+	struct kubelet_limits limits;
 	uint64_t began_ms;
 	struct renew renew; /* a server's; pki_dir NULL: an agent */
 	struct rotation_follower rotation;

@@ -98,6 +98,8 @@ static int prepare(struct server *s, struct err *e)
 	int rv = server_opts_check_numbers(&s->o, e);
 
 	if (rv == 0)
+		rv = kubelet_opts_read(&s->o.kubelet, &s->limits, e);
+	if (rv == 0)
 		rv = find_name(s, e);
 	if (s->o.log_level && !log_set_level(s->o.log_level))
 		return err_set(e, ERR_BAD_REQUEST, "log level \"%s\": use error, warn, info or debug", s->o.log_level);

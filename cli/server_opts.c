@@ -29,6 +29,9 @@
 	ROW("healthz-port", OPT_INT, healthz_port, "PORT", "the kubelet's health port on loopback (default 10248)", NULL), \
 	ROW("ingress-http-port", OPT_INT, ingress_http_port, "PORT", "where Ingresses are served on this node; 0: nowhere (default 80)", NULL), \
 	ROW("ingress-https-port", OPT_INT, ingress_https_port, "PORT", "the same with TLS (default 443)", NULL), \
+	ROW("image-gc-high-threshold", OPT_INT, kubelet.image_high, "PERCENT", "remove unused images when their disk is used so much; 100: never (default 85)", "KONTIKI_IMAGE_GC_HIGH_THRESHOLD"), \
+	ROW("image-gc-low-threshold", OPT_INT, kubelet.image_low, "PERCENT", "until it is used no more than this (default 80)", "KONTIKI_IMAGE_GC_LOW_THRESHOLD"), \
+	ROW("minimum-image-ttl-duration", OPT_STR, kubelet.image_ttl, "DURATION", "an unused image stays at least so long (default 2m)", "KONTIKI_MINIMUM_IMAGE_TTL_DURATION"), \
 	ROW("log-level", OPT_STR, log_level, "LEVEL", "error, warn, info or debug (default info)", "KONTIKI_LOG_LEVEL")
 
 const struct opt server_rows[] = {
@@ -162,6 +165,7 @@ struct server_opts server_opts_default(void)
 		.data_dir = "/var/lib/kontiki", .cluster_cidr = "10.244.0.0/16", .service_cidr = "10.96.0.0/12", .cluster_dns = "10.96.0.10",
 		.cluster_domain = "cluster.local", .port = 6443, .peer_port = 2380, .kubelet_port = 10250, .healthz_port = 10248, .ingress_http_port = 80,
 		.ingress_https_port = 443, .election_ms = 250,
+		.kubelet = {.image_high = 85, .image_low = 80},
 	};
 }
 

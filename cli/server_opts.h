@@ -5,6 +5,7 @@
 #ifndef CLI_SERVER_OPTS_H
 #define CLI_SERVER_OPTS_H
 
+#include "cli/kubelet_opts.h"
 #include "cli/opts.h"
 #include "orchestrator/apiserver/apiserver.h"
 
@@ -15,6 +16,7 @@ struct server_opts {
 			*etcd_listen, *zone, *snapshot_dir, *request_timeout;
 	struct oidc_cfg oidc;
 	struct opt_list servers, sans, sa_keys;
+	struct kubelet_opts kubelet;
 	int64_t signing_s, audit_mb, audit_backups, audit_days, port, peer_port, kubelet_port, healthz_port, ingress_http_port,
 			ingress_https_port, election_ms, heartbeat_ms, event_ttl_s, history_s, max_requests, voters, dead_s, snapshot_s, snapshot_keep; /* 0: the default of who uses it */
 	bool no_agent, witness;

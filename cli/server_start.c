@@ -200,6 +200,7 @@ static int start_agent(struct server *s, const char *const *servers, size_t n_se
 		.runtime_socket = s->o.runtime,
 		.node_labels = s->o.labels,
 		.node_taints = s->o.taints,
+		.image_gc = &s->limits.image_gc,
 		.kubelet_port = (int)s->o.kubelet_port,
 		.healthz_port = (int)s->o.healthz_port,
 		.ingress_http_port = (int)s->o.ingress_http_port,

@@ -267,6 +267,7 @@ static int start_kubelet(struct agent *a, struct err *e)
 		.version = a->cfg.version,
 		.node_labels = a->cfg.node_labels,
 		.node_taints = a->cfg.node_taints,
+		.image_gc = a->cfg.image_gc,
 		.register_node = true,
 		.port = a->cfg.kubelet_port,
 		.tls = a->tls[CERT_SERVING],

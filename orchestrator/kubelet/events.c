@@ -1,5 +1,5 @@
 /*
- * Events about pods, for `kubectl describe`. Equal ones are counted in one object for ten minutes; writes are few at a
+ * Events about pods and about our Node, for `kubectl describe`. Equal ones are counted in one object for ten minutes; writes are few at a
  * time and a failed one is dropped, since events only inform.
  */
 #include <stdarg.h>
@@ -26,7 +26,7 @@ struct known {
 
 struct kubelet_events {
 	struct kubelet *k;
-	struct map known; /* pod/container/reason/message -> struct known */
+	struct map known; /* uid/field/reason/message -> struct known */
 	unsigned under_way;
 };
 
@@ -91,24 +91,20 @@ static const char *field_path(struct arena *a, const Core__Pod *pod, const char 
 	return arena_printf(a, "spec.%s{%s}", list, container);
 }
 
-static Core__Event *event_new(struct arena *a, struct kubelet *k, const Core__Pod *pod, const char *container,
-		bool warning, const char *reason, const char *message, const struct known *n)
+static const char *namespace_of(const Core__ObjectReference *about)
+{
+	return is_set(about->namespace_) ? about->namespace_ : "default";
+}
+
+static Core__Event *event_new(struct arena *a, struct kubelet *k, const Core__ObjectReference *about, bool warning, const char *reason,
+		const char *message, const struct known *n)
 {
 	Core__Event *e = PB_NEW(a, Core__Event, core__event);
-	Core__ObjectReference *o = PB_NEW(a, Core__ObjectReference, core__object_reference);
 
 	e->metadata = PB_NEW(a, Meta__ObjectMeta, meta__object_meta);
 	e->metadata->name = n->name;
-	e->metadata->namespace_ = pod->metadata->namespace_;
-	o->kind = "Pod";
-	o->api_version = "v1";
-	o->namespace_ = pod->metadata->namespace_;
-	o->name = pod->metadata->name;
-	o->uid = pod->metadata->uid;
-	o->resource_version = pod->metadata->resource_version;
-	if (container)
-		o->field_path = field_path(a, pod, container);
-	e->involved_object = o;
+	e->metadata->namespace_ = namespace_of(about);
+	e->involved_object = pb_copy(a, about);
 	e->type = warning ? "Warning" : "Normal";
 	e->reason = reason;
 	e->message = message;
@@ -123,7 +119,7 @@ static Core__Event *event_new(struct arena *a, struct kubelet *k, const Core__Po
 	return e;
 }
 
-static struct known *known_of(struct kubelet_events *ev, const char *key, const Core__Pod *pod)
+static struct known *known_of(struct kubelet_events *ev, const char *key, const char *name)
 {
 	struct known *n = map_get(&ev->known, str_from(key));
 	int64_t now = clock_wall_s();
@@ -140,28 +136,21 @@ static struct known *known_of(struct kubelet_events *ev, const char *key, const 
 		map_put(&ev->known, str_from(key), n);
 	}
 	memset(n, 0, sizeof(*n));
-	snprintf(n->name, sizeof(n->name), "%.240s.%016llx", nz(pod->metadata->name),
-			(unsigned long long)clock_wall_ns());
+	snprintf(n->name, sizeof(n->name), "%.240s.%016llx", name, (unsigned long long)clock_wall_ns());
 	n->first_s = now;
 	return n;
 }
 
-void pod_event(struct kubelet *k, const Core__Pod *pod, const char *container, bool warning, const char *reason,
-		const char *fmt, ...)
+static void write_event(struct kubelet *k, const Core__ObjectReference *about, bool warning, const char *reason, const char *message)
 {
 	_cleanup_(freep) char *key = NULL;
 	struct event_write *wr;
 	struct known *n;
-	char message[1024];
-	va_list ap;
 
-	va_start(ap, fmt);
-	vsnprintf(message, sizeof(message), fmt, ap);
-	va_end(ap);
-	if (!pod || !k->client || !k->events || k->stopping || k->events->under_way >= MAX_UNDER_WAY)
+	if (k->events->under_way >= MAX_UNDER_WAY)
 		return;
-	key = xasprintf("%s/%s/%s/%s", nz(pod->metadata->uid), nz(container), reason, message);
-	n = known_of(k->events, key, pod);
+	key = xasprintf("%s/%s/%s/%s", nz(about->uid), nz(about->field_path), reason, message);
+	n = known_of(k->events, key, nz(about->name));
 	n->count++;
 	n->last_s = clock_wall_s();
 	if (n->count > 1 && wall_ms() - n->written_ms < REPEAT_MS)
@@ -170,13 +159,59 @@ void pod_event(struct kubelet *k, const Core__Pod *pod, const char *container, b
 	wr = xcalloc(1, sizeof(*wr));
 	wr->k = k;
 	client_req_init(&wr->req, n->count == 1 ? CLIENT_CREATE : CLIENT_UPDATE, resource_find("", "v1", "events"));
-	wr->req.ns = arena_strdup(&wr->req.arena, nz(pod->metadata->namespace_));
+	wr->req.ns = arena_strdup(&wr->req.arena, namespace_of(about));
 	if (n->count > 1)
 		wr->req.name = arena_strdup(&wr->req.arena, n->name);
-	wr->req.body = pb_pack_arena(
-			event_new(&wr->req.arena, k, pod, container, warning, reason, message, n), &wr->req.arena);
+	wr->req.body = pb_pack_arena(event_new(&wr->req.arena, k, about, warning, reason, message, n), &wr->req.arena);
 	wr->req.done = written;
 	k->events->under_way++;
 	kubelet_busy(k);
 	client_do(k->client, &wr->req);
+}
+
+static bool can_tell(const struct kubelet *k)
+{
+	return k->client && k->events && !k->stopping;
+}
+
+void pod_event(struct kubelet *k, const Core__Pod *pod, const char *container, bool warning, const char *reason,
+		const char *fmt, ...)
+{
+	Core__ObjectReference about = CORE__OBJECT_REFERENCE__INIT;
+	struct arena a;
+	char message[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	if (!pod || !can_tell(k))
+		return;
+	arena_init(&a);
+	about.kind = "Pod";
+	about.api_version = "v1";
+	about.namespace_ = pod->metadata->namespace_;
+	about.name = pod->metadata->name;
+	about.uid = pod->metadata->uid;
+	about.resource_version = pod->metadata->resource_version;
+	if (container)
+		about.field_path = field_path(&a, pod, container);
+	write_event(k, &about, warning, reason, message);
+	arena_fini(&a);
+}
+
+void node_event(struct kubelet *k, bool warning, const char *reason, const char *fmt, ...)
+{
+	Core__ObjectReference about = CORE__OBJECT_REFERENCE__INIT;
+	char message[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	if (!can_tell(k))
+		return;
+	about.kind = "Node";
+	about.name = about.uid = k->host.node_name; /* as upstream's kubelets call it: `kubectl describe node` looks for that */
+	write_event(k, &about, warning, reason, message);
 }

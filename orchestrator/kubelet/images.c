@@ -110,6 +110,7 @@ static void pulled(struct cri_call *call)
 		return;
 	}
 	g->pulled = true;
+	image_keeper_look(g->k->images);
 	look(g, looked_again);
 }
 

@@ -7,6 +7,7 @@
 #include "orchestrator/client/client.h"
 #include "orchestrator/kubelet/containerd.h"
 #include "orchestrator/kubelet/ephemeral.h"
+#include "orchestrator/kubelet/image-gc.h"
 #include "orchestrator/kubelet/kubelet.h"
 #include "orchestrator/kubelet/objects.h"
 #include "orchestrator/kubelet/pod-config.h"
@@ -17,6 +18,7 @@
 struct kubelet_node;
 struct kubelet_server;
 struct kubelet_events;
+struct image_keeper;
 struct prober;
 
 struct kubelet {
@@ -42,6 +44,8 @@ struct kubelet {
 	struct map service_objects; /* ns/name -> Core__Service, as env.h wants it */
 	struct kubelet_events *events;
 	struct kubelet_node *node;
+	struct image_keeper *images;
+	struct image_gc_cfg image_gc;
 	struct kubelet_server *server;
 	struct loop_timer relist_timer, housekeeping_timer, exit_timer, resize_timer;
 	struct map usage;      /* container id, "" for the node -> struct usage_sample, of server-stats.c */
@@ -139,6 +143,8 @@ struct pod_worker *worker_new(struct kubelet *, const char *uid, const char *ns,
 void worker_set(struct pod_worker *, const Core__Pod *);
 /* Look at it soon. */
 void worker_kick(struct pod_worker *);
+/* It will run no more. */
+bool worker_is_over(const struct pod_worker *);
 /* Cancels what is under way and frees it when that has ended. */
 void worker_close(struct pod_worker *);
 /* What the pod refers to is asked for anew then, at the latest. */
@@ -269,6 +275,21 @@ void events_close(struct kubelet_events *);
 void pod_event(struct kubelet *, const Core__Pod *, const char *container, bool warning, const char *reason,
 		const char *fmt, ...) __attribute__((format(printf, 6, 7)));
 
+void node_event(struct kubelet *, bool warning, const char *reason, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/* --- image-keeper.c ----------------------------------------------------------------------------------------------- */
+
+struct image_keeper *image_keeper_new(struct kubelet *);
+void image_keeper_close(struct image_keeper *);
+/* Images may have come: look soon. */
+void image_keeper_look(struct image_keeper *);
+/* Where the runtime keeps them; NULL: not known yet. */
+const char *image_keeper_path(const struct image_keeper *);
+/* Fills status.images. */
+void image_keeper_tell(const struct image_keeper *, struct arena *, Core__NodeStatus *);
+/* Remove all that are not needed; done comes once, later, unless the kubelet stops. */
+void image_keeper_reclaim(struct image_keeper *, void (*done)(struct kubelet *));
+
 /* --- node.c ------------------------------------------------------------------------------------------------------- */
 
 struct kubelet_node *node_new(struct kubelet *);
@@ -301,5 +322,7 @@ void volumes_sweep(struct kubelet *);
 void kubelet_busy(struct kubelet *);
 void kubelet_idle(struct kubelet *);
 void kubelet__runtime_asked(struct kubelet *);
+/* The image of the pods' sandboxes. */
+const char *kubelet_pause_image(const struct kubelet *);
 
 #endif

@@ -46,6 +46,7 @@ static void runtime_is_ready(struct containerd_user *u, const char *version)
 	k->runtime_ready = true;
 	k->look_at_all = true;
 	runtime_ask(k->runtime);
+	image_keeper_look(k->images);
 	if (k->node)
 		node_set_runtime(k->node, version);
 }
@@ -64,6 +65,7 @@ static void images_changed(struct containerd_user *u)
 {
 	struct kubelet *k = container_of(u, struct kubelet, containerd_user);
 
+	image_keeper_look(k->images);
 	MAP_FOR_EACH (e, &k->workers) {
 		struct pod_worker *w = e->value;
 
@@ -354,6 +356,11 @@ static const char *or_default(const char *s, const char *fallback)
 	return s ? s : fallback;
 }
 
+const char *kubelet_pause_image(const struct kubelet *k)
+{
+	return or_default(k->cfg->pause_image, "registry.k8s.io/pause:3.9");
+}
+
 static void fill_host(struct kubelet *k)
 {
 	struct kubelet_cfg *cfg = k->cfg;
@@ -399,6 +406,7 @@ int kubelet_start(struct kubelet_cfg *cfg, struct kubelet **ret, struct err *e)
 	k->cfg = cfg;
 	k->loop = cfg->loop;
 	k->client = cfg->client;
+	k->image_gc = cfg->image_gc ? *cfg->image_gc : IMAGE_GC_DEFAULTS;
 	list_init(&k->exits);
 	map_init(&k->workers);
 	map_init(&k->usage);
@@ -418,7 +426,7 @@ int kubelet_start(struct kubelet_cfg *cfg, struct kubelet **ret, struct err *e)
 		.dir = k->containerd_dir,
 		.images_dir = cfg->images_dir,
 		.socket = cfg->runtime_socket,
-		.pause_image = or_default(cfg->pause_image, "registry.k8s.io/pause:3.9"),
+		.pause_image = kubelet_pause_image(k),
 		.cgroup_dir = cfg->process_cgroup,
 	};
 	if (rc == 0)
@@ -430,6 +438,7 @@ int kubelet_start(struct kubelet_cfg *cfg, struct kubelet **ret, struct err *e)
 	k->cri = containerd_cri(k->containerd);
 	k->runtime = runtime_new(cfg->loop, k->cri, &k->runtime_user);
 	k->events = events_new(k);
+	k->images = image_keeper_new(k);
 	k->node = node_new(k);
 	rc = server_new(k, &k->server, e);
 	if (rc < 0) {
@@ -491,6 +500,7 @@ void kubelet_stop(struct kubelet *k, void (*stopped)(void *arg), void *arg)
 	/* Keep the count up so that the end comes only when all of this was begun. */
 	kubelet_busy(k);
 	node_close(TAKE(k->node));
+	image_keeper_close(TAKE(k->images));
 	for (size_t i = 0; map_len(&k->workers) > 0; i = 0)
 		worker_close(map_next(&k->workers, &i)->value);
 	if (k->server)

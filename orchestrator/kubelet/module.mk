@@ -12,10 +12,13 @@ libkubelet_a_SOURCES = \
 	orchestrator/kubelet/claims.c orchestrator/kubelet/claims.h \
 	orchestrator/kubelet/crilog.c orchestrator/kubelet/crilog.h \
 	orchestrator/kubelet/env.c orchestrator/kubelet/env.h \
+	orchestrator/kubelet/eviction-config.c orchestrator/kubelet/eviction-config.h \
 	orchestrator/kubelet/ephemeral.c orchestrator/kubelet/ephemeral.h \
 	orchestrator/kubelet/events.c \
 	orchestrator/kubelet/fsutil.c orchestrator/kubelet/fsutil.h \
 	orchestrator/kubelet/hooks.c \
+	orchestrator/kubelet/image-gc.c orchestrator/kubelet/image-gc.h \
+	orchestrator/kubelet/image-keeper.c \
 	orchestrator/kubelet/images.c \
 	orchestrator/kubelet/kubelet.c orchestrator/kubelet/kubelet.h orchestrator/kubelet/kubelet-priv.h \
 	orchestrator/kubelet/logs-rotate.c \

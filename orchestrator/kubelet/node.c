@@ -242,6 +242,7 @@ static Core__NodeStatus *status(struct arena *a, struct kubelet_node *n)
 	capacities(a, n, s);
 	conditions(a, n, s);
 	addresses(a, n, s);
+	image_keeper_tell(n->k->images, a, s);
 	s->node_info = system_info(a, n);
 	s->daemon_endpoints = PB_NEW(a, Core__NodeDaemonEndpoints, core__node_daemon_endpoints);
 	s->daemon_endpoints->kubelet_endpoint = PB_NEW(a, Core__DaemonEndpoint, core__daemon_endpoint);

@@ -99,19 +99,13 @@ void worker_set_actual(struct work_container *c, const char *id, const Core__Res
 
 /* --- Whose turn it is ----------------------------------------------------------------------------------------------- */
 
-static bool is_over(const struct pod_worker *w)
-{
-	return !w->pod || w->unwanted || w->closing || w->frozen ||
-	       (w->status && pod_phase_is_terminal(((Core__PodStatus *)w->status->msg)->phase));
-}
-
 static void used_by_others(const struct kubelet *k, const struct pod_worker *me, struct resize_node *n)
 {
 	MAP_FOR_EACH (e, &k->workers) {
 		const struct pod_worker *w = e->value;
 		struct res r;
 
-		if (w == me || is_over(w))
+		if (w == me || worker_is_over(w))
 			continue;
 		res_of_pod(worker_pod(w), &r);
 		n->cpu_milli_used += r.cpu_request;
@@ -214,7 +208,7 @@ static void on_look(struct loop_timer *t)
 	MAP_FOR_EACH (e, &k->workers) {
 		struct pod_worker *w = e->value;
 
-		if (!is_over(w) && w->resize_since_ms)
+		if (!worker_is_over(w) && w->resize_since_ms)
 			list[n++] = w;
 	}
 	qsort(list, n, sizeof(struct pod_worker *), by_turn);

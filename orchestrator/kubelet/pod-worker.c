@@ -115,6 +115,12 @@ struct pod_worker *worker_new(struct kubelet *k, const char *uid, const char *ns
 	return w;
 }
 
+bool worker_is_over(const struct pod_worker *w)
+{
+	return !w->pod || w->unwanted || w->closing || w->frozen ||
+	       (w->status && pod_phase_is_terminal(((Core__PodStatus *)w->status->msg)->phase));
+}
+
 void worker_kick(struct pod_worker *w)
 {
 	if (!w->closing && !loop_timer_active(&w->kick))

@@ -1,5 +1,7 @@
 KUBELET_TEST_LIBS = libkubelet.a libclient.a libproto.a $(IO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
 KUBELET_TESTS = \
+	tests/unit/orchestrator/kubelet/test_eviction_config \
+	tests/unit/orchestrator/kubelet/test_image_gc \
 	tests/unit/orchestrator/kubelet/test_claims \
 	tests/unit/orchestrator/kubelet/test_pod_sync \
 	tests/unit/orchestrator/kubelet/test_pod_tell \
@@ -25,3 +27,9 @@ tests_unit_orchestrator_kubelet_test_text_LDADD = $(KUBELET_TEST_LIBS)
 tests_unit_orchestrator_kubelet_test_claims_SOURCES = tests/unit/orchestrator/kubelet/test_claims.c
 tests_unit_orchestrator_kubelet_test_claims_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_kubelet_test_claims_LDADD = $(KUBELET_TEST_LIBS)
+tests_unit_orchestrator_kubelet_test_image_gc_SOURCES = tests/unit/orchestrator/kubelet/test_image_gc.c
+tests_unit_orchestrator_kubelet_test_image_gc_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_kubelet_test_image_gc_LDADD = $(KUBELET_TEST_LIBS)
+tests_unit_orchestrator_kubelet_test_eviction_config_SOURCES = tests/unit/orchestrator/kubelet/test_eviction_config.c
+tests_unit_orchestrator_kubelet_test_eviction_config_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_kubelet_test_eviction_config_LDADD = $(KUBELET_TEST_LIBS)
