@@ -1,5 +1,7 @@
 #include "cli/kubelet_opts.h"
 
+#include <inttypes.h>
+
 #include "base/util.h"
 #include "proto/duration.h"
 
@@ -8,9 +10,11 @@ int kubelet_opts_read(const struct kubelet_opts *o, struct kubelet_limits *ret, 
 	struct image_gc_cfg gc = IMAGE_GC_DEFAULTS;
 	int64_t ns;
 
-	/* No number of percent, whatever is given, becomes one by being cut. */
-	gc.high_percent = (int)MAX(MIN(o->image_high, (int64_t)1000), (int64_t)-1);
-	gc.low_percent = (int)MAX(MIN(o->image_low, (int64_t)1000), (int64_t)-1);
+	if (o->image_high < 0 || o->image_high > 100 || o->image_low < 0 || o->image_low > 100)
+		return err_set(e, ERR_BAD_REQUEST, "--image-gc-high-threshold %" PRId64 ", --image-gc-low-threshold %" PRId64 ": must be from 0 to 100",
+				o->image_high, o->image_low);
+	gc.high_percent = (int)o->image_high;
+	gc.low_percent = (int)o->image_low;
 	if (o->image_ttl) {
 		if (!duration_parse(str_from(o->image_ttl), &ns))
 			return err_set(e, ERR_BAD_REQUEST, "--minimum-image-ttl-duration \"%s\": give a duration such as 2m", o->image_ttl);

@@ -32,6 +32,12 @@
 	ROW("image-gc-high-threshold", OPT_INT, kubelet.image_high, "PERCENT", "remove unused images when their disk is used so much; 100: never (default 85)", "KONTIKI_IMAGE_GC_HIGH_THRESHOLD"), \
 	ROW("image-gc-low-threshold", OPT_INT, kubelet.image_low, "PERCENT", "until it is used no more than this (default 80)", "KONTIKI_IMAGE_GC_LOW_THRESHOLD"), \
 	ROW("minimum-image-ttl-duration", OPT_STR, kubelet.image_ttl, "DURATION", "an unused image stays at least so long (default 2m)", "KONTIKI_MINIMUM_IMAGE_TTL_DURATION"), \
+	ROW("eviction-hard", OPT_STR, kubelet.eviction.hard, "SIGNAL<VALUE,...", "when the node has less, pods are evicted at once (default memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,imagefs.available<15%,imagefs.inodesFree<5%); 0%: never", "KONTIKI_EVICTION_HARD"), \
+	ROW("eviction-soft", OPT_STR, kubelet.eviction.soft, "SIGNAL<VALUE,...", "when it has had less for its grace period, pods are asked to end (default: none)", "KONTIKI_EVICTION_SOFT"), \
+	ROW("eviction-soft-grace-period", OPT_STR, kubelet.eviction.soft_grace, "SIGNAL=DURATION,...", "how long, for each soft threshold", "KONTIKI_EVICTION_SOFT_GRACE_PERIOD"), \
+	ROW("eviction-max-pod-grace-period", OPT_INT, kubelet.eviction.max_pod_grace_s, "SECONDS", "the most that a pod gets to end because of a soft threshold (default 0)", "KONTIKI_EVICTION_MAX_POD_GRACE_PERIOD"), \
+	ROW("eviction-minimum-reclaim", OPT_STR, kubelet.eviction.minimum_reclaim, "SIGNAL=VALUE,...", "so much more than the threshold has to be there again (default 0)", "KONTIKI_EVICTION_MINIMUM_RECLAIM"), \
+	ROW("eviction-pressure-transition-period", OPT_STR, kubelet.eviction.transition, "DURATION", "how long a pressure condition of the node stays when it is over (default 5m)", "KONTIKI_EVICTION_PRESSURE_TRANSITION_PERIOD"), \
 	ROW("log-level", OPT_STR, log_level, "LEVEL", "error, warn, info or debug (default info)", "KONTIKI_LOG_LEVEL")
 
 const struct opt server_rows[] = {

@@ -201,6 +201,7 @@ static int start_agent(struct server *s, const char *const *servers, size_t n_se
 		.node_labels = s->o.labels,
 		.node_taints = s->o.taints,
 		.image_gc = &s->limits.image_gc,
+		.eviction = &s->limits.eviction,
 		.kubelet_port = (int)s->o.kubelet_port,
 		.healthz_port = (int)s->o.healthz_port,
 		.ingress_http_port = (int)s->o.ingress_http_port,

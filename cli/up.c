@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -29,6 +30,7 @@
 #define DEFAULT_SUBNET "10.77.0.0/24"
 #define FIRST_PORT 6443
 #define LAST_PORT 6499
+#define DISK_PRESSURE_PERCENT 15 /* the kubelet's default for the images, which are on the same disk */
 
 struct local_opts {
 	const char *name, *dir, *images;
@@ -314,6 +316,22 @@ static void await_balancer(const struct local *l)
 		usleep(10000);
 }
 
+/* On a nearly full disk the nodes are ready, and run nothing: say why before somebody wonders. */
+static void warn_of_full_disk(const struct local *l)
+{
+	struct statvfs fs;
+	double left;
+
+	if (getenv("KONTIKI_EVICTION_HARD") || statvfs(l->dir, &fs) < 0 || fs.f_blocks == 0)
+		return;
+	left = (double)fs.f_bavail * 100 / (double)fs.f_blocks;
+	if (left < DISK_PRESSURE_PERCENT)
+		printf("\nOnly %.0f %% of the disk of %s are left. Below %d %% the nodes are under DiskPressure: they take no new pods and evict those\n"
+		       "that run (`kontiki describe node`). Free some of it, or start them with other thresholds:\n\n"
+		       "  KONTIKI_EVICTION_HARD='memory.available<100Mi,nodefs.available<1%%' kontiki up\n",
+				left, l->dir, DISK_PRESSURE_PERCENT);
+}
+
 static int up(const struct local_opts *o, struct err *e)
 {
 	_cleanup_(closep) int lock = -1;
@@ -346,6 +364,7 @@ static int up(const struct local_opts *o, struct err *e)
 		return rv;
 	local_path(&l, NULL, "admin.kubeconfig", path);
 	printf("ready after %.1f s\n\n  export KUBECONFIG=%s\n  kubectl get nodes\n", (double)(clock_mono_ms() - began) / 1000, path);
+	warn_of_full_disk(&l);
 	return 0;
 }
 

@@ -268,6 +268,7 @@ static int start_kubelet(struct agent *a, struct err *e)
 		.node_labels = a->cfg.node_labels,
 		.node_taints = a->cfg.node_taints,
 		.image_gc = a->cfg.image_gc,
+		.eviction = a->cfg.eviction,
 		.register_node = true,
 		.port = a->cfg.kubelet_port,
 		.tls = a->tls[CERT_SERVING],

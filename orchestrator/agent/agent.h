@@ -14,6 +14,7 @@
 #include "base/err.h"
 
 struct agent;
+struct eviction_cfg;
 struct image_gc_cfg;
 
 struct agent_cfg {
@@ -27,7 +28,8 @@ struct agent_cfg {
 	const char *cgroup_root;       /* of all that belongs to this node; NULL: none */
 	const char *runtime_socket;    /* CRI of somebody else's containerd; NULL: our own */
 	const char *node_labels, *node_taints; /* or NULL */
-	const struct image_gc_cfg *image_gc; /* NULL: the defaults */
+	const struct image_gc_cfg *image_gc; /* NULL: the defaults; so the next */
+	const struct eviction_cfg *eviction;
 	const char *version;
 	int kubelet_port, healthz_port;
 	int ingress_http_port, ingress_https_port; /* 0: not served on this node */

@@ -167,6 +167,15 @@ int64_t cgroup_memory_in_use(const char *path)
 			0);
 }
 
+int64_t cgroup_processes(const char *path)
+{
+	char dir[PATH_MAX];
+
+	if (snprintf(dir, sizeof(dir), ROOT "%s%s", cgroup_is_v2() ? "" : "/pids", path) >= (int)sizeof(dir))
+		return 0;
+	return read_number(dir, "pids.current");
+}
+
 bool cgroup_counts_swap(const char *path)
 {
 	bool v2 = cgroup_is_v2();

@@ -23,6 +23,8 @@ struct cgroup_limits {
 int cgroup_setup(const char *path, const struct cgroup_limits *, struct err *e);
 /* Bytes in use that cannot simply be given back, without the cache of files; 0: not known. */
 int64_t cgroup_memory_in_use(const char *path);
+/* Processes and threads at and below it; 0: not known. */
+int64_t cgroup_processes(const char *path);
 /* Whether memory and swap together are limited there. */
 bool cgroup_counts_swap(const char *path);
 /* SIGKILL every process at or below the path; returns how many there were. */

@@ -187,8 +187,10 @@ int env_resource(struct arena *a, const struct env_ctx *ctx, const Core__Contain
 		milli = (r.memory_limit ? r.memory_limit : ctx->node_memory) * 1000;
 	else if (strcmp(what, "requests.memory") == 0)
 		milli = r.memory_request * 1000;
-	else if (strcmp(what, "limits.ephemeral-storage") == 0 || strcmp(what, "requests.ephemeral-storage") == 0)
-		milli = 0;
+	else if (strcmp(what, "limits.ephemeral-storage") == 0)
+		milli = (r.storage_limit ? r.storage_limit : ctx->node_storage) * 1000;
+	else if (strcmp(what, "requests.ephemeral-storage") == 0)
+		milli = r.storage_request * 1000;
 	else
 		return err_set(e, ERR_INVALID, "unsupported container resource : %s", what);
 	if (divisor <= 0)

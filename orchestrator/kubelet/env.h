@@ -26,7 +26,7 @@ struct env_ctx {
 	const Core__Pod *pod;
 	const struct objset *objects;
 	const char *pod_ip, *host_ip; /* "" until known */
-	int64_t node_cpu_milli, node_memory; /* stand in for limits that are not set */
+	int64_t node_cpu_milli, node_memory, node_storage; /* stand in for limits that are not set */
 	/* Services by "namespace/name": Core__Service *; NULL: none. */
 	const struct map *services;
 };

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "base/map.h"
 #include "base/util.h"
 
 int fs_mkdir_all(const char *path, mode_t mode, struct err *e)
@@ -80,6 +81,67 @@ int fs_remove_tree(const char *path, struct err *e)
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : err_set_errno(e, errno, "stat %s", path);
 	return remove_one(AT_FDCWD, path, st.st_dev, e);
+}
+
+#define USE_DEPTH 200 /* each level is an open file */
+
+struct use_walk {
+	struct fs_use sum;
+	struct map links; /* inodes with several names that were seen */
+	dev_t dev;
+	const atomic_bool *stop;
+};
+
+static void use_below(struct use_walk *u, int parent, const char *name, unsigned depth);
+
+static void use_one(struct use_walk *u, int parent, const char *name, unsigned depth)
+{
+	struct stat st;
+	struct str key;
+
+	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_dev != u->dev)
+		return;
+	if (!S_ISDIR(st.st_mode) && st.st_nlink > 1) {
+		key = str_of((const char *)&st.st_ino, sizeof(st.st_ino));
+		if (map_get(&u->links, key))
+			return;
+		map_put(&u->links, key, u);
+	}
+	u->sum.bytes += (int64_t)st.st_blocks * 512;
+	u->sum.inodes++;
+	if (S_ISDIR(st.st_mode) && depth < USE_DEPTH)
+		use_below(u, parent, name, depth + 1);
+}
+
+static void use_below(struct use_walk *u, int parent, const char *name, unsigned depth)
+{
+	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *de;
+
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	while ((!u->stop || !atomic_load(u->stop)) && (de = readdir(d)) != NULL)
+		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
+			use_one(u, dirfd(d), de->d_name, depth);
+	closedir(d);
+}
+
+struct fs_use fs_tree_use(const char *path, const atomic_bool *stop)
+{
+	struct use_walk u = {.stop = stop};
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return u.sum;
+	u.dev = st.st_dev;
+	map_init(&u.links);
+	use_one(&u, AT_FDCWD, path, 0);
+	map_fini(&u.links);
+	return u.sum;
 }
 
 /* Mount points in mountinfo have space, tab, newline and backslash as octal escapes. */

@@ -12,10 +12,6 @@
 
 int image_gc_check(const struct image_gc_cfg *c, struct err *e)
 {
-	if (c->high_percent < 0 || c->high_percent > 100)
-		return err_set(e, ERR_BAD_REQUEST, "--image-gc-high-threshold %d: must be from 0 to 100", c->high_percent);
-	if (c->low_percent < 0 || c->low_percent > 100)
-		return err_set(e, ERR_BAD_REQUEST, "--image-gc-low-threshold %d: must be from 0 to 100", c->low_percent);
 	if (c->low_percent >= c->high_percent)
 		return err_set(e, ERR_BAD_REQUEST, "--image-gc-low-threshold %d: must be less than --image-gc-high-threshold %d", c->low_percent,
 				c->high_percent);

@@ -24,7 +24,7 @@ struct image_gc_cfg {
 };
 #define IMAGE_GC_DEFAULTS ((struct image_gc_cfg){85, 80, 120000})
 
-/* Upstream's rules for the three of them. */
+/* Upstream's rules for the three of them; of the percentages, that the low one is less. */
 int image_gc_check(const struct image_gc_cfg *, struct err *e);
 
 struct gc_image {

@@ -7,6 +7,7 @@
 #include "orchestrator/client/client.h"
 #include "orchestrator/kubelet/containerd.h"
 #include "orchestrator/kubelet/ephemeral.h"
+#include "orchestrator/kubelet/eviction.h"
 #include "orchestrator/kubelet/image-gc.h"
 #include "orchestrator/kubelet/kubelet.h"
 #include "orchestrator/kubelet/objects.h"
@@ -19,6 +20,7 @@ struct kubelet_node;
 struct kubelet_server;
 struct kubelet_events;
 struct image_keeper;
+struct pressure;
 struct prober;
 
 struct kubelet {
@@ -46,6 +48,8 @@ struct kubelet {
 	struct kubelet_node *node;
 	struct image_keeper *images;
 	struct image_gc_cfg image_gc;
+	struct pressure *pressure;
+	struct eviction_cfg eviction;
 	struct kubelet_server *server;
 	struct loop_timer relist_timer, housekeeping_timer, exit_timer, resize_timer;
 	struct map usage;      /* container id, "" for the node -> struct usage_sample, of server-stats.c */
@@ -117,6 +121,14 @@ struct pod_worker {
 	bool unwanted;               /* gone from the API */
 	bool all_stopped, gone;      /* from the last sync */
 	bool frozen;                 /* the final status is made; the runtime's records may go */
+	/* It has to go, or was not taken at all: see pressure.c. */
+	char *evicted;               /* the message; NULL: it was not evicted */
+	int64_t evicted_grace_s;
+	bool evicted_for_node;       /* a DisruptionTarget */
+	bool refused;
+	bool forget;                 /* over: the disk is better used than by the runtime's records of it */
+	bool over_cleaning;          /* over: its volumes, or what is forgotten, go off the loop */
+	bool volumes_cleaned, logs_cleaned;
 	bool status_busy, delete_busy, deleted;
 	bool cleaning, cleaned;      /* the removal of its files, off the loop */
 	int64_t write_delay_ms;
@@ -145,6 +157,12 @@ void worker_set(struct pod_worker *, const Core__Pod *);
 void worker_kick(struct pod_worker *);
 /* It will run no more. */
 bool worker_is_over(const struct pod_worker *);
+/* End it and let it be Failed: it has to go. */
+void worker_evict(struct pod_worker *, const char *message, int64_t grace_s, bool for_node);
+/* It was never taken. */
+void worker_refuse(struct pod_worker *, const char *message);
+/* The runtime's records of pods that are over may go. */
+void workers_forget_over(struct kubelet *);
 /* Cancels what is under way and frees it when that has ended. */
 void worker_close(struct pod_worker *);
 /* What the pod refers to is asked for anew then, at the latest. */
@@ -290,6 +308,24 @@ void image_keeper_tell(const struct image_keeper *, struct arena *, Core__NodeSt
 /* Remove all that are not needed; done comes once, later, unless the kubelet stops. */
 void image_keeper_reclaim(struct image_keeper *, void (*done)(struct kubelet *));
 
+/* --- node-stats.c -------------------------------------------------------------------------------------------------- */
+
+void machine_memory(struct observation *ret);
+void disk_observe(const char *path, struct observation *bytes, struct observation *inodes);
+/* Everything that there are signals of. *ret_images_apart: images have a disk of their own. */
+void node_observe(const struct kubelet *, struct observation o[N_SIGNALS], bool *ret_images_apart);
+
+/* --- pressure.c ---------------------------------------------------------------------------------------------------- */
+
+struct pressure *pressure_new(struct kubelet *);
+void pressure_close(struct pressure *);
+/* The images that could be spared are removed. */
+void pressure_reclaimed(struct kubelet *);
+/* The Node's condition: whether it is so, what to say of it, since when. */
+bool pressure_condition(const struct pressure *, struct arena *, enum node_pressure, struct pressure_text *ret, int64_t *ret_since_s);
+/* Why a new pod is not taken; NULL: it is. */
+char *pressure_refuses(const struct pressure *, struct arena *, const Core__Pod *);
+
 /* --- node.c ------------------------------------------------------------------------------------------------------- */
 
 struct kubelet_node *node_new(struct kubelet *);
@@ -299,7 +335,7 @@ void node_set_runtime(struct kubelet_node *, const char *version);
 /* Something of the node's state changed: write it soon. */
 void node_changed(struct kubelet_node *);
 void node_allocatable(const struct kubelet *, int64_t *ret_cpu_milli, int64_t *ret_memory);
-void node_capacity(struct kubelet *); /* fills host.memory_capacity and host.cpu_milli */
+void node_capacity(struct kubelet *); /* fills what the host has, in k->host */
 
 /* --- logs-rotate.c ----------------------------------------------------------------------------------------------- */
 

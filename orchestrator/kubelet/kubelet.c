@@ -199,9 +199,25 @@ static void listed(struct runtime_user *u, uint64_t generation)
 
 /* --- what the outside tells ---------------------------------------------------------------------------------------- */
 
+/* Pods that began before are not asked again, whoever began them. */
+static void refuse_under_pressure(struct pod_worker *w, const Core__Pod *pod)
+{
+	struct arena a;
+	char *why;
+
+	if (pod->metadata->deletion_timestamp || (pod->status && pod->status->start_time) || worker_rt(w))
+		return;
+	arena_init(&a);
+	why = pressure_refuses(w->k->pressure, &a, pod);
+	if (why)
+		worker_refuse(w, why);
+	arena_fini(&a);
+}
+
 void kubelet_pod_set(struct kubelet *k, const Core__Pod *pod)
 {
 	struct pod_worker *w;
+	bool is_new = false;
 
 	if (k->stopping || !pod->metadata || !pod->spec || !is_set(pod->metadata->uid))
 		return;
@@ -212,8 +228,11 @@ void kubelet_pod_set(struct kubelet *k, const Core__Pod *pod)
 				k->runtime && runtime_generation(k->runtime) && !runtime_pod(k->runtime, pod->metadata->uid))
 			return;
 		w = worker_new(k, pod->metadata->uid, nz(pod->metadata->namespace_), nz(pod->metadata->name));
+		is_new = true;
 	}
 	worker_set(w, pod);
+	if (is_new)
+		refuse_under_pressure(w, pod);
 }
 
 void kubelet_pod_delete(struct kubelet *k, const char *uid)
@@ -375,7 +394,6 @@ static void fill_host(struct kubelet *k)
 		.domain = or_default(cfg->cluster_domain, "cluster.local"),
 		.resolv_conf = or_default(cfg->resolv_conf, "/etc/resolv.conf"),
 	};
-	node_capacity(k);
 }
 
 static void destroy(struct kubelet *k)
@@ -406,6 +424,10 @@ int kubelet_start(struct kubelet_cfg *cfg, struct kubelet **ret, struct err *e)
 	k->cfg = cfg;
 	k->loop = cfg->loop;
 	k->client = cfg->client;
+	if (cfg->eviction)
+		k->eviction = *cfg->eviction;
+	else
+		eviction_defaults(&k->eviction);
 	k->image_gc = cfg->image_gc ? *cfg->image_gc : IMAGE_GC_DEFAULTS;
 	list_init(&k->exits);
 	map_init(&k->workers);
@@ -420,6 +442,7 @@ int kubelet_start(struct kubelet_cfg *cfg, struct kubelet **ret, struct err *e)
 	rc = fs_mkdir_all(k->pods_dir, 0711, e);
 	if (rc == 0)
 		rc = fs_mkdir_all(k->logs_dir, 0755, e);
+	node_capacity(k);
 	k->containerd_user = (struct containerd_user){runtime_is_ready, runtime_is_lost, images_changed, runtime_event};
 	k->runtime_user = (struct runtime_user){pod_changed, listed};
 	cc = (struct containerd_config){
@@ -439,6 +462,7 @@ int kubelet_start(struct kubelet_cfg *cfg, struct kubelet **ret, struct err *e)
 	k->runtime = runtime_new(cfg->loop, k->cri, &k->runtime_user);
 	k->events = events_new(k);
 	k->images = image_keeper_new(k);
+	k->pressure = pressure_new(k);
 	k->node = node_new(k);
 	rc = server_new(k, &k->server, e);
 	if (rc < 0) {
@@ -501,6 +525,7 @@ void kubelet_stop(struct kubelet *k, void (*stopped)(void *arg), void *arg)
 	kubelet_busy(k);
 	node_close(TAKE(k->node));
 	image_keeper_close(TAKE(k->images));
+	pressure_close(TAKE(k->pressure));
 	for (size_t i = 0; map_len(&k->workers) > 0; i = 0)
 		worker_close(map_next(&k->workers, &i)->value);
 	if (k->server)

@@ -27,6 +27,7 @@
 
 struct buf;
 struct client;
+struct eviction_cfg;
 struct image_gc_cfg;
 struct kubelet;
 struct tls_ctx;
@@ -49,6 +50,7 @@ struct kubelet_cfg {
 	const char *node_labels;    /* "a=b,c=d" or NULL */
 	const char *node_taints;    /* "key=value:Effect,..." or NULL */
 	unsigned max_pods;          /* 0: 110 */
+	const struct eviction_cfg *eviction; /* NULL: eviction-config.h's defaults */
 	const struct image_gc_cfg *image_gc; /* NULL: image-gc.h's defaults */
 	bool register_node;         /* make and keep the Node and its Lease */
 	/* The HTTPS server for logs, exec, attach and port-forward; port 0: chosen by the kernel, < 0: none. */

@@ -12,6 +12,7 @@ libkubelet_a_SOURCES = \
 	orchestrator/kubelet/claims.c orchestrator/kubelet/claims.h \
 	orchestrator/kubelet/crilog.c orchestrator/kubelet/crilog.h \
 	orchestrator/kubelet/env.c orchestrator/kubelet/env.h \
+	orchestrator/kubelet/eviction.c orchestrator/kubelet/eviction.h \
 	orchestrator/kubelet/eviction-config.c orchestrator/kubelet/eviction-config.h \
 	orchestrator/kubelet/ephemeral.c orchestrator/kubelet/ephemeral.h \
 	orchestrator/kubelet/events.c \
@@ -23,6 +24,7 @@ libkubelet_a_SOURCES = \
 	orchestrator/kubelet/kubelet.c orchestrator/kubelet/kubelet.h orchestrator/kubelet/kubelet-priv.h \
 	orchestrator/kubelet/logs-rotate.c \
 	orchestrator/kubelet/node.c \
+	orchestrator/kubelet/node-stats.c \
 	orchestrator/kubelet/objects.c orchestrator/kubelet/objects.h \
 	orchestrator/kubelet/pbutil.h \
 	orchestrator/kubelet/pod-actions.c orchestrator/kubelet/pod-actions-priv.h \
@@ -32,6 +34,7 @@ libkubelet_a_SOURCES = \
 	orchestrator/kubelet/pod-tell.c \
 	orchestrator/kubelet/pod-worker.c orchestrator/kubelet/pod-worker-priv.h \
 	orchestrator/kubelet/pod-look.c \
+	orchestrator/kubelet/pressure.c \
 	orchestrator/kubelet/probe.c \
 	orchestrator/kubelet/pod-config.c orchestrator/kubelet/pod-config.h \
 	orchestrator/kubelet/pod-status.c orchestrator/kubelet/pod-status.h \

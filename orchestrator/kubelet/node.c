@@ -9,7 +9,6 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -30,7 +29,6 @@
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 5000
 #define CIDR_POLL_MS 100
-#define EVICTION_RESERVE ((int64_t)100 << 20)
 
 struct kubelet_node {
 	struct kubelet *k;
@@ -44,16 +42,20 @@ struct kubelet_node {
 	struct kept *lease;  /* as the API has it */
 	struct kept *node;
 	char *runtime_version;
-	int64_t ready_since_s, other_since_s, trouble_since_s;
+	int64_t ready_since_s, trouble_since_s;
 	bool was_ready;
 };
 
 void node_capacity(struct kubelet *k)
 {
 	long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE), cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	struct observation disk, inodes;
 
 	k->host.memory_capacity = pages > 0 ? (int64_t)pages * size : 0;
 	k->host.cpu_milli = (cpus > 0 ? cpus : 1) * 1000;
+	disk_observe(k->cfg->dir, &disk, &inodes);
+	k->host.storage_capacity = disk.capacity;
+	k->host.storage_allocatable = MAX(disk.capacity - eviction_reserve(&k->eviction, SIG_NODEFS, disk.capacity), (int64_t)0);
 }
 
 static const char *file_text(struct arena *a, const char *path)
@@ -128,14 +130,12 @@ static Resource__Quantity *quantity(struct arena *a, const char *text)
 void node_allocatable(const struct kubelet *k, int64_t *ret_cpu_milli, int64_t *ret_memory)
 {
 	*ret_cpu_milli = k->host.cpu_milli / 1000 * 1000;
-	*ret_memory = (k->host.memory_capacity - EVICTION_RESERVE) / 1024 * 1024;
+	*ret_memory = MAX(k->host.memory_capacity - eviction_reserve(&k->eviction, SIG_MEMORY, k->host.memory_capacity), (int64_t)0) / 1024 * 1024;
 }
 
 static void capacities(struct arena *a, struct kubelet_node *n, Core__NodeStatus *s)
 {
 	struct kubelet *k = n->k;
-	struct statvfs fs;
-	int64_t disk = statvfs(k->cfg->dir, &fs) == 0 ? (int64_t)fs.f_blocks * (int64_t)fs.f_frsize : 0;
 	const char *pods = arena_printf(a, "%u", k->cfg->max_pods ? k->cfg->max_pods : 110);
 	const char *cpu = arena_printf(a, "%" PRId64, k->host.cpu_milli / 1000);
 	int64_t cpu_milli, memory;
@@ -145,7 +145,11 @@ static void capacities(struct arena *a, struct kubelet_node *n, Core__NodeStatus
 		const char *name, *capacity, *allocatable;
 	} rows[] = {
 		{"cpu", cpu, cpu},
-		{"ephemeral-storage", arena_printf(a, "%" PRId64 "Ki", disk / 1024), arena_printf(a, "%" PRId64, disk / 10 * 9)},
+		{"ephemeral-storage", arena_printf(a, "%" PRId64 "Ki", k->host.storage_capacity / 1024),
+				arena_printf(a, "%" PRId64, k->host.storage_allocatable)},
+		/* Pods are given none, as on a node of upstream's that has none. */
+		{"hugepages-1Gi", "0", "0"},
+		{"hugepages-2Mi", "0", "0"},
 		{"memory", arena_printf(a, "%" PRId64 "Ki", k->host.memory_capacity / 1024),
 				arena_printf(a, "%" PRId64 "Ki", memory / 1024)},
 		{"pods", pods, pods},
@@ -182,18 +186,10 @@ static void condition(struct arena *a, Core__NodeStatus *s, const char *type, bo
 	c->last_transition_time = time_at(a, since);
 }
 
-/* Under pressure when almost nothing is left. */
-static bool disk_pressure(struct kubelet_node *n)
-{
-	struct statvfs fs;
-
-	return statvfs(n->k->cfg->dir, &fs) == 0 && fs.f_blocks > 0 && (double)fs.f_bavail / (double)fs.f_blocks < 0.02;
-}
-
 static void conditions(struct arena *a, struct kubelet_node *n, Core__NodeStatus *s)
 {
 	struct kubelet *k = n->k;
-	bool ready = k->runtime_ready && k->network_ready, disk = disk_pressure(n);
+	bool ready = k->runtime_ready && k->network_ready;
 	const char *why = !k->runtime_ready ? "container runtime is down"
 			  : "container runtime network not ready: the node has no pod network (spec.podCIDR) yet";
 
@@ -201,14 +197,13 @@ static void conditions(struct arena *a, struct kubelet_node *n, Core__NodeStatus
 		n->was_ready = ready;
 		n->ready_since_s = clock_wall_s();
 	}
-	if (n->other_since_s == 0)
-		n->other_since_s = clock_wall_s();
-	condition(a, s, "MemoryPressure", false, n->other_since_s, "KubeletHasSufficientMemory",
-			"kubelet has sufficient memory available");
-	condition(a, s, "DiskPressure", disk, n->other_since_s, disk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
-			disk ? "kubelet has disk pressure" : "kubelet has no disk pressure");
-	condition(a, s, "PIDPressure", false, n->other_since_s, "KubeletHasSufficientPID",
-			"kubelet has sufficient PID available");
+	for (int p = 0; p < N_PRESSURES; p++) {
+		struct pressure_text text;
+		int64_t since_s;
+		bool on = pressure_condition(k->pressure, a, (enum node_pressure)p, &text, &since_s);
+
+		condition(a, s, text.type, on, since_s, text.reason, text.message);
+	}
 	condition(a, s, "Ready", ready, n->ready_since_s, ready ? "KubeletReady" : "KubeletNotReady",
 			ready ? "kubelet is posting ready status" : why);
 	if (!k->network_trouble)

@@ -17,7 +17,7 @@ struct pod_host {
 	const char *cluster_dns;  /* "10.96.0.10"; "" for none */
 	const char *domain;       /* "cluster.local" */
 	const char *resolv_conf;  /* the node's: "/etc/resolv.conf" */
-	int64_t memory_capacity, cpu_milli;
+	int64_t memory_capacity, cpu_milli, storage_capacity, storage_allocatable;
 };
 
 char *pod_dir(struct arena *, const struct pod_host *, const char *uid);

@@ -20,6 +20,8 @@ static int64_t grace_of(const struct pod_worker *w)
 
 	if (w->unwanted || !pod)
 		return FORCED_GRACE_S;
+	if (w->evicted && !pod->metadata->deletion_timestamp)
+		return w->evicted_grace_s;
 	g = pod->metadata->has_deletion_grace_period_seconds
 			    ? pod->metadata->deletion_grace_period_seconds
 			    : PB_OR(pod->spec, termination_grace_period_seconds, 30);
@@ -76,7 +78,8 @@ static void fill_sync(struct pod_worker *w, struct arena *a, struct sync_in *in)
 	in->rt = worker_rt(w);
 	in->now_ms = wall_ms();
 	in->terminating = w->unwanted || !pod || pod->metadata->deletion_timestamp != NULL;
-	in->terminal = w->deadline_over || (w->status && pod_phase_is_terminal(((Core__PodStatus *)w->status->msg)->phase)) ||
+	in->forget = w->forget;
+	in->terminal = w->deadline_over || w->evicted || (w->status && pod_phase_is_terminal(((Core__PodStatus *)w->status->msg)->phase)) ||
 		       (pod && pod->status && pod_phase_is_terminal(pod->status->phase));
 	in->grace_s = grace_of(w);
 	in->sandbox_busy = w->sandbox_busy > 0;
@@ -208,6 +211,13 @@ static void make_status(struct pod_worker *w, struct arena *a, const struct sync
 		s.message = "Pod was active on the node longer than the specified deadline";
 	}
 	s.whole = worker_whole(w);
+	if (w->evicted) {
+		s.phase = "Failed";
+		s.reason = "Evicted";
+		s.message = w->evicted;
+		s.disrupted = w->evicted_for_node;
+		s.refused = w->refused;
+	}
 	s.resize_reason = w->resize_reason;
 	s.resize_message = w->resize_message;
 	s.resize_began = w->resize_began;
@@ -314,6 +324,8 @@ static void sync_now(struct pod_worker *w)
 	arena_fini(&a);
 	if (w->gone)
 		worker__finish_deleted(w);
+	else if (out.all_stopped && in.terminal && !in.terminating)
+		worker__clean_over(w);
 }
 
 static void worker_sync(struct pod_worker *w)

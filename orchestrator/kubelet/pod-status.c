@@ -9,6 +9,8 @@
 #include "orchestrator/kubelet/resize.h"
 #include "orchestrator/kubelet/resources.h"
 
+#define DISRUPTION_TARGET "DisruptionTarget"
+
 static Meta__Time *time_at(struct arena *a, int64_t s)
 {
 	Meta__Time *t = PB_NEW(a, Meta__Time, meta__time);
@@ -148,6 +150,11 @@ static void resources(struct arena *a, const struct sync_container *sc, bool run
 	s->resources = now ? pb_copy(a, now) : PB_NEW(a, Core__ResourceRequirements, core__resource_requirements);
 }
 
+bool pod_phase_is_terminal(const char *phase)
+{
+	return phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0);
+}
+
 static Core__ContainerStatus *container_status(struct arena *a, const struct status_in *in, size_t i, bool initialized)
 {
 	const struct sync_container *sc = &in->sync->c[i];
@@ -158,7 +165,7 @@ static Core__ContainerStatus *container_status(struct arena *a, const struct sta
 	bool runs = now && now->state == RT_RUNNING;
 
 	/* It ran and the runtime has forgotten it: what was said last stays. */
-	if (sc->ephemeral && !any && old && is_set(old->container_id))
+	if (!any && old && is_set(old->container_id) && (sc->ephemeral || pod_phase_is_terminal(in->old->phase)))
 		return pb_copy(a, old);
 	s->name = sc->spec->name;
 	s->image = any && is_set(any->image) ? any->image : nz(sc->spec->image);
@@ -210,11 +217,6 @@ static void pod_resources(struct arena *a, const struct status_in *in, Core__Pod
 	}
 	if (given)
 		s->resources = pb_copy(a, in->whole ? in->whole : given);
-}
-
-bool pod_phase_is_terminal(const char *phase)
-{
-	return phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0);
 }
 
 static const char *phase_of(const struct status_in *in, const Core__PodStatus *s, bool initialized)
@@ -320,6 +322,17 @@ static const char *gates_message(struct arena *a, const struct status_in *in)
 	return NULL;
 }
 
+/* Those of others, but where we say the same ourselves. */
+static void keep_conditions(struct arena *a, const struct status_in *in, Core__PodStatus *s)
+{
+	for (size_t i = 0; in->old && i < in->old->n_conditions; i++) {
+		const char *type = nz(in->old->conditions[i]->type);
+
+		if (!is_ours(type) && !(in->disrupted && strcmp(type, DISRUPTION_TARGET) == 0))
+			PB_ADD(a, s, conditions, in->old->conditions[i]);
+	}
+}
+
 static void conditions(struct arena *a, const struct status_in *in, Core__PodStatus *s, bool initialized)
 {
 	const struct rt_pod *rt = in->sync->rt;
@@ -355,9 +368,9 @@ static void conditions(struct arena *a, const struct status_in *in, Core__PodSta
 		condition(a, in, s, "PodResizeInProgress", true, in->resize_error ? "Error" : NULL, in->resize_error);
 		PB_SET(s->conditions[s->n_conditions - 1], observed_generation, in->resize_generation);
 	}
-	for (size_t i = 0; in->old && i < in->old->n_conditions; i++)
-		if (!is_ours(nz(in->old->conditions[i]->type)))
-			PB_ADD(a, s, conditions, in->old->conditions[i]);
+	if (in->disrupted)
+		condition(a, in, s, DISRUPTION_TARGET, true, "TerminationByKubelet", in->message);
+	keep_conditions(a, in, s);
 }
 
 static void addresses(struct arena *a, const struct status_in *in, Core__PodStatus *s)
@@ -397,7 +410,21 @@ static bool anything_runs(const Core__PodStatus *s)
 	return false;
 }
 
-Core__PodStatus *pod_status(struct arena *a, const struct status_in *in)
+/* As upstream has it of a pod that its kubelet did not take. */
+static Core__PodStatus *refused(struct arena *a, const struct status_in *in)
+{
+	Core__PodStatus *s = PB_NEW(a, Core__PodStatus, core__pod_status);
+
+	s->phase = in->phase;
+	s->reason = in->reason;
+	s->message = in->message;
+	s->qos_class = pod_qos(in->sync->pod);
+	s->start_time = in->old && in->old->start_time ? in->old->start_time : time_at(a, in->now_s);
+	keep_conditions(a, in, s);
+	return s;
+}
+
+static Core__PodStatus *told(struct arena *a, const struct status_in *in)
 {
 	Core__PodStatus *s = PB_NEW(a, Core__PodStatus, core__pod_status);
 	const Core__Pod *pod = in->sync->pod;
@@ -438,6 +465,16 @@ Core__PodStatus *pod_status(struct arena *a, const struct status_in *in)
 	if (in->old && is_set(in->old->nominated_node_name))
 		s->nominated_node_name = in->old->nominated_node_name;
 	return s;
+}
+
+Core__PodStatus *pod_status(struct arena *a, const struct status_in *in)
+{
+	if (in->refused)
+		return refused(a, in);
+	/* It is over, and the runtime has forgotten it: what was said last stays. */
+	if (!in->phase && !in->sync->rt && in->old && pod_phase_is_terminal(in->old->phase))
+		return pb_copy(a, in->old);
+	return told(a, in);
 }
 
 bool pod_status_equal(const Core__PodStatus *x, const Core__PodStatus *y)

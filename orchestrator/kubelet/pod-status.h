@@ -22,6 +22,8 @@ struct status_in {
 	const char *phase; /* forced, with reason and message: eviction, deadline; else NULL */
 	const char *reason, *message;
 	const Core__ResourceRequirements *whole;    /* what the pod's group has of the pod's own resources; NULL: nothing */
+	bool refused;              /* never taken: nothing of it is to be told but that */
+	bool disrupted;            /* it was ended for the node's sake: a condition says so, with the message */
 	const char *resize_reason, *resize_message; /* what is wanted is not allocated; NULL: it is */
 	bool resize_began;                          /* what is allocated has not come to all containers yet */
 	const char *resize_error;                   /* why not; NULL: no reason yet */

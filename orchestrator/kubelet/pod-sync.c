@@ -143,10 +143,10 @@ static void sync_end(const struct sync_in *in, struct sync_out *out)
 	if (stop_sandboxes(in, out, NULL))
 		return;
 	out->all_stopped = true;
-	if (!in->terminating)
+	if (!in->terminating && !in->forget)
 		return;
 	if (!in->rt || (in->rt->n_sandboxes == 0 && in->rt->n_containers == 0)) {
-		out->gone = true;
+		out->gone = in->terminating;
 		return;
 	}
 	/* A sandbox takes its containers with it; only containers without one are removed alone. */

@@ -76,6 +76,7 @@ struct sync_in {
 	int64_t now_ms;
 	bool terminating; /* deleted, or unwanted */
 	bool terminal;    /* phase Succeeded or Failed was written: never start anything again */
+	bool forget;      /* terminal: the runtime's records may go */
 	int64_t grace_s;
 	bool sandbox_busy;
 	bool ready_to_start; /* volumes are there, the runtime and its network too */

@@ -12,6 +12,9 @@ void worker__fetch_objects(struct pod_worker *w);
 /* Nothing of it runs any more: its files go, and then it says so. */
 void worker__finish_deleted(struct pod_worker *w);
 
+/* It is over, and stays in the API: what its volumes held goes, with it what it logged when it is to be forgotten. */
+void worker__clean_over(struct pod_worker *w);
+
 /* pod-look.c: the worker's timers. */
 void worker__on_kick(struct loop_timer *t);
 void worker__on_wake(struct loop_timer *t);

@@ -95,6 +95,7 @@ struct env_ctx worker_env_ctx(const struct pod_worker *w, const Core__Pod *pod)
 		.host_ip = nz(w->k->host.node_ip),
 		.node_cpu_milli = w->k->host.cpu_milli,
 		.node_memory = w->k->host.memory_capacity,
+		.node_storage = w->k->host.storage_allocatable,
 		.services = &w->k->service_objects,
 	};
 }
@@ -242,6 +243,35 @@ void worker_set_failed(struct pod_worker *w, const char *container, const char *
 		c->fail_delay_ms = 0;
 }
 
+void worker_evict(struct pod_worker *w, const char *message, int64_t grace_s, bool for_node)
+{
+	w->evicted = xstrdup(message);
+	w->evicted_grace_s = grace_s;
+	w->evicted_for_node = for_node;
+	pod_event(w->k, worker_pod(w), NULL, true, "Evicted", "%s", message);
+	worker_kick(w);
+}
+
+void worker_refuse(struct pod_worker *w, const char *message)
+{
+	w->evicted = xasprintf("Pod was rejected: %s", message);
+	w->refused = true;
+	pod_event(w->k, worker_pod(w), NULL, true, "Evicted", "%s", message);
+	worker_kick(w);
+}
+
+void workers_forget_over(struct kubelet *k)
+{
+	MAP_FOR_EACH (e, &k->workers) {
+		struct pod_worker *w = e->value;
+
+		if (!w->pod || !w->status || !w->all_stopped || w->unwanted || !pod_phase_is_terminal(((Core__PodStatus *)w->status->msg)->phase))
+			continue;
+		w->forget = w->frozen = true;
+		worker_kick(w);
+	}
+}
+
 static void on_refresh(struct loop_timer *t)
 {
 	struct pod_worker *w = container_of(t, struct pod_worker, refresh);
@@ -320,11 +350,15 @@ void worker__fetch_objects(struct pod_worker *w)
 
 static void maybe_free(struct pod_worker *w);
 
-/* Removing a pod's files: unmounting can take a while, so it happens on a thread of libuv's pool. */
+/*
+ * Removing a pod's files: unmounting can take a while, so it happens on a thread of libuv's pool. All of them when the pod is deleted;
+ * when it is over and stays in the API, what its volumes held, and what it logged when it is to be forgotten.
+ */
 struct cleanup {
 	uv_work_t work;
 	struct pod_worker *w;
-	char *dir, *cgroup, *logs;
+	bool over;
+	char *dir, *cgroup, *logs; /* of these, those that are not NULL */
 	struct err volumes_err, cgroup_err;
 };
 
@@ -332,10 +366,18 @@ static void clean(uv_work_t *work)
 {
 	struct cleanup *c = container_of(work, struct cleanup, work);
 
-	volumes_teardown(c->dir, &c->volumes_err);
+	if (c->over) {
+		_cleanup_(freep) char *volumes = xasprintf("%s/volumes", c->dir), *subpaths = xasprintf("%s/volume-subpaths", c->dir);
+
+		volumes_teardown(subpaths, &c->volumes_err);
+		volumes_teardown(volumes, &c->volumes_err);
+	} else {
+		volumes_teardown(c->dir, &c->volumes_err);
+	}
 	if (c->cgroup)
 		cgroup_remove(c->cgroup, &c->cgroup_err);
-	fs_remove_tree(c->logs, NULL);
+	if (c->logs)
+		fs_remove_tree(c->logs, NULL);
 }
 
 static void cleaned(uv_work_t *work, int status)
@@ -347,12 +389,18 @@ static void cleaned(uv_work_t *work, int status)
 		log_warn("kubelet", "pod=%s/%s volumes: %s", w->ns, w->name, c->volumes_err.text);
 	if (c->cgroup_err.code)
 		log_debug("kubelet", "pod=%s/%s: %s", w->ns, w->name, c->cgroup_err.text);
+	if (c->over) {
+		w->over_cleaning = false;
+		w->volumes_cleaned = true;
+		w->logs_cleaned = w->logs_cleaned || c->logs;
+	} else {
+		w->cleaning = false;
+		w->cleaned = true;
+	}
 	free(c->dir);
 	free(c->cgroup);
 	free(c->logs);
 	free(c);
-	w->cleaning = false;
-	w->cleaned = true;
 	w->n_acts--;
 	kubelet_idle(w->k);
 	if (w->closing)
@@ -361,21 +409,30 @@ static void cleaned(uv_work_t *work, int status)
 		worker_kick(w);
 }
 
-static void start_clean(struct pod_worker *w)
+static void start_clean(struct pod_worker *w, bool over)
 {
 	struct cleanup *c = xcalloc(1, sizeof(*c));
 	struct arena a;
 
 	arena_init(&a);
 	c->w = w;
+	c->over = over;
 	c->dir = xstrdup(pod_dir(&a, &w->k->host, w->uid));
-	c->logs = xstrdup(pod_log_dir(&a, &w->k->host, w->ns, w->name, w->uid));
-	c->cgroup = w->pod ? xstrdup(res_cgroup_path(&a, w->k->host.cgroup_root, worker_pod(w))) : NULL;
+	if (!over || w->forget)
+		c->logs = xstrdup(pod_log_dir(&a, &w->k->host, w->ns, w->name, w->uid));
+	if (!over && w->pod)
+		c->cgroup = xstrdup(res_cgroup_path(&a, w->k->host.cgroup_root, worker_pod(w)));
 	arena_fini(&a);
-	w->cleaning = true;
+	*(over ? &w->over_cleaning : &w->cleaning) = true;
 	w->n_acts++; /* keeps the worker */
 	kubelet_busy(w->k);
 	uv_queue_work(loop_uv(w->k->loop), &c->work, clean, cleaned);
+}
+
+void worker__clean_over(struct pod_worker *w)
+{
+	if (!w->over_cleaning && !w->fetch && (!w->volumes_cleaned || (w->forget && !w->logs_cleaned)))
+		start_clean(w, true);
 }
 
 /* Nothing of a deleted pod runs any more: its files go, then its object. */
@@ -384,7 +441,7 @@ void worker__finish_deleted(struct pod_worker *w)
 	if (w->delete_busy || w->n_acts || w->fetch)
 		return;
 	if (!w->cleaned) {
-		start_clean(w);
+		start_clean(w, false);
 		return;
 	}
 	if (w->unwanted || !w->pod) {
@@ -412,6 +469,7 @@ static void maybe_free(struct pod_worker *w)
 	kept_unref(w->status);
 	kept_unref(w->saved);
 	free(w->volumes_error);
+	free(w->evicted);
 	free(w->uid);
 	free(w->ns);
 	free(w->name);

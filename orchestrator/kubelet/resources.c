@@ -38,10 +38,14 @@ void res_of(const Core__ResourceRequirements *r, struct res *ret)
 	ret->cpu_limit = res_milli(QUANTITY_IN(r->limits, r->n_limits, "cpu"));
 	ret->memory_request = res_units(QUANTITY_IN(r->requests, r->n_requests, "memory"));
 	ret->memory_limit = res_units(QUANTITY_IN(r->limits, r->n_limits, "memory"));
+	ret->storage_request = res_units(QUANTITY_IN(r->requests, r->n_requests, "ephemeral-storage"));
+	ret->storage_limit = res_units(QUANTITY_IN(r->limits, r->n_limits, "ephemeral-storage"));
 	if (!ret->cpu_request)
 		ret->cpu_request = ret->cpu_limit;
 	if (!ret->memory_request)
 		ret->memory_request = ret->memory_limit;
+	if (!ret->storage_request)
+		ret->storage_request = ret->storage_limit;
 }
 
 void res_of_container(const Core__Container *c, struct res *ret)
@@ -128,6 +132,38 @@ void res_of_pod(const Core__Pod *pod, struct res *ret)
 	if (pod->spec->resources)
 		use_pod_level(pod->spec->resources, &s);
 	*ret = s;
+}
+
+static int64_t storage_of(const Core__Container *c, bool limits, bool *any)
+{
+	const Core__ResourceRequirements *r = c->resources;
+	const char *text = !r ? NULL
+			   : limits ? QUANTITY_IN(r->limits, r->n_limits, "ephemeral-storage")
+				    : QUANTITY_IN(r->requests, r->n_requests, "ephemeral-storage");
+
+	*any = *any || text;
+	return res_units(text);
+}
+
+int64_t res_storage_of_pod(const Core__Pod *pod, bool limits, bool *ret_any)
+{
+	const Core__PodSpec *s = pod->spec;
+	int64_t sum = 0, sidecars = 0, peak = 0;
+	bool any = false;
+
+	for (size_t i = 0; i < s->n_containers; i++)
+		sum += storage_of(s->containers[i], limits, &any);
+	/* An init container runs beside the sidecars that were started before it. */
+	for (size_t i = 0; i < s->n_init_containers; i++) {
+		int64_t n = storage_of(s->init_containers[i], limits, &any);
+
+		if (container_is_sidecar(s->init_containers[i]))
+			sidecars += n, sum += n;
+		peak = MAX(peak, container_is_sidecar(s->init_containers[i]) ? sidecars : sidecars + n);
+	}
+	if (ret_any)
+		*ret_any = any;
+	return MAX(sum, peak);
 }
 
 /* 0: BestEffort, 1: Guaranteed so far, 2: Burstable. */

@@ -2,6 +2,7 @@
 #ifndef KUBELET_RESOURCES_H
 #define KUBELET_RESOURCES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/arena.h"
@@ -10,6 +11,7 @@
 struct res {
 	int64_t cpu_request, cpu_limit;       /* millicores; 0: not given */
 	int64_t memory_request, memory_limit; /* bytes; 0: not given */
+	int64_t storage_request, storage_limit; /* of a container's ephemeral storage, the same */
 };
 
 /* In thousandths, rounded up; 0 for NULL, for text that is no quantity, and for negative ones. */
@@ -23,6 +25,9 @@ const Core__ResourceRequirements *res_given(struct arena *, const Core__Pod *, c
 /* What the pod says as a whole, and of the rest the sum over containers, or the largest init container, whichever is more; a limit only when
  * all have one. */
 void res_of_pod(const Core__Pod *, struct res *ret);
+
+/* The same sum of ephemeral storage: what the pod requests, or its limit, to which those count that have one; *ret_any (may be NULL): one has. */
+int64_t res_storage_of_pod(const Core__Pod *, bool limits, bool *ret_any);
 
 int64_t res_cpu_shares(int64_t milli);
 /* Microseconds in each 100 ms; 0: no limit. */

@@ -129,17 +129,10 @@ static uint64_t node_cpu_ns(void)
 /* Memory that is not available for new work. */
 static uint64_t node_memory(void)
 {
-	unsigned long long total = 0, available = 0;
-	FILE *f = fopen("/proc/meminfo", "re");
-	char line[128];
+	struct observation o;
 
-	while (f && fgets(line, sizeof(line), f)) {
-		sscanf(line, "MemTotal: %llu kB", &total);
-		sscanf(line, "MemAvailable: %llu kB", &available);
-	}
-	if (f)
-		fclose(f);
-	return (uint64_t)(total > available ? total - available : 0) * 1024;
+	machine_memory(&o);
+	return (uint64_t)(o.capacity - o.available);
 }
 
 /* What is being read: the time, and whether every rate is known. */

@@ -23,6 +23,7 @@
 #include "net/cni.h"
 #include "orchestrator/client/client.h"
 #include "orchestrator/kubelet/containerd.h"
+#include "orchestrator/kubelet/eviction-config.h"
 #include "orchestrator/kubelet/fsutil.h"
 #include "orchestrator/kubelet/kubelet.h"
 #include "orchestrator/kubelet/pbutil.h"
@@ -465,6 +466,8 @@ int main(int argc, char **argv)
 {
 	const char *cert = option(argc, argv, "--cert"), *level = option(argc, argv, "--log");
 	struct tls_config tc = {.server = true, .verify = TLS_VERIFY_OPTIONAL, .alpn = "http/1.1"};
+	struct eviction_flags thresholds = {.hard = getenv("KONTIKI_EVICTION_HARD")};
+	struct eviction_cfg eviction;
 	struct err e = ERR_INIT;
 	int rc = 0;
 
@@ -496,7 +499,9 @@ int main(int argc, char **argv)
 		.healthz_port = -1,
 		.on_status = on_status,
 	};
-	if (cert)
+	rc = eviction_config(&thresholds, &eviction, &e);
+	rig.cfg.eviction = &eviction;
+	if (rc == 0 && cert)
 		rc = tls_ctx_new_files(&tc, cert, option(argc, argv, "--key"), option(argc, argv, "--ca"), &rig.cfg.tls, &e);
 	if (rc == 0)
 		rc = kubelet_start(&rig.cfg, &rig.kubelet, &e);

@@ -12,6 +12,9 @@
 set -uo pipefail
 export LC_ALL=C
 
+# A nearly full disk of the machine is no reason for pods of a test to be evicted; test-pressure.sh has thresholds of its own.
+export KONTIKI_EVICTION_HARD=${KONTIKI_EVICTION_HARD-memory.available<100Mi,nodefs.available<1%,imagefs.available<1%}
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 KONTIKI=${KONTIKI:-$root/build/kontiki}
 KUBECTL=${KUBECTL:-kubectl}

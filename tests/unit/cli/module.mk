@@ -39,6 +39,6 @@ tests_unit_cli_test_rotation_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_cli_test_rotation_LDADD = libproto.a $(IO_LIBS) $(PROTOBUFC_LIBS) $(YAML_LIBS) $(PCRE2_LIBS) $(CMOCKA_LIBS) -lm
 
 UNIT_TESTS += tests/unit/cli/test_server_opts
-tests_unit_cli_test_server_opts_SOURCES = tests/unit/cli/test_server_opts.c cli/server_opts.c cli/opts.c
-tests_unit_cli_test_server_opts_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_cli_test_server_opts_LDADD = libproto.a libbase.a $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lm
+tests_unit_cli_test_server_opts_SOURCES = tests/unit/cli/test_server_opts.c cli/server_opts.c cli/kubelet_opts.c cli/opts.c
+tests_unit_cli_test_server_opts_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_cli_test_server_opts_LDADD = libkubelet.a libproto.a libbase.a $(PROTOBUFC_LIBS) $(CMOCKA_LIBS) -lm

@@ -92,10 +92,44 @@ static void test_hooks(void **state)
 	assert_string_equal(e.text, "--authorization-webhook-version v1beta1: only v1 is spoken");
 }
 
+/* What a node does about its disk and memory. */
+static void test_node_limits(void **state)
+{
+	static const struct {
+		const char *flag, *value, *error;
+	} rows[] = {
+			{NULL, NULL, ""},
+			{"--eviction-hard", "memory.available<1Gi", ""},
+			{"--eviction-hard", "memory<1Gi", "--eviction-hard: unsupported eviction signal memory"},
+			{"--image-gc-high-threshold", "101", "--image-gc-high-threshold 101, --image-gc-low-threshold 80: must be from 0 to 100"},
+			{"--image-gc-high-threshold", "4294967381", "--image-gc-high-threshold 4294967381, --image-gc-low-threshold 80: must be from 0 to 100"},
+			{"--image-gc-low-threshold", "85", "--image-gc-low-threshold 85: must be less than --image-gc-high-threshold 85"},
+			{"--minimum-image-ttl-duration", "2", "--minimum-image-ttl-duration \"2\": give a duration such as 2m"},
+			{"--eviction-soft", "pid.available<5", "--eviction-soft-grace-period: must be given for the soft eviction threshold pid.available"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct kubelet_limits limits;
+		struct server_opts o;
+		struct err e;
+
+		assert_string_equal(given(agent_rows, &o, rows[i].flag, rows[i].value, &e), "");
+		kubelet_opts_read(&o.kubelet, &limits, &e);
+		assert_string_equal(e.text, rows[i].error);
+		if (e.code)
+			continue;
+		assert_int_equal(limits.image_gc.high_percent, 85);
+		assert_int_equal(limits.image_gc.min_age_ms, 120000);
+		assert_int_equal(limits.eviction.n, rows[i].flag ? 1 : 5);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_defaults),
+			cmocka_unit_test(test_node_limits),
 			cmocka_unit_test(test_numbers),
 			cmocka_unit_test(test_hooks),
 	};

@@ -1,5 +1,6 @@
 KUBELET_TEST_LIBS = libkubelet.a libclient.a libproto.a $(IO_LIBS) $(PROTOBUFC_LIBS) $(CMOCKA_LIBS)
 KUBELET_TESTS = \
+	tests/unit/orchestrator/kubelet/test_eviction \
 	tests/unit/orchestrator/kubelet/test_eviction_config \
 	tests/unit/orchestrator/kubelet/test_image_gc \
 	tests/unit/orchestrator/kubelet/test_claims \
@@ -33,3 +34,6 @@ tests_unit_orchestrator_kubelet_test_image_gc_LDADD = $(KUBELET_TEST_LIBS)
 tests_unit_orchestrator_kubelet_test_eviction_config_SOURCES = tests/unit/orchestrator/kubelet/test_eviction_config.c
 tests_unit_orchestrator_kubelet_test_eviction_config_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_kubelet_test_eviction_config_LDADD = $(KUBELET_TEST_LIBS)
+tests_unit_orchestrator_kubelet_test_eviction_SOURCES = tests/unit/orchestrator/kubelet/test_eviction.c
+tests_unit_orchestrator_kubelet_test_eviction_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_kubelet_test_eviction_LDADD = $(KUBELET_TEST_LIBS)
