@@ -469,9 +469,22 @@ enum step_result authn_busy(struct api_request *req)
 	return STEP_FAIL;
 }
 
+/* The token of "Bearer TOKEN", and as upstream nothing of what is behind it; none: the header says nothing that we would look at. */
+static struct str bearer_token(struct api_request *req)
+{
+	struct str header = str_trim(http_header_get(&req->headers, "authorization")), scheme, token, rest;
+
+	if (!str_cut(header, ' ', &scheme, &token) || !str_ieq(scheme, STR("bearer")))
+		return STR_NULL;
+	if (token.p[0] == ' ')
+		api_warn(req, "the provided Authorization header contains extra space before the bearer token, and is ignored");
+	str_cut(token, ' ', &token, &rest);
+	return token;
+}
+
 enum step_result api__authenticate(struct api_request *req)
 {
-	struct str header = http_header_get(&req->headers, "authorization"), scheme, token;
+	struct str token;
 	const struct api_authn *an = req->srv->authn;
 	struct err e = ERR_INIT;
 
@@ -483,15 +496,14 @@ enum step_result api__authenticate(struct api_request *req)
 		from_cert(req);
 		return STEP_NEXT;
 	}
-	if (str_trim(header).n == 0 && !req->bad_peer) {
+	token = bearer_token(req);
+	if (token.n == 0 && !req->bad_peer) {
 		if (!authn_config_anonymous(&atomic_load(&an->issuers)->conf, req->path))
 			return api_fail(req, ERR_UNAUTHORIZED, "Unauthorized");
 		anonymous(req);
 		return STEP_NEXT;
 	}
-	str_cut(str_trim(header), ' ', &scheme, &token);
-	token = str_trim(token);
-	if (str_ieq(scheme, STR("bearer")) && token.n > 0)
+	if (token.n > 0)
 		switch (authn_token(req, token, NULL, 0, &req->user, &e)) {
 		case AUTHN_YES:
 			req->fresh = false;

@@ -47,6 +47,9 @@ int jwt_parse(struct arena *a, struct str token, struct jwt *ret, struct err *e)
 	*ret = (struct jwt){.signed_part = parts.signed_part, .signature = parts.signature};
 	if (json_parse(a, parts.head, NULL, &header, e) < 0 || json_parse(a, parts.body, NULL, &ret->claims, e) < 0)
 		return err_set(e, ERR_UNAUTHORIZED, "malformed JSON Web Token");
+	/* What is critical to who made it has to be understood (RFC 7515, section 4.1.11), and we understand none of it. */
+	if (json_getc(header, "crit"))
+		return err_set(e, ERR_UNAUTHORIZED, "the token's header has critical extensions");
 	ret->alg = json_str(json_getc(header, "alg"));
 	ret->kid = json_str(json_getc(header, "kid"));
 	return 0;

@@ -232,6 +232,29 @@ static int user_rules(const struct jwt_issuer *is, struct arena *a, const struct
 	return rules_hold(a, is->user_rules, is->n_user_rules, &user, NULL, e);
 }
 
+/* Seconds, maybe with a fraction (RFC 7519, section 2). */
+static bool date_of(const struct json *v, int64_t *ret)
+{
+	double seconds;
+
+	if (!json_is(v, JSON_NUMBER) || !json_f64(v, &seconds) || seconds < 0 || seconds > 0x1p53)
+		return false;
+	*ret = (int64_t)seconds;
+	return true;
+}
+
+static int in_time(const struct json *claims, int64_t now, struct err *e)
+{
+	const struct json *from = json_getc(claims, "nbf");
+	int64_t until, since = 0;
+
+	if (!date_of(json_getc(claims, "exp"), &until) || now >= until)
+		return err_set(e, ERR_UNAUTHORIZED, "the token has expired, or does not say when it does");
+	if (!json_is_null(from) && !date_of(from, &since))
+		return err_set(e, ERR_UNAUTHORIZED, "the token's nbf is no time");
+	return now + 60 >= since ? 0 : err_set(e, ERR_UNAUTHORIZED, "the token is not good yet");
+}
+
 int jwt_issuer_user(const struct jwt_issuer *is, struct arena *a, const struct json *claims, int64_t now, struct api_user *u, struct err *e)
 {
 	struct cel_var var;
@@ -241,8 +264,8 @@ int jwt_issuer_user(const struct jwt_issuer *is, struct arena *a, const struct j
 		return err_set(e, ERR_UNAUTHORIZED, "the token is of another issuer");
 	if (!is_for(is, json_getc(claims, "aud")))
 		return err_set(e, ERR_UNAUTHORIZED, "the token is for another audience");
-	if (now >= json_i64_or(json_getc(claims, "exp"), 0) || now + 60 < json_i64_or(json_getc(claims, "nbf"), 0))
-		return err_set(e, ERR_UNAUTHORIZED, "the token has expired");
+	if (in_time(claims, now, e) < 0)
+		return -(int)e->code;
 	var = (struct cel_var){"claims", cel_from_json(a, claims, claims_type(a))};
 	if (name_user(is, a, &var, claims, u, e) < 0 || rules_hold(a, is->claim_rules, is->n_claim_rules, &var, claims, e) < 0 ||
 			add_groups(is, a, &var, claims, u, e) < 0 || add_extra(is, a, &var, u, e) < 0 || (is->guarded && guard(u, e) < 0))

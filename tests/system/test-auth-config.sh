@@ -95,6 +95,9 @@ t "the server is ready" until_ok 30 is 200 stranger /kontiki/v1/ready
 t "where strangers are let in" is 200 stranger /livez
 t "and not where they are not" is 401 stranger /readyz
 t "a stranger may not even know the version" is 401 stranger /version
+with_password() { curl -sk -m 30 -o /dev/null -w '%{http_code}\n' -u admin:secret "https://127.0.0.1:6443$1"; }
+t "nor one who shows what is not asked for" is 401 with_password /version
+t "who is let in like others where they are" is 200 with_password /livez
 t "who has a token is known by it" until_ok 60 is ext:jane whoami
 soon_out "and his team" 'team-blue' as jane blue auth whoami
 soon_err "whom a rule does not like is nobody" 'Unauthorized|logged in' as root blue auth whoami

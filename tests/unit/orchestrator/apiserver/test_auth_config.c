@@ -106,6 +106,35 @@ static void test_users(void **state)
 	}
 }
 
+/* At 50: when a token is good. */
+static void test_times(void **state)
+{
+	static const struct {
+		const char *claims;
+		bool good;
+	} rows[] = {
+			{"{'exp':51}", true}, {"{'exp':51.5,'nbf':49.5}", true}, {"{'exp':100,'nbf':110}", true}, {"{'exp':100,'nbf':null}", true},
+			{"{'exp':50}", false}, {"{'exp':50.9}", false}, {"{}", false}, {"{'exp':null}", false}, {"{'exp':'100'}", false}, {"{'exp':[100]}", false},
+			{"{'exp':-100}", false}, {"{'exp':1e300}", false}, {"{'exp':100,'nbf':111}", false}, {"{'exp':100,'nbf':'x'}", false},
+			{"{'exp':100,'nbf':[0]}", false}, {"{'exp':100,'nbf':true}", false},
+	};
+	struct authn_config c;
+	struct api_user u;
+	struct err e = ERR_INIT;
+
+	(void)state;
+	assert_int_equal(authn(JWT(NAMED), &c, &e), 0);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct json *claims = json(rows[i].claims);
+
+		json_setc(&a, claims, "iss", json_newc(&a, "https://i"));
+		json_setc(&a, claims, "aud", json_newc(&a, "me"));
+		json_setc(&a, claims, "sub", json_newc(&a, "u"));
+		if ((jwt_issuer_user(&c.issuers[0], &a, claims, 50, &u, &e) == 0) != rows[i].good)
+			fail_msg("%s is %s", rows[i].claims, rows[i].good ? "refused" : "taken");
+	}
+}
+
 static void test_authn_refused(void **state)
 {
 	static const struct {
@@ -263,6 +292,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test_setup_teardown(test_users, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_times, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_authn_refused, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_anonymous, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_authz, setup, teardown),

@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "io/http_client.h"
 #include "io/http_server.h"
+#include "io/jws.h"
 #include "io/tls.h"
 #include "io/x509.h"
 #include "orchestrator/apiserver/apiserver-priv.h"
@@ -136,6 +137,37 @@ static void test_jwks(void **state)
 	}
 	keyset_free(ks);
 	keyset_free(read);
+	arena_fini(&a);
+}
+
+/* What a header calls critical is not understood, so the token is not taken; nor is one whose header is no object. */
+static void test_critical(void **state)
+{
+	static const struct {
+		const char *head;
+		bool good;
+	} rows[] = {{"{\"alg\":\"ES256\"}", true}, {"{\"alg\":\"ES256\",\"typ\":\"JWT\",\"x\":1}", true},
+			{"{\"alg\":\"ES256\",\"crit\":[\"exp\"]}", false}, {"{\"alg\":\"ES256\",\"crit\":[\"b64\"],\"b64\":false}", false},
+			{"{\"alg\":\"ES256\",\"crit\":[]}", false}, {"{\"alg\":\"none\",\"alg\":\"ES256\"}", true}, {"{\"alg\":\"ES256\",\"alg\":\"none\"}", false}, {"[]", false}, {"{\"alg\":[\"ES256\"]}", false},
+			{"{\"alg\":\"none\"}", false}, {"{\"alg\":\"HS256\"}", false}, {"{}", false}};
+	struct x509_key *key;
+	struct err e = ERR_INIT;
+	struct arena a;
+
+	(void)state;
+	arena_init(&a);
+	must(x509_key_new(&key, &e), &e);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		_cleanup_(buf_fini) struct buf sig = BUF_INIT;
+		struct str both = arena_sprintf(&a, "%.*s.%.*s", STR_FMT(jws_base64url(&a, str_from(rows[i].head))), STR_FMT(jws_base64url(&a, STR("{}"))));
+		struct json *claims;
+
+		must(x509_jws_sign(key, both, &sig, &e), &e);
+		both = arena_sprintf(&a, "%.*s.%.*s", STR_FMT(both), STR_FMT(jws_base64url(&a, buf_str(&sig))));
+		if ((jwt_verify(&a, key, both, &claims, &e) == 0) != rows[i].good)
+			fail_msg("the header %s is %s", rows[i].head, rows[i].good ? "refused" : "taken");
+	}
+	x509_key_free(key);
 	arena_fini(&a);
 }
 
@@ -406,6 +438,28 @@ static void test_oidc(void **state)
 	/* Signed by somebody else. */
 	bearer(second, claims);
 	rig_call("POST", WHO, "{}", 401);
+	rig_as("admin");
+}
+
+/* Upstream's reading of the header: of other schemes and of no token at all it takes no notice, and behind a token it does not look. */
+static void test_schemes(void **state)
+{
+	static const struct {
+		const char *header;
+		int version, pods; /* 403: a stranger, 401: somebody who is not believed */
+	} rows[] = {{"Basic dXNlcjpwYXNz", 200, 403}, {"Digest x", 200, 403}, {"Bearer", 200, 403}, {"bearer ", 200, 403}, {"Bearer  good", 200, 403},
+			{"Bearer\tgood", 200, 403}, {"good", 200, 403}, {"Bearer bad", 401, 401}, {"BEARER bad", 401, 401}, {"Bearer bad good", 401, 401}};
+
+	(void)state;
+	rig_as(NULL);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		rig_header("Authorization", rows[i].header);
+		rig_call("GET", "/version", NULL, rows[i].version);
+		rig_header("Authorization", rows[i].header);
+		rig_call("GET", "/api/v1/pods", NULL, rows[i].pods);
+	}
+	rig_header("Authorization", "bearer good and more");
+	assert_string_equal(json_cstr(json_getp(rig_call("POST", WHO, "{}", 201), "status.userInfo.username")), "wanda");
 	rig_as("admin");
 }
 
@@ -968,11 +1022,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_user),
 			cmocka_unit_test(test_jwks),
+			cmocka_unit_test(test_critical),
 			cmocka_unit_test_setup(test_oidc, start),
 			cmocka_unit_test(test_hook),
 			cmocka_unit_test(test_many),
 			cmocka_unit_test(test_access_hook), cmocka_unit_test(test_access_hook_of_policies),
 			cmocka_unit_test(test_hook_file),
+			cmocka_unit_test(test_schemes),
 			cmocka_unit_test(test_proxy),
 			cmocka_unit_test(test_old_key),
 			cmocka_unit_test_teardown(test_rotation, stop),
