@@ -70,6 +70,7 @@ struct http_req {
 	bool head_sent;
 	bool no_body;   /* HEAD, 204, 304: bytes are dropped */
 	bool over;      /* ended by the handler */
+	bool handed;    /* HTTP/2: its head is whole, and it has a handler or an answer */
 	bool wire_done; /* nothing of it will be sent or received any more */
 	bool cancel_due, cancel_told;
 

@@ -93,6 +93,7 @@ static void request_complete(struct http_conn *c, struct http_req *r, bool has_b
 	struct str length = http_header_get(&r->pub.headers, "content-length");
 	uint64_t n;
 
+	r->handed = true;
 	r->pub.has_body = has_body;
 	r->body_complete = !has_body;
 	if (!has_body)
@@ -111,8 +112,8 @@ static void request_complete(struct http_conn *c, struct http_req *r, bool has_b
 		http__req_dispatch(r);
 }
 
-/* Streams opened only to be reset cost us a request each; a client that does nothing else is sent
- * away. */
+/* Streams opened only to be reset cost us a request each, whether the client resets them or makes us
+ * do it by what it must not send; a client that does nothing else is sent away. */
 static int count_reset(struct http_conn *c)
 {
 	uint64_t now = clock_mono_ms();
@@ -185,6 +186,10 @@ static int on_frame_send(nghttp2_session *ng, const nghttp2_frame *f, void *arg)
 	struct http_conn *c = arg;
 	struct http_req *r;
 
+	/* What we reset ourselves is not its fault: an INTERNAL_ERROR, or no error at all. */
+	if (f->hd.type == NGHTTP2_RST_STREAM && f->rst_stream.error_code != NGHTTP2_INTERNAL_ERROR &&
+		f->rst_stream.error_code != NGHTTP2_NO_ERROR)
+		return count_reset(c);
 	if ((f->hd.type != NGHTTP2_HEADERS && f->hd.type != NGHTTP2_DATA) ||
 		!(f->hd.flags & NGHTTP2_FLAG_END_STREAM))
 		return 0;
@@ -239,6 +244,11 @@ static void stream_over(struct http_req *r)
 	if (r->closed)
 		return;
 	r->closed = true;
+	/* Its head was refused, or never came to its end: nobody else lets go of it. */
+	if (!r->handed) {
+		r->over = true;
+		r->conn->head_since = 0;
+	}
 	tell_writers(r, true);
 	drop_out(r);
 	r->accepted = r->framed;

@@ -193,6 +193,61 @@ static void rapid_reset(void **state)
 	site_close(&s);
 }
 
+/* HEADERS, END_STREAM and END_HEADERS or only the former: GET http /query?1 and :authority x.y, and with `bad` a header that no name is. */
+static void send_head(struct raw *r, uint32_t id, bool whole, bool bad)
+{
+	uint8_t head[] = {0, 0, 23, 1, whole ? 5 : 1, (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8), (uint8_t)id, 0x82, 0x86, 0x04,
+		8, '/', 'q', 'u', 'e', 'r', 'y', '?', '1', 0x41, 3, 'x', '.', 'y', 0x10, 1, bad ? 'X' : 'x', 1, 'y'};
+
+	head[2] = sizeof(head) - 9;
+	stream_write(r->s, str_of(head, sizeof(head)), NULL);
+}
+
+static void hello(struct raw *r, struct site *s)
+{
+	raw_open(r, s);
+	stream_write(r->s, STR("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), NULL);
+	stream_write(r->s, str_of("\0\0\0\4\0\0\0\0\0", 9), NULL);
+}
+
+static bool nothing_left(struct site *s, unsigned connections)
+{
+	struct http_server_stats st;
+
+	http_server_stats(s->server, &st);
+	return st.requests == 0 && st.connections == connections;
+}
+
+/* Heads that are refused, or that never come to their end, leave nothing behind: no request, and no connection. */
+static void refused_heads(void **state)
+{
+	struct site s;
+	struct raw r;
+
+	site_open(&s, H2);
+	hello(&r, &s);
+	for (uint32_t id = 1; id < 40; id += 2)
+		send_head(&r, id, true, true);
+	send_head(&r, 41, true, false);
+	WAIT_FOR(loop, s.n_requests == 1 && nothing_left(&s, 1));
+	assert_false(r.ended);
+	send_head(&r, 43, false, false);
+	loop_turn(loop, 10);
+	raw_close(&r);
+	WAIT_FOR(loop, nothing_left(&s, 0));
+	/* Who sends nothing else is sent away. */
+	hello(&r, &s);
+	for (uint32_t id = 1; !r.ended && id < 20000; id += 2) {
+		send_head(&r, id, true, true);
+		loop_turn(loop, 0);
+	}
+	WAIT_FOR(loop, r.ended);
+	raw_close(&r);
+	WAIT_FOR(loop, nothing_left(&s, 0));
+	assert_int_equal(s.n_requests, 1);
+	site_close(&s);
+}
+
 /* A client that never reads its answer does not hold the server's memory for ever. */
 static void stuck_reader(void **state)
 {
@@ -231,6 +286,7 @@ int main(void)
 		cmocka_unit_test(header_limits),
 		cmocka_unit_test(slow_loris),
 		cmocka_unit_test(rapid_reset),
+		cmocka_unit_test(refused_heads),
 		cmocka_unit_test(stuck_reader),
 	};
 
