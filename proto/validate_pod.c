@@ -400,12 +400,53 @@ static void spec_update(const struct validate__ctx *c, const struct field_path *
 	buf_fini(&where);
 }
 
+/* Annotations that decide how a pod is run, or whose it is, are those that it was made with. */
+static const struct {
+	const char *key, *what;
+	bool prefix;
+} lasting[] = {
+	{"container.apparmor.security.beta.kubernetes.io/", "AppArmor annotations", true},
+	{"kubernetes.io/config.mirror", "mirror pod annotation", false},
+};
+
+static const char *lasting_annotation(struct str key)
+{
+	for (size_t i = 0; i < ARRAY_LEN(lasting); i++)
+		if (lasting[i].prefix ? str_has_prefix(key, str_from(lasting[i].key)) : str_eqc(key, lasting[i].key))
+			return lasting[i].what;
+	return NULL;
+}
+
+static void annotations_last(const struct validate__ctx *c)
+{
+	struct field_path meta = field_child(NULL, "metadata"), path = field_child(&meta, "annotations");
+	const struct json *now = json_getp(c->obj, "metadata.annotations"), *was = json_getp(c->old, "metadata.annotations");
+
+	JSON_MEMBERS (m, was) {
+		const char *what = lasting_annotation(m->key);
+		struct field_path at = field_key(&path, m->key);
+
+		if (what && !json_equal(json_get(now, m->key), m->value))
+			field_forbidden(c->errs, &at, "may not remove or update %s", what);
+	}
+	JSON_MEMBERS (m, now) {
+		const char *what = lasting_annotation(m->key);
+		struct field_path at = field_key(&path, m->key);
+
+		if (what && !json_get(was, m->key))
+			field_forbidden(c->errs, &at, "may not add %s", what);
+	}
+}
+
 void validate__pod(const struct validate__ctx *c)
 {
 	struct field_path spec = field_child(NULL, "spec"),
 			  list = field_child(&spec, "ephemeralContainers");
 	bool ephemeral = strcmp(c->sub, "ephemeralcontainers") == 0, resize = strcmp(c->sub, "resize") == 0;
 
+	/* The other subresources keep the metadata that there is. */
+	if (c->old && !ephemeral && !resize)
+		annotations_last(c);
 	if (c->sub[0] != '\0' && !ephemeral && !resize)
 		return;
 	validate__pod_spec(

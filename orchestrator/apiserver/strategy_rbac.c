@@ -75,6 +75,13 @@ static bool same(const struct json *a, const struct json *b)
 	return (json_is_null(a) && json_is_null(b)) || (a && b && json_equal(a, b));
 }
 
+/* Finalizers and owners alone grant nothing. Labels do: a role's permissions become those of the roles that aggregate it. */
+static bool same_labels(const struct api_request *req)
+{
+	return same(json_getp(req->old, "metadata.labels"), json_getp(req->obj, "metadata.labels")) &&
+	       same(json_getp(req->old, "metadata.annotations"), json_getp(req->obj, "metadata.annotations"));
+}
+
 enum step_result strategy_role_check(struct api_request *req)
 {
 	struct json *aggregation = json_getc(req->obj, "aggregationRule");
@@ -86,11 +93,8 @@ enum step_result strategy_role_check(struct api_request *req)
 
 	if (trusted(req))
 		return STEP_NEXT;
-	/* Finalizers and owners alone grant nothing. Labels do: a role's permissions become those of the roles that aggregate it. */
 	if (req->old && same(json_getc(req->old, "rules"), json_getc(req->obj, "rules")) &&
-			same(json_getc(req->old, "aggregationRule"), aggregation) &&
-			same(json_getp(req->old, "metadata.labels"), json_getp(req->obj, "metadata.labels")) &&
-			same(json_getp(req->old, "metadata.annotations"), json_getp(req->obj, "metadata.annotations")))
+			same(json_getc(req->old, "aggregationRule"), aggregation) && same_labels(req))
 		return STEP_NEXT;
 	r = may(req, "escalate", req->res->plural, req->at.ns, api_name(req->obj), &allowed);
 	if (r != STEP_NEXT || allowed)
@@ -121,7 +125,7 @@ enum step_result strategy_binding_check(struct api_request *req)
 	if (trusted(req))
 		return STEP_NEXT;
 	if (req->old && same(json_getc(req->old, "roleRef"), ref) &&
-			same(json_getc(req->old, "subjects"), json_getc(req->obj, "subjects")))
+			same(json_getc(req->old, "subjects"), json_getc(req->obj, "subjects")) && same_labels(req))
 		return STEP_NEXT;
 	r = may(req, "bind", plural, req->at.ns, name, &allowed);
 	if (r != STEP_NEXT || allowed)

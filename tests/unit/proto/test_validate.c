@@ -423,6 +423,36 @@ static void test_pod_updates(void **state)
 	check("v1", "Pod", "status", POD("\"containers\":[]"), base, "");
 }
 
+/* What an annotation says of how a pod is confined, or of whose it is, is not for later. */
+static void test_pod_annotations(void **state)
+{
+#define ANNOTATED(list) "{\"metadata\":{\"name\":\"p\",\"namespace\":\"d\",\"annotations\":{" list "}},\"spec\":{\"containers\":[" C "]}}"
+#define ARMOR(v) "\"container.apparmor.security.beta.kubernetes.io/c\":\"" v "\""
+#define MIRROR "\"kubernetes.io/config.mirror\":\"x\""
+	static const char armor[] = "metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]: Forbidden: may not ",
+			  mirror[] = "metadata.annotations[kubernetes.io/config.mirror]: Forbidden: may not ";
+	static const struct {
+		const char *now, *was, *error, *what;
+	} rows[] = {
+		{ANNOTATED("\"a\":\"b\""), ANNOTATED("\"c\":\"d\""), "", ""},
+		{ANNOTATED(ARMOR("runtime/default") ",\"a\":\"b\""), ANNOTATED(ARMOR("runtime/default")), "", ""},
+		{ANNOTATED(ARMOR("unconfined")), ANNOTATED(""), armor, "add AppArmor annotations"},
+		{ANNOTATED(ARMOR("unconfined")), ANNOTATED(ARMOR("runtime/default")), armor, "remove or update AppArmor annotations"},
+		{ANNOTATED(""), ANNOTATED(ARMOR("runtime/default")), armor, "remove or update AppArmor annotations"},
+		{ANNOTATED(MIRROR), ANNOTATED(""), mirror, "add mirror pod annotation"},
+		{ANNOTATED(""), ANNOTATED(MIRROR), mirror, "remove or update mirror pod annotation"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		for (int status = 0; status < 2; status++) {
+			char want[200];
+
+			snprintf(want, sizeof(want), "%s%s", rows[i].error, rows[i].what);
+			check("v1", "Pod", status ? "status" : "", rows[i].now, rows[i].was, want);
+		}
+}
+
 #define EPHEMERAL(list) POD("\"containers\":[" C "],\"ephemeralContainers\":[" list "]")
 #define E(name, more) "{\"name\":\"" name "\",\"image\":\"i\"" more "}"
 
@@ -712,6 +742,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gates, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_pod_updates, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pod_annotations, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ephemeral, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_resize, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_resize_policy, setup, teardown),

@@ -472,6 +472,22 @@ static void test_labels_grant(void **state)
 	rig_type("application/merge-patch+json");
 	rig_call("PATCH", "/apis/rbac.authorization.k8s.io/v1/clusterroles/clerk", label, 200);
 	rig_as("admin");
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", "/apis/rbac.authorization.k8s.io/v1/clusterroles/clerk", quoted("{'rules':[{'apiGroups':['rbac.authorization.k8s.io'],"
+			"'resources':['clusterroles','clusterrolebindings'],'verbs':['patch']}]}"), 200);
+	rig_as("jane");
+	/* Nor does he change anything but owners and finalizers of a binding to one. */
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/cluster-admin", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}", 403);
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/cluster-admin", "{\"metadata\":{\"annotations\":{\"a\":\"b\"}}}", 403);
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/cluster-admin", "{\"metadata\":{\"finalizers\":[\"a.b/c\"]}}", 200);
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/cluster-admin", "{\"metadata\":{\"finalizers\":null}}", 200);
+	rig_type("application/merge-patch+json");
+	rig_call("PATCH", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/clerk", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}", 200);
+	rig_as("admin");
 	rig_call("DELETE", "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings/clerk", NULL, 200);
 	rig_call("DELETE", "/apis/rbac.authorization.k8s.io/v1/clusterroles/clerk", NULL, 200);
 }
