@@ -47,11 +47,12 @@ static bool is_authorized(struct join_service *s, struct http_request *r, bool a
 {
 	struct str auth = http_request_header(r, "authorization"), hash, given;
 	const char *token = NULL, *secret = NULL;
+	struct err e = ERR_INIT;
 
 	if (!str_has_prefix(auth, STR("Bearer ")))
 		return false;
 	given = str_skip(auth, strlen("Bearer "));
-	if (join_ensure_token(s->pki_dir, &r->arena, &token, NULL) == 0 && join_token_parse(token, &r->arena, &hash, &secret, NULL) == 0 &&
+	if (join_ensure_token(s->pki_dir, &r->arena, &token, &e) == 0 && join_token_parse(token, &r->arena, &hash, &secret, &e) == 0 &&
 			x509_equal(given, str_from(secret)))
 		return !join_token_replaced(kv_store(s->kv), given);
 	return join_token_valid(kv_store(s->kv), given, as_server);

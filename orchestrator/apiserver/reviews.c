@@ -68,7 +68,7 @@ static enum step_result token_binding(struct api_request *req, struct json *kube
 {
 	const struct json *ref = json_getp(req->sent, "spec.boundObjectRef");
 	struct str kind = json_str(json_getc(ref, "kind")), name = json_str(json_getc(ref, "name"));
-	struct str uid = json_str(json_getc(ref, "uid")), raw;
+	struct str uid = json_str(json_getc(ref, "uid")), version = json_str(json_getc(ref, "apiVersion")), raw;
 	struct err e = ERR_INIT;
 	struct json *doc;
 	enum step_result r;
@@ -79,8 +79,10 @@ static enum step_result token_binding(struct api_request *req, struct json *kube
 		return admit_node_token(req, NULL);
 	while (i < ARRAY_LEN(bindable) && !str_eqc(kind, bindable[i].kind))
 		i++;
-	if (i == ARRAY_LEN(bindable))
-		return api_fail(req, ERR_BAD_REQUEST, "cannot bind token for object of type %.*s", STR_FMT(kind));
+	/* All of them are of the group without a name. */
+	if (i == ARRAY_LEN(bindable) || str_find(version, '/') >= 0)
+		return api_fail(req, ERR_BAD_REQUEST, "cannot bind token for object of type %.*s, Kind=%.*s", STR_FMT(version.n > 0 ? version : STR("/")),
+				STR_FMT(kind));
 	r = api_lookup(req, "", bindable[i].plural, req->at.ns, name, &raw, &rv);
 	if (r != STEP_NEXT)
 		return r;

@@ -322,16 +322,19 @@ int64_t strategy_pod_grace(struct api_request *req, int64_t asked)
 
 static enum step_result binding_decode(struct api_request *req)
 {
-	struct str target, kind;
+	struct str target, kind, name;
 	bool wrong_kind;
 
 	if (api_decode_body(req, "core.v1.Binding", false) != STEP_NEXT)
 		return STEP_FAIL;
 	target = json_strp(req->sent, "target.name");
 	kind = json_strp(req->sent, "target.kind");
+	name = json_strp(req->sent, "metadata.name");
 	/* POST .../bindings names the pod in the body. */
 	if (str_eqc(req->at.resource, "bindings"))
-		req->at.name = json_strp(req->sent, "metadata.name");
+		req->at.name = name;
+	else if (name.n > 0 && !str_eq(name, req->at.name))
+		return api_fail(req, ERR_BAD_REQUEST, "name in URL does not match name in Binding object");
 	req->res = resource_find("", "v1", "pods");
 	wrong_kind = kind.n > 0 && !str_eqc(kind, "Node");
 	if (target.n > 0 && !wrong_kind)

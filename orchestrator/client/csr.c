@@ -42,8 +42,10 @@ static int is_node(const struct x509_info *info, struct err *e)
 
 static int check_kubelet_client(const struct csr *c, const struct x509_info *info, struct err *e)
 {
-	if (is_node(info, e) < 0)
-		return -e->code;
+	int r = is_node(info, e);
+
+	if (r < 0)
+		return r;
 	if (info->n_dns)
 		return err_set(e, ERR_INVALID, "DNS subjectAltNames are not allowed");
 	if (info->n_emails)
@@ -59,8 +61,10 @@ static int check_kubelet_client(const struct csr *c, const struct x509_info *inf
 
 static int check_kubelet_serving(const struct csr *c, const struct x509_info *info, struct err *e)
 {
-	if (is_node(info, e) < 0)
-		return -e->code;
+	int r = is_node(info, e);
+
+	if (r < 0)
+		return r;
 	if (info->n_dns + info->n_ips == 0)
 		return err_set(e, ERR_INVALID, "DNS or IP subjectAltName is required");
 	if (info->n_emails)

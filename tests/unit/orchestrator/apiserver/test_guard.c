@@ -406,6 +406,26 @@ static void test_quota(void **state)
 #define OWNED(more) ",'ownerReferences':[{'apiVersion':'v1','kind':'Node','name':'node1','uid':'u','controller':true" more "}]"
 
 /* What a pod refers to its node may read: one that a node makes itself refers to nothing. */
+/* A token dies with a Pod, a Secret or a Node, of the core's; a binding is of the pod that it names. */
+static void test_names_of_others(void **state)
+{
+	static const char token[] = "/api/v1/namespaces/default/serviceaccounts/bound/token";
+
+	(void)state;
+	rig_as("admin");
+	rig_call("POST", "/api/v1/namespaces/default/serviceaccounts", quoted("{'metadata':{'name':'bound'}}"), 201);
+	rig_call("POST", "/api/v1/namespaces/default/secrets", quoted("{'metadata':{'name':'tie'}}"), 201);
+	rig_call("POST", token, quoted("{'spec':{'boundObjectRef':{'apiVersion':'v1','kind':'Secret','name':'tie'}}}"), 201);
+	is(rig_call("POST", token, quoted("{'spec':{'boundObjectRef':{'apiVersion':'apps/v1','kind':'Secret','name':'tie'}}}"), 400), "message",
+			"cannot bind token for object of type apps/v1, Kind=Secret");
+	is(rig_call("POST", token, quoted("{'spec':{'boundObjectRef':{'apiVersion':'v1','kind':'ConfigMap','name':'tie'}}}"), 400), "message",
+			"cannot bind token for object of type v1, Kind=ConfigMap");
+	is(rig_call("POST", "/api/v1/namespaces/default/pods/nobody/binding", quoted("{'metadata':{'name':'other'},'target':{'name':'node1'}}"), 400), "message",
+			"name in URL does not match name in Binding object");
+	rig_call("DELETE", "/api/v1/namespaces/default/secrets/tie", NULL, 200);
+	rig_call("DELETE", "/api/v1/namespaces/default/serviceaccounts/bound", NULL, 200);
+}
+
 static void test_mirror_pods(void **state)
 {
 	static const char *const bad[] = {
@@ -569,6 +589,9 @@ static void test_csr(void **state)
 	assert_false(csr("e", "kubelet-serving", "server auth", "system:node:node1", api));
 	assert_false(csr("f", "kubelet-serving", "server auth", "system:node:node2", own));
 	assert_false(csr("g", "kube-apiserver-client", "client auth", "system:node:node1", NULL));
+	/* Whose name is no node's. */
+	assert_false(csr("h", "kube-apiserver-client-kubelet", "client auth", "bob", NULL));
+	assert_false(csr("i", "kubelet-serving", "server auth", "bob", own));
 	rig_call("PUT", "/apis/certificates.k8s.io/v1/certificatesigningrequests/d/approval", "{\"metadata\":{\"name\":\"d\"}}", 403);
 	rig_as("admin");
 }
@@ -736,6 +759,7 @@ int main(void)
 			cmocka_unit_test(test_priority),
 			cmocka_unit_test(test_quota),
 			cmocka_unit_test(test_node_restriction),
+			cmocka_unit_test(test_names_of_others),
 			cmocka_unit_test(test_mirror_pods),
 			cmocka_unit_test(test_exec_takes_create),
 			cmocka_unit_test(test_labels_grant),
