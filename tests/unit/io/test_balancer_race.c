@@ -18,7 +18,7 @@
 #include "io/loop.h"
 #include "io/stream.h"
 
-#define WAIT_MS 20000
+#define WAIT_MS 60000
 #define N 2
 
 /* Answers health checks as HTTP, and anything else with its own name. */

@@ -222,7 +222,7 @@ static void unary_calls(void **state)
 		service_open(&s, tls);
 		for (int i = 0; i < 3; i++) {
 			caller_init(&k, "/t.S/Echo");
-			k.c.timeout_ms = 5000;
+			k.c.timeout_ms = 60000;
 			unary(&s, &k, STR("hi"));
 			assert_int_equal(k.c.code, GRPC_OK);
 			assert_true(str_eqc(buf_str(&k.c.message), "hi"));
@@ -341,21 +341,26 @@ static void deadlines_and_cancel(void **state)
 {
 	struct service s;
 	struct caller k;
+	unsigned before;
 
 	service_open(&s, false);
-	caller_init(&k, "/t.S/Hold");
-	k.c.timeout_ms = 100;
-	unary(&s, &k, STR("x"));
-	assert_int_equal(k.c.code, GRPC_DEADLINE_EXCEEDED);
-	WAIT_FOR(loop, s.n_canceled == 1);
-	assert_int_equal(s.timeout_ms, 101);
-	caller_fini(&k);
+	/* On a busy machine the time may be over before the server has heard of the call. */
+	while (s.n_calls == 0) {
+		caller_init(&k, "/t.S/Hold");
+		k.c.timeout_ms = 100;
+		unary(&s, &k, STR("x"));
+		assert_int_equal(k.c.code, GRPC_DEADLINE_EXCEEDED);
+		caller_fini(&k);
+	}
+	WAIT_FOR(loop, s.n_canceled == s.n_calls);
+	assert_in_range(s.timeout_ms, 1, 101);
+	before = s.n_calls;
 	caller_init(&k, "/t.S/Hold");
 	grpc_unary(s.channel, &k.c, STR("x"));
-	WAIT_FOR(loop, s.n_calls == 2);
+	WAIT_FOR(loop, s.n_calls > before);
 	grpc_cancel(&k.c);
 	assert_int_equal(k.n_done, 0);
-	WAIT_FOR(loop, k.n_done == 1 && s.n_canceled == 2);
+	WAIT_FOR(loop, k.n_done == 1 && s.n_canceled == s.n_calls);
 	assert_int_equal(k.c.code, GRPC_CANCELLED);
 	caller_fini(&k);
 	service_close(&s);

@@ -154,6 +154,8 @@ static void slow_loris(void **state)
 	raw_open(&r, &s);
 	WAIT_FOR(loop, r.ended);
 	raw_close(&r);
+	site_close(&s);
+	site_open_with(&s, H1, (struct http_server_config){.body_timeout_ms = 80});
 	raw_open(&r, &s);
 	stream_write(
 		r.s, STR("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"), NULL);

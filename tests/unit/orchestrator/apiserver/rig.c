@@ -393,8 +393,12 @@ struct json *rig_event(struct rig_watch *w, size_t n)
 
 size_t rig_watch_stop(struct rig_watch *w)
 {
-	if (!w->done)
+	if (!w->done && w->ws) {
+		websocket_close(w->ws, 1000, "");
+		w->done = 1;
+	} else if (!w->done) {
 		http_call_cancel(&w->call);
+	}
 	return rig_watch_end(w);
 }
 

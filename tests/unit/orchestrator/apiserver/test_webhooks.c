@@ -284,12 +284,18 @@ static void test_namespaces(void **state)
 /* All are asked before one has answered: of two silent ones, both hear the question in the time of one. */
 static void test_parallel(void **state)
 {
-	size_t n = json_len(asked);
+	size_t n;
 
 	(void)state;
 	hook(VALIDATING, "one", "/silent", ",'timeoutSeconds':1");
 	hook(VALIDATING, "two", "/silent", ",'timeoutSeconds':1");
-	rig_call("POST", MAPS, MAP("waits"), 500);
+	/* On a busy machine their time may be over before they have heard it. */
+	for (int i = 0; i < 50; i++) {
+		n = json_len(asked);
+		rig_call("POST", MAPS, MAP("waits"), 500);
+		if (json_len(asked) == n + 2)
+			break;
+	}
 	assert_int_equal(json_len(asked), n + 2);
 	unhook(VALIDATING, "one");
 	unhook(VALIDATING, "two");

@@ -124,7 +124,6 @@ static void test_external(void **state)
 	struct json *h;
 
 	(void)state;
-	world_renews = true;
 	add_node("n1", "40");
 	definition("external.metrics.k8s.io", "v1beta1", "queue", "Queue", "");
 	subject = QUEUE;

@@ -56,7 +56,6 @@ static void ingress(const char *name, const char *more)
 static void test_addresses(void **state)
 {
 	(void)state;
-	world_renews = true;
 	node("n1", "10.0.0.2");
 	node("n2", "10.0.0.1");
 	node("n3", "10.0.0.3");

@@ -175,7 +175,6 @@ static void test_matches(void **state)
 
 static void test_fail_job(void **state)
 {
-	world_renews = true;
 	add_node("n1", "4");
 	job("fatal", "3", "\"podFailurePolicy\":{\"rules\":[{\"action\":\"FailJob\",\"onExitCodes\":{\"operator\":\"In\",\"values\":[3]}}]},");
 	WAIT(has_failed);

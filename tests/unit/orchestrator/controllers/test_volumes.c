@@ -103,7 +103,6 @@ static void test_binds(void **state)
 	const struct json *c, *v;
 
 	(void)state;
-	world_renews = true;
 	add_node("n1", "4");
 	add_node("n2", "4");
 	volume("small", "1Gi", RWO, "");

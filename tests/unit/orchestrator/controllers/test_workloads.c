@@ -74,7 +74,6 @@ static void test_replication_controller(void **state)
 {
 	struct json *lonely;
 
-	world_renews = true;
 	add_node("n1", "4");
 	add_node("n2", "4");
 	add_node("n3", "4");

@@ -116,9 +116,10 @@ static void end_pod(const struct json *pod)
 						str_eqc(code, "0") ? "Succeeded" : "Failed", STR_FMT(code)));
 }
 
-bool world_renews;
+bool world_renews = true;
+unsigned world_grace_s = 120;
 
-/* A node that reports no more is given up after three seconds. */
+/* A node that reports no more is given up after world_grace_s. */
 static void renew_all(void)
 {
 	static uint64_t last_ms;
@@ -185,7 +186,7 @@ int world_start(void **state)
 	rig_start();
 	client = apiserver_client(rig_server, rig_loop, "system:kube-controller-manager");
 	cfg = (struct controllers_cfg){.client = client, .loop = rig_loop, .cluster_cidr = "10.244.0.0/16", .root_ca_pem = STR_INIT("a certificate"),
-			.node_grace_s = 3, .hpa_sync_ms = 200, .sa_key = sa_key};
+			.node_grace_s = world_grace_s, .hpa_sync_ms = 200, .sa_key = sa_key};
 	controllers = controllers_start(&cfg);
 	scheduler = scheduler_start(rig_loop, client, controllers_view(controllers));
 	return 0;

@@ -30,8 +30,10 @@ const char *str(const struct json *, const char *path);
 int64_t num(const struct json *, const char *path);
 void add_node(const char *name, const char *cpu);
 void renew(const char *node);
-/* Every turn of the kubelets renews the leases, too. */
+/* Every turn of the kubelets renews the leases, too, unless a test wants silent nodes. */
 extern bool world_renews;
+/* When a silent node is given up, set before the start: long, so that it is none only because the machine is busy. */
+extern unsigned world_grace_s;
 bool is_ready(const struct json *pod);
 /* Those not on their way out; which may be NULL. */
 size_t count_pods(const char *selector, bool (*which)(const struct json *));

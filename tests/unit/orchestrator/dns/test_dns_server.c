@@ -145,7 +145,7 @@ static void stop(struct world *w)
 	informer_stop(w->slices, one_stopped, w);
 	informer_stop(w->namespaces, one_stopped, w);
 	dns_stop(w->dns, one_stopped, w);
-	for (unsigned i = 0; w->left > 0 && i < 1000; i++)
+	for (unsigned i = 0; w->left > 0 && i < 6000; i++)
 		loop_turn(w->loop, 10);
 	assert_int_equal(w->left, 0);
 	loop_free(w->loop);
@@ -173,7 +173,7 @@ static size_t make_query(char *p, const char *name)
 
 static ssize_t turn_until(struct world *w, int fd, char *p, size_t size)
 {
-	for (unsigned i = 0; i < 1000; i++) {
+	for (unsigned i = 0; i < 12000; i++) {
 		ssize_t n = recv(fd, p, size, MSG_DONTWAIT);
 
 		if (n >= 0)
@@ -194,7 +194,7 @@ static int connect_to(struct world *w, int type)
 
 static void sync_informers(struct world *w)
 {
-	for (unsigned i = 0; i < 1000 && !(informer_synced(w->services) && informer_synced(w->slices) && informer_synced(w->namespaces)); i++)
+	for (unsigned i = 0; i < 12000 && !(informer_synced(w->services) && informer_synced(w->slices) && informer_synced(w->namespaces)); i++)
 		loop_turn(w->loop, 5);
 }
 
@@ -276,7 +276,7 @@ static void test_forward(void **state)
 	fd = connect_to(&w, SOCK_DGRAM);
 	n = make_query(p, "www.example.com");
 	assert_int_equal(send(fd, p, n, 0), n);
-	for (unsigned i = 0; got < 0 && i < 1000; i++) {
+	for (unsigned i = 0; got < 0 && i < 12000; i++) {
 		loop_turn(w.loop, 5);
 		got = recvfrom(w.resolver, q, sizeof(q), MSG_DONTWAIT, (struct sockaddr *)&from, &len);
 	}

@@ -85,7 +85,7 @@ static void stand_still(struct kv_barrier *b)
 /* Without a loop of its own: the barrier is done on the raft thread then. */
 static void *ask_to_stand_still(void *arg)
 {
-	barrier = (struct kv_barrier){.done = stand_still, .timeout_ms = 20000};
+	barrier = (struct kv_barrier){.done = stand_still, .timeout_ms = 60000};
 	kv_barrier(arg, &barrier);
 	return NULL;
 }
@@ -154,7 +154,7 @@ static void ask(const char *token, const char *method, const ProtobufCMessage *q
 	struct more m = {taken()};
 
 	*a = (struct asked){.descriptor = d, .token = {STR("token"), str_from(token)}};
-	a->call = (struct grpc_call){.method = method, .done = asked_done, .wait_ready = true, .timeout_ms = 20000,
+	a->call = (struct grpc_call){.method = method, .done = asked_done, .wait_ready = true, .timeout_ms = 60000,
 			.metadata = token ? &a->token : NULL, .n_metadata = token ? 1 : 0};
 	grpc_unary(behind->channel, &a->call, pb_pack_arena(q, &behind->arena));
 	rig_until(behind, is_more, &m);

@@ -143,7 +143,7 @@ static int ask_patiently(void)
 {
 	int rv = ask();
 
-	for (unsigned i = 0; rv < 0 && i < 200; i++) {
+	for (unsigned i = 0; rv < 0 && i < 3000; i++) {
 		usleep(10000);
 		rv = ask();
 	}
@@ -158,7 +158,7 @@ static void one_stopped(void *arg)
 
 static void wait_applied(struct loop *loop, struct proxy *p, uint64_t n)
 {
-	for (unsigned i = 0; i < 1000 && (proxy_stats(p).applied < n || proxy_stats(p).pending_since_ms); i++)
+	for (unsigned i = 0; i < 6000 && (proxy_stats(p).applied < n || proxy_stats(p).pending_since_ms); i++)
 		loop_turn(loop, 10);
 	assert_true(proxy_stats(p).applied >= n);
 }
@@ -221,7 +221,7 @@ static void test_life(void **state)
 	informer_stop(cfg.services, one_stopped, NULL);
 	informer_stop(cfg.slices, one_stopped, NULL);
 	proxy_stop(p, one_stopped, NULL);
-	for (unsigned i = 0; left > 0 && i < 1000; i++)
+	for (unsigned i = 0; left > 0 && i < 6000; i++)
 		loop_turn(loop, 10);
 	assert_int_equal(left, 0);
 	loop_free(loop);
