@@ -17,12 +17,20 @@ t_out "a cluster survives faults, and no client saw what no etcd may show" '^goo
 	chaos --duration 14 --seed 3 --picture "$tmp/timeline.svg"
 t_out "the timeline is a picture" '</svg>' tail -n 1 "$tmp/timeline.svg"
 t "it leaves nothing behind" clean
-t_out "one kind of fault, one member" '^kill +[1-9]' chaos --servers 1 --duration 4 --fault kill --seed 1
+t_out "one kind of fault, one member" '^kill +[1-9]' chaos --servers 1 --duration 8 --fault kill --seed 1
 # The same question put to a program that is known to answer it wrongly.
 if [ -x "${KONTIKI_MUTANTS:=$(dirname "$KONTIKI")/tests/system/kontiki-mutants}" ]; then
+	# Where the faults meet the calls is another matter each time: on a busy machine the mistake may need a second chance to show itself.
 	stale() {
-		! KONTIKI_MUTANT=stale_read "$KONTIKI_MUTANTS" chaos run --name "$chaos_name" --dir "$tmp/chaos" --subnet "$subnet" --duration 12 \
-			--fault deposed --seed 1 >"$tmp/stale.log" && rm -rf "$tmp/chaos"
+		local seed
+		for seed in 1 2 3 4 5; do
+			KONTIKI_MUTANT=stale_read "$KONTIKI_MUTANTS" chaos run --name "$chaos_name" --dir "$tmp/chaos" --subnet "$subnet" --duration 12 \
+				--fault deposed --seed $seed >"$tmp/stale.log" 2>&1
+			rm -rf "$tmp/chaos"
+			! grep '^BAD' "$tmp/stale.log" || return 0
+		done
+		cat "$tmp/stale.log"
+		return 1
 	}
 	t "a leader that serves stale reads is found" stale
 	t_out "and what it has shown is told" '^BAD: stale read' cat "$tmp/stale.log"
