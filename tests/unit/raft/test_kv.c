@@ -285,7 +285,7 @@ static void test_join_and_leave(void **state _unused_)
 	check_value(c.kv[3], "a", "1");
 	kv_status(c.kv[3], &s);
 	OK(kv_transfer_wait(c.kv[leader_of(&c)], s.member_id, &e));
-	assert_true(kv_leader_wait(c.kv[3], 20000));
+	assert_true(kv_leader_wait(c.kv[3], 60000));
 	OK(kv_transfer_wait(c.kv[3], 0, &e));
 	OK(kv_member_remove_wait(c.kv[0], s.member_id, &e));
 	assert_true(rt_wait(has_voters, &(struct expect){.kv = c.kv[0], .voters = 3}));

@@ -15,7 +15,7 @@ static void start(const char *dir, const char *name, struct kv **ret)
 	struct kv_cfg cfg = {.data_dir = dir, .name = name, .nosync = true};
 
 	OK(kv_start(&cfg, ret, &e));
-	assert_true(kv_leader_wait(*ret, 10000));
+	assert_true(kv_leader_wait(*ret, 60000));
 	OK(kv_barrier_wait(*ret, &e));
 }
 

@@ -43,7 +43,7 @@ static void start(struct fixture *f, bool tls)
 	cfg.tls_server = f->server;
 	cfg.tls_client = f->client;
 	OK(kv_start(&cfg, &f->kv, &e));
-	assert_true(kv_leader_wait(f->kv, 5000));
+	assert_true(kv_leader_wait(f->kv, 60000));
 }
 
 static void stop(struct fixture *f)
