@@ -3,8 +3,12 @@ import https from 'node:https';
 
 export const tap = { prefix: '', failed: 0 };
 
+// Times are given as for a machine that has little else to do; on a busy one it is waited for longer.
+const PATIENCE = 4;
+
 // "ok - NAME" or "not ok - NAME" with the reason.
-export async function test(name, fn, ms = 90000) {
+export async function test(name, fn, seconds = 90) {
+  const ms = seconds * 1000 * PATIENCE;
   let timer;
   const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`not within ${ms} ms`)), ms); });
   try {
@@ -31,18 +35,25 @@ export async function fails(code, promise) {
   throw new Error(`it succeeded; ${code} was due`);
 }
 export const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
-export async function until(what, ms = 30000) {
-  for (const end = Date.now() + ms; Date.now() < end;) {
-    if (await what()) return;
+// Until WHAT says true; who has no answer yet, or another one, asks again.
+export async function until(what, seconds = 30) {
+  let last;
+  for (const end = Date.now() + seconds * 1000 * PATIENCE; Date.now() < end;) {
+    try {
+      if (await what()) return;
+      last = undefined;
+    } catch (e) {
+      last = e;
+    }
     await sleep(50);
   }
-  throw new Error(`it did not come about within ${ms} ms: ${String(what).replace(/\s+/g, ' ').slice(0, 300)}`);
+  throw last ?? new Error(`it did not come about in time: ${String(what).replace(/\s+/g, ' ').slice(0, 300)}`);
 }
 
 // {status, body} of one HTTPS request; options as https.request takes them. JSON bodies are parsed.
 export function send(options, body) {
   return new Promise((resolve, reject) => {
-    const req = https.request({ timeout: 10000, ...options }, (res) => {
+    const req = https.request({ timeout: 60000, ...options }, (res) => {
       let text = '';
       res.setEncoding('utf8');
       res.on('data', (b) => { text += b; });

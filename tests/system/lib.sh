@@ -19,6 +19,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 KONTIKI=${KONTIKI:-$root/build/kontiki}
 KUBECTL=${KUBECTL:-kubectl}
 tmp=$(mktemp -d /tmp/kontiki-test.XXXXXX)
+patience=3
 n_failed=0
 cluster=
 
@@ -108,9 +109,10 @@ fails_with() {
 	grep -Eq -- "$regex" <<<"$out" || { echo "(no line matches: $regex)"; return 1; }
 }
 
-# until_ok SECONDS COMMAND...: true as soon as the command succeeds; in this shell, so that what a function sets stays.
+# until_ok SECONDS COMMAND...: true as soon as the command succeeds; in this shell, so that what a function sets stays. The seconds are what it
+# takes at the very most on a machine that has little else to do; on a busy one it is waited for longer, which costs only what fails anyway.
 until_ok() {
-	local limit=$((SECONDS + $1)) out
+	local limit=$((SECONDS + $1 * patience)) out
 	shift
 	out=$(mktemp "$tmp/until.XXXXXX")
 	until "$@" >"$out" 2>&1; do
@@ -139,9 +141,9 @@ is() {
 }
 
 # No --request-timeout: it would also end the watches of `wait` and `rollout status`.
-k() { timeout "${K_TIMEOUT:-100}" "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" "$@"; }
+k() { timeout "${K_TIMEOUT:-320}" "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" "$@"; }
 kk() { "$KONTIKI" "$@"; }
-node() { "$KONTIKI" node "$@"; }
+node() { "$KONTIKI" node "$@" --timeout 120; }
 
 # cluster_up [UP-ARGUMENTS...]: a cluster with a name and network of its own; kubeconfig in $tmp/kubeconfig.
 cluster_up() {
@@ -155,7 +157,7 @@ cluster_up() {
 	export KONTIKI_CLUSTER=$cluster KONTIKI_CLUSTER_DIR=$cluster_dir
 	leftovers_before=$(leftovers)
 	local at=${EPOCHREALTIME/./}
-	if ! t "kontiki up $*" "$KONTIKI" up --subnet "$subnet" "$@"; then
+	if ! t "kontiki up $*" "$KONTIKI" up --timeout 400 --subnet "$subnet" "$@"; then
 		exit 1
 	fi
 	note "kontiki up took $(((${EPOCHREALTIME/./} - at) / 1000)) ms"
@@ -181,7 +183,7 @@ cluster_down() {
 		return 0
 	fi
 	t "kontiki down" "$KONTIKI" down
-	t "kontiki down leaves no trace" until_ok 20 no_trace
+	t "kontiki down leaves no trace" until_ok 30 no_trace
 	cluster=
 }
 # A client of this test that has just lost its server, or was told to end, may need a moment more; what was forgotten stays.
@@ -287,11 +289,11 @@ direct() { # SERVER ARGUMENTS...
 	local server
 	server=$(addr_of "$1")
 	shift
-	in_switch "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --server "https://$server:6443" --insecure-skip-tls-verify --request-timeout=30s "$@"
+	in_switch "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --server "https://$server:6443" --insecure-skip-tls-verify --request-timeout=60s "$@"
 }
 # join_status SERVER TOKEN [agent|server]: what a joining node is answered: 400 when its token is good, since it says nothing else.
 join_status() {
-	in_switch curl -sSk --http1.1 -m 20 -o /dev/null -w '%{http_code}\n' -X POST -H "Authorization: Bearer ${2##*.}" -d '{}' \
+	in_switch curl -sSk --http1.1 -m 60 -o /dev/null -w '%{http_code}\n' -X POST -H "Authorization: Bearer ${2##*.}" -d '{}' \
 		"https://$(addr_of "$1"):6443/kontiki/v1/join/${3:-agent}"
 }
 

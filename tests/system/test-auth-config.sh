@@ -85,7 +85,7 @@ stranger() { curl -sk -m 30 -o /dev/null -w '%{http_code}\n' "https://127.0.0.1:
 whoami() { as jane blue auth whoami -o 'jsonpath={.status.userInfo.username}'; }
 
 echo 'kind: AuthenticationConfiguration' >"$tmp/wrong.yaml"
-t_err "a wrong file is no start" 'no AuthenticationConfiguration of apiserver.config.k8s.io/v1' timeout 60 "$KONTIKI" server --no-agent --name n1 \
+t_err "a wrong file is no start" 'no AuthenticationConfiguration of apiserver.config.k8s.io/v1' timeout 240 "$KONTIKI" server --no-agent --name n1 \
 	--data-dir "$tmp/n0" --advertise-address 127.0.0.1 --etcd-listen off --authentication-config "$tmp/wrong.yaml"
 "$KONTIKI" server --no-agent --name n1 --data-dir "$tmp/n1" --advertise-address 127.0.0.1 --etcd-listen off \
 	--authentication-config "$tmp/authn.yaml" --authorization-config "$tmp/authz.yaml" >>"$tmp/n1.log" 2>&1 &

@@ -92,7 +92,7 @@ printf 'jobs 5\nhits 5 queue-0\nload 100\n' >"$tmp/facts"
 t "pods" k apply -f "$tmp/burner.yaml"
 t "kubectl autoscale" k autoscale deployment burner --min=1 --max=3 --cpu-percent=4
 t "impatiently" k patch hpa burner --type merge -p "$impatient"
-t "they run" k rollout status deployment/burner --timeout=60s
+t "they run" k rollout status deployment/burner --timeout=300s
 
 t "a server of metrics" start_metrics
 t "is registered" k apply -f <(registration)
@@ -109,7 +109,7 @@ soon_out "external metrics are asked with their selector" \
 soon_out "those of pods with the pods'" '/namespaces/default/pods/\*/hits\?labelSelector=app%3Dqueue' cat "$tmp/metrics.log"
 
 t "work makes it grow" until_ok 120 is 3 replicas deployment/burner
-t "with pods" k rollout status deployment/burner --timeout=60s
+t "with pods" k rollout status deployment/burner --timeout=300s
 soon_out "an event says why" 'SuccessfulRescale .*New size: .; reason: cpu resource utilization \(percentage of request\) above target' \
 	k describe hpa burner
 soon_out "and a condition" 'ScalingActive +True +ValidMetricFound' k describe hpa burner

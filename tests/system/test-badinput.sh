@@ -148,7 +148,7 @@ foreign() {
 t "a certificate of another authority" foreign
 plain() { ! curl -sS -m 60 "http://${server#https://}/api/v1/pods" | grep '"items"'; }
 t "plain HTTP" plain
-t "a handshake that is none" has_line sent timeout 60 bash -c "exec 5<>/dev/tcp/127.0.0.1/${server##*:} && head -c 3000 /dev/urandom >&5; echo sent"
+t "a handshake that is none" has_line sent timeout 240 bash -c "exec 5<>/dev/tcp/127.0.0.1/${server##*:} && head -c 3000 /dev/urandom >&5; echo sent"
 
 # --- nothing happened to the server
 t "the server is the same process as before" is "$before" pids

@@ -33,13 +33,13 @@ forwarded_page() {
 	local port
 	port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$tmp/forward.log" | head -n 1)
 	[ -n "$port" ] || { cat "$tmp/forward.log"; return 1; }
-	[ "$(curl -sS -m 20 "http://127.0.0.1:$port/")" = page ] || { cat "$tmp/forward.log"; return 1; }
+	[ "$(curl -sS -m 60 "http://127.0.0.1:$port/")" = page ] || { cat "$tmp/forward.log"; return 1; }
 }
 forwards() { # true|false: several requests over one port-forward
 	local rc=0
 	rm -f "$tmp/forward.log"
 	# Not through a function: the process that is killed must be the one that ends it.
-	KUBECTL_PORT_FORWARD_WEBSOCKETS=$1 timeout 200 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" -v=4 \
+	KUBECTL_PORT_FORWARD_WEBSOCKETS=$1 timeout 900 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" -v=4 \
 		port-forward pod/box :8080 >"$tmp/forward.log" 2>&1 &
 	background=($!)
 	until_ok 40 forwarded_page || rc=1
@@ -68,7 +68,7 @@ YAML
 image=$(awk '$1 == "image:" && /busybox/ { print $2; exit }' "$root"/examples/*.yaml)
 sed -i "s|kontiki.local/busybox:1|$image|" "$tmp/box.yaml"
 t "server-side apply of a pod" k apply --server-side -f "$tmp/box.yaml"
-t "it runs" k wait pod/box --for=condition=Ready --timeout=60s
+t "it runs" k wait pod/box --for=condition=Ready --timeout=300s
 for on in true false; do
 	what=$([ $on = true ] && echo WebSocket || echo SPDY)
 	t "exec over $what is upgraded, without a fallback" upgraded $on
@@ -89,10 +89,10 @@ soon_out "proxy to the node's kubelet" 'ok' k get --raw "/api/v1/nodes/$(k get n
 if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
 	skip "the JavaScript client: no npm here"
 elif ! { cp "$root/tests/clients/package.json" "$root"/tests/clients/*.mjs "$tmp/" &&
-	(cd "$tmp" && timeout 120 npm install --no-audit --no-fund) >"$tmp/npm.log" 2>&1; }; then
+	(cd "$tmp" && timeout 240 npm install --no-audit --no-fund) >"$tmp/npm.log" 2>&1; }; then
 	skip "the JavaScript client: npm cannot install it: $(grep -v '^$' "$tmp/npm.log" | tail -n 1)"
 else
-	KUBECONFIG=$tmp/kubeconfig timeout 400 node "$tmp/suite.mjs" "$image" >"$tmp/suite.out" 2>&1
+	KUBECONFIG=$tmp/kubeconfig timeout 900 node "$tmp/suite.mjs" "$image" >"$tmp/suite.out" 2>&1
 	rc=$?
 	cat "$tmp/suite.out"
 	n_failed=$((n_failed + $(grep -c '^not ok' "$tmp/suite.out")))

@@ -50,7 +50,7 @@ namespace_gone() { ! k get namespace tabs >/dev/null 2>&1; }
 cluster_up --servers 3
 t "there is a leader" until_ok 30 has_leader
 t_out "the definition is applied" created k apply -f "$tmp/crd.yaml"
-t "it is established" k wait --for=condition=Established --timeout=60s crd/crontabs.stable.example.com
+t "it is established" k wait --for=condition=Established --timeout=300s crd/crontabs.stable.example.com
 for s in $(servers); do
 	t "$s serves it at once" direct "$s" get --raw /apis/stable.example.com/v1/namespaces/default/crontabs
 done
@@ -115,11 +115,11 @@ t "an object in a namespace" k -n tabs apply -f "$tmp/a.yaml"
 t "which is deleted" k delete namespace tabs --wait=false
 t "the namespace goes with its custom objects" until_ok 60 namespace_gone
 
-t "the definition is deleted" k delete crd crontabs.stable.example.com --timeout=60s
+t "the definition is deleted" k delete crd crontabs.stable.example.com --timeout=300s
 for s in $(servers); do t "$s forgets its group" until_ok 30 forgotten "$s"; done
 t_err "so is its kind" "doesn't have a resource type|could not find the requested resource" k get crontabs
 t "it can be made again" k apply -f "$tmp/crd.yaml"
-t "it is established again" k wait --for=condition=Established --timeout=60s crd/crontabs.stable.example.com
+t "it is established again" k wait --for=condition=Established --timeout=300s crd/crontabs.stable.example.com
 t_out "and has no objects" 'No resources found' k get crontabs
 
 # A definition whose webhook does not exist, and objects that lie in a version that it would have to convert.
@@ -147,7 +147,7 @@ lamp() { # NAME [OWNER]
 lamp_gone() { ! k get lamps.v1beta1.example.com "$@" -o name >/dev/null 2>&1; }
 lamps v1beta1 v1 >"$tmp/lamps.yaml"
 t "a definition whose webhook is not there" k apply -f "$tmp/lamps.yaml"
-t "it is established, too" k wait --for=condition=Established --timeout=60s crd/lamps.example.com
+t "it is established, too" k wait --for=condition=Established --timeout=300s crd/lamps.example.com
 k create namespace lit >/dev/null
 k create configmap owner >/dev/null
 for n in plain "owned $(k get configmap owner -o 'jsonpath={.metadata.uid}')"; do
@@ -162,5 +162,5 @@ t "another version is stored from now on" k apply -f "$tmp/lamps.yaml"
 t_err "what lies in the old one cannot be read in the new one" 'conversion webhook for .* failed' k get lamps.v1.example.com plain
 k delete configmap owner >/dev/null
 t "an owner is deleted, and what it owned goes with it" until_ok 60 lamp_gone owned
-t "the namespace is deleted" k delete namespace lit --timeout=90s
-t "the definition is deleted, with what is left" k delete crd lamps.example.com --timeout=90s
+t "the namespace is deleted" k delete namespace lit --timeout=300s
+t "the definition is deleted, with what is left" k delete crd lamps.example.com --timeout=300s

@@ -17,12 +17,12 @@ one_of() { k get pod looked-at -o "jsonpath=$1"; }
 of_dbg() { one_of "{.status.ephemeralContainerStatuses[?(@.name=='$1')]$2}"; }
 
 t "a pod" k apply -f "$tmp/pod.yaml"
-t "runs" k wait --for=condition=Ready pod/looked-at --timeout=60s
+t "runs" k wait --for=condition=Ready pod/looked-at --timeout=300s
 t_err "a pod cannot be made with an ephemeral container" 'spec.ephemeralContainers: Forbidden: cannot be set on create' \
 	k run made --image=busybox --overrides='{"spec":{"ephemeralContainers":[{"name":"e","image":"busybox"}]}}'
 
 # With a terminal on the client's side, too; how it ended is read from the status.
-debug_it() { timeout 120 script -qec "$KUBECTL --kubeconfig $tmp/kubeconfig debug -it looked-at -c seen --image=busybox --target=main -- sh -c 'echo asked; read x; ps; exit 3'" /dev/null < <(echo go; sleep 20); true; }
+debug_it() { timeout 240 script -qec "$KUBECTL --kubeconfig $tmp/kubeconfig debug -it looked-at -c seen --image=busybox --target=main -- sh -c 'echo asked; read x; ps; exit 3'" /dev/null < <(echo go; sleep 200); true; }
 t_out "kubectl debug -it --target sees the processes of the container" 'sleep 98765' debug_it
 t "it ended, with its code" until_ok 40 is 3 of_dbg seen .state.terminated.exitCode
 soon_out "its log is kept" 'sleep 98765' k logs looked-at -c seen
@@ -51,5 +51,5 @@ soon "the same container runs on" is "$id" of_dbg alone .containerID
 t "one more, so that the agent has surely looked at the pod" k debug looked-at -c later --image=busybox -- sleep 4322
 t "runs" until_ok 60 has_line . of_dbg later .state.running.startedAt
 soon "what had ended was not run again" is "$ended" of_dbg seen .containerID
-t "the pod goes with what was added" k delete pod looked-at --grace-period=1 --timeout=60s
+t "the pod goes with what was added" k delete pod looked-at --grace-period=1 --timeout=300s
 cluster_down

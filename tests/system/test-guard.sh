@@ -11,21 +11,21 @@ no_rules() { [ "$(k auth can-i list pods --as "$1" -n default 2>/dev/null)" = no
 t "a stranger may nothing" no_rules jane
 t "aggregated roles are filled" until_ok 40 has_line 'deployments.apps' k describe clusterrole view
 k create rolebinding viewers --clusterrole=view --user=jane -n default >/dev/null
-t_out "a view binding allows reading" '^yes$' k auth can-i list pods --as jane -n default
+soon_out "a view binding allows reading" '^yes$' k auth can-i list pods --as jane -n default
 t_err "but not secrets" '^no' k auth can-i get secrets --as jane -n default
 t_err "nor another namespace" '^no' k auth can-i list pods --as jane -n kube-system
-t_out "auth can-i --list" 'pods/log' k auth can-i --list --as jane -n default
+soon_out "auth can-i --list" 'pods/log' k auth can-i --list --as jane -n default
 t_out "auth whoami" 'jane' k auth whoami --as jane
 t_err "a 403 says who may not what" 'User "jane" cannot create resource "configmaps" in API group "" in the namespace "default"' \
 	k create configmap no --as jane
 k create serviceaccount bot >/dev/null
 t "a service account's token" k create token bot
-k create token bot >"$tmp/token"
+until_ok 60 k create token bot >"$tmp/token"
 as_bot() { "$KUBECTL" --kubeconfig /dev/null --server "$(k config view --minify -o 'jsonpath={.clusters[0].cluster.server}')" \
 	--insecure-skip-tls-verify --token "$(cat "$tmp/token")" "$@"; }
 t_err "it may nothing by itself" 'system:serviceaccount:default:bot' as_bot get pods
 k create rolebinding bot --clusterrole=edit --serviceaccount=default:bot >/dev/null
-t "with a role it works" as_bot get pods
+soon "with a role it works" as_bot get pods
 t_err "and cannot give itself more" 'attempting to grant RBAC permissions not currently held|cannot create resource' \
 	as_bot create rolebinding more --clusterrole=cluster-admin --serviceaccount=default:bot
 
@@ -87,7 +87,7 @@ t "requests were approved and signed" until_ok 30 has_line 'kubernetes.io/kubele
 t "and everything goes on" until_ok 30 nodes_ready 3
 
 # --- the kubelet's port
-kubelet() { in_switch curl -sk --http1.1 -m 20 -o /dev/null -w '%{http_code}\n' "$@" "https://$(addr_of server-2):10250/metrics"; }
+kubelet() { in_switch curl -sk --http1.1 -m 60 -o /dev/null -w '%{http_code}\n' "$@" "https://$(addr_of server-2):10250/metrics"; }
 k create serviceaccount scraper >/dev/null
 scraper=$(k create token scraper)
 soon "it lets no stranger in" is 401 kubelet
@@ -150,10 +150,10 @@ else
 	not_ready() { ! ka get --raw /readyz/kms-providers; }
 	t "it is not when the plugin has gone" until_ok 40 not_ready
 	verbose() { ka get --raw "/readyz?verbose$1" 2>&1 || true; }
-	t_out "which is seen with all that is well" 'kms-providers failed' verbose ""
-	t_out "and may be left out" 'readyz check passed' verbose "&exclude=kms-providers"
+	soon_out "which is seen with all that is well" 'kms-providers failed' verbose ""
+	soon_out "and may be left out" 'readyz check passed' verbose "&exclude=kms-providers"
 	unwell() { in_node server-1 "$KONTIKI" status --data-dir "$alone/data" --server 127.0.0.1:17443 || true; }
-	t_out "the status says which, why and what to do" 'KMS plugin vault: .*Start the plugin' unwell
+	soon_out "the status says which, why and what to do" 'KMS plugin vault: .*Start the plugin' unwell
 	t_out "balancers of ours do not leave for it" '^ok$' ka get --raw /kontiki/v1/ready
 	t "what is not sealed is written" ka create configmap plain --from-literal=a=b
 	t_out "what is known is still read" 'b3Blbi1zZXNhbWU=' ka get secret s -o yaml

@@ -74,10 +74,10 @@ is_served() { # all nodes agree
 	local n
 	for n in server-1 agent-1; do is "$1" ask "$n" "$2" "$3" || return 1; done
 }
-# drive DIR ADDRESS: ask until DIR/stop is there, and say in DIR/driven how many requests failed.
+# drive DIR ADDRESS: ask until DIR/stop is there, ten times at least, and say in DIR/driven how many requests failed.
 drive() {
 	local n=0 bad=0
-	while [ ! -e "$1/stop" ]; do
+	while [ ! -e "$1/stop" ] || [ $n -lt 10 ]; do
 		[ "$(curl -s -m 60 -H 'Host: shop.test' "http://$2/x/")" = two ] || bad=$((bad + 1))
 		n=$((n + 1))
 	done
@@ -85,7 +85,7 @@ drive() {
 }
 export -f drive
 changes() {
-	k rollout restart deployment/two && k rollout status deployment/two --timeout=60s &&
+	k rollout restart deployment/two && k rollout status deployment/two --timeout=300s &&
 		k patch ingress shop --type json -p '[{"op":"add","path":"/spec/rules/-","value":{"host":"late.test","http":{"paths":[{"path":"/","pathType":"Prefix","backend":{"service":{"name":"two","port":{"number":80}}}}]}}}]' &&
 		until_ok 60 is_served "two 200" late.test /
 }
@@ -100,8 +100,8 @@ soon_out "a class of our own" '^kontiki +kontiki.dev/ingress ' k get ingressclas
 t "a certificate" certificate first first
 t "pods and rules" k apply -f <(web one; web two; outside_service outside 80 9090; rules)
 soon "the class is the default" is kontiki k get ingress shop -o 'jsonpath={.spec.ingressClassName}'
-t "the pods run" k rollout status deployment/one --timeout=60s
-t "and the others" k rollout status deployment/two --timeout=60s
+t "the pods run" k rollout status deployment/one --timeout=300s
+t "and the others" k rollout status deployment/two --timeout=300s
 
 t "a host on each node" until_ok 30 is_served "one 200" shop.test /
 t "a longer path leads elsewhere" until_ok 60 is_served "two 200" shop.test /x/
@@ -119,7 +119,7 @@ soon "TLS with HTTP/2" is "one 200 2" safely agent-1 / "$tmp/first.crt"
 soon "on the other node, too" is "two 200 2" safely server-1 /x/ "$tmp/first.crt"
 soon_out "a name without a certificate" 'CN = Kontiki Ingress default certificate' subject agent-1 other.test
 
-nsenter --net="/run/netns/kontiki-$cluster-switch" curl -sN -m 120 -H 'Host: a.wild.test' "http://$(addr_of agent-1)/slow" >"$tmp/slow" &
+nsenter --net="/run/netns/kontiki-$cluster-switch" curl -sN -m 900 -H 'Host: a.wild.test' "http://$(addr_of agent-1)/slow" >"$tmp/slow" &
 t "the first part of a stream comes while the last is not there yet" until_ok 60 grep -q '^first' "$tmp/slow"
 touch "$tmp/go"
 t "then the last" until_ok 60 grep -q '^last' "$tmp/slow"

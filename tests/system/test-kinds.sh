@@ -60,7 +60,7 @@ t_err "what must not change" 'spec.template: Invalid value: .*: field is immutab
 t "delete them again" k delete -f "$tmp/all.json" --wait=false --ignore-not-found
 
 t "a pod that burns" k run busy --image=busybox:1.35 --restart=Never -- sh -c 'while :; do i=$((i+1)); done'
-t "runs" k wait --for=condition=Ready pod/busy --timeout=60s
+t "runs" k wait --for=condition=Ready pod/busy --timeout=300s
 t "kubectl top node" until_ok 60 top_shows '^server-1 +[0-9]+m +[0-9]+% +[0-9]+Mi ' node
 t "kubectl top pod" until_ok 60 top_shows '^busy +[1-9][0-9]*m +[0-9]+Mi' pod
 t "kubectl top pod of containers" until_ok 60 top_shows '^busy +busy +[1-9][0-9]*m ' pod busy --containers

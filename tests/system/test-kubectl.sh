@@ -25,7 +25,7 @@ streams() {
 # Unlike a shell function, an exec'd kubectl can be stopped by its process id.
 kx() { exec "$KUBECTL" --kubeconfig "$tmp/kubeconfig" --cache-dir "$tmp/kube-cache" "$@"; }
 # With a terminal, as -it needs: script(1) makes one.
-tty() { timeout 60 script -qec "$*" /dev/null </dev/null; }
+tty() { timeout 240 script -qec "$*" /dev/null </dev/null; }
 
 suite() {
 	local v=$1 ns=$2
@@ -67,20 +67,20 @@ suite() {
 	t "$v run" kn run runner --image=busybox:1.35 --restart=Never -- sh -c 'echo ran; sleep 3600'
 	t "$v expose" kn expose deployment made --port=80
 	t "$v pods run" until_ok 60 pods_ready 2 app=nginx "$ns"
-	t "$v wait" kn wait --for=condition=Ready pod/myapp-pod pod/runner --timeout=60s
-	t "$v rollout status" kn rollout status deployment/nginx-deployment --timeout=60s
+	t "$v wait" kn wait --for=condition=Ready pod/myapp-pod pod/runner --timeout=300s
+	t "$v rollout status" kn rollout status deployment/nginx-deployment --timeout=300s
 
 	# --- looking at them
-	t_out "$v get pods" '^myapp-pod +1/1 +Running' kn get pods
+	soon_out "$v get pods" '^myapp-pod +1/1 +Running' kn get pods
 	soon_out "$v get pods -o wide" 'server-[123]' kn get pods -o wide
-	t_out "$v get -A" "^$ns +myapp-pod" k get pods -A
+	soon_out "$v get -A" "^$ns +myapp-pod" k get pods -A
 	t_out "$v get all" 'deployment.apps/nginx-deployment' kn get all
 	t_out "$v get several kinds" 'service/nginx-service' kn get deploy,rs,svc,ep,cm,secret,sa,events
 	t_out "$v get -o yaml" '^  name: myapp-pod' kn get pod myapp-pod -o yaml
 	t_out "$v get -o json" '"kind": "Pod"' kn get pod myapp-pod -o json
 	t_out "$v get -o name" '^pod/myapp-pod$' kn get pod myapp-pod -o name
 	t "$v get -o jsonpath" is busybox kn get pod myapp-pod -o 'jsonpath={.spec.containers[0].image}'
-	t_out "$v get -o custom-columns" '^myapp-pod +Running' kn get pods -o custom-columns=N:.metadata.name,P:.status.phase
+	soon_out "$v get -o custom-columns" '^myapp-pod +Running' kn get pods -o custom-columns=N:.metadata.name,P:.status.phase
 	t_out "$v get -o go-template" 'myapp-pod' kn get pods -o go-template='{{range .items}}{{.metadata.name}} {{end}}'
 	t "$v get -l" is pod/myapp-pod kn get pods -l app=myapp -o name
 	t "$v get -l with a set" is pod/myapp-pod kn get pods -l 'app in (myapp,other),app notin (nginx)' -o name
@@ -96,7 +96,7 @@ suite() {
 	soon_out "$v logs" '^Hello Kubernetes!$' kn logs myapp-pod
 	soon_out "$v logs by deployment" 'nginx' kn logs deploy/nginx-deployment
 	soon_out "$v logs --tail --timestamps" '^20..-' kn logs --tail=1 --timestamps runner
-	t_out "$v logs of what took config" '^GREETING=Hello from a ConfigMap$' until_ok 40 kn logs config-consumer
+	soon_out "$v logs of what took config" '^GREETING=Hello from a ConfigMap$' kn logs config-consumer
 	streams "$v logs -f" 60 'ran' kx -n "$ns" logs -f runner
 	t "$v exec" is hello kn exec myapp-pod -- echo hello
 	t "$v exec with stdin" is from-stdin exec_stdin
@@ -111,13 +111,13 @@ suite() {
 	t "$v three run" until_ok 60 pods_ready 3 app=nginx "$ns"
 	t_err "$v scale with a wrong precondition" 'Expected replicas to be 9' kn scale deployment/nginx-deployment --current-replicas=9 --replicas=1
 	t "$v set image" kn set image deployment/nginx-deployment nginx=nginx:1.16.1 --record
-	t "$v rollout status after it" kn rollout status deployment/nginx-deployment --timeout=90s
+	t "$v rollout status after it" kn rollout status deployment/nginx-deployment --timeout=300s
 	soon_out "$v rollout history" '^2 +' kn rollout history deployment/nginx-deployment
-	t_out "$v rollout history of one revision" 'nginx:1.16.1' kn rollout history deployment/nginx-deployment --revision=2
+	soon_out "$v rollout history of one revision" 'nginx:1.16.1' kn rollout history deployment/nginx-deployment --revision=2
 	t "$v rollout undo" kn rollout undo deployment/nginx-deployment
 	t "$v and it is back" until_ok 30 is nginx:1.14.2 kn get deployment nginx-deployment -o 'jsonpath={.spec.template.spec.containers[0].image}'
 	t "$v rollout restart" kn rollout restart deployment/nginx-deployment
-	t "$v rollout status after restart" kn rollout status deployment/nginx-deployment --timeout=90s
+	t "$v rollout status after restart" kn rollout status deployment/nginx-deployment --timeout=300s
 	t "$v rollout pause" kn rollout pause deployment/nginx-deployment
 	t "$v rollout resume" kn rollout resume deployment/nginx-deployment
 	t "$v set env" kn set env deployment/nginx-deployment COLOR=blue
@@ -151,7 +151,7 @@ suite() {
 	t "$v delete deployment" kn delete deployment nginx-deployment
 	t "$v its pods and replica sets go" until_ok 60 nothing_left app=nginx
 	t "$v delete --force" kn delete pod myapp-pod --force --grace-period=0
-	t "$v delete namespace" k delete namespace "$ns" --timeout=60s
+	t "$v delete namespace" k delete namespace "$ns" --timeout=300s
 	t_err "$v namespace is gone" 'not found' k get namespace "$ns"
 }
 
@@ -159,7 +159,7 @@ apply_stdin() { kn apply -f - <"$root/examples/myapp-pod.yaml"; }
 exec_stdin() { echo from-stdin | kn exec -i myapp-pod -- cat; }
 attach_once() {
 	kn run ticker --image=busybox:1.35 --restart=Never -- sh -c 'while true; do echo tick; sleep 0.2; done' || return 1
-	kn wait --for=condition=Ready pod/ticker --timeout=60s || return 1
+	kn wait --for=condition=Ready pod/ticker --timeout=300s || return 1
 	"$KUBECTL" --kubeconfig "$tmp/kubeconfig" -n "$ns" attach ticker >"$tmp/attached" 2>&1 &
 	local pid=$!
 	until_ok 60 grep -m 1 tick "$tmp/attached"
@@ -181,7 +181,7 @@ port_forward() {
 	pid=$!
 	until_ok 30 grep -q 'Forwarding from 127.* -> ' "$tmp/pf.out" >/dev/null || cat "$tmp/pf.out"
 	port=$(sed -n 's/.*127.0.0.1:\([0-9]*\).*/\1/p' "$tmp/pf.out")
-	t_out "$v port-forward" 'Welcome to nginx' curl -sS -m 30 "http://127.0.0.1:${port:-1}/"
+	soon_out "$v port-forward" 'Welcome to nginx' curl -sS -m 30 "http://127.0.0.1:${port:-1}/"
 	t_out "$v port-forward again" 'Welcome to nginx' curl -sS -m 30 "http://127.0.0.1:${port:-1}/"
 	kill $pid 2>/dev/null
 	wait $pid 2>/dev/null

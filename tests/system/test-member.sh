@@ -16,7 +16,7 @@ serve() {
 	local name=$1 n=$2
 	shift 2
 	"$KONTIKI" server --no-agent --name "$name" --data-dir "$tmp/$name" --advertise-address 127.0.0.1 --secure-port $((6443 + n)) \
-		--peer-port $((2380 + n)) --etcd-listen off --voters 3 --dead-after 2 "$@" >>"$tmp/$name.log" 2>&1 &
+		--peer-port $((2380 + n)) --etcd-listen off --voters 3 --dead-after 4 "$@" >>"$tmp/$name.log" 2>&1 &
 	pid[$name]=$!
 	background+=("$!")
 }
@@ -65,7 +65,7 @@ t "two voters: it is said what that means" until_ok 40 unhealthy_for n1 1 "quoru
 serve w 6 --witness --join https://127.0.0.1:6444 --token "$token"
 t "a witness is the third voter" until_ok 40 role_is n1 1 w voter,witness
 t "with it all is well" until_ok 30 without_warnings n1 1
-t_out "the CA is replaced" 'it signs now' as_member cert rotate-ca --yes --wait 60
+t_out "the CA is replaced" 'it signs now' as_member cert rotate-ca --yes --wait 300
 of_one_ca() { # CAS: each member's own certificate is of the CA that signs, and so many are trusted
 	local m
 	for m in n1 n2 w; do
@@ -74,7 +74,7 @@ of_one_ca() { # CAS: each member's own certificate is of the CA that signs, and 
 	done
 }
 t "the witness has followed, as the others" until_ok 30 of_one_ca 2
-t_out "the old one is retired" 'no longer trusted' as_member cert rotate-ca --retire --yes --wait 60
+soon_out "the old one is retired" 'no longer trusted' as_member cert rotate-ca --retire --yes --wait 300
 t "by the witness, too" until_ok 30 of_one_ca 1
 token=$(cat "$tmp/n1/pki/join.token")
 crash n2
@@ -153,8 +153,8 @@ serve n5 5 --snapshot-interval 1 --snapshot-keep 2
 t "which holds what was saved" until_ok 40 has n5 full
 t "alone" until_ok 60 members_are n5 5 1
 t "at a revision that no client has seen" [ "$(version_of n5)" -gt 1000000000 ]
-t_out "a client that saw more than the backup has is told to list again" '"reason":"Expired"' timeout 20 "$KONTIKI" get \
-	--raw "/api/v1/namespaces?watch=1&timeoutSeconds=15&resourceVersion=$seen" --kubeconfig "$tmp/n5/admin.kubeconfig"
+t_out "a client that saw more than the backup has is told to list again" '"reason":"Expired"' timeout 120 "$KONTIKI" get \
+	--raw "/api/v1/namespaces?watch=1&timeoutSeconds=100&resourceVersion=$seen" --kubeconfig "$tmp/n5/admin.kubeconfig"
 two_snapshots() { [ "$(find "$tmp/n5/snapshots" -name 'store-*.snapshot' | wc -l)" = 2 ] && make n5 "s-$RANDOM"; }
 t "it takes snapshots of its own" until_ok 30 two_snapshots
 stop n5

@@ -63,20 +63,20 @@ under_asan() {
 	KONTIKI=${KONTIKI_ASAN:-$KONTIKI}
 	export ASAN_OPTIONS=log_path=$tmp/asan:detect_leaks=1:handle_segv=2 UBSAN_OPTIONS=log_path=$tmp/asan:print_stacktrace=1
 	cluster_up --servers 1 --agents 1
-	local K_TIMEOUT=200
+	local K_TIMEOUT=600
 	t "asan: two nodes become ready" until_ok 120 nodes_ready 2
 	t "asan: examples are applied" k apply -f "$root/examples/myapp-pod.yaml" -f "$root/examples/config-consumer.yaml" \
 		-f "$root/examples/nginx-deployment.yaml" -f "$root/examples/nginx-service.yaml" -f "$root/examples/probes.yaml"
-	t "asan: a pod runs" k wait --for=condition=Ready pod/myapp-pod --timeout=180s
-	t "asan: a Deployment is there" k rollout status deployment nginx-deployment --timeout=180s
-	t_out "asan: logs" 'Hello Kubernetes' until_ok 30 k logs myapp-pod
+	t "asan: a pod runs" k wait --for=condition=Ready pod/myapp-pod --timeout=300s
+	t "asan: a Deployment is there" k rollout status deployment nginx-deployment --timeout=300s
+	soon_out "asan: logs" 'Hello Kubernetes' k logs myapp-pod
 	t_out "asan: exec" '^inside$' k exec myapp-pod -- echo inside
 	soon_out "asan: describe" 'Hello Kubernetes' k describe pod myapp-pod
 	(exec timeout 10 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" get pods -w) >/dev/null 2>&1 &
 	background+=($!)
 	t "asan: scale" k scale deployment nginx-deployment --replicas=4
 	t "asan: a rollout" k set image deployment/nginx-deployment nginx=nginx:1.16.1
-	t "asan: which ends" k rollout status deployment nginx-deployment --timeout=180s
+	t "asan: which ends" k rollout status deployment nginx-deployment --timeout=300s
 	t_out "asan: kontiki's own get" 'myapp-pod' kk --kubeconfig "$tmp/kubeconfig" get pods
 	t_err "asan: bad input" 'Invalid value|invalid' k run Bad_Name --image=busybox
 	t "asan: a pod is deleted" k delete pod myapp-pod --grace-period=1

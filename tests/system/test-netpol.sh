@@ -20,6 +20,7 @@ pod() {
 		    image: busybox
 		    command: [sh, -c, "mkdir /w; hostname >/w/index.html; for p in 8080 8081 8082; do httpd -p \$p -h /w; done; exec httpd -f -p 8083 -h /w"]
 		    ports: [{name: web, containerPort: $5}]
+		    resources: {requests: {cpu: 50m}}
 		    readinessProbe: {tcpSocket: {port: 8083}, periodSeconds: 1}
 		    livenessProbe: {httpGet: {port: 8082, path: /}, periodSeconds: 1, failureThreshold: 3, timeoutSeconds: 5, initialDelaySeconds: 2}
 	EOP
@@ -33,7 +34,7 @@ reach() {
 	local ns=$1 from=$2
 	shift 2
 	# shellcheck disable=SC2016 # the pod's shell expands
-	timeout 30 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" exec -n "$ns" "$from" -- sh -c '
+	timeout 60 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" exec -n "$ns" "$from" -- sh -c '
 		i=0
 		for t; do
 			i=$((i + 1))
@@ -50,11 +51,9 @@ sees() {
 
 # A connection that stands: what near sends, one writes to a file.
 received() { k exec one -- sh -c 'wc -c </w/got'; }
-grows() {
-	local before
-	before=$(received) && sleep 1 && [ "$(received)" -gt "$before" ]
-}
-stands_still() { ! grows; }
+counted() { before=$(received) && sleep 1 && now=$(received); }
+grows() { counted && [ "$now" -gt "$before" ]; }
+stands_still() { counted && [ "$now" = "$before" ]; }
 
 cluster_up --servers 3
 t "three nodes become ready" until_ok 60 nodes_ready 3
@@ -69,8 +68,9 @@ k label namespace other team=guests >/dev/null
 	pod other guest server-2 'role: friend' 8080
 	printf -- '---\napiVersion: v1\nkind: Service\nmetadata: {name: one}\nspec: {selector: {n: one}, ports: [{port: 80, targetPort: 8080}]}\n'
 } >"$tmp/pods.yaml"
-t "pods and a Service" k apply -f "$tmp/pods.yaml"
-t "they run" k wait --for=condition=Ready pod -A --all --timeout=90s
+# A namespace gets the account of its pods in a moment.
+t "pods and a Service" until_ok 60 k apply -f "$tmp/pods.yaml"
+t "they run" k wait --for=condition=Ready pod -A --all --timeout=300s
 one=$(ip_of one) two=$(ip_of two) far=$(ip_of far) foe=$(ip_of foe)
 vip=$(k get service one -o 'jsonpath={.spec.clusterIP}')
 sees "without a policy, from the same node" yyy default near "$one:8080" "$vip" "$two:8080"
@@ -85,7 +85,7 @@ sees "denied to the same node, also by the Service" nnn default near "$one:8080"
 t "the connection ends" until_ok 30 stands_still
 sees "denied to another node" nnny default far "$one:8080" "$vip" "$two:8080" "$foe:8080"
 sees "a pod reaches itself, also by its Service, and others" yyy default one "$one:8080" "$vip" "$far:8080"
-t "the node reaches its own pod" in_node server-1 curl -sSf -m 5 -o /dev/null "http://$one:8080/"
+soon "the node reaches its own pod" in_node server-1 curl -sSf -m 5 -o /dev/null "http://$one:8080/"
 
 t "friends may reach the port named web" policy friends 'podSelector: {matchLabels: {app: srv}}, ingress: [{from: [{podSelector:
   {matchExpressions: [{key: role, operator: In, values: [friend]}]}}], ports: [{port: web}]}]'
@@ -120,7 +120,7 @@ t "and is ready" until_ok 60 nodes_ready 3
 sees "nothing is open, nothing broken" ynyn default near "$one:8080" "$one:8081" "$vip" "$foe:8080"
 pod default three server-1 'app: srv' 8080 >"$tmp/three.yaml"
 t "another pod that is selected" k apply -f "$tmp/three.yaml"
-t "it starts" k wait --for=condition=Ready pod three --timeout=60s
+t "it starts" k wait --for=condition=Ready pod three --timeout=300s
 three=$(ip_of three)
 sees "and is isolated like the others" yn default near "$three:8080" "$three:8081"
 

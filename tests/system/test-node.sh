@@ -29,7 +29,7 @@ EOP
 welcome() { "$@" | grep 'Welcome to nginx'; }
 at=$(addr_of agent-1)
 t "a pod with a hostPort" k apply -f "$tmp/hostport.yaml"
-t "runs" k wait --for=condition=Ready pod/hosted pod/client --timeout=60s
+t "runs" k wait --for=condition=Ready pod/hosted pod/client --timeout=300s
 t "its port answers at the node's address, from outside" until_ok 30 welcome in_switch curl -sS -m 3 "http://$at:8080/"
 t "from another node" until_ok 30 welcome in_node server-1 curl -sS -m 3 "http://$at:8080/"
 t "from the node itself" until_ok 30 welcome in_node agent-1 curl -sS -m 3 "http://$at:8080/"
@@ -64,7 +64,7 @@ t "five more that want the same port" k apply -f "$tmp/second.yaml"
 t "find the three nodes where it is free" until_ok 60 pods_ready 3 app=more
 no_room() { [ "$(k get pods -l app=more --field-selector=status.phase=Pending --no-headers | wc -l)" = 2 ]; }
 t "and two have to wait" until_ok 30 no_room
-t_out "the reason is told" "didn't have free ports for the requested pod ports" until_ok 30 k get events --field-selector=reason=FailedScheduling
+soon_out "the reason is told" "didn't have free ports for the requested pod ports" k get events --field-selector=reason=FailedScheduling
 k delete deployment more --wait=false >/dev/null
 t "the pod goes" k delete pod hosted --grace-period=1
 t "and so does its port" until_ok 60 not in_node agent-1 curl -sS -m 3 "http://$at:8080/"

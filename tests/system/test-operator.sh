@@ -8,7 +8,7 @@
 command -v npm >/dev/null && command -v node >/dev/null || { skip "everything: no npm here"; exit 0; }
 mkdir "$tmp/suite"
 cp "$root"/tests/clients/*.mjs "$root/tests/clients/package.json" "$tmp/suite/"
-(cd "$tmp/suite" && timeout 120 npm install --no-audit --no-fund) >"$tmp/npm.log" 2>&1 ||
+(cd "$tmp/suite" && timeout 240 npm install --no-audit --no-fund) >"$tmp/npm.log" 2>&1 ||
 	{ skip "everything: npm cannot install the client: $(grep -v '^$' "$tmp/npm.log" | tail -n 1)"; exit 0; }
 
 # `node` is lib.sh's; this is the program.
@@ -33,13 +33,13 @@ start_balancer() {
 	until_ok 30 in_switch "$KUBECTL" --kubeconfig "$tmp/suite/kubeconfig" get --raw /readyz
 }
 is_available() { [ "$(k get apiservice v1.tide.kontiki.io -o 'jsonpath={.status.conditions[0].status}')" = True ]; }
-# What kubectl shows while the suite runs: its first part has made everything, its last has not yet taken it away.
+# What kubectl shows while the suite runs: its first part has made everything, its last does not take it away before this is done.
 # Each server asks for the other's discovery by itself.
 waves_are_served() { k api-resources --api-group tide.kontiki.io | grep -E '^waves +wv +tide.kontiki.io/v1 +true +Wave'; }
 waves_are_explained() { k explain wave.spec | grep 'How high it is'; }
 look() {
 	until_ok 60 is_available || return 1
-	k get apiservices | grep -E '^v1.tide.kontiki.io +default/proof-tide +True' &&
+	until_ok 30 has_line '^v1.tide.kontiki.io +default/proof-tide +True' k get apiservices &&
 		until_ok 30 waves_are_served && until_ok 30 waves_are_explained && until_ok 30 k get waves -A
 }
 
@@ -50,11 +50,13 @@ t "a balancer beside the programs" start_balancer
 soon_out "what is served here is registered" '^v1.apps +Local +True' k get apiservices
 t_out "custom resources have no registration of their own yet" '^No resources' k get apiservices -l kube-aggregator.kubernetes.io/automanaged=true
 addresses=$(for s in $(servers); do addr_of "$s"; done | paste -sd,)
-KUBECONFIG=$tmp/suite/kubeconfig nsenter --net="/run/netns/kontiki-$cluster-switch" timeout 480 "$nodejs" "$tmp/suite/proof.mjs" \
+KUBECONFIG=$tmp/suite/kubeconfig nsenter --net="/run/netns/kontiki-$cluster-switch" timeout 900 "$nodejs" "$tmp/suite/proof.mjs" \
 	"$own" "$tmp/suite" "$addresses" "$KONTIKI" >"$tmp/proof.out" 2>&1 &
 suite=$!
 background+=("$suite")
 t "kubectl sees the aggregated server's kinds" look
+# The suite waits for this before it takes away what is looked at.
+touch "$tmp/suite/looked"
 wait $suite
 rc=$?
 cat "$tmp/proof.out"

@@ -66,7 +66,7 @@ spec:
             - {rule: "self.watts > 0 && self.watts <= 100", messageExpression: "'no lamp is so bright or so dark'", fieldPath: .watts}
 EOT
 t_out "a definition with a webhook and rules" created k apply -f "$tmp/crd.yaml"
-t "it is established" k wait --for=condition=Established --timeout=60s crd/lamps.example.com
+t "it is established" k wait --for=condition=Established --timeout=300s crd/lamps.example.com
 lamp() { printf 'apiVersion: example.com/%s\nkind: Lamp\nmetadata: {name: %s}\nspec: {%s}\n' "$@"; }
 lamp v1beta1 a 'watts: 60, place: hall' >"$tmp/a.yaml"
 t_out "an object in the stored version" created k apply -f "$tmp/a.yaml"
@@ -189,4 +189,4 @@ wait "${background[0]}" 2>/dev/null
 soon_err "without its webhook an object cannot be read" 'conversion webhook for example.com/v1beta1, Kind=Lamp failed' k get lamps.v1.example.com a
 soon_err "nor can its version leave the definition" 'must appear in spec.versions' \
 	k patch crd lamps.example.com --type=json -p '[{"op":"remove","path":"/spec/versions/1"}]'
-t "the definition goes, and its objects" k delete crd lamps.example.com --timeout=60s
+t "the definition goes, and its objects" k delete crd lamps.example.com --timeout=300s

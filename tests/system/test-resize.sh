@@ -65,7 +65,7 @@ whole_quota() { whole_group cpu.cfs_quota_us cpu.max; }
 reasons() { k get events --field-selector involvedObject.name=p -o jsonpath='{.items[*].reason}'; }
 
 t "pods" k apply -f "$tmp/pods.yaml"
-t "run" k wait --for=condition=Ready pod/p pod/plain pod/whole --timeout=60s
+t "run" k wait --for=condition=Ready pod/p pod/plain pod/whole --timeout=300s
 soon "the status says what it was given" is 100m of c .allocatedResources.cpu
 soon "and what it runs with" is 64Mi of c .resources.limits.memory
 soon "a limit of memory" is 67108864 memory_of c

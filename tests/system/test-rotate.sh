@@ -10,7 +10,7 @@ cp "$tmp/kubeconfig" "$tmp/old"
 old_token=$(cat "$cluster_dir/server-2/pki/join.token")
 k run looker --image=busybox --restart=Never --command -- sleep 1000 >/dev/null
 # Its server may be the one that dies; what is not started by then is a pod that failed.
-t "a pod runs" k wait --for=condition=Ready pod/looker --timeout=90s
+t "a pod runs" k wait --for=condition=Ready pod/looker --timeout=300s
 
 # Each call is a connection of its own; what fails is noted.
 prober() { # KUBECONFIG LOG
@@ -40,7 +40,7 @@ verifies() { # SERVER PORT CA-FILE
 }
 cp "$cluster_dir/server-1/pki/ca.crt" "$tmp/old-ca.crt"
 name_taken() { # somebody else with a token asks for a certificate in the name of a node that is there
-	in_switch curl -sSk --http1.1 -m 20 -X POST -H "Authorization: Bearer ${old_token##*.}" "https://$(addr_of server-2):6443/kontiki/v1/join/agent" \
+	in_switch curl -sSk --http1.1 -m 60 -X POST -H "Authorization: Bearer ${old_token##*.}" "https://$(addr_of server-2):6443/kontiki/v1/join/agent" \
 		-d "{\"name\":\"agent-1\",\"addr\":\"$(addr_of agent-1)\",\"csr\":\"\",\"password\":\"guessed\"}"
 }
 soon_out "a token is not enough to become a node that is there" 'the node agent-1 is another machine' name_taken
@@ -58,7 +58,7 @@ t_err "the first step waits for it" 'not all have followed within 6 seconds' kk 
 soon_out "status tells of the rotation" "server $follower has not taken up the last step" kk cert status
 soon_out "and shows both CAs" '^ca.crt .*CN=kontiki-ca-' kk cert status --data-dir "$cluster_dir/$(leader)"
 t "the server comes back" node start "$follower"
-t_out "the same command goes on where it stood" 'it signs now' kk cert rotate-ca --yes --wait 60
+t_out "the same command goes on where it stood" 'it signs now' kk cert rotate-ca --yes --wait 300
 "$KONTIKI" kubeconfig >"$tmp/new"
 new_ca_verifies() { awk '/BEGIN/{n++} n==1' "$cluster_dir/pki/ca.crt" >"$tmp/new-ca.crt" && verifies "$follower" 6443 "$tmp/new-ca.crt"; }
 soon "the API shows a certificate of the new CA" new_ca_verifies
@@ -82,7 +82,7 @@ soon "one CA is left on a server" is 1 certs_in "$cluster_dir/$follower/pki/ca.c
 t "and for pods" until_ok 30 is 1 cas kube-system
 t "and on the node without a control plane" until_ok 40 is 1 certs_in "$cluster_dir/agent-1/pki/ca.crt"
 soon_err "the old kubeconfig is worth nothing" 'unknown authority' "$KUBECTL" --kubeconfig "$tmp/old" get nodes
-t_err "the old token joins nobody" 'belongs to another cluster' in_node agent-1 timeout 60 "$KONTIKI" agent --server "https://$(addr_of server-2):6443" \
+t_err "the old token joins nobody" 'belongs to another cluster' in_node agent-1 timeout 240 "$KONTIKI" agent --server "https://$(addr_of server-2):6443" \
 	--token "$old_token" --name nobody --data-dir "$tmp/nobody"
 cp "$tmp/new" "$tmp/kubeconfig"
 t "the nodes are ready" until_ok 60 nodes_ready 4
@@ -105,12 +105,12 @@ kept() { k get secret bot -o 'jsonpath={.data.token}' | base64 -d; }
 has_kept() { [ -n "$(kept)" ]; }
 t "a token in a Secret is filled in" until_ok 30 has_kept
 kept_before=$(kept)
-before=$(k create token bot)
+before=$(until_ok 60 k create token bot)
 whoami() { "$KUBECTL" --kubeconfig /dev/null --server "$(k config view --minify -o 'jsonpath={.clusters[0].cluster.server}')" \
 	--insecure-skip-tls-verify --token "$1" auth whoami; }
 kid() { cut -d. -f1 <<<"$1" | base64 -d 2>/dev/null | jq -r .kid; }
-t_out "a new token key" 'it signs now' kk cert rotate-sa --yes --wait 60
-after=$(k create token bot)
+t_out "a new token key" 'it signs now' kk cert rotate-sa --yes --wait 300
+after=$(until_ok 60 k create token bot)
 t "signs" [ "$(kid "$before")" != "$(kid "$after")" ]
 soon_out "the old token is good" 'system:serviceaccount:default:bot' whoami "$before"
 soon_out "and the new one" 'system:serviceaccount:default:bot' whoami "$after"

@@ -13,7 +13,7 @@ inside() { nsenter --net="/run/netns/$ns" "$@"; }
 server() {
 	local name=$1 n=$2
 	shift 2
-	inside timeout 60 "$KONTIKI" server --no-agent --name "$name" --data-dir "$tmp/$name" --advertise-address 127.0.0.1 --secure-port $((6443 + n)) \
+	inside timeout 240 "$KONTIKI" server --no-agent --name "$name" --data-dir "$tmp/$name" --advertise-address 127.0.0.1 --secure-port $((6443 + n)) \
 		--peer-port $((2380 + n)) --etcd-listen off "$@"
 }
 first() {

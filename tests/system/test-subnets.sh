@@ -30,7 +30,7 @@ pods() {
 }
 ip_of() { k get pod "$1" -o 'jsonpath={.status.podIP}'; }
 # No -T: it makes the wget of Debian's busybox-static crash.
-wget_in() { timeout 30 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" exec "$1" -- wget -q -O - "$2"; }
+wget_in() { timeout 240 "$KUBECTL" --kubeconfig "$tmp/kubeconfig" exec "$1" -- wget -q -O - "$2"; }
 # The answer is there as a whole.
 gets_all() { [ "$(wget_in "$1" "http://$2/large" | wc -c)" = 3000000 ]; }
 gets_name() { [ "$(wget_in "$1" "http://$2/")" = "$3" ]; }

@@ -42,11 +42,11 @@ recent_kubectl() {
 	[ "${minor:-0}" -ge 30 ]
 }
 # With a terminal of 24 x 80.
-tty() { timeout 60 script -qec "stty rows 24 cols 80; $*" /dev/null </dev/null; }
+tty() { timeout 240 script -qec "stty rows 24 cols 80; $*" /dev/null </dev/null; }
 
 cluster_up --servers 1
 export KUBECONFIG=$tmp/kubeconfig
-t "the node is ready" kk wait node --all --for=condition=Ready --timeout=60s
+t "the node is ready" kk wait node --all --for=condition=Ready --timeout=300s
 
 # --- making and changing
 t_out "create namespace" 'namespace/verbs created' kk create namespace verbs
@@ -60,8 +60,9 @@ t_out "apply several documents" 'secret/app-secret created' kk apply -f "$root/e
 t_out "create" 'created' kk create -f "$root/examples/nginx-service.yaml"
 printf 'apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: x, colour: red}]}\n' >"$tmp/bad.yaml"
 t_err "apply an unknown field" 'unknown field "spec.containers\[0\].colour"' kk apply -f "$tmp/bad.yaml"
-t "wait for the pods" kk wait pod --all --for=condition=Ready --timeout=60s
-t "wait in a namespace" kk wait -n verbs pod/myapp-pod --for=jsonpath='{.status.phase}'=Running --timeout=60s
+t "wait for the pods" kk wait pod --all --for=condition=Ready --timeout=300s
+t "wait for the Deployment's" kk wait deploy/nginx-deployment --for=jsonpath='{.status.readyReplicas}'=2 --timeout=300s
+t "wait in a namespace" kk wait -n verbs pod/myapp-pod --for=jsonpath='{.status.phase}'=Running --timeout=300s
 t_out "label" 'pod/myapp-pod labeled' kk -n verbs label pod myapp-pod tier=test
 t_err "label it otherwise" 'already has a value' kk -n verbs label pod myapp-pod tier=other
 t_out "annotate" 'annotated' kk -n verbs annotate pod myapp-pod note='hello there'
@@ -76,8 +77,9 @@ soon_out "logs" 'Hello Kubernetes!' kk -n verbs logs myapp-pod
 t_err "logs of no pod" 'NotFound' kk logs nobody
 (exec "$KONTIKI" get pods -w) >"$tmp/watch.out" 2>&1 &
 background+=($!)
+t "get -w shows what is there" until_ok 30 grep nginx-deployment "$tmp/watch.out"
 t_out "scale" 'scaled' kk scale deploy/nginx-deployment --replicas=3
-t "wait for the scale" kk wait deploy/nginx-deployment --for=jsonpath='{.status.readyReplicas}'=3 --timeout=60s
+t "wait for the scale" kk wait deploy/nginx-deployment --for=jsonpath='{.status.readyReplicas}'=3 --timeout=300s
 t "get -w saw the new pod begin" until_ok 30 grep ContainerCreating "$tmp/watch.out"
 
 # --- inside of a pod
@@ -96,7 +98,7 @@ t "exec -i: what goes in comes out, and ends" through_cat
 # The size comes just after the command has begun; before that stty knows none and fails.
 # shellcheck disable=SC2016
 t_out "exec -it has a terminal of our size" '24 80' \
-	tty "$KONTIKI"' -n verbs exec -it myapp-pod -- sh -c "for i in 1 2 3 4 5 6 7 8 9; do stty size | grep 80 && break; sleep 0.2; done"'
+	tty "$KONTIKI"' -n verbs exec -it myapp-pod -- sh -c "until stty size | grep 80; do sleep 0.2; done"'
 t_err "exec of no command" 'executable file not found' kk -n verbs exec myapp-pod -- nosuchcommand
 
 # --- side by side
@@ -144,7 +146,7 @@ fi
 t_out "delete waits until it is gone" 'pod "myapp-pod" deleted' kk -n verbs delete pod myapp-pod --now
 t_err "it is gone" 'NotFound' kk -n verbs get pod myapp-pod
 t_out "delete -f" 'deployment.apps "nginx-deployment" deleted' kk delete -f "$root/examples/nginx-deployment.yaml"
-t_out "delete a namespace" 'namespace "verbs" deleted' kk delete namespace verbs --timeout=60s
+t_out "delete a namespace" 'namespace "verbs" deleted' kk delete namespace verbs --timeout=300s
 t_err "delete nothing" 'NotFound' kk delete svc nosuch
 t "delete nothing, ignored" kk delete svc nosuch --ignore-not-found
 t_err "no server" 'was refused' kk --server https://127.0.0.1:1 get pods

@@ -71,7 +71,7 @@ no_volumes() { [ -z "$(k get pv -o name)" ]; }
 
 t_out "there is a default class" 'local-path.*kontiki.dev/local-path.*Delete.*WaitForFirstConsumer' k get storageclass
 t "make a stateful set" make_set
-t "its pods run" k rollout status sts/db --timeout=150s
+t "its pods run" k rollout status sts/db --timeout=300s
 soon_out "its claims are bound" '^Bound Bound' k get pvc -o jsonpath='{.items[*].status.phase}{"\n"}'
 pv=$(volume_of 0)
 path=$(folder_of "$pv")
@@ -81,7 +81,7 @@ t "the subPath is in the volume" test -d "$path/sub"
 
 t "delete the pod" k delete pod db-0
 # kubectl wait waits for no pod that is not there yet.
-t "it is back" until_ok 90 k wait --for=condition=ready pod/db-0 --timeout=60s
+t "it is back" until_ok 90 k wait --for=condition=ready pod/db-0 --timeout=300s
 soon "with its data" is 2 names_in
 t "and its volume" is "$pv" volume_of 0
 
@@ -91,7 +91,7 @@ t "the data are there" test -f "$path/names"
 server=$(k get pod db-0 -o jsonpath='{.spec.nodeName}')
 t "kill the pod's server, containers too" node kill "$server" --machine
 t "start it" node start "$server"
-t "the pod is ready again" until_ok 90 k wait --for=condition=ready pod/db-0 --timeout=60s
+t "the pod is ready again" until_ok 90 k wait --for=condition=ready pod/db-0 --timeout=300s
 t "its data are there" until_ok 40 has_line '^db-0' k exec db-0 -- cat /data/names
 
 t "a pod whose claim is missing" make_pod lost nothing true
@@ -107,13 +107,13 @@ t "says so" until_ok 40 has_line 'pod has unbound immediate PersistentVolumeClai
 
 mkdir -p "$tmp/hand"
 t "a volume by hand and its claim" by_hand hand manual "$tmp/hand/v"
-t "are bound" k wait --for=jsonpath='{.status.phase}'=Bound pvc/hand pv/hand --timeout=60s
+t "are bound" k wait --for=jsonpath='{.status.phase}'=Bound pvc/hand pv/hand --timeout=300s
 t "a pod writes to it" make_pod writer hand "echo hi >/v/hi"
-t "and completes" k wait --for=jsonpath='{.status.phase}'=Succeeded pod/writer --timeout=60s
+t "and completes" k wait --for=jsonpath='{.status.phase}'=Succeeded pod/writer --timeout=300s
 t "the data are there" is hi cat "$tmp/hand/v/hi"
-t "delete pod and claim" k delete pod/writer pvc/hand --timeout=60s
-t "the volume is released" k wait --for=jsonpath='{.status.phase}'=Released pv/hand --timeout=60s
-t "delete it" k delete pv hand --timeout=60s
+t "delete pod and claim" k delete pod/writer pvc/hand --timeout=300s
+t "the volume is released" k wait --for=jsonpath='{.status.phase}'=Released pv/hand --timeout=300s
+t "delete it" k delete pv hand --timeout=300s
 t "the data stay" is hi cat "$tmp/hand/v/hi"
 
 t "delete the stateful set" k delete sts db

@@ -64,10 +64,10 @@ created_in_order() {
 }
 
 t "make a job" make_job three 3 "exit 0"
-t "a job of three completions completes" k wait --for=condition=complete job/three --timeout=90s
+t "a job of three completions completes" k wait --for=condition=complete job/three --timeout=300s
 soon_out "and says so" '^3 ' k get job three -o jsonpath='{.status.succeeded} {.status.conditions[*].type}{"\n"}'
 t "make a job that fails" make_job fails 1 "exit 3"
-t "it reaches its backoff limit" k wait --for=condition=failed job/fails --timeout=90s
+t "it reaches its backoff limit" k wait --for=condition=failed job/fails --timeout=300s
 soon_out "and says why" 'BackoffLimitExceeded' k get job fails -o jsonpath='{.status.conditions[*].reason}{"\n"}'
 
 t "make an indexed job with a limit for each index" k apply -f - <<YAML
@@ -86,8 +86,8 @@ spec:
       restartPolicy: Never
       containers: [{name: c, image: "busybox:1.35", command: [sh, -c, '[ "\$JOB_COMPLETION_INDEX" = 1 ] && exit 42; exit 0']}]
 YAML
-t "it fails" k wait --for=condition=failed job/each --timeout=90s
-t_out "because of one index, the others are done" '^0,2 1 .*FailedIndexes' k get job each -o jsonpath='{.status.completedIndexes} {.status.failedIndexes} {.status.conditions[*].reason}{"\n"}'
+t "it fails" k wait --for=condition=failed job/each --timeout=300s
+soon_out "because of one index, the others are done" '^0,2 1 .*FailedIndexes' k get job each -o jsonpath='{.status.completedIndexes} {.status.failedIndexes} {.status.conditions[*].reason}{"\n"}'
 
 t "make a job that bears no failure but disruptions" k apply -f - <<YAML
 apiVersion: batch/v1
@@ -121,30 +121,30 @@ spec:
       terminationGracePeriodSeconds: 1
       containers: [{name: c, image: "busybox:1.35", command: [sleep, "3600"]}]
 YAML
-t "its pods run" k wait --for=jsonpath='{.status.availableReplicas}'=2 rc/old --timeout=90s
+t "its pods run" k wait --for=jsonpath='{.status.availableReplicas}'=2 rc/old --timeout=300s
 t "scale it" k scale rc/old --replicas=1
-t "one goes" k wait --for=jsonpath='{.status.replicas}'=1 rc/old --timeout=90s
+t "one goes" k wait --for=jsonpath='{.status.replicas}'=1 rc/old --timeout=300s
 t "delete it, not its pods" k delete rc/old --cascade=orphan
 t "its pod has no owner and runs" until_ok 60 has_line '^Running\[\]$' k get pods -l app=old -o jsonpath='{.items[0].status.phase}[{.items[0].metadata.ownerReferences}]{"\n"}'
 
 t "make a daemon set" make_set DaemonSet agent ""
-t "rollout status of the daemon set" k rollout status ds/agent --timeout=90s
+t "rollout status of the daemon set" k rollout status ds/agent --timeout=300s
 soon "a daemon on each node" is 3 nodes_of agent
 t "a new template" k set env ds/agent A=b
-t "it rolls" k rollout status ds/agent --timeout=120s
+t "it rolls" k rollout status ds/agent --timeout=300s
 soon_out "its history" '^2 ' k rollout history ds/agent
 t "undo" k rollout undo ds/agent
-t "rolls back" k rollout status ds/agent --timeout=120s
+t "rolls back" k rollout status ds/agent --timeout=300s
 soon "to the first template" is "" k get ds agent -o jsonpath='{.spec.template.spec.containers[0].env}'
 
 t "make a stateful set" make_set StatefulSet db "  serviceName: db
   replicas: 3"
-t "rollout status of the stateful set" k rollout status sts/db --timeout=120s
-t "it came up in order" created_in_order
+t "rollout status of the stateful set" k rollout status sts/db --timeout=300s
+soon "it came up in order" created_in_order
 t "restart" k rollout restart sts/db
-t "it rolls" k rollout status sts/db --timeout=180s
+t "it rolls" k rollout status sts/db --timeout=300s
 t "undo" k rollout undo sts/db
-t "rolls back" k rollout status sts/db --timeout=180s
+t "rolls back" k rollout status sts/db --timeout=300s
 
 t "make a budget for it" k apply -f - <<YAML
 apiVersion: policy/v1
@@ -161,7 +161,7 @@ t "it comes back, and the budget with it" until_ok 90 has_line '^1/3/$' budget
 
 t "make a cron job" k create cronjob hourly --image=busybox:1.35 --schedule="0 * * * *" -- true
 t "a job from it" k create job now --from=cronjob/hourly
-t "completes" k wait --for=condition=complete job/now --timeout=90s
+t "completes" k wait --for=condition=complete job/now --timeout=300s
 t "the cron job saw it" until_ok 90 has_line '^20' k get cronjob hourly -o jsonpath='{.status.lastSuccessfulTime}{"\n"}'
 
 cpu=$(k get node server-2 -o jsonpath='{.status.allocatable.cpu}')
