@@ -1,4 +1,7 @@
-/* Pod cleanup: pods of nodes that do not exist any more, and the oldest of too many finished ones. */
+/*
+ * Pod cleanup: pods of nodes that do not exist any more, or that somebody has declared out of service while nobody there can end their pods, and
+ * the oldest of too many finished ones.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +9,7 @@
 #include "orchestrator/controllers/controller.h"
 #include "orchestrator/controllers/pods.h"
 #include "proto/core.pb-c.h"
+#include "proto/json.h"
 #include "proto/pb.h"
 
 /* Upstream's --terminated-pod-gc-threshold. */
@@ -27,12 +31,25 @@ static bool is_finished(const Core__Pod *p)
 	return strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0;
 }
 
+/* Somebody says that it is switched off for good, and it does not say otherwise. */
+static bool is_out_of_service(const Core__Node *n)
+{
+	for (size_t i = 0; n->status && i < n->status->n_conditions; i++)
+		if (pb_streq(n->status->conditions[i]->type, "Ready") && pb_streq(n->status->conditions[i]->status, "True"))
+			return false;
+	for (size_t i = 0; n->spec && i < n->spec->n_taints; i++)
+		if (pb_streq(n->spec->taints[i]->key, "node.kubernetes.io/out-of-service"))
+			return true;
+	return false;
+}
+
 /* One key a pod whose node is gone: looked up in the API first, since the cache of nodes may be behind. */
 static void reconcile_pod(struct reconcile *r)
 {
 	const struct informer_obj *o = view_get(r->view, VIEW_PODS, r->ns, r->name);
 	const Core__Pod *p = informer_msg(o);
 	const char *node = p && p->spec ? pb_s(p->spec->node_name) : "";
+	const Core__Node *n;
 
 	if (p == NULL)
 		return;
@@ -42,7 +59,18 @@ static void reconcile_pod(struct reconcile *r)
 			plan_delete(r, VIEW_PODS, o, 0, NULL);
 		return;
 	}
-	if (view_get(r->view, VIEW_NODES, NULL, node) != NULL)
+	n = informer_msg(view_get(r->view, VIEW_NODES, NULL, node));
+	if (n != NULL && o->meta->deletion_timestamp != NULL && is_out_of_service(n)) {
+		if (!is_finished(p)) {
+			struct json *status = json_new_object(r->arena);
+
+			json_setc(r->arena, status, "phase", json_newc(r->arena, "Failed"));
+			plan_patch_status(r, VIEW_PODS, o, status);
+			plan_stage(r);
+		}
+		plan_delete(r, VIEW_PODS, o, 0, NULL);
+	}
+	if (n != NULL)
 		return;
 	plan_expect_absent(r, VIEW_NODES, NULL, arena_strdup(r->arena, node), "");
 	plan_stage(r);
@@ -79,8 +107,9 @@ static void map_pod(struct enqueue *q, const struct view *v, const struct inform
 {
 	const Core__Pod *p = o->msg;
 	const char *node = p->spec ? pb_s(p->spec->node_name) : "";
+	const Core__Node *n = informer_msg(view_get(v, VIEW_NODES, NULL, node));
 
-	if (node[0] ? view_get(v, VIEW_NODES, NULL, node) == NULL : o->meta->deletion_timestamp != NULL)
+	if (node[0] && n ? o->meta->deletion_timestamp != NULL && is_out_of_service(n) : node[0] || o->meta->deletion_timestamp != NULL)
 		enqueue_key(q, o->key);
 }
 
@@ -90,7 +119,7 @@ static void map_node(struct enqueue *q, const struct view *v, const struct infor
 	struct informer_objs pods = informer_index_get(v->pods_by_node, str_from(o->meta->name));
 
 	enqueue_key(q, STR("finished"));
-	if (view_get(v, VIEW_NODES, NULL, o->meta->name) != NULL)
+	if (view_get(v, VIEW_NODES, NULL, o->meta->name) != NULL && !is_out_of_service(o->msg))
 		return;
 	for (size_t i = 0; i < pods.n; i++)
 		enqueue_key(q, pods.v[i]->key);

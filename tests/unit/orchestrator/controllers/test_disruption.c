@@ -338,6 +338,26 @@ static void test_collected(void **state)
 	let_go();
 }
 
+static bool stranded_has_failed(void)
+{
+	return strcmp(str(get(NS "/pods/stranded"), "status.phase"), "Failed") == 0;
+}
+
+/* Nobody there ends its pods any more, and its operator says so. */
+static void test_out_of_service(void **state)
+{
+	add_node("n4", "4");
+	lone_pod("stranded", "n4", "\"terminationGracePeriodSeconds\":3600,\"tolerations\":[{\"operator\":\"Exists\"}],");
+	rig_call("DELETE", NS "/pods/stranded", NULL, 200);
+	merge("/api/v1/nodes/n4/status", "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\"}]}}");
+	assert_false(stranded_has_failed());
+	merge("/api/v1/nodes/n4", "{\"spec\":{\"taints\":[{\"key\":\"node.kubernetes.io/out-of-service\",\"value\":\"nodeshutdown\",\"effect\":\"NoExecute\"}]}}");
+	WAIT(stranded_has_failed);
+	assert_null(target());
+	let_go();
+	rig_call("DELETE", "/api/v1/nodes/n4", NULL, 200);
+}
+
 static bool is_spared(void)
 {
 	return str(target(), "status")[0] == 'F';
@@ -454,6 +474,7 @@ int main(void)
 		cmocka_unit_test(test_evicted),
 		cmocka_unit_test(test_tainted),
 		cmocka_unit_test(test_collected),
+		cmocka_unit_test(test_out_of_service),
 		cmocka_unit_test(test_spared),
 		cmocka_unit_test(test_preempted),
 		cmocka_unit_test(test_jobs),
