@@ -126,6 +126,15 @@ static bool cheaper(const struct cost *x, const struct cost *y)
 	return false;
 }
 
+/* Most clusters know one priority only: then there is nothing to try. */
+static bool has_lesser(const struct node_info *n, int64_t priority)
+{
+	LIST_FOR_EACH (np, &n->pods, struct node_pod, link)
+		if (priority_of(np->o) < priority)
+			return true;
+	return false;
+}
+
 /* Those who must go from this node; false when that would not help. */
 static bool try_node(struct snapshot *s, const struct informer_obj *pod, const struct pod_volumes *volumes, struct node_info *real,
 		const struct informer_obj *const *budgets, size_t n_budgets, struct arena *a, struct victim **ret, size_t *ret_n)
@@ -177,7 +186,7 @@ struct preemption preempt(struct snapshot *s, const struct informer_obj *pod, co
 		struct cost c;
 		size_t n;
 
-		if (nodes[i]->node == NULL || !try_node(s, pod, volumes, nodes[i], budgets, n_budgets, a, &v, &n))
+		if (nodes[i]->node == NULL || !has_lesser(nodes[i], priority_of(pod)) || !try_node(s, pod, volumes, nodes[i], budgets, n_budgets, a, &v, &n))
 			continue;
 		c = cost_of(v, n);
 		if (best.node && !cheaper(&c, &least))
