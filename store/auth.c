@@ -455,12 +455,12 @@ static Authpb__Permission *find_permission(Authpb__Role *r, ProtobufCBinaryData 
 	return NULL;
 }
 
-/* An end that is no end of anything could never match. */
+/* An end that is no end of anything could never match, and no key is empty: all keys are from "\0" on. */
 static bool range_ok(const Authpb__Permission *p)
 {
 	struct str key = str_of(p->key.data, p->key.len), end = str_of(p->range_end.data, p->range_end.len);
 
-	if (end.n == 0)
+	if (key.n == 0 || end.n == 0)
 		return key.n > 0;
 	return str_eq(end, STR("\0")) || str_cmp(key, end) < 0;
 }

@@ -26,7 +26,8 @@ static bool reaches(struct arena *a, const Authpb__Permission *p, struct str at,
 {
 	struct str key = pb_str(p->key), end = pb_str(p->range_end);
 
-	if (str_cmp(key, at) > 0)
+	/* From etcd's backups: it takes a permission that begins with no key for one that holds nothing. */
+	if (key.n == 0 || str_cmp(key, at) > 0)
 		return false;
 	if (str_eq(end, STR("\0"))) {
 		*ret_end = STR_NULL;

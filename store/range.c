@@ -379,8 +379,14 @@ int store__txn_execute(struct txn_run *run, const Etcdserverpb__TxnRequest *t, b
 		rc = execute_op(run, ops[i], e);
 		wire_end(run->out, mark);
 	}
-	/* Last, because only now the revision is known; the order of fields means nothing. */
-	wire_header(run->out, run->view, whole_header);
+	/*
+	 * Last, because only now the revision is known; the order of fields means nothing. A nested one has a header, and nothing in it, as
+	 * etcd's.
+	 */
+	if (whole_header)
+		wire_header(run->out, run->view, true);
+	else
+		wire_end(run->out, wire_begin(run->out, 1));
 	return rc;
 }
 

@@ -87,9 +87,15 @@ static void header(struct etcd_loop *el, struct buf *b, uint64_t revision, uint6
 
 	wire_add_uint(b, 1, el->srv->cluster_id);
 	wire_add_uint(b, 2, el->srv->member_id);
-	wire_add_uint(b, 3, revision);
+	if (revision != 0)
+		wire_add_uint(b, 3, revision);
 	wire_add_uint(b, 4, term);
 	wire_close(b, mark);
+}
+
+void etcd__header_without(struct etcd_loop *el, struct buf *b)
+{
+	header(el, b, 0, el->role.term);
 }
 
 void etcd__header(struct etcd_loop *el, struct buf *b, int64_t revision)

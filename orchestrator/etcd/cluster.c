@@ -287,11 +287,15 @@ void etcd__member_update(struct etcd_call *c, struct str request)
 			pb_unpack(c->arena, &etcdserverpb__member_update_request__descriptor, request);
 	struct kv_peer peer = {0};
 	char addr[KV_ADDR_MAX];
+	struct kv_status st;
 	struct admin *a;
 
 	if (r == NULL) {
 		etcd__fail_malformed(c);
-	} else if (!peer_addresses(c, (const char *const *)r->peerurls, r->n_peerurls, addr)) {
+		return;
+	}
+	kv_status(c->el->srv->kv, &st);
+	if (find_member(&st, r->id) != NULL && !peer_addresses(c, (const char *const *)r->peerurls, r->n_peerurls, addr)) {
 		etcd__fail(c, ETCD_ERR_MEMBER_BAD_URLS);
 	} else if ((a = admin_of(c, UPDATE, r->id)) != NULL) {
 		snprintf(a->member.addr, sizeof(a->member.addr), "%s", addr);

@@ -177,6 +177,8 @@ void etcd__fail_err(struct etcd_call *, const struct err *);
 void etcd__fail_malformed(struct etcd_call *);
 /* etcdserverpb.ResponseHeader as field 1 of what is appended; revision 0: the store's present one. */
 void etcd__header(struct etcd_loop *, struct buf *, int64_t revision);
+/* The same without a revision. */
+void etcd__header_without(struct etcd_loop *, struct buf *);
 /* An encoded response with our member id in its header, whoever made it, as a frame. */
 void etcd__frame_of(struct etcd_loop *, struct buf *frame, struct str response);
 /* For the fronts: what comes from the client. Each may end the call. */
@@ -292,6 +294,8 @@ bool etcd__gateway(struct etcd_port *, struct http_request *);
 void etcd__metrics(struct etcd_port *, struct http_request *);
 /* True when the path is one of them. */
 bool etcd__page(struct etcd_port *, struct http_request *);
+/* Plain text, as Go's own answers are. */
+void etcd__page_text(struct http_request *, int status, struct str body);
 
 /* Propose the request as it came; its answer is the call's. */
 void etcd__write(struct etcd_call *, unsigned field, struct str request);

@@ -21,6 +21,7 @@ struct json_front {
 	struct etcd_json_scan scan;
 	bool in_ended;           /* and the handler was not told yet */
 	bool body_ended, paused, over;
+	bool unread;             /* what it said could not be read */
 	struct loop_timer kick;
 	/* Unary: the answer. */
 	struct buf answer;
@@ -130,6 +131,11 @@ static void finish_stream(struct json_front *f, int code, const char *text)
 
 	if (r->canceled) {
 		http_respond_abort(r);
+		return;
+	}
+	/* As of one that had no stream to answer with. */
+	if (f->unread && !f->head_sent) {
+		refuse(r, code, text);
 		return;
 	}
 	if (!f->head_sent)
@@ -252,6 +258,7 @@ static bool take_one(struct json_front *f, struct str text)
 	struct buf wire = BUF_INIT;
 	bool good = etcd_json_parse(&wire, c->method->in, text, &e) == 0;
 
+	f->unread = !good;
 	if (good)
 		etcd__call_message(c, buf_str(&wire));
 	else
@@ -271,6 +278,7 @@ static void deliver(struct json_front *f)
 		struct str text;
 
 		if (n < 0 || (n == 0 && f->in.n > max_body(f))) {
+			f->unread = true;
 			etcd__call_abort(c, GRPC_INVALID_ARGUMENT,
 					n < 0 ? "the body is no stream of JSON objects" : etcd_error_text(ETCD_ERR_REQUEST_TOO_LARGE));
 			return;
@@ -282,7 +290,10 @@ static void deliver(struct json_front *f)
 		if (!take_one(f, text))
 			return;
 	}
-	if (f->in_ended && !f->paused && !f->over) {
+	if (f->in_ended && !f->paused && !f->over && f->scan.begun) {
+		f->unread = true;
+		etcd__call_abort(c, GRPC_INVALID_ARGUMENT, "unexpected EOF");
+	} else if (f->in_ended && !f->paused && !f->over) {
 		f->in_ended = false;
 		etcd__call_half_close(c);
 	}
@@ -331,12 +342,8 @@ bool etcd__gateway(struct etcd_port *port, struct http_request *r)
 	if (!str_has_prefix(r->path, STR("/v3/")))
 		return false;
 	m = find(str_skip(r->path, 4));
-	if (m == NULL) {
-		refuse(r, GRPC_NOT_FOUND, "Not Found");
-		return true;
-	}
-	if (!str_eqc(r->method, "POST")) {
-		refuse(r, GRPC_UNIMPLEMENTED, "Method Not Allowed");
+	if (m == NULL || !str_eqc(r->method, "POST")) {
+		etcd__page_text(r, m ? 405 : 404, m ? STR("Method Not Allowed\n") : STR("Not Found\n"));
 		return true;
 	}
 	f = front_new(port, r, m, &json_transport, sizeof(*f));

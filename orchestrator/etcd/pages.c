@@ -9,9 +9,11 @@
 
 static const struct http_header json_head[] = {{STR_INIT("content-type"), STR_INIT("application/json")}};
 
-static void answer(struct http_request *r, int status, struct str body)
+static const struct http_header text_head[] = {{STR_INIT("content-type"), STR_INIT("text/plain; charset=utf-8")}};
+
+void etcd__page_text(struct http_request *r, int status, struct str body)
 {
-	http_respond(r, status, json_head, ARRAY_LEN(json_head), body);
+	http_respond(r, status, text_head, ARRAY_LEN(text_head), body);
 }
 
 /* --- /health, /readyz, /livez ------------------------------------------------------------------------------------- */
@@ -32,7 +34,8 @@ static void health_answer(struct health *h, const char *reason)
 		buf_addc(&b, reason ? reason : "ok\n");
 	else
 		buf_printf(&b, "{\"health\":\"%s\",\"reason\":\"%s\"}\n", reason ? "false" : "true", reason ? reason : "");
-	answer(r, reason ? 503 : 200, buf_str(&b));
+	/* Also the JSON: etcd does not say what it is, and Go takes it for text. */
+	etcd__page_text(r, reason ? 503 : 200, buf_str(&b));
 	buf_fini(&b);
 }
 
@@ -101,7 +104,7 @@ static void page_livez(struct etcd_port *port, struct http_request *r)
 static void page_version(struct etcd_port *port, struct http_request *r)
 {
 	(void)port;
-	answer(r, 200, STR("{\"etcdserver\":\"" ETCD_VERSION "\",\"etcdcluster\":\"" ETCD_CLUSTER_VERSION "\"}"));
+	http_respond(r, 200, json_head, ARRAY_LEN(json_head), STR("{\"etcdserver\":\"" ETCD_VERSION "\",\"etcdcluster\":\"" ETCD_CLUSTER_VERSION "\"}"));
 }
 
 /* --- The table --------------------------------------------------------------------------------------------------------- */
@@ -123,7 +126,7 @@ bool etcd__page(struct etcd_port *port, struct http_request *r)
 		if (!str_eqc(r->path, pages[i].path))
 			continue;
 		if (!str_eqc(r->method, "GET") && !str_eqc(r->method, "HEAD"))
-			answer(r, 405, STR("Method Not Allowed\n"));
+			etcd__page_text(r, 405, STR("Method Not Allowed\n"));
 		else
 			pages[i].serve(port, r);
 		return true;

@@ -48,7 +48,7 @@ void etcd__request(struct http_handler *h, struct http_request *r)
 	} else if (grpc) {
 		etcd__grpc(port, r);
 	} else if (!etcd__page(port, r) && (port->metrics_only || !etcd__gateway(port, r))) {
-		http_respond(r, 404, NULL, 0, STR("404 page not found\n"));
+		etcd__page_text(r, 404, STR("404 page not found\n"));
 	}
 }
 

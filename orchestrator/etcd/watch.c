@@ -69,7 +69,7 @@ static struct str id_key(const int64_t *id)
 
 /* Flags and numbers of a WatchResponse; what is zero is left out. */
 struct response {
-	int64_t revision, id, compact_revision;
+	int64_t revision, id, compact_revision; /* revision 0: the newest; but who is told of a compaction is told none, as by etcd */
 	bool created, canceled, fragment;
 	const char *reason;
 };
@@ -77,7 +77,10 @@ struct response {
 static void response_begin(struct watch_stream *s, struct buf *frame, const struct response *r)
 {
 	etcd__frame_init(frame);
-	etcd__header(s->call->el, frame, r->revision);
+	if (r->compact_revision != 0)
+		etcd__header_without(s->call->el, frame);
+	else
+		etcd__header(s->call->el, frame, r->revision);
 	if (r->id != 0)
 		wire_add_uint(frame, 2, (uint64_t)r->id);
 	if (r->created)

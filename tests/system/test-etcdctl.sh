@@ -228,6 +228,13 @@ t_out "gateway: txn" '"succeeded":true' post kv/txn '{"compare":[{"target":"VALU
 t_out "gateway: an error" '"error":"etcdserver: key is not provided","code":3' post kv/range '{}'
 t_out "gateway: an unknown field is not looked at" '"count":"1"' post kv/range '{"key":"Zw==","kex":"Zw=="}'
 t_out "gateway: not JSON" '"code":3' post kv/range 'nonsense'
+t_out "gateway: a watch that ends within its JSON" '"error":"unexpected EOF","code":3' post watch '{"create_request":{"key":"Zw=="'
+t_out "gateway: a nested transaction's header is empty" '"response_txn":\{"header":\{\}' post kv/txn '{"success":[{"request_txn":{"success":[{"request_range":{"key":"Zw=="}}]}}]}'
+answer() { curl -sS -m 60 -o /dev/null -w '%{http_code} %{content_type}' "$@"; }
+t_out "gateway: another method" '^405 text/plain' answer "$url/v3/kv/range"
+t_out "gateway: another path" '^404 text/plain' answer -X POST "$url/v3/none"
+t_out "the pages say what they are" '^200 text/plain' answer "$url/health"
+t_out "also the version" '^200 application/json' answer "$url/version"
 curl -sSN -m 120 -X POST "$url/v3/watch" -d '{"create_request":{"key":"Zw=="}}' >"$tmp/gw" 2>/dev/null &
 background+=($!)
 t "gateway: a watch begins" until_ok 30 holds "$tmp/gw" '"created":true'

@@ -275,6 +275,9 @@ static void test_management(void **state)
 	assert_string_equal(forbid(&f, "some", "a", "zzz", "root"), "etcdserver: permission is not granted to the role");
 	assert_string_equal(permit(&f, "none", READ, "a", NULL, "root"), "etcdserver: role name not found");
 	assert_string_equal(permit(&f, "some", READ, "b", "a", "root"), MANAGEMENT);
+	assert_string_equal(permit(&f, "some", READ, "", NULL, "root"), MANAGEMENT);
+	assert_string_equal(permit(&f, "some", READ, "", "", "root"), MANAGEMENT);
+	assert_string_equal(permit(&f, "some", READ, "", "b", "root"), MANAGEMENT);
 	assert_string_equal(permit(&f, "some", 7, "a", NULL, "root"), MANAGEMENT);
 	assert_string_equal(password(&f, "none", "aA==", "root"), "etcdserver: user name not found");
 	assert_string_equal(password(&f, "alice", "*", "root"), "kontiki: malformed request");

@@ -276,6 +276,7 @@ static void test_watch_refused(void **state _unused_)
 	r = chat_next(c);
 	assert_true(r->canceled);
 	assert_int_equal(r->compact_revision, q.revision);
+	assert_int_equal(r->header->revision, 0);
 	/* At the compacted revision itself all is still there. */
 	r = create(c, (struct watch_args){.key = "r", .start = q.revision});
 	assert_true(r->created);
