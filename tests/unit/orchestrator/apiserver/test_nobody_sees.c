@@ -6,7 +6,7 @@
  * shares nothing with the server: a few loops over this test's own arrays. Every object holds a word that names it ("canary"), so whatever
  * form an answer has (JSON, protobuf, tables, partial objects, events of watches), what it shows can be read off it.
  *
- * Writes are dry runs, so that the objects stay what the oracle thinks they are. RBAC_SEED=N runs one seed again, RBAC_REQUESTS=N so many.
+ * Writes are dry runs, so that the objects stay what the oracle thinks they are. RBAC_SEED=N begins elsewhere, RBAC_REQUESTS=N makes so many.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -509,7 +509,7 @@ int main(void)
 	const char *text = getenv("RBAC_SEED");
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_nobody_sees)};
 
-	seed = text ? strtoull(text, NULL, 10) : random_u64() | 1;
+	seed = text ? strtoull(text, NULL, 10) : 1;
 	dice.state = seed;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
