@@ -35,7 +35,7 @@ tests_unit_orchestrator_apiserver_test_pure_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAG
 tests_unit_orchestrator_apiserver_test_pure_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 $(tests_unit_orchestrator_apiserver_test_pure_OBJECTS): | $(PROTO_PB_H)
 UNIT_TESTS += tests/unit/orchestrator/apiserver/test_auth_config
-tests_unit_orchestrator_apiserver_test_auth_config_SOURCES = tests/unit/orchestrator/apiserver/test_auth_config.c tests/lib/json_words.h
+tests_unit_orchestrator_apiserver_test_auth_config_SOURCES = tests/unit/orchestrator/apiserver/test_auth_config.c tests/lib/json_words.h tests/lib/test_arena.h
 tests_unit_orchestrator_apiserver_test_auth_config_CFLAGS = $(KT_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_apiserver_test_auth_config_LDADD = $(APISERVER_LIBS) $(CMOCKA_LIBS)
 $(tests_unit_orchestrator_apiserver_test_auth_config_OBJECTS): | $(PROTO_PB_H)

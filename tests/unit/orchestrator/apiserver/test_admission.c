@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "base/arena.h"
 #include "base/util.h"
 #include "orchestrator/apiserver/amounts.h"
 #include "orchestrator/apiserver/limits.h"
@@ -13,22 +12,7 @@
 #include "proto/json.h"
 #include "proto/resource.h"
 #include "tests/lib/json_words.h"
-
-static struct arena a;
-
-static int setup(void **state)
-{
-	(void)state;
-	arena_init(&a);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	arena_fini(&a);
-	return 0;
-}
+#include "tests/lib/test_arena.h"
 
 /* Single quotes stand for double ones. */
 static struct json *parse(const char *text)
@@ -246,10 +230,10 @@ static void test_scopes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test_setup_teardown(test_pod_security, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_amounts, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_scopes, setup, teardown),
+			with_arena(test_pod_security),
+			with_arena(test_limits),
+			with_arena(test_amounts),
+			with_arena(test_scopes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,22 +12,7 @@
 #include "orchestrator/apiserver/request.h"
 #include "proto/json.h"
 #include "tests/lib/json_words.h"
-
-static struct arena a;
-
-static int setup(void **state)
-{
-	(void)state;
-	arena_init(&a);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	arena_fini(&a);
-	return 0;
-}
+#include "tests/lib/test_arena.h"
 
 static struct json *json(const char *quoted)
 {
@@ -291,13 +276,13 @@ static void test_conditions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test_setup_teardown(test_users, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_times, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_authn_refused, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_anonymous, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_authz, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_authz_refused, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_conditions, setup, teardown),
+			with_arena(test_users),
+			with_arena(test_times),
+			with_arena(test_authn_refused),
+			with_arena(test_anonymous),
+			with_arena(test_authz),
+			with_arena(test_authz_refused),
+			with_arena(test_conditions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,23 +21,9 @@
 #include "proto/json.h"
 #include "tests/lib/json_words.h"
 #include "tests/lib/rng.h"
+#include "tests/lib/test_arena.h"
 
-static struct arena a;
 static uint64_t seed;
-
-static int setup(void **state)
-{
-	(void)state;
-	arena_init(&a);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	arena_fini(&a);
-	return 0;
-}
 
 /* --- Seats -------------------------------------------------------------------------------------------------------------- */
 
@@ -438,15 +424,15 @@ int main(void)
 {
 	const char *text = getenv("FLOW_SEED");
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test_setup_teardown(test_bounds, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_divide_property, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_split_property, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_classify, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_match, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_odd_objects, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_merge, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_dangling, setup, teardown),
+			with_arena(test_bounds),
+			with_arena(test_divide_property),
+			with_arena(test_split_property),
+			with_arena(test_classify),
+			with_arena(test_match),
+			with_arena(test_odd_objects),
+			with_arena(test_defaults),
+			with_arena(test_merge),
+			with_arena(test_dangling),
 			cmocka_unit_test(test_drops),
 	};
 

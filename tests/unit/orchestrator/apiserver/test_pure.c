@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 
-#include "base/arena.h"
 #include "base/buf.h"
 #include "io/jws.h"
 #include "io/x509.h"
@@ -21,22 +20,7 @@
 #include "proto/codec.h"
 #include "proto/json.h"
 #include "proto/resource.h"
-
-static struct arena a;
-
-static int setup(void **state)
-{
-	(void)state;
-	arena_init(&a);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	arena_fini(&a);
-	return 0;
-}
+#include "tests/lib/test_arena.h"
 
 static void assert_str(struct str got, const char *want)
 {
@@ -330,16 +314,16 @@ static void test_parent_cache(void **state _unused_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test_setup_teardown(test_attrs, setup, teardown),
+			with_arena(test_attrs),
 			cmocka_unit_test(test_parent_cache),
-			cmocka_unit_test_setup_teardown(test_proxy_names, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_proxy_targets, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_target_refused, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_options, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_base64url, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_jwt, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_storage_rv, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_txn_response, setup, teardown),
+			with_arena(test_proxy_names),
+			with_arena(test_proxy_targets),
+			with_arena(test_target_refused),
+			with_arena(test_options),
+			with_arena(test_base64url),
+			with_arena(test_jwt),
+			with_arena(test_storage_rv),
+			with_arena(test_txn_response),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,7 +5,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "base/arena.h"
 #include "base/util.h"
 #include "orchestrator/apiserver/node_graph.h"
 #include "orchestrator/apiserver/objects.h"
@@ -16,22 +15,7 @@
 #include "proto/json.h"
 #include "proto/schema.h"
 #include "tests/lib/json_words.h"
-
-static struct arena a;
-
-static int setup(void **state)
-{
-	(void)state;
-	arena_init(&a);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	arena_fini(&a);
-	return 0;
-}
+#include "tests/lib/test_arena.h"
 
 static struct json *parse(const char *text)
 {
@@ -317,12 +301,12 @@ static void test_node_graph(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-			cmocka_unit_test_setup_teardown(test_rules, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_urls, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_bindings, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_escalation, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_node_graph, setup, teardown),
+			with_arena(test_rules),
+			with_arena(test_urls),
+			with_arena(test_bindings),
+			with_arena(test_escalation),
+			with_arena(test_defaults),
+			with_arena(test_node_graph),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
