@@ -6,7 +6,7 @@
 
 command -v etcdctl >/dev/null || { skip "everything: no etcdctl (Debian: etcd-client)"; exit 0; }
 while read -r name; do unset "$name"; done < <(compgen -v ETCD)
-export ETCDCTL_API=3 ETCDCTL_COMMAND_TIMEOUT=30s ETCDCTL_DIAL_TIMEOUT=10s
+export ETCDCTL_API=3 ETCDCTL_COMMAND_TIMEOUT=60s ETCDCTL_DIAL_TIMEOUT=30s
 base=$((20000 + $$ % 90 * 11))
 client() { echo "127.0.0.1:$((base + $1))"; }
 # at HOST NUMBER: member NUMBER's peer URL there.
@@ -26,8 +26,8 @@ stop() {
 	wait "${pid[$1]}" 2>/dev/null
 	unset "pid[$1]"
 }
-ctl() { timeout 60 etcdctl --endpoints "$(client 1)" "$@"; }
-at() { timeout 60 etcdctl --endpoints "$(client "$1")" "${@:2}"; }
+ctl() { timeout 240 etcdctl --endpoints "$(client 1)" "$@"; }
+at() { timeout 240 etcdctl --endpoints "$(client "$1")" "${@:2}"; }
 healthy() { at "$1" endpoint health; }
 # Nobody listens at the first; the second and the third work.
 urls() { echo "$(url 2 "$1"),$(url 4 "$1"),$(url 3 "$1")"; }
@@ -50,7 +50,7 @@ soon_out "is there on each" '^value$' at 3 get key --print-value-only
 
 # One of a member's addresses goes: the others find it at the next.
 stop 3
-ctl put key later >/dev/null
+until_ok 60 ctl put key later >/dev/null
 start 3 "$(url 4 3)" --initial-cluster "$(cluster 1 2 3)" --initial-cluster-state new
 t "a member that listens on its last URL alone is found" until_ok 60 healthy 3
 soon_out "and has what was written" '^later$' at 3 get key --print-value-only
@@ -66,7 +66,7 @@ soon_out "the list has them all" "started, m4, $(url 2 4),$(url 3 4),$(url 4 4),
 id4=$(ctl member list | awk -F', ' '$3 == "m4" { print $1 }')
 t "member update" until_ok 30 ctl member update "$id4" --peer-urls "$(url 4 4),$(url 3 4)"
 soon_out "leaves the two" "started, m4, $(url 3 4),$(url 4 4), " ctl member list
-k() { timeout 60 "$KONTIKI" "$@" --endpoints "http://$(client 1)"; }
+k() { timeout 240 "$KONTIKI" "$@" --endpoints "http://$(client 1)"; }
 soon_out "kontiki member list shows both" "^m4 .*127.0.0.3:$((base + 9)),127.0.0.4:$((base + 9)) " k member list
 soon "and takes several" k member update m4 --address "127.0.0.4:$((base + 9))"
 soon_out "or one" "started, m4, $(url 4 4), " ctl member list

@@ -45,10 +45,12 @@ PY
 snapshotter=$(containerd images ls >/dev/null 2>&1 && sed -n 's/^ *snapshotter = "\(.*\)"/\1/p' "$cluster_dir/server-1/agent/containerd/config.toml")
 soon "the runtime answers" containerd version
 t "an image is imported" containerd images import --snapshotter "$snapshotter" "$tmp/unused.tar"
-soon_out "it is told of" '^3[0-9]* .*example.com/unused' told_images
+# It may be removed before somebody has looked: then it comes again.
+told_of() { has_line '^3[0-9]* .*example.com/unused' told_images || { containerd images import --snapshotter "$snapshotter" "$tmp/unused.tar" >/dev/null && false; }; }
+soon "it is told of" told_of
 soon "an image that nothing uses is removed when its disk is fuller than the threshold" has_no_line example.com/unused containerd images ls -q
 soon "and told of no more" has_no_line example.com/unused told_images
-t_out "images of the node's own archives stay, used or not" '^[0-9]+ .*docker.io/library/busybox' told_images
+soon_out "images of the node's own archives stay, used or not" '^[0-9]+ .*docker.io/library/busybox' told_images
 soon_out "that there is not enough to remove is an event of the Node" '^Warning FreeDiskSpaceFailed Insufficient free disk space on the node.s image filesystem' events_of Node server-1
 
 # --- limits of a pod's own
@@ -85,7 +87,7 @@ soon_out "an emptyDir over its sizeLimit" '^Failed Evicted: Usage of EmptyDir vo
 soon_out "a container over its limit" '^Failed Evicted: Container c exceeded its local ephemeral storage limit "2Mi". $' state_of layer
 soon_out "a pod over that of all its containers" '^Failed Evicted: Pod ephemeral local storage usage exceeds the total limit of containers 3Mi. $' state_of whole
 soon_out "an event tells it" '^Warning Evicted Usage of EmptyDir volume "v" exceeds the limit "2Mi".' events_of Pod volume
-t_out "one that is within its limit runs on" '^Running : $' state_of volume-fits
+soon_out "one that is within its limit runs on" '^Running : $' state_of volume-fits
 uid=$(k get pod volume -o jsonpath='{.metadata.uid}')
 soon "what the volume of a pod that is over held is gone" not test -e "$cluster_dir/server-1/agent/pods/$uid/volumes"
 t_out "the node has ephemeral storage to give" '^[0-9]+$' k get node server-1 -o 'jsonpath={.status.allocatable.ephemeral-storage}'
@@ -112,7 +114,7 @@ t "the pods so far go" k delete pod --all --wait
 	pod critical true '  priorityClassName: system-node-critical'
 } >"$tmp/pods.yaml"
 t "a plain pod and a critical one" k apply -f "$tmp/pods.yaml"
-t "run" k wait --for=condition=Ready pod/plain pod/critical --timeout=60s
+t "run" k wait --for=condition=Ready pod/plain pod/critical --timeout=300s
 again 'nodefs.available<99.9%'
 soon_out "a node whose disk is too full says so, and why" '^True KubeletHasDiskPressure kubelet has disk pressure: nodefs.available is .*less than the threshold of' condition DiskPressure
 soon_out "a taint follows" node.kubernetes.io/disk-pressure taints
@@ -122,7 +124,7 @@ soon_out "with an event of the Node" '^Warning EvictionThresholdMet Attempting t
 soon_out "and one of the condition" '^Normal NodeHasDiskPressure' events_of Node server-1
 direct_pod late | k apply -f - >/dev/null
 soon_out "a new pod is refused" '^Failed Evicted: Pod was rejected: The node had condition: \[DiskPressure\]. $' state_of late
-t_out "a critical one stays" '^Running : $' state_of critical
+soon_out "a critical one stays" '^Running : $' state_of critical
 again 'memory.available<99.9%'
 soon_out "one whose memory is short" '^True KubeletHasInsufficientMemory' condition MemoryPressure
 soon_out "has disk again" '^False KubeletHasNoDiskPressure kubelet has no disk pressure$' condition DiskPressure
@@ -130,8 +132,8 @@ direct_pod best-effort | k apply -f - >/dev/null
 soon_out "refuses pods that ask for nothing" '^Failed Evicted: Pod was rejected: The node had condition: \[MemoryPressure\]. $' state_of best-effort
 direct_pod tolerant '  tolerations: [{key: node.kubernetes.io/memory-pressure, operator: Exists}]' | k apply -f - >/dev/null
 soon_out "takes those that tolerate it, and then evicts them" '^Failed Evicted: The node was low on resource: memory. Threshold quantity: ' state_of tolerant
-t_out "but not a critical one" '^Running : $' state_of critical
+soon_out "but not a critical one" '^Running : $' state_of critical
 again 'memory.available<1Mi'
 soon_out "the pressure is over" '^False KubeletHasSufficientMemory kubelet has sufficient memory available$' condition MemoryPressure
 pod after true | k apply -f - >/dev/null
-t "pods run again" k wait --for=condition=Ready pod/after --timeout=60s
+t "pods run again" k wait --for=condition=Ready pod/after --timeout=300s
