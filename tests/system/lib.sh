@@ -12,8 +12,8 @@
 set -uo pipefail
 export LC_ALL=C
 
-# A nearly full disk of the machine is no reason for pods of a test to be evicted; test-pressure.sh has thresholds of its own.
-export KONTIKI_EVICTION_HARD=${KONTIKI_EVICTION_HARD-memory.available<100Mi,nodefs.available<1%,imagefs.available<1%}
+# A nearly full disk of the machine, or what memory others take, is no reason for pods of a test to be evicted; test-pressure.sh has thresholds of its own.
+export KONTIKI_EVICTION_HARD=${KONTIKI_EVICTION_HARD-memory.available<1Mi} KONTIKI_IMAGE_GC_HIGH_THRESHOLD=100
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 KONTIKI=${KONTIKI:-$root/build/kontiki}
@@ -22,8 +22,6 @@ tmp=$(mktemp -d /tmp/kontiki-test.XXXXXX)
 patience=3
 n_failed=0
 cluster=
-# How full this machine's disk is, and what memory others take, is no matter of a test's pods; test-pressure.sh says otherwise.
-export KONTIKI_EVICTION_HARD='memory.available<1Mi' KONTIKI_IMAGE_GC_HIGH_THRESHOLD=100
 
 # Whose this folder is: a process by its id and when it began. Who is killed cannot tidy up; the next test does that for it.
 born() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
