@@ -51,7 +51,18 @@ const char *server_auth_subresource(struct str path)
 	return "proxy";
 }
 
-const char *server_auth_verb(struct str method)
+/* What runs a program in a container, or speaks to one, also when a WebSocket begins it with a GET. */
+static bool acts(struct str path)
+{
+	static const char *const acting[] = {"/exec/", "/attach/", "/portForward/", "/run/"};
+
+	for (size_t i = 0; i < ARRAY_LEN(acting); i++)
+		if (str_has_prefix(path, str_from(acting[i])))
+			return true;
+	return false;
+}
+
+const char *server_auth_verb(struct str method, struct str path)
 {
 	static const struct {
 		const char *method, *verb;
@@ -60,7 +71,7 @@ const char *server_auth_verb(struct str method)
 	for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
 		if (str_eqc(method, verbs[i].method))
 			return verbs[i].verb;
-	return "get";
+	return acts(path) ? "create" : "get";
 }
 
 static void auth_free(struct auth *au)
@@ -90,7 +101,7 @@ static void refused(struct auth *au, int status)
 		respond_text(r, 401, "Unauthorized\n");
 	else if (r && status == 403)
 		respond_text(r, 403, "Forbidden (user=%s, verb=%s, resource=nodes, subresource(s)=[%s])\n", au->user,
-				server_auth_verb(r->method), server_auth_subresource(r->path));
+				server_auth_verb(r->method, r->path), server_auth_subresource(r->path));
 	else if (r)
 		respond_text(r, 503, "the API server cannot be asked about this request\n");
 	auth_free(au);
@@ -128,7 +139,7 @@ static void review(struct auth *au)
 	sar = pb_new_of(&au->req.arena, authorization__subject_access_review, Authorization__SubjectAccessReview);
 	pb_sub(&au->req.arena, sar, "spec");
 	at = pb_sub(&au->req.arena, sar->spec, "resource_attributes");
-	at->verb = server_auth_verb(au->http->method);
+	at->verb = server_auth_verb(au->http->method, au->http->path);
 	at->resource = "nodes";
 	at->name = au->k->cfg->node_name;
 	at->subresource = server_auth_subresource(au->http->path);

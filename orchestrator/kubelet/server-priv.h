@@ -24,9 +24,9 @@ struct pod_worker *find_pod(struct route_args *, struct http_request *);
 
 /* Exactly one of: allowed(arg, request), perhaps later, or an answer of 401, 403 or 503 (server-auth.c). */
 void server_auth(struct kubelet *, struct http_request *, void (*allowed)(void *arg, struct http_request *), void *arg);
-/* The subresource of the node that a path is, and the verb that a method is. */
+/* The subresource of the node that a path is, and the verb that a method is there. */
 const char *server_auth_subresource(struct str path);
-const char *server_auth_verb(struct str method);
+const char *server_auth_verb(struct str method, struct str path);
 
 void serve_logs(struct route_args *, struct http_request *);
 void serve_exec(struct route_args *, struct http_request *);

@@ -100,6 +100,24 @@ t "nor one who shows what is not asked for" is 401 with_password /version
 t "who is let in like others where they are" is 200 with_password /livez
 t "who has a token is known by it" until_ok 60 is ext:jane whoami
 soon_out "and his team" 'team-blue' as jane blue auth whoami
+# Forged ones.
+claims() { printf '{"iss":"%s","aud":"%s","sub":"jane","team":"blue","exp":%s}' "$issuer" "$1" "$(($(date +%s) + $2))" | b64; } # AUDIENCE SECONDS
+signed() { printf '%s.%s' "$2" "$(printf %s "$2" | openssl dgst -sha256 -sign "$1" | b64)"; } # KEY HEAD.CLAIMS
+head_of() { printf %s "$1" | b64; }
+tried() { curl -sk -m 30 -o /dev/null -w '%{http_code}\n' -H "Authorization: Bearer $1" https://127.0.0.1:6443/version; }
+rs256='{"alg":"RS256","kid":"one"}'
+soon "a good one is good" is 200 tried "$(signed "$tmp/sign.key" "$(head_of "$rs256").$(claims kontiki 600)")"
+t "an expired one is not" is 401 tried "$(signed "$tmp/sign.key" "$(head_of "$rs256").$(claims kontiki -1)")"
+t "nor one for somebody else" is 401 tried "$(signed "$tmp/sign.key" "$(head_of "$rs256").$(claims others 600)")"
+t "nor one that nobody signed" is 401 tried "$(head_of '{"alg":"none"}').$(claims kontiki 600)."
+t "nor one with what we do not understand and must" is 401 tried \
+	"$(signed "$tmp/sign.key" "$(head_of '{"alg":"RS256","kid":"one","crit":["b64"],"b64":false}').$(claims kontiki 600)")"
+openssl genrsa -out "$tmp/other.key" 2048 2>/dev/null
+t "nor one by another key of that name" is 401 tried "$(signed "$tmp/other.key" "$(head_of "$rs256").$(claims kontiki 600)")"
+openssl rsa -in "$tmp/sign.key" -pubout -out "$tmp/sign.pub" 2>/dev/null
+body=$(head_of '{"alg":"HS256","kid":"one"}').$(claims kontiki 600)
+t "nor one for which the public key was a password" is 401 tried \
+	"$body.$(printf %s "$body" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$(od -An -tx1 -v "$tmp/sign.pub" | tr -d ' \n')" -binary | b64)"
 soon_err "whom a rule does not like is nobody" 'Unauthorized|logged in' as root blue auth whoami
 # The webhook has three seconds for an answer, and a busy machine may take them: who asks again is told what it says.
 admin create clusterrolebinding blue --clusterrole=cluster-admin --group=team-blue >/dev/null

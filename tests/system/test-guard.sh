@@ -86,6 +86,19 @@ t "so does the kubelet, by a signing request" until_ok 40 changed 10250 "$before
 t "requests were approved and signed" until_ok 30 has_line 'kubernetes.io/kubelet-serving +system:node:server-2 .*Approved,Issued' k get csr
 t "and everything goes on" until_ok 30 nodes_ready 3
 
+# Whose name is no node's gets nothing of the nodes' signers, and no server falls over it.
+openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$tmp/bob.key" -subj /O=system:nodes/CN=bob -out "$tmp/bob.csr" 2>/dev/null
+csr_of() { # NAME SIGNER USAGE
+	printf '{"apiVersion":"certificates.k8s.io/v1","kind":"CertificateSigningRequest","metadata":{"name":"%s"},"spec":{"request":"%s","signerName":"kubernetes.io/%s","usages":["%s"]}}' \
+		"$1" "$(base64 -w0 "$tmp/bob.csr")" "$2" "$3" >"$tmp/$1.json"
+}
+csr_of bob-client kube-apiserver-client-kubelet 'client auth'
+csr_of bob-serving kubelet-serving 'server auth'
+t "a request for no node" k create -f "$tmp/bob-client.json"
+t "and to serve as none" k create -f "$tmp/bob-serving.json"
+pending() { k get csr bob-client bob-serving --no-headers | awk '$NF == "Pending"' | wc -l; }
+soon "wait for somebody" is 2 pending
+
 # --- the kubelet's port
 kubelet() { in_switch curl -sk --http1.1 -m 60 -o /dev/null -w '%{http_code}\n' "$@" "https://$(addr_of server-2):10250/metrics"; }
 k create serviceaccount scraper >/dev/null
@@ -96,6 +109,20 @@ soon "nor a service account that was granted nothing" is 403 kubelet -H "Authori
 k create clusterrole scrape --verb=get --resource=nodes/metrics >/dev/null
 k create clusterrolebinding scrape --clusterrole=scrape --serviceaccount=default:scraper >/dev/null
 t "with nodes/metrics it may read them" until_ok 40 is 200 kubelet -H "Authorization: Bearer $scraper"
+# What runs programs in containers is another matter, also when a WebSocket begins it with a GET; and not every certificate is somebody there.
+exec_status() { in_switch curl -sk --http1.1 -m 20 -o /dev/null -w '%{http_code}\n' "$@" "https://$(addr_of server-2):10250/exec/default/nobody/c?command=id"; }
+k create clusterrole node-reader --verb=get --resource=nodes/proxy >/dev/null
+k create clusterrolebinding node-reader --clusterrole=node-reader --serviceaccount=default:scraper >/dev/null
+reader() { in_switch curl -sk --http1.1 -m 20 -o /dev/null -w '%{http_code}\n' -H "Authorization: Bearer $scraper" "https://$(addr_of server-2):10250/containerLogs/default/nobody/c"; }
+t "with get on nodes/proxy it may read" until_ok 40 is 404 reader
+soon "and run nothing" is 403 exec_status -H "Authorization: Bearer $scraper"
+pki=$cluster_dir/server-1/pki
+soon "the administrator may" is 404 exec_status --cert "$pki/admin.crt" --key "$pki/admin.key"
+soon "another node may not" is 403 exec_status --cert "$pki/kubelet.crt" --key "$pki/kubelet.key"
+soon "nor a member of the store" is 403 exec_status --cert "$pki/peer.crt" --key "$pki/peer.key"
+soon "nor a front proxy, whatever it says" is 401 exec_status --cert "$pki/front-proxy-client.crt" --key "$pki/front-proxy-client.key" \
+	-H "X-Remote-User: kubernetes-admin" -H "X-Remote-Group: system:masters"
+soon "nor a server's certificate" is 401 exec_status --cert "$pki/apiserver.crt" --key "$pki/apiserver.key"
 soon_out "kontiki check finds nothing to fail" ' passed, 0 failed' in_node server-2 "$KONTIKI" check --data-dir "$cluster_dir/server-2"
 chmod 644 "$cluster_dir/server-2/pki/ca.key"
 t_err "and sees a key that others can read, and says so by its status" 'FAIL. keys and tokens are private.*ca.key' in_node server-2 \

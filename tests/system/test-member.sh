@@ -117,6 +117,10 @@ t "an empty server under its name replaces it" until_ok 30 has_new_id n1 1 n3 "$
 t "and stands by" until_ok 30 role_is n1 1 n3 stand-by
 t "as the only one of its name" until_ok 30 members_are n1 1 4
 t "all is healthy again" until_ok 30 healthy n1 1
+# Of each server that is there, and of none that was.
+front_cas() { "$KONTIKI" get --raw /api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication --kubeconfig "$tmp/$1/admin.kubeconfig" |
+	jq -r '.data["requestheader-client-ca-file"]' | grep -c BEGIN; }
+t "front proxies are believed by the CAs of these four" until_ok 60 is 4 front_cas n1
 
 note "n4's disk is full"
 stop n4
@@ -174,6 +178,7 @@ t "it serves again" until_ok 40 healthy n1 1
 soon "with the last write" has n1 last
 t "beyond what clients have seen of it" [ "$(version_of n1)" -gt 1000000000 ]
 t "alone" until_ok 60 members_are n1 1 1
+t "the CAs of the others have gone" until_ok 60 is 1 front_cas n1
 serve n2 2
 refused() { grep -q "belongs to another cluster" "$tmp/n1.log" "$tmp/n2.log"; }
 t "one of the old cluster is not let in" until_ok 30 refused

@@ -7,6 +7,7 @@ KUBELET_TESTS = \
 	tests/unit/orchestrator/kubelet/test_pod_sync \
 	tests/unit/orchestrator/kubelet/test_pod_tell \
 	tests/unit/orchestrator/kubelet/test_files \
+	tests/unit/orchestrator/kubelet/test_server_auth \
 	tests/unit/orchestrator/kubelet/test_text \
 	tests/unit/orchestrator/kubelet/test_resize
 UNIT_TESTS += $(KUBELET_TESTS)
@@ -19,6 +20,9 @@ tests_unit_orchestrator_kubelet_test_pod_tell_LDADD = $(KUBELET_TEST_LIBS)
 tests_unit_orchestrator_kubelet_test_files_SOURCES = tests/unit/orchestrator/kubelet/test_files.c
 tests_unit_orchestrator_kubelet_test_files_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_kubelet_test_files_LDADD = $(KUBELET_TEST_LIBS)
+tests_unit_orchestrator_kubelet_test_server_auth_SOURCES = tests/unit/orchestrator/kubelet/test_server_auth.c
+tests_unit_orchestrator_kubelet_test_server_auth_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_orchestrator_kubelet_test_server_auth_LDADD = $(KUBELET_TEST_LIBS)
 tests_unit_orchestrator_kubelet_test_resize_SOURCES = tests/unit/orchestrator/kubelet/test_resize.c
 tests_unit_orchestrator_kubelet_test_resize_CFLAGS = $(KT_CFLAGS) $(PROTOBUFC_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_orchestrator_kubelet_test_resize_LDADD = $(KUBELET_TEST_LIBS)
