@@ -161,36 +161,11 @@ static void fill_probe_results(struct pod_worker *w, struct sync_in *in)
 	}
 }
 
-/* Conditions that others own come from the API's latest object. */
-static Core__PodStatus *merged_old(struct pod_worker *w, struct arena *a)
-{
-	const Core__Pod *pod = worker_pod(w);
-	Core__PodStatus *old, *api = pod->status;
-
-	if (!w->status)
-		return api;
-	old = pb_copy(a, w->status->msg);
-	for (size_t i = 0; api && i < api->n_conditions; i++) {
-		bool found = false;
-
-		for (size_t k = 0; k < old->n_conditions; k++) {
-			if (strcmp(nz(old->conditions[k]->type), nz(api->conditions[i]->type)) != 0)
-				continue;
-			found = true;
-			if (strcmp(nz(api->conditions[i]->type), "PodScheduled") == 0)
-				old->conditions[k] = api->conditions[i];
-		}
-		if (!found)
-			PB_ADD(a, old, conditions, api->conditions[i]);
-	}
-	return old;
-}
-
 static void make_status(struct pod_worker *w, struct arena *a, const struct sync_in *in, const struct sync_out *out)
 {
 	struct status_in s = {
 		.sync = in,
-		.old = merged_old(w, a),
+		.old = w->status ? pod_status_merged(a, w->status->msg, worker_pod(w)->status) : worker_pod(w)->status,
 		.host_ip = w->k->host.node_ip,
 		.now_s = clock_wall_s(),
 		.all_stopped = out->all_stopped,

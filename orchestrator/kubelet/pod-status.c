@@ -477,6 +477,23 @@ Core__PodStatus *pod_status(struct arena *a, const struct status_in *in)
 	return told(a, in);
 }
 
+Core__PodStatus *pod_status_merged(struct arena *a, const Core__PodStatus *ours, const Core__PodStatus *api)
+{
+	Core__PodStatus *s = pb_copy(a, ours);
+
+	if (!api)
+		return s;
+	s->conditions = NULL;
+	s->n_conditions = 0;
+	for (size_t i = 0; i < ours->n_conditions; i++)
+		if (is_ours(nz(ours->conditions[i]->type)))
+			PB_ADD(a, s, conditions, pb_copy(a, ours->conditions[i]));
+	for (size_t i = 0; i < api->n_conditions; i++)
+		if (!is_ours(nz(api->conditions[i]->type)))
+			PB_ADD(a, s, conditions, api->conditions[i]);
+	return s;
+}
+
 bool pod_status_equal(const Core__PodStatus *x, const Core__PodStatus *y)
 {
 	_cleanup_(buf_fini) struct buf a = BUF_INIT, b = BUF_INIT;

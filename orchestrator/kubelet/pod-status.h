@@ -32,6 +32,8 @@ struct status_in {
 
 /* In the arena; may borrow from all inputs. */
 Core__PodStatus *pod_status(struct arena *, const struct status_in *);
+/* What we said last, with the conditions of others as the API has them now (NULL: it has no status yet). */
+Core__PodStatus *pod_status_merged(struct arena *, const Core__PodStatus *ours, const Core__PodStatus *api);
 /* Guaranteed, Burstable or BestEffort. */
 const char *pod_qos(const Core__Pod *);
 /* Equal but for nothing: by their encodings. */

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 # Unused images go at once, however empty the disk is.
-export KONTIKI_IMAGE_GC_HIGH_THRESHOLD=1 KONTIKI_IMAGE_GC_LOW_THRESHOLD=0 KONTIKI_MINIMUM_IMAGE_TTL_DURATION=1s
+export KONTIKI_IMAGE_GC_HIGH_THRESHOLD=1 KONTIKI_IMAGE_GC_LOW_THRESHOLD=0 KONTIKI_MINIMUM_IMAGE_TTL_DURATION=10s
 cluster_up --servers 1
 
 containerd() { ctr -a "$cluster_dir/server-1/agent/containerd/containerd.sock" -n k8s.io "$@"; }

@@ -269,6 +269,53 @@ static void test_config(void **state)
 	assert_false(containerd__event_parse(STR(""), &ev));
 }
 
+static void put_file(const char *path, size_t n)
+{
+	char *text = xcalloc(1, n + 1);
+
+	memset(text, 'x', n);
+	assert_int_equal(file_put(path, str_of(text, n), 0600, false, NULL), 0);
+	free(text);
+}
+
+/* What a tree takes: blocks, not lengths; each file once; nothing behind links. */
+static void test_tree_use(void **state)
+{
+	char path[512], other[512];
+	struct fs_use empty, use;
+	atomic_bool stop = false;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/t", dir);
+	assert_int_equal(fs_tree_use(path, NULL).inodes, 0);
+	assert_int_equal(fs_mkdir_all(path, 0755, NULL), 0);
+	empty = fs_tree_use(path, &stop);
+	assert_int_equal(empty.inodes, 1);
+	snprintf(other, sizeof(other), "%s/outside", dir);
+	put_file(other, 1 << 20);
+	snprintf(path, sizeof(path), "%s/t/link", dir);
+	assert_int_equal(symlink(other, path), 0);
+	snprintf(path, sizeof(path), "%s/t/up", dir);
+	assert_int_equal(symlink("..", path), 0);
+	snprintf(path, sizeof(path), "%s/t/a/b/c", dir);
+	assert_int_equal(fs_mkdir_all(path, 0755, NULL), 0);
+	snprintf(other, sizeof(other), "%s/t/a/b/c/f", dir);
+	put_file(other, 300000);
+	snprintf(path, sizeof(path), "%s/t/again", dir);
+	assert_int_equal(link(other, path), 0);
+	snprintf(path, sizeof(path), "%s/t/hole", dir);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(fd >= 0 && ftruncate(fd, 1 << 30) == 0);
+	close(fd);
+	snprintf(path, sizeof(path), "%s/t", dir);
+	use = fs_tree_use(path, &stop);
+	assert_int_equal(use.inodes, 8); /* t, link, up, a, b, c, f, hole */
+	assert_in_range(use.bytes, 300000, 600000);
+	/* One that is told to end does. */
+	atomic_store(&stop, true);
+	assert_int_equal(fs_tree_use(path, &stop).inodes, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +325,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_subpath, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_tail, setup, teardown),
 		cmocka_unit_test(test_config),
+		cmocka_unit_test_setup_teardown(test_tree_use, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

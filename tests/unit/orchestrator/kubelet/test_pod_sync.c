@@ -420,6 +420,137 @@ static void test_status_keeps(void **state)
 	arena_fini(&a);
 }
 
+static Core__PodCondition *add_condition(Core__PodStatus *s, const char *type, const char *status)
+{
+	Core__PodCondition *c = PB_NEW(&a, Core__PodCondition, core__pod_condition);
+
+	c->type = type;
+	c->status = status;
+	PB_ADD(&a, s, conditions, c);
+	return c;
+}
+
+/* What others say of it is what the API has now; what we say is what we said last. */
+static void test_status_merged(void **state)
+{
+	Core__PodStatus *ours, *api, *m;
+
+	arena_init(&a);
+	ours = PB_NEW(&a, Core__PodStatus, core__pod_status);
+	api = PB_NEW(&a, Core__PodStatus, core__pod_status);
+	ours->phase = "Running";
+	api->phase = "Pending";
+	add_condition(ours, "Ready", "True");
+	add_condition(ours, "gate", "False");
+	add_condition(ours, "taken-back", "True");
+	add_condition(api, "gate", "True");
+	add_condition(api, "Ready", "False");
+	add_condition(api, "DisruptionTarget", "True");
+	m = pod_status_merged(&a, ours, api);
+	assert_string_equal(m->phase, "Running");
+	assert_int_equal(m->n_conditions, 3);
+	assert_string_equal(cond(m, "Ready"), "True");
+	assert_string_equal(cond(m, "gate"), "True");
+	assert_string_equal(cond(m, "DisruptionTarget"), "True");
+	assert_true(pod_status_equal(pod_status_merged(&a, ours, NULL), ours));
+	arena_fini(&a);
+}
+
+/* A pod that has to go: it ends, is Failed when nothing of it runs any more, and says why; its records go when they may. */
+static void test_evicted(void **state)
+{
+	struct status_container sc[1] = {{.ready = true}};
+	struct sync_in in;
+	struct sync_out out = {.arena = &a};
+	struct status_in si = {.sync = &in, .c = sc, .now_s = 5, .phase = "Failed", .reason = "Evicted", .message = "too much", .disrupted = true};
+	Core__PodStatus *old, *s;
+	Core__Pod *pod;
+
+	arena_init(&a);
+	pod = make_pod("Always c:main");
+	old = PB_NEW(&a, Core__PodStatus, core__pod_status);
+	old->phase = "Running";
+	add_condition(old, "DisruptionTarget", "False");
+	add_condition(old, "gate", "True");
+	si.old = old;
+	fill(&in, pod, make_rt(pod, "+0 main/0@0:run"));
+	in.terminal = true;
+	in.grace_s = 1;
+	pod_sync(&in, &out);
+	assert_string_equal(dump(&in, &out), "kill:main0");
+	assert_int_equal(out.acts[0].grace_s, 1);
+	s = pod_status(&a, &si);
+	assert_string_equal(s->phase, "Running");
+	assert_string_equal(cond(s, "DisruptionTarget"), "True");
+
+	fill(&in, pod, make_rt(pod, "-0 main/0@0:x137,1"));
+	in.terminal = true;
+	out = (struct sync_out){.arena = &a};
+	pod_sync(&in, &out);
+	assert_int_equal(out.n_acts, 0);
+	assert_true(out.all_stopped);
+	si.all_stopped = true;
+	s = pod_status(&a, &si);
+	assert_string_equal(s->phase, "Failed");
+	assert_string_equal(s->reason, "Evicted");
+	assert_string_equal(s->message, "too much");
+	assert_string_equal(cond(s, "gate"), "True");
+	assert_int_equal(s->container_statuses[0]->state->terminated->exit_code, 137);
+	for (size_t i = 0, n = 0; i < s->n_conditions; i++)
+		if (strcmp(s->conditions[i]->type, "DisruptionTarget") == 0) {
+			assert_int_equal(n++, 0);
+			assert_string_equal(s->conditions[i]->reason, "TerminationByKubelet");
+			assert_string_equal(s->conditions[i]->message, "too much");
+		}
+
+	/* The disk is short: the runtime forgets it, the API does not, and a new agent says nothing else. */
+	in.forget = true;
+	out = (struct sync_out){.arena = &a};
+	pod_sync(&in, &out);
+	assert_string_equal(dump(&in, &out), "rmsandbox:sb0 stopped");
+	fill(&in, pod, NULL);
+	in.terminal = in.forget = true;
+	out = (struct sync_out){.arena = &a};
+	pod_sync(&in, &out);
+	assert_int_equal(out.n_acts, 0);
+	assert_false(out.gone);
+	si = (struct status_in){.sync = &in, .c = sc, .now_s = 9, .all_stopped = true, .old = s};
+	assert_true(pod_status_equal(pod_status(&a, &si), s));
+	/* Half of it forgotten: what was said of that container stays, too. */
+	fill(&in, pod, make_rt(pod, "-0"));
+	assert_int_equal(pod_status(&a, &si)->container_statuses[0]->state->terminated->exit_code, 137);
+	arena_fini(&a);
+}
+
+/* One that was never taken: nothing but that is told of it. */
+static void test_refused(void **state)
+{
+	struct status_container sc[1] = {{0}};
+	struct sync_in in;
+	struct sync_out out = {.arena = &a};
+	struct status_in si = {.sync = &in, .c = sc, .now_s = 5, .phase = "Failed", .reason = "Evicted", .message = "Pod was rejected: x", .refused = true};
+	Core__PodStatus *old, *s;
+	Core__Pod *pod;
+
+	arena_init(&a);
+	pod = make_pod("Always c:main");
+	old = PB_NEW(&a, Core__PodStatus, core__pod_status);
+	add_condition(old, "PodScheduled", "True");
+	si.old = old;
+	fill(&in, pod, NULL);
+	in.terminal = true;
+	pod_sync(&in, &out);
+	assert_int_equal(out.n_acts, 0);
+	assert_true(out.all_stopped);
+	s = pod_status(&a, &si);
+	assert_string_equal(s->phase, "Failed");
+	assert_string_equal(s->message, "Pod was rejected: x");
+	assert_int_equal(s->n_container_statuses, 0);
+	assert_int_equal(s->n_conditions, 1);
+	assert_string_equal(s->qos_class, "BestEffort");
+	arena_fini(&a);
+}
+
 /* Their status is beside the others', and neither phase nor conditions depend on it. */
 static void test_ephemeral_status(void **state)
 {
@@ -502,6 +633,9 @@ int main(void)
 		cmocka_unit_test(test_unhealthy),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_status_keeps),
+		cmocka_unit_test(test_status_merged),
+		cmocka_unit_test(test_evicted),
+		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_ephemeral_status),
 		cmocka_unit_test(test_ephemeral_target),
 	};
