@@ -381,7 +381,8 @@ int cmd_up(int argc, char **argv)
 	int rv;
 
 	if (cmd_wants_help(argc, argv, "usage: kontiki up [OPTIONS]\n\nMakes a highly available cluster on this machine, each node in a network "
-			"namespace of its own, and starts it.\nRun again, it starts what does not run. `kontiki down` removes it.\n", up_rows))
+			"namespace of its own, and starts it.\nIts nodes take what options they find in the environment, such as KONTIKI_EVICTION_HARD.\n"
+			"Run again, it starts what does not run. `kontiki down` removes it.\n", up_rows))
 		return CMD_OK;
 	if (opts_parse(up_rows, &o, NULL, NULL, argc, argv, &args, &e) < 0)
 		return cmd_usage("up", &e);

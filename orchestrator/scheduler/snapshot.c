@@ -12,6 +12,9 @@
 
 static void add_extra(struct resources *r, const char *name, int64_t n)
 {
+	/* None of it is as good as not named, and takes no place: every node names huge pages. */
+	if (n == 0)
+		return;
 	for (unsigned i = 0; i < r->n_extra; i++)
 		if (strcmp(r->extra[i].name, name) == 0) {
 			r->extra[i].n += n;
