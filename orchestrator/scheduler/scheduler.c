@@ -151,6 +151,11 @@ static bool has_ended(const Core__Pod *p)
 	return strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0;
 }
 
+static const char *nominated_for(const Core__Pod *p)
+{
+	return p->status ? pb_s(p->status->nominated_node_name) : "";
+}
+
 static void want_pod(struct scheduler *s, const struct informer_obj *o)
 {
 	struct sched_pod *p = map_get(&s->pods, str_from(pb_s(o->meta->uid)));
@@ -162,10 +167,11 @@ static void want_pod(struct scheduler *s, const struct informer_obj *o)
 		list_init(&p->link);
 		map_put(&s->pods, str_from(pb_s(o->meta->uid)), p);
 	}
+	/* One that is not said yet stays, one that is said no longer goes. */
+	if (nominated_for(pod)[0] || (p->o && nominated_for(p->o->msg)[0]))
+		snapshot_nominate(&s->snap, o, nominated_for(pod));
 	informer_obj_unref(p->o);
 	p->o = informer_obj_ref(o);
-	if (pod->status && pb_s(pod->status->nominated_node_name)[0])
-		snapshot_nominate(&s->snap, o, pod->status->nominated_node_name);
 	/* Gated pods wait for their gates to be removed, which is a change of theirs. */
 	if (pod->spec->n_scheduling_gates > 0)
 		p->state = POD_UNSCHEDULABLE;
@@ -450,6 +456,39 @@ static void select_node(struct scheduler *s, const struct pod_volumes *volumes, 
 	}
 }
 
+static void say_not_nominated(struct scheduler *s, const struct informer_obj *o)
+{
+	struct note *n = note_new(s, CLIENT_PATCH, "pods");
+	struct arena *a = &n->req.arena;
+
+	n->req.ns = arena_strdup(a, pb_s(o->meta->namespace_));
+	n->req.name = arena_strdup(a, o->meta->name);
+	n->req.sub = "status";
+	n->req.body = STR("{\"status\":{\"nominatedNodeName\":null}}");
+	n->req.content_type = CLIENT_MERGE_PATCH;
+	client_do(s->client, &n->req);
+}
+
+/* Those of lower priority that waited for room on the node wait there no more: the room is another's. */
+static void supersede(struct scheduler *s, const struct informer_obj *by, const char *node, struct arena *a)
+{
+	const struct informer_obj **losers = arena_new_array(a, const struct informer_obj *, map_len(&s->snap.nominees) + 1);
+	const Core__Pod *first = by->msg;
+	size_t n = 0;
+
+	MAP_FOR_EACH (e, &s->snap.nominees) {
+		const struct nominee *other = e->value;
+
+		if (strcmp(other->node, node) == 0 &&
+				pb_or(((const Core__Pod *)other->o->msg)->spec, priority, 0) < pb_or(first->spec, priority, 0))
+			losers[n++] = other->o;
+	}
+	for (size_t i = 0; i < n; i++) {
+		say_not_nominated(s, losers[i]);
+		snapshot_nominate(&s->snap, losers[i], "");
+	}
+}
+
 /* Whom it pushes out, if that helps: where it waits for them to go; NULL: nowhere. In the arena. */
 static const char *push_out(struct sched_pod *p, const struct pod_volumes *volumes, struct arena *a)
 {
@@ -473,6 +512,7 @@ static const char *push_out(struct sched_pod *p, const struct pod_volumes *volum
 		send_event(s, out.victims[i], "Normal", "Preempted",
 				arena_printf(a, "Preempted by pod %s on node %s", pb_s(p->o->meta->uid), out.node->name));
 	}
+	supersede(s, p->o, out.node->name, a);
 	snapshot_nominate(&s->snap, p->o, out.node->name);
 	return arena_strdup(a, out.node->name);
 }

@@ -379,9 +379,19 @@ static void test_spared(void **state)
 
 /* --- Preemption ------------------------------------------------------------------------------------------------------------------ */
 
+static const char *nominated(const char *name)
+{
+	return str(get(fmt(NS "/pods/%s", name)), "status.nominatedNodeName");
+}
+
+static bool middle_waits(void)
+{
+	return strcmp(nominated("middle"), "n3") == 0;
+}
+
 static bool urgent_waits(void)
 {
-	return strcmp(str(get(NS "/pods/urgent"), "status.nominatedNodeName"), "n3") == 0 && is_target();
+	return strcmp(nominated("urgent"), "n3") == 0 && nominated("middle")[0] == '\0' && is_target();
 }
 
 static bool urgent_runs(void)
@@ -399,17 +409,22 @@ static void test_preempted(void **state)
 {
 	add_node("n3", "4");
 	post("/apis/scheduling.k8s.io/v1/priorityclasses", "{\"metadata\":{\"name\":\"high\"},\"value\":1000}");
+	post("/apis/scheduling.k8s.io/v1/priorityclasses", "{\"metadata\":{\"name\":\"middle\"},\"value\":500}");
 	post(NS "/pods", "{\"metadata\":{\"name\":\"lazy\",\"finalizers\":[\"test/kept\"]},\"spec\":{\"nodeSelector\":{\"kubernetes.io/hostname\":\"n3\"},"
 			 "\"containers\":[{\"name\":\"c\",\"image\":\"one\",\"resources\":{\"requests\":{\"cpu\":\"2\"}}}]}}");
 	kept = "lazy";
 	WAIT(kept_runs);
+	preemptor("middle", "middle");
+	WAIT(middle_waits);
+	/* What comes first takes the room that is being made for another. */
 	preemptor("urgent", "high");
 	WAIT(urgent_waits);
 	assert_target("PreemptionByScheduler", "default-scheduler: preempting to accommodate a higher priority pod");
 	let_go();
 	WAIT(urgent_runs);
 	assert_string_equal(str(get(NS "/pods/urgent"), "spec.nodeName"), "n3");
-	assert_string_equal(str(get(NS "/pods/urgent"), "status.nominatedNodeName"), "");
+	assert_string_equal(nominated("urgent"), "");
+	rig_call("DELETE", NS "/pods/middle", NULL, 200);
 	rig_call("DELETE", NS "/pods/urgent", "{\"gracePeriodSeconds\":0}", 200);
 }
 
