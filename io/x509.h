@@ -94,6 +94,7 @@ struct x509_info {
 	size_t n_dns, n_ips, n_uris, n_emails;
 	struct str serial; /* lower-case hex */
 	struct str der;
+	struct str sha256; /* of the whole certificate, lower-case hex; empty in a request */
 	int64_t not_before, not_after; /* Unix seconds; 0 in a request */
 	bool is_ca;
 	bool server_auth, client_auth; /* extended key usages asked for or granted */

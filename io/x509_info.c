@@ -4,6 +4,7 @@
 #include <openssl/hmac.h>
 #include <openssl/sha.h>
 #include <openssl/x509v3.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -130,6 +131,17 @@ static struct str key_der(X509_PUBKEY *k, struct arena *a)
 	return r;
 }
 
+static struct str fingerprint(struct arena *a, struct str der)
+{
+	uint8_t sum[32];
+	char *hex = arena_alloc(a, 2 * sizeof(sum) + 1);
+
+	x509_sha256(der, sum);
+	for (size_t i = 0; i < sizeof(sum); i++)
+		snprintf(hex + 2 * i, 3, "%02x", sum[i]);
+	return str_of(hex, 2 * sizeof(sum));
+}
+
 static void read_cert(X509 *x, struct arena *a, struct x509_info *r)
 {
 	GENERAL_NAMES *names = X509_get_ext_d2i(x, NID_subject_alt_name, NULL, NULL);
@@ -151,8 +163,10 @@ static void read_cert(X509 *x, struct arena *a, struct x509_info *r)
 	r->usage_key_encipherment = (ku & KU_KEY_ENCIPHERMENT) != 0;
 	r->usage_cert_sign = (ku & KU_KEY_CERT_SIGN) != 0;
 	r->key_der = key_der(X509_get_X509_PUBKEY(x), a);
-	if (n > 0)
+	if (n > 0) {
 		r->der = arena_str(a, str_of(der, (size_t)n));
+		r->sha256 = fingerprint(a, r->der);
+	}
 	OPENSSL_free(der);
 	GENERAL_NAMES_free(names);
 	ERR_clear_error();

@@ -389,6 +389,7 @@ static void from_cert(struct api_request *req)
 	req->user.name = arena_str(&req->arena, c->cn);
 	req->user.method = "cert";
 	authn__groups(&req->arena, &req->user, c->orgs, c->n_orgs);
+	authn_extra(&req->arena, &req->user, AUTHN_CREDENTIAL, arena_sprintf(&req->arena, "X509SHA256=%.*s", STR_FMT(c->sha256)));
 	/* Nodes say themselves what they have; their connections outlive their certificates. */
 	if (m->signer.n > 0 && !str_eq(c->issuer, m->signer) && !str_has_prefix(c->cn, STR("system:node:")))
 		authn__note_old(req->srv->authn, APISERVER_OLD_CA, c->cn);

@@ -56,6 +56,8 @@ enum authn_verdict authn_token(struct api_request *, struct str token, const str
 		struct api_user *ret, struct err *);
 /* Of those wanted the user's audiences are the ones that the token says it is for. False: none of them. */
 bool authn_audiences(struct arena *, struct api_user *, const struct str *said, size_t n_said, const struct str *wanted, size_t n);
+/* Which certificate or token it was, as an extra attribute. */
+#define AUTHN_CREDENTIAL "authentication.kubernetes.io/credential-id"
 /* Add an extra attribute; nothing for an empty value. The key is not copied. */
 void authn_extra(struct arena *, struct api_user *, const char *key, struct str value);
 /* As authentication.v1.UserInfo. */

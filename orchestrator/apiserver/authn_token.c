@@ -17,7 +17,6 @@
 #include "proto/json.h"
 #include "proto/resource.h"
 
-#define EXTRA_CREDENTIAL "authentication.kubernetes.io/credential-id"
 #define EXTRA_POD_NAME "authentication.kubernetes.io/pod-name"
 #define EXTRA_POD_UID "authentication.kubernetes.io/pod-uid"
 #define EXTRA_NODE_NAME "authentication.kubernetes.io/node-name"
@@ -132,7 +131,7 @@ static enum authn_verdict service_account(struct api_request *req, struct json *
 	authn_extra(&req->arena, u, EXTRA_NODE_NAME, json_strp(kube, "node.name"));
 	authn_extra(&req->arena, u, EXTRA_NODE_UID, json_strp(kube, "node.uid"));
 	if (json_str(json_getc(claims, "jti")).n > 0)
-		authn_extra(&req->arena, u, EXTRA_CREDENTIAL,
+		authn_extra(&req->arena, u, AUTHN_CREDENTIAL,
 				arena_sprintf(&req->arena, "JTI=%.*s", STR_FMT(json_str(json_getc(claims, "jti")))));
 	return AUTHN_YES;
 }

@@ -399,6 +399,19 @@ static void test_finalizers(void **state)
 	rig_call("POST", CM, "{\"metadata\":{\"name\":\"f\",\"finalizers\":[\"ball.toys.example\"]}}", 422);
 }
 
+/* Which certificate somebody came with is told to whoever wants to know it: webhooks, the audit log, the client itself. */
+static void test_credential(void **state)
+{
+	struct json *o;
+	struct str id;
+
+	(void)state;
+	o = rig_call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"SelfSubjectReview\"}", 201);
+	id = json_str(json_at(json_getc(json_getp(o, "status.userInfo.extra"), "authentication.kubernetes.io/credential-id"), 0));
+	assert_true(str_has_prefix(id, STR("X509SHA256=")));
+	assert_int_equal(id.n, strlen("X509SHA256=") + 64);
+}
+
 /* Who is no owner, whom a token is for, and the selector of what has labels only. */
 static void test_owners_tokens_scale(void **state)
 {
@@ -441,6 +454,7 @@ int main(void)
 			cmocka_unit_test(test_warnings),
 			cmocka_unit_test(test_finalizers),
 			cmocka_unit_test(test_owners_tokens_scale),
+			cmocka_unit_test(test_credential),
 	};
 
 	return cmocka_run_group_tests(tests, start, stop);
