@@ -19,7 +19,8 @@ packaging/kontiki.8: kontiki$(EXEEXT) packaging/man
 
 dist_doc_DATA += README.md
 examplesdir = $(docdir)/examples
-dist_examples_DATA = examples/README.md examples/config-consumer.yaml examples/headless-service.yaml examples/myapp-pod.yaml \
+dist_examples_DATA = examples/README.md examples/autoscaler.yaml examples/config-consumer.yaml examples/headless-service.yaml \
+	examples/ingress.yaml examples/myapp-pod.yaml \
 	examples/namespace-demo.yaml examples/network-policy.yaml examples/nginx-deployment.yaml examples/nginx-nodeport.yaml examples/nginx-service.yaml \
 	examples/probes.yaml examples/shared-volume.yaml
 EXTRA_DIST += tools .ci tests/check-layers tests/system

@@ -111,7 +111,7 @@ static struct json *value(struct arena *a, const struct schema_field *f, struct 
 	uint64_t n;
 
 	if (f->kind == SCHEMA_BOOL)
-		return json_new_bool(a, !str_eqc(text, "0") && !str_ieq(text, STR("false")));
+		return json_new_bool(a, api_query_truth(text));
 	if (f->kind == SCHEMA_INT32 && str_to_u64(text, &n))
 		return json_new_int(a, (int64_t)n);
 	return json_new_str(a, text);

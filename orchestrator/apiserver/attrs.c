@@ -114,11 +114,9 @@ bool api_query_has(const struct api_query *q, const char *key)
 	return false;
 }
 
-/* As Go's ParseBool, with "" (a bare ?watch) true as upstream's conversion has it. */
-static bool truth(struct str s)
+bool api_query_truth(struct str s)
 {
-	return !(str_eqc(s, "0") || str_eqc(s, "false") || str_eqc(s, "f") || str_eqc(s, "F") || str_eqc(s, "False") ||
-			str_eqc(s, "FALSE"));
+	return !(str_eqc(s, "0") || str_ieq(s, STR("false")) || str_ieq(s, STR("f")));
 }
 
 static bool is_digits(struct str s)
@@ -182,15 +180,15 @@ int api_options_parse(const struct api_query *q, struct api_options *o, struct e
 	o->continue_token = api_query_get(q, "continue");
 	o->field_manager = api_query_get(q, "fieldManager");
 	o->propagation_policy = api_query_get(q, "propagationPolicy");
-	o->watch = api_query_has(q, "watch") && truth(api_query_get(q, "watch"));
-	o->bookmarks = api_query_has(q, "allowWatchBookmarks") && truth(api_query_get(q, "allowWatchBookmarks"));
+	o->watch = api_query_has(q, "watch") && api_query_truth(api_query_get(q, "watch"));
+	o->bookmarks = api_query_has(q, "allowWatchBookmarks") && api_query_truth(api_query_get(q, "allowWatchBookmarks"));
 	o->send_initial_events_set = api_query_has(q, "sendInitialEvents");
-	o->send_initial_events = o->send_initial_events_set && truth(api_query_get(q, "sendInitialEvents"));
+	o->send_initial_events = o->send_initial_events_set && api_query_truth(api_query_get(q, "sendInitialEvents"));
 	o->orphan_dependents_set = api_query_has(q, "orphanDependents");
-	o->orphan_dependents = o->orphan_dependents_set && truth(api_query_get(q, "orphanDependents"));
-	o->pretty = api_query_has(q, "pretty") && truth(api_query_get(q, "pretty"));
+	o->orphan_dependents = o->orphan_dependents_set && api_query_truth(api_query_get(q, "orphanDependents"));
+	o->pretty = api_query_has(q, "pretty") && api_query_truth(api_query_get(q, "pretty"));
 	o->force_set = api_query_has(q, "force");
-	o->force = o->force_set && truth(api_query_get(q, "force"));
+	o->force = o->force_set && api_query_truth(api_query_get(q, "force"));
 	if (number(q, "limit", &o->limit, e) || number(q, "timeoutSeconds", &o->timeout_s, e) ||
 			number(q, "gracePeriodSeconds", &o->grace_period_s, e) || patience(q, &o->timeout_ms, e) < 0)
 		return -e->code;
@@ -318,7 +316,7 @@ void api_attrs_parse(struct arena *a, struct str method, struct str path, const 
 		at->ns = at->name;
 	/* Of one object the query says nothing: it is got, unless the path says that it is watched. */
 	if (at->name.n == 0 || str_eqc(at->resource, "namespaces"))
-		watch |= at->verb == API_LIST && api_query_has(q, "watch") && truth(api_query_get(q, "watch"));
+		watch |= at->verb == API_LIST && api_query_has(q, "watch") && api_query_truth(api_query_get(q, "watch"));
 	/* A watch of one name is a watch of the collection with a selector on the name. */
 	if (watch && at->sub.n == 0 && (at->verb == API_LIST || at->verb == API_GET))
 		at->verb = API_WATCH;

@@ -76,6 +76,8 @@ bool api_unescape(struct arena *, struct str s, struct str *ret);
 /* The first value of key, or {NULL, 0}. */
 struct str api_query_get(const struct api_query *, const char *key);
 bool api_query_has(const struct api_query *, const char *key);
+/* What a value that is there says of a switch: "" (a bare ?watch) is true, as upstream's conversion has it, Python's "False" is not. */
+bool api_query_truth(struct str value);
 int api_options_parse(const struct api_query *, struct api_options *ret, struct err *);
 /* `opts->watch` and a field selector metadata.name=X decide between list, watch and get. */
 void api_attrs_parse(struct arena *, struct str method, struct str path, const struct api_query *,

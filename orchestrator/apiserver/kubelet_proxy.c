@@ -207,7 +207,7 @@ static char *kubelet_path(struct api_request *req, const char *what, struct str 
 
 			if (!str_eqc(q->key, options[k].ours))
 				continue;
-			if (options[k].truth && (str_eqc(q->value, "false") || str_eqc(q->value, "0")))
+			if (options[k].truth && !api_query_truth(q->value))
 				break;
 			buf_printf(&b, "%c%s=", sep, options[k].theirs);
 			escape(&b, options[k].truth ? STR("1") : q->value);

@@ -166,7 +166,7 @@ static bool asks_for(const struct api_request *req, const char *what)
 {
 	struct str v = api_query_get(&req->query, what);
 
-	return v.p && !str_eqc(v, "false") && !str_eqc(v, "0");
+	return v.p && api_query_truth(v);
 }
 
 /* The streams that the kubelet waits for, in the order in which kubectl opens them. */

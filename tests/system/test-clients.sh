@@ -86,16 +86,29 @@ soon_out "a page's links lead through the proxy" '<a href="/api/v1/namespaces/de
 	k get --raw /api/v1/namespaces/default/services/box:80/proxy/link.html
 soon_out "proxy to the node's kubelet" 'ok' k get --raw "/api/v1/nodes/$(k get nodes -o 'jsonpath={.items[0].metadata.name}')/proxy/healthz"
 
+# suite OUTPUT NAME COMMAND...: a suite that says itself what was well.
+suite() {
+	local out=$1 name=$2 rc
+	shift 2
+	KUBECONFIG=$tmp/kubeconfig timeout 900 "$@" >"$out" 2>&1
+	rc=$?
+	cat "$out"
+	n_failed=$((n_failed + $(grep -c '^not ok' "$out")))
+	! grep -q '^not ok' "$out" || moment
+	[ $rc -lt 2 ] && grep -q '^ok' "$out" || not_ok "$name ends"
+}
+if /usr/bin/python3 -c 'import kubernetes' 2>/dev/null; then
+	suite "$tmp/python.out" "the Python client's suite" /usr/bin/python3 "$root/tests/clients/suite.py" "$image" \
+		"$root"/examples/{config-consumer,ingress,nginx-deployment,nginx-service,probes}.yaml
+else
+	skip "the Python client: no python3-kubernetes here"
+fi
+
 if ! command -v npm >/dev/null || ! command -v node >/dev/null; then
 	skip "the JavaScript client: no npm here"
 elif ! { cp "$root/tests/clients/package.json" "$root"/tests/clients/*.mjs "$tmp/" &&
 	(cd "$tmp" && timeout 240 npm install --no-audit --no-fund) >"$tmp/npm.log" 2>&1; }; then
 	skip "the JavaScript client: npm cannot install it: $(grep -v '^$' "$tmp/npm.log" | tail -n 1)"
 else
-	KUBECONFIG=$tmp/kubeconfig timeout 900 node "$tmp/suite.mjs" "$image" >"$tmp/suite.out" 2>&1
-	rc=$?
-	cat "$tmp/suite.out"
-	n_failed=$((n_failed + $(grep -c '^not ok' "$tmp/suite.out")))
-	! grep -q '^not ok' "$tmp/suite.out" || moment
-	[ $rc -lt 2 ] && grep -q '^ok' "$tmp/suite.out" || not_ok "the JavaScript client's suite ends"
+	suite "$tmp/suite.out" "the JavaScript client's suite" node "$tmp/suite.mjs" "$image"
 fi

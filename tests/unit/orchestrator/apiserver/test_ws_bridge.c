@@ -209,7 +209,7 @@ static void test_tty(void **state)
 static void test_output_only(void **state)
 {
 	(void)state;
-	open_bridge("/attach?stdout=true&stdin=false&stderr=0", "attach", V5);
+	open_bridge("/attach?stdout=True&stdin=False&stderr=0", "attach", V5);
 	opens(2);
 	client_says(2, STR("\0dropped"));
 	kubelet_says(3, "x", false);
