@@ -225,5 +225,7 @@ void json_sort(struct arena *, struct json *j);
 
 /* True when s is valid UTF-8 (no surrogates, no overlong forms). */
 bool json_utf8_valid(struct str s);
+/* A string of bytes from outside that nobody has looked at: borrowed if they are UTF-8, else a copy with U+FFFD for each byte that is not. */
+struct json *json_new_lossy(struct arena *, struct str s);
 
 #endif

@@ -158,6 +158,25 @@ bool json_utf8_valid(struct str s)
 	return true;
 }
 
+struct json *json_new_lossy(struct arena *a, struct str s)
+{
+	static const char replacement[] = "\xef\xbf\xbd";
+	char *to;
+	size_t n = 0;
+
+	if (json_utf8_valid(s))
+		return json_new_str(a, s);
+	to = arena_alloc(a, s.n * 3);
+	for (size_t i = 0; i < s.n;) {
+		size_t len = utf8_len((const unsigned char *)s.p + i, s.n - i);
+
+		memcpy(to + n, len > 0 ? s.p + i : replacement, len > 0 ? len : 3);
+		n += len > 0 ? len : 3;
+		i += len > 0 ? len : 1;
+	}
+	return json_new_str(a, str_of(to, n));
+}
+
 static size_t utf8_put(char *to, uint32_t c)
 {
 	if (c < 0x80) {

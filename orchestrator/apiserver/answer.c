@@ -229,8 +229,8 @@ static struct json *causes_dom(struct arena *a, const struct api_failure *f)
 		struct json *c = json_new_object(a);
 
 		json_setc(a, c, "reason", json_new_str(a, f->causes[i].reason));
-		json_setc(a, c, "message", json_new_str(a, f->causes[i].message));
-		json_setc(a, c, "field", json_new_str(a, f->causes[i].field));
+		json_setc(a, c, "message", json_new_lossy(a, f->causes[i].message));
+		json_setc(a, c, "field", json_new_lossy(a, f->causes[i].field));
 		json_push(a, list, c);
 	}
 	return list;
@@ -239,9 +239,10 @@ static struct json *causes_dom(struct arena *a, const struct api_failure *f)
 static void set_unless_empty(struct arena *a, struct json *o, const char *key, struct str v)
 {
 	if (v.n > 0)
-		json_setc(a, o, key, json_new_str(a, v));
+		json_setc(a, o, key, json_new_lossy(a, v));
 }
 
+/* What is told came from who is told, so that it may be any bytes. */
 struct json *api_status_dom(struct api_request *req, const struct api_failure *f)
 {
 	struct arena *a = &req->arena;
@@ -252,7 +253,7 @@ struct json *api_status_dom(struct api_request *req, const struct api_failure *f
 	json_setc(a, s, "metadata", json_new_object(a));
 	set_unless_empty(a, json_getc(s, "metadata"), "continue", f->continue_token);
 	json_setc(a, s, "status", json_newc(a, "Failure"));
-	json_setc(a, s, "message", json_new_str(a, f->message.p ? f->message : str_from(f->err.text)));
+	json_setc(a, s, "message", json_new_lossy(a, f->message.p ? f->message : str_from(f->err.text)));
 	if (!f->reason || f->reason[0])
 		json_setc(a, s, "reason", json_newc(a, f->reason ? f->reason : err_reason(f->err.code)));
 	if (f->has_details) {

@@ -196,7 +196,7 @@ static struct json *time_dom(struct arena *a, int64_t ns)
 static void set_str(struct arena *a, struct json *o, const char *key, struct str v)
 {
 	if (v.n > 0)
-		json_setc(a, o, key, json_new_str(a, v));
+		json_setc(a, o, key, json_new_lossy(a, v));
 }
 
 static struct json *object_ref(struct api_request *req)

@@ -6,6 +6,7 @@
 #include "orchestrator/apiserver/apiserver-priv.h"
 #include "orchestrator/apiserver/authn.h"
 #include "orchestrator/apiserver/authz.h"
+#include "proto/json.h"
 
 #define PREFIX "impersonate-"
 #define EXTRA "impersonate-extra-"
@@ -111,8 +112,15 @@ enum step_result authz_impersonate(struct api_request *req)
 	/* Done already: this is the second look at the question itself. */
 	if (req->local || req->real_user.name.n > 0)
 		return STEP_NEXT;
-	for (size_t i = 0; i < req->headers.n; i++)
-		n += is_impersonation(&req->headers.h[i]);
+	for (size_t i = 0; i < req->headers.n; i++) {
+		const struct http_header *h = &req->headers.h[i];
+
+		if (!is_impersonation(h))
+			continue;
+		n++;
+		if (!json_utf8_valid(h->value))
+			return api_fail(req, ERR_BAD_REQUEST, "header %.*s: its value is not UTF-8", STR_FMT(h->name));
+	}
 	if (n == 0)
 		return STEP_NEXT;
 	if (name.n == 0)

@@ -116,6 +116,10 @@ static void test_impersonation(void **state)
 	assert_string_equal(json_cstr(json_at(json_getp(o, "status.userInfo.groups"), 1)), "system:serviceaccounts:d");
 	rig_header("Impersonate-Group", "g");
 	rig_call("GET", "/version", NULL, 400);
+	rig_header("Impersonate-User", "\xff");
+	rig_call("GET", "/version", NULL, 400);
+	/* What is told of what was asked for is text, whatever was asked for. */
+	is(rig_call("GET", "/api/v1/namespaces/default/pods/a%ff%e2%82%ac", NULL, 404), "message", "pods \"a\xef\xbf\xbd\xe2\x82\xac\" not found");
 	rig_as("jane");
 	o = as("carl", NULL, "GET", "/version", NULL, 403);
 	is(o, "message", "users \"carl\" is forbidden: User \"jane\" cannot impersonate resource \"users\" in API group \"\" at the "
