@@ -89,7 +89,7 @@ static void block_free(struct arena_block *b)
 		pthread_setspecific(spares_key, spares);
 	}
 	if (i == N_SIZES || spares->n[i] == MAX_SPARE) {
-		free(b);
+		xfree(b);
 		return;
 	}
 	b->next = spares->first[i];

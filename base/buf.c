@@ -6,6 +6,9 @@
 
 #include "base/util.h"
 
+/* Up to here a block at hand and a copy are less than malloc's search for a larger one. */
+#define MOVE_SIZE 1024u
+
 void buf_init(struct buf *b, size_t limit)
 {
 	*b = (struct buf)BUF_INIT;
@@ -16,7 +19,7 @@ void buf_fini(struct buf *b)
 {
 	size_t limit = b->limit;
 
-	free(b->p);
+	xfree(b->p);
 	buf_init(b, limit);
 }
 
@@ -39,7 +42,16 @@ char *buf__grow(struct buf *b, size_t size)
 	/* Fast to a size at which moving costs more than a few bytes too many. */
 	cap = b->cap == 0 ? 64 : b->cap < 1024 ? b->cap * 4 : b->cap * 2;
 	cap = MAX(cap, b->n + size + 1);
-	b->p = xrealloc(b->p, cap);
+	if (cap < MOVE_SIZE) {
+		char *p = xmalloc(cap);
+
+		if (b->p != NULL)
+			memcpy(p, b->p, b->n + 1);
+		xfree(b->p);
+		b->p = p;
+	} else {
+		b->p = xrealloc(b->p, cap);
+	}
 	b->cap = cap;
 	return b->p + b->n;
 }

@@ -1,6 +1,7 @@
 # base/: libc only.
 noinst_LIBRARIES += libbase.a
 libbase_a_SOURCES = \
+	base/alloc.c \
 	base/arena.c base/arena.h \
 	base/buf.c base/buf.h \
 	base/clock.c base/clock.h \

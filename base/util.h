@@ -37,10 +37,12 @@ void assert_failed(const char *file, int line, const char *what) __attribute__((
 		_v;                                                                                \
 	})
 
-/* Abort when memory is exhausted; n == 0 is allowed. Caller frees with free(). */
+/* Abort when memory is exhausted; n == 0 is allowed. Caller frees with free(), or xfree(). */
 void *xmalloc(size_t size);
 void *xcalloc(size_t n, size_t size);
 void *xrealloc(void *p, size_t size);
+/* free() for what comes and goes in numbers: the block stays at hand for this thread's next one (base/alloc.c). */
+void xfree(void *p);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t len);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

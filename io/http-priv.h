@@ -14,10 +14,13 @@ void http__write_later(struct loop *, struct http_write *, int status);
 /* A stream_write that runs the http_write's done; NULL for NULL. */
 struct stream_write *http__relay(struct http_write *);
 
+/* What sessions of nghttp2 take their memory from: blocks that are kept at hand. */
+extern nghttp2_mem http__nghttp2_mem;
+
 /* HTTP/2 header fields. */
 nghttp2_nv http__nv(struct str name, struct str value);
 /* Names in lower case; control characters in values become spaces, as nghttp2 refuses a whole
- * message for one. A value without any is not copied. */
+ * message for one. Where nothing is to be changed, the result is the argument's own bytes. */
 struct str http__lower(struct arena *, struct str name);
 struct str http__clean(struct arena *, struct str value);
 /* Fields that belong to one connection and do not exist in HTTP/2 (RFC 9113, 8.2.2). */

@@ -421,7 +421,7 @@ void http__client_h2_start(struct http_client_conn *k)
 	};
 
 	pthread_once(&once, make_callbacks);
-	ASSERT(nghttp2_session_client_new2(&k->session, callbacks, k, options) == 0);
+	ASSERT(nghttp2_session_client_new3(&k->session, callbacks, k, options, &http__nghttp2_mem) == 0);
 	nghttp2_submit_settings(k->session, NGHTTP2_FLAG_NONE, settings, ARRAY_LEN(settings));
 	nghttp2_session_set_local_window_size(k->session, NGHTTP2_FLAG_NONE, 0, CONN_WINDOW);
 	k->last_recv = clock_mono_ms();

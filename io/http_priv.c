@@ -16,7 +16,7 @@ static void on_told(struct loop_timer *t)
 	struct http_write *w = x->w;
 	int status = x->status;
 
-	free(x);
+	xfree(x);
 	if (w->done)
 		w->done(w, status);
 }
@@ -43,7 +43,7 @@ static void on_relay(struct stream_write *w, int status)
 	struct relay *x = container_of(w, struct relay, w);
 	struct http_write *to = x->to;
 
-	free(x);
+	xfree(x);
 	if (to->done)
 		to->done(to, status);
 }
@@ -60,6 +60,29 @@ struct stream_write *http__relay(struct http_write *to)
 	return &x->w;
 }
 
+static void *mem_malloc(size_t size, void *user _unused_)
+{
+	return xmalloc(size);
+}
+
+static void mem_free(void *p, void *user _unused_)
+{
+	xfree(p);
+}
+
+static void *mem_calloc(size_t n, size_t size, void *user _unused_)
+{
+	ASSERT(size == 0 || n <= SIZE_MAX / size);
+	return xcalloc(1, n * size);
+}
+
+static void *mem_realloc(void *p, size_t size, void *user _unused_)
+{
+	return xrealloc(p, size);
+}
+
+nghttp2_mem http__nghttp2_mem = {NULL, mem_malloc, mem_free, mem_calloc, mem_realloc};
+
 nghttp2_nv http__nv(struct str name, struct str value)
 {
 	return (nghttp2_nv){(uint8_t *)name.p, (uint8_t *)(value.p ? value.p : ""), name.n, value.n,
@@ -68,9 +91,15 @@ nghttp2_nv http__nv(struct str name, struct str value)
 
 struct str http__lower(struct arena *a, struct str name)
 {
-	char *p = arena_cstr(a, name);
+	char *p;
+	size_t i = 0;
 
-	for (size_t i = 0; i < name.n; i++)
+	while (i < name.n && !(name.p[i] >= 'A' && name.p[i] <= 'Z'))
+		i++;
+	if (i == name.n)
+		return name;
+	p = arena_cstr(a, name);
+	for (; i < name.n; i++)
 		if (p[i] >= 'A' && p[i] <= 'Z')
 			p[i] = (char)(p[i] - 'A' + 'a');
 	return str_of(p, name.n);

@@ -221,8 +221,8 @@ static void drop_out(struct http_req *r)
 	while ((k = r->out_head) != NULL) {
 		r->out_head = k->next;
 		if (k->taken)
-			free(k->p);
-		free(k);
+			xfree(k->p);
+		xfree(k);
 	}
 	r->out_tail = &r->out_head;
 }
@@ -290,8 +290,8 @@ static ssize_t read_body(nghttp2_session *ng, int32_t id, uint8_t *p, size_t siz
 		if (r->out_head == NULL)
 			r->out_tail = &r->out_head;
 		if (k->taken)
-			free(k->p);
-		free(k);
+			xfree(k->p);
+		xfree(k);
 	}
 	r->framed += n;
 	tell_writers(r, false);
@@ -317,7 +317,7 @@ static int submit_trailers(nghttp2_session *ng, struct http_req *r)
 	for (size_t i = 0; i < r->out_trailers.n; i++)
 		nv[i] = http__nv(r->out_trailers.h[i].name, r->out_trailers.h[i].value);
 	rv = nghttp2_submit_trailer(ng, r->stream_id, nv, r->out_trailers.n);
-	free(nv);
+	xfree(nv);
 	return rv;
 }
 
@@ -420,7 +420,7 @@ static void h2_end(struct http_req *r, const struct http_header *trailers, size_
 		r->out_trailers.h = arena_new_array(a, struct http_header, n);
 		for (size_t i = 0; i < n; i++)
 			r->out_trailers.h[i] =
-				(struct http_header){http__lower(a, trailers[i].name),
+				(struct http_header){arena_str(a, http__lower(a, trailers[i].name)),
 					arena_str(a, http__clean(a, trailers[i].value))};
 		r->out_trailers.n = n;
 	}
@@ -606,7 +606,7 @@ bool http__h2_start(struct http_conn *c)
 	};
 
 	pthread_once(&once, make_callbacks);
-	if (nghttp2_session_server_new2(&c->session, callbacks, c, options) != 0) {
+	if (nghttp2_session_server_new3(&c->session, callbacks, c, options, &http__nghttp2_mem) != 0) {
 		http__conn_close(c, 0);
 		return false;
 	}

@@ -55,7 +55,7 @@ static void req_free(struct http_req *r)
 		c->idle_since = clock_mono_ms();
 	buf_fini(&r->body);
 	arena_fini(&r->pub.arena);
-	free(r);
+	xfree(r);
 	http__conn_maybe_free(c);
 }
 

@@ -19,7 +19,7 @@ static void forget_data(struct log *l, struct log_entry *e)
 {
 	if (e->data) {
 		l->cached -= e->size;
-		free(e->data);
+		xfree(e->data);
 		e->data = NULL;
 	}
 }

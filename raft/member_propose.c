@@ -13,8 +13,8 @@
 static void proposal_free(struct proposal *p)
 {
 	list_del(&p->link);
-	free(p->command);
-	free(p);
+	xfree(p->command);
+	xfree(p);
 }
 
 /* Give the answer to whoever waits. `result` is an encoded raftpb.Result, or empty with the error in *e. */
@@ -424,7 +424,8 @@ void member__propose_result(struct member *m, uint64_t from, const struct msg *m
 	}
 	if (e.code <= ERR_OK || e.code >= ERR_N_CODES)
 		e.code = ERR_OK;
-	snprintf(e.text, sizeof(e.text), "%.*s", STR_FMT(msg->propose_result.text));
+	if (msg->propose_result.text.n > 0)
+		snprintf(e.text, sizeof(e.text), "%.*s", STR_FMT(msg->propose_result.text));
 	list_del(&found->link);
 	gather_answered(&m->gather, member__now(m));
 	if (e.code == ERR_OK && msg->propose_result.status != MSG_DONE)

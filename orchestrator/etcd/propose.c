@@ -68,8 +68,8 @@ static void over(struct etcd_op *op)
 {
 	if (op->owner != NULL)
 		op->done(op);
-	free(op->req.response);
-	free(op);
+	xfree(op->req.response);
+	xfree(op);
 }
 
 /* The first answer stands unless there is something new to say. */

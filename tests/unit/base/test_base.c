@@ -1,4 +1,5 @@
 /* base/: strings, buffers, arenas, maps, heaps, errors, checksums. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -71,6 +72,67 @@ static int hook_calls;
 static void count_hook(void *data)
 {
 	hook_calls += *(int *)data;
+}
+
+/*
+ * Blocks that are given back and taken again, of all sizes about those that are kept, far more than are kept: none is in use twice, and each
+ * has the room that was asked for. Then what one thread made is freed by another, which ends.
+ */
+#define N_BLOCKS 2000
+
+static size_t block_size(size_t i)
+{
+	return i * 7 % 1200;
+}
+
+static void *free_half(void *arg)
+{
+	char **blocks = arg;
+
+	for (size_t i = 0; i < N_BLOCKS; i += 2) {
+		xfree(blocks[i]);
+		blocks[i] = xmalloc(block_size(i));
+		memset(blocks[i], (int)(i % 251), block_size(i));
+	}
+	return NULL;
+}
+
+static void check_blocks(char **blocks)
+{
+	for (size_t i = 0; i < N_BLOCKS; i++)
+		for (size_t k = 0; k < block_size(i); k++)
+			assert_int_equal((unsigned char)blocks[i][k], i % 251);
+}
+
+static void test_blocks(void **state)
+{
+	static char *blocks[N_BLOCKS];
+	char *zeros;
+	pthread_t thread;
+
+	xfree(NULL);
+	for (unsigned round = 0; round < 3; round++) {
+		for (size_t i = 0; i < N_BLOCKS; i++) {
+			blocks[i] = round == 1 ? xcalloc(1, block_size(i)) : xmalloc(block_size(i));
+			for (size_t k = 0; round == 1 && k < block_size(i); k++)
+				assert_int_equal(blocks[i][k], 0);
+			memset(blocks[i], (int)(i % 251), block_size(i));
+		}
+		check_blocks(blocks);
+		assert_int_equal(pthread_create(&thread, NULL, free_half, blocks), 0);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		check_blocks(blocks);
+		/* Either way, and some in between. */
+		for (size_t i = 0; i < N_BLOCKS; i++)
+			if (i % 3 == 0)
+				free(blocks[i]);
+			else
+				xfree(blocks[i]);
+	}
+	zeros = xcalloc(10, 100);
+	for (size_t k = 0; k < 1000; k++)
+		assert_int_equal(zeros[k], 0);
+	xfree(zeros);
 }
 
 static void test_arena(void **state)
@@ -321,6 +383,7 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_join),
 		cmocka_unit_test(test_histogram),
+		cmocka_unit_test(test_blocks),
 	};
 	return cmocka_run_group_tests_name("base", tests, NULL, NULL);
 }
