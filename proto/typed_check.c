@@ -96,7 +96,7 @@ static void check(struct check *c, struct typed__shape s, const struct json *v, 
 static void check_object(struct check *c, struct typed__shape s, const struct json *v, const struct place *p)
 {
 	JSON_MEMBERS (m, v) {
-		struct place inner = {p, arena_sprintf(c->a, ".%.*s", STR_FMT(m->key))};
+		struct place inner = {p, ARENA_JOIN(c->a, STR("."), m->key)};
 		struct typed__shape shape;
 
 		if (!p && (str_eqc(m->key, "kind") || str_eqc(m->key, "apiVersion")))
@@ -190,7 +190,7 @@ static void check(struct check *c, struct typed__shape s, const struct json *v, 
 		if (v->type != JSON_OBJECT)
 			wrong_type(c, p, "map", v);
 		JSON_MEMBERS (m, v) {
-			struct place inner = {p, arena_sprintf(c->a, ".%.*s", STR_FMT(m->key))};
+			struct place inner = {p, ARENA_JOIN(c->a, STR("."), m->key)};
 
 			check(c, typed__element(s), m->value, &inner);
 		}

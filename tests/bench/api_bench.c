@@ -162,6 +162,7 @@ typedef void fill_fn(struct lane *, unsigned i);
 static const char *method, *accept_type, *content_type = "application/json";
 static bool acting, quiet;
 static fill_fn *fill;
+static unsigned first_client;
 static unsigned n_started, n_done, n_wanted, n_failed;
 static uint64_t *times, n_bytes;
 static struct lane lanes[MAX_CONNECTIONS];
@@ -225,7 +226,7 @@ static void measure(const char *name, const char *how, const char *accept, fill_
 	n_wanted = n;
 	times = xcalloc(n, sizeof(*times));
 	for (unsigned i = 0; i < parallel; i++) {
-		lanes[i].client = clients[i % n_open];
+		lanes[i].client = clients[(first_client + i) % n_open];
 		lane_next(&lanes[i]);
 	}
 	while (n_done < n)
@@ -456,14 +457,17 @@ static void connect_up_to(unsigned n)
 			die("connect", e.text);
 }
 
-/* All connections are there, and the server has written what a new one writes. */
+/* The server has written what a new one writes, and all connections are there: one after the other, so that on a slow machine none times out. */
 static void wait_ready(void)
 {
 	quiet = true;
 	do {
 		usleep(500000);
-		measure("", "GET", "text/plain", fill_ready, n_open, n_open);
+		measure("", "GET", "text/plain", fill_ready, 1, 1);
 	} while (n_failed > 0);
+	for (first_client = 1; first_client < n_open; first_client++)
+		measure("", "GET", "text/plain", fill_ready, 1, 1);
+	first_client = 0;
 	usleep(500000);
 	quiet = false;
 }

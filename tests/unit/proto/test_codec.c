@@ -384,13 +384,47 @@ static void base64(void **state)
 	buf_fini(&b);
 }
 
+/* The names of a type's members, inlined ones too: the reader of protobuf adds each without looking whether it is there. */
+static void collect_names(const struct schema_type *t, const struct schema_type *root, struct json *seen, struct arena *a)
+{
+	for (size_t i = 0; i < t->n_fields; i++) {
+		const struct schema_field *f = &t->fields[i];
+
+		if (schema_is(f, SCHEMA_INLINE)) {
+			collect_names(f->type, root, seen, a);
+			continue;
+		}
+		if (json_getc(seen, f->json))
+			fail_msg("%s has two members %s", root->name, f->json);
+		json_setc(a, seen, f->json, json_new_null(a));
+	}
+}
+
+static void names_stand_once(void **state)
+{
+	struct arena a;
+
+	(void)state;
+	arena_init(&a);
+	for (size_t i = 0; i < n_schema_types; i++) {
+		struct json *seen = json_new_object(&a);
+
+		if (schema_types[i].root) {
+			json_setc(&a, seen, "kind", json_new_null(&a));
+			json_setc(&a, seen, "apiVersion", json_new_null(&a));
+		}
+		collect_names(&schema_types[i], &schema_types[i], seen, &a);
+	}
+	arena_fini(&a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(golden_objects),   cmocka_unit_test(emission),
 		cmocka_unit_test(special_types),    cmocka_unit_test(errors),
 		cmocka_unit_test(merged_fragments), cmocka_unit_test(envelopes_and_lists),
-		cmocka_unit_test(deep_wire),	    cmocka_unit_test(base64),
+		cmocka_unit_test(names_stand_once), cmocka_unit_test(deep_wire),	    cmocka_unit_test(base64),
 		cmocka_unit_test(against_protoc),   cmocka_unit_test(too_many_values),
 	};
 
