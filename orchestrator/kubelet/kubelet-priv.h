@@ -126,6 +126,7 @@ struct pod_worker {
 	int64_t evicted_grace_s;
 	bool evicted_for_node;       /* a DisruptionTarget */
 	bool refused;
+	bool admitted;               /* or was asked, at its first look */
 	bool forget;                 /* over: the disk is better used than by the runtime's records of it */
 	bool over_cleaning;          /* over: its volumes, or what is forgotten, go off the loop */
 	bool volumes_cleaned, logs_cleaned;

@@ -199,25 +199,9 @@ static void listed(struct runtime_user *u, uint64_t generation)
 
 /* --- what the outside tells ---------------------------------------------------------------------------------------- */
 
-/* Pods that began before are not asked again, whoever began them. */
-static void refuse_under_pressure(struct pod_worker *w, const Core__Pod *pod)
-{
-	struct arena a;
-	char *why;
-
-	if (pod->metadata->deletion_timestamp || (pod->status && pod->status->start_time) || worker_rt(w))
-		return;
-	arena_init(&a);
-	why = pressure_refuses(w->k->pressure, &a, pod);
-	if (why)
-		worker_refuse(w, why);
-	arena_fini(&a);
-}
-
 void kubelet_pod_set(struct kubelet *k, const Core__Pod *pod)
 {
 	struct pod_worker *w;
-	bool is_new = false;
 
 	if (k->stopping || !pod->metadata || !pod->spec || !is_set(pod->metadata->uid))
 		return;
@@ -228,11 +212,8 @@ void kubelet_pod_set(struct kubelet *k, const Core__Pod *pod)
 				k->runtime && runtime_generation(k->runtime) && !runtime_pod(k->runtime, pod->metadata->uid))
 			return;
 		w = worker_new(k, pod->metadata->uid, nz(pod->metadata->namespace_), nz(pod->metadata->name));
-		is_new = true;
 	}
 	worker_set(w, pod);
-	if (is_new)
-		refuse_under_pressure(w, pod);
 }
 
 void kubelet_pod_delete(struct kubelet *k, const char *uid)

@@ -303,6 +303,25 @@ static void sync_now(struct pod_worker *w)
 		worker__clean_over(w);
 }
 
+/* A pod that had begun before is not asked, whoever began it: the API knows, or the runtime. */
+static void admit_once(struct pod_worker *w)
+{
+	const Core__Pod *pod = worker_pod(w);
+	struct arena a;
+	char *why;
+
+	if (w->admitted || !pod)
+		return;
+	w->admitted = true;
+	if (w->unwanted || pod->metadata->deletion_timestamp || (pod->status && pod->status->start_time) || worker_rt(w))
+		return;
+	arena_init(&a);
+	why = pressure_refuses(w->k->pressure, &a, pod);
+	if (why)
+		worker_refuse(w, why);
+	arena_fini(&a);
+}
+
 static void worker_sync(struct pod_worker *w)
 {
 	const struct rt_pod *rt = worker_rt(w);
@@ -321,6 +340,7 @@ static void worker_sync(struct pod_worker *w)
 	/* What is not seen must not be started once more; to end what is seen is right all the same. */
 	if (rt && rt->unsure && !goes)
 		return;
+	admit_once(w);
 	sync_now(w);
 }
 
