@@ -42,8 +42,12 @@ def equal(got, want):
     assert got == want, f'got {got!r}, want {want!r}'
 
 
+# Times are given as for a machine that has little else to do; on a busy one it is waited for longer.
+PATIENCE = 4
+
+
 def until(fn, seconds=60):
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         try:
             got = fn()
@@ -52,7 +56,7 @@ def until(fn, seconds=60):
         except (ApiException, AssertionError):
             if time.monotonic() > end:
                 raise
-        assert time.monotonic() <= end, f'not within {seconds} s'
+        assert time.monotonic() <= end, 'not within the time'
         time.sleep(0.1)
 
 
@@ -114,7 +118,7 @@ def _():
     core.patch_namespaced_config_map('w', NAMESPACE, {'data': {'a': '2'}})
     core.delete_namespaced_config_map('w', NAMESPACE)
     seen, w = [], watch.Watch()
-    for event in w.stream(core.list_namespaced_config_map, NAMESPACE, resource_version=version, timeout_seconds=60):
+    for event in w.stream(core.list_namespaced_config_map, NAMESPACE, resource_version=version, timeout_seconds=300):
         seen.append((event['type'], event['object'].data['a']))
         if event['type'] == 'DELETED':
             w.stop()
@@ -171,7 +175,7 @@ def _():
     cfg = electionconfig.Config(ConfigMapLock('lock', NAMESPACE, 'me'), lease_duration=17, renew_deadline=15, retry_period=5,
                                 onstarted_leading=led.set, onstopped_leading=None)
     threading.Thread(target=leaderelection.LeaderElection(cfg).run, daemon=True).start()
-    assert led.wait(60)
+    assert led.wait(60 * PATIENCE)
     record = core.read_namespaced_config_map('lock', NAMESPACE).metadata.annotations['control-plane.alpha.kubernetes.io/leader']
     equal(yaml.safe_load(record)['holderIdentity'], 'me')
 
@@ -198,7 +202,7 @@ def _():
     talk = stream.stream(run, 'p', NAMESPACE, command=['sh', '-c', 'read x; echo got $x; exit 3'], stdin=True, stdout=True,
                          stderr=True, tty=False, _preload_content=False)
     talk.write_stdin('this\n')
-    talk.run_forever(timeout=60)
+    talk.run_forever(timeout=60 * PATIENCE)
     equal((talk.read_stdout(), talk.returncode), ('got this\n', 3))
 
 
