@@ -124,7 +124,7 @@ static int by_text(const void *a, const void *b)
 static int set_members(struct etcd_program *p, struct kv_cfg *cfg, struct err *e)
 {
 	struct etcd_config *c = &p->c;
-	struct kv_peer *initial = arena_new_array(&c->arena, struct kv_peer, c->n_initial);
+	struct kv_peer *initial = arena_new_array(&c->arena, struct kv_peer, c->n_initial + 1);
 
 	for (size_t i = 0; i < c->n_initial; i++) {
 		struct etcd_urls sorted = c->initial[i].peer;
@@ -162,6 +162,8 @@ static int start_kv(struct etcd_program *p, struct err *e)
 		.foreign_peers = true,
 		.peer_cns = c->peer.cns,
 		.places_only = true,
+		/* As in etcd, where this flag's default is for the first start only. */
+		.keeps_address = c->value[ETCD_FLAG_INITIAL_ADVERTISE_PEER_URLS] == NULL || c->n_initial == 0,
 		.cluster_token = c->token,
 		.election_ms = c->election_ms,
 		.heartbeat_ms = c->heartbeat_ms,
@@ -293,6 +295,20 @@ static void run(struct etcd_program *p, const sigset_t *set)
 	notify_service("STOPPING=1");
 }
 
+/* A directory that is a member needs no list; one that fits it may have, which is for one that has not got beyond its identity. */
+static int load_initial(struct etcd_config *c, struct err *e)
+{
+	int rc = etcd_config_check_initial(c, e);
+
+	if (rc == 0 || access(arena_printf(&c->arena, "%s/raft/member", c->data_dir), F_OK) != 0)
+		return rc;
+	etcd_config_warn(c, "%s is a member's already, so this is not looked at: %s", c->data_dir, e->text);
+	err_clear(e);
+	c->n_initial = 0;
+	c->existing = false;
+	return 0;
+}
+
 static int load(struct etcd_config *c, int argc, char **argv, struct err *e)
 {
 	int rc = etcd_config_read(c, argc, argv, environ, e);
@@ -307,7 +323,8 @@ static int load(struct etcd_config *c, int argc, char **argv, struct err *e)
 		if (rc != 0)
 			return err_prefix(e, "configuration file %s", c->file);
 	}
-	return etcd_config_check(c, e);
+	rc = etcd_config_check(c, e);
+	return rc ? rc : load_initial(c, e);
 }
 
 static int serve(struct etcd_program *p, struct err *e)

@@ -6,6 +6,7 @@
  *	rc = etcd_config_read(&c, argc, argv, environ, &e);
  *	if (rc == 0 && c.file) rc = etcd_config_read_yaml(&c, the file's text, &e);
  *	if (rc == 0) rc = etcd_config_check(&c, &e);
+ *	if (rc == 0 && c.data_dir is no member) rc = etcd_config_check_initial(&c, &e);
  *	... c.name, c.listen_client.n ...
  *	etcd_config_fini(&c);
  *
@@ -113,6 +114,8 @@ int etcd_config_read(struct etcd_config *, int argc, char **argv, char *const *e
 int etcd_config_read_yaml(struct etcd_config *, struct str text, struct err *);
 /* c->value into the rest. */
 int etcd_config_check(struct etcd_config *, struct err *);
+/* After that, the flags that say with whom a member begins or whom it joins: for a directory that is none yet. */
+int etcd_config_check_initial(struct etcd_config *, struct err *);
 int etcd_url_parse(struct arena *, struct str text, struct etcd_url *ret, struct err *);
 /* "1h30m", "500ms"; false for anything else. */
 bool etcd_duration_parse(struct str text, uint64_t *ret_ms);

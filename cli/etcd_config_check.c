@@ -212,7 +212,7 @@ static int check_own_entry(struct etcd_config *c, struct err *e)
 	return 0;
 }
 
-static int check_cluster(struct etcd_config *c, struct err *e)
+int etcd_config_check_initial(struct etcd_config *c, struct err *e)
 {
 	const char *state = etcd_value(c, ETCD_FLAG_INITIAL_CLUSTER_STATE);
 	struct str rest = str_from(etcd_value(c, ETCD_FLAG_INITIAL_CLUSTER)), one;
@@ -536,8 +536,6 @@ int etcd_config_check(struct etcd_config *c, struct err *e)
 		rc = check_words(c, e);
 	if (rc == 0)
 		rc = check_urls(c, e);
-	if (rc == 0)
-		rc = check_cluster(c, e);
 	if (rc == 0)
 		rc = check_security(c, e);
 	return rc ? rc : check_figures(c, e);

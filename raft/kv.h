@@ -60,6 +60,7 @@ struct kv_cfg {
 	/* The peers' side. listen NULL: no transport, which only a cluster of one member may have. */
 	const char *listen;    /* "ip:port", several with commas; port 0 lets the kernel choose (tests) */
 	const char *advertise; /* as kv_peer's addr; NULL: same as listen */
+	bool keeps_address;    /* `advertise` is for one that begins: a member does not tell the others that it is there now */
 	const char *url;       /* this member's API URL, told to the others; may be NULL */
 	const char *zone;      /* its failure domain; may be NULL */
 	bool witness;
@@ -83,7 +84,7 @@ struct kv_cfg {
 	 * or address of a member that has been silent for `replace_ms` replaces it.
 	 */
 	const struct kv_peer *initial;
-	size_t n_initial;
+	size_t n_initial; /* 0, and `initial` not NULL: there is no list, so the directory must have a member */
 	const char *cluster_token; /* any text: clusters that begin with the same list and others are not the same; may be NULL */
 	const char *const *join;
 	size_t n_join;

@@ -126,7 +126,7 @@ void kv__member_cfg(struct kv *kv, uint64_t *ids, struct member_cfg *cfg)
 				   .initial = kv->first,
 				   .initial_ids = ids,
 				   .n_initial = n,
-				   .self = {.addr = kv->addr, .url = kv->url, .zone = kv->zone},
+				   .self = {.addr = kv->cfg.keeps_address ? NULL : kv->addr, .url = kv->url, .zone = kv->zone},
 				   .voters = kv->cfg.voters,
 				   .dead_ms = kv->cfg.dead_ms,
 				   .replace_ms = kv->cfg.replace_ms,
@@ -206,7 +206,7 @@ static int boot_initial(struct kv *kv, struct err *e)
 
 	for (size_t i = 0; i < n; i++)
 		found = found || strcmp(list[i].name, kv->name) == 0;
-	if (!found)
+	if (!found && !(kv->stable.has_member && n == 0))
 		return err_set(e, ERR_INVALID, "this member, \"%s\", is not in the list of initial members", kv->name);
 	if (n > 1 && !kv->listen)
 		return err_set(e, ERR_INVALID, "a cluster of several members needs a peer address to listen on");

@@ -166,13 +166,13 @@ void member__announce_self(struct member *m, uint64_t now)
 	const struct kv_peer *self = &m->cfg.self;
 	struct kv_member known = {0};
 
-	if (!self->addr || !s || m->leader == 0 || now < m->announce_after)
+	if (!s || m->leader == 0 || now < m->announce_after)
 		return;
 	member__parse_address(s->address, &known);
-	if (strcmp(known.addr, self->addr) == 0 && (!self->url || strcmp(known.url, self->url) == 0) &&
+	if ((!self->addr || strcmp(known.addr, self->addr) == 0) && (!self->url || strcmp(known.url, self->url) == 0) &&
 	    (!self->zone || strcmp(known.zone, self->zone) == 0))
 		return;
 	m->announce_after = now + 5000;
-	log_info("raft", "telling the cluster that this member is at addr=%s now", self->addr);
+	log_info("raft", "telling the cluster that this member is at addr=%s now", self->addr ? self->addr : known.addr);
 	member__request_update(m, self, now + 4000);
 }

@@ -44,6 +44,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t size)
 	if (rc == 0 && !c.help && !c.version && c.file == NULL)
 		rc = etcd_config_check(&c, &e);
 	if (rc == 0 && !c.help && !c.version && c.file == NULL)
+		rc = etcd_config_check_initial(&c, &e);
+	if (rc == 0 && !c.help && !c.version && c.file == NULL)
 		check_result(&c);
 	ASSERT(rc == 0 || e.text[0] != '\0');
 	etcd_config_fini(&c);

@@ -120,6 +120,20 @@ start 1 "$KONTIKI" etcd --config-file "$tmp/etcd.yml" --name not-looked-at
 t "a configuration file" until_ok 30 healthy 1
 t_out "with the data of before" '^value$' ctl get key --print-value-only
 stop 1
+# What is said of the first start only may be left out later, or be wrong by then.
+later() {
+	start 1 "$KONTIKI" etcd --name m1 --data-dir "$tmp/env" --listen-peer-urls "http://$(peer 1)" --listen-client-urls "http://$(client 1)" \
+		--advertise-client-urls "http://$(client 1),http://localhost:$((base + 9))" "$@"
+}
+later
+t "without the flags of the first start" until_ok 30 healthy 1
+soon_out "clients are told of another URL" "http://localhost:$((base + 9))" ctl member list
+t_out "members where it was" ", m1, http://$(peer 1), " ctl member list
+stop 1
+later --initial-cluster "other=http://$(peer 7)"
+t "with a list of others" until_ok 30 healthy 1
+t "which is not looked at" logged 1 "is a member's already, so this is not looked at"
+stop 1
 
 # --- three members
 

@@ -25,8 +25,11 @@ static const char *load_with(struct etcd_config *c, char *const *env, const char
 	etcd_config_init(c);
 	err_clear(&e);
 	rc = etcd_config_read(c, argc, (char **)(uintptr_t)words, env, &e);
-	if (rc == 0 && !c->file && !c->help && !c->version)
+	if (rc == 0 && !c->file && !c->help && !c->version) {
 		rc = etcd_config_check(c, &e);
+		if (rc == 0)
+			rc = etcd_config_check_initial(c, &e);
+	}
 	return rc ? e.text : NULL;
 }
 
@@ -58,6 +61,8 @@ static const char *load_yaml(struct etcd_config *c, const char *text)
 	rc = etcd_config_read_yaml(c, str_from(text), &e);
 	if (rc == 0)
 		rc = etcd_config_check(c, &e);
+	if (rc == 0)
+		rc = etcd_config_check_initial(c, &e);
 	return rc ? e.text : NULL;
 }
 
