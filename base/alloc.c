@@ -30,11 +30,7 @@
 #define KEEP_BYTES (1u << 20)
 #define KEEP_OF_SIZE 512u
 
-#if defined(__SANITIZE_ADDRESS__)
-#define KEEP false
-#else
-#define KEEP true
-#endif
+#define KEEP (!WITH_ASAN)
 
 struct spare {
 	struct spare *next;

@@ -39,11 +39,7 @@ struct spares {
 	struct arena_block *first[N_SIZES];
 	unsigned n[N_SIZES];
 };
-#if defined(__SANITIZE_ADDRESS__)
-#define KEEP_SPARES false
-#else
-#define KEEP_SPARES true
-#endif
+#define KEEP_SPARES (!WITH_ASAN)
 
 static _Thread_local struct spares *spares;
 static pthread_key_t spares_key;

@@ -18,6 +18,18 @@
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
+/* Built with AddressSanitizer, as gcc and as clang say it: memory is to be given back at once, then. */
+#define WITH_ASAN 0
+#if defined(__SANITIZE_ADDRESS__)
+#undef WITH_ASAN
+#define WITH_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#undef WITH_ASAN
+#define WITH_ASAN 1
+#endif
+#endif
+
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* Prints where and what, then aborts. Never returns. */
