@@ -17,28 +17,13 @@ bool pod_level_resource(struct str name)
 	return str_eqc(name, "cpu") || str_eqc(name, "memory") || is_huge(name);
 }
 
-static struct quantity quantity_from(const struct json *j)
-{
-	struct quantity q = QUANTITY_ZERO;
-	struct err e = ERR_INIT;
-
-	if (quantity_parse(json_is(j, JSON_NUMBER) ? j->s : json_str(j), &q, &e) < 0)
-		return QUANTITY_ZERO;
-	return q;
-}
-
-static struct quantity larger(struct quantity a, struct quantity b)
-{
-	return quantity_cmp(a, b) >= 0 ? a : b;
-}
-
 bool resources_amount(const struct json *has, const char *what, struct str resource, struct quantity *ret)
 {
 	const struct json *v = json_get(json_getc(json_getc(has, "resources"), what), resource);
 
 	if (json_is_null(v))
 		return false;
-	*ret = quantity_from(v);
+	*ret = quantity_of_json(v);
 	return true;
 }
 
@@ -59,9 +44,9 @@ bool containers_amount(const struct json *spec, const char *what, struct str res
 		if (json_eqc(json_getc(c, "restartPolicy"), "Always"))
 			sidecars = quantity_add(sidecars, q);
 		else
-			init = larger(init, quantity_add(sidecars, q));
+			init = quantity_max(init, quantity_add(sidecars, q));
 	}
-	*ret = larger(quantity_add(sum, sidecars), init);
+	*ret = quantity_max(quantity_add(sum, sidecars), init);
 	return any;
 }
 

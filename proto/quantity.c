@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/util.h"
+#include "proto/json.h"
 
 #define NANO ((__int128)1000000000)
 /* 2^63-1 whole units: larger amounts become this. */
@@ -187,6 +188,13 @@ struct quantity quantity_of(const char *text)
 	return q;
 }
 
+struct quantity quantity_of_json(const struct json *j)
+{
+	struct quantity q;
+
+	return quantity_parse(json_is(j, JSON_NUMBER) ? j->s : json_str(j), &q, NULL) < 0 ? QUANTITY_ZERO : q;
+}
+
 struct quantity quantity_from_i64(int64_t value, enum quantity_format format)
 {
 	return (struct quantity){value * NANO, format};
@@ -246,6 +254,11 @@ size_t quantity_print(struct quantity q, char out[QUANTITY_SIZE])
 int quantity_cmp(struct quantity a, struct quantity b)
 {
 	return a.nano < b.nano ? -1 : a.nano > b.nano;
+}
+
+struct quantity quantity_max(struct quantity a, struct quantity b)
+{
+	return quantity_cmp(a, b) >= 0 ? a : b;
 }
 
 static __int128 saturate(__int128 v)

@@ -38,12 +38,17 @@ struct quantity {
 int quantity_parse(struct str text, struct quantity *ret, struct err *);
 /* Zero when the text (NULL allowed) is empty or no quantity: for objects that passed validation. */
 struct quantity quantity_of(const char *text);
+/* The same for a member of a document, a string or a number (NULL allowed). */
+struct json;
+struct quantity quantity_of_json(const struct json *);
 struct quantity quantity_from_i64(int64_t value, enum quantity_format);
 struct quantity quantity_from_milli(int64_t milli);
 /* The canonical form; returns its length. */
 size_t quantity_print(struct quantity, char out[QUANTITY_SIZE]);
 
 int quantity_cmp(struct quantity a, struct quantity b);
+/* Of two that are equal the first, with its format. */
+struct quantity quantity_max(struct quantity a, struct quantity b);
 static inline int quantity_sign(struct quantity q)
 {
 	return q.nano < 0 ? -1 : q.nano > 0;

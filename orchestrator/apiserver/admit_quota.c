@@ -36,14 +36,6 @@ static struct str gate_key(struct api_request *req)
 	return ARENA_JOIN(&req->arena, STR(QUOTA_GATE_PREFIX), req->at.ns);
 }
 
-static struct quantity quantity_from(const struct json *j)
-{
-	struct quantity q = QUANTITY_ZERO;
-	struct err e = ERR_INIT;
-
-	return quantity_parse(json_is(j, JSON_NUMBER) ? j->s : json_str(j), &q, &e) < 0 ? QUANTITY_ZERO : q;
-}
-
 static struct json *quantity_dom(struct arena *a, struct quantity q)
 {
 	char text[QUANTITY_SIZE];
@@ -116,7 +108,7 @@ static enum step_result book(struct api_request *req, struct json *quota, const 
 
 	JSON_MEMBERS (m, json_getp(quota, "status.hard")) {
 		struct quantity delta = quantity_sub(use_of(req, quota, new, m->key), use_of(req, quota, old, m->key)), sum;
-		struct quantity hard = quantity_from(m->value), have = quantity_from(json_get(used, m->key));
+		struct quantity hard = quantity_of_json(m->value), have = quantity_of_json(json_get(used, m->key));
 
 		if (quantity_sign(delta) == 0)
 			continue;
@@ -268,7 +260,7 @@ static void count_kind(struct api_request *req, struct store_view *v, const stru
 
 				if (quantity_sign(q))
 					json_set(&req->arena, used, m->key,
-							quantity_dom(&req->arena, quantity_add(quantity_from(json_get(used, m->key)), q)));
+							quantity_dom(&req->arena, quantity_add(quantity_of_json(json_get(used, m->key)), q)));
 			}
 		arena_fini(&a);
 	}

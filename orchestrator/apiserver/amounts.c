@@ -8,21 +8,6 @@
 #include "proto/pod_resources.h"
 #include "proto/resource.h"
 
-static struct quantity quantity_from(const struct json *j)
-{
-	struct quantity q = QUANTITY_ZERO;
-	struct err e = ERR_INIT;
-
-	if (quantity_parse(json_is(j, JSON_NUMBER) ? j->s : json_str(j), &q, &e) < 0)
-		return QUANTITY_ZERO;
-	return q;
-}
-
-static struct quantity larger(struct quantity a, struct quantity b)
-{
-	return quantity_cmp(a, b) >= 0 ? a : b;
-}
-
 bool amount_of_pod(const struct json *spec, const char *what, struct str resource, struct quantity *ret)
 {
 	const struct json *overhead = json_get(json_getc(spec, "overhead"), resource);
@@ -30,7 +15,7 @@ bool amount_of_pod(const struct json *spec, const char *what, struct str resourc
 	bool any = resources_amount(spec, what, resource, ret) || containers_amount(spec, what, resource, ret);
 
 	if (!json_is_null(overhead) && any)
-		*ret = quantity_add(*ret, quantity_from(overhead));
+		*ret = quantity_add(*ret, quantity_of_json(overhead));
 	return any;
 }
 
@@ -162,8 +147,8 @@ static struct quantity raised(const struct json *status, const char *what, struc
 	struct quantity actual;
 
 	if (strcmp(what, "requests") == 0 && given)
-		q = larger(q, quantity_from(given));
-	return resources_amount(status, what, resource, &actual) ? larger(q, actual) : q;
+		q = quantity_max(q, quantity_of_json(given));
+	return resources_amount(status, what, resource, &actual) ? quantity_max(q, actual) : q;
 }
 
 /* What it asks for becomes the largest of that and what its status says. */

@@ -132,16 +132,6 @@ static void ratio(struct complaints *c, struct str type, struct str resource, st
 					   STR_FMT(resource), STR_FMT(type), text, have));
 }
 
-static struct quantity bound_of(const struct json *v)
-{
-	struct quantity q = QUANTITY_ZERO;
-	struct err e = ERR_INIT;
-
-	if (quantity_parse(json_is(v, JSON_NUMBER) ? v->s : json_str(v), &q, &e) < 0)
-		return QUANTITY_ZERO;
-	return q;
-}
-
 typedef bool amount_fn(const struct json *, const char *what, struct str resource, struct quantity *ret);
 
 static void check_limit(struct complaints *c, const struct json *limit, const struct json *thing, amount_fn *amount)
@@ -156,9 +146,9 @@ static void check_limit(struct complaints *c, const struct json *limit, const st
 			request.said = amount(thing, "requests", m->key, &request.q);
 			most.said = amount(thing, "limits", m->key, &most.q);
 			if (i == 2)
-				ratio(c, type, m->key, bound_of(m->value), request, most);
+				ratio(c, type, m->key, quantity_of_json(m->value), request, most);
 			else
-				one_bound(c, i == 1, type, m->key, bound_of(m->value), request, most);
+				one_bound(c, i == 1, type, m->key, quantity_of_json(m->value), request, most);
 		}
 }
 
@@ -198,7 +188,7 @@ struct str limits_check_claim(struct arena *a, const struct json *range, const s
 	JSON_ITEMS (limit, json_getp(range, "spec.limits"))
 		for (size_t i = 0; json_eqc(json_getc(limit, "type"), "PersistentVolumeClaim") && i < ARRAY_LEN(bounds); i++)
 			JSON_MEMBERS (m, json_getc(limit, bounds[i])) {
-				struct quantity bound = bound_of(m->value);
+				struct quantity bound = quantity_of_json(m->value);
 
 				if (!str_eqc(m->key, "storage"))
 					continue;

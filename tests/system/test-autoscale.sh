@@ -4,7 +4,7 @@
 # shellcheck source=tests/system/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-mkdir "$tmp/work"
+mkdir "$tmp/signal"
 # What a group of processes gets of a busy machine goes by what it requests: a twenty-fifth of that is burnt on any machine, and is not when
 # it rests.
 cat >"$tmp/burner.yaml" <<-EOP
@@ -20,10 +20,10 @@ cat >"$tmp/burner.yaml" <<-EOP
 	      containers:
 	      - name: c
 	        image: busybox
-	        command: [sh, -c, "while :; do [ ! -e /work/rest ] || sleep 5; done"]
+	        command: [sh, -c, "while :; do [ ! -e /signal/rest ] || sleep 5; done"]
 	        resources: {requests: {cpu: 100m, memory: 8Mi}, limits: {cpu: 100m}}
-	        volumeMounts: [{name: work, mountPath: /work}]
-	      volumes: [{name: work, hostPath: {path: $tmp/work}}]
+	        volumeMounts: [{name: signal, mountPath: /signal}]
+	      volumes: [{name: signal, hostPath: {path: $tmp/signal}}]
 	---
 	apiVersion: apps/v1
 	kind: StatefulSet
@@ -115,7 +115,7 @@ soon_out "an event says why" 'SuccessfulRescale .*New size: .; reason: cpu resou
 soon_out "and a condition" 'ScalingActive +True +ValidMetricFound' k describe hpa burner
 row() { k get hpa burner | grep -E '^burner +Deployment/burner +cpu: [0-9]+%/4% +1 +3 +3 '; }
 t "kubectl get hpa" until_ok 60 row
-touch "$tmp/work/rest"
+touch "$tmp/signal/rest"
 t "rest makes it shrink" until_ok 120 is 1 replicas deployment/burner
 soon_out "an event says so" 'New size: 1; reason: All metrics below target' k describe hpa burner
 

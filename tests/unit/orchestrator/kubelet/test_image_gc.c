@@ -11,24 +11,9 @@
 #include "base/util.h"
 #include "orchestrator/kubelet/image-gc.h"
 #include "orchestrator/kubelet/pbutil.h"
+#include "tests/lib/test_arena.h"
 
 #define GI ((int64_t)1 << 30)
-
-static struct arena a;
-
-static int setup(void **state)
-{
-	(void)state;
-	arena_init(&a);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	arena_fini(&a);
-	return 0;
-}
 
 static void test_wanted(void **state)
 {
@@ -165,5 +150,5 @@ int main(void)
 		cmocka_unit_test(test_names),
 	};
 
-	return cmocka_run_group_tests(tests, setup, teardown);
+	return cmocka_run_group_tests(tests, test_arena_init, test_arena_fini);
 }
